@@ -1,0 +1,66 @@
+//! Every bound of the engine, with its unit and what happens when it is reached.
+//!
+//! A bound that a client can reach gives [`EngineError::TooLarge`](crate::EngineError::TooLarge) or
+//! [`EngineError::Busy`](crate::EngineError::Busy) with its name; `docs/limits.md` lists them for operators.
+
+/// Bytes of an object key, as in S3.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// Bytes of an object that is kept in the log record itself; larger ones go to extents.
+pub const INLINE_BYTES_MAX: u64 = 128 * 1024;
+
+/// Bytes of one upload: a whole object, or one part of a multipart upload (S3: 5 GiB).
+pub const BLOB_BYTES_MAX: u64 = 5 << 30;
+
+/// Parts of one multipart upload, as in S3.
+pub const PARTS_MAX: u16 = 10_000;
+
+/// Bytes of an object put together from parts (S3: 5 TiB).
+pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
+
+/// Bytes of the attributes kept with an object (content type, user metadata, checksums).
+pub const ATTRIBUTES_BYTES_MAX: usize = 32 * 1024;
+
+/// Bytes of one log record. A record is written whole in one log block.
+pub const RECORD_BYTES_MAX: usize = 2 << 20;
+
+/// Bytes that a shard gathers into one log block before it closes it, unless one record alone is larger.
+pub const LOG_BLOCK_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of records that may wait for the log of one shard; beyond that a write is refused as busy.
+pub const LOG_PENDING_BYTES_MAX: usize = 16 << 20;
+
+/// Longest time a shard waits for more records while several writers are known to be active, in microseconds.
+pub const COMMIT_DELAY_US_MAX: u64 = 1_000;
+
+/// Buckets of one store.
+pub const BUCKETS_MAX: usize = 10_000;
+
+/// Multipart uploads that one shard keeps open.
+pub const UPLOADS_MAX: usize = 100_000;
+
+/// Keys of one listing page.
+pub const LIST_KEYS_MAX: usize = 1_000;
+
+/// Messages that may wait in one core's mailbox.
+pub const MAILBOX_MESSAGES_MAX: usize = 4_096;
+
+/// How long a caller waits for room in a full mailbox before it is refused, in milliseconds.
+pub const MAILBOX_WAIT_MS_MAX: u64 = 1_000;
+
+/// Shards of one store.
+pub const SHARDS_MAX: u16 = 64;
+
+/// Largest zone, in bytes.
+pub const ZONE_BYTES_MAX: u64 = 256 << 20;
+
+/// Largest piece of data in one drive request, in bytes.
+pub const IO_BYTES_MAX: usize = 1 << 20;
+
+/// Drive requests that one upload or download keeps in flight.
+pub const IO_DEPTH_PER_STREAM: usize = 4;
+
+const _: () = {
+    assert!(INLINE_BYTES_MAX as usize + ATTRIBUTES_BYTES_MAX + KEY_BYTES_MAX < LOG_BLOCK_BYTES_MAX);
+    assert!(LOG_BLOCK_BYTES_MAX <= RECORD_BYTES_MAX);
+};

@@ -1,0 +1,129 @@
+//! What the engine knows of an object besides its bytes, and the conditions a write may carry.
+//!
+//! The engine keeps attributes (content type, user metadata, checksums, …) as opaque bytes: the protocol above
+//! writes and reads them. ETag, size and time are the engine's own, because conditions and listings need them.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::units::Sequence;
+
+/// An S3 entity tag: the MD5 of the bytes, or of the parts' MD5s with the number of parts.
+///
+/// Source: Amazon S3 API, "Common response headers", `ETag`; the `-N` form is what AWS answers to multipart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ETag {
+    /// The digest.
+    pub md5: [u8; 16],
+    /// Number of parts, 0 for an object put in one piece.
+    pub parts: u16,
+}
+
+impl ETag {
+    /// Parses `0123…ef` or `0123…ef-7`, without quotes.
+    pub fn parse(text: &str) -> Option<ETag> {
+        let (digits, parts) = match text.split_once('-') {
+            Some((digits, parts)) => (digits, parts.parse::<u16>().ok().filter(|n| *n > 0)?),
+            None => (text, 0),
+        };
+        let digits = digits.as_bytes();
+        if digits.len() != 32 {
+            return None;
+        }
+        let mut md5 = [0_u8; 16];
+        for (byte, pair) in md5.iter_mut().zip(digits.chunks_exact(2)) {
+            let text = std::str::from_utf8(pair).ok()?;
+            if !pair.iter().all(u8::is_ascii_hexdigit) {
+                return None;
+            }
+            *byte = u8::from_str_radix(text, 16).ok()?;
+        }
+        Some(ETag { md5, parts })
+    }
+}
+
+impl fmt::Display for ETag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.md5 {
+            write!(f, "{byte:02x}")?;
+        }
+        if self.parts > 0 {
+            write!(f, "-{}", self.parts)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ETag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// One object as the index knows it. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// The record that made it; unique in its shard.
+    pub sequence: Sequence,
+    /// Bytes.
+    pub size: u64,
+    /// Time of the write, milliseconds since 1970-01-01 UTC.
+    pub modified_ms: u64,
+    /// Entity tag.
+    pub etag: ETag,
+    /// What the protocol above stored with it, at most `ATTRIBUTES_BYTES_MAX`.
+    pub attributes: Bytes,
+}
+
+/// What must hold for a write to happen, checked again at the moment it takes its place in the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PutCondition {
+    /// Always.
+    #[default]
+    None,
+    /// Only when the key has no object (`If-None-Match: *`).
+    IfAbsent,
+    /// Only when the key's object has one of these tags; an absent object is [`PutRefused::NoSuchKey`].
+    IfMatch(Vec<ETag>),
+    /// Only when the key has an object, whichever (`If-Match: *`).
+    IfPresent,
+}
+
+/// Why a write was refused by its condition, or by the bucket's state. Nothing was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutRefused {
+    /// The bucket was deleted meanwhile.
+    NoSuchBucket,
+    /// `IfMatch` or `IfPresent` on a key without object.
+    NoSuchKey,
+    /// The condition does not hold.
+    PreconditionFailed,
+    /// The upload is not (or no longer) open.
+    NoSuchUpload,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, want: Option<u16>) {
+        let got = ETag::parse(text);
+        assert_eq!(got.map(|tag| tag.parts), want, "{text}");
+        if let Some(tag) = got {
+            assert_eq!(tag.to_string(), text.to_ascii_lowercase());
+        }
+    }
+
+    #[test]
+    fn etags() {
+        check("d41d8cd98f00b204e9800998ecf8427e", Some(0));
+        check("D41D8CD98F00B204E9800998ECF8427E", Some(0));
+        check("d41d8cd98f00b204e9800998ecf8427e-12", Some(12));
+        check("d41d8cd98f00b204e9800998ecf8427e-0", None);
+        check("d41d8cd98f00b204e9800998ecf8427e-", None);
+        check("d41d8cd98f00b204e9800998ecf8427", None);
+        check("+41d8cd98f00b204e9800998ecf8427e", None);
+        check("", None);
+    }
+}
