@@ -1,0 +1,85 @@
+//! A drive: a row of 4 KiB blocks that is read, written and flushed with direct I/O.
+//! The log, the extents and the superblock use it through the trait [`Drive`]; `uring` is the real one.
+//!
+//! What the words mean, for every implementation:
+//!
+//! * **Started.** An operation is handed to the drive by the *call*, not by the first poll of its future: a caller
+//!   that keeps several futures in a queue has that many operations in flight. They may complete in any order.
+//! * **Durable.** The bytes of a write with `durable`, and of every write that *completed before* a flush was
+//!   started, survive loss of power once the future of that write or flush resolved with `Ok`. A plain write that
+//!   resolved is readable, nothing more.
+//! * **Failed.** After an error the blocks of a write hold the old bytes, the new ones or a mixture, block by block.
+//!   After a failed flush or a failed durable write nobody knows what reached the medium: the drive is given up for
+//!   writing ([`DriveCause::Failed`]) until the process is started again. Reads still work.
+//! * **Dropped.** Dropping the future before it resolves neither undoes nor waits: the operation may or may not
+//!   happen. The operation owns the buffer until the kernel is done with it, so no memory is freed under it.
+//!
+//! Offsets and lengths are multiples of [`BLOCK_BYTES`] inside the drive, and no length is 0: anything else is a bug
+//! of the caller and asserted.
+
+pub mod buffer;
+pub mod uring;
+pub mod simulated;
+pub mod probe;
+
+use std::sync::Arc;
+
+use futures_util::future::LocalBoxFuture;
+
+use crate::error::DriveError;
+use crate::units::{BLOCK_BYTES, DriveOffset};
+
+#[cfg(doc)]
+use crate::error::DriveCause;
+
+pub use buffer::{Arena, ArenaConfig, ArenaFacts, Buffer};
+pub use uring::{
+    DriveLock, OpenError, OpenFault, Ring, RingConfig, RingFacts, UringDrive, create_file, lock_drive,
+};
+
+/// A row of blocks. One value per core and drive; it stays on its core.
+pub trait Drive: 'static {
+    /// Fills all of `buf` (its length says how much) from `at` on.
+    ///
+    /// After an error the buffer comes back with length 0.
+    fn read(&self, at: DriveOffset, buf: Buffer)
+    -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)>;
+
+    /// Writes all of `buf` to `at`; with `durable` it is on the medium when the future resolves.
+    fn write(
+        &self,
+        at: DriveOffset,
+        buf: Buffer,
+        durable: bool,
+    ) -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)>;
+
+    /// Makes every write that completed before this call durable.
+    fn flush(&self) -> LocalBoxFuture<'static, Result<(), DriveError>>;
+
+    /// Makes sure that writes to the range cannot fail for lack of space below the drive (`ENOSPC` now, not later).
+    ///
+    /// Nothing to do on a block device. Bytes that were never written read as zero.
+    fn allocate(&self, at: DriveOffset, bytes: u64) -> LocalBoxFuture<'static, Result<(), DriveError>>;
+
+    /// Says that the range is not needed any more. Best effort: a drive that cannot do it answers `Ok`.
+    ///
+    /// What the range reads as afterwards is not defined.
+    fn trim(&self, at: DriveOffset, bytes: u64) -> LocalBoxFuture<'static, Result<(), DriveError>>;
+
+    /// Bytes of the drive, a multiple of [`BLOCK_BYTES`].
+    fn size(&self) -> u64;
+
+    /// The path it was opened with.
+    fn name(&self) -> Arc<str>;
+}
+
+/// Asserts what every implementation may rely on.
+pub(crate) fn assert_range(at: DriveOffset, bytes: u64, size: u64) {
+    assert!(at.is_block_aligned(), "{at} is not block aligned");
+    assert!(bytes.is_multiple_of(BLOCK_BYTES), "{bytes} bytes are not whole blocks");
+    assert!(0 < bytes, "an empty transfer at {at}");
+    assert!(
+        at.0.checked_add(bytes).is_some_and(|end| end <= size),
+        "{bytes} bytes at {at} end behind {size}"
+    );
+}

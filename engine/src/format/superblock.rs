@@ -1,0 +1,213 @@
+//! The superblock: which store a drive belongs to and how it is divided. See FORMAT.md, "Superblock".
+//!
+//! `store` writes all copies at format and reads them at start; any valid copy of the highest sequence serves.
+
+use bytes::Bytes;
+
+use super::{Malformed, Put, Reader};
+use crate::limits::{SHARDS_MAX, ZONE_BYTES_MAX};
+use crate::units::{BLOCK_BYTES, DriveOffset};
+
+/// First eight bytes of every copy.
+pub const MAGIC: [u8; 8] = *b"NILASSB\0";
+/// The format that this program writes; it refuses to open a newer one.
+pub const FORMAT_VERSION: u32 = 1;
+/// Where the first zone starts on every drive.
+pub const ZONES_AT: u64 = 1 << 20;
+/// Bytes kept at the end of a drive for the last two copies.
+pub const TAIL_BYTES: u64 = 64 * 1024;
+/// Smallest zone.
+pub const ZONE_BYTES_MIN: u64 = 1 << 20;
+const BLOCK: usize = 4096;
+
+/// What the superblock says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Superblock {
+    /// The store, random at format.
+    pub store: u128,
+    /// This drive, random at format.
+    pub drive: u128,
+    /// Rises with every rewrite.
+    pub sequence: u64,
+    /// Bytes of the drive that are used.
+    pub drive_bytes: u64,
+    /// Bytes of one zone.
+    pub zone_bytes: u64,
+    /// Zones on this drive.
+    pub zone_count: u32,
+    /// Shards of the store.
+    pub shard_count: u16,
+    /// This drive's place among the store's drives, from 0.
+    pub drive_index: u16,
+    /// Drives of the store.
+    pub drive_count: u16,
+    /// When the store was formatted, milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+/// What a block that should hold a superblock holds instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotSuperblock {
+    /// Only zeros.
+    Empty,
+    /// A superblock of a format that this program does not know.
+    Version {
+        /// The version found.
+        got: u32,
+    },
+    /// Anything else: foreign data, or a damaged copy (`magic` tells whether the first bytes fit).
+    Damaged {
+        /// Whether the magic was right.
+        magic: bool,
+        /// The field that is wrong.
+        what: &'static str,
+    },
+}
+
+impl Superblock {
+    /// Where the four copies stand on a drive of `drive_bytes`.
+    pub fn places(drive_bytes: u64) -> [DriveOffset; 4] {
+        let tail = drive_bytes.saturating_sub(TAIL_BYTES);
+        [DriveOffset(0), DriveOffset(16 * 1024), DriveOffset(tail), DriveOffset(tail + 16 * 1024)]
+    }
+
+    /// Where zone `zone` starts.
+    pub fn zone_at(&self, zone: u32) -> DriveOffset {
+        DriveOffset(ZONES_AT + u64::from(zone) * self.zone_bytes)
+    }
+
+    /// One block.
+    pub fn encode(&self) -> [u8; BLOCK] {
+        let mut out = Vec::with_capacity(BLOCK);
+        out.raw(&MAGIC).u32(FORMAT_VERSION).u32(0);
+        out.u128(self.store).u128(self.drive);
+        out.u64(self.sequence).u64(self.drive_bytes).u64(self.zone_bytes);
+        out.u32(self.zone_count).u16(self.shard_count).u16(self.drive_index).u16(self.drive_count);
+        out.u16(0).u32(0).u64(self.created_ms);
+        super::zone::seal(out)
+    }
+
+    /// Reads one block.
+    pub fn decode(block: &[u8]) -> Result<Superblock, NotSuperblock> {
+        if block.iter().all(|byte| *byte == 0) {
+            return Err(NotSuperblock::Empty);
+        }
+        let damaged = |magic| move |e: Malformed| NotSuperblock::Damaged { magic, what: e.what };
+        let mut r = Reader::new(Bytes::copy_from_slice(block));
+        let magic = r.take(8, "magic").map_err(damaged(false))?;
+        if magic.as_ref() != MAGIC.as_slice() {
+            return Err(NotSuperblock::Damaged { magic: false, what: "magic" });
+        }
+        if !super::zone::is_sealed(block) {
+            return Err(NotSuperblock::Damaged { magic: true, what: "checksum" });
+        }
+        let mut read = || -> Result<(u32, Superblock), Malformed> {
+            let version = r.u32("version")?;
+            r.u32("reserved")?;
+            let superblock = Superblock {
+                store: r.u128("store")?,
+                drive: r.u128("drive")?,
+                sequence: r.u64("sequence")?,
+                drive_bytes: r.u64("drive bytes")?,
+                zone_bytes: r.u64("zone bytes")?,
+                zone_count: r.u32("zone count")?,
+                shard_count: r.u16("shard count")?,
+                drive_index: r.u16("drive index")?,
+                drive_count: r.u16("drive count")?,
+                created_ms: {
+                    r.u16("reserved")?;
+                    r.u32("reserved")?;
+                    r.u64("created")?
+                },
+            };
+            Ok((version, superblock))
+        };
+        let (version, superblock) = read().map_err(damaged(true))?;
+        if version != FORMAT_VERSION {
+            return Err(NotSuperblock::Version { got: version });
+        }
+        superblock.validate().map_err(|what| NotSuperblock::Damaged { magic: true, what })?;
+        Ok(superblock)
+    }
+
+    fn validate(&self) -> Result<(), &'static str> {
+        let zones = u128::from(self.zone_count) * u128::from(self.zone_bytes);
+        let needed = u128::from(ZONES_AT) + zones + u128::from(TAIL_BYTES);
+        let checks = [
+            (self.zone_bytes.is_power_of_two(), "zone bytes: no power of two"),
+            ((ZONE_BYTES_MIN..=ZONE_BYTES_MAX).contains(&self.zone_bytes), "zone bytes: out of range"),
+            (self.zone_count > 0, "zone count: zero"),
+            (needed <= u128::from(self.drive_bytes), "zones beyond the drive"),
+            (self.drive_bytes.is_multiple_of(BLOCK_BYTES), "drive bytes: no whole blocks"),
+            ((1..=SHARDS_MAX).contains(&self.shard_count), "shard count: out of range"),
+            (self.drive_index < self.drive_count, "drive index: out of range"),
+        ];
+        checks.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, what)| Err(*what))
+    }
+}
+
+/// How a drive of `drive_bytes` is divided: bytes per zone (unless given) and number of zones; `None` when it is too
+/// small.
+pub fn divide(drive_bytes: u64, zone_bytes: Option<u64>) -> Option<(u64, u32)> {
+    let room = drive_bytes.checked_sub(ZONES_AT + TAIL_BYTES)?;
+    let fitting = (room / 256).next_power_of_two().clamp(4 * ZONE_BYTES_MIN, ZONE_BYTES_MAX);
+    let zone_bytes = zone_bytes.unwrap_or(fitting);
+    let zone_count = u32::try_from(room / zone_bytes).ok()?;
+    (zone_count >= 4).then_some((zone_bytes, zone_count))
+}
+
+/// Fuzz entry: whatever decodes, encodes back to a block that decodes to the same.
+pub fn fuzz_superblock(bytes: &[u8]) {
+    if let Ok(superblock) = Superblock::decode(bytes) {
+        assert_eq!(Superblock::decode(&superblock.encode()), Ok(superblock));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Superblock {
+        Superblock {
+            store: 7,
+            drive: 9,
+            sequence: 1,
+            drive_bytes: 192 << 20,
+            zone_bytes: 4 << 20,
+            zone_count: 47,
+            shard_count: 8,
+            drive_index: 0,
+            drive_count: 1,
+            created_ms: 1_700_000_000_000,
+        }
+    }
+
+    #[test]
+    fn round_trip_and_every_flipped_byte() {
+        let block = sample().encode();
+        assert_eq!(Superblock::decode(&block), Ok(sample()));
+        for at in 0..block.len() {
+            let mut bad = block;
+            bad[at] ^= 0x40;
+            assert!(Superblock::decode(&bad).is_err(), "byte {at}");
+        }
+        assert_eq!(Superblock::decode(&[0; BLOCK]), Err(NotSuperblock::Empty));
+    }
+
+    #[test]
+    fn a_newer_version_is_named() {
+        let mut block = sample().encode().to_vec();
+        block.truncate(BLOCK - 8);
+        block[8] = 2;
+        let block = super::super::zone::seal(block);
+        assert_eq!(Superblock::decode(&block), Err(NotSuperblock::Version { got: 2 }));
+    }
+
+    #[test]
+    fn divisions() {
+        assert_eq!(divide(192 << 20, None), Some((4 << 20, 47)));
+        assert_eq!(divide(64 << 30, None), Some((256 << 20, 255)));
+        assert_eq!(divide(1 << 20, None), None);
+        assert_eq!(divide(16 << 20, None), None);
+    }
+}

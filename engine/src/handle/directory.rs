@@ -1,0 +1,243 @@
+//! Buckets: the directory that every core has a snapshot of, and the one place where it changes (shard 0).
+//!
+//! I1. One change of a bucket at a time: the name is held in `changing` until its change is durable and known on every
+//! core. I2. A bucket is deleted only after its shard has closed it to writes, empty.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Core, Engine};
+use crate::error::EngineError;
+use crate::format::record::{Change, Record};
+use crate::limits::BUCKETS_MAX;
+use crate::meta::index::DirectoryEntry;
+use crate::shard::{Shard, check_attributes, check_key};
+use crate::units::{BucketId, CoreId, ShardId};
+
+/// The shard that keeps the directory.
+pub(crate) const DIRECTORY_SHARD: ShardId = ShardId(0);
+
+/// All buckets at one moment, ordered by name.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    /// By name.
+    pub buckets: BTreeMap<Arc<str>, Arc<Bucket>>,
+}
+
+/// One bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its id: a bucket that is deleted and made again has another.
+    pub id: BucketId,
+    /// The shard that owns it.
+    pub shard: ShardId,
+    /// When it was made, milliseconds since 1970.
+    pub created_ms: u64,
+    /// What the layer above keeps with it, opaque, at most `ATTRIBUTES_BYTES_MAX`.
+    pub annotation: Bytes,
+}
+
+/// Why a bucket was not made, changed or deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BucketError {
+    /// There is one of that name.
+    Exists,
+    /// There is none.
+    NoSuchBucket,
+    /// It holds objects, open uploads or values.
+    NotEmpty,
+    /// `BUCKETS_MAX` is reached.
+    TooMany,
+    /// Something below failed.
+    Engine(EngineError),
+}
+
+impl From<EngineError> for BucketError {
+    fn from(e: EngineError) -> Self {
+        BucketError::Engine(e)
+    }
+}
+
+impl Engine {
+    /// All buckets as this core knows them.
+    pub fn directory(&self) -> Arc<Directory> {
+        self.core.directory.borrow().clone()
+    }
+
+    /// The bucket of that name.
+    pub fn bucket(&self, name: &str) -> Option<Arc<Bucket>> {
+        self.core.directory.borrow().buckets.get(name).cloned()
+    }
+
+    /// Makes a bucket on the shard with the fewest, durable and known everywhere on return.
+    pub async fn create_bucket(&self, name: &str, annotation: Bytes) -> Result<Arc<Bucket>, BucketError> {
+        check_key(name.as_bytes())?;
+        check_attributes(&annotation)?;
+        let name: Arc<str> = name.into();
+        self.at_directory(name.clone(), move |engine, shard| async move {
+            let directory = engine.directory();
+            if directory.buckets.contains_key(&name) {
+                return Err(BucketError::Exists);
+            }
+            if BUCKETS_MAX <= directory.buckets.len() {
+                return Err(BucketError::TooMany);
+            }
+            let id = {
+                // Taken here and now: another creation may be waiting for the log.
+                let mut index = shard.index.borrow_mut();
+                index.last_bucket.0 += 1;
+                index.last_bucket
+            };
+            let bucket = Bucket {
+                id,
+                shard: least_loaded(&directory, engine.core.shared.stats.len()),
+                created_ms: shard.now_ms(),
+                name,
+                annotation,
+            };
+            engine.record_bucket(&shard, &bucket).await?;
+            engine.make_known(bucket).await
+        })
+        .await
+    }
+
+    /// Replaces the annotation of a bucket, durable and known everywhere on return.
+    pub async fn annotate_bucket(&self, name: &str, annotation: Bytes) -> Result<Arc<Bucket>, BucketError> {
+        check_attributes(&annotation)?;
+        let name: Arc<str> = name.into();
+        self.at_directory(name.clone(), move |engine, shard| async move {
+            let found = engine.bucket(&name).ok_or(BucketError::NoSuchBucket)?;
+            let bucket = Bucket { annotation, ..(*found).clone() };
+            engine.record_bucket(&shard, &bucket).await?;
+            engine.make_known(bucket).await
+        })
+        .await
+    }
+
+    /// Deletes a bucket, durable and known everywhere on return. Refused while it holds anything.
+    pub async fn delete_bucket(&self, name: &str) -> Result<(), BucketError> {
+        let name: Arc<str> = name.into();
+        self.at_directory(name.clone(), move |engine, shard| async move {
+            let bucket = engine.bucket(&name).ok_or(BucketError::NoSuchBucket)?;
+            let id = bucket.id;
+            let closed = engine.on_shard(bucket.shard, move |owner| async move {
+                // Whoever settled last may not be durable yet: a bucket that a crash would fill again is not empty.
+                let settled = owner.look(id, |_| ()).await;
+                settled.map(|_| owner.close_bucket_if_empty(id))
+            });
+            if !closed.await?? {
+                return Err(BucketError::NotEmpty);
+            }
+            let clear = Change::ClearBucket { name: Bytes::copy_from_slice(name.as_bytes()) };
+            let record = Record { bucket: id, changes: vec![clear] };
+            if let Err(error) = settle_durably(&shard, &record, true).await {
+                engine.on_shard(bucket.shard, move |owner| async move { owner.open_bucket(id) }).await?;
+                return Err(error.into());
+            }
+            engine.everywhere(move |core| core.change_directory(|d| d.buckets.remove(&name))).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Runs `change` on the core of the directory, alone for that name.
+    async fn at_directory<T, F, Fut>(&self, name: Arc<str>, change: F) -> Result<T, BucketError>
+    where
+        T: Send + 'static,
+        F: FnOnce(Engine, Rc<Shard>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, BucketError>> + 'static,
+    {
+        let run = move |core: &Rc<Core>| {
+            let core = core.clone();
+            async move {
+                let shard = core.shard(DIRECTORY_SHARD).ok_or(EngineError::ReadOnly { shard: DIRECTORY_SHARD })?;
+                core.changed.until(|| core.changing.borrow_mut().insert(name.clone()).then_some(())).await;
+                let result = change(Engine { core: core.clone() }, shard).await;
+                core.changing.borrow_mut().remove(&name);
+                core.changed.notify();
+                result
+            }
+        };
+        self.on_core(CoreId(0), run).await?
+    }
+
+    async fn record_bucket(&self, shard: &Rc<Shard>, bucket: &Bucket) -> Result<(), EngineError> {
+        let set = Change::SetBucket {
+            name: Bytes::copy_from_slice(bucket.name.as_bytes()),
+            shard: bucket.shard,
+            created_ms: bucket.created_ms,
+            annotation: bucket.annotation.clone(),
+        };
+        settle_durably(shard, &Record { bucket: bucket.id, changes: vec![set] }, false).await
+    }
+
+    async fn make_known(&self, bucket: Bucket) -> Result<Arc<Bucket>, BucketError> {
+        let bucket = Arc::new(bucket);
+        let (id, known) = (bucket.id, bucket.clone());
+        self.on_shard(bucket.shard, move |owner| async move { owner.open_bucket(id) }).await?;
+        self.everywhere(move |core| {
+            core.change_directory(|directory| directory.buckets.insert(known.name.clone(), known.clone()))
+        })
+        .await?;
+        Ok(bucket)
+    }
+
+    /// Runs `job` on every core and waits until all have.
+    async fn everywhere(&self, job: impl Fn(&Rc<Core>) + Clone + Send + 'static) -> Result<(), EngineError> {
+        for core in 0..self.core.shared.mesh.cores() {
+            let job = job.clone();
+            self.on_core(CoreId(core), move |core| {
+                job(core);
+                std::future::ready(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    fn change_directory<T>(&self, change: impl FnOnce(&mut Directory) -> T) {
+        let mut snapshot = self.directory.borrow_mut();
+        change(Arc::make_mut(&mut snapshot));
+    }
+}
+
+async fn settle_durably(shard: &Rc<Shard>, record: &Record, frees: bool) -> Result<(), EngineError> {
+    shard.log.room(record.encoded_bytes_max(), frees).await?;
+    let sequence = shard.settle_record(record, frees)?;
+    shard.durable(sequence).await
+}
+
+/// The shard with the fewest buckets, the lowest of equals.
+fn least_loaded(directory: &Directory, shards: usize) -> ShardId {
+    let mut counts = vec![0_u32; shards];
+    for bucket in directory.buckets.values() {
+        if let Some(count) = counts.get_mut(usize::from(bucket.shard.0)) {
+            *count += 1;
+        }
+    }
+    let least = (0_u16..).zip(&counts).min_by_key(|(_, count)| **count);
+    ShardId(least.map_or(0, |(shard, _)| shard))
+}
+
+/// The directory as the records of shard 0 tell it.
+pub(crate) fn directory_of(entries: &BTreeMap<Bytes, DirectoryEntry>) -> Directory {
+    let buckets = entries.iter().map(|(name, entry)| {
+        let name: Arc<str> = String::from_utf8_lossy(name).into();
+        let bucket = Bucket {
+            name: name.clone(),
+            id: entry.id,
+            shard: entry.shard,
+            created_ms: entry.created_ms,
+            annotation: entry.annotation.clone(),
+        };
+        (name, Arc::new(bucket))
+    });
+    Directory { buckets: buckets.collect() }
+}

@@ -1,0 +1,272 @@
+//! Reading one object: pieces of up to 1 MiB, a few read ahead, each verified unit by unit before it is handed out.
+//!
+//! Runs on the core that has the client's connection. I1. No byte leaves that is not covered by a unit checksum that
+//! was just verified. I2. The blobs of an open reader are never reused: the shard sees that they are still referred to.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+
+use super::Core;
+use crate::drive::Drive;
+use crate::error::{Corrupt, EngineError};
+use crate::format::checksum::crc64;
+use crate::limits::{IO_BYTES_MAX, IO_DEPTH_PER_STREAM};
+use crate::meta::index::{Blob, Place};
+use crate::object::ObjectInfo;
+use crate::platform::{LocalFuture, Platform};
+use crate::stats::ShardStats;
+use crate::units::{BLOCK_BYTES, DriveOffset, UNIT_BYTES, round_up_to_block};
+
+pub(super) type Found = (ObjectInfo, Arc<[Arc<Blob>]>);
+
+/// An object opened for reading: its bytes stay readable, unchanged, until this is dropped, even when the key is
+/// overwritten or deleted meanwhile.
+pub struct ObjectReader {
+    /// What is known of the object.
+    pub info: ObjectInfo,
+    blobs: Arc<[Arc<Blob>]>,
+    core: Rc<Core>,
+    stats: Arc<ShardStats>,
+}
+
+impl ObjectReader {
+    pub(super) fn new(
+        info: ObjectInfo,
+        blobs: Arc<[Arc<Blob>]>,
+        core: &Rc<Core>,
+        stats: Arc<ShardStats>,
+    ) -> ObjectReader {
+        ObjectReader { info, blobs, core: core.clone(), stats }
+    }
+
+    /// Sizes of the parts of a multipart object in order; one entry for an object put in one piece.
+    pub fn part_sizes(&self) -> Vec<u64> {
+        self.blobs.iter().map(|blob| blob.size).collect()
+    }
+
+    /// Starts delivering `range`, which lies within the object (asserted).
+    pub fn read(self, range: Range<u64>) -> ObjectStream {
+        assert!(range.start <= range.end && range.end <= self.info.size);
+        ObjectStream {
+            pieces: pieces(&self.blobs, range),
+            reads: FuturesOrdered::new(),
+            drives: self.core.drives.clone(),
+            platform: self.core.platform.clone(),
+            stats: self.stats,
+            _blobs: self.blobs,
+        }
+    }
+}
+
+/// The bytes of a range of an object, in order.
+///
+/// Each item is up to 1 MiB. An error ends it; what came before the error was verified.
+pub struct ObjectStream {
+    pieces: VecDeque<Piece>,
+    reads: FuturesOrdered<LocalFuture<Result<Bytes, EngineError>>>,
+    drives: Vec<Rc<dyn Drive>>,
+    platform: Rc<dyn Platform>,
+    stats: Arc<ShardStats>,
+    _blobs: Arc<[Arc<Blob>]>,
+}
+
+impl ObjectStream {
+    /// The next bytes; `None` at the end of the range.
+    pub async fn next(&mut self) -> Option<Result<Bytes, EngineError>> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// As [`ObjectStream::next`], for bodies that are polled.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, EngineError>>> {
+        while self.reads.len() < IO_DEPTH_PER_STREAM {
+            let Some(piece) = self.pieces.pop_front() else { break };
+            let drive = self.drives[usize::from(piece.drive)].clone();
+            self.reads.push_back(Box::pin(piece.read(drive, self.platform.clone(), self.stats.clone())));
+        }
+        let polled = self.reads.poll_next_unpin(cx);
+        if let Poll::Ready(Some(Err(_))) = &polled {
+            self.pieces.clear();
+            self.reads = FuturesOrdered::new();
+        }
+        polled
+    }
+}
+
+/// Reads a whole object of `size` bytes into memory.
+pub(crate) async fn read_blobs(
+    drives: &[Rc<dyn Drive>],
+    platform: &Rc<dyn Platform>,
+    stats: &Arc<ShardStats>,
+    blobs: &[Arc<Blob>],
+    size: u64,
+) -> Result<Bytes, EngineError> {
+    let mut all = BytesMut::with_capacity(usize::try_from(size).expect("bounded by the caller"));
+    for piece in pieces(blobs, 0..size) {
+        let drive = drives[usize::from(piece.drive)].clone();
+        all.extend_from_slice(&piece.read(drive, platform.clone(), stats.clone()).await?);
+    }
+    Ok(all.freeze())
+}
+
+/// One drive read: whole units of one blob, and which bytes of them are wanted.
+#[derive(Debug, PartialEq, Eq)]
+struct Piece {
+    drive: u16,
+    /// First byte of the first unit; in a log block at any byte.
+    at: DriveOffset,
+    /// Bytes of the units.
+    bytes: u64,
+    /// What is wanted of them.
+    wanted: Range<u64>,
+    units: Arc<[u64]>,
+    first_unit: usize,
+}
+
+/// Cuts a range of an object into reads. Pure.
+fn pieces(blobs: &[Arc<Blob>], range: Range<u64>) -> VecDeque<Piece> {
+    let mut pieces = VecDeque::new();
+    let mut blob_start = 0;
+    for blob in blobs {
+        let blob_end = blob_start + blob.size;
+        let (from, to) = (range.start.max(blob_start), range.end.min(blob_end));
+        if from < to {
+            blob_pieces(blob, from - blob_start..to - blob_start, &mut pieces);
+        }
+        blob_start = blob_end;
+    }
+    pieces
+}
+
+fn blob_pieces(blob: &Blob, wanted: Range<u64>, pieces: &mut VecDeque<Piece>) {
+    // Runs of the blob's bytes on the drive: one for a log record, one per extent otherwise.
+    let mut run_start = 0;
+    let mut add_run = |drive: u16, at: DriveOffset, held: u64| {
+        let run_end = (run_start + held).min(blob.size);
+        let mut from = wanted.start.max(run_start);
+        let to = wanted.end.min(run_end);
+        while from < to {
+            let unit_start = from - from % UNIT_BYTES;
+            let until = (unit_start + IO_BYTES_MAX as u64).min(to.next_multiple_of(UNIT_BYTES)).min(run_end);
+            pieces.push_back(Piece {
+                drive,
+                at: at.plus(unit_start - run_start),
+                bytes: until - unit_start,
+                wanted: from - unit_start..to.min(until) - unit_start,
+                units: blob.units.clone(),
+                first_unit: usize::try_from(unit_start / UNIT_BYTES).expect("units are in memory"),
+            });
+            from = until;
+        }
+        run_start = run_end;
+    };
+    match &blob.place {
+        Place::Log { drive, at } => add_run(*drive, *at, blob.size),
+        Place::Extents(extents) => extents.iter().for_each(|extent| add_run(extent.drive, extent.at, extent.bytes)),
+    }
+}
+
+impl Piece {
+    /// Reads, verifies, and answers the wanted bytes without copying them.
+    fn read(
+        self,
+        drive: Rc<dyn Drive>,
+        platform: Rc<dyn Platform>,
+        stats: Arc<ShardStats>,
+    ) -> impl Future<Output = Result<Bytes, EngineError>> {
+        async move {
+            let skip = self.at.0 % BLOCK_BYTES;
+            let start = DriveOffset(self.at.0 - skip);
+            let bytes = round_up_to_block(skip + self.bytes);
+            let buffer = platform.buffer(usize::try_from(bytes).expect("about IO_BYTES_MAX")).await?;
+            let (buffer, result) = drive.read(start, buffer).await;
+            result?;
+            stats.read_bytes.fetch_add(bytes, Relaxed);
+            let at = |offset: u64| usize::try_from(skip + offset).expect("within the buffer");
+            self.verify(&buffer.as_slice()[at(0)..at(self.bytes)]).inspect_err(|_| {
+                stats.corrupt_units.fetch_add(1, Relaxed);
+            })?;
+            Ok(buffer.freeze().slice(at(self.wanted.start)..at(self.wanted.end)))
+        }
+    }
+
+    fn verify(&self, bytes: &[u8]) -> Result<(), Corrupt> {
+        let unit_bytes = usize::try_from(UNIT_BYTES).expect("64 KiB");
+        for (nth, unit) in bytes.chunks(unit_bytes).enumerate() {
+            let (got, expected) = (crc64(unit), self.units[self.first_unit + nth]);
+            if got != expected {
+                let at = self.at.plus((nth * unit_bytes) as u64);
+                return Err(Corrupt { what: "object data unit", at, got, expected });
+            }
+        }
+        Ok(())
+    }
+}
+
+// The stream is polled through `&mut`, nothing in it is pinned in place.
+impl Unpin for ObjectStream {}
+
+impl futures_util::Stream for ObjectStream {
+    type Item = Result<Bytes, EngineError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_next(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::record::{Extent, unit_count};
+
+    const KIB: u64 = 1024;
+
+    fn blob(size: u64, place: Place) -> Arc<Blob> {
+        let units = (0..unit_count(size)).collect();
+        Arc::new(Blob { size, place, units })
+    }
+
+    fn extents(list: &[(u64, u64)]) -> Place {
+        Place::Extents(list.iter().map(|(at, bytes)| Extent { drive: 0, at: DriveOffset(*at), bytes: *bytes }).collect())
+    }
+
+    /// (start on the drive, bytes read, wanted, first unit)
+    fn check(blobs: &[Arc<Blob>], range: Range<u64>, want: &[(u64, u64, Range<u64>, usize)]) {
+        let got: Vec<_> = pieces(blobs, range.clone())
+            .into_iter()
+            .map(|piece| (piece.at.0, piece.bytes, piece.wanted, piece.first_unit))
+            .collect();
+        assert_eq!(got, want, "{range:?}");
+    }
+
+    #[test]
+    fn ranges_become_reads_of_whole_units() {
+        let log = [blob(100, Place::Log { drive: 0, at: DriveOffset(4099) })];
+        check(&log, 0..100, &[(4099, 100, 0..100, 0)]);
+        check(&log, 7..8, &[(4099, 100, 7..8, 0)]);
+        check(&log, 7..7, &[]);
+        let large = [blob(3 * 1024 * KIB + 5, extents(&[(0, 2048 * KIB), (1 << 30, 1028 * KIB)]))];
+        check(&large, 0..10, &[(0, 64 * KIB, 0..10, 0)]);
+        check(&large, 64 * KIB - 1..64 * KIB + 1, &[(0, 128 * KIB, 64 * KIB - 1..64 * KIB + 1, 0)]);
+        check(
+            &large,
+            2048 * KIB - 1..2048 * KIB + 1,
+            &[
+                (1984 * KIB, 64 * KIB, 64 * KIB - 1..64 * KIB, 31),
+                (1 << 30, 64 * KIB, 0..1, 32),
+            ],
+        );
+        check(&large, 3072 * KIB + 4..3072 * KIB + 5, &[((1 << 30) + 1024 * KIB, 5, 4..5, 48)]);
+        let parts = [blob(10, extents(&[(0, 4096)])), blob(20, extents(&[(8192, 4096)]))];
+        check(&parts, 5..25, &[(0, 10, 5..10, 0), (8192, 20, 0..15, 0)]);
+    }
+}

@@ -1,0 +1,430 @@
+//! A core's handle to the whole store: what the protocols above call.
+//!
+//! Every call finds the shard that owns the bucket, does its work there (a message when another core owns it), and
+//! moves large bytes on the calling core's own drives. I1. A change that reached its shard runs to its end there, even
+//! when the caller is dropped. I2. The directory snapshot of a core never lags behind an answer: buckets are made
+//! known to all cores before their creation is acknowledged.
+
+pub(crate) mod get;
+pub(crate) mod put;
+pub(crate) mod directory;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_channel::oneshot;
+
+pub use directory::{Bucket, BucketError, Directory};
+pub use get::{ObjectReader, ObjectStream};
+pub use put::PutWriter;
+
+use crate::drive::Drive;
+use crate::error::EngineError;
+use crate::format::superblock::Superblock;
+use crate::limits::{LIST_KEYS_MAX, MAILBOX_MESSAGES_MAX, MAILBOX_WAIT_MS_MAX};
+use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
+use crate::platform::{Platform, spawn};
+use crate::shard::mailbox::{Job, Mesh};
+use crate::shard::{Shard, check_attributes, check_key};
+use crate::space::zones::ZoneTable;
+use crate::stats::ShardStats;
+use crate::units::{CoreId, Sequence, ShardId};
+use put::FlushGroup;
+
+/// An open multipart upload; unique in the store, never given out twice. Written as 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UploadId(pub u128);
+
+impl UploadId {
+    /// Parses 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<UploadId> {
+        let valid = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        valid.then(|| u128::from_str_radix(text, 16).ok()).flatten().map(UploadId)
+    }
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// What is known of an open upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadInfo {
+    /// Its id.
+    pub id: UploadId,
+    /// The key that the object will have.
+    pub key: Bytes,
+    /// When it was opened, milliseconds since 1970.
+    pub created_ms: u64,
+    /// What was stored with it, opaque.
+    pub attributes: Bytes,
+}
+
+/// What is known of one part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartInfo {
+    /// Its number, from 1.
+    pub number: u16,
+    /// The record that made it.
+    pub sequence: Sequence,
+    /// Bytes.
+    pub size: u64,
+    /// When it was stored, milliseconds since 1970.
+    pub modified_ms: u64,
+    /// MD5 of its bytes.
+    pub etag: ETag,
+    /// What was stored with it, opaque.
+    pub attributes: Bytes,
+}
+
+/// Which page of a listing is wanted, in byte order of keys.
+#[derive(Clone, Debug, Default)]
+pub struct ListQuery {
+    /// Only keys that start with this.
+    pub prefix: Bytes,
+    /// Keys with this behind the prefix are rolled up into common prefixes; empty for none.
+    pub delimiter: Bytes,
+    /// Only keys and common prefixes greater than this; empty from the start.
+    pub after: Bytes,
+    /// Keys plus common prefixes, at most `LIST_KEYS_MAX`.
+    pub max: usize,
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct ListPage {
+    /// Keys and objects, in order.
+    pub objects: Vec<(Bytes, ObjectInfo)>,
+    /// Common prefixes, in order.
+    pub prefixes: Vec<Bytes>,
+    /// When more follows: what to give as `after` for the next page.
+    pub next_after: Option<Bytes>,
+}
+
+/// What all cores of a process share.
+pub(crate) struct Shared {
+    pub(crate) mesh: Mesh,
+    pub(crate) superblocks: Vec<Superblock>,
+    pub(crate) zones: Vec<Arc<ZoneTable>>,
+    pub(crate) stats: Vec<Arc<ShardStats>>,
+    pub(crate) ready: AtomicBool,
+}
+
+/// One core: its drives, its shards, its snapshot of the directory.
+pub(crate) struct Core {
+    id: CoreId,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) platform: Rc<dyn Platform>,
+    pub(crate) drives: Vec<Rc<dyn Drive>>,
+    flushes: Vec<Rc<FlushGroup>>,
+    pub(crate) shards: RefCell<BTreeMap<ShardId, Rc<Shard>>>,
+    pub(crate) directory: RefCell<Arc<Directory>>,
+    /// Only on the core of shard 0: cores that have recovered, and buckets in the middle of a change.
+    pub(crate) recovered: Cell<u16>,
+    pub(crate) changing: RefCell<std::collections::BTreeSet<Arc<str>>>,
+    pub(crate) changed: crate::meta::watermark::Notify,
+}
+
+impl Core {
+    pub(crate) fn new(
+        id: CoreId,
+        shared: Arc<Shared>,
+        platform: Rc<dyn Platform>,
+        drives: Vec<Rc<dyn Drive>>,
+    ) -> Rc<Core> {
+        let flushes = drives.iter().map(|drive| FlushGroup::new(drive.clone())).collect();
+        Rc::new(Core {
+            id,
+            shared,
+            platform,
+            drives,
+            flushes,
+            shards: RefCell::default(),
+            directory: RefCell::default(),
+            recovered: Cell::new(0),
+            changing: RefCell::default(),
+            changed: crate::meta::watermark::Notify::default(),
+        })
+    }
+
+    pub(crate) fn id(&self) -> CoreId {
+        self.id
+    }
+
+    pub(crate) fn shard(&self, id: ShardId) -> Option<Rc<Shard>> {
+        self.shards.borrow().get(&id).cloned()
+    }
+
+    fn core_of(&self, shard: ShardId) -> CoreId {
+        CoreId(shard.0 % self.shared.mesh.cores())
+    }
+
+    /// Hands `job` to a core, waiting a bounded time for room in its mailbox.
+    pub(crate) async fn send(&self, to: CoreId, mut job: Job) -> Result<(), EngineError> {
+        for _ in 0..=MAILBOX_WAIT_MS_MAX {
+            match self.shared.mesh.send(to, job) {
+                Ok(()) => return Ok(()),
+                Err(refused) => job = refused,
+            }
+            self.platform.sleep(Duration::from_millis(1)).await;
+        }
+        Err(EngineError::Busy { limit: "MAILBOX_MESSAGES_MAX", max: MAILBOX_MESSAGES_MAX as u64 })
+    }
+}
+
+/// A core's handle to the whole store. Cheap to clone, stays on its core.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) core: Rc<Core>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Engine").field(&self.core.id).finish()
+    }
+}
+
+impl Engine {
+    /// Whether every shard has recovered and the directory is known everywhere.
+    pub fn is_ready(&self) -> bool {
+        self.core.shared.ready.load(Ordering::Acquire)
+    }
+
+    /// Counters of every shard, by number.
+    pub fn stats(&self) -> &[Arc<ShardStats>] {
+        &self.core.shared.stats
+    }
+
+    /// Bytes of all drives that are used by zones, and how many of them no zone was granted from.
+    pub fn capacity_bytes(&self) -> (u64, u64) {
+        let shared = &self.core.shared;
+        let zones = shared.superblocks.iter().zip(&shared.zones);
+        zones.fold((0, 0), |(all, free), (superblock, table)| {
+            let zone = superblock.zone_bytes;
+            (all + zone * u64::from(table.zone_count()), free + zone * u64::from(table.free()))
+        })
+    }
+
+    /// Milliseconds since 1970-01-01 UTC.
+    pub fn now_ms(&self) -> u64 {
+        self.core.platform.now_ms()
+    }
+
+    /// Unpredictable bits.
+    pub fn random_u128(&self) -> u128 {
+        self.core.platform.random_u128()
+    }
+
+    /// Runs `task` on this core to its end, whatever becomes of the caller.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        spawn(&self.core.platform, task);
+    }
+
+    /// Runs `job` on the core that owns `shard`, to its end even when the caller goes away.
+    pub async fn on_shard<T, F, Fut>(&self, shard: ShardId, job: F) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: FnOnce(Rc<Shard>) -> Fut + Send + 'static,
+        Fut: Future<Output = T> + 'static,
+    {
+        self.on_core(self.core.core_of(shard), move |core| {
+            let found = core.shard(shard);
+            async move {
+                match found {
+                    Some(shard) => Some(job(shard).await),
+                    None => None,
+                }
+            }
+        })
+        .await?
+        .ok_or(EngineError::ReadOnly { shard })
+    }
+
+    /// Runs `job` on a core, to its end even when the caller goes away.
+    pub(crate) async fn on_core<T, F, Fut>(&self, to: CoreId, job: F) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Rc<Core>) -> Fut + Send + 'static,
+        Fut: Future<Output = T> + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let run = move |core: &Rc<Core>| {
+            let work = job(core);
+            spawn(&core.platform, async move {
+                // The asker may be gone; the work is done all the same.
+                drop(reply.send(work.await));
+            });
+        };
+        if to == self.core.id {
+            run(&self.core);
+        } else {
+            self.core.send(to, Box::new(run)).await?;
+        }
+        answer.await.map_err(|_| EngineError::Stopping)
+    }
+
+    /// What is known of an object; `Ok(None)` when the key has none.
+    pub async fn head(&self, bucket: &Bucket, key: Bytes) -> Result<Option<ObjectInfo>, EngineError> {
+        Ok(self.find(bucket, key).await?.map(|(info, _)| info))
+    }
+
+    /// Opens an object for reading; `Ok(None)` when the key has none.
+    pub async fn open(&self, bucket: &Bucket, key: Bytes) -> Result<Option<ObjectReader>, EngineError> {
+        let found = self.find(bucket, key).await?;
+        let stats = self.core.shared.stats[usize::from(bucket.shard.0)].clone();
+        Ok(found.map(|(info, blobs)| ObjectReader::new(info, blobs, &self.core, stats)))
+    }
+
+    async fn find(&self, bucket: &Bucket, key: Bytes) -> Result<Option<get::Found>, EngineError> {
+        check_key(&key)?;
+        let id = bucket.id;
+        // On its own core a lookup is a plain call: no task, no message.
+        if let Some(shard) = self.core.shard(bucket.shard) {
+            return shard.open(id, &key).await;
+        }
+        self.on_shard(bucket.shard, move |shard| async move { shard.open(id, &key).await }).await?
+    }
+
+    /// Begins an object or part of exactly `size` bytes, at most `BLOB_BYTES_MAX`; space for it is taken at once.
+    pub async fn writer(&self, bucket: &Arc<Bucket>, size: u64) -> Result<PutWriter, EngineError> {
+        PutWriter::begin(self.clone(), bucket.clone(), size).await
+    }
+
+    /// One page of keys.
+    pub async fn list(&self, bucket: &Bucket, query: ListQuery) -> Result<ListPage, EngineError> {
+        let (max, got) = (LIST_KEYS_MAX as u64, query.max as u64);
+        if max < got {
+            return Err(EngineError::TooLarge { limit: "LIST_KEYS_MAX", max, got });
+        }
+        let id = bucket.id;
+        let page = self.on_shard(bucket.shard, move |shard| async move {
+            shard.look(id, |bucket| bucket.list(&query)).await
+        });
+        Ok(page.await??.unwrap_or_default())
+    }
+
+    /// Deletes keys (at most 1,000), durable on return; one answer per key: whether it was there.
+    pub async fn delete(&self, bucket: &Bucket, keys: Vec<Bytes>) -> Result<Vec<bool>, EngineError> {
+        let count = keys.len();
+        let deleted = self.delete_when(bucket, keys, PutCondition::None).await?;
+        // The only refusal without a condition is that the bucket is gone, and then so are its keys.
+        Ok(deleted.unwrap_or_else(|_| vec![false; count]))
+    }
+
+    /// Deletes one key if `condition` holds, durable on return; answers whether it was there.
+    pub async fn delete_if(
+        &self,
+        bucket: &Bucket,
+        key: Bytes,
+        condition: PutCondition,
+    ) -> Result<Result<bool, PutRefused>, EngineError> {
+        let deleted = self.delete_when(bucket, vec![key], condition).await?;
+        Ok(deleted.map(|found| found.first().copied().unwrap_or(false)))
+    }
+
+    async fn delete_when(
+        &self,
+        bucket: &Bucket,
+        keys: Vec<Bytes>,
+        condition: PutCondition,
+    ) -> Result<Result<Vec<bool>, PutRefused>, EngineError> {
+        for key in &keys {
+            check_key(key)?;
+        }
+        let id = bucket.id;
+        let job = move |shard: Rc<Shard>| async move { shard.delete_objects(id, keys, condition).await };
+        self.on_shard(bucket.shard, job).await?
+    }
+
+    /// Opens a multipart upload, durable on return. [`PutRefused::NoSuchBucket`] when the bucket was deleted meanwhile.
+    pub async fn create_upload(
+        &self,
+        bucket: &Bucket,
+        key: Bytes,
+        attributes: Bytes,
+    ) -> Result<Result<UploadId, PutRefused>, EngineError> {
+        check_key(&key)?;
+        check_attributes(&attributes)?;
+        let id = bucket.id;
+        let job = move |shard: Rc<Shard>| async move { shard.create_upload(id, key, attributes).await };
+        self.on_shard(bucket.shard, job).await?
+    }
+
+    /// What is known of an open upload.
+    pub async fn upload(&self, bucket: &Bucket, id: UploadId) -> Result<Option<UploadInfo>, EngineError> {
+        let bucket_id = bucket.id;
+        self.on_shard(bucket.shard, move |shard| async move { shard.upload(bucket_id, id).await }).await?
+    }
+
+    /// Open uploads whose key starts with `prefix` and whose (key, id) is greater than `after`, in that order.
+    pub async fn uploads(
+        &self,
+        bucket: &Bucket,
+        prefix: Bytes,
+        after: Option<(Bytes, UploadId)>,
+        max: usize,
+    ) -> Result<Vec<UploadInfo>, EngineError> {
+        let id = bucket.id;
+        let found = self.on_shard(bucket.shard, move |shard| async move {
+            shard.look(id, |bucket| bucket.list_uploads(&prefix, after.as_ref(), max)).await
+        });
+        Ok(found.await??.unwrap_or_default())
+    }
+
+    /// Parts with a number greater than `after`, in order; `Ok(None)` when there is no such upload.
+    pub async fn parts(
+        &self,
+        bucket: &Bucket,
+        id: UploadId,
+        after: u16,
+        max: usize,
+    ) -> Result<Option<Vec<PartInfo>>, EngineError> {
+        let bucket_id = bucket.id;
+        let job = move |shard: Rc<Shard>| async move { shard.parts(bucket_id, id, after, max).await };
+        self.on_shard(bucket.shard, job).await?
+    }
+
+    /// Puts the object together from the named parts (number and sequence as listed), durable on return. Parts that are
+    /// not named are given back.
+    ///
+    /// [`PutRefused::NoSuchUpload`] also when a named part was replaced meanwhile.
+    pub async fn complete_upload(
+        &self,
+        bucket: &Bucket,
+        id: UploadId,
+        parts: Vec<(u16, Sequence)>,
+        condition: PutCondition,
+        etag: ETag,
+        attributes: Bytes,
+    ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
+        check_attributes(&attributes)?;
+        let bucket_id = bucket.id;
+        let job = move |shard: Rc<Shard>| async move {
+            shard.complete_upload(bucket_id, id, parts, condition, etag, attributes).await
+        };
+        self.on_shard(bucket.shard, job).await?
+    }
+
+    /// Ends an upload and gives its parts back, durable on return; `false` when there is none.
+    pub async fn abort_upload(&self, bucket: &Bucket, id: UploadId) -> Result<bool, EngineError> {
+        let bucket_id = bucket.id;
+        self.on_shard(bucket.shard, move |shard| async move { shard.abort_upload(bucket_id, id).await }).await?
+    }
+
+    /// Writes what is pending on this core's shards and refuses more, for a clean stop.
+    pub async fn stop(&self) {
+        let shards: Vec<Rc<Shard>> = self.core.shards.borrow().values().cloned().collect();
+        for shard in shards {
+            shard.log.stop().await;
+        }
+    }
+}

@@ -1,0 +1,491 @@
+//! The log of one shard: records go in, one durable write per group of them goes out.
+//!
+//! `shard` appends encoded records to the open block and knows their place on the drive at once; `run` closes blocks
+//! and writes them one after the other, so that a block is on the drive only after all before it. Written for one core.
+//!
+//! I1. At most one log block is being written. I2. A block's place is fixed when it is opened: right behind the one
+//! before it, or at the start of the next zone. I3. `durable` rises only after a durable write of the block succeeded;
+//! after one that failed the log takes nothing more. I4. Zeros written ahead never overlap a block: they stay between
+//! the open block's furthest end and the end of the zone, and a block that would reach into them waits.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
+use super::watermark::{Notify, Watermark};
+use crate::drive::{Buffer, Drive};
+use crate::error::EngineError;
+use crate::format::block::{BlockHeader, HEADER_BYTES, stored_bytes};
+use crate::format::record::Record;
+use crate::format::superblock::Superblock;
+use crate::format::zone::{ZoneHeader, ZoneKind};
+use crate::limits::{COMMIT_DELAY_US_MAX, LOG_BLOCK_BYTES_MAX, LOG_PENDING_BYTES_MAX, RECORD_BYTES_MAX};
+use crate::platform::{LocalFuture, Platform, spawn};
+use crate::space::zones::ZoneTable;
+use crate::stats::ShardStats;
+use crate::units::{BLOCK_BYTES, DriveOffset, Sequence, ShardId};
+
+/// Zeros are written this far ahead of the open block, so that log writes overwrite blocks that the file system has
+/// already laid out (measured: a durable write to unwritten extents takes 1.7 times as long).
+const PREWRITE_AHEAD_BYTES: u64 = 4 << 20;
+const PREWRITE_STEP_BYTES: u64 = 1 << 20;
+
+/// The part of a drive that belongs to log blocks of one zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogZone {
+    pub(crate) zone: u32,
+    pub(crate) position: u64,
+    pub(crate) start: DriveOffset,
+    pub(crate) end: DriveOffset,
+}
+
+impl LogZone {
+    /// The room between the two copies of the zone header.
+    pub(crate) fn of(superblock: &Superblock, zone: u32, position: u64) -> LogZone {
+        let at = superblock.zone_at(zone);
+        let end = DriveOffset(at.0 + superblock.zone_bytes - BLOCK_BYTES);
+        LogZone { zone, position, start: at.plus(BLOCK_BYTES), end }
+    }
+}
+
+/// Where a log goes on: fresh, or as recovery found it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogTail {
+    pub(crate) zone: LogZone,
+    pub(crate) at: DriveOffset,
+    pub(crate) number: u64,
+    pub(crate) last: Sequence,
+}
+
+/// What the log runs on.
+pub(crate) struct LogGround {
+    pub(crate) shard: ShardId,
+    pub(crate) superblock: Superblock,
+    pub(crate) drive: Rc<dyn Drive>,
+    pub(crate) zones: Arc<ZoneTable>,
+    pub(crate) platform: Rc<dyn Platform>,
+    pub(crate) stats: Arc<ShardStats>,
+}
+
+/// One shard's log.
+pub(crate) struct Log {
+    ground: LogGround,
+    state: RefCell<State>,
+    pub(crate) watermark: Watermark,
+    /// Something to write, or the log is to stop.
+    work: Notify,
+    /// Room was made, or the log failed.
+    pub(crate) progress: Notify,
+    stopping: Cell<bool>,
+    zeroing: Rc<Zeroing>,
+}
+
+#[derive(Default)]
+struct Zeroing {
+    busy: Cell<Option<(u64, u64)>>,
+    done: Notify,
+}
+
+struct State {
+    zone: LogZone,
+    next_zone: Option<LogZone>,
+    zones_exhausted: bool,
+    next_sequence: u64,
+    open: Block,
+    closed: VecDeque<Block>,
+    pending_bytes: usize,
+    prewritten: u64,
+    /// Records of the block written last, and how long that took: what group commit goes by.
+    last_records: u32,
+    write_us: u64,
+}
+
+#[derive(Debug)]
+struct Block {
+    at: DriveOffset,
+    number: u64,
+    first: Sequence,
+    records: u32,
+    payload: Vec<u8>,
+}
+
+/// Why a record has no room now.
+enum NoRoom {
+    Later(EngineError),
+    Never(EngineError),
+}
+
+impl Log {
+    pub(crate) fn new(ground: LogGround, tail: LogTail, next_zone: Option<LogZone>) -> Rc<Log> {
+        let open = Block {
+            at: tail.at,
+            number: tail.number,
+            first: Sequence(tail.last.0 + 1),
+            records: 0,
+            payload: Vec::new(),
+        };
+        let state = State {
+            zone: tail.zone,
+            next_zone,
+            zones_exhausted: false,
+            next_sequence: tail.last.0 + 1,
+            open,
+            closed: VecDeque::new(),
+            pending_bytes: 0,
+            prewritten: tail.at.0,
+            last_records: 0,
+            write_us: 0,
+        };
+        Rc::new(Log {
+            ground,
+            state: RefCell::new(state),
+            watermark: Watermark::starting_at(tail.last),
+            work: Notify::default(),
+            progress: Notify::default(),
+            stopping: Cell::new(false),
+            zeroing: Rc::default(),
+        })
+    }
+
+    /// The newest sequence given out.
+    pub(crate) fn last_sequence(&self) -> Sequence {
+        Sequence(self.state.borrow().next_sequence - 1)
+    }
+
+    /// The store's drive that holds this log.
+    pub(crate) fn drive_index(&self) -> u16 {
+        self.ground.superblock.drive_index
+    }
+
+    /// Takes no more records, ever.
+    pub(crate) fn fail(&self) {
+        self.watermark.fail();
+        self.progress.notify();
+    }
+
+    /// Gives `record` the next sequence and puts it into the open block. Answers where its inline blobs will be.
+    ///
+    /// `frees` marks a change that gives space back: it may use the last zones. Nothing happens on an error; after
+    /// [`Log::room`] for the same size, in the same turn, there is none but a failed log.
+    pub(crate) fn append(
+        &self,
+        record: &Record,
+        frees: bool,
+    ) -> Result<(Sequence, Vec<DriveOffset>), EngineError> {
+        let bytes = record.encoded_bytes_max();
+        let mut state = self.state.borrow_mut();
+        match self.check_room(&state, bytes, frees) {
+            Ok(()) => {}
+            Err(NoRoom::Later(e) | NoRoom::Never(e)) => return Err(e),
+        }
+        state.open_for(bytes);
+        let sequence = Sequence(state.next_sequence);
+        state.next_sequence += 1;
+        let before = state.open.payload.len();
+        let inline_at = record.encode(&mut state.open.payload);
+        assert!(state.open.payload.len() - before <= bytes);
+        state.pending_bytes += state.open.payload.len() - before;
+        state.open.records += 1;
+        let block_at = state.open.at.plus(HEADER_BYTES as u64);
+        let places = inline_at.into_iter().map(|at| block_at.plus(at as u64)).collect();
+        drop(state);
+        self.work.notify();
+        Ok((sequence, places))
+    }
+
+    /// Resolves once `append` of a record of at most `bytes` finds room; fails when it never will.
+    pub(crate) async fn room(&self, bytes: usize, frees: bool) -> Result<(), EngineError> {
+        self.progress
+            .until(|| match self.check_room(&self.state.borrow(), bytes, frees) {
+                Ok(()) => Some(Ok(())),
+                Err(NoRoom::Later(_)) => None,
+                Err(NoRoom::Never(e)) => Some(Err(e)),
+            })
+            .await
+    }
+
+    fn check_room(&self, state: &State, bytes: usize, frees: bool) -> Result<(), NoRoom> {
+        if self.watermark.has_failed() {
+            return Err(NoRoom::Never(EngineError::ReadOnly { shard: self.ground.shard }));
+        }
+        if self.stopping.get() {
+            return Err(NoRoom::Never(EngineError::Stopping));
+        }
+        let zone_bytes = state.zone.end.0 - state.zone.start.0;
+        let max = RECORD_BYTES_MAX.min(usize::try_from(zone_bytes / 2).unwrap_or(usize::MAX));
+        if max < bytes {
+            let (limit, max, got) = ("RECORD_BYTES_MAX", max as u64, bytes as u64);
+            return Err(NoRoom::Never(EngineError::TooLarge { limit, max, got }));
+        }
+        if LOG_PENDING_BYTES_MAX < state.pending_bytes + bytes {
+            let max = LOG_PENDING_BYTES_MAX as u64;
+            return Err(NoRoom::Later(EngineError::Busy { limit: "LOG_PENDING_BYTES_MAX", max }));
+        }
+        let full = EngineError::Full { wanted_bytes: bytes as u64 };
+        let end = state.end_after(bytes);
+        let fits_zone = end <= state.zone.end.0;
+        if !fits_zone && state.next_zone.is_none() {
+            return Err(match state.zones_exhausted {
+                true => NoRoom::Never(full),
+                false => NoRoom::Later(EngineError::Busy { limit: "log zones prepared", max: 1 }),
+            });
+        }
+        // The last quarter of the last zone is for changes that give space back.
+        if state.zones_exhausted && state.next_zone.is_none() && !frees {
+            if state.zone.end.0 - zone_bytes / 4 < end {
+                return Err(NoRoom::Never(full));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is appended, until [`Log::stop`]; runs once per log, as a task of its core.
+    pub(crate) async fn run(self: Rc<Self>) {
+        self.prepare_zone().await;
+        self.write_ahead();
+        loop {
+            let stop = self.work.until(|| self.has_work().then_some(false).or(self.stopping.get().then_some(true)));
+            if stop.await || self.watermark.has_failed() {
+                return;
+            }
+            self.gather().await;
+            let Some(block) = self.take_block() else { continue };
+            let last = Sequence(block.first.0 + u64::from(block.records) - 1);
+            let payload_bytes = block.payload.len();
+            let records = block.records;
+            let started_us = self.ground.platform.monotonic_us();
+            if let Err(error) = self.write(block).await {
+                self.ground.stats.log_failed(&error);
+                self.fail();
+                return;
+            }
+            let write_us = self.ground.platform.monotonic_us().saturating_sub(started_us);
+            self.ground.stats.log_written(u64::from(records), stored_bytes(payload_bytes), write_us);
+            {
+                let mut state = self.state.borrow_mut();
+                state.pending_bytes -= payload_bytes;
+                state.last_records = records;
+                state.write_us = if state.write_us == 0 { write_us } else { (state.write_us * 7 + write_us) / 8 };
+            }
+            self.watermark.advance(last);
+            self.prepare_zone().await;
+            self.write_ahead();
+            self.progress.notify();
+        }
+    }
+
+    /// Writes what is pending and takes nothing more.
+    pub(crate) async fn stop(&self) {
+        let last = self.last_sequence();
+        self.stopping.set(true);
+        // A failed log has told its waiters already.
+        drop(self.watermark.reached(last).await);
+        self.work.notify();
+    }
+
+    fn has_work(&self) -> bool {
+        let state = self.state.borrow();
+        state.open.records > 0 || !state.closed.is_empty()
+    }
+
+    /// Group commit: while several writers are known to be active, waits a moment for most of them to come along.
+    /// A lone writer waits for nothing but its own write.
+    async fn gather(&self) {
+        let (target, wait_us) = {
+            let state = self.state.borrow();
+            let active = state.last_records.max(1) + state.open.records.saturating_sub(1);
+            let target = (active * 3).div_ceil(4);
+            (target, (state.write_us * 2).clamp(100, COMMIT_DELAY_US_MAX))
+        };
+        let is_gathered = || {
+            let state = self.state.borrow();
+            target <= state.open.records || !state.closed.is_empty() || self.stopping.get()
+        };
+        if is_gathered() {
+            return;
+        }
+        let gathered = std::pin::pin!(self.work.until(|| is_gathered().then_some(())));
+        let timeout = self.ground.platform.sleep(Duration::from_micros(wait_us));
+        match select(gathered, timeout).await {
+            Either::Left(_) | Either::Right(_) => {}
+        }
+    }
+
+    fn take_block(&self) -> Option<Block> {
+        let mut state = self.state.borrow_mut();
+        if let Some(block) = state.closed.pop_front() {
+            return Some(block);
+        }
+        (state.open.records > 0).then(|| state.close())
+    }
+
+    async fn write(&self, block: Block) -> Result<(), EngineError> {
+        let ground = &self.ground;
+        let used = HEADER_BYTES + block.payload.len();
+        let bytes = stored_bytes(block.payload.len());
+        let mut buffer = ground.platform.buffer(usize::try_from(bytes).expect("bounded")).await?;
+        {
+            let out = buffer.as_mut_slice();
+            out[HEADER_BYTES..used].copy_from_slice(&block.payload);
+            out[used..].fill(0);
+            let header = BlockHeader {
+                store: ground.superblock.store,
+                shard: ground.shard,
+                number: block.number,
+                at: block.at,
+                first: block.first,
+                records: block.records,
+                payload_bytes: u32::try_from(block.payload.len()).expect("bounded"),
+                durable: self.watermark.value(),
+            };
+            header.encode_into(out);
+        }
+        let (start, end) = (block.at.0, block.at.0 + bytes);
+        let overlaps = |(from, to): (u64, u64)| start < to && from < end;
+        self.zeroing.done.until(|| (!self.zeroing.busy.get().is_some_and(overlaps)).then_some(())).await;
+        let (_buffer, result) = ground.drive.write(block.at, buffer, true).await;
+        Ok(result?)
+    }
+
+    /// Makes sure that there is a zone to go on in, before the current one is full.
+    async fn prepare_zone(&self) {
+        let position = {
+            let state = self.state.borrow();
+            let half = state.zone.start.0 + (state.zone.end.0 - state.zone.start.0) / 2;
+            if state.next_zone.is_some() || state.zones_exhausted || state.open.at.0 < half {
+                return;
+            }
+            state.zone.position + 1
+        };
+        let ground = &self.ground;
+        let granted = grant_zone(&*ground.drive, &ground.superblock, &ground.zones, ground.shard, position, ZoneKind::Log);
+        match granted.await {
+            Ok(zone) => {
+                let zone = LogZone::of(&ground.superblock, zone, position);
+                self.state.borrow_mut().next_zone = Some(zone);
+            }
+            Err(EngineError::Full { .. }) => self.state.borrow_mut().zones_exhausted = true,
+            Err(error) => {
+                ground.stats.log_failed(&error);
+                self.fail();
+            }
+        }
+        self.progress.notify();
+    }
+
+    /// Starts writing zeros ahead of the open block, unless there is enough or some are under way.
+    fn write_ahead(&self) {
+        let (from, to) = {
+            let mut state = self.state.borrow_mut();
+            let end = state.zone.end.0;
+            // What is open may still grow to a full block before it is written.
+            let reach = state.open.at.0 + (HEADER_BYTES + LOG_BLOCK_BYTES_MAX) as u64;
+            let from = state.prewritten.max(state.open.end_with(0));
+            let wanted = reach + PREWRITE_AHEAD_BYTES / 2;
+            if self.zeroing.busy.get().is_some() || wanted <= from || end <= from {
+                return;
+            }
+            let to = (from + PREWRITE_STEP_BYTES).min(end);
+            state.prewritten = to;
+            (from, to)
+        };
+        self.zeroing.busy.set(Some((from, to)));
+        let (zeroing, drive) = (self.zeroing.clone(), self.ground.drive.clone());
+        let platform = self.ground.platform.clone();
+        spawn(&self.ground.platform, async move {
+            let bytes = usize::try_from(to - from).expect("one step");
+            if let Ok(mut buffer) = platform.buffer(bytes).await {
+                buffer.as_mut_slice().fill(0);
+                // Only speed is lost when this fails: the log's own write tells of a bad drive.
+                let (_buffer, _result) = drive.write(DriveOffset(from), buffer, false).await;
+            }
+            zeroing.busy.set(None);
+            zeroing.done.notify();
+        });
+    }
+}
+
+impl State {
+    /// Where the log would end with a record of `bytes` more, were its zone endless.
+    fn end_after(&self, bytes: usize) -> u64 {
+        if self.open.records > 0 && LOG_BLOCK_BYTES_MAX < self.open.payload.len() + bytes {
+            self.open.end_with(0) + stored_bytes(bytes)
+        } else {
+            self.open.end_with(bytes)
+        }
+    }
+
+    /// Closes the open block when `bytes` more do not fit into it, and opens the next one where they do.
+    fn open_for(&mut self, bytes: usize) {
+        let grows_too_large = LOG_BLOCK_BYTES_MAX < self.open.payload.len() + bytes;
+        let leaves_zone = self.zone.end.0 < self.open.end_with(bytes);
+        if self.open.records > 0 && (grows_too_large || leaves_zone) {
+            let closed = self.close();
+            self.closed.push_back(closed);
+        }
+        if self.zone.end.0 < self.open.end_with(bytes) {
+            let zone = self.next_zone.take().expect("check_room saw it");
+            self.open.at = zone.start;
+            self.prewritten = zone.start.0;
+            self.zone = zone;
+        }
+    }
+
+    /// Takes the open block away and opens an empty one behind it.
+    fn close(&mut self) -> Block {
+        let next = Block {
+            at: DriveOffset(self.open.end_with(0)),
+            number: self.open.number + 1,
+            first: Sequence(self.next_sequence),
+            records: 0,
+            payload: Vec::new(),
+        };
+        std::mem::replace(&mut self.open, next)
+    }
+}
+
+impl Block {
+    /// Where the block would end on the drive with `bytes` more in it.
+    fn end_with(&self, bytes: usize) -> u64 {
+        self.at.0 + stored_bytes(self.payload.len() + bytes)
+    }
+}
+
+/// Takes a free zone for a shard: space in the file, then both headers, durable on return.
+pub(crate) fn grant_zone<'a>(
+    drive: &'a dyn Drive,
+    superblock: &'a Superblock,
+    zones: &'a ZoneTable,
+    shard: ShardId,
+    position: u64,
+    kind: ZoneKind,
+) -> impl Future<Output = Result<u32, EngineError>> + 'a {
+    async move {
+        let full = EngineError::Full { wanted_bytes: superblock.zone_bytes };
+        let zone = zones.claim(kind == ZoneKind::Log).ok_or(full.clone())?;
+        let at = superblock.zone_at(zone);
+        if let Err(error) = drive.allocate(at, superblock.zone_bytes).await {
+            zones.release(zone);
+            let no_space = matches!(error.cause, crate::error::DriveCause::Errno(libc::ENOSPC));
+            return Err(if no_space { full } else { error.into() });
+        }
+        let header = ZoneHeader { store: superblock.store, zone, kind, shard, position };
+        let block = header.encode();
+        for at in [at, DriveOffset(at.0 + superblock.zone_bytes - BLOCK_BYTES)] {
+            let written: LocalFuture<_> = drive.write(at, block_buffer(&block), true);
+            written.await.1?;
+        }
+        Ok(zone)
+    }
+}
+
+/// One block in a buffer of its own.
+pub(crate) fn block_buffer(block: &[u8]) -> Buffer {
+    let mut buffer = Buffer::unpooled(block.len());
+    buffer.as_mut_slice().copy_from_slice(block);
+    buffer
+}

@@ -1,0 +1,6 @@
+//! What a shard knows: the index in memory, the log that makes it durable, and the way back from log to index.
+
+pub mod index;
+pub mod log;
+pub mod recover;
+pub(crate) mod watermark;

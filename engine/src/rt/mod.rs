@@ -1,0 +1,343 @@
+//! The fence around the runtime: pinned executors, local tasks, timers, the control pool. [glommio]
+//! `http`'s server starts the cores here; everything else sees only these functions, so another runtime could take
+//! glommio's place.
+//!
+//! What glommio does badly is worked round here and pinned by tests: an executor that was preempted at the wrong
+//! moment parks with runnable tasks (the heartbeat wakes it), wake-ups from other threads are seen only when the
+//! preempt timer fires (1 ms here, not 100), and its cross-core channels are not used.
+//!
+//! `spawn_local`, `sleep`, `timeout` and `yield_now` panic outside of an executor started here.
+
+mod blocking;
+mod event;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::OnceLock;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+
+use crate::units::CoreId;
+
+pub use blocking::{BLOCKING_JOBS_MAX, BlockingError, blocking};
+pub(crate) use event::EventFd;
+
+/// How the executors are built.
+#[derive(Clone, Copy, Debug)]
+pub struct RtConfig {
+    /// How long a busy executor may go without looking at timers, sockets and other threads.
+    pub preempt: Duration,
+    /// Entries of each of glommio's three rings per core.
+    pub ring_depth: usize,
+    /// Bytes that glommio registers in each of its rings: its own small needs, the drives have their arena.
+    pub io_memory_bytes: usize,
+    /// How long an idle executor looks for work before it sleeps. `None`: not at all.
+    pub spin: Option<Duration>,
+}
+
+impl RtConfig {
+    /// What a server wants.
+    pub const fn server() -> RtConfig {
+        RtConfig { preempt: Duration::from_millis(1), ring_depth: 128, io_memory_bytes: 64 << 10, spin: None }
+    }
+}
+
+/// Where a task finds itself.
+#[derive(Clone, Copy, Debug)]
+pub struct CoreContext {
+    /// This core.
+    pub core: CoreId,
+    /// Number of cores started with it.
+    pub cores: u16,
+    /// The CPU the core is pinned to; `None` when there are more cores than CPUs.
+    pub cpu: Option<usize>,
+}
+
+/// Cores could not be started, or one ended in a panic.
+#[derive(Debug)]
+pub enum RtError {
+    /// The number of cores is 0 or too large.
+    Cores(usize),
+    /// The executor of a core could not be made. `drive::probe` says beforehand what is missing.
+    Start {
+        /// Which core.
+        core: CoreId,
+        /// What glommio says.
+        text: String,
+    },
+    /// The main task of a core panicked or its executor could not be made on its thread.
+    Ended {
+        /// Which core.
+        core: CoreId,
+        /// What glommio says.
+        text: String,
+    },
+}
+
+impl fmt::Display for RtError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RtError::Cores(cores) => write!(f, "{cores} cores cannot be started, only 1 to 1024"),
+            RtError::Start { core, text } => write!(f, "core {} cannot be started: {text}", core.0),
+            RtError::Ended { core, text } => write!(f, "core {} ended: {text}", core.0),
+        }
+    }
+}
+
+impl std::error::Error for RtError {}
+
+/// The running cores.
+pub struct Cores<T: Send + 'static> {
+    handles: Vec<(CoreId, ExecutorJoinHandle<T>)>,
+}
+
+impl<T: Send + 'static> Cores<T> {
+    /// Waits until the main task of every core has ended; results in the order of cores.
+    ///
+    /// A core ends when its main task does: other tasks on it are dropped, wherever they are.
+    pub fn join(self) -> Vec<Result<T, RtError>> {
+        self.handles
+            .into_iter()
+            .map(|(core, handle)| handle.join().map_err(|e| RtError::Ended { core, text: e.to_string() }))
+            .collect()
+    }
+}
+
+/// Starts `cores` executors, each running `run` as its main task on a thread of its own.
+///
+/// They are pinned to the CPUs this process may use, one each; with more cores than CPUs they are not pinned.
+/// Call it from a thread that is not pinned itself: the control pool is started along with the cores.
+pub fn start<F, Fut, T>(cores: usize, config: RtConfig, run: F) -> Result<Cores<T>, RtError>
+where
+    F: Fn(CoreContext) -> Fut + Send + Clone + 'static,
+    Fut: Future<Output = T> + 'static,
+    T: Send + 'static,
+{
+    let count = u16::try_from(cores).ok().filter(|n| (1..=1024).contains(n)).ok_or(RtError::Cores(cores))?;
+    blocking::prepare();
+    let _: Instant = origin();
+    let cpus = allowed_cpus();
+    let pin = cores <= cpus.len();
+    let mut handles = Vec::with_capacity(cores);
+    for (number, cpu) in (0..count).zip(cpus.into_iter().map(Some).chain(std::iter::repeat(None))) {
+        let cpu = cpu.filter(|_| pin);
+        let core = CoreId(number);
+        let context = CoreContext { core, cores: count, cpu };
+        let mut builder = LocalExecutorBuilder::new(cpu.map_or(Placement::Unbound, Placement::Fixed))
+            .name(&format!("core-{number}"))
+            .io_memory(config.io_memory_bytes)
+            .ring_depth(config.ring_depth)
+            .preempt_timer(config.preempt);
+        if let Some(spin) = config.spin {
+            builder = builder.spin_before_park(spin);
+        }
+        let run = run.clone();
+        let handle = builder
+            .spawn(move || async move {
+                spawn_local(heartbeat());
+                run(context).await
+            })
+            .map_err(|e| RtError::Start { core, text: e.to_string() })?;
+        handles.push((core, handle));
+    }
+    Ok(Cores { handles })
+}
+
+/// Runs `future` on this core until it ends, whoever is interested or not. It runs up to its first wait at once.
+pub fn spawn_local(future: impl Future<Output = ()> + 'static) {
+    drop(glommio::spawn_local(future).detach());
+}
+
+/// Waits for `duration`.
+pub async fn sleep(duration: Duration) {
+    glommio::timer::Timer::new(duration).await;
+}
+
+/// Runs `future` for at most `duration`; `None` when it took longer, and it is dropped.
+pub async fn timeout<F: Future>(duration: Duration, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut timer = glommio::timer::Timer::new(duration);
+    std::future::poll_fn(move |cx| {
+        if let Poll::Ready(value) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(value));
+        }
+        Pin::new(&mut timer).poll(cx).map(|_| None)
+    })
+    .await
+}
+
+/// Lets every other runnable task of this core run once.
+pub async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(move |cx: &mut Context<'_>| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Whether the current task has used up its share of time and should [`yield_now`].
+pub fn need_yield() -> bool {
+    glommio::executor().need_preempt()
+}
+
+/// Wall clock, milliseconds since 1970-01-01 UTC. May jump.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Microseconds since the process started its cores. Never goes back.
+pub fn monotonic_us() -> u64 {
+    u64::try_from(origin().elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// 128 bits from the kernel's generator.
+pub fn random_u128() -> u128 {
+    let mut bytes = [0_u8; 16];
+    // SAFETY: the pointer and length are those of a local array.
+    #[expect(unsafe_code, reason = "getrandom has no safe form in std")]
+    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    // getrandom(2): requests up to 256 bytes are neither cut short nor interrupted once the pool is ready.
+    assert!(usize::try_from(got) == Ok(bytes.len()), "the kernel gives no random bytes");
+    u128::from_le_bytes(bytes)
+}
+
+/// The CPUs this thread may run on, ascending; empty when the kernel does not say.
+pub fn allowed_cpus() -> Vec<usize> {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+    parse_cpu_list(list.trim())
+}
+
+fn parse_cpu_list(list: &str) -> Vec<usize> {
+    let mut cpus = Vec::new();
+    for range in list.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        if let (Ok(first), Ok(last)) = (first.parse::<usize>(), last.parse::<usize>()) {
+            cpus.extend(first..=last.min(first.saturating_add(4095)));
+        }
+    }
+    cpus
+}
+
+fn origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(Instant::now)
+}
+
+/// Between two beats while the core works, and while it does not.
+const BEAT_BUSY: Duration = Duration::from_millis(2);
+const BEAT_IDLE: Duration = Duration::from_millis(50);
+
+/// A timer that is always armed. glommio 0.9 may go to sleep with runnable tasks when it was preempted before it ran
+/// any; any event wakes it, so this one bounds the loss to a beat.
+async fn heartbeat() {
+    loop {
+        // Reading the figures sets them to zero; one run of this task is always among them.
+        let busy = 1 < glommio::executor().executor_stats().tasks_executed();
+        sleep(if busy { BEAT_BUSY } else { BEAT_IDLE }).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    fn check(list: &str, want: &[usize]) {
+        assert_eq!(parse_cpu_list(list), want, "{list}");
+    }
+
+    #[test]
+    fn cpu_lists() {
+        check("0", &[0]);
+        check("0-1", &[0, 1]);
+        check("1,3-5,9", &[1, 3, 4, 5, 9]);
+        check("", &[]);
+        check("x-2,7", &[7]);
+    }
+
+    #[test]
+    fn cores_run_and_return() {
+        let cores = start(3, RtConfig::server(), |context| async move {
+            sleep(Duration::from_millis(5)).await;
+            assert!(timeout(Duration::from_millis(5), std::future::pending::<()>()).await.is_none());
+            assert_eq!(timeout(Duration::from_secs(5), async { 7 }).await, Some(7));
+            let done = Rc::new(Cell::new(0));
+            for _ in 0..3 {
+                let done = Rc::clone(&done);
+                spawn_local(async move {
+                    yield_now().await;
+                    done.set(done.get() + 1);
+                });
+            }
+            while done.get() < 3 {
+                yield_now().await;
+            }
+            context.core
+        })
+        .expect("cores start");
+        let ended: Vec<CoreId> = cores.join().into_iter().map(|core| core.expect("no panic")).collect();
+        assert_eq!(ended, [CoreId(0), CoreId(1), CoreId(2)]);
+    }
+
+    #[test]
+    fn no_cores_is_an_error() {
+        assert!(matches!(start(0, RtConfig::server(), |_| async {}), Err(RtError::Cores(0))));
+    }
+
+    #[test]
+    fn a_panic_is_reported() {
+        let cores =
+            start(1, RtConfig::server(), |_| async { assert!(monotonic_us() == u64::MAX, "on purpose") });
+        let ended = cores.expect("cores start").join();
+        assert!(matches!(ended[..], [Err(RtError::Ended { core: CoreId(0), .. })]));
+    }
+
+    /// Without the heartbeat the same load stalls for good within seconds when the CPUs are contended.
+    #[test]
+    fn a_preempted_core_does_not_stall() {
+        let cores =
+            start(2, RtConfig { preempt: Duration::from_micros(200), ..RtConfig::server() }, |_| async {
+                let end = Instant::now() + Duration::from_millis(1_200);
+                let longest = Rc::new(Cell::new(Duration::ZERO));
+                let running = Rc::new(Cell::new(2));
+                for _ in 0..2 {
+                    let (longest, running) = (Rc::clone(&longest), Rc::clone(&running));
+                    spawn_local(async move {
+                        let mut last = Instant::now();
+                        while last < end {
+                            while last.elapsed() < Duration::from_micros(150) {
+                                std::hint::spin_loop();
+                            }
+                            yield_now().await;
+                            longest.set(longest.get().max(last.elapsed()));
+                            last = Instant::now();
+                        }
+                        running.set(running.get() - 1);
+                    });
+                }
+                while 0 < running.get() {
+                    sleep(Duration::from_millis(10)).await;
+                }
+                longest.get()
+            });
+        for longest in cores.expect("cores start").join() {
+            let longest = longest.expect("no panic");
+            assert!(longest < Duration::from_secs(1), "stalled for {longest:?}");
+        }
+    }
+
+    #[test]
+    fn random_numbers_differ() {
+        assert_ne!(random_u128(), random_u128());
+    }
+}

@@ -1,0 +1,320 @@
+//! A machine that exists only in memory: one thread, virtual time, every choice drawn from one seed.
+//!
+//! Tests run the whole engine on it, cut the power at any drive operation and look at what is left. I1. The same seed
+//! and the same program give the same run. I2. Nothing here looks at a real clock, thread or file.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BinaryHeap, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use crossbeam_queue::SegQueue;
+
+use crate::drive::Buffer;
+use crate::error::EngineError;
+use crate::platform::{LocalFuture, Platform};
+
+/// Seeded randomness (SplitMix64).
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// Starts from a seed.
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    /// The next 64 bits.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`, which is not 0 (asserted).
+    pub fn below(&mut self, end: u64) -> u64 {
+        assert!(end > 0);
+        self.next() % end
+    }
+
+    /// True once in `n` draws on average.
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// Why a run ended before its future did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// The power was cut.
+    PowerCut,
+    /// Every task waits for something that will never come.
+    Deadlock,
+}
+
+/// One run of a machine, from power-on to power-off. Cheap to clone.
+#[derive(Clone)]
+pub struct Simulator {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    random: RefCell<Random>,
+    now_us: Cell<u64>,
+    tasks: RefCell<HashMap<u64, LocalFuture<()>>>,
+    next_task: Cell<u64>,
+    ready: Arc<SegQueue<u64>>,
+    timers: RefCell<BinaryHeap<Timer>>,
+    next_timer: Cell<u64>,
+    cut: Cell<bool>,
+}
+
+struct Timer {
+    at_us: u64,
+    number: u64,
+    waker: Waker,
+}
+
+impl PartialEq for Timer {
+    fn eq(&self, other: &Timer) -> bool {
+        (self.at_us, self.number) == (other.at_us, other.number)
+    }
+}
+impl Eq for Timer {}
+impl PartialOrd for Timer {
+    fn partial_cmp(&self, other: &Timer) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Timer {
+    fn cmp(&self, other: &Timer) -> std::cmp::Ordering {
+        // The heap gives the greatest first; the earliest timer is to come first.
+        (other.at_us, other.number).cmp(&(self.at_us, self.number))
+    }
+}
+
+struct TaskWaker {
+    task: u64,
+    queued: AtomicBool,
+    ready: Arc<SegQueue<u64>>,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.ready.push(self.task);
+        }
+    }
+}
+
+impl Simulator {
+    /// Powers a machine on.
+    pub fn new(seed: u64) -> Simulator {
+        let inner = Inner {
+            random: RefCell::new(Random::new(seed)),
+            now_us: Cell::new(0),
+            tasks: RefCell::default(),
+            next_task: Cell::new(1),
+            ready: Arc::default(),
+            timers: RefCell::default(),
+            next_timer: Cell::new(0),
+            cut: Cell::new(false),
+        };
+        Simulator { inner: Rc::new(inner) }
+    }
+
+    /// Cuts the power: the run ends before any task gets another turn.
+    pub fn cut_power(&self) {
+        self.inner.cut.set(true);
+    }
+
+    /// The run's randomness.
+    pub fn random(&self) -> u64 {
+        self.inner.random.borrow_mut().next()
+    }
+
+    /// Microseconds since power-on.
+    pub fn now_us(&self) -> u64 {
+        self.inner.now_us.get()
+    }
+
+    /// Resolves `us` microseconds of virtual time later.
+    pub fn sleep_us(&self, us: u64) -> impl Future<Output = ()> + use<> {
+        Sleep { inner: self.inner.clone(), until_us: self.now_us() + us, armed: false }
+    }
+
+    /// Starts a task.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let id = self.inner.next_task.get();
+        self.inner.next_task.set(id + 1);
+        self.inner.tasks.borrow_mut().insert(id, Box::pin(task));
+        self.inner.ready.push(id);
+    }
+
+    /// Runs tasks in seeded order until `main` is done. Whatever is left is dropped.
+    pub fn run<T: 'static>(&self, main: impl Future<Output = T> + 'static) -> Result<T, Stopped> {
+        let result = Rc::new(RefCell::new(None));
+        let place = result.clone();
+        self.spawn(async move {
+            let value = main.await;
+            *place.borrow_mut() = Some(value);
+        });
+        let mut wakers: HashMap<u64, Arc<TaskWaker>> = HashMap::new();
+        let mut ready = Vec::new();
+        let outcome = loop {
+            if self.inner.cut.get() {
+                break Err(Stopped::PowerCut);
+            }
+            if let Some(value) = result.borrow_mut().take() {
+                break Ok(value);
+            }
+            while let Some(task) = self.inner.ready.pop() {
+                ready.push(task);
+            }
+            if ready.is_empty() {
+                if !self.pass_time() {
+                    break Err(Stopped::Deadlock);
+                }
+                continue;
+            }
+            let nth = self.inner.random.borrow_mut().below(ready.len() as u64);
+            let task = ready.swap_remove(usize::try_from(nth).expect("an index"));
+            let Some(mut future) = self.inner.tasks.borrow_mut().remove(&task) else { continue };
+            let waker = wakers.entry(task).or_insert_with(|| {
+                Arc::new(TaskWaker { task, queued: AtomicBool::new(true), ready: self.inner.ready.clone() })
+            });
+            waker.queued.store(false, Ordering::Release);
+            let polled = future.as_mut().poll(&mut Context::from_waker(&Waker::from(waker.clone())));
+            match polled {
+                Poll::Ready(()) => {
+                    wakers.remove(&task);
+                }
+                Poll::Pending => {
+                    self.inner.tasks.borrow_mut().insert(task, future);
+                }
+            }
+        };
+        // Tasks refer to each other and to this machine: they go now, and what their drops start is dropped as well.
+        loop {
+            let left = std::mem::take(&mut *self.inner.tasks.borrow_mut());
+            self.inner.timers.borrow_mut().clear();
+            if left.is_empty() {
+                return outcome;
+            }
+        }
+    }
+
+    /// Jumps to the next timer; `false` when there is none.
+    fn pass_time(&self) -> bool {
+        let timer = self.inner.timers.borrow_mut().pop();
+        let Some(timer) = timer else { return false };
+        self.inner.now_us.set(self.inner.now_us.get().max(timer.at_us));
+        timer.waker.wake();
+        true
+    }
+}
+
+struct Sleep {
+    inner: Rc<Inner>,
+    until_us: u64,
+    armed: bool,
+}
+
+impl Future for Sleep {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.until_us <= self.inner.now_us.get() {
+            return Poll::Ready(());
+        }
+        if !self.armed {
+            self.armed = true;
+            let number = self.inner.next_timer.get();
+            self.inner.next_timer.set(number + 1);
+            let timer = Timer { at_us: self.until_us, number, waker: cx.waker().clone() };
+            self.inner.timers.borrow_mut().push(timer);
+        }
+        Poll::Pending
+    }
+}
+
+impl Platform for Simulator {
+    fn spawn(&self, task: LocalFuture<()>) {
+        Simulator::spawn(self, task);
+    }
+
+    fn sleep(&self, time: Duration) -> LocalFuture<()> {
+        Box::pin(self.sleep_us(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))
+    }
+
+    fn now_ms(&self) -> u64 {
+        1_700_000_000_000 + self.now_us() / 1000
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        self.now_us()
+    }
+
+    fn random_u128(&self) -> u128 {
+        (u128::from(self.random()) << 64) | u128::from(self.random())
+    }
+
+    fn buffer(&self, bytes: usize) -> LocalFuture<Result<Buffer, EngineError>> {
+        Box::pin(std::future::ready(Ok(Buffer::unpooled(bytes))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace(seed: u64) -> Vec<(u64, u64)> {
+        let simulator = Simulator::new(seed);
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let (sim, seen) = (simulator.clone(), log.clone());
+        let main = async move {
+            for task in 0..5 {
+                let (sim, seen) = (sim.clone(), seen.clone());
+                sim.clone().spawn(async move {
+                    for _ in 0..5 {
+                        let us = sim.random() % 50;
+                        sim.sleep_us(us).await;
+                        seen.borrow_mut().push((task, sim.now_us()));
+                    }
+                });
+            }
+            sim.sleep_us(1000).await;
+        };
+        assert_eq!(simulator.run(main), Ok(()));
+        log.take()
+    }
+
+    #[test]
+    fn same_seed_same_run() {
+        assert_eq!(trace(1).len(), 25);
+        assert_eq!(trace(1), trace(1));
+        assert_ne!(trace(1), trace(2));
+    }
+
+    #[test]
+    fn deadlock_and_power_cut_end_a_run() {
+        let simulator = Simulator::new(1);
+        assert_eq!(simulator.run(std::future::pending::<()>()), Err(Stopped::Deadlock));
+        let simulator = Simulator::new(1);
+        let sim = simulator.clone();
+        let main = async move {
+            sim.cut_power();
+            sim.sleep_us(1).await;
+        };
+        assert_eq!(simulator.run(main), Err(Stopped::PowerCut));
+    }
+}

@@ -1,0 +1,411 @@
+//! A store from outside: formatting drives, recognising them again, and starting a core on them.
+//!
+//! The process calls `format` or `recognise` once before its cores start, then `start_core` on each core. I1. Formatting
+//! writes the superblocks last, so a drive that was formatted by half is still blank to the next start. I2. A drive that
+//! holds anything else is never written to.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::drive::{Buffer, Drive};
+use crate::error::{DriveError, EngineError};
+use crate::format::superblock::{FORMAT_VERSION, NotSuperblock, Superblock, TAIL_BYTES, ZONES_AT, divide};
+use crate::format::zone::ZoneKind;
+use crate::handle::directory::{DIRECTORY_SHARD, directory_of};
+use crate::handle::{Core, Engine, Shared};
+use crate::limits::SHARDS_MAX;
+use crate::meta::log::{Log, LogGround, block_buffer, grant_zone};
+use crate::meta::recover::{ZoneMap, derive_free_space, replay, scan_zones};
+use crate::platform::{Platform, spawn};
+use crate::shard::mailbox::Mesh;
+use crate::shard::{Shard, ShardGround};
+use crate::space::extents::FreeSpace;
+use crate::space::zones::ZoneTable;
+use crate::units::{BLOCK_BYTES, CoreId, DriveOffset, ShardId};
+
+/// Why a drive cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// The drive answered with an error.
+    Drive(DriveError),
+    /// There is something on it that is no store of ours.
+    Foreign {
+        /// The drive.
+        drive: Arc<str>,
+        /// What was looked at.
+        what: &'static str,
+    },
+    /// It was written by a newer program.
+    Newer {
+        /// The drive.
+        drive: Arc<str>,
+        /// Its format.
+        got: u32,
+    },
+    /// It is smaller than its superblock says, or too small to be formatted.
+    Small {
+        /// The drive.
+        drive: Arc<str>,
+        /// Its size in bytes.
+        got: u64,
+        /// The size it must have.
+        expected: u64,
+    },
+    /// It belongs to another store, or stands in another place of its store.
+    Misplaced {
+        /// The drive.
+        drive: Arc<str>,
+        /// What differs.
+        what: &'static str,
+        /// What the drive says.
+        got: u64,
+        /// What was expected.
+        expected: u64,
+    },
+    /// Some drives of the store are blank, others are not.
+    Mixed {
+        /// A blank one.
+        drive: Arc<str>,
+    },
+    /// Something in the engine failed.
+    Engine(EngineError),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Drive(e) => write!(f, "{e}"),
+            StoreError::Foreign { drive, what } => write!(
+                f,
+                "drive {drive} holds something that is no Nilas store ({what}): it is left untouched; give another \
+                 path, or wipe it yourself if nothing on it matters"
+            ),
+            StoreError::Newer { drive, got } => write!(
+                f,
+                "drive {drive} has format {got}, this program knows up to {FORMAT_VERSION}: use a newer program"
+            ),
+            StoreError::Small { drive, got, expected } => {
+                write!(f, "drive {drive} has {got} bytes, {expected} are needed")
+            }
+            StoreError::Misplaced { drive, what, got, expected } => {
+                write!(f, "drive {drive}: {what} is {got:#x}, expected {expected:#x}: give the store's drives in their order")
+            }
+            StoreError::Mixed { drive } => {
+                write!(f, "drive {drive} is blank while others belong to a store: a drive is missing or in the wrong place")
+            }
+            StoreError::Engine(e) => write!(f, "{e}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl From<DriveError> for StoreError {
+    fn from(e: DriveError) -> Self {
+        StoreError::Drive(e)
+    }
+}
+
+impl From<EngineError> for StoreError {
+    fn from(e: EngineError) -> Self {
+        StoreError::Engine(e)
+    }
+}
+
+/// How a new store is made.
+#[derive(Clone, Copy, Debug)]
+pub struct FormatConfig {
+    /// Shards, 1 to `SHARDS_MAX`; fixed for the life of the store.
+    pub shards: u16,
+    /// The time, milliseconds since 1970.
+    pub now_ms: u64,
+    /// The store's identity.
+    pub store: u128,
+    /// Bytes of one zone; `None` chooses by the size of the drive.
+    pub zone_bytes: Option<u64>,
+}
+
+/// Reads the superblocks of all drives; `Ok(None)` when all of them are blank.
+pub async fn recognise(drives: &[Rc<dyn Drive>]) -> Result<Option<Vec<Superblock>>, StoreError> {
+    let mut found = Vec::new();
+    let mut blank = None;
+    for drive in drives {
+        match read_superblock(&**drive).await? {
+            Some(superblock) => found.push(superblock),
+            None => blank = Some(drive.name()),
+        }
+    }
+    if found.is_empty() {
+        return Ok(None);
+    }
+    if let Some(drive) = blank {
+        return Err(StoreError::Mixed { drive });
+    }
+    let first = found[0];
+    for (index, (superblock, drive)) in (0_u16..).zip(found.iter().zip(drives)) {
+        let misplaced = |what, got: u64, expected: u64| StoreError::Misplaced { drive: drive.name(), what, got, expected };
+        if superblock.store != first.store {
+            let low = |id: u128| u64::try_from(id & u128::from(u64::MAX)).expect("masked");
+            return Err(misplaced("store id", low(superblock.store), low(first.store)));
+        }
+        if superblock.drive_index != index {
+            return Err(misplaced("drive number", superblock.drive_index.into(), index.into()));
+        }
+        if usize::from(superblock.drive_count) != drives.len() {
+            return Err(misplaced("number of drives", drives.len() as u64, superblock.drive_count.into()));
+        }
+        if drive.size() < superblock.drive_bytes {
+            let (got, expected) = (drive.size(), superblock.drive_bytes);
+            return Err(StoreError::Small { drive: drive.name(), got, expected });
+        }
+    }
+    Ok(Some(found))
+}
+
+async fn read_superblock(drive: &dyn Drive) -> Result<Option<Superblock>, StoreError> {
+    let usable = drive.size() - drive.size() % BLOCK_BYTES;
+    let mut best: Option<Superblock> = None;
+    let mut problem = None;
+    for at in Superblock::places(usable) {
+        if usable < at.0 + BLOCK_BYTES {
+            continue;
+        }
+        match Superblock::decode(&read(drive, at, BLOCK_BYTES).await?) {
+            Ok(superblock) if best.is_none_or(|best| best.sequence < superblock.sequence) => best = Some(superblock),
+            Ok(_) | Err(NotSuperblock::Empty) => {}
+            Err(NotSuperblock::Version { got }) => {
+                problem = Some(StoreError::Newer { drive: drive.name(), got });
+            }
+            Err(NotSuperblock::Damaged { magic, what }) => {
+                let what = if magic { what } else { "its first bytes" };
+                problem.get_or_insert(StoreError::Foreign { drive: drive.name(), what });
+            }
+        }
+    }
+    match (best, problem) {
+        (Some(superblock), _) => Ok(Some(superblock)),
+        (None, Some(problem)) => Err(problem),
+        (None, None) => {
+            for (at, bytes) in [(0, ZONES_AT.min(usable)), (usable.saturating_sub(TAIL_BYTES), TAIL_BYTES.min(usable))] {
+                if bytes > 0 && read(drive, DriveOffset(at), bytes).await?.iter().any(|byte| *byte != 0) {
+                    return Err(StoreError::Foreign { drive: drive.name(), what: "its first or last bytes" });
+                }
+            }
+            Ok(None)
+        }
+    }
+}
+
+async fn read(drive: &dyn Drive, at: DriveOffset, bytes: u64) -> Result<Vec<u8>, DriveError> {
+    let buffer = Buffer::unpooled(usize::try_from(bytes).expect("at most ZONES_AT"));
+    let (buffer, result) = drive.read(at, buffer).await;
+    result?;
+    Ok(buffer.as_slice().to_vec())
+}
+
+/// Makes a store of blank drives ([`recognise`] said so), durable on return.
+pub async fn format(drives: &[Rc<dyn Drive>], config: FormatConfig) -> Result<Vec<Superblock>, StoreError> {
+    assert!((1..=SHARDS_MAX).contains(&config.shards));
+    let drive_count = u16::try_from(drives.len()).expect("a handful of drives");
+    let mut superblocks = Vec::new();
+    for (drive_index, drive) in (0_u16..).zip(drives) {
+        let drive_bytes = drive.size() - drive.size() % BLOCK_BYTES;
+        let shards_here = u64::from(config.shards).div_ceil(u64::from(drive_count));
+        let expected = ZONES_AT + TAIL_BYTES + (shards_here + 4) * 4 * crate::format::superblock::ZONE_BYTES_MIN;
+        let small = || StoreError::Small { drive: drive.name(), got: drive.size(), expected };
+        let (zone_bytes, zone_count) = divide(drive_bytes, config.zone_bytes).ok_or_else(small)?;
+        if u64::from(zone_count) < shards_here + 4 {
+            return Err(small());
+        }
+        superblocks.push(Superblock {
+            store: config.store,
+            drive: config.store.rotate_left(17) ^ (u128::from(drive_index) + 1),
+            sequence: 1,
+            drive_bytes,
+            zone_bytes,
+            zone_count,
+            shard_count: config.shards,
+            drive_index,
+            drive_count,
+            created_ms: config.now_ms,
+        });
+    }
+    for (superblock, drive) in superblocks.iter().zip(drives) {
+        clear_zone_headers(&**drive, superblock).await?;
+        let zones = ZoneTable::new(superblock.zone_count, 0);
+        for shard in (0..config.shards).filter(|shard| shard % drive_count == superblock.drive_index) {
+            grant_zone(&**drive, superblock, &zones, ShardId(shard), 0, ZoneKind::Log).await?;
+        }
+    }
+    for (superblock, drive) in superblocks.iter().zip(drives) {
+        for at in Superblock::places(superblock.drive_bytes) {
+            drive.write(at, block_buffer(&superblock.encode()), true).await.1?;
+        }
+        drive.flush().await?;
+    }
+    Ok(superblocks)
+}
+
+/// A raw device may hold old data where zone headers will be looked for.
+async fn clear_zone_headers(drive: &dyn Drive, superblock: &Superblock) -> Result<(), DriveError> {
+    let zero = [0_u8; 4096];
+    for zone in 0..superblock.zone_count {
+        let at = superblock.zone_at(zone);
+        for at in [at, DriveOffset(at.0 + superblock.zone_bytes - BLOCK_BYTES)] {
+            if read(drive, at, BLOCK_BYTES).await?.iter().any(|byte| *byte != 0) {
+                drive.write(at, block_buffer(&zero), false).await.1?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the cores of one process share; make it once and give a clone to each core.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+impl Store {
+    /// A store of the given drives on `cores` cores.
+    pub fn new(superblocks: Vec<Superblock>, cores: u16) -> Store {
+        let shards = superblocks.first().map_or(0, |superblock| superblock.shard_count);
+        let zones = superblocks
+            .iter()
+            .map(|superblock| {
+                let reserve = u32::from(shards).min(superblock.zone_count / 16);
+                Arc::new(ZoneTable::new(superblock.zone_count, reserve))
+            })
+            .collect();
+        let shared = Shared {
+            mesh: Mesh::new(cores),
+            superblocks,
+            zones,
+            stats: (0..shards).map(|_| Arc::default()).collect(),
+            ready: AtomicBool::new(false),
+        };
+        Store { shared: Arc::new(shared) }
+    }
+
+    /// Whether every core has recovered.
+    pub fn is_ready(&self) -> bool {
+        self.shared.ready.load(Ordering::Acquire)
+    }
+
+    /// Recovers the shards of one core and serves the other cores from then on.
+    ///
+    /// A shard whose log is damaged is there, read-only. Answers when this core has recovered; the store is ready
+    /// ([`Engine::is_ready`]) when all have.
+    pub async fn start_core(
+        &self,
+        id: CoreId,
+        platform: Rc<dyn Platform>,
+        drives: Vec<Rc<dyn Drive>>,
+    ) -> Result<Engine, EngineError> {
+        let core = Core::new(id, self.shared.clone(), platform, drives);
+        let receiver = core.clone();
+        spawn(&core.platform, async move { receiver.shared.mesh.receive(&receiver).await });
+        let mut maps = Vec::new();
+        for ((drive, superblock), zones) in core.drives.iter().zip(&self.shared.superblocks).zip(&self.shared.zones) {
+            maps.push(scan_zones(&**drive, superblock, zones).await?);
+        }
+        let shard_count = self.shared.superblocks.first().map_or(0, |superblock| superblock.shard_count);
+        for shard in (0..shard_count).filter(|shard| shard % self.shared.mesh.cores() == id.0) {
+            let shard = self.recover_shard(&core, ShardId(shard), &maps).await?;
+            core.shards.borrow_mut().insert(shard.ground.id, shard);
+        }
+        for drive in &core.drives {
+            drive.flush().await?;
+        }
+        let cores = self.shared.mesh.cores();
+        let recovered = move |core: &Rc<Core>| {
+            core.recovered.set(core.recovered.get() + 1);
+            if core.recovered.get() == cores {
+                let engine = Engine { core: core.clone() };
+                spawn(&core.platform, async move { engine.make_ready().await });
+            }
+        };
+        match id {
+            CoreId(0) => recovered(&core),
+            _ => core.send(CoreId(0), Box::new(recovered)).await?,
+        }
+        Ok(Engine { core })
+    }
+
+    async fn recover_shard(
+        &self,
+        core: &Rc<Core>,
+        id: ShardId,
+        maps: &[ZoneMap],
+    ) -> Result<Rc<Shard>, EngineError> {
+        let nth = usize::from(id.0) % core.drives.len();
+        let (drive, superblock, map) = (&core.drives[nth], self.shared.superblocks[nth], &maps[nth]);
+        let replayed = replay(drive, &core.platform, &superblock, id, &map.used).await?;
+        let mut damage = replayed.damage;
+        let free = derive_free_space(&superblock, id, &map.used, &replayed.index).unwrap_or_else(|corrupt| {
+            damage.get_or_insert(corrupt.into());
+            FreeSpace::default()
+        });
+        if let Some(zone) = map.damaged.first() {
+            // Nobody can tell whose zone it was, so nobody may go on as if it had never been.
+            let (what, at) = ("zone header", superblock.zone_at(*zone));
+            damage.get_or_insert(crate::error::Corrupt { what, at, got: u64::from(*zone), expected: 0 }.into());
+        }
+        let ground = |zones: &Arc<ZoneTable>| LogGround {
+            shard: id,
+            superblock,
+            drive: drive.clone(),
+            zones: zones.clone(),
+            platform: core.platform.clone(),
+            stats: self.shared.stats[usize::from(id.0)].clone(),
+        };
+        let log = Log::new(ground(&self.shared.zones[nth]), replayed.tail, replayed.next_zone);
+        match damage {
+            Some(error) => {
+                self.shared.stats[usize::from(id.0)].log_failed(&error);
+                log.fail();
+            }
+            None => spawn(&core.platform, log.clone().run()),
+        }
+        let ground = ShardGround {
+            id,
+            superblock,
+            drive: drive.clone(),
+            zones: self.shared.zones[nth].clone(),
+            platform: core.platform.clone(),
+            stats: self.shared.stats[usize::from(id.0)].clone(),
+        };
+        Ok(Shard::new(ground, log, replayed.index, free))
+    }
+}
+
+impl Engine {
+    /// Tells every core the directory, then that the store is ready. Runs on core 0 when all cores have recovered.
+    async fn make_ready(&self) {
+        let Some(shard) = self.core.shard(DIRECTORY_SHARD) else { return };
+        let directory = Arc::new(directory_of(&shard.index.borrow().directory));
+        for core in 0..self.core.shared.mesh.cores() {
+            let directory = directory.clone();
+            let told = self.on_core(CoreId(core), move |core| {
+                *core.directory.borrow_mut() = directory.clone();
+                let known: HashSet<_> = directory.buckets.values().map(|bucket| bucket.id).collect();
+                for shard in core.shards.borrow().values() {
+                    shard.forget_buckets_except(&known);
+                }
+                for bucket in directory.buckets.values() {
+                    if let Some(shard) = core.shard(bucket.shard) {
+                        shard.open_bucket(bucket.id);
+                    }
+                }
+                std::future::ready(())
+            });
+            if told.await.is_err() {
+                return;
+            }
+        }
+        self.core.shared.ready.store(true, Ordering::Release);
+    }
+}
