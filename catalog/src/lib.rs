@@ -1,1 +1,13 @@
-//! stub
+//! The Iceberg REST catalog, kept as the engine's own durable records.
+//!
+//! `rest` turns requests into calls of `store`, which decides with `commit` and `spec` and makes one transaction of the
+//! engine per change. Table metadata and commits are pure: time and identifiers come in as arguments, nothing there
+//! awaits. Nothing here sees a socket, and nothing of the engine knows Iceberg.
+
+pub mod limits;
+pub mod spec;
+pub mod commit;
+pub(crate) mod store;
+pub mod rest;
+
+pub use rest::{Catalog, Request, Response, iceberg_error, oauth_error};

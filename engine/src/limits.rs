@@ -48,6 +48,9 @@ pub const MAILBOX_MESSAGES_MAX: usize = 4_096;
 /// How long a caller waits for room in a full mailbox before it is refused, in milliseconds.
 pub const MAILBOX_WAIT_MS_MAX: u64 = 1_000;
 
+/// How long a request waits for a buffer while all of the core's are in use, in milliseconds.
+pub const BUFFER_WAIT_MS_MAX: u64 = 10_000;
+
 /// Shards of one store.
 pub const SHARDS_MAX: u16 = 64;
 
@@ -61,6 +64,7 @@ pub const IO_BYTES_MAX: usize = 1 << 20;
 pub const IO_DEPTH_PER_STREAM: usize = 4;
 
 const _: () = {
-    assert!(INLINE_BYTES_MAX as usize + ATTRIBUTES_BYTES_MAX + KEY_BYTES_MAX < LOG_BLOCK_BYTES_MAX);
+    let small = ATTRIBUTES_BYTES_MAX + KEY_BYTES_MAX;
+    assert!(INLINE_BYTES_MAX < (LOG_BLOCK_BYTES_MAX - small) as u64);
     assert!(LOG_BLOCK_BYTES_MAX <= RECORD_BYTES_MAX);
 };

@@ -30,7 +30,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -41,7 +41,7 @@ impl Random {
     /// A number below `end`, which is not 0 (asserted).
     pub fn below(&mut self, end: u64) -> u64 {
         assert!(end > 0);
-        self.next() % end
+        self.draw() % end
     }
 
     /// True once in `n` draws on average.
@@ -140,7 +140,7 @@ impl Simulator {
 
     /// The run's randomness.
     pub fn random(&self) -> u64 {
-        self.inner.random.borrow_mut().next()
+        self.inner.random.borrow_mut().draw()
     }
 
     /// Microseconds since power-on.

@@ -1,4 +1,5 @@
 //! Counters of one shard, for metrics. Written by the shard's core, read by any; each is a plain relaxed atomic.
+#![expect(clippy::disallowed_types, reason = "one text, written when a shard fails: never on the data path")]
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -25,7 +26,10 @@ pub struct ShardStats {
 
 /// The first failure of a shard, kept for operators.
 #[derive(Debug, Default)]
-#[expect(clippy::disallowed_types, reason = "written once, when the shard has already failed: never on the data path")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "written once, when the shard has already failed: never on the data path"
+)]
 pub struct FailureText(Mutex<Option<String>>);
 
 impl FailureText {

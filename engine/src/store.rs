@@ -91,10 +91,16 @@ impl fmt::Display for StoreError {
                 write!(f, "drive {drive} has {got} bytes, {expected} are needed")
             }
             StoreError::Misplaced { drive, what, got, expected } => {
-                write!(f, "drive {drive}: {what} is {got:#x}, expected {expected:#x}: give the store's drives in their order")
+                write!(
+                    f,
+                    "drive {drive}: {what} is {got:#x}, expected {expected:#x}: give the store's drives in their order"
+                )
             }
             StoreError::Mixed { drive } => {
-                write!(f, "drive {drive} is blank while others belong to a store: a drive is missing or in the wrong place")
+                write!(
+                    f,
+                    "drive {drive} is blank while others belong to a store: a drive is missing or in the wrong place"
+                )
             }
             StoreError::Engine(e) => write!(f, "{e}"),
         }
@@ -146,7 +152,12 @@ pub async fn recognise(drives: &[Rc<dyn Drive>]) -> Result<Option<Vec<Superblock
     }
     let first = found[0];
     for (index, (superblock, drive)) in (0_u16..).zip(found.iter().zip(drives)) {
-        let misplaced = |what, got: u64, expected: u64| StoreError::Misplaced { drive: drive.name(), what, got, expected };
+        let misplaced = |what, got: u64, expected: u64| StoreError::Misplaced {
+            drive: drive.name(),
+            what,
+            got,
+            expected,
+        };
         if superblock.store != first.store {
             let low = |id: u128| u64::try_from(id & u128::from(u64::MAX)).expect("masked");
             return Err(misplaced("store id", low(superblock.store), low(first.store)));
@@ -174,7 +185,9 @@ async fn read_superblock(drive: &dyn Drive) -> Result<Option<Superblock>, StoreE
             continue;
         }
         match Superblock::decode(&read(drive, at, BLOCK_BYTES).await?) {
-            Ok(superblock) if best.is_none_or(|best| best.sequence < superblock.sequence) => best = Some(superblock),
+            Ok(superblock) if best.is_none_or(|best| best.sequence < superblock.sequence) => {
+                best = Some(superblock)
+            }
             Ok(_) | Err(NotSuperblock::Empty) => {}
             Err(NotSuperblock::Version { got }) => {
                 problem = Some(StoreError::Newer { drive: drive.name(), got });
@@ -189,7 +202,9 @@ async fn read_superblock(drive: &dyn Drive) -> Result<Option<Superblock>, StoreE
         (Some(superblock), _) => Ok(Some(superblock)),
         (None, Some(problem)) => Err(problem),
         (None, None) => {
-            for (at, bytes) in [(0, ZONES_AT.min(usable)), (usable.saturating_sub(TAIL_BYTES), TAIL_BYTES.min(usable))] {
+            for (at, bytes) in
+                [(0, ZONES_AT.min(usable)), (usable.saturating_sub(TAIL_BYTES), TAIL_BYTES.min(usable))]
+            {
                 if bytes > 0 && read(drive, DriveOffset(at), bytes).await?.iter().any(|byte| *byte != 0) {
                     return Err(StoreError::Foreign { drive: drive.name(), what: "its first or last bytes" });
                 }
@@ -214,7 +229,8 @@ pub async fn format(drives: &[Rc<dyn Drive>], config: FormatConfig) -> Result<Ve
     for (drive_index, drive) in (0_u16..).zip(drives) {
         let drive_bytes = drive.size() - drive.size() % BLOCK_BYTES;
         let shards_here = u64::from(config.shards).div_ceil(u64::from(drive_count));
-        let expected = ZONES_AT + TAIL_BYTES + (shards_here + 4) * 4 * crate::format::superblock::ZONE_BYTES_MIN;
+        let expected =
+            ZONES_AT + TAIL_BYTES + (shards_here + 4) * 4 * crate::format::superblock::ZONE_BYTES_MIN;
         let small = || StoreError::Small { drive: drive.name(), got: drive.size(), expected };
         let (zone_bytes, zone_count) = divide(drive_bytes, config.zone_bytes).ok_or_else(small)?;
         if u64::from(zone_count) < shards_here + 4 {
@@ -309,7 +325,9 @@ impl Store {
         let receiver = core.clone();
         spawn(&core.platform, async move { receiver.shared.mesh.receive(&receiver).await });
         let mut maps = Vec::new();
-        for ((drive, superblock), zones) in core.drives.iter().zip(&self.shared.superblocks).zip(&self.shared.zones) {
+        for ((drive, superblock), zones) in
+            core.drives.iter().zip(&self.shared.superblocks).zip(&self.shared.zones)
+        {
             maps.push(scan_zones(&**drive, superblock, zones).await?);
         }
         let shard_count = self.shared.superblocks.first().map_or(0, |superblock| superblock.shard_count);
@@ -352,7 +370,8 @@ impl Store {
         if let Some(zone) = map.damaged.first() {
             // Nobody can tell whose zone it was, so nobody may go on as if it had never been.
             let (what, at) = ("zone header", superblock.zone_at(*zone));
-            damage.get_or_insert(crate::error::Corrupt { what, at, got: u64::from(*zone), expected: 0 }.into());
+            damage
+                .get_or_insert(crate::error::Corrupt { what, at, got: u64::from(*zone), expected: 0 }.into());
         }
         let ground = |zones: &Arc<ZoneTable>| LogGround {
             shard: id,

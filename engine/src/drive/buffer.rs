@@ -7,6 +7,8 @@
 //!
 //! Free lists are lock-free, so a buffer may be dropped on any thread. Huge pages are what makes large transfers
 //! cheap (one segment per 2 MiB in place of 512); a kernel that refuses them costs speed, nothing else.
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests drop buffers on another thread"))]
+#![expect(clippy::disallowed_types, reason = "the list of waiters, touched only when memory is short")]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;

@@ -2,6 +2,7 @@
 //! The server calls [`probe`] and [`probe_directory`] and prints the error: each says what to do.
 //!
 //! glommio answers the same shortcomings with a panic or `exit(1)`, which is why they are asked for here.
+#![expect(clippy::disallowed_methods, reason = "asked before the first core is started")]
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -215,6 +216,24 @@ fn ring_error(e: &io::Error) -> ProbeError {
 fn parse_memlock(limits: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// Bytes that an ordinary user may still use on the file system of `path`.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: `statvfs` is plain old data, for which all zeros is a value; the path is a C string that outlives the
+    // call, and the kernel writes within the struct it is given.
+    #[expect(unsafe_code, reason = "std has no statvfs")]
+    let (code, facts) = unsafe {
+        let mut facts: libc::statvfs = std::mem::zeroed();
+        (libc::statvfs(path.as_ptr(), &raw mut facts), facts)
+    };
+    if code == 0 {
+        Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 #[cfg(test)]

@@ -109,7 +109,11 @@ impl Medium {
     fn read(&self, at: u64) -> Block {
         let blocks = self.inner.borrow();
         let volatile = blocks.volatile.get(&at).and_then(|versions| versions.last());
-        volatile.map(|version| &version.block).or_else(|| blocks.durable.get(&at)).cloned().unwrap_or_else(zeros)
+        volatile
+            .map(|version| &version.block)
+            .or_else(|| blocks.durable.get(&at))
+            .cloned()
+            .unwrap_or_else(zeros)
     }
 }
 
@@ -208,7 +212,11 @@ fn check_range(at: DriveOffset, bytes: u64, size: u64) {
 }
 
 impl Drive for SimulatedDrive {
-    fn read(&self, at: DriveOffset, mut buf: Buffer) -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)> {
+    fn read(
+        &self,
+        at: DriveOffset,
+        mut buf: Buffer,
+    ) -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)> {
         let bytes = buf.len() as u64;
         check_range(at, bytes, self.medium.bytes);
         let drive = self.clone();

@@ -81,7 +81,8 @@ impl BlockHeader {
     pub fn is_whole(&self, block: &[u8]) -> bool {
         let used = HEADER_BYTES + self.payload_bytes as usize;
         let stored = block.get(CRC_AT..HEADER_BYTES).and_then(|b| b.first_chunk::<8>());
-        stored.is_some_and(|crc| used <= block.len() && u64::from_le_bytes(*crc) == Self::checksum(block, used))
+        stored
+            .is_some_and(|crc| used <= block.len() && u64::from_le_bytes(*crc) == Self::checksum(block, used))
     }
 
     /// Bytes on the drive: whole drive blocks.

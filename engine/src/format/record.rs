@@ -8,9 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Malformed, Put, Reader};
-use crate::limits::{
-    ATTRIBUTES_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX,
-};
+use crate::limits::{ATTRIBUTES_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX};
 use crate::object::ETag;
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId, UNIT_BYTES};
 
@@ -232,9 +230,10 @@ fn decode_change(r: &mut Reader, inline_at: &mut Vec<usize>) -> Result<Change, M
             blob: decode_blob(r, inline_at)?,
         },
         tag::DELETE_OBJECT => Change::DeleteObject { key: key(r)? },
-        tag::SET_VALUE => {
-            Change::SetValue { key: r.string(RECORD_BYTES_MAX, "key")?, value: r.string(RECORD_BYTES_MAX, "value")? }
-        }
+        tag::SET_VALUE => Change::SetValue {
+            key: r.string(RECORD_BYTES_MAX, "key")?,
+            value: r.string(RECORD_BYTES_MAX, "value")?,
+        },
         tag::CLEAR_VALUE => Change::ClearValue { key: r.string(RECORD_BYTES_MAX, "key")? },
         tag::OPEN_UPLOAD => Change::OpenUpload {
             upload: r.u128("upload")?,
@@ -325,8 +324,11 @@ fn decode_blob(r: &mut Reader, inline_at: &mut Vec<usize>) -> Result<BlobRecord,
             let mut extents = Vec::with_capacity(count);
             let mut held: u64 = 0;
             for _ in 0..count {
-                let extent =
-                    Extent { drive: r.u16("drive")?, at: DriveOffset(r.u64("extent at")?), bytes: r.u64("extent bytes")? };
+                let extent = Extent {
+                    drive: r.u16("drive")?,
+                    at: DriveOffset(r.u64("extent at")?),
+                    bytes: r.u64("extent bytes")?,
+                };
                 let aligned = extent.at.is_block_aligned() && extent.bytes.is_multiple_of(BLOCK_BYTES);
                 held = held.saturating_add(extent.bytes);
                 if !aligned || extent.bytes == 0 {
@@ -377,13 +379,32 @@ mod tests {
         let inline = || blob(5, BlobPlace::Inline(Bytes::from_static(b"hello")));
         let large = || blob(131_000, BlobPlace::Extents([extent].into()));
         let changes = vec![
-            Change::PutObject { key: key.clone(), modified_ms: 1, etag, attributes: attributes.clone(), blob: inline() },
-            Change::PutObject { key: key.clone(), modified_ms: 1, etag, attributes: attributes.clone(), blob: large() },
+            Change::PutObject {
+                key: key.clone(),
+                modified_ms: 1,
+                etag,
+                attributes: attributes.clone(),
+                blob: inline(),
+            },
+            Change::PutObject {
+                key: key.clone(),
+                modified_ms: 1,
+                etag,
+                attributes: attributes.clone(),
+                blob: large(),
+            },
             Change::DeleteObject { key: key.clone() },
             Change::SetValue { key: key.clone(), value: Bytes::from_static(b"{}") },
             Change::ClearValue { key: key.clone() },
             Change::OpenUpload { upload: 4, key: key.clone(), created_ms: 2, attributes: attributes.clone() },
-            Change::PutPart { upload: 4, number: 7, modified_ms: 3, etag, attributes: attributes.clone(), blob: large() },
+            Change::PutPart {
+                upload: 4,
+                number: 7,
+                modified_ms: 3,
+                etag,
+                attributes: attributes.clone(),
+                blob: large(),
+            },
             Change::CompleteUpload {
                 upload: 4,
                 key: key.clone(),

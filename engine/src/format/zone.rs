@@ -80,7 +80,13 @@ impl ZoneHeader {
                 _ => return r.malformed("kind"),
             };
             r.u8("reserved")?;
-            Ok(ZoneHeader { store, zone, kind, shard: ShardId(r.u16("shard")?), position: r.u64("position")? })
+            Ok(ZoneHeader {
+                store,
+                zone,
+                kind,
+                shard: ShardId(r.u16("shard")?),
+                position: r.u64("position")?,
+            })
         };
         match read() {
             Ok(header) if header.store != store => ZoneState::Free,

@@ -155,7 +155,8 @@ impl Engine {
         let run = move |core: &Rc<Core>| {
             let core = core.clone();
             async move {
-                let shard = core.shard(DIRECTORY_SHARD).ok_or(EngineError::ReadOnly { shard: DIRECTORY_SHARD })?;
+                let shard =
+                    core.shard(DIRECTORY_SHARD).ok_or(EngineError::ReadOnly { shard: DIRECTORY_SHARD })?;
                 core.changed.until(|| core.changing.borrow_mut().insert(name.clone()).then_some(())).await;
                 let result = change(Engine { core: core.clone() }, shard).await;
                 core.changing.borrow_mut().remove(&name);

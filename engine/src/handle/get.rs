@@ -4,7 +4,6 @@
 //! was just verified. I2. The blobs of an open reader are never reused: the shard sees that they are still referred to.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -171,32 +170,32 @@ fn blob_pieces(blob: &Blob, wanted: Range<u64>, pieces: &mut VecDeque<Piece>) {
     };
     match &blob.place {
         Place::Log { drive, at } => add_run(*drive, *at, blob.size),
-        Place::Extents(extents) => extents.iter().for_each(|extent| add_run(extent.drive, extent.at, extent.bytes)),
+        Place::Extents(extents) => {
+            extents.iter().for_each(|extent| add_run(extent.drive, extent.at, extent.bytes))
+        }
     }
 }
 
 impl Piece {
     /// Reads, verifies, and answers the wanted bytes without copying them.
-    fn read(
+    async fn read(
         self,
         drive: Rc<dyn Drive>,
         platform: Rc<dyn Platform>,
         stats: Arc<ShardStats>,
-    ) -> impl Future<Output = Result<Bytes, EngineError>> {
-        async move {
-            let skip = self.at.0 % BLOCK_BYTES;
-            let start = DriveOffset(self.at.0 - skip);
-            let bytes = round_up_to_block(skip + self.bytes);
-            let buffer = platform.buffer(usize::try_from(bytes).expect("about IO_BYTES_MAX")).await?;
-            let (buffer, result) = drive.read(start, buffer).await;
-            result?;
-            stats.read_bytes.fetch_add(bytes, Relaxed);
-            let at = |offset: u64| usize::try_from(skip + offset).expect("within the buffer");
-            self.verify(&buffer.as_slice()[at(0)..at(self.bytes)]).inspect_err(|_| {
-                stats.corrupt_units.fetch_add(1, Relaxed);
-            })?;
-            Ok(buffer.freeze().slice(at(self.wanted.start)..at(self.wanted.end)))
-        }
+    ) -> Result<Bytes, EngineError> {
+        let skip = self.at.0 % BLOCK_BYTES;
+        let start = DriveOffset(self.at.0 - skip);
+        let bytes = round_up_to_block(skip + self.bytes);
+        let buffer = platform.buffer(usize::try_from(bytes).expect("about IO_BYTES_MAX")).await?;
+        let (buffer, result) = drive.read(start, buffer).await;
+        result?;
+        stats.read_bytes.fetch_add(bytes, Relaxed);
+        let at = |offset: u64| usize::try_from(skip + offset).expect("within the buffer");
+        self.verify(&buffer.as_slice()[at(0)..at(self.bytes)]).inspect_err(|_| {
+            stats.corrupt_units.fetch_add(1, Relaxed);
+        })?;
+        Ok(buffer.freeze().slice(at(self.wanted.start)..at(self.wanted.end)))
     }
 
     fn verify(&self, bytes: &[u8]) -> Result<(), Corrupt> {
@@ -236,7 +235,9 @@ mod tests {
     }
 
     fn extents(list: &[(u64, u64)]) -> Place {
-        Place::Extents(list.iter().map(|(at, bytes)| Extent { drive: 0, at: DriveOffset(*at), bytes: *bytes }).collect())
+        Place::Extents(
+            list.iter().map(|(at, bytes)| Extent { drive: 0, at: DriveOffset(*at), bytes: *bytes }).collect(),
+        )
     }
 
     /// (start on the drive, bytes read, wanted, first unit)
@@ -260,10 +261,7 @@ mod tests {
         check(
             &large,
             2048 * KIB - 1..2048 * KIB + 1,
-            &[
-                (1984 * KIB, 64 * KIB, 64 * KIB - 1..64 * KIB, 31),
-                (1 << 30, 64 * KIB, 0..1, 32),
-            ],
+            &[(1984 * KIB, 64 * KIB, 64 * KIB - 1..64 * KIB, 31), (1 << 30, 64 * KIB, 0..1, 32)],
         );
         check(&large, 3072 * KIB + 4..3072 * KIB + 5, &[((1 << 30) + 1024 * KIB, 5, 4..5, 48)]);
         let parts = [blob(10, extents(&[(0, 4096)])), blob(20, extents(&[(8192, 4096)]))];

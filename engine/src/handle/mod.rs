@@ -417,7 +417,8 @@ impl Engine {
     /// Ends an upload and gives its parts back, durable on return; `false` when there is none.
     pub async fn abort_upload(&self, bucket: &Bucket, id: UploadId) -> Result<bool, EngineError> {
         let bucket_id = bucket.id;
-        self.on_shard(bucket.shard, move |shard| async move { shard.abort_upload(bucket_id, id).await }).await?
+        self.on_shard(bucket.shard, move |shard| async move { shard.abort_upload(bucket_id, id).await })
+            .await?
     }
 
     /// Writes what is pending on this core's shards and refuses more, for a clean stop.

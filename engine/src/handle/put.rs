@@ -23,7 +23,7 @@ use crate::meta::watermark::Notify;
 use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
 use crate::platform::{LocalFuture, spawn};
 use crate::shard::{check_attributes, check_key, inline_blob};
-use crate::units::{DriveOffset, UNIT_BYTES, round_up_to_block};
+use crate::units::{DriveOffset, round_up_to_block};
 
 type WriteFuture = LocalFuture<(Buffer, Result<(), DriveError>)>;
 
@@ -60,14 +60,19 @@ struct Large {
 }
 
 impl PutWriter {
-    pub(super) async fn begin(engine: Engine, bucket: Arc<Bucket>, size: u64) -> Result<PutWriter, EngineError> {
+    pub(super) async fn begin(
+        engine: Engine,
+        bucket: Arc<Bucket>,
+        size: u64,
+    ) -> Result<PutWriter, EngineError> {
         if BLOB_BYTES_MAX < size {
             return Err(EngineError::TooLarge { limit: "BLOB_BYTES_MAX", max: BLOB_BYTES_MAX, got: size });
         }
         let body = if size <= INLINE_BYTES_MAX {
             Body::Small(Vec::new())
         } else {
-            let extents = engine.on_shard(bucket.shard, move |shard| async move { shard.reserve(size).await });
+            let extents =
+                engine.on_shard(bucket.shard, move |shard| async move { shard.reserve(size).await });
             let extents = extents.await??.into();
             Body::Large(Large {
                 engine: engine.clone(),
@@ -181,7 +186,10 @@ impl PutWriter {
 fn is_surely_unlogged(error: &EngineError) -> bool {
     match error {
         EngineError::Full { .. } | EngineError::Busy { .. } | EngineError::TooLarge { .. } => true,
-        EngineError::Drive(_) | EngineError::Corrupt(_) | EngineError::ReadOnly { .. } | EngineError::Stopping => false,
+        EngineError::Drive(_)
+        | EngineError::Corrupt(_)
+        | EngineError::ReadOnly { .. }
+        | EngineError::Stopping => false,
     }
 }
 
@@ -239,7 +247,6 @@ impl Large {
         let at = DriveOffset(extent.at.0 + self.extent_used);
         self.extent_used += buffer.len() as u64;
         assert!(self.extent_used <= extent.bytes);
-        assert!(self.filled as u64 % UNIT_BYTES == 0 || self.filled < IO_BYTES_MAX);
         let drive = &self.engine.core.drives[usize::from(extent.drive)];
         self.writes.push(drive.write(at, buffer, false));
     }

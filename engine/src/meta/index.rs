@@ -153,12 +153,7 @@ impl Index {
                 }
                 Change::OpenUpload { upload, key, created_ms, attributes } => {
                     let (key, attributes) = (own(key), own(attributes));
-                    let opened = Upload {
-                        key,
-                        created_ms: *created_ms,
-                        attributes,
-                        parts: BTreeMap::new(),
-                    };
+                    let opened = Upload { key, created_ms: *created_ms, attributes, parts: BTreeMap::new() };
                     if bucket.uploads.insert(*upload, opened).is_none() {
                         self.upload_count += 1;
                     }
@@ -325,7 +320,13 @@ fn blobs_of(entry: Entry) -> Vec<Arc<Blob>> {
     entry.blobs.iter().cloned().collect()
 }
 
-fn object_info(sequence: Sequence, size: u64, modified_ms: u64, etag: ETag, attributes: &Bytes) -> ObjectInfo {
+fn object_info(
+    sequence: Sequence,
+    size: u64,
+    modified_ms: u64,
+    etag: ETag,
+    attributes: &Bytes,
+) -> ObjectInfo {
     ObjectInfo { sequence, size, modified_ms, etag, attributes: own(attributes) }
 }
 
@@ -383,7 +384,8 @@ mod tests {
         let index = index(keys);
         let [prefix, delimiter, after] = query.map(Bytes::from_static_str);
         let page = index.buckets[&BucketId(1)].list(&ListQuery { prefix, delimiter, after, max });
-        let mut got: Vec<String> = page.objects.iter().map(|(key, _)| key).chain(&page.prefixes).map(text).collect();
+        let mut got: Vec<String> =
+            page.objects.iter().map(|(key, _)| key).chain(&page.prefixes).map(text).collect();
         got.sort();
         assert_eq!(got, want, "{query:?} of {keys:?}");
         assert_eq!(page.next_after.as_ref().map(text).as_deref(), more, "{query:?}");

@@ -18,13 +18,13 @@ use futures_util::future::{Either, select};
 
 use super::watermark::{Notify, Watermark};
 use crate::drive::{Buffer, Drive};
-use crate::error::EngineError;
+use crate::error::{DriveCause, EngineError};
 use crate::format::block::{BlockHeader, HEADER_BYTES, stored_bytes};
 use crate::format::record::Record;
 use crate::format::superblock::Superblock;
 use crate::format::zone::{ZoneHeader, ZoneKind};
 use crate::limits::{COMMIT_DELAY_US_MAX, LOG_BLOCK_BYTES_MAX, LOG_PENDING_BYTES_MAX, RECORD_BYTES_MAX};
-use crate::platform::{LocalFuture, Platform, spawn};
+use crate::platform::{Platform, spawn};
 use crate::space::zones::ZoneTable;
 use crate::stats::ShardStats;
 use crate::units::{BLOCK_BYTES, DriveOffset, Sequence, ShardId};
@@ -235,10 +235,9 @@ impl Log {
             });
         }
         // The last quarter of the last zone is for changes that give space back.
-        if state.zones_exhausted && state.next_zone.is_none() && !frees {
-            if state.zone.end.0 - zone_bytes / 4 < end {
-                return Err(NoRoom::Never(full));
-            }
+        let is_last = state.zones_exhausted && state.next_zone.is_none();
+        if is_last && !frees && state.zone.end.0 - zone_bytes / 4 < end {
+            return Err(NoRoom::Never(full));
         }
         Ok(())
     }
@@ -248,7 +247,8 @@ impl Log {
         self.prepare_zone().await;
         self.write_ahead();
         loop {
-            let stop = self.work.until(|| self.has_work().then_some(false).or(self.stopping.get().then_some(true)));
+            let stop =
+                self.work.until(|| self.has_work().then_some(false).or(self.stopping.get().then_some(true)));
             if stop.await || self.watermark.has_failed() {
                 return;
             }
@@ -269,7 +269,8 @@ impl Log {
                 let mut state = self.state.borrow_mut();
                 state.pending_bytes -= payload_bytes;
                 state.last_records = records;
-                state.write_us = if state.write_us == 0 { write_us } else { (state.write_us * 7 + write_us) / 8 };
+                state.write_us =
+                    if state.write_us == 0 { write_us } else { (state.write_us * 7 + write_us) / 8 };
             }
             self.watermark.advance(last);
             self.prepare_zone().await;
@@ -362,7 +363,14 @@ impl Log {
             state.zone.position + 1
         };
         let ground = &self.ground;
-        let granted = grant_zone(&*ground.drive, &ground.superblock, &ground.zones, ground.shard, position, ZoneKind::Log);
+        let granted = grant_zone(
+            &*ground.drive,
+            &ground.superblock,
+            &ground.zones,
+            ground.shard,
+            position,
+            ZoneKind::Log,
+        );
         match granted.await {
             Ok(zone) => {
                 let zone = LogZone::of(&ground.superblock, zone, position);
@@ -456,31 +464,28 @@ impl Block {
 }
 
 /// Takes a free zone for a shard: space in the file, then both headers, durable on return.
-pub(crate) fn grant_zone<'a>(
-    drive: &'a dyn Drive,
-    superblock: &'a Superblock,
-    zones: &'a ZoneTable,
+pub(crate) async fn grant_zone(
+    drive: &dyn Drive,
+    superblock: &Superblock,
+    zones: &ZoneTable,
     shard: ShardId,
     position: u64,
     kind: ZoneKind,
-) -> impl Future<Output = Result<u32, EngineError>> + 'a {
-    async move {
-        let full = EngineError::Full { wanted_bytes: superblock.zone_bytes };
-        let zone = zones.claim(kind == ZoneKind::Log).ok_or(full.clone())?;
-        let at = superblock.zone_at(zone);
-        if let Err(error) = drive.allocate(at, superblock.zone_bytes).await {
-            zones.release(zone);
-            let no_space = matches!(error.cause, crate::error::DriveCause::Errno(libc::ENOSPC));
-            return Err(if no_space { full } else { error.into() });
-        }
-        let header = ZoneHeader { store: superblock.store, zone, kind, shard, position };
-        let block = header.encode();
-        for at in [at, DriveOffset(at.0 + superblock.zone_bytes - BLOCK_BYTES)] {
-            let written: LocalFuture<_> = drive.write(at, block_buffer(&block), true);
-            written.await.1?;
-        }
-        Ok(zone)
+) -> Result<u32, EngineError> {
+    let full = EngineError::Full { wanted_bytes: superblock.zone_bytes };
+    let zone = zones.claim(kind == ZoneKind::Log).ok_or(full.clone())?;
+    let at = superblock.zone_at(zone);
+    if let Err(error) = drive.allocate(at, superblock.zone_bytes).await {
+        zones.release(zone);
+        let no_space = matches!(error.cause, DriveCause::Errno(libc::ENOSPC));
+        return Err(if no_space { full } else { error.into() });
     }
+    let header = ZoneHeader { store: superblock.store, zone, kind, shard, position };
+    let block = header.encode();
+    for at in [at, DriveOffset(at.0 + superblock.zone_bytes - BLOCK_BYTES)] {
+        drive.write(at, block_buffer(&block), true).await.1?;
+    }
+    Ok(zone)
 }
 
 /// One block in a buffer of its own.

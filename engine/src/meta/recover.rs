@@ -65,7 +65,11 @@ pub(crate) async fn scan_zones(
     Ok(map)
 }
 
-async fn read_zone_state(drive: &dyn Drive, superblock: &Superblock, zone: u32) -> Result<ZoneState, EngineError> {
+async fn read_zone_state(
+    drive: &dyn Drive,
+    superblock: &Superblock,
+    zone: u32,
+) -> Result<ZoneState, EngineError> {
     let at = superblock.zone_at(zone);
     let block = usize::try_from(BLOCK_BYTES).expect("4 KiB");
     let mut states = [ZoneState::Free; 2];
@@ -81,7 +85,9 @@ async fn read_zone_state(drive: &dyn Drive, superblock: &Superblock, zone: u32) 
 fn judge(copies: [ZoneState; 2]) -> ZoneState {
     match copies {
         [ZoneState::Used(a), ZoneState::Used(b)] if a != b => ZoneState::Damaged,
-        [ZoneState::Used(header), _] | [ZoneState::Damaged, ZoneState::Used(header)] => ZoneState::Used(header),
+        [ZoneState::Used(header), _] | [ZoneState::Damaged, ZoneState::Used(header)] => {
+            ZoneState::Used(header)
+        }
         [ZoneState::Free, ZoneState::Free] | [ZoneState::Damaged, ZoneState::Free] => ZoneState::Free,
         _ => ZoneState::Damaged,
     }
@@ -196,7 +202,8 @@ impl Replay {
     /// The header of the block that the log expects next, if it stands at `used` of `bytes` (read from `at`).
     fn block_at(&self, bytes: &Bytes, used: u64, at: DriveOffset) -> Option<BlockHeader> {
         let from = usize::try_from(used).ok()?;
-        let header = BlockHeader::decode(bytes.get(from..)?, self.superblock.store, self.shard, at.plus(used))?;
+        let header =
+            BlockHeader::decode(bytes.get(from..)?, self.superblock.store, self.shard, at.plus(used))?;
         let expected = (self.tail.number, Sequence(self.tail.last.0 + 1));
         (header.records > 0 && (header.number, header.first) == expected).then_some(header)
     }
@@ -209,7 +216,8 @@ impl Replay {
         let payload = block.slice(HEADER_BYTES..HEADER_BYTES + header.payload_bytes as usize);
         let mut from = 0;
         for nth in 0..u64::from(header.records) {
-            let (record, length, inline_at) = Record::decode(&payload.slice(from..)).map_err(|e| damaged(from + e.at))?;
+            let (record, length, inline_at) =
+                Record::decode(&payload.slice(from..)).map_err(|e| damaged(from + e.at))?;
             let place = |at: usize| header.at.plus((HEADER_BYTES + from + at) as u64);
             let places: Vec<DriveOffset> = inline_at.into_iter().map(place).collect();
             let sequence = Sequence(header.first.0 + nth);

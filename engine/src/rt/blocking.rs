@@ -1,5 +1,6 @@
 //! The control pool: two ordinary threads for work that would hold up a core (password hashing, outside calls, files).
 //! Cores hand closures over and are woken with the result.
+#![expect(clippy::disallowed_types, reason = "the control pool is made of ordinary threads")]
 
 use std::collections::VecDeque;
 use std::fmt;

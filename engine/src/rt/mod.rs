@@ -7,9 +7,11 @@
 //! preempt timer fires (1 ms here, not 100), and its cross-core channels are not used.
 //!
 //! `spawn_local`, `sleep`, `timeout` and `yield_now` panic outside of an executor started here.
+#![expect(clippy::disallowed_methods, reason = "the one place that reads clocks and starts threads")]
 
 mod blocking;
 mod event;
+mod platform;
 
 use std::fmt;
 use std::future::Future;
@@ -24,6 +26,7 @@ use crate::units::CoreId;
 
 pub use blocking::{BLOCKING_JOBS_MAX, BlockingError, blocking};
 pub(crate) use event::EventFd;
+pub use platform::CorePlatform;
 
 /// How the executors are built.
 #[derive(Clone, Copy, Debug)]

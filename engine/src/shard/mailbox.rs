@@ -33,7 +33,8 @@ struct Mailbox {
 
 impl Mesh {
     pub(crate) fn new(cores: u16) -> Mesh {
-        let mailbox = |_| Mailbox { jobs: ArrayQueue::new(MAILBOX_MESSAGES_MAX), receiver: AtomicWaker::new() };
+        let mailbox =
+            |_| Mailbox { jobs: ArrayQueue::new(MAILBOX_MESSAGES_MAX), receiver: AtomicWaker::new() };
         Mesh { boxes: (0..cores).map(mailbox).collect() }
     }
 

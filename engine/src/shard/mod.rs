@@ -197,8 +197,11 @@ impl Shard {
                 TransactionBody::Inline(bytes) => inline_blob(bytes),
                 TransactionBody::Staged(staged) => {
                     let extents = staged.reservation.extents.clone();
-                    let blob =
-                        BlobRecord { size: staged.size, place: BlobPlace::Extents(extents), units: staged.units };
+                    let blob = BlobRecord {
+                        size: staged.size,
+                        place: BlobPlace::Extents(extents),
+                        units: staged.units,
+                    };
                     reservations.push(staged.reservation);
                     blob
                 }
@@ -247,7 +250,8 @@ impl Shard {
                 let bytes = (end.0 - at.0).min(crate::limits::IO_BYTES_MAX as u64);
                 let take = usize::try_from(bytes.min(size - written)).expect("bounded");
                 let from = usize::try_from(written).expect("in memory");
-                let mut buffer = self.ground.platform.buffer(usize::try_from(bytes).expect("bounded")).await?;
+                let mut buffer =
+                    self.ground.platform.buffer(usize::try_from(bytes).expect("bounded")).await?;
                 buffer.as_mut_slice()[..take].copy_from_slice(&body[from..from + take]);
                 buffer.as_mut_slice()[take..].fill(0);
                 self.ground.drive.write(at, buffer, false).await.1?;
@@ -270,7 +274,11 @@ impl Shard {
     ) -> Result<Option<Bytes>, EngineError> {
         let Some((info, blobs)) = self.open(bucket, key).await? else { return Ok(None) };
         if bytes_max < info.size {
-            return Err(EngineError::TooLarge { limit: "bytes to read at once", max: bytes_max, got: info.size });
+            return Err(EngineError::TooLarge {
+                limit: "bytes to read at once",
+                max: bytes_max,
+                got: info.size,
+            });
         }
         let drives = vec![self.ground.drive.clone()];
         let bytes = read_blobs(&drives, &self.ground.platform, &self.ground.stats, &blobs, info.size).await?;
@@ -316,7 +324,8 @@ impl Shard {
         blob: BlobRecord,
     ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
         let (modified_ms, size) = (self.now_ms(), blob.size);
-        let change = Change::PutObject { key: key.clone(), modified_ms, etag, attributes: attributes.clone(), blob };
+        let change =
+            Change::PutObject { key: key.clone(), modified_ms, etag, attributes: attributes.clone(), blob };
         let record = Record { bucket, changes: vec![change] };
         self.log.room(record.encoded_bytes_max(), false).await?;
         if let Err(refused) = self.check(bucket, &key, &condition) {
@@ -393,7 +402,12 @@ impl Shard {
     }
 
     /// Whether a write of `key` may happen now.
-    pub(crate) fn check(&self, bucket: BucketId, key: &[u8], condition: &PutCondition) -> Result<(), PutRefused> {
+    pub(crate) fn check(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        condition: &PutCondition,
+    ) -> Result<(), PutRefused> {
         if !self.open_buckets.borrow().contains(&bucket) {
             return Err(PutRefused::NoSuchBucket);
         }
@@ -411,7 +425,9 @@ impl Shard {
         drop(index);
         let stats = &self.ground.stats;
         stats.objects.store((stats.objects.load(Relaxed) + after.0).saturating_sub(before.0), Relaxed);
-        stats.object_bytes.store((stats.object_bytes.load(Relaxed) + after.1).saturating_sub(before.1), Relaxed);
+        stats
+            .object_bytes
+            .store((stats.object_bytes.load(Relaxed) + after.1).saturating_sub(before.1), Relaxed);
         if !displaced.is_empty() {
             self.retired.borrow_mut().push_back((sequence, displaced));
         }
@@ -461,7 +477,8 @@ impl Shard {
             self.growing.set(true);
             let ground = &self.ground;
             let granted =
-                grant_zone(&*ground.drive, &ground.superblock, &ground.zones, ground.id, 0, ZoneKind::Extent).await;
+                grant_zone(&*ground.drive, &ground.superblock, &ground.zones, ground.id, 0, ZoneKind::Extent)
+                    .await;
             self.growing.set(false);
             if let Ok(zone) = granted {
                 let (at, bytes) = extent_room(&ground.superblock, zone);
@@ -529,7 +546,9 @@ pub(crate) fn check_attributes(attributes: &[u8]) -> Result<(), EngineError> {
 /// Whether a write may replace an object with this tag (`None`: no object).
 fn check_condition(condition: &PutCondition, etag: Option<ETag>) -> Result<(), PutRefused> {
     match (condition, etag) {
-        (PutCondition::None, _) | (PutCondition::IfAbsent, None) | (PutCondition::IfPresent, Some(_)) => Ok(()),
+        (PutCondition::None, _) | (PutCondition::IfAbsent, None) | (PutCondition::IfPresent, Some(_)) => {
+            Ok(())
+        }
         (PutCondition::IfAbsent, Some(_)) => Err(PutRefused::PreconditionFailed),
         (PutCondition::IfPresent | PutCondition::IfMatch(_), None) => Err(PutRefused::NoSuchKey),
         (PutCondition::IfMatch(tags), Some(etag)) => match tags.contains(&etag) {

@@ -35,8 +35,13 @@ impl Shard {
         Ok(Ok(UploadId(upload)))
     }
 
-    pub(crate) async fn upload(&self, bucket: BucketId, id: UploadId) -> Result<Option<UploadInfo>, EngineError> {
-        let found = self.look(bucket, |bucket| bucket.uploads.get(&id.0).map(|upload| upload.info(id))).await?;
+    pub(crate) async fn upload(
+        &self,
+        bucket: BucketId,
+        id: UploadId,
+    ) -> Result<Option<UploadInfo>, EngineError> {
+        let found =
+            self.look(bucket, |bucket| bucket.uploads.get(&id.0).map(|upload| upload.info(id))).await?;
         Ok(found.flatten())
     }
 

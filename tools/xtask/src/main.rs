@@ -1,2 +1,106 @@
-//! stub
-fn main() {}
+//! `cargo x`: the developer's commands, the same ones CI runs.
+//! Each subcommand is a list of sections; a section passes or fails, is timed, and never stops the ones after it. The
+//! process leaves with 1 when a section failed.
+
+mod ci;
+mod check;
+mod tidy;
+mod deps;
+mod clients;
+mod venv;
+mod server;
+mod readme;
+mod fuzz;
+mod shell;
+
+use clap::{Parser, Subcommand};
+use shell::{Failure, cargo};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo x", about = "Developer commands of this repository")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Formatting, clippy, the tidy rules, dependencies
+    Check,
+    /// Builds, runs all Rust tests, then the client suites against one release server
+    Test {
+        /// Rust tests only: no release build, no clients
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Simulated crashes and faults, from a seed
+    Sim {
+        #[arg(long)]
+        seed: Option<u64>,
+        #[arg(long)]
+        rounds: Option<u64>,
+    },
+    /// `kill -9` of a real server under load, restart, compare with what was acknowledged
+    Crash {
+        #[arg(long)]
+        cycles: Option<u64>,
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Load generators: `s3`, `catalog` or `disk`, with their own flags
+    Bench {
+        scenario: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Client suites only, all or the named ones
+    Clients { names: Vec<String> },
+    /// Coverage-guided fuzzing of one target, 60 seconds unless told
+    Fuzz { target: String, seconds: Option<u64> },
+    /// Everything CI runs
+    Ci,
+    /// Starts a server from the release build
+    Run {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Check => sections("check", check::sections),
+        Command::Test { quick } => sections("test", |report| ci::test_sections(report, quick)),
+        Command::Ci => sections("ci", ci::sections),
+        Command::Clients { names } => sections("clients", |report| clients::sections(report, &names)),
+        Command::Sim { seed, rounds } => plain(ci::sim(seed, rounds)),
+        Command::Crash { cycles, seed } => plain(ci::crash(cycles, seed)),
+        Command::Bench { scenario, arguments } => plain(
+            cargo(["run", "--release", "-p", "nilas-bench", "--bin", "nilas-bench", "--", &scenario])
+                .args(arguments)
+                .passes(),
+        ),
+        Command::Fuzz { target, seconds } => plain(fuzz::run(&target, seconds.unwrap_or(60))),
+        Command::Run { arguments } => plain(
+            cargo(["run", "--release", "-p", "nilas", "--bin", "nilas", "--", "serve"])
+                .args(arguments)
+                .passes(),
+        ),
+    }
+}
+
+fn sections(name: &'static str, run: impl FnOnce(&mut ci::Report)) -> ExitCode {
+    let mut report = ci::Report::new(name);
+    run(&mut report);
+    report.close()
+}
+
+fn plain(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

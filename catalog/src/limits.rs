@@ -1,0 +1,106 @@
+//! Every bound of the catalog, with its unit and what happens when it is reached.
+//!
+//! A bound that a client can reach is answered with 400 or 413 and the name of the limit, unless it says otherwise.
+
+// ---- Table metadata and commits ----
+
+/// Nested JSON levels accepted in one update, requirement, schema, spec or order of a request.
+pub const UPDATE_DEPTH_MAX: usize = 100;
+
+/// Nested JSON levels accepted in a metadata file. A part moves at most two levels deeper when it
+/// enters the file, and the JSON reader itself stops at 128.
+pub const METADATA_DEPTH_MAX: usize = 110;
+
+/// Fields of one schema, nested ones included.
+pub const SCHEMA_FIELDS_MAX: usize = 20_000;
+
+/// Bytes of a column's full dotted name.
+pub const COLUMN_PATH_BYTES_MAX: usize = 4_096;
+
+/// Updates in one commit of one table.
+pub const UPDATES_MAX: usize = 100_000;
+
+/// Requirements in one commit of one table.
+pub const REQUIREMENTS_MAX: usize = 10_000;
+
+/// Bytes of a value quoted back in an error message.
+pub const QUOTED_BYTES_MAX: usize = 160;
+
+const _: () = assert!(UPDATE_DEPTH_MAX + 2 <= METADATA_DEPTH_MAX && METADATA_DEPTH_MAX < 128);
+
+// ---- Store and REST face ----
+
+/// Bytes of a request body (413).
+pub const BODY_BYTES_MAX: usize = 32 << 20;
+
+/// Levels of one namespace.
+pub const NAMESPACE_LEVELS_MAX: usize = 16;
+
+/// Bytes of a namespace, its levels joined by one byte each.
+pub const NAMESPACE_BYTES_MAX: usize = 512;
+
+/// Bytes of a table name.
+pub const TABLE_NAME_BYTES_MAX: usize = 255;
+
+/// Bytes of all keys and values of one namespace's properties.
+pub const NAMESPACE_PROPERTIES_BYTES_MAX: usize = 64 << 10;
+
+/// Namespaces of one warehouse.
+pub const NAMESPACES_MAX: usize = 100_000;
+
+/// Tables of one warehouse.
+pub const TABLES_MAX: usize = 1_000_000;
+
+/// Tables of one `transactions/commit`.
+pub const TRANSACTION_TABLES_MAX: usize = 256;
+
+/// Entries of one page of a listing; larger page sizes are cut to it.
+pub const PAGE_SIZE_MAX: usize = 1_000;
+
+/// Bytes of the object key of a table's location, so that its metadata files stay within S3's 1,024.
+pub const LOCATION_KEY_BYTES_MAX: usize = 900;
+
+/// Bytes of an object key (S3), checked for metadata files.
+pub const OBJECT_KEY_BYTES_MAX: usize = 1_024;
+
+/// Bytes of one metadata file, unpacked. Larger files are not read, and a commit that would make one is refused.
+pub const METADATA_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of metadata files that go into the log record of a commit; what does not fit is written beforehand.
+pub const METADATA_INLINE_BYTES_MAX: usize = 1 << 20;
+
+/// Metadata files that one commit deletes when `write.metadata.delete-after-commit.enabled` is set; the rest stays.
+pub const METADATA_DELETES_MAX: usize = 256;
+
+/// Times a commit starts again because its tables moved while large metadata was written (429).
+pub const COMMIT_ATTEMPTS_MAX: usize = 32;
+
+/// How long an idempotency key is remembered, in milliseconds; `/v1/config` says the same as [`IDEMPOTENCY_LIFETIME`].
+pub const IDEMPOTENCY_LIFETIME_MS: u64 = 30 * 60 * 1_000;
+
+/// [`IDEMPOTENCY_LIFETIME_MS`] as an ISO 8601 duration.
+pub const IDEMPOTENCY_LIFETIME: &str = "PT30M";
+
+/// Idempotency keys that one warehouse remembers; beyond that the oldest is forgotten early.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 100_000;
+
+/// Expired idempotency keys that one change removes along the way.
+pub const IDEMPOTENCY_EXPIRED_PER_CHANGE_MAX: usize = 8;
+
+/// Objects that a purge deletes with one log record.
+pub const PURGE_KEYS_MAX: usize = 500;
+
+/// Records that the deletion of a warehouse removes with one log record.
+pub const DELETE_RECORDS_MAX: usize = 500;
+
+/// Bytes of decoded metadata and answers that one warehouse keeps in memory, roughly; the least recently used go first.
+pub const CACHE_BYTES_MAX: usize = 128 << 20;
+
+/// Bytes of an answer from which on it is compressed for a client that takes gzip.
+pub const GZIP_BYTES_MIN: usize = 4 << 10;
+
+const _: () = {
+    assert!(NAMESPACE_BYTES_MAX + TABLE_NAME_BYTES_MAX + 3 < OBJECT_KEY_BYTES_MAX);
+    assert!(PURGE_KEYS_MAX * OBJECT_KEY_BYTES_MAX < 1 << 20);
+    assert!(LOCATION_KEY_BYTES_MAX < OBJECT_KEY_BYTES_MAX);
+};

@@ -1,0 +1,546 @@
+//! Commits: one table's `POST …/tables/{t}` and `transactions/commit` over several, both through [`Store::commit`].
+//!
+//! Load bases (may wait) → check requirements and apply (pure, on the newest bases) → write large metadata ahead (may
+//! wait) → look again that nothing moved → one transaction. Since one core owns the tables, a lost race is only
+//! possible while waiting; then the commit starts over on the new bases, so clients see 409 only for requirements
+//! that really do not hold.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use nilas_engine::{Transaction, TransactionBody, TransactionPut};
+
+use crate::commit::{self, Requirement, Update};
+use crate::limits::{COMMIT_ATTEMPTS_MAX, METADATA_DELETES_MAX, METADATA_INLINE_BYTES_MAX, TABLES_MAX};
+use crate::spec::TableMetadata;
+use crate::store::failure::Failure;
+use crate::store::idempotency::{Claim, IdempotencyKey, Recorded};
+use crate::store::metadata_file::{self, MetadataFile};
+use crate::store::names::{Ident, at_most};
+use crate::store::records::{self, Pointer};
+use crate::store::state::{Loaded, Warehouse};
+use crate::store::{Outcome, Store, location, table_outcome};
+
+/// What one request wants of one table.
+#[derive(Debug)]
+pub(crate) struct TableChange {
+    pub(crate) ident: Ident,
+    pub(crate) requirements: Vec<Requirement>,
+    pub(crate) updates: Vec<Update>,
+}
+
+/// A table's next version, ready to be written.
+pub(crate) struct Version {
+    pub(crate) ident: Ident,
+    pub(crate) metadata: TableMetadata,
+    pub(crate) file: MetadataFile,
+    pub(crate) location_key: String,
+    /// The metadata location it was made from; `None` for a new table.
+    pub(crate) base: Option<String>,
+    /// Keys of metadata files that go with this version.
+    pub(crate) expired: Vec<Bytes>,
+}
+
+/// What becomes of one table of a commit.
+enum Planned {
+    /// The updates change nothing.
+    Same(Rc<Loaded>),
+    Next(Box<Version>),
+}
+
+/// How an attempt to write versions ended.
+pub(crate) enum Published {
+    Done(Vec<Rc<Loaded>>),
+    /// A table changed while metadata was written ahead: plan again.
+    Moved,
+}
+
+/// The moment and the names a plan may use.
+struct Draw {
+    now_ms: i64,
+    table_uuid: String,
+    file_name: String,
+}
+
+impl Store {
+    /// Commits to all tables or none. `whole` asks for the new version as answer (one table), else the answer is empty.
+    pub(crate) async fn commit(
+        &self,
+        changes: &[TableChange],
+        whole: bool,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Outcome, Failure> {
+        check_changes(changes)?;
+        self.mutate(key, async |claim| {
+            for _ in 0..COMMIT_ATTEMPTS_MAX {
+                if let Some(loaded) = self.try_commit(changes, whole, claim).await? {
+                    return Ok(match loaded.first() {
+                        Some(loaded) if whole => table_outcome(loaded),
+                        Some(_) | None => Outcome::Empty,
+                    });
+                }
+            }
+            Err(Failure::Contended)
+        })
+        .await
+    }
+
+    /// One attempt; `None` when a table moved while it waited.
+    async fn try_commit(
+        &self,
+        changes: &[TableChange],
+        whole: bool,
+        claim: &Claim,
+    ) -> Result<Option<Vec<Rc<Loaded>>>, Failure> {
+        let mut bases = Vec::with_capacity(changes.len());
+        for change in changes {
+            bases.push(self.base(&change.ident).await?);
+        }
+        let planned = {
+            let warehouse = self.warehouse.borrow();
+            let moved = changes.iter().zip(&bases).any(|(change, base)| {
+                let now = warehouse.find(&change.ident).map(|table| table.pointer.metadata_location.as_str());
+                now != base.as_ref().map(|base| base.metadata_location.as_str())
+            });
+            if moved {
+                return Ok(None);
+            }
+            let mut planned = Vec::with_capacity(changes.len());
+            for (change, base) in changes.iter().zip(&bases) {
+                let draw =
+                    Draw { now_ms: self.now_ms(), table_uuid: self.new_uuid(), file_name: self.new_uuid() };
+                planned.push(plan_table(&warehouse, change, base.as_ref(), &draw)?);
+            }
+            check_locations(&planned)?;
+            planned
+        };
+        let mut results = Vec::with_capacity(planned.len());
+        let mut versions = Vec::with_capacity(planned.len());
+        for plan in planned {
+            match plan {
+                Planned::Same(loaded) => results.push(loaded),
+                Planned::Next(version) => versions.push(*version),
+            }
+        }
+        if versions.is_empty() {
+            if claim.has_key() {
+                let recorded = results.first().filter(|_| whole).map_or(Recorded::Empty, |loaded| {
+                    Recorded::Table { metadata_location: loaded.metadata_location.clone() }
+                });
+                self.settle(&mut self.warehouse.borrow_mut(), Transaction::default(), claim, recorded)?;
+            }
+            return Ok(Some(results));
+        }
+        match self.publish(versions, whole, claim).await? {
+            Published::Done(loaded) => {
+                results.extend(loaded);
+                Ok(Some(results))
+            }
+            Published::Moved => Ok(None),
+        }
+    }
+
+    /// Writes versions as one transaction and makes them current.
+    pub(crate) async fn publish(
+        &self,
+        versions: Vec<Version>,
+        whole: bool,
+        claim: &Claim,
+    ) -> Result<Published, Failure> {
+        let mut inline_bytes = 0_usize;
+        let mut bodies = Vec::with_capacity(versions.len());
+        for version in &versions {
+            let body = version.file.body.clone();
+            if inline_bytes + body.len() <= METADATA_INLINE_BYTES_MAX {
+                inline_bytes += body.len();
+                bodies.push(TransactionBody::Inline(body));
+            } else {
+                bodies.push(TransactionBody::Staged(self.shard.stage(body).await?));
+            }
+        }
+        let mut warehouse = self.warehouse.borrow_mut();
+        if !still_holds(&warehouse, &versions)? {
+            return Ok(Published::Moved);
+        }
+        let recorded = match versions.first() {
+            Some(version) if whole => Recorded::Table { metadata_location: version.file.location.clone() },
+            Some(_) | None => Recorded::Empty,
+        };
+        let mut transaction = Transaction::default();
+        let mut pointers = Vec::with_capacity(versions.len());
+        for (version, body) in versions.iter().zip(bodies) {
+            transaction.puts.push(TransactionPut {
+                key: version.file.key.clone(),
+                body,
+                etag: version.file.etag,
+                attributes: self.json_attributes.clone(),
+            });
+            let room = METADATA_DELETES_MAX.saturating_sub(transaction.deletes.len());
+            transaction.deletes.extend(version.expired.iter().take(room).cloned());
+            let pointer = Pointer {
+                uuid: version.metadata.uuid().to_owned(),
+                metadata_location: version.file.location.clone(),
+                location_key: version.location_key.clone(),
+            };
+            transaction
+                .records
+                .push((records::table_key(&version.ident), Some(records::table_value(&pointer))));
+            pointers.push(pointer);
+        }
+        let sequence = self.settle(&mut warehouse, transaction, claim, recorded)?;
+        let mut results = Vec::with_capacity(versions.len());
+        for (version, pointer) in versions.into_iter().zip(pointers) {
+            let MetadataFile { location, rendered, .. } = version.file;
+            let loaded = Rc::new(Loaded::new(version.metadata, location, &rendered));
+            warehouse.set_table(&version.ident, pointer, Some(Rc::clone(&loaded)), sequence);
+            results.push(loaded);
+        }
+        Ok(Published::Done(results))
+    }
+
+    /// The current version of a table, `None` when there is no such table.
+    pub(crate) async fn base(&self, ident: &Ident) -> Result<Option<Rc<Loaded>>, Failure> {
+        for _ in 0..COMMIT_ATTEMPTS_MAX {
+            let metadata_location = {
+                let warehouse = self.warehouse.borrow();
+                let Some(table) = warehouse.find(ident) else { return Ok(None) };
+                if let Some(loaded) = warehouse.loaded(table) {
+                    return Ok(Some(loaded));
+                }
+                table.pointer.metadata_location.clone()
+            };
+            let read = self.read_metadata(&metadata_location).await;
+            let moved = {
+                let warehouse = self.warehouse.borrow();
+                warehouse.find(ident).is_none_or(|table| table.pointer.metadata_location != metadata_location)
+            };
+            // A file that went while the table moved on says nothing about the table.
+            if moved {
+                continue;
+            }
+            let loaded = Rc::new(read?);
+            self.warehouse.borrow_mut().keep(ident, &loaded);
+            return Ok(Some(loaded));
+        }
+        Err(Failure::Contended)
+    }
+}
+
+/// What can be said of a request without looking at any table.
+fn check_changes(changes: &[TableChange]) -> Result<(), Failure> {
+    for (index, change) in changes.iter().enumerate() {
+        if changes.iter().take(index).any(|earlier| earlier.ident == change.ident) {
+            return Err(Failure::BadRequest(format!(
+                "Table is changed twice in one transaction: {}",
+                change.ident
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Decides what becomes of one table, on the newest base.
+fn plan_table(
+    warehouse: &Warehouse,
+    change: &TableChange,
+    base: Option<&Rc<Loaded>>,
+    draw: &Draw,
+) -> Result<Planned, Failure> {
+    warehouse.namespace(&change.ident.namespace)?;
+    if base.is_none() && !change.requirements.iter().any(Requirement::is_assert_create) {
+        return Err(Failure::NoSuchTable(change.ident.clone()));
+    }
+    let metadata = base.map(|base| &base.metadata);
+    commit::check(&change.requirements, metadata)?;
+    let context = commit::Context {
+        now_ms: draw.now_ms,
+        previous_metadata_location: base.map(|base| base.metadata_location.as_str()),
+        new_uuid: &draw.table_uuid,
+    };
+    match (commit::apply(metadata, &change.updates, &context)?, base) {
+        (None, Some(base)) => Ok(Planned::Same(Rc::clone(base))),
+        (None, None) => Err(Failure::BadRequest("Invalid create: no updates".to_owned())),
+        (Some(next), base) => {
+            plan_version(warehouse, &change.ident, next, base.map(Rc::as_ref), &draw.file_name)
+                .map(Planned::Next)
+        }
+    }
+}
+
+/// Lays out the version of a table that `metadata` describes.
+pub(crate) fn plan_version(
+    warehouse: &Warehouse,
+    ident: &Ident,
+    metadata: TableMetadata,
+    base: Option<&Loaded>,
+    file_name: &str,
+) -> Result<Box<Version>, Failure> {
+    let location_key = location::table_key(metadata.location(), &warehouse.name)?;
+    if base.is_none() {
+        at_most("TABLES_MAX", TABLES_MAX, warehouse.tables + 1)?;
+    }
+    let own = warehouse.find(ident).map(|table| table.pointer.location_key.as_str());
+    warehouse.locations.check_free(&location_key, own, metadata.location())?;
+    let previous = base.map(|base| base.metadata_location.as_str());
+    let file = MetadataFile::new(&metadata, previous, file_name, &warehouse.name)?;
+    let expired =
+        base.map_or_else(Vec::new, |base| metadata_file::expired(&base.metadata, &metadata, &warehouse.name));
+    let base = previous.map(str::to_owned);
+    Ok(Box::new(Version { ident: ident.clone(), metadata, file, location_key, base, expired }))
+}
+
+/// Refuses new locations of one transaction that lie in each other; those in use were checked per table.
+fn check_locations(planned: &[Planned]) -> Result<(), Failure> {
+    let mut taken = location::Locations::default();
+    for plan in planned {
+        if let Planned::Next(version) = plan {
+            taken.check_free(&version.location_key, None, version.metadata.location())?;
+            taken.take(&version.location_key, version.ident.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// Whether everything the versions were planned on is still so. A location taken meanwhile is a failure of its own.
+fn still_holds(warehouse: &Warehouse, versions: &[Version]) -> Result<bool, Failure> {
+    for version in versions {
+        warehouse.namespace(&version.ident.namespace)?;
+        let table = warehouse.find(&version.ident);
+        let now = table.map(|table| table.pointer.metadata_location.as_str());
+        if now != version.base.as_deref() {
+            return Ok(false);
+        }
+        let own = table.map(|table| table.pointer.location_key.as_str());
+        warehouse.locations.check_free(&version.location_key, own, version.metadata.location())?;
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use nilas_engine::Sequence;
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+    use crate::commit::NewTable;
+    use crate::store::names::NamespaceName;
+    use crate::store::state::Namespace;
+
+    fn ident(name: &str) -> Ident {
+        Ident::new(NamespaceName::parse("a").expect("valid"), name).expect("valid")
+    }
+
+    fn draw() -> Draw {
+        Draw {
+            now_ms: 2_000,
+            table_uuid: "00000000-0000-4000-8000-000000000009".to_owned(),
+            file_name: "f".to_owned(),
+        }
+    }
+
+    fn table(name: &str, properties: Value) -> TableMetadata {
+        let properties = properties.as_object().cloned().unwrap_or_default();
+        commit::create(NewTable {
+            name,
+            uuid: "00000000-0000-4000-8000-000000000001".to_owned(),
+            location: format!("s3://lake/{name}"),
+            schema: &json!({"type": "struct", "fields": [{"id": 1, "name": "x", "required": false, "type": "long"}]}),
+            partition_spec: None,
+            write_order: None,
+            properties: &properties,
+            now_ms: 1_000,
+        })
+        .expect("a good table")
+    }
+
+    /// Tables `t` and `u`, each at its first version.
+    fn warehouse() -> Warehouse {
+        let mut warehouse = Warehouse::new(Arc::from("lake"), Sequence(1));
+        warehouse.namespaces.insert("a".to_owned(), Namespace::default());
+        for name in ["t", "u"] {
+            let first = plan_version(&warehouse, &ident(name), table(name, json!({})), None, "f");
+            put(&mut warehouse, *first.expect("planned"));
+        }
+        warehouse
+    }
+
+    fn put(warehouse: &mut Warehouse, version: Version) -> Rc<Loaded> {
+        let pointer = Pointer {
+            uuid: version.metadata.uuid().to_owned(),
+            metadata_location: version.file.location.clone(),
+            location_key: version.location_key.clone(),
+        };
+        let rendered = version.file.rendered.clone();
+        let loaded = Rc::new(Loaded::new(version.metadata, version.file.location, &rendered));
+        warehouse.set_table(&version.ident, pointer, Some(Rc::clone(&loaded)), Sequence(2));
+        loaded
+    }
+
+    fn base(warehouse: &Warehouse, name: &str) -> Option<Rc<Loaded>> {
+        warehouse.find(&ident(name)).and_then(|table| warehouse.loaded(table))
+    }
+
+    fn change(name: &str, requirements: Value, updates: Value) -> TableChange {
+        TableChange {
+            ident: ident(name),
+            requirements: commit::parse_requirements(&requirements).expect("valid"),
+            updates: commit::parse_updates(&updates).expect("valid"),
+        }
+    }
+
+    fn plan(warehouse: &Warehouse, change: &TableChange) -> Result<Planned, Failure> {
+        let name = change.ident.name.clone();
+        plan_table(warehouse, change, base(warehouse, &name).as_ref(), &draw())
+    }
+
+    fn next(planned: Result<Planned, Failure>) -> Version {
+        match planned {
+            Ok(Planned::Next(version)) => *version,
+            Ok(Planned::Same(_)) => panic!("no change"),
+            Err(failure) => panic!("{failure:?}"),
+        }
+    }
+
+    #[test]
+    fn a_commit_makes_the_next_file() {
+        let warehouse = warehouse();
+        let set = json!([{"action": "set-properties", "updates": {"k": "v"}}]);
+        let version = next(plan(&warehouse, &change("t", json!([]), set)));
+        assert_eq!(version.base.as_deref(), Some("s3://lake/t/metadata/00000-f.metadata.json"));
+        assert_eq!(version.file.location, "s3://lake/t/metadata/00001-f.metadata.json");
+        assert_eq!(version.file.key, "t/metadata/00001-f.metadata.json");
+        assert_eq!(version.metadata.property("k"), Some("v"));
+        assert_eq!(version.metadata.metadata_log().len(), 1);
+        assert!(still_holds(&warehouse, &[version]).is_ok_and(|holds| holds));
+    }
+
+    #[test]
+    fn files_are_compressed_and_placed_as_the_table_says() {
+        let warehouse = warehouse();
+        let set = json!([{"action": "set-properties", "updates": {
+            "write.metadata.compression-codec": "gzip", "write.metadata.path": "s3://lake/elsewhere/"}}]);
+        let version = next(plan(&warehouse, &change("t", json!([]), set)));
+        assert_eq!(version.file.location, "s3://lake/elsewhere/00001-f.gz.metadata.json");
+        let read = metadata_file::decode("x", &version.file.body).expect("readable");
+        assert_eq!(read, version.metadata);
+
+        let refused = |name: &str, value: &str| {
+            let set = json!([{"action": "set-properties", "updates": {name: value}}]);
+            assert!(plan(&warehouse, &change("t", json!([]), set)).is_err(), "{name}={value}");
+        };
+        refused("write.metadata.compression-codec", "snappy");
+        refused("write.metadata.path", "s3://other/x");
+        refused("write.metadata.path", "s3://lake/../x");
+    }
+
+    #[test]
+    fn refusals() {
+        let warehouse = warehouse();
+        let set = || json!([{"action": "set-properties", "updates": {"k": "v"}}]);
+        let check = |change: TableChange, want: fn(&Failure) -> bool| match plan(&warehouse, &change) {
+            Ok(_) => panic!("{change:?} was allowed"),
+            Err(failure) => assert!(want(&failure), "{failure:?}"),
+        };
+        check(change("x", json!([]), set()), |failure| matches!(failure, Failure::NoSuchTable(_)));
+        check(
+            change("t", json!([{"type": "assert-create"}]), set()),
+            |failure| matches!(failure, Failure::CommitFailed(text) if text == "Requirement failed: table already exists"),
+        );
+        check(
+            change("t", json!([{"type": "assert-current-schema-id", "current-schema-id": 7}]), set()),
+            |failure| matches!(failure, Failure::CommitFailed(_)),
+        );
+        let mut elsewhere = change("t", json!([]), set());
+        elsewhere.ident.namespace = NamespaceName::parse("b").expect("valid");
+        check(elsewhere, |failure| matches!(failure, Failure::NoSuchNamespace(_)));
+        let moved = |to: &str| change("t", json!([]), json!([{"action": "set-location", "location": to}]));
+        check(moved("s3://other/t"), |failure| matches!(failure, Failure::Location { .. }));
+        check(moved("s3://lake/u/x"), |failure| matches!(failure, Failure::LocationTaken { .. }));
+        assert!(plan(&warehouse, &moved("s3://lake/t/inside")).is_ok());
+    }
+
+    #[test]
+    fn nothing_changes() {
+        let warehouse = warehouse();
+        for updates in [json!([]), json!([{"action": "set-location", "location": "s3://lake/t"}])] {
+            assert!(matches!(plan(&warehouse, &change("t", json!([]), updates)), Ok(Planned::Same(_))));
+        }
+    }
+
+    #[test]
+    fn a_staged_table_is_made_by_its_commit() {
+        let warehouse = warehouse();
+        let updates = json!([
+            {"action": "assign-uuid", "uuid": "00000000-0000-4000-8000-00000000000a"},
+            {"action": "upgrade-format-version", "format-version": 2},
+            {"action": "add-schema", "schema": {"type": "struct", "schema-id": 0,
+                "fields": [{"id": 1, "name": "x", "required": false, "type": "long"}]}},
+            {"action": "set-current-schema", "schema-id": -1},
+            {"action": "add-spec", "spec": {"spec-id": 0, "fields": []}},
+            {"action": "set-default-spec", "spec-id": -1},
+            {"action": "add-sort-order", "sort-order": {"order-id": 0, "fields": []}},
+            {"action": "set-default-sort-order", "sort-order-id": -1},
+            {"action": "set-location", "location": "s3://lake/new"},
+        ]);
+        let version = next(plan(&warehouse, &change("new", json!([{"type": "assert-create"}]), updates)));
+        assert_eq!(version.base, None);
+        assert_eq!(version.file.location, "s3://lake/new/metadata/00000-f.metadata.json");
+        assert_eq!(version.metadata.uuid(), "00000000-0000-4000-8000-00000000000a");
+    }
+
+    #[test]
+    fn one_transaction_may_not_nest_its_own_locations() {
+        let mut warehouse = warehouse();
+        let plans = |warehouse: &Warehouse, first: &str, second: &str| {
+            let version = |name: &str, at: &str| {
+                let to = json!([{"action": "set-location", "location": at}]);
+                plan(warehouse, &change(name, json!([]), to)).expect("planned")
+            };
+            check_locations(&[version("t", first), version("u", second)])
+        };
+        assert!(plans(&warehouse, "s3://lake/x", "s3://lake/y").is_ok());
+        assert!(matches!(
+            plans(&warehouse, "s3://lake/x", "s3://lake/x/y"),
+            Err(Failure::LocationTaken { .. })
+        ));
+        // what was planned does not hold once a table has moved
+        let set = json!([{"action": "set-properties", "updates": {"k": "v"}}]);
+        let version = next(plan(&warehouse, &change("t", json!([]), set.clone())));
+        let planned = next(plan(&warehouse, &change("t", json!([]), set)));
+        put(&mut warehouse, planned);
+        assert!(still_holds(&warehouse, &[version]).is_ok_and(|holds| !holds));
+    }
+
+    #[test]
+    fn old_files_go_when_the_table_says_so() {
+        let mut warehouse = warehouse();
+        let set = json!([{"action": "set-properties", "updates": {
+            "write.metadata.delete-after-commit.enabled": "true", "write.metadata.previous-versions-max": "1"}}]);
+        let planned = next(plan(&warehouse, &change("t", json!([]), set)));
+        put(&mut warehouse, planned);
+        let set = json!([{"action": "set-properties", "updates": {"k": "v"}}]);
+        let version = next(plan(&warehouse, &change("t", json!([]), set)));
+        assert_eq!(version.expired, ["t/metadata/00000-f.metadata.json"]);
+    }
+
+    #[test]
+    fn one_table_twice() {
+        let changes = [change("t", json!([]), json!([])), change("t", json!([]), json!([]))];
+        assert!(matches!(check_changes(&changes), Err(Failure::BadRequest(_))));
+        assert!(check_changes(&changes[..1]).is_ok());
+        assert!(check_changes(&[]).is_ok());
+    }
+
+    #[test]
+    fn answers_of_one_version() {
+        let warehouse = warehouse();
+        let loaded = base(&warehouse, "t").expect("in memory");
+        let body: Map<String, Value> = serde_json::from_slice(&loaded.body(false)).expect("JSON");
+        assert_eq!(body.get("metadata-location"), Some(&json!("s3://lake/t/metadata/00000-f.metadata.json")));
+        assert_eq!(body.get("metadata").and_then(Value::as_object), Some(loaded.metadata.to_json()));
+        assert_eq!(loaded.body(true), loaded.body(false));
+        assert_eq!(loaded.body_gzip(true), loaded.body_gzip(false));
+    }
+}

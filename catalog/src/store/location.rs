@@ -1,0 +1,130 @@
+//! Where a table's files lie: checks on locations that clients choose, and the set of those in use.
+//!
+//! I1. Every table's location is a key prefix in the warehouse's own bucket, never the bucket itself.
+//! I2. No table's location lies in that of another, so that a purge can delete by prefix.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::limits::LOCATION_KEY_BYTES_MAX;
+use crate::store::failure::Failure;
+
+/// The key prefix (no slash at either end) that `location` names in bucket `warehouse`.
+pub(crate) fn table_key(location: &str, warehouse: &str) -> Result<String, Failure> {
+    let key = object_key(location, warehouse)?;
+    let key = key.trim_end_matches('/');
+    if key.is_empty() {
+        return Err(refused(location, "it is the warehouse itself"));
+    }
+    if LOCATION_KEY_BYTES_MAX < key.len() {
+        return Err(Failure::TooLarge {
+            limit: "LOCATION_KEY_BYTES_MAX",
+            max: LOCATION_KEY_BYTES_MAX,
+            got: key.len(),
+        });
+    }
+    Ok(key.to_owned())
+}
+
+/// The object key that `location` names in bucket `warehouse`.
+pub(crate) fn object_key<'a>(location: &'a str, warehouse: &str) -> Result<&'a str, Failure> {
+    let rest = ["s3://", "s3a://", "s3n://"]
+        .iter()
+        .find_map(|scheme| location.strip_prefix(scheme))
+        .ok_or_else(|| refused(location, "it is not an s3:// location"))?;
+    let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket != warehouse {
+        return Err(refused(location, "it is in another bucket"));
+    }
+    if key.split('/').any(|part| part == "." || part == "..") {
+        return Err(refused(location, "it has a relative part"));
+    }
+    if key.starts_with('/') || key.chars().any(char::is_control) {
+        return Err(refused(location, "it has an empty first part or a control character"));
+    }
+    Ok(key)
+}
+
+fn refused(location: &str, why: &'static str) -> Failure {
+    Failure::Location { location: location.to_owned(), why }
+}
+
+/// The key prefixes in use, each with what uses it (for messages).
+#[derive(Debug, Default)]
+pub(crate) struct Locations {
+    /// Prefix with one slash at its end → user.
+    used: BTreeMap<String, String>,
+}
+
+impl Locations {
+    /// Refuses `key` when it is, lies in, or holds a prefix in use, other than `own`.
+    pub(crate) fn check_free(&self, key: &str, own: Option<&str>, location: &str) -> Result<(), Failure> {
+        let wanted = slashed(key);
+        let own = own.map(slashed);
+        let within = self
+            .used
+            .range::<str, _>((Bound::Included(wanted.as_str()), Bound::Unbounded))
+            .take_while(|(used, _)| used.starts_with(&wanted));
+        let around = wanted.match_indices('/').filter_map(|(at, _)| self.used.get_key_value(&wanted[..=at]));
+        match within.chain(around).find(|(used, _)| own.as_ref() != Some(*used)) {
+            Some((_, by)) => Err(Failure::LocationTaken { location: location.to_owned(), by: by.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn take(&mut self, key: &str, by: String) {
+        self.used.insert(slashed(key), by);
+    }
+
+    pub(crate) fn release(&mut self, key: &str) {
+        self.used.remove(&slashed(key));
+    }
+}
+
+fn slashed(key: &str) -> String {
+    format!("{}/", key.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys() {
+        let check = |location: &str, want: Option<&str>| {
+            assert_eq!(table_key(location, "lake").ok().as_deref(), want, "{location}");
+        };
+        check("s3://lake/a", Some("a"));
+        check("s3://lake/a/b/", Some("a/b"));
+        check("s3a://lake/a b/ü", Some("a b/ü"));
+        check("s3://lake", None);
+        check("s3://lake/", None);
+        check("s3://other/a", None);
+        check("s3://lake2/a", None);
+        check("s3://lake/a/../b", None);
+        check("s3://lake//a", None);
+        check("file:/tmp/a", None);
+        check("lake/a", None);
+        check("", None);
+        check(&format!("s3://lake/{}", "a".repeat(901)), None);
+    }
+
+    #[test]
+    fn overlap() {
+        let mut locations = Locations::default();
+        locations.take("a/b", "ns.t".to_owned());
+        let check = |key: &str, own: Option<&str>, want: bool| {
+            assert_eq!(locations.check_free(key, own, key).is_ok(), want, "{key}");
+        };
+        check("a/b", None, false);
+        check("a", None, false);
+        check("a/b/c/d", None, false);
+        check("a/bc", None, true);
+        check("a/b-c", None, true);
+        check("a/c", None, true);
+        check("b", None, true);
+        check("a/b", Some("a/b"), true);
+        check("a/b/c", Some("a/b"), true);
+        check("a", Some("a/b"), true);
+    }
+}

@@ -1,0 +1,310 @@
+//! The catalog's state and its changes, on the core that owns the warehouse's bucket. Called by `rest`.
+//!
+//! A request is carried to the owner as one job ([`on_owner`]) that runs to its end even when the client goes away.
+//! Each operation decides over the state in memory (pure `plan_…` functions), makes one transaction, and answers
+//! when it is durable. I1. One change is one `Shard::settle`, and memory is changed in the same breath. I2. Nobody is
+//! told of state, of absence or of a conflict before the records that say so are durable.
+
+pub(crate) mod commit;
+pub(crate) mod failure;
+pub(crate) mod idempotency;
+pub(crate) mod location;
+pub(crate) mod metadata_file;
+pub(crate) mod names;
+pub(crate) mod namespace;
+pub(crate) mod records;
+pub(crate) mod state;
+pub(crate) mod table;
+pub(crate) mod warehouse;
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use nilas_engine::{Bucket, BucketId, Engine, Sequence, Shard, Transaction};
+
+use crate::limits::{METADATA_BYTES_MAX, METADATA_INLINE_BYTES_MAX, PURGE_KEYS_MAX};
+use crate::rest::error;
+use crate::store::failure::Failure;
+use crate::store::idempotency::{Claim, IdempotencyKey, Recorded, Standing};
+use crate::store::state::{CatalogState, Loaded, Warehouse};
+
+/// What an operation answers.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Empty,
+    Json(Bytes),
+    Table {
+        body: Bytes,
+        gzip: bool,
+        /// Absent for a table that is only staged.
+        etag: Option<String>,
+    },
+    NotModified {
+        etag: String,
+    },
+}
+
+/// Runs `job` with the warehouse's store on the core that owns it.
+pub(crate) async fn on_owner<T, F, Fut>(
+    engine: &Engine,
+    bucket: &Arc<Bucket>,
+    json_attributes: &Bytes,
+    job: F,
+) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    F: FnOnce(Store) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<T, Failure>> + 'static,
+{
+    let (id, name, json_attributes) = (bucket.id, Arc::clone(&bucket.name), json_attributes.clone());
+    engine
+        .on_shard(bucket.shard, move |shard| async move {
+            let store = Store::open(shard, id, name, json_attributes)?;
+            job(store).await
+        })
+        .await
+        .map_err(Failure::Engine)?
+}
+
+/// One warehouse on its owning core, for the length of one job.
+pub(crate) struct Store {
+    shard: Rc<Shard>,
+    state: Rc<CatalogState>,
+    bucket: BucketId,
+    name: Arc<str>,
+    warehouse: Rc<RefCell<Warehouse>>,
+    /// Attributes of the metadata objects we write.
+    json_attributes: Bytes,
+}
+
+impl Store {
+    fn open(
+        shard: Rc<Shard>,
+        bucket: BucketId,
+        name: Arc<str>,
+        json_attributes: Bytes,
+    ) -> Result<Store, Failure> {
+        let state = shard.extension::<CatalogState>();
+        let warehouse = match state.get(bucket) {
+            Some(warehouse) => warehouse,
+            None => {
+                let mut warehouse = Warehouse::new(Arc::clone(&name), shard.last_sequence());
+                let mut taken = Ok(());
+                shard.records(bucket, b"", b"", |key, value| {
+                    taken = warehouse.take_record(key, value);
+                    taken.is_ok()
+                });
+                taken?;
+                state.put(bucket, warehouse)
+            }
+        };
+        Ok(Store { shard, state, bucket, name, warehouse, json_attributes })
+    }
+
+    fn check_open(&self) -> Result<(), Failure> {
+        if self.warehouse.borrow().closed {
+            return Err(Failure::NoSuchWarehouse(self.name.to_string()));
+        }
+        Ok(())
+    }
+
+    /// Answers from state: `look` says what it saw and which sequence that was of; failures are of the newest.
+    async fn read<T>(
+        &self,
+        look: impl FnOnce(&Warehouse) -> Result<(T, Sequence), Failure>,
+    ) -> Result<T, Failure> {
+        self.check_open()?;
+        let (seen, sequence) = {
+            let warehouse = self.warehouse.borrow();
+            match look(&warehouse) {
+                Ok((seen, sequence)) => (Ok(seen), sequence),
+                Err(failure) => (Err(failure), warehouse.newest),
+            }
+        };
+        self.shard.durable(sequence).await?;
+        seen
+    }
+
+    /// Runs one change under an idempotency key, or gives the answer that was recorded for it, durable either way.
+    async fn mutate(
+        &self,
+        key: Option<IdempotencyKey>,
+        change: impl AsyncFnOnce(&Claim) -> Result<Outcome, Failure>,
+    ) -> Result<Outcome, Failure> {
+        self.check_open()?;
+        let claim = match self.claim(key).await? {
+            Ok(claim) => claim,
+            Err(recorded) => return self.replay(recorded).await,
+        };
+        // Waits while the log is behind; what the log refuses for good, `settle` refuses again with its own words.
+        drop(self.shard.room(METADATA_INLINE_BYTES_MAX).await);
+        let result = change(&claim).await;
+        if let Err(failure) = &result {
+            self.record_failure(&claim, failure);
+        }
+        let newest = self.warehouse.borrow().newest;
+        drop(claim);
+        match self.shard.durable(newest).await {
+            Ok(()) => {}
+            Err(error) if result.is_ok() => return Err(Failure::StateUnknown(error)),
+            Err(error) => return Err(Failure::Engine(error)),
+        }
+        self.sweep().await;
+        result
+    }
+
+    async fn claim(&self, key: Option<IdempotencyKey>) -> Result<Result<Claim, Recorded>, Failure> {
+        let Some(key) = key else { return Ok(Ok(Claim::new(None, Rc::clone(&self.warehouse)))) };
+        loop {
+            let standing = self.warehouse.borrow().idempotency.standing(key, self.shard.now_ms());
+            match standing {
+                Standing::New => {
+                    self.warehouse.borrow_mut().idempotency.start(key);
+                    return Ok(Ok(Claim::new(Some(key), Rc::clone(&self.warehouse))));
+                }
+                Standing::Replay(recorded) => return Ok(Err(recorded)),
+                Standing::Misused => {
+                    return Err(Failure::Unprocessable(
+                        "Idempotency-Key was already used for another request".to_owned(),
+                    ));
+                }
+                Standing::Running => {
+                    poll_fn(|context| {
+                        if self.warehouse.borrow_mut().idempotency.wait(key.id, context.waker()) {
+                            Poll::Pending
+                        } else {
+                            Poll::Ready(())
+                        }
+                    })
+                    .await;
+                }
+            }
+        }
+    }
+
+    async fn replay(&self, recorded: Recorded) -> Result<Outcome, Failure> {
+        let newest = self.warehouse.borrow().newest;
+        self.shard.durable(newest).await?;
+        match recorded {
+            Recorded::Empty => Ok(Outcome::Empty),
+            Recorded::Json(text) => Ok(Outcome::Json(Bytes::from(text))),
+            Recorded::Table { metadata_location } => {
+                let loaded = self.read_metadata(&metadata_location).await?;
+                Ok(table_outcome(&loaded))
+            }
+            Recorded::Failed { status, kind, message } => Err(Failure::Replayed { status, kind, message }),
+        }
+    }
+
+    /// Remembers a failure that would come again. That it could not be remembered changes nothing for the client.
+    fn record_failure(&self, claim: &Claim, failure: &Failure) {
+        let (status, kind, message) = error::answer(failure);
+        if !claim.has_key() || !(400..500).contains(&status) || status == 429 {
+            return;
+        }
+        let recorded = Recorded::Failed { status, kind: kind.into_owned(), message };
+        let settled = self.settle(&mut self.warehouse.borrow_mut(), Transaction::default(), claim, recorded);
+        drop(settled);
+    }
+
+    /// Puts one change into the log, with the record of its idempotency key. The caller changes the rest of the state
+    /// before it gives `warehouse` back.
+    fn settle(
+        &self,
+        warehouse: &mut Warehouse,
+        mut transaction: Transaction,
+        claim: &Claim,
+        recorded: Recorded,
+    ) -> Result<Sequence, Failure> {
+        let now_ms = self.shard.now_ms();
+        let remembered = claim.remembered(recorded, now_ms);
+        let forgotten = warehouse.idempotency.plan_forget(now_ms);
+        transaction.records.extend(idempotency::changes(remembered.as_ref(), &forgotten));
+        let sequence = self.settle_plain(warehouse, transaction)?;
+        warehouse.idempotency.forget(&forgotten);
+        if let Some((id, remembered)) = remembered {
+            warehouse.idempotency.remember(id, remembered);
+        }
+        Ok(sequence)
+    }
+
+    fn settle_plain(&self, warehouse: &mut Warehouse, transaction: Transaction) -> Result<Sequence, Failure> {
+        if warehouse.closed {
+            return Err(Failure::NoSuchWarehouse(self.name.to_string()));
+        }
+        let sequence = self.shard.settle(self.bucket, transaction)?;
+        warehouse.newest = sequence;
+        Ok(sequence)
+    }
+
+    /// Reads and decodes a metadata file of this warehouse. [`Failure::NoSuchFile`] when it is not there.
+    async fn read_metadata(&self, metadata_location: &str) -> Result<Loaded, Failure> {
+        let key = location::object_key(metadata_location, &self.name)?;
+        let bound = u64::try_from(METADATA_BYTES_MAX).unwrap_or(u64::MAX);
+        let body = self.shard.read_object(self.bucket, key.as_bytes(), bound).await?;
+        let body = body.ok_or_else(|| Failure::NoSuchFile(metadata_location.to_owned()))?;
+        let metadata = metadata_file::decode(metadata_location, &body)
+            .map_err(|why| Failure::Damaged { what: format!("metadata file {metadata_location}"), why })?;
+        let rendered = metadata.render();
+        Ok(Loaded::new(metadata, metadata_location.to_owned(), &rendered))
+    }
+
+    /// Goes on with a purge that was cut short, one batch per change, so that no change waits long for it.
+    async fn sweep(&self) {
+        let left =
+            self.warehouse.borrow().purges.iter().find(|(_, at_work)| !**at_work).map(|(key, _)| key.clone());
+        let Some(key) = left else { return };
+        self.warehouse.borrow_mut().purges.insert(key.clone(), true);
+        let batch = self.purge_batch(&key).await;
+        if !matches!(batch, Ok(true)) {
+            self.warehouse.borrow_mut().purges.entry(key).and_modify(|at_work| *at_work = false);
+        }
+    }
+
+    /// Deletes everything under a location that was recorded as to be purged. A failure leaves the rest for later.
+    async fn purge(&self, location_key: &str) -> Result<(), Failure> {
+        while !self.purge_batch(location_key).await? {}
+        Ok(())
+    }
+
+    /// Deletes one batch; `true` when nothing is left, and the purge forgotten with it.
+    async fn purge_batch(&self, location_key: &str) -> Result<bool, Failure> {
+        let prefix = format!("{location_key}/");
+        let deletes = self.shard.object_keys(self.bucket, prefix.as_bytes(), PURGE_KEYS_MAX);
+        let done = deletes.len() < PURGE_KEYS_MAX;
+        let sequence = {
+            let mut warehouse = self.warehouse.borrow_mut();
+            let records = if done { vec![(records::purge_key(location_key), None)] } else { Vec::new() };
+            let transaction = Transaction { deletes, records, ..Transaction::default() };
+            let sequence = self.settle_plain(&mut warehouse, transaction)?;
+            if done {
+                warehouse.purges.remove(location_key);
+                warehouse.locations.release(location_key);
+            }
+            sequence
+        };
+        self.shard.durable(sequence).await?;
+        Ok(done)
+    }
+
+    fn new_uuid(&self) -> String {
+        uuid::Builder::from_random_bytes(self.shard.random_u128().to_le_bytes()).into_uuid().to_string()
+    }
+
+    fn now_ms(&self) -> i64 {
+        i64::try_from(self.shard.now_ms()).unwrap_or(i64::MAX)
+    }
+}
+
+/// The answer of a change that made, or left, this version.
+fn table_outcome(loaded: &Loaded) -> Outcome {
+    Outcome::Table {
+        body: loaded.body(false),
+        gzip: false,
+        etag: Some(metadata_file::table_etag(&loaded.metadata_location, false)),
+    }
+}

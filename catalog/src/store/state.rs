@@ -1,0 +1,404 @@
+//! What one shard's core knows of its warehouses: built from records at first use, and from then on the cache.
+//!
+//! Changed only together with `Shard::settle`, in the same breath. Nothing here waits; no borrow of it lives across
+//! an await. I1. Every table has a namespace. I2. `locations` holds exactly the tables' locations and open purges.
+//! I3. `newest` is at least the sequence of everything visible here: whoever tells of absence waits for it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nilas_engine::{BucketId, Sequence};
+use serde_json::{Map, Value};
+
+use crate::limits::{CACHE_BYTES_MAX, PAGE_SIZE_MAX};
+use crate::spec::TableMetadata;
+use crate::store::failure::Failure;
+use crate::store::idempotency::Idempotency;
+use crate::store::location::Locations;
+use crate::store::metadata_file;
+use crate::store::names::{Ident, NamespaceName, SEPARATOR};
+use crate::store::records::{self, Pointer, Record};
+
+/// The catalog's extension of one shard.
+#[derive(Default)]
+pub(crate) struct CatalogState {
+    warehouses: RefCell<HashMap<BucketId, Rc<RefCell<Warehouse>>>>,
+}
+
+impl CatalogState {
+    pub(crate) fn get(&self, bucket: BucketId) -> Option<Rc<RefCell<Warehouse>>> {
+        self.warehouses.borrow().get(&bucket).cloned()
+    }
+
+    pub(crate) fn put(&self, bucket: BucketId, warehouse: Warehouse) -> Rc<RefCell<Warehouse>> {
+        let warehouse = Rc::new(RefCell::new(warehouse));
+        self.warehouses.borrow_mut().insert(bucket, Rc::clone(&warehouse));
+        warehouse
+    }
+
+    /// Forgets a warehouse; the next use builds it from records again.
+    pub(crate) fn forget(&self, bucket: BucketId) {
+        let forgotten = self.warehouses.borrow_mut().remove(&bucket);
+        drop(forgotten);
+    }
+}
+
+/// One warehouse: its namespaces and tables.
+pub(crate) struct Warehouse {
+    pub(crate) name: Arc<str>,
+    pub(crate) namespaces: BTreeMap<String, Namespace>,
+    pub(crate) tables: usize,
+    pub(crate) locations: Locations,
+    pub(crate) idempotency: Idempotency,
+    /// Key prefixes whose objects are to go; `true` while somebody is at it.
+    pub(crate) purges: BTreeMap<String, bool>,
+    pub(crate) newest: Sequence,
+    /// Deleted: nothing may be changed any more.
+    pub(crate) closed: bool,
+    cached_bytes: usize,
+    clock: Cell<u64>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Namespace {
+    pub(crate) properties: Map<String, Value>,
+    pub(crate) tables: BTreeMap<String, Table>,
+    pub(crate) sequence: Sequence,
+}
+
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) pointer: Rc<Pointer>,
+    pub(crate) sequence: Sequence,
+    loaded: Option<Rc<Loaded>>,
+    used: Cell<u64>,
+}
+
+/// One version of a table, decoded, with the bodies that answer for it.
+pub(crate) struct Loaded {
+    pub(crate) metadata: TableMetadata,
+    pub(crate) metadata_location: String,
+    cost: usize,
+    bodies: RefCell<Bodies>,
+}
+
+#[derive(Default)]
+struct Bodies {
+    all: Option<Bytes>,
+    all_gzip: Option<Bytes>,
+    refs: Option<Bytes>,
+    refs_gzip: Option<Bytes>,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded").field("metadata_location", &self.metadata_location).finish_non_exhaustive()
+    }
+}
+
+impl Loaded {
+    /// `rendered` is what `metadata.render()` gives.
+    pub(crate) fn new(metadata: TableMetadata, metadata_location: String, rendered: &[u8]) -> Loaded {
+        let all = metadata_file::body(Some(&metadata_location), rendered);
+        // Decoded metadata takes a few times its text; the answers are kept as text.
+        let cost = rendered.len().saturating_mul(6);
+        let bodies = RefCell::new(Bodies { all: Some(all), ..Bodies::default() });
+        Loaded { metadata, metadata_location, cost, bodies }
+    }
+
+    /// The `loadTable` answer, made at most once per version and form.
+    pub(crate) fn body(&self, refs_only: bool) -> Bytes {
+        let mut bodies = self.bodies.borrow_mut();
+        let made = if refs_only { &mut bodies.refs } else { &mut bodies.all };
+        made.get_or_insert_with(|| {
+            let metadata = if refs_only { self.metadata.render_refs_only() } else { self.metadata.render() };
+            metadata_file::body(Some(&self.metadata_location), &metadata)
+        })
+        .clone()
+    }
+
+    /// As [`Loaded::body`], compressed.
+    pub(crate) fn body_gzip(&self, refs_only: bool) -> Bytes {
+        let plain = self.body(refs_only);
+        let mut bodies = self.bodies.borrow_mut();
+        let made = if refs_only { &mut bodies.refs_gzip } else { &mut bodies.all_gzip };
+        made.get_or_insert_with(|| Bytes::from(metadata_file::gzip(&plain))).clone()
+    }
+}
+
+/// One page of names, and the token that continues after it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub(crate) names: Vec<String>,
+    pub(crate) next: Option<String>,
+}
+
+/// Which page is asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PageQuery {
+    /// `None`: everything at once.
+    pub(crate) size: Option<usize>,
+    /// Names after this one.
+    pub(crate) after: Option<String>,
+}
+
+impl PageQuery {
+    /// Cuts the page out of `names`, which are ordered and begin behind `after`.
+    pub(crate) fn cut(&self, names: impl Iterator<Item = String>) -> Page {
+        let Some(size) = self.size else { return Page { names: names.collect(), next: None } };
+        let size = size.clamp(1, PAGE_SIZE_MAX);
+        let mut names: Vec<String> = names.take(size + 1).collect();
+        let more = size < names.len();
+        names.truncate(size);
+        let next = names.last().filter(|_| more).cloned();
+        Page { names, next }
+    }
+}
+
+impl Warehouse {
+    pub(crate) fn new(name: Arc<str>, newest: Sequence) -> Warehouse {
+        Warehouse {
+            name,
+            namespaces: BTreeMap::new(),
+            tables: 0,
+            locations: Locations::default(),
+            idempotency: Idempotency::default(),
+            purges: BTreeMap::new(),
+            newest,
+            closed: false,
+            cached_bytes: 0,
+            clock: Cell::new(0),
+        }
+    }
+
+    /// Takes in one record, in key order (so namespaces come before their tables).
+    pub(crate) fn take_record(&mut self, key: &[u8], value: &Bytes) -> Result<(), Failure> {
+        match records::decode(key, value)? {
+            Record::Namespace(name, properties) => {
+                let namespace = Namespace { properties, tables: BTreeMap::new(), sequence: self.newest };
+                self.namespaces.insert(name.as_str().to_owned(), namespace);
+            }
+            Record::Table(ident, pointer) => {
+                if !self.namespaces.contains_key(ident.namespace.as_str()) {
+                    return Err(Failure::Damaged {
+                        what: format!("catalog record of table {ident}"),
+                        why: "its namespace has no record".to_owned(),
+                    });
+                }
+                self.set_table(&ident, pointer, None, self.newest);
+            }
+            Record::Idempotency(id, remembered) => self.idempotency.remember(id, remembered),
+            Record::Purge(key) => {
+                self.locations.take(&key, "a purge at work".to_owned());
+                self.purges.insert(key, false);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn namespace(&self, name: &NamespaceName) -> Result<&Namespace, Failure> {
+        self.namespaces.get(name.as_str()).ok_or_else(|| Failure::NoSuchNamespace(name.clone()))
+    }
+
+    /// Finds a table. [`Failure::NoSuchTable`] also when its namespace is missing, as the protocol has it.
+    pub(crate) fn table(&self, ident: &Ident) -> Result<&Table, Failure> {
+        self.find(ident).ok_or_else(|| Failure::NoSuchTable(ident.clone()))
+    }
+
+    pub(crate) fn find(&self, ident: &Ident) -> Option<&Table> {
+        self.namespaces.get(ident.namespace.as_str()).and_then(|namespace| namespace.tables.get(&ident.name))
+    }
+
+    /// The version in memory, marked as used.
+    pub(crate) fn loaded(&self, table: &Table) -> Option<Rc<Loaded>> {
+        let now = self.clock.get() + 1;
+        self.clock.set(now);
+        table.used.set(now);
+        table.loaded.clone()
+    }
+
+    /// Points `ident` at a version. Its namespace must be there.
+    pub(crate) fn set_table(
+        &mut self,
+        ident: &Ident,
+        pointer: Pointer,
+        loaded: Option<Rc<Loaded>>,
+        sequence: Sequence,
+    ) {
+        self.remove_table(ident);
+        self.locations.take(&pointer.location_key, ident.to_string());
+        self.cached_bytes += loaded.as_ref().map_or(0, |loaded| loaded.cost);
+        self.clock.set(self.clock.get() + 1);
+        let used = Cell::new(self.clock.get());
+        let table = Table { pointer: Rc::new(pointer), sequence, loaded, used };
+        let namespace = self.namespaces.get_mut(ident.namespace.as_str());
+        let namespace = namespace.expect("callers look the namespace up first, in the same breath");
+        namespace.tables.insert(ident.name.clone(), table);
+        self.tables += 1;
+        self.trim();
+    }
+
+    /// Forgets a table and gives its location back.
+    pub(crate) fn remove_table(&mut self, ident: &Ident) -> Option<Table> {
+        let namespace = self.namespaces.get_mut(ident.namespace.as_str())?;
+        let table = namespace.tables.remove(&ident.name)?;
+        self.locations.release(&table.pointer.location_key);
+        self.cached_bytes -= table.loaded.as_ref().map_or(0, |loaded| loaded.cost);
+        self.tables -= 1;
+        Some(table)
+    }
+
+    /// Keeps a version that was read, if the table still points at it.
+    pub(crate) fn keep(&mut self, ident: &Ident, loaded: &Rc<Loaded>) -> bool {
+        let Some(namespace) = self.namespaces.get_mut(ident.namespace.as_str()) else { return false };
+        let Some(table) = namespace.tables.get_mut(&ident.name) else { return false };
+        if table.pointer.metadata_location != loaded.metadata_location {
+            return false;
+        }
+        if table.loaded.is_none() {
+            self.cached_bytes += loaded.cost;
+            table.loaded = Some(Rc::clone(loaded));
+        }
+        self.trim();
+        true
+    }
+
+    /// Drops what was used longest ago once the bound is passed, down to half of it so that this is rare.
+    fn trim(&mut self) {
+        if self.cached_bytes <= CACHE_BYTES_MAX {
+            return;
+        }
+        let tables = self.namespaces.values_mut().flat_map(|namespace| namespace.tables.values_mut());
+        let mut tables: Vec<&mut Table> = tables.filter(|table| table.loaded.is_some()).collect();
+        tables.sort_unstable_by_key(|table| table.used.get());
+        // Whoever has just asked for a version larger than the bound must still find it.
+        tables.pop();
+        for table in tables {
+            if self.cached_bytes <= CACHE_BYTES_MAX / 2 {
+                break;
+            }
+            self.cached_bytes -= table.loaded.take().map_or(0, |loaded| loaded.cost);
+        }
+    }
+
+    /// Direct children of `parent` (or of the root), by their whole names.
+    pub(crate) fn children(&self, parent: Option<&NamespaceName>, page: &PageQuery) -> Page {
+        let prefix = parent.map_or_else(String::new, |name| format!("{}{SEPARATOR}", name.as_str()));
+        let mut from = match &page.after {
+            Some(after) if *after > prefix => Bound::Included(format!("{after} ")),
+            Some(_) | None => Bound::Included(prefix.clone()),
+        };
+        page.cut(std::iter::from_fn(move || {
+            let (name, _) = self.namespaces.range((from.clone(), Bound::Unbounded)).next()?;
+            let rest = name.strip_prefix(&prefix)?;
+            let level = rest.split(SEPARATOR).next().unwrap_or(rest);
+            let child = format!("{prefix}{level}");
+            // The blank is the smallest character a name may hold: it lies behind every descendant of the child.
+            from = Bound::Included(format!("{child} "));
+            Some(child)
+        }))
+    }
+
+    pub(crate) fn has_children(&self, name: &NamespaceName) -> bool {
+        let prefix = format!("{}{SEPARATOR}", name.as_str());
+        self.namespaces.range(prefix.clone()..).next().is_some_and(|(name, _)| name.starts_with(&prefix))
+    }
+}
+
+impl Namespace {
+    pub(crate) fn table_names(&self, page: &PageQuery) -> Page {
+        let from = page.after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(after.clone()));
+        page.cut(self.tables.range((from, Bound::Unbounded)).map(|(name, _)| name.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warehouse(namespaces: &[&str]) -> Warehouse {
+        let mut warehouse = Warehouse::new(Arc::from("lake"), Sequence(1));
+        for name in namespaces {
+            let name = NamespaceName::parse(&name.replace('.', "\u{1f}")).expect("valid");
+            let value = records::namespace_value(&Map::new());
+            warehouse.take_record(&records::namespace_key(&name), &value).expect("a good record");
+        }
+        warehouse
+    }
+
+    fn ident(name: &str) -> Ident {
+        Ident::new(NamespaceName::parse("a").expect("valid"), name).expect("valid")
+    }
+
+    fn pointer(key: &str) -> Pointer {
+        Pointer {
+            uuid: "u".to_owned(),
+            metadata_location: format!("s3://lake/{key}/metadata/00000-u.metadata.json"),
+            location_key: key.to_owned(),
+        }
+    }
+
+    #[test]
+    fn children() {
+        let warehouse = warehouse(&["a", "a.b", "a.b.c", "a.d", "a b", "a!", "z"]);
+        let check =
+            |parent: &str, size: Option<usize>, after: Option<&str>, want: &[&str], next: Option<&str>| {
+                let parent = NamespaceName::parse(&parent.replace('.', "\u{1f}")).ok();
+                let dots = |name: &String| name.replace('\u{1f}', ".");
+                let query = PageQuery { size, after: after.map(|after| after.replace('.', "\u{1f}")) };
+                let page = warehouse.children(parent.as_ref(), &query);
+                assert_eq!(page.names.iter().map(dots).collect::<Vec<_>>(), want);
+                assert_eq!(page.next.as_ref().map(dots).as_deref(), next);
+            };
+        check("", None, None, &["a", "a b", "a!", "z"], None);
+        check("a", None, None, &["a.b", "a.d"], None);
+        check("a.b", None, None, &["a.b.c"], None);
+        check("z", None, None, &[], None);
+        check("", Some(2), None, &["a", "a b"], Some("a b"));
+        check("", Some(2), Some("a"), &["a b", "a!"], Some("a!"));
+        check("", Some(2), Some("a!"), &["z"], None);
+        check("a", Some(1), None, &["a.b"], Some("a.b"));
+        check("a", Some(1), Some("a.b"), &["a.d"], None);
+        check("a", Some(0), Some("a.d"), &[], None);
+    }
+
+    #[test]
+    fn tables_take_and_give_back_their_location() {
+        let mut warehouse = warehouse(&["a"]);
+        warehouse.set_table(&ident("t"), pointer("x"), None, Sequence(2));
+        assert_eq!(warehouse.tables, 1);
+        assert!(warehouse.locations.check_free("x/y", None, "x/y").is_err());
+        warehouse.set_table(&ident("t"), pointer("y"), None, Sequence(3));
+        assert_eq!(warehouse.tables, 1);
+        assert!(warehouse.locations.check_free("x/y", None, "x/y").is_ok());
+        assert!(warehouse.remove_table(&ident("t")).is_some());
+        assert!(warehouse.remove_table(&ident("t")).is_none());
+        assert!(warehouse.locations.check_free("y", None, "y").is_ok());
+        assert_eq!(warehouse.tables, 0);
+    }
+
+    #[test]
+    fn a_table_without_namespace_is_damage() {
+        let mut warehouse = warehouse(&[]);
+        let got =
+            warehouse.take_record(&records::table_key(&ident("t")), &records::table_value(&pointer("x")));
+        assert!(matches!(got, Err(Failure::Damaged { .. })));
+    }
+
+    #[test]
+    fn table_pages() {
+        let mut warehouse = warehouse(&["a"]);
+        for name in ["t1", "t2", "t3"] {
+            warehouse.set_table(&ident(name), pointer(name), None, Sequence(2));
+        }
+        let namespace = warehouse.namespace(&ident("t1").namespace).expect("there");
+        let page = namespace.table_names(&PageQuery { size: Some(2), after: None });
+        assert_eq!(page, Page { names: vec!["t1".to_owned(), "t2".to_owned()], next: Some("t2".to_owned()) });
+        let page = namespace.table_names(&PageQuery { size: Some(2), after: page.next });
+        assert_eq!(page, Page { names: vec!["t3".to_owned()], next: None });
+    }
+}

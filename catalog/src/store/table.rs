@@ -1,0 +1,354 @@
+//! Tables: create, load, list, exists, drop, rename, register. Commits are in `commit`.
+
+use std::rc::Rc;
+
+use nilas_engine::Transaction;
+use serde_json::{Map, Value};
+
+use crate::commit::{self as core, NewTable};
+use crate::limits::{COMMIT_ATTEMPTS_MAX, GZIP_BYTES_MIN};
+use crate::spec::TableMetadata;
+use crate::store::commit::{Published, plan_version};
+use crate::store::failure::Failure;
+use crate::store::idempotency::{Claim, IdempotencyKey, Recorded};
+use crate::store::names::{Ident, NamespaceName};
+use crate::store::records::{self, Pointer};
+use crate::store::state::{Loaded, Page, PageQuery, Warehouse};
+use crate::store::{Outcome, Store, location, metadata_file, table_outcome};
+
+/// The body of a create request.
+#[derive(Debug)]
+pub(crate) struct CreateTable {
+    pub(crate) ident: Ident,
+    pub(crate) location: Option<String>,
+    pub(crate) schema: Value,
+    pub(crate) partition_spec: Option<Value>,
+    pub(crate) write_order: Option<Value>,
+    pub(crate) properties: Map<String, Value>,
+    /// Answer with the table's first metadata, but keep nothing.
+    pub(crate) staged: bool,
+}
+
+/// In which form a table is asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LoadTable {
+    pub(crate) refs_only: bool,
+    pub(crate) gzip: bool,
+    /// The raw `If-None-Match`.
+    pub(crate) if_none_match: Option<String>,
+}
+
+impl Store {
+    pub(crate) async fn create_table(
+        &self,
+        create: &CreateTable,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Outcome, Failure> {
+        if create.staged {
+            return self.stage_table(create).await;
+        }
+        self.mutate(key, async |claim| {
+            for _ in 0..COMMIT_ATTEMPTS_MAX {
+                let version = {
+                    let warehouse = self.warehouse.borrow();
+                    let metadata = plan_create(&warehouse, create, self.new_uuid(), self.now_ms())?;
+                    plan_version(&warehouse, &create.ident, metadata, None, &self.new_uuid())?
+                };
+                match self.publish(vec![*version], true, claim).await? {
+                    Published::Done(loaded) => {
+                        return Ok(loaded.first().map_or(Outcome::Empty, |loaded| table_outcome(loaded)));
+                    }
+                    Published::Moved => {}
+                }
+            }
+            Err(Failure::Contended)
+        })
+        .await
+    }
+
+    async fn stage_table(&self, create: &CreateTable) -> Result<Outcome, Failure> {
+        let (uuid, now_ms) = (self.new_uuid(), self.now_ms());
+        self.read(|warehouse| {
+            let metadata = plan_create(warehouse, create, uuid, now_ms)?;
+            // Everything that the commit would refuse is refused here already.
+            let version = plan_version(warehouse, &create.ident, metadata, None, "staged")?;
+            let body = metadata_file::body(None, &version.file.rendered);
+            Ok((Outcome::Table { body, gzip: false, etag: None }, warehouse.newest))
+        })
+        .await
+    }
+
+    pub(crate) async fn load_table(&self, ident: &Ident, form: &LoadTable) -> Result<Outcome, Failure> {
+        for _ in 0..COMMIT_ATTEMPTS_MAX {
+            let (metadata_location, loaded) = self
+                .read(|warehouse| {
+                    let table = warehouse.table(ident)?;
+                    let seen = (table.pointer.metadata_location.clone(), warehouse.loaded(table));
+                    Ok((seen, table.sequence))
+                })
+                .await?;
+            let etag = metadata_file::table_etag(&metadata_location, form.refs_only);
+            if form.if_none_match.as_deref().is_some_and(|tags| matches_etag(tags, &etag)) {
+                return Ok(Outcome::NotModified { etag });
+            }
+            let Some(loaded) = loaded else {
+                // Brings the version into memory; the next look finds it there, unless the table moved on.
+                self.base(ident).await?;
+                continue;
+            };
+            let plain = loaded.body(form.refs_only);
+            let gzip = form.gzip && GZIP_BYTES_MIN < plain.len();
+            let body = if gzip { loaded.body_gzip(form.refs_only) } else { plain };
+            return Ok(Outcome::Table { body, gzip, etag: Some(etag) });
+        }
+        Err(Failure::Contended)
+    }
+
+    pub(crate) async fn table_exists(&self, ident: &Ident) -> Result<Outcome, Failure> {
+        self.read(|warehouse| warehouse.table(ident).map(|table| (Outcome::Empty, table.sequence))).await
+    }
+
+    pub(crate) async fn list_tables(
+        &self,
+        namespace: &NamespaceName,
+        page: PageQuery,
+    ) -> Result<Page, Failure> {
+        self.read(|warehouse| Ok((warehouse.namespace(namespace)?.table_names(&page), warehouse.newest)))
+            .await
+    }
+
+    /// Forgets a table; with `purge` its files go too, once that is durable. A purge cut short goes on later.
+    pub(crate) async fn drop_table(
+        &self,
+        ident: &Ident,
+        purge: bool,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Outcome, Failure> {
+        self.mutate(key, async |claim| {
+            let (location_key, sequence) = {
+                let mut warehouse = self.warehouse.borrow_mut();
+                let location_key = warehouse.table(ident)?.pointer.location_key.clone();
+                let mut records = vec![(records::table_key(ident), None)];
+                if purge {
+                    records.push((records::purge_key(&location_key), Some(records::purge_value())));
+                }
+                let transaction = Transaction { records, ..Transaction::default() };
+                let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Empty)?;
+                warehouse.remove_table(ident);
+                if purge {
+                    warehouse.locations.take(&location_key, format!("the purge of {ident}"));
+                    warehouse.purges.insert(location_key.clone(), true);
+                }
+                (location_key, sequence)
+            };
+            if purge {
+                self.shard.durable(sequence).await.map_err(Failure::StateUnknown)?;
+                // The drop itself stands: files that could not be deleted are taken up again by later changes.
+                if self.purge(&location_key).await.is_err() {
+                    self.warehouse
+                        .borrow_mut()
+                        .purges
+                        .entry(location_key)
+                        .and_modify(|at_work| *at_work = false);
+                }
+            }
+            Ok(Outcome::Empty)
+        })
+        .await
+    }
+
+    pub(crate) async fn rename_table(
+        &self,
+        from: &Ident,
+        to: &Ident,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Outcome, Failure> {
+        self.mutate(key, async |claim| {
+            let mut warehouse = self.warehouse.borrow_mut();
+            let Some(pointer) = plan_rename(&warehouse, from, to)? else {
+                return Ok(Outcome::Empty);
+            };
+            let records = vec![
+                (records::table_key(from), None),
+                (records::table_key(to), Some(records::table_value(&pointer))),
+            ];
+            let transaction = Transaction { records, ..Transaction::default() };
+            let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Empty)?;
+            let loaded = warehouse.find(from).and_then(|table| warehouse.loaded(table));
+            warehouse.remove_table(from);
+            warehouse.set_table(to, pointer, loaded, sequence);
+            Ok(Outcome::Empty)
+        })
+        .await
+    }
+
+    /// Points a name at a metadata file that is already in the warehouse.
+    pub(crate) async fn register_table(
+        &self,
+        ident: &Ident,
+        metadata_location: &str,
+        overwrite: bool,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Outcome, Failure> {
+        self.mutate(key, async |claim| self.register(ident, metadata_location, overwrite, claim).await).await
+    }
+
+    async fn register(
+        &self,
+        ident: &Ident,
+        metadata_location: &str,
+        overwrite: bool,
+        claim: &Claim,
+    ) -> Result<Outcome, Failure> {
+        check_free_name(&self.warehouse.borrow(), ident, overwrite)?;
+        let loaded = match self.read_metadata(metadata_location).await {
+            Ok(loaded) => Rc::new(loaded),
+            // The file is the client's: what is wrong with it is wrong with the request.
+            Err(Failure::Damaged { why, .. }) => {
+                return Err(Failure::BadRequest(format!("Invalid metadata file {metadata_location}: {why}")));
+            }
+            Err(failure) => return Err(failure),
+        };
+        let mut warehouse = self.warehouse.borrow_mut();
+        let pointer = plan_register(&warehouse, ident, &loaded, overwrite)?;
+        let records = vec![(records::table_key(ident), Some(records::table_value(&pointer)))];
+        let transaction = Transaction { records, ..Transaction::default() };
+        let recorded = Recorded::Table { metadata_location: metadata_location.to_owned() };
+        let sequence = self.settle(&mut warehouse, transaction, claim, recorded)?;
+        warehouse.set_table(ident, pointer, Some(Rc::clone(&loaded)), sequence);
+        Ok(table_outcome(&loaded))
+    }
+}
+
+fn check_free_name(warehouse: &Warehouse, ident: &Ident, overwrite: bool) -> Result<(), Failure> {
+    warehouse.namespace(&ident.namespace)?;
+    if warehouse.find(ident).is_some() && !overwrite {
+        return Err(Failure::TableExists(ident.clone()));
+    }
+    Ok(())
+}
+
+fn plan_create(
+    warehouse: &Warehouse,
+    create: &CreateTable,
+    uuid: String,
+    now_ms: i64,
+) -> Result<TableMetadata, Failure> {
+    check_free_name(warehouse, &create.ident, false)?;
+    let location = match &create.location {
+        Some(location) => location.trim_end_matches('/').to_owned(),
+        None => format!("s3://{}/{uuid}", warehouse.name),
+    };
+    location::table_key(&location, &warehouse.name)?;
+    let table = NewTable {
+        name: &create.ident.name,
+        uuid,
+        location,
+        schema: &create.schema,
+        partition_spec: create.partition_spec.as_ref(),
+        write_order: create.write_order.as_ref(),
+        properties: &create.properties,
+        now_ms,
+    };
+    Ok(core::create(table)?)
+}
+
+/// The pointer to move, `None` when both names are the same.
+fn plan_rename(warehouse: &Warehouse, from: &Ident, to: &Ident) -> Result<Option<Pointer>, Failure> {
+    let table = warehouse.table(from)?;
+    if from == to {
+        return Ok(None);
+    }
+    warehouse.namespace(&to.namespace)?;
+    if warehouse.find(to).is_some() {
+        return Err(Failure::RenameTaken { from: from.clone(), to: to.clone() });
+    }
+    Ok(Some(Pointer::clone(&table.pointer)))
+}
+
+fn plan_register(
+    warehouse: &Warehouse,
+    ident: &Ident,
+    loaded: &Loaded,
+    overwrite: bool,
+) -> Result<Pointer, Failure> {
+    check_free_name(warehouse, ident, overwrite)?;
+    let location_key = location::table_key(loaded.metadata.location(), &warehouse.name)?;
+    let own = warehouse.find(ident).map(|table| table.pointer.location_key.as_str());
+    warehouse.locations.check_free(&location_key, own, loaded.metadata.location())?;
+    Ok(Pointer {
+        uuid: loaded.metadata.uuid().to_owned(),
+        metadata_location: loaded.metadata_location.clone(),
+        location_key,
+    })
+}
+
+/// Whether an `If-None-Match` list names `etag`; weak and strong tags compare alike (RFC 9110, 13.1.2).
+fn matches_etag(list: &str, etag: &str) -> bool {
+    list.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use nilas_engine::Sequence;
+
+    use super::*;
+    use crate::store::state::Namespace;
+
+    fn ident(namespace: &str, name: &str) -> Ident {
+        Ident::new(NamespaceName::parse(namespace).expect("valid"), name).expect("valid")
+    }
+
+    fn warehouse() -> Warehouse {
+        let mut warehouse = Warehouse::new(Arc::from("lake"), Sequence(1));
+        for name in ["a", "b"] {
+            warehouse.namespaces.insert(name.to_owned(), Namespace::default());
+        }
+        for name in ["t", "u"] {
+            let pointer = Pointer {
+                uuid: name.to_owned(),
+                metadata_location: format!("s3://lake/{name}/metadata/00000-x.metadata.json"),
+                location_key: name.to_owned(),
+            };
+            warehouse.set_table(&ident("a", name), pointer, None, Sequence(2));
+        }
+        warehouse
+    }
+
+    #[test]
+    fn renames() {
+        let warehouse = warehouse();
+        let plan = |from: &Ident, to: &Ident| plan_rename(&warehouse, from, to);
+        assert!(matches!(plan(&ident("a", "t"), &ident("b", "t")), Ok(Some(p)) if p.uuid == "t"));
+        assert!(matches!(plan(&ident("a", "t"), &ident("a", "t")), Ok(None)));
+        assert!(matches!(plan(&ident("a", "x"), &ident("b", "t")), Err(Failure::NoSuchTable(_))));
+        assert!(matches!(plan(&ident("a", "t"), &ident("c", "t")), Err(Failure::NoSuchNamespace(_))));
+        assert!(matches!(plan(&ident("a", "t"), &ident("a", "u")), Err(Failure::RenameTaken { .. })));
+    }
+
+    #[test]
+    fn names_in_use() {
+        let warehouse = warehouse();
+        assert!(matches!(check_free_name(&warehouse, &ident("a", "t"), false), Err(Failure::TableExists(_))));
+        assert!(check_free_name(&warehouse, &ident("a", "t"), true).is_ok());
+        assert!(check_free_name(&warehouse, &ident("b", "t"), false).is_ok());
+        assert!(matches!(
+            check_free_name(&warehouse, &ident("c", "t"), false),
+            Err(Failure::NoSuchNamespace(_))
+        ));
+    }
+
+    #[test]
+    fn etags() {
+        let check = |list: &str, want: bool| assert_eq!(matches_etag(list, "\"ab\""), want, "{list}");
+        check("\"ab\"", true);
+        check("W/\"ab\"", true);
+        check("\"x\", \"ab\"", true);
+        check("*", true);
+        check("ab", false);
+        check("\"a\"", false);
+        check("", false);
+    }
+}

@@ -1,0 +1,257 @@
+//! Warehouses: buckets whose annotation marks them. Create, list, get, delete; called from any core.
+//!
+//! The mark lives in the directory, so that every core knows a warehouse without asking its owner; what is in it
+//! lives with the owner.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nilas_engine::{Bucket, BucketError, Engine, Transaction};
+use serde_json::{Map, Value, json};
+
+use crate::limits::DELETE_RECORDS_MAX;
+use crate::store::failure::Failure;
+use crate::store::names::check_warehouse_name;
+use crate::store::state::{Page, PageQuery};
+use crate::store::{Store, on_owner};
+
+/// How the annotation of a warehouse begins; anything else is a plain bucket.
+const MARK: &[u8] = b"{\"nilas-warehouse\":1,";
+
+/// Finds a warehouse by its plain name.
+pub(crate) fn find(engine: &Engine, name: &str) -> Result<Arc<Bucket>, Failure> {
+    engine
+        .bucket(name)
+        .filter(|bucket| is_warehouse(bucket))
+        .ok_or_else(|| Failure::NoSuchWarehouse(name.to_owned()))
+}
+
+/// The warehouse of a request that names none: the only one.
+pub(crate) fn only(engine: &Engine) -> Result<Arc<Bucket>, Failure> {
+    let directory = engine.directory();
+    let mut warehouses = directory.buckets.values().filter(|bucket| is_warehouse(bucket));
+    match (warehouses.next(), warehouses.next()) {
+        (Some(warehouse), None) => Ok(Arc::clone(warehouse)),
+        (None, _) => Err(Failure::NoSuchWarehouse("(none exists)".to_owned())),
+        (Some(_), Some(_)) => {
+            Err(Failure::BadRequest("There are several warehouses: name one with warehouse=".to_owned()))
+        }
+    }
+}
+
+/// Names of warehouses that contain `search`.
+pub(crate) fn list(engine: &Engine, search: &str, page: &PageQuery) -> Page {
+    let directory = engine.directory();
+    let names = directory.buckets.values().filter(|bucket| is_warehouse(bucket)).map(|bucket| &*bucket.name);
+    let after = page.after.as_deref().unwrap_or_default();
+    page.cut(names.filter(|name| after < *name && name.contains(search)).map(str::to_owned))
+}
+
+/// Makes a bucket that is a warehouse, or with `upgrade` makes an existing bucket one. What is a warehouse already is
+/// [`Failure::WarehouseExists`].
+pub(crate) async fn create(
+    engine: &Engine,
+    json_attributes: &Bytes,
+    name: &str,
+    upgrade: bool,
+) -> Result<Bytes, Failure> {
+    check_warehouse_name(name)?;
+    let uuid = uuid::Builder::from_random_bytes(engine.random_u128().to_le_bytes()).into_uuid().to_string();
+    let mark = annotation(&uuid, engine.now_ms());
+    let bucket = match engine.create_bucket(name, mark.clone()).await {
+        Ok(bucket) => bucket,
+        Err(BucketError::Exists) => {
+            match engine.bucket(name) {
+                Some(bucket) if is_warehouse(&bucket) => {
+                    return Err(Failure::WarehouseExists(name.to_owned()));
+                }
+                Some(_) | None if !upgrade => return Err(Failure::BucketExists(name.to_owned())),
+                Some(_) | None => {}
+            }
+            let bucket =
+                engine.annotate_bucket(name, mark).await.map_err(|error| bucket_failure(error, name))?;
+            // The bucket may have been a warehouse before, closed when it ceased to be one.
+            on_owner(engine, &bucket, json_attributes, |store| async move {
+                store.forget();
+                Ok(())
+            })
+            .await?;
+            bucket
+        }
+        Err(error) => return Err(bucket_failure(error, name)),
+    };
+    Ok(description(&bucket))
+}
+
+pub(crate) fn get(engine: &Engine, name: &str) -> Result<Bytes, Failure> {
+    listed(engine, name).map(|bucket| description(&bucket))
+}
+
+/// Ends a warehouse without namespaces. The bucket goes too when it is empty, unless `preserve_bucket`; else it
+/// stays as a plain bucket.
+pub(crate) async fn delete(
+    engine: &Engine,
+    json_attributes: &Bytes,
+    name: &str,
+    preserve_bucket: bool,
+) -> Result<(), Failure> {
+    let bucket = listed(engine, name)?;
+    on_owner(engine, &bucket, json_attributes, |store| async move { store.close().await }).await?;
+    if !preserve_bucket {
+        match engine.delete_bucket(name).await {
+            Ok(()) | Err(BucketError::NoSuchBucket) => return Ok(()),
+            Err(BucketError::NotEmpty) => {}
+            Err(error) => return Err(bucket_failure(error, name)),
+        }
+    }
+    match engine.annotate_bucket(name, Bytes::new()).await {
+        Ok(_) | Err(BucketError::NoSuchBucket) => Ok(()),
+        Err(error) => Err(bucket_failure(error, name)),
+    }
+}
+
+/// As [`find`], with the failure of the `/warehouses` paths.
+fn listed(engine: &Engine, name: &str) -> Result<Arc<Bucket>, Failure> {
+    find(engine, name).map_err(|_| Failure::NoWarehouseEntry(name.to_owned()))
+}
+
+impl Store {
+    /// Makes the next request build this warehouse from its records again.
+    fn forget(&self) {
+        self.state.forget(self.bucket);
+    }
+
+    /// Refuses changes from now on and removes what records are left. Refused while there are namespaces.
+    async fn close(&self) -> Result<(), Failure> {
+        self.warehouse.borrow_mut().plan_close()?;
+        let removed = self.remove_records().await;
+        if removed.is_err() {
+            // Built from the records that are left, open again.
+            self.forget();
+        }
+        removed
+    }
+
+    async fn remove_records(&self) -> Result<(), Failure> {
+        loop {
+            let mut records = Vec::new();
+            self.shard.records(self.bucket, b"", b"", |key, _| {
+                records.push((Bytes::copy_from_slice(key), None));
+                records.len() < DELETE_RECORDS_MAX
+            });
+            if records.is_empty() {
+                return Ok(());
+            }
+            let sequence =
+                self.shard.settle(self.bucket, Transaction { records, ..Transaction::default() })?;
+            self.shard.durable(sequence).await?;
+        }
+    }
+}
+
+impl crate::store::state::Warehouse {
+    fn plan_close(&mut self) -> Result<(), Failure> {
+        if !self.namespaces.is_empty() {
+            return Err(Failure::WarehouseNotEmpty(self.name.to_string()));
+        }
+        self.closed = true;
+        Ok(())
+    }
+}
+
+fn is_warehouse(bucket: &Bucket) -> bool {
+    bucket.annotation.starts_with(MARK)
+}
+
+fn annotation(uuid: &str, created_ms: u64) -> Bytes {
+    Bytes::from(
+        json!({"nilas-warehouse": 1, "uuid": uuid, "created-ms": created_ms, "properties": {}}).to_string(),
+    )
+}
+
+fn description(bucket: &Bucket) -> Bytes {
+    let mark: Map<String, Value> = serde_json::from_slice(&bucket.annotation).unwrap_or_default();
+    let created_ms = mark.get("created-ms").and_then(Value::as_u64).unwrap_or(bucket.created_ms);
+    let body = json!({
+        "name": &*bucket.name,
+        "bucket": &*bucket.name,
+        "uuid": mark.get("uuid").cloned().unwrap_or_default(),
+        "created-at": timestamp(created_ms),
+        "properties": mark.get("properties").cloned().unwrap_or_else(|| json!({})),
+    });
+    Bytes::from(body.to_string())
+}
+
+fn bucket_failure(error: BucketError, name: &str) -> Failure {
+    match error {
+        BucketError::Exists => Failure::BucketExists(name.to_owned()),
+        BucketError::NoSuchBucket => Failure::NoSuchWarehouse(name.to_owned()),
+        BucketError::NotEmpty => Failure::WarehouseNotEmpty(name.to_owned()),
+        BucketError::TooMany => {
+            Failure::BadRequest("The store has as many buckets as it can hold".to_owned())
+        }
+        BucketError::Engine(error) => Failure::Engine(error),
+    }
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+fn timestamp(ms: u64) -> String {
+    let (days, rest) = (ms / 86_400_000, ms % 86_400_000);
+    // Days since 0000-03-01, in eras of 400 years: a year that begins in March ends with its leap day.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + carry;
+    let (hours, minutes) = (rest / 3_600_000, rest / 60_000 % 60);
+    let (seconds, millis) = (rest / 1_000 % 60, rest % 1_000);
+    format!("{year:04}-{month:02}-{date:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use nilas_engine::{BucketId, Sequence, ShardId};
+
+    use super::*;
+    use crate::store::state::{Namespace, Warehouse};
+
+    #[test]
+    fn timestamps() {
+        let check = |ms: u64, want: &str| assert_eq!(timestamp(ms), want);
+        check(0, "1970-01-01T00:00:00.000Z");
+        check(951_782_400_000, "2000-02-29T00:00:00.000Z");
+        check(1_709_251_199_999, "2024-02-29T23:59:59.999Z");
+        check(1_735_689_599_001, "2024-12-31T23:59:59.001Z");
+        check(4_107_542_400_000, "2100-03-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn marks() {
+        let bucket = |annotation: Bytes| Bucket {
+            name: Arc::from("lake"),
+            id: BucketId(1),
+            shard: ShardId(0),
+            created_ms: 5,
+            annotation,
+        };
+        assert!(is_warehouse(&bucket(annotation("u", 0))));
+        assert!(!is_warehouse(&bucket(Bytes::new())));
+        assert!(!is_warehouse(&bucket(Bytes::from_static(b"{}"))));
+        let text = description(&bucket(annotation("u", 0)));
+        let want = r#"{"name":"lake","bucket":"lake","uuid":"u","created-at":"1970-01-01T00:00:00.000Z","properties":{}}"#;
+        assert_eq!(text, want.as_bytes());
+    }
+
+    #[test]
+    fn closing() {
+        let mut warehouse = Warehouse::new(Arc::from("lake"), Sequence(1));
+        warehouse.namespaces.insert("a".to_owned(), Namespace::default());
+        assert!(matches!(warehouse.plan_close(), Err(Failure::WarehouseNotEmpty(_))));
+        warehouse.namespaces.clear();
+        assert!(warehouse.plan_close().is_ok());
+        assert!(warehouse.closed);
+    }
+}

@@ -1,0 +1,4 @@
+//! A superblock through its decoder.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nilas_engine::format::fuzz_superblock(bytes));

@@ -1,0 +1,4 @@
+//! A request body through the XML readers.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nilas_http::s3::fuzz_xml(bytes));

@@ -1,0 +1,26 @@
+//! Who sent this request: SigV4 in the header or in the query, and bearer tokens for catalogs.
+//!
+//! The connection hands over a [`RequestView`] before a byte of the body is read; what comes back names the access
+//! key and says how the body must be taken ([`PayloadMode`]). Nothing here knows policies: a verified key may
+//! still be forbidden to do what it asks.
+//!
+//! I1. No request is verified without a signature that covers its method, path, query, `host` and every `x-amz-*` header.
+//! I2. Signatures and tokens are compared in constant time.
+//! I3. A derived key enters the cache only after a signature made with it was right.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
+mod sigv4;
+mod claim;
+mod canonical;
+mod chunk_signature;
+mod key_cache;
+mod time;
+mod error;
+pub mod bearer;
+
+pub use chunk_signature::{ChunkSigner, SignatureMismatch};
+pub use error::{ArgumentFault, AuthError, CredentialFault, Denied, Mismatch, QueryFault, Refused};
+pub use key_cache::SigningKeyCache;
+pub use sigv4::{
+    KeyStore, PayloadMode, RequestView, Service, Verified, fuzz_auth, precheck, verify, verify_with_body,
+};

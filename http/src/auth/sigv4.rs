@@ -1,0 +1,336 @@
+//! Signature version 4: holds a request's signature against the one its sender's secret would give.
+//!
+//! An S3 route calls [`verify`] before the body is read; a catalog or STS route calls [`precheck`], reads its
+//! bounded body whole, and then [`verify_with_body`], because there the body's hash is signed whatever the headers
+//! say. Signers disagree about the spelling of paths and queries, so a few spellings are tried; each names the same
+//! resource, so that none widens what a signature is good for.
+
+use std::borrow::Cow;
+
+use http::HeaderMap;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use base64::Engine as _;
+
+use crate::auth::canonical;
+use crate::auth::chunk_signature::ChunkSigner;
+use crate::auth::claim::{Claim, Credential};
+use crate::auth::error::{ArgumentFault, AuthError, CredentialFault, Mismatch, Refused};
+use crate::auth::key_cache::{SigningKeyCache, SigningMac, derive, sign};
+
+const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+
+/// The parts of a request head that a signature can cover, as they came over the wire.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestView<'a> {
+    /// `GET`, `PUT` and so on.
+    pub method: &'a str,
+    /// The path before the `?`, not decoded.
+    pub raw_path: &'a str,
+    /// What follows the `?`, not decoded; empty when there is none.
+    pub raw_query: &'a str,
+    /// All headers.
+    pub headers: &'a HeaderMap,
+}
+
+/// Where secrets are found.
+pub trait KeyStore {
+    /// Finds the secret of an access key.
+    fn secret(&self, access_key: &str) -> Option<&str>;
+
+    /// Tells whether a session token (or its absence) fits the access key. Lasting keys have none.
+    fn token_fits(&self, access_key: &str, token: Option<&str>) -> bool {
+        let _ = access_key;
+        token.is_none()
+    }
+}
+
+/// The service a credential is scoped to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Service {
+    S3,
+    S3Tables,
+    Sts,
+}
+
+/// How the body must be taken, as the signature has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadMode {
+    /// `UNSIGNED-PAYLOAD`: as it comes.
+    Unsigned,
+    /// The whole body has this hash.
+    Signed {
+        /// What was signed.
+        sha256: [u8; 32],
+    },
+    /// `STREAMING-AWS4-HMAC-SHA256-PAYLOAD`: aws-chunked, each chunk signed.
+    StreamingSigned,
+    /// `STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER`: the same with signed trailers.
+    StreamingSignedTrailer,
+    /// `STREAMING-UNSIGNED-PAYLOAD-TRAILER`: aws-chunked with trailers, none signed.
+    StreamingUnsignedTrailer,
+    /// Read whole before it was verified.
+    CatalogBody,
+}
+
+/// A request whose sender is known.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// The key whose secret signed it.
+    pub access_key: String,
+    /// The service in the scope.
+    pub service: Service,
+    /// The region in the scope; any is accepted.
+    pub region: String,
+    /// How the body must be taken.
+    pub payload: PayloadMode,
+    /// Whether the signature was in the query.
+    pub presigned: bool,
+    /// The session token that came with it and fits the key.
+    pub session_token: Option<String>,
+    /// Continues the signature over chunks; of use for the two signed streaming modes.
+    pub chunks: ChunkSigner,
+}
+
+/// Verifies a request to an S3 route from its head alone.
+///
+/// The body is still to be held against [`Verified::payload`]. Errors are S3's; nothing about a request that fails
+/// here may be acted on. `now_ms` is milliseconds since 1970.
+pub fn verify(
+    view: &RequestView<'_>,
+    keys: &dyn KeyStore,
+    cache: &mut SigningKeyCache,
+    now_ms: u64,
+) -> Result<Verified, AuthError> {
+    let claim = Claim::read(view)?;
+    let (credential, service, secret) = identify(&claim, keys, now_ms)?;
+    if service != Service::S3 {
+        let service = credential.service.to_owned();
+        return Err(claim.credential_error(CredentialFault::Service { service, expected: "s3" }));
+    }
+    claim.check_signed_headers(view.headers, None)?;
+    let presigned = claim.expires_s.is_some();
+    let (payload, literals) = match claim.content_sha256.as_deref() {
+        None if presigned => (PayloadMode::Unsigned, vec![UNSIGNED]),
+        None => return Err(AuthError::InvalidRequest(Refused::NoContentSha256)),
+        // Some signers of URLs sign the header and still write the word into the last line.
+        Some(text) if presigned && text != UNSIGNED => (parse_payload(text)?, vec![text, UNSIGNED]),
+        Some(text) => (parse_payload(text)?, vec![text]),
+    };
+    let attempt = Attempt { view, claim: &claim, credential: &credential, secret };
+    let chunks = attempt.run(&literals, false, cache)?;
+    Ok(verified(&claim, &credential, service, payload, chunks))
+}
+
+/// Verifies a request to the catalog or to STS, given the SHA-256 of its whole body.
+///
+/// The hash is what counts in the signature; an `x-amz-content-sha256` header may be absent, hex, base64 or
+/// `UNSIGNED-PAYLOAD`, and if it is a hash it must be this one.
+pub fn verify_with_body(
+    view: &RequestView<'_>,
+    body_sha256: &[u8; 32],
+    keys: &dyn KeyStore,
+    cache: &mut SigningKeyCache,
+    now_ms: u64,
+) -> Result<Verified, AuthError> {
+    let claim = Claim::read(view)?;
+    let (credential, service, secret) = identify(&claim, keys, now_ms)?;
+    claim.check_signed_headers(view.headers, Some("x-amz-content-sha256"))?;
+    let computed = hex::encode(body_sha256);
+    let header = claim.content_sha256.as_deref();
+    let mut literals = vec![computed.as_str()];
+    if header == Some(UNSIGNED) || (claim.expires_s.is_some() && header.is_none()) {
+        literals.push(UNSIGNED);
+    }
+    let attempt = Attempt { view, claim: &claim, credential: &credential, secret };
+    let chunks = attempt.run(&literals, true, cache)?;
+    if let Some(client) = header
+        && client != UNSIGNED
+        && !client.eq_ignore_ascii_case(&computed)
+        && client != base64::engine::general_purpose::STANDARD.encode(body_sha256)
+    {
+        return Err(AuthError::XAmzContentSHA256Mismatch { client: client.to_owned(), computed });
+    }
+    Ok(verified(&claim, &credential, service, PayloadMode::CatalogBody, chunks))
+}
+
+/// Checks all but the signature: form, known key, token and time. Lets a route refuse before it reads a body.
+pub fn precheck(view: &RequestView<'_>, keys: &dyn KeyStore, now_ms: u64) -> Result<Service, AuthError> {
+    let claim = Claim::read(view)?;
+    identify(&claim, keys, now_ms).map(|(_, service, _)| service)
+}
+
+fn identify<'c, 'k>(
+    claim: &'c Claim<'_>,
+    keys: &'k dyn KeyStore,
+    now_ms: u64,
+) -> Result<(Credential<'c>, Service, &'k str), AuthError> {
+    let credential = claim.credential()?;
+    let service = match credential.service {
+        "s3" => Service::S3,
+        "s3tables" => Service::S3Tables,
+        "sts" => Service::Sts,
+        other => {
+            let service = other.to_owned();
+            return Err(claim.credential_error(CredentialFault::Service { service, expected: "s3" }));
+        }
+    };
+    claim.check_time(now_ms)?;
+    let access_key = credential.access_key;
+    let Some(secret) = keys.secret(access_key) else {
+        return Err(AuthError::InvalidAccessKeyId { access_key: access_key.to_owned() });
+    };
+    if !keys.token_fits(access_key, claim.token.as_deref()) {
+        let token = claim.token.as_deref().unwrap_or_default().to_owned();
+        return Err(AuthError::InvalidToken { token });
+    }
+    Ok((credential, service, secret))
+}
+
+fn parse_payload(text: &str) -> Result<PayloadMode, AuthError> {
+    Ok(match text {
+        UNSIGNED => PayloadMode::Unsigned,
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => PayloadMode::StreamingSigned,
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => PayloadMode::StreamingSignedTrailer,
+        "STREAMING-UNSIGNED-PAYLOAD-TRAILER" => PayloadMode::StreamingUnsignedTrailer,
+        _ => {
+            let mut sha256 = [0; 32];
+            hex::decode_to_slice(text, &mut sha256).map_err(|_| AuthError::InvalidArgument {
+                fault: ArgumentFault::ContentSha256,
+                value: text.to_owned(),
+            })?;
+            PayloadMode::Signed { sha256 }
+        }
+    })
+}
+
+fn verified(
+    claim: &Claim<'_>,
+    credential: &Credential<'_>,
+    service: Service,
+    payload: PayloadMode,
+    chunks: ChunkSigner,
+) -> Verified {
+    Verified {
+        access_key: credential.access_key.to_owned(),
+        service,
+        region: credential.region.to_owned(),
+        payload,
+        presigned: claim.expires_s.is_some(),
+        session_token: claim.token.as_deref().map(str::to_owned),
+        chunks,
+    }
+}
+
+struct Attempt<'r, 'a> {
+    view: &'r RequestView<'a>,
+    claim: &'r Claim<'a>,
+    credential: &'r Credential<'r>,
+    secret: &'r str,
+}
+
+impl Attempt<'_, '_> {
+    /// Tries every spelling of the request until one gives the signature shown; the error shows the first.
+    fn run(
+        &self,
+        payloads: &[&str],
+        catalog: bool,
+        cache: &mut SigningKeyCache,
+    ) -> Result<ChunkSigner, AuthError> {
+        let Credential { date, region, service, scope, .. } = *self.credential;
+        let known = cache.find(&self.claim.credential, self.secret);
+        let fresh = known.is_none();
+        let mac = known.unwrap_or_else(|| derive(self.secret, date, region, service));
+        let presigned = self.claim.expires_s.is_some();
+        let signed: &str = &self.claim.signed_headers;
+        let headers = canonical::headers(self.view.headers, signed);
+        let mut queries = vec![canonical::query(self.view.raw_query, presigned, false)];
+        if catalog {
+            let without_blanks = canonical::query(self.view.raw_query, presigned, true);
+            if !queries.contains(&without_blanks) {
+                queries.push(without_blanks);
+            }
+        }
+        let mut first = None;
+        for path in canonical::path_forms(self.view.raw_path, catalog) {
+            for query in &queries {
+                for payload in payloads {
+                    let request =
+                        canonical::request(self.view.method, &path, query, &headers, signed, payload);
+                    let text = self.string_to_sign(&request, scope);
+                    if self.matches(&mac, &text) {
+                        if fresh {
+                            cache.keep(&self.claim.credential, self.secret, &mac);
+                        }
+                        let (timestamp, scope) = (self.claim.timestamp.clone(), scope.to_owned());
+                        return Ok(ChunkSigner::new(
+                            mac,
+                            timestamp,
+                            scope,
+                            self.claim.signature.clone().into_owned(),
+                        ));
+                    }
+                    first.get_or_insert((request, text));
+                }
+            }
+        }
+        let (request, string_to_sign) = first.unwrap_or_default();
+        Err(AuthError::SignatureDoesNotMatch(Box::new(Mismatch {
+            access_key: self.credential.access_key.to_owned(),
+            string_to_sign,
+            signature_provided: self.claim.signature.clone().into_owned(),
+            canonical_request: Cow::into_owned(String::from_utf8_lossy(&request)),
+        })))
+    }
+
+    fn string_to_sign(&self, request: &[u8], scope: &str) -> String {
+        let hash = hex::encode(Sha256::digest(request));
+        format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{hash}", self.claim.timestamp)
+    }
+
+    fn matches(&self, mac: &SigningMac, string_to_sign: &str) -> bool {
+        let ours = hex::encode(sign(mac, string_to_sign.as_bytes()));
+        ours.as_bytes().ct_eq(self.claim.signature.as_bytes()).into()
+    }
+}
+
+/// Reads arbitrary bytes as a request and verifies it: nothing may panic, and nothing may verify.
+pub fn fuzz_auth(input: &[u8]) {
+    struct One;
+    impl KeyStore for One {
+        fn secret(&self, access_key: &str) -> Option<&str> {
+            (access_key == "AK").then_some("a secret that no input can hold")
+        }
+    }
+    let text = String::from_utf8_lossy(input);
+    let mut lines = text.split('\n');
+    let (method, target) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let (raw_path, raw_query) = target.split_once('?').unwrap_or((target, ""));
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        if let (Ok(name), Ok(value)) = (
+            http::HeaderName::from_bytes(name.as_bytes()),
+            http::HeaderValue::from_bytes(value.trim().as_bytes()),
+        ) {
+            headers.append(name, value);
+        }
+    }
+    let view = RequestView { method, raw_path, raw_query, headers: &headers };
+    let mut cache = SigningKeyCache::new();
+    // The day of AWS's published examples, so that a corpus can hold them.
+    let now_ms = 1_369_353_600_000;
+    let outcomes = [
+        verify(&view, &One, &mut cache, now_ms),
+        verify_with_body(&view, &[0; 32], &One, &mut cache, now_ms),
+    ];
+    for outcome in outcomes {
+        let error = outcome.expect_err("only the secret's owner can sign");
+        assert!(!error.message().is_empty() && !error.code().is_empty());
+        assert!(error.fields().len() < 8);
+    }
+}
+
+#[cfg(test)]
+mod tests;

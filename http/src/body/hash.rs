@@ -1,0 +1,179 @@
+//! All hashes of one payload, made in one pass.
+//!
+//! Fed each piece once, on the core that received it. I1. A block of [`HASH_BLOCK_BYTES`] goes through every hash
+//! before the next is touched, so that only the first pass reads it from memory.
+
+use md5::{Digest as _, Md5};
+use sha1::Sha1;
+use sha2::Sha256;
+
+use crate::body::checksum::{Algorithm, Checksum};
+use crate::limits::HASH_BLOCK_BYTES;
+
+/// Which hashes to make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HashPlan {
+    /// For an ETag or `Content-MD5`.
+    pub md5: bool,
+    /// For a signed payload that nobody else hashes.
+    pub sha256: bool,
+    /// The one checksum.
+    pub checksum: Option<Algorithm>,
+}
+
+/// The hashes of a payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as in the plan")]
+pub struct Digests {
+    pub md5: Option<[u8; 16]>,
+    pub sha256: Option<[u8; 32]>,
+    pub checksum: Option<Checksum>,
+}
+
+/// The hashes of a payload, under way.
+#[derive(Clone, Debug)]
+pub struct Hashers {
+    md5: Option<Md5>,
+    sha256: Option<Sha256>,
+    checksum: Option<Running>,
+}
+
+#[derive(Clone)]
+enum Running {
+    Crc32(crc32fast::Hasher),
+    Crc32c(u32),
+    Crc64Nvme(crc_fast::Digest),
+    Sha1(Sha1),
+    Sha256(Sha256),
+    /// The same hash runs already, as the payload's.
+    Payload,
+}
+
+impl Hashers {
+    /// Starts the hashes of a plan.
+    pub fn new(plan: HashPlan) -> Self {
+        Self {
+            md5: plan.md5.then(Md5::new),
+            sha256: plan.sha256.then(Sha256::new),
+            checksum: plan.checksum.map(|algorithm| match algorithm {
+                Algorithm::Sha256 if plan.sha256 => Running::Payload,
+                other => Running::new(other),
+            }),
+        }
+    }
+
+    /// Takes the next piece of the payload.
+    pub fn update(&mut self, piece: &[u8]) {
+        for block in piece.chunks(HASH_BLOCK_BYTES) {
+            if let Some(md5) = &mut self.md5 {
+                md5.update(block);
+            }
+            if let Some(sha256) = &mut self.sha256 {
+                sha256.update(block);
+            }
+            if let Some(checksum) = &mut self.checksum {
+                checksum.update(block);
+            }
+        }
+    }
+
+    /// Ends them all.
+    pub fn finish(self) -> Digests {
+        let sha256: Option<[u8; 32]> = self.sha256.map(|hash| hash.finalize().into());
+        Digests {
+            md5: self.md5.map(|hash| hash.finalize().into()),
+            sha256,
+            checksum: self.checksum.and_then(|running| running.finish(sha256)),
+        }
+    }
+}
+
+/// Computes one checksum of bytes at hand.
+pub fn checksum_of(algorithm: Algorithm, bytes: &[u8]) -> Checksum {
+    let mut hashers = Hashers::new(HashPlan { checksum: Some(algorithm), ..HashPlan::default() });
+    hashers.update(bytes);
+    hashers.finish().checksum.expect("the plan names a checksum")
+}
+
+impl Running {
+    fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Crc32 => Self::Crc32(crc32fast::Hasher::new()),
+            Algorithm::Crc32c => Self::Crc32c(0),
+            Algorithm::Crc64Nvme => Self::Crc64Nvme(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme)),
+            Algorithm::Sha1 => Self::Sha1(Sha1::new()),
+            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
+        }
+    }
+
+    fn update(&mut self, block: &[u8]) {
+        match self {
+            Self::Crc32(hash) => hash.update(block),
+            Self::Crc32c(crc) => *crc = crc32c::crc32c_append(*crc, block),
+            Self::Crc64Nvme(hash) => hash.update(block),
+            Self::Sha1(hash) => hash.update(block),
+            Self::Sha256(hash) => hash.update(block),
+            Self::Payload => {}
+        }
+    }
+
+    #[expect(clippy::big_endian_bytes, reason = "S3 writes CRCs most significant byte first")]
+    fn finish(self, payload: Option<[u8; 32]>) -> Option<Checksum> {
+        match self {
+            Self::Crc32(hash) => Checksum::new(Algorithm::Crc32, &hash.finalize().to_be_bytes()),
+            Self::Crc32c(crc) => Checksum::new(Algorithm::Crc32c, &crc.to_be_bytes()),
+            Self::Crc64Nvme(hash) => Checksum::new(Algorithm::Crc64Nvme, &hash.finalize().to_be_bytes()),
+            Self::Sha1(hash) => Checksum::new(Algorithm::Sha1, &hash.finalize()),
+            Self::Sha256(hash) => Checksum::new(Algorithm::Sha256, &hash.finalize()),
+            Self::Payload => Checksum::new(Algorithm::Sha256, &payload?),
+        }
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Running")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn check_values() {
+        // The catalogue's check values, of the nine digits.
+        let check = |algorithm, expected: &str| {
+            assert_eq!(
+                hex::encode(checksum_of(algorithm, b"123456789").as_bytes()),
+                expected,
+                "{algorithm:?}"
+            );
+        };
+        check(Algorithm::Crc32, "cbf43926");
+        check(Algorithm::Crc32c, "e3069283");
+        check(Algorithm::Crc64Nvme, "ae8b14860a799888");
+        check(Algorithm::Sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441");
+        check(Algorithm::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225");
+    }
+
+    #[test]
+    fn pieces_make_no_difference() {
+        let payload: Vec<u8> =
+            (0..200_000u32).map(|i| u8::try_from(i % 1009 * 7 % 251).expect("small")).collect();
+        for checksum in Algorithm::ALL {
+            let plan = HashPlan { md5: true, sha256: true, checksum: Some(checksum) };
+            let mut whole = Hashers::new(plan);
+            whole.update(&payload);
+            let whole = whole.finish();
+            for piece in [1usize, 7, 4096, 65_535, 65_536, 65_537] {
+                let mut hashers = Hashers::new(plan);
+                payload.chunks(piece).for_each(|piece| hashers.update(piece));
+                assert_eq!(hashers.finish(), whole, "{checksum:?} {piece}");
+            }
+            assert_eq!(whole.checksum, Some(checksum_of(checksum, &payload)));
+            assert_eq!(whole.sha256.map(|h| h.to_vec()), Some(Sha256::digest(&payload).to_vec()));
+            assert_eq!(whole.md5.map(|h| h.to_vec()), Some(Md5::digest(&payload).to_vec()));
+        }
+    }
+}

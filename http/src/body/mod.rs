@@ -1,0 +1,19 @@
+//! A request's body: S3's own framing taken off, lengths, signatures and checksums held against what was announced.
+//!
+//! The connection opens an [`Upload`] from a verified head, feeds it what arrives, writes the pieces it gets back,
+//! and keeps what it wrote only after [`Upload::finish`]. No I/O here. Payload is never copied.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
+mod upload;
+mod decode;
+mod checksum;
+mod hash;
+mod combine;
+mod error;
+
+pub use checksum::{Algorithm, Checksum, Declared};
+pub use combine::{combine_crc, composite, render_composite};
+pub use decode::{Coding, Decoder, Finished, PayloadLength};
+pub use error::{BodyError, ChecksumFault, Digest, LengthFault, TrailerFault};
+pub use hash::{Digests, HashPlan, Hashers, checksum_of};
+pub use upload::{Received, Upload, UploadOptions, fuzz_chunked};

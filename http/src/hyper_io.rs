@@ -1,0 +1,418 @@
+//! hyper over glommio's sockets: reading and writing one connection, and the marks by which it is watched. [glommio]
+//! `listen` makes one [`Io`] per connection and asks its [`Pulse`] once in a while whether the client has stalled.
+//!
+//! Bodies leave through `sendmsg` on the pieces hyper has, so nothing is copied into one buffer first.
+//! There is no timer per request: every step leaves a mark with the core's coarse clock, and one sweep reads them.
+#![expect(clippy::disallowed_methods, reason = "the fence: timers of hyper are kept here")]
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::io::{AsyncRead, AsyncWrite};
+use glommio::net::{TcpListener, TcpStream};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+/// Pieces that one `sendmsg` takes; the kernel refuses more than 1,024.
+const PIECES_MAX: usize = 64;
+
+/// Connections the kernel keeps for us until they are accepted.
+const BACKLOG: libc::c_int = 1024;
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Between two requests.
+    Idle,
+    /// The head of a request is expected, or arriving.
+    Head,
+    /// A request is being answered.
+    Busy,
+}
+
+/// When a connection last moved, by the coarse clock of its core (milliseconds).
+pub(crate) struct Pulse {
+    clock: Rc<Cell<u64>>,
+    phase: Cell<Phase>,
+    since: Cell<u64>,
+    body_waits: Cell<Option<u64>>,
+    write_waits: Cell<Option<u64>>,
+    body_left: Cell<bool>,
+}
+
+/// How long a client may keep us waiting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) idle: Duration,
+    pub(crate) head: Duration,
+    pub(crate) body: Duration,
+    pub(crate) write: Duration,
+}
+
+impl Pulse {
+    /// A fresh connection, whose first head is awaited.
+    pub(crate) fn new(clock: Rc<Cell<u64>>) -> Rc<Pulse> {
+        let since = Cell::new(clock.get());
+        Rc::new(Pulse {
+            clock,
+            phase: Cell::new(Phase::Head),
+            since,
+            body_waits: Cell::new(None),
+            write_waits: Cell::new(None),
+            body_left: Cell::new(false),
+        })
+    }
+
+    /// Whether one of the waits is over `patience`.
+    pub(crate) fn is_stalled(&self, patience: &Patience) -> bool {
+        let now = self.clock.get();
+        let over = |since: u64, limit: Duration| u128::from(now.saturating_sub(since)) > limit.as_millis();
+        let phase = match self.phase.get() {
+            Phase::Idle => over(self.since.get(), patience.idle),
+            Phase::Head => over(self.since.get(), patience.head),
+            Phase::Busy => false,
+        };
+        phase
+            || self.body_waits.get().is_some_and(|since| over(since, patience.body))
+            || self.write_waits.get().is_some_and(|since| over(since, patience.write))
+    }
+
+    /// Whether a request was answered before its body was read to the end.
+    pub(crate) fn body_left(&self) -> bool {
+        self.body_left.get()
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.since.set(self.clock.get());
+    }
+
+    fn read(&self) {
+        if self.phase.get() == Phase::Idle {
+            self.enter(Phase::Head);
+        }
+        if self.body_waits.get().is_some() {
+            self.body_waits.set(Some(self.clock.get()));
+        }
+    }
+
+    fn waits(&self, mark: &Cell<Option<u64>>, pending: bool) {
+        match (pending, mark.get()) {
+            (true, None) => mark.set(Some(self.clock.get())),
+            (true, Some(_)) | (false, None) => {}
+            (false, Some(_)) => mark.set(None),
+        }
+    }
+}
+
+/// One connection as hyper sees it.
+pub(crate) struct Io {
+    stream: TcpStream,
+    pulse: Rc<Pulse>,
+}
+
+impl Io {
+    pub(crate) fn new(stream: TcpStream, pulse: Rc<Pulse>) -> Io {
+        Io { stream, pulse }
+    }
+
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let sent = match send_pieces(&self.stream, pieces) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                // glommio tries once more and then waits for the socket.
+                let first = pieces.iter().find(|piece| !piece.is_empty()).map_or(&[][..], |piece| &**piece);
+                Pin::new(&mut self.stream).poll_write(cx, first)
+            }
+            sent => Poll::Ready(sent),
+        };
+        self.pulse.waits(&self.pulse.write_waits, sent.is_pending());
+        sent
+    }
+}
+
+impl Read for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        // SAFETY: the room is only written to: glommio gives pointer and length to recv(2) and nothing else, so
+        // no uninitialised byte is read. Just as many bytes as the kernel wrote are declared filled.
+        #[expect(
+            unsafe_code,
+            reason = "hyper's room is uninitialised, and clearing it would cost a pass over it"
+        )]
+        let got = unsafe {
+            let room: &mut [MaybeUninit<u8>] = buf.as_mut();
+            let room = std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>(), room.len());
+            match Pin::new(&mut self.stream).poll_read(cx, room) {
+                Poll::Ready(Ok(count)) => {
+                    buf.advance(count);
+                    Poll::Ready(Ok(count))
+                }
+                other => other,
+            }
+        };
+        if let Poll::Ready(Ok(1..)) = got {
+            self.pulse.read();
+        }
+        got.map_ok(|_| ())
+    }
+}
+
+impl Write for Io {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.send(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.send(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+/// The body of a request, as hyper reads it. Polling it is what sends `100 Continue`.
+pub struct RequestBody {
+    incoming: Incoming,
+    pulse: Rc<Pulse>,
+}
+
+impl RequestBody {
+    pub(crate) fn new(incoming: Incoming, pulse: Rc<Pulse>) -> RequestBody {
+        RequestBody { incoming, pulse }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        self.pulse.waits(&self.pulse.body_waits, frame.is_pending());
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.pulse.waits(&self.pulse.body_waits, false);
+        self.pulse.body_left.set(!self.incoming.is_end_stream());
+    }
+}
+
+/// The body of a response; when hyper lets go of it the connection is between two requests.
+pub(crate) struct ResponseBody<B> {
+    body: B,
+    pulse: Rc<Pulse>,
+}
+
+impl<B> ResponseBody<B> {
+    pub(crate) fn new(body: B, pulse: Rc<Pulse>) -> ResponseBody<B> {
+        ResponseBody { body, pulse }
+    }
+}
+
+impl<B: Body + Unpin> Body for ResponseBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Drop for ResponseBody<B> {
+    fn drop(&mut self) {
+        self.pulse.enter(Phase::Idle);
+    }
+}
+
+/// Sends what the socket takes at once.
+fn send_pieces(stream: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    let pieces = pieces.get(..PIECES_MAX).unwrap_or(pieces);
+    // SAFETY: all zeros is the empty message.
+    #[expect(unsafe_code, reason = "a C structure with padding that differs by platform")]
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = pieces.as_ptr().cast::<libc::iovec>().cast_mut();
+    message.msg_iovlen = pieces.len() as _;
+    loop {
+        // SAFETY: `IoSlice` is guaranteed to have the layout of iovec; pieces and message live until the call returns,
+        // and sendmsg only reads them.
+        #[expect(unsafe_code, reason = "sendmsg with MSG_DONTWAIT has no safe form in std")]
+        let sent = unsafe {
+            libc::sendmsg(stream.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+        };
+        if let Ok(sent) = usize::try_from(sent) {
+            return Ok(sent);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// A listening socket that shares its port with those of the other cores.
+///
+/// std cannot set SO_REUSEPORT before binding, and glommio's own does not set SO_REUSEADDR.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    // SAFETY: no pointers; the result is checked.
+    #[expect(unsafe_code, reason = "options have to be set between socket and bind")]
+    let fd = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a descriptor just made, owned by nobody else.
+    #[expect(unsafe_code, reason = "takes ownership of the new descriptor")]
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    for option in [libc::SO_REUSEADDR, libc::SO_REUSEPORT] {
+        let on: libc::c_int = 1;
+        // SAFETY: pointer and length are those of `on`.
+        #[expect(unsafe_code, reason = "setsockopt has no safe form in std")]
+        let result = unsafe {
+            let size = size_of::<libc::c_int>() as libc::socklen_t;
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const on).cast(), size)
+        };
+        check(result)?;
+    }
+    // SAFETY: every address structure begins as `sockaddr`, and pointer and length are those of a local one.
+    #[expect(unsafe_code, reason = "bind and listen have no safe form in std")]
+    let result = unsafe {
+        match address {
+            SocketAddr::V4(v4) => {
+                let mut raw: libc::sockaddr_in = std::mem::zeroed();
+                raw.sin_family = libc::AF_INET as libc::sa_family_t;
+                raw.sin_port = v4.port().to_be();
+                raw.sin_addr.s_addr = u32::from(*v4.ip()).to_be();
+                let size = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+                libc::bind(socket.as_raw_fd(), (&raw const raw).cast(), size)
+            }
+            SocketAddr::V6(v6) => {
+                let mut raw: libc::sockaddr_in6 = std::mem::zeroed();
+                raw.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+                raw.sin6_port = v6.port().to_be();
+                raw.sin6_flowinfo = v6.flowinfo();
+                raw.sin6_addr.s6_addr = v6.ip().octets();
+                raw.sin6_scope_id = v6.scope_id();
+                let size = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+                libc::bind(socket.as_raw_fd(), (&raw const raw).cast(), size)
+            }
+        }
+    };
+    check(result)?;
+    // SAFETY: an open socket and a number.
+    #[expect(unsafe_code, reason = "listen has no safe form in std")]
+    let result = unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) };
+    check(result)?;
+    // SAFETY: the descriptor is owned by the listener from here on.
+    #[expect(unsafe_code, reason = "glommio takes foreign sockets only as raw descriptors")]
+    let listener = unsafe { TcpListener::from_raw_fd(std::os::fd::IntoRawFd::into_raw_fd(socket)) };
+    Ok(listener)
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        idle: Duration::from_millis(60),
+        head: Duration::from_millis(10),
+        body: Duration::from_millis(30),
+        write: Duration::from_millis(20),
+    };
+
+    fn check(steps: impl Fn(&Pulse), after_ms: u64, want: bool) {
+        let clock = Rc::new(Cell::new(5));
+        let pulse = Pulse::new(Rc::clone(&clock));
+        steps(&pulse);
+        clock.set(clock.get() + after_ms);
+        assert_eq!(pulse.is_stalled(&PATIENCE), want, "after {after_ms}");
+    }
+
+    #[test]
+    fn stalls() {
+        check(|_| {}, 10, false);
+        check(|_| {}, 11, true);
+        check(|pulse| pulse.enter(Phase::Busy), 1_000, false);
+        let idle = |pulse: &Pulse| pulse.enter(Phase::Idle);
+        check(idle, 60, false);
+        check(idle, 61, true);
+        let next_head = |pulse: &Pulse| {
+            pulse.enter(Phase::Idle);
+            pulse.read();
+        };
+        check(next_head, 11, true);
+        let body = |pending: bool| {
+            move |pulse: &Pulse| {
+                pulse.enter(Phase::Busy);
+                pulse.waits(&pulse.body_waits, true);
+                pulse.waits(&pulse.body_waits, pending);
+            }
+        };
+        check(body(true), 30, false);
+        check(body(true), 31, true);
+        check(body(false), 31, false);
+        let write = |pulse: &Pulse| {
+            pulse.enter(Phase::Busy);
+            pulse.waits(&pulse.write_waits, true);
+        };
+        check(write, 20, false);
+        check(write, 21, true);
+    }
+}

@@ -1,0 +1,95 @@
+//! Every bound of the protocol layer, with its unit and what happens when it is reached.
+
+// ---- auth and bodies ----
+
+/// How far a request's own time may be from ours, in milliseconds, either way: beyond is `RequestTimeTooSkewed`.
+pub const CLOCK_SKEW_MS_MAX: u64 = 15 * 60 * 1000;
+
+/// Longest life of a presigned URL, in seconds: beyond is `AuthorizationQueryParametersError`.
+pub const PRESIGN_EXPIRES_S_MAX: u64 = 7 * 24 * 3600;
+
+/// Names in `SignedHeaders`: more is a malformed credential. Bounds the canonical request, which repeats each value.
+pub const SIGNED_HEADERS_MAX: usize = 128;
+
+/// Derived signing keys that one core keeps in each of its two generations.
+pub const SIGNING_KEYS_MAX: usize = 512;
+
+/// Life of a bearer token, in seconds.
+pub const BEARER_LIFE_S: u64 = 3600;
+
+/// Bytes of a bearer token: a longer one is not looked at.
+pub const BEARER_BYTES_MAX: usize = 4096;
+
+/// Bytes of a token request's form: a larger one is `invalid_request`.
+pub const TOKEN_FORM_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of an aws-chunk's head line, CRLF included: a longer one is `IncompleteBody`.
+pub const CHUNK_LINE_BYTES_MAX: usize = 1024;
+
+/// Bytes of every aws-chunk but the last, as in S3: a smaller one is `InvalidChunkSizeError`.
+pub const CHUNK_BYTES_MIN: u64 = 8 * 1024;
+
+/// Bytes of one signed aws-chunk: a larger one is `InvalidChunkSizeError`.
+/// Its bytes are handed on before its signature is known, so this bounds what is handled on credit.
+pub const SIGNED_CHUNK_BYTES_MAX: u64 = 16 << 20;
+
+/// Bytes of all trailers of a body: more is `MalformedTrailerError`.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+
+/// Names in `x-amz-trailer`: more is `InvalidRequest`.
+pub const TRAILER_NAMES_MAX: usize = 16;
+
+/// Bytes that the hashes of a body take at a time, so that each pass finds them in the core's own cache.
+pub const HASH_BLOCK_BYTES: usize = 64 * 1024;
+
+// ---- S3 operations ----------------------------------------------------------------------------
+
+/// Bytes of an object key, as in S3. Longer ones are answered `KeyTooLongError`.
+pub const KEY_BYTES_MAX: usize = nilas_engine::limits::KEY_BYTES_MAX;
+
+/// Bytes of all user metadata of one object, names (without `x-amz-meta-`) and values. Beyond: `MetadataTooLarge`.
+pub const USER_METADATA_BYTES_MAX: usize = 2 * 1024;
+
+/// Bytes of one body given in one request: an object or a part (S3: 5 GiB). Beyond: `EntityTooLarge`.
+pub const BLOB_BYTES_MAX: u64 = nilas_engine::limits::BLOB_BYTES_MAX;
+
+/// Bytes of an object put together from parts. Beyond: `EntityTooLarge`.
+pub const OBJECT_BYTES_MAX: u64 = nilas_engine::limits::OBJECT_BYTES_MAX;
+
+/// Bytes that every part but the last must have. Below: `EntityTooSmall` when the upload is completed.
+pub const PART_BYTES_MIN: u64 = 5 << 20;
+
+/// Largest part number, as in S3. Beyond: `InvalidArgument`.
+pub const PARTS_MAX: u16 = nilas_engine::limits::PARTS_MAX;
+
+/// Keys of one DeleteObjects request. Beyond: `MalformedXML`.
+pub const DELETE_KEYS_MAX: usize = 1_000;
+
+/// Keys, uploads or parts of one listing page; a client that asks for more gets this many.
+pub const PAGE_ENTRIES_MAX: usize = nilas_engine::limits::LIST_KEYS_MAX;
+
+/// Buckets of one ListBuckets page, when the client asks for pages.
+pub const BUCKETS_PAGE_MAX: usize = 10_000;
+
+/// Bytes of the XML of CreateBucket. Beyond: `MalformedXML`.
+pub const CREATE_BUCKET_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of the XML of DeleteObjects: 1,000 keys of 1,024 bytes, with room for tags and escapes. Beyond: `MalformedXML`.
+pub const DELETE_XML_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of the XML of CompleteMultipartUpload: 10,000 parts with a checksum each. Beyond: `MalformedXML`.
+pub const COMPLETE_XML_BYTES_MAX: usize = 4 << 20;
+
+/// Nesting of elements in a request's XML. Beyond: `MalformedXML`.
+pub const XML_DEPTH_MAX: usize = 8;
+
+/// Bytes of the part checksums kept with an object put together from parts; with more of them only the
+/// object's own checksum is kept.
+pub const PART_CHECKSUMS_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a refused request's body that are read and thrown away, so that the client sees the answer
+/// in place of a reset connection.
+pub const DRAIN_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes of one request to the catalog. Beyond: 413.
+pub const CATALOG_BODY_BYTES_MAX: usize = nilas_catalog::limits::BODY_BYTES_MAX;

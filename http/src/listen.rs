@@ -1,0 +1,723 @@
+//! Accepting connections on one core and serving HTTP/1.1 on them. [glommio]
+//! The server calls [`claim_address`] once and [`listen`] on every core; requests come out as calls of a hyper
+//! service with a [`RequestBody`].
+//!
+//! Every wait for a client is bounded: [`ListenLimits`]. A client that keeps us waiting is cut, and its request's
+//! future is dropped. Waits are looked at by a sweep, so they may last a quarter longer than the limit.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the fence: waits for clients are timed here, and a stop comes from another thread"
+)]
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use futures_util::future::{Either, select};
+use futures_util::io::{AsyncReadExt, AsyncWriteExt};
+use glommio::net::TcpStream;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use nilas_engine::rt;
+
+pub use crate::hyper_io::RequestBody;
+use crate::hyper_io::{Io, Patience, Phase, Pulse, ResponseBody, bind};
+
+/// Connections over the limit that are told so at the same time; more are closed without a word.
+const REFUSALS_MAX: usize = 64;
+
+/// Bytes read and thrown away after an early answer, so that the client gets to read it.
+const LINGER_BYTES_MAX: usize = 64 << 20;
+
+/// Longest time between two looks at all connections.
+const SWEEP_MAX: Duration = Duration::from_secs(1);
+
+/// What one core allows its clients.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenLimits {
+    /// Connections of one core; one more is answered 503 and closed.
+    pub connections_max: usize,
+    /// Bytes of a request's head; a larger one is answered 431.
+    pub head_bytes_max: usize,
+    /// Header lines of a request; more are answered 431.
+    pub headers_max: usize,
+    /// From the first byte of a head (for the first request: from the connection) to its end.
+    pub head_timeout: Duration,
+    /// Between two requests.
+    pub idle_timeout: Duration,
+    /// Without a byte of a body that the service waits for.
+    pub body_timeout: Duration,
+    /// Without room for a byte of a response.
+    pub write_timeout: Duration,
+    /// For requests to finish after [`Stop::begin`].
+    pub stop_grace: Duration,
+    /// For reading on after an answer that came before the end of the body.
+    pub linger: Duration,
+}
+
+impl ListenLimits {
+    /// What a server uses unless configured otherwise.
+    pub const SERVER: ListenLimits = ListenLimits {
+        connections_max: 8_192,
+        head_bytes_max: 32 << 10,
+        headers_max: 100,
+        head_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(75),
+        body_timeout: Duration::from_secs(30),
+        write_timeout: Duration::from_secs(30),
+        stop_grace: Duration::from_secs(15),
+        linger: Duration::from_secs(5),
+    };
+
+    fn patience(&self) -> Patience {
+        Patience {
+            idle: self.idle_timeout,
+            head: self.head_timeout,
+            body: self.body_timeout,
+            write: self.write_timeout,
+        }
+    }
+
+    fn sweep(&self) -> Duration {
+        let shortest =
+            self.idle_timeout.min(self.head_timeout).min(self.body_timeout).min(self.write_timeout);
+        (shortest / 4).clamp(Duration::from_millis(5), SWEEP_MAX)
+    }
+}
+
+/// An address that cannot be listened on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenError {
+    /// The address.
+    pub address: SocketAddr,
+    /// The `errno` value.
+    pub code: i32,
+}
+
+impl ListenError {
+    fn new(address: SocketAddr, e: &io::Error) -> ListenError {
+        ListenError { address, code: e.raw_os_error().unwrap_or(libc::EIO) }
+    }
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cause = io::Error::from_raw_os_error(self.code);
+        write!(f, "cannot listen on {}: {cause}", self.address)?;
+        match self.code {
+            libc::EADDRINUSE => {
+                write!(f, "; another process listens there, stop it or choose another --address")
+            }
+            libc::EACCES => write!(f, "; ports below 1024 need CAP_NET_BIND_SERVICE"),
+            libc::EADDRNOTAVAIL => write!(f, "; no interface of this machine has that address"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Error for ListenError {}
+
+/// Makes sure that nobody else listens on `address`, and chooses the port when it is 0.
+///
+/// The cores' sockets share the port, so they would also share it with an older server of the same user without a
+/// word. Call this once, before the cores listen on the address it returns.
+pub fn claim_address(address: SocketAddr) -> Result<SocketAddr, ListenError> {
+    std::net::TcpListener::bind(address)
+        .and_then(|listener| listener.local_addr())
+        .map_err(|e| ListenError::new(address, &e))
+}
+
+/// Tells all cores to stop, from any thread. Clones are the same switch.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    inner: Arc<StopInner>,
+}
+
+#[derive(Debug, Default)]
+struct StopInner {
+    begun: AtomicBool,
+    waiters: Mutex<Vec<(u64, Waker)>>,
+    next: AtomicU64,
+}
+
+impl Stop {
+    /// A switch that is not thrown.
+    pub fn new() -> Stop {
+        Stop::default()
+    }
+
+    /// Throws the switch. There is no way back.
+    pub fn begin(&self) {
+        self.inner.begun.store(true, Ordering::SeqCst);
+        let woken = std::mem::take(&mut *self.inner.waiters());
+        for (_, waker) in woken {
+            waker.wake();
+        }
+    }
+
+    /// Whether it was thrown.
+    pub fn is_begun(&self) -> bool {
+        self.inner.begun.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it is thrown.
+    pub fn begun(&self) -> impl Future<Output = ()> + Send + use<> {
+        StopWait { inner: Arc::clone(&self.inner), id: None }
+    }
+}
+
+impl StopInner {
+    fn waiters(&self) -> MutexGuard<'_, Vec<(u64, Waker)>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct StopWait {
+    inner: Arc<StopInner>,
+    id: Option<u64>,
+}
+
+impl Future for StopWait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let inner = Arc::clone(&self.inner);
+        let id = *self.id.get_or_insert_with(|| inner.next.fetch_add(1, Ordering::Relaxed));
+        // Under the lock, so that `begin` either sees the waker or has set the flag before this look.
+        let mut waiters = inner.waiters();
+        if inner.begun.load(Ordering::SeqCst) {
+            return Poll::Ready(());
+        }
+        match waiters.iter_mut().find(|(other, _)| *other == id) {
+            Some((_, waker)) => waker.clone_from(cx.waker()),
+            None => waiters.push((id, cx.waker().clone())),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for StopWait {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.inner.waiters().retain(|(other, _)| *other != id);
+        }
+    }
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Its address; unspecified when the kernel does not know it any more.
+    pub address: SocketAddr,
+}
+
+/// Accepts connections of this core's share of `address` and serves them until `stop`, then lets requests finish.
+///
+/// `service` makes the service of one connection. Response bodies are sent piece by piece as they are; a frame should
+/// have 64 KiB to 1 MiB. Returns once all connections are closed, at the latest after `stop_grace`.
+pub async fn listen<F, S, B>(
+    address: SocketAddr,
+    limits: ListenLimits,
+    stop: Stop,
+    service: F,
+) -> Result<(), ListenError>
+where
+    F: Fn(Peer) -> S,
+    S: Service<Request<RequestBody>, Response = Response<B>> + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let listener = bind(address).map_err(|e| ListenError::new(address, &e))?;
+    let core = Rc::new(Core {
+        limits,
+        clock: Rc::new(Cell::new(0)),
+        connections: RefCell::new(BTreeMap::new()),
+        refusals: Cell::new(0),
+        done: Cell::new(false),
+    });
+    rt::spawn_local(sweep(Rc::clone(&core)));
+    let mut begun = pin!(stop.begun());
+    let mut next_id = 0_u64;
+    loop {
+        let accepted = match select(&mut begun, pin!(listener.accept())).await {
+            Either::Left(((), _)) => break,
+            Either::Right((accepted, _)) => accepted,
+        };
+        let Ok(stream) = accepted else {
+            // Out of descriptors, or the client has gone: either way the listener is fine.
+            rt::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        if limits.connections_max <= core.connections.borrow().len() {
+            refuse(&core, stream);
+            continue;
+        }
+        // Nagle's algorithm would hold back the end of every answer; a socket without it works as well.
+        drop(stream.set_nodelay(true));
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+        let peer = Peer { address: stream.peer_addr().unwrap_or(unspecified) };
+        next_id += 1;
+        rt::spawn_local(serve(Rc::clone(&core), next_id, stream, service(peer)));
+    }
+    drop(listener);
+    let end = Instant::now() + limits.stop_grace;
+    core.order(Order::Finish, |_| true);
+    while !core.connections.borrow().is_empty() {
+        if end < Instant::now() {
+            core.order(Order::Cut, |_| true);
+            // The tasks end at their next turn, which lets their requests' state go on this core.
+            rt::sleep(Duration::from_millis(20)).await;
+            break;
+        }
+        rt::sleep(Duration::from_millis(5)).await;
+    }
+    core.done.set(true);
+    Ok(())
+}
+
+/// What the connections of one core share.
+struct Core {
+    limits: ListenLimits,
+    /// Milliseconds since `listen` began, advanced by the sweep.
+    clock: Rc<Cell<u64>>,
+    connections: RefCell<BTreeMap<u64, Rc<Connection>>>,
+    refusals: Cell<usize>,
+    done: Cell<bool>,
+}
+
+struct Connection {
+    pulse: Rc<Pulse>,
+    order: Cell<Order>,
+    waker: RefCell<Option<Waker>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    Run,
+    /// Answer the request at hand, take no other.
+    Finish,
+    Finishing,
+    Cut,
+}
+
+impl Core {
+    fn order(&self, order: Order, to: impl Fn(&Connection) -> bool) {
+        let mut woken = Vec::new();
+        for connection in self.connections.borrow().values() {
+            if connection.order.get() < order && to(connection) {
+                connection.order.set(order);
+                woken.extend(connection.waker.borrow_mut().take());
+            }
+        }
+        for waker in woken {
+            waker.wake();
+        }
+    }
+}
+
+async fn sweep(core: Rc<Core>) {
+    let start = Instant::now();
+    let patience = core.limits.patience();
+    while !core.done.get() {
+        rt::sleep(core.limits.sweep()).await;
+        core.clock.set(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
+        core.order(Order::Cut, |connection| connection.pulse.is_stalled(&patience));
+    }
+}
+
+async fn serve<S, B>(core: Rc<Core>, id: u64, stream: TcpStream, service: S)
+where
+    S: Service<Request<RequestBody>, Response = Response<B>> + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let pulse = Pulse::new(Rc::clone(&core.clock));
+    let connection = Rc::new(Connection {
+        pulse: Rc::clone(&pulse),
+        order: Cell::new(Order::Run),
+        waker: RefCell::new(None),
+    });
+    core.connections.borrow_mut().insert(id, Rc::clone(&connection));
+    let finished = run(&core.limits, &connection, Io::new(stream, Rc::clone(&pulse)), service).await;
+    if let Some(stream) = finished.filter(|_| pulse.body_left()) {
+        linger(stream, core.limits.linger).await;
+    }
+    let gone = core.connections.borrow_mut().remove(&id);
+    drop(gone);
+}
+
+/// Serves requests until the client or an order ends it; gives the socket back unless it was cut.
+async fn run<S, B>(limits: &ListenLimits, connection: &Connection, io: Io, service: S) -> Option<TcpStream>
+where
+    S: Service<Request<RequestBody>, Response = Response<B>> + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let pulse = Rc::clone(&connection.pulse);
+    let service = service_fn(move |request: Request<Incoming>| {
+        pulse.enter(Phase::Busy);
+        let asked = Rc::clone(&pulse);
+        let answer = service.call(request.map(|body| RequestBody::new(body, Rc::clone(&asked))));
+        async move { Ok::<_, S::Error>(answer.await?.map(|body| ResponseBody::new(body, asked))) }
+    });
+    let mut http = http1::Builder::new()
+        .max_headers(limits.headers_max)
+        .max_header_size(limits.head_bytes_max)
+        .header_read_timeout(None)
+        .serve_connection(io, service);
+    let ended = std::future::poll_fn(|cx| {
+        match connection.order.get() {
+            Order::Cut => return Poll::Ready(false),
+            Order::Finish => {
+                connection.order.set(Order::Finishing);
+                Pin::new(&mut http).graceful_shutdown();
+            }
+            Order::Run | Order::Finishing => {}
+        }
+        let mut waker = connection.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        drop(waker);
+        // What went wrong on the connection is the client's business: it sees it closed.
+        Pin::new(&mut http).poll(cx).map(|_| true)
+    })
+    .await;
+    ended.then(|| http.into_parts().io.into_stream())
+}
+
+/// Tells a client over the limit so.
+fn refuse(core: &Rc<Core>, mut stream: TcpStream) {
+    if REFUSALS_MAX <= core.refusals.get() {
+        return;
+    }
+    core.refusals.set(core.refusals.get() + 1);
+    let core = Rc::clone(core);
+    rt::spawn_local(async move {
+        const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
+            Content-Length: 0\r\n\r\n";
+        if let Some(Ok(())) = rt::timeout(core.limits.linger, stream.write_all(ANSWER)).await {
+            linger(stream, core.limits.linger.min(Duration::from_secs(1))).await;
+        }
+        core.refusals.set(core.refusals.get() - 1);
+    });
+}
+
+/// Ends our side and reads on for a while. Closing a socket with unread bytes makes the kernel reset the connection,
+/// and the client would lose the answer it has not read yet.
+async fn linger(mut stream: TcpStream, limit: Duration) {
+    if stream.shutdown(std::net::Shutdown::Write).await.is_err() {
+        return;
+    }
+    let read = async {
+        let mut waste = vec![0_u8; 64 << 10];
+        let mut total = 0;
+        while total < LINGER_BYTES_MAX {
+            match stream.read(&mut waste).await {
+                Ok(0) | Err(_) => return,
+                Ok(count) => total += count,
+            }
+        }
+    };
+    let _: Option<()> = rt::timeout(limit, read).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::BodyExt;
+    use std::convert::Infallible;
+    use std::io::{Read, Write};
+    use std::net;
+    use std::thread::JoinHandle;
+
+    const MIB: usize = 1 << 20;
+
+    /// Limits for tests that are in a hurry.
+    const QUICK: ListenLimits = ListenLimits {
+        head_timeout: Duration::from_millis(200),
+        idle_timeout: Duration::from_millis(600),
+        body_timeout: Duration::from_millis(300),
+        write_timeout: Duration::from_millis(300),
+        stop_grace: Duration::from_secs(3),
+        linger: Duration::from_millis(300),
+        ..ListenLimits::SERVER
+    };
+
+    /// `left` pieces of 1 MiB, or one short text.
+    struct Pieces {
+        piece: Bytes,
+        left: usize,
+    }
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            self.left -= 1;
+            Poll::Ready(Some(Ok(Frame::data(self.piece.clone()))))
+        }
+
+        fn size_hint(&self) -> http_body::SizeHint {
+            http_body::SizeHint::with_exact((self.piece.len() * self.left) as u64)
+        }
+    }
+
+    async fn answer(mut request: Request<RequestBody>) -> Result<Response<Pieces>, Infallible> {
+        let text = |text: String| Pieces { piece: Bytes::from(text), left: 1 };
+        let body = match request.uri().path() {
+            "/big" => Pieces { piece: Bytes::from(vec![7; MIB]), left: 100 },
+            "/slow" => {
+                rt::sleep(Duration::from_millis(300)).await;
+                text("slow".to_owned())
+            }
+            "/count" => {
+                let mut sum = 0_u64;
+                let mut count = 0_usize;
+                while let Some(Ok(frame)) = request.body_mut().frame().await {
+                    let bytes = frame.into_data().unwrap_or_default();
+                    count += bytes.len();
+                    sum += bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+                }
+                text(format!("{count} {sum}"))
+            }
+            "/refuse" => text("no".to_owned()),
+            _ => text("hello".to_owned()),
+        };
+        Ok(Response::new(body))
+    }
+
+    struct Server {
+        address: SocketAddr,
+        stop: Stop,
+        thread: Option<JoinHandle<()>>,
+    }
+
+    impl Server {
+        fn start(cores: usize, limits: ListenLimits) -> Server {
+            let address = claim_address(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+            let stop = Stop::new();
+            let listening = stop.clone();
+            let cores = rt::start(cores, rt::RtConfig::server(), move |_| {
+                let stop = listening.clone();
+                async move { listen(address, limits, stop, |_| service_fn(answer)).await }
+            })
+            .expect("cores start");
+            let thread = std::thread::spawn(move || {
+                for core in cores.join() {
+                    core.expect("no panic").expect("listens");
+                }
+            });
+            let server = Server { address, stop, thread: Some(thread) };
+            drop(server.connect());
+            server
+        }
+
+        fn connect(&self) -> net::TcpStream {
+            for _ in 0..200 {
+                if let Ok(stream) = net::TcpStream::connect(self.address) {
+                    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket option");
+                    return stream;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            panic!("nobody listens on {}", self.address);
+        }
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            self.stop.begin();
+            if let Some(thread) = self.thread.take() {
+                let ended = thread.join();
+                assert!(ended.is_ok() || std::thread::panicking(), "a core panicked");
+            }
+        }
+    }
+
+    /// One answer: its status line and body.
+    fn read_answer(stream: &mut net::TcpStream) -> (String, Vec<u8>) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("a head");
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).expect("text");
+        let length = head
+            .lines()
+            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(str::to_owned))
+            .map_or(0, |length| length.trim().parse::<usize>().expect("a number"));
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).expect("a body");
+        (head.lines().next().unwrap_or_default().to_owned(), body)
+    }
+
+    fn ask(stream: &mut net::TcpStream, path: &str) -> (String, Vec<u8>) {
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").expect("sent");
+        read_answer(stream)
+    }
+
+    fn ends(stream: &mut net::TcpStream) -> bool {
+        match stream.read(&mut [0; 64]) {
+            Ok(count) => count == 0,
+            Err(e) => e.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
+
+    #[test]
+    fn a_connection_serves_many_requests() {
+        let server = Server::start(2, ListenLimits::SERVER);
+        let mut streams: Vec<_> = (0..8).map(|_| server.connect()).collect();
+        for _ in 0..50 {
+            for stream in &mut streams {
+                assert_eq!(ask(stream, "/"), ("HTTP/1.1 200 OK".to_owned(), b"hello".to_vec()));
+            }
+        }
+    }
+
+    #[test]
+    fn large_bodies_both_ways() {
+        let server = Server::start(1, ListenLimits::SERVER);
+        let mut stream = server.connect();
+        let (_, body) = ask(&mut stream, "/big");
+        assert_eq!(body.len(), 100 * MIB);
+        assert!(body.iter().all(|byte| *byte == 7));
+        let put = format!("PUT /count HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", 100 * MIB);
+        stream.write_all(put.as_bytes()).expect("sent");
+        let piece = vec![3; MIB];
+        for _ in 0..100 {
+            stream.write_all(&piece).expect("sent");
+        }
+        let (_, body) = read_answer(&mut stream);
+        assert_eq!(String::from_utf8_lossy(&body), format!("{} {}", 100 * MIB, 300 * MIB));
+        assert_eq!(ask(&mut stream, "/").1, b"hello");
+    }
+
+    #[test]
+    fn stalled_clients_are_cut() {
+        let server = Server::start(1, QUICK);
+        let check = |sent: &str, answered: bool, limit: Duration| {
+            let mut stream = server.connect();
+            stream.write_all(sent.as_bytes()).expect("sent");
+            if answered {
+                read_answer(&mut stream);
+            }
+            let start = Instant::now();
+            assert!(ends(&mut stream), "{sent:?} is not cut");
+            let took = start.elapsed();
+            assert!(limit / 2 < took, "{sent:?} was cut after {took:?}");
+        };
+        check("", false, QUICK.head_timeout);
+        check("GET / HT", false, QUICK.head_timeout);
+        check("GET / HTTP/1.1\r\nHost: test\r\n\r\n", true, QUICK.idle_timeout);
+        check("PUT /count HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc", false, QUICK.body_timeout);
+        // A response that nobody reads: the socket's buffers fill up, then the rest of it never comes.
+        let mut stream = server.connect();
+        write!(stream, "GET /big HTTP/1.1\r\nHost: test\r\n\r\n").expect("sent");
+        std::thread::sleep(QUICK.write_timeout * 4);
+        let mut rest = Vec::new();
+        drop(stream.read_to_end(&mut rest));
+        assert!(rest.len() < 100 * MIB);
+        // A slow service is not the client's fault.
+        assert_eq!(ask(&mut server.connect(), "/slow").1, b"slow");
+    }
+
+    #[test]
+    fn heads_over_the_limit() {
+        let server = Server::start(1, ListenLimits::SERVER);
+        let check = |head: String, want: &str| {
+            let mut stream = server.connect();
+            stream.write_all(head.as_bytes()).expect("sent");
+            let (status, _) = read_answer(&mut stream);
+            assert!(status.starts_with(want), "{status}");
+        };
+        let long = "x".repeat(33 << 10);
+        check(format!("GET / HTTP/1.1\r\nA: {long}\r\n\r\n"), "HTTP/1.1 431");
+        check(format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(101)), "HTTP/1.1 431");
+        check(format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(99)), "HTTP/1.1 200");
+    }
+
+    #[test]
+    fn an_early_answer_arrives() {
+        let server = Server::start(1, ListenLimits::SERVER);
+        for _ in 0..5 {
+            let mut stream = server.connect();
+            let put = format!("PUT /refuse HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", 16 * MIB);
+            stream.write_all(put.as_bytes()).expect("sent");
+            for _ in 0..16 {
+                stream.write_all(&vec![1; MIB]).expect("the server reads on");
+            }
+            assert_eq!(read_answer(&mut stream).1, b"no");
+        }
+    }
+
+    #[test]
+    fn connections_over_the_limit() {
+        let server = Server::start(1, ListenLimits { connections_max: 2, ..ListenLimits::SERVER });
+        // The connection that showed the server is up may still count.
+        std::thread::sleep(Duration::from_millis(100));
+        let mut held: Vec<_> = (0..2).map(|_| server.connect()).collect();
+        for stream in &mut held {
+            assert_eq!(ask(stream, "/").1, b"hello");
+        }
+        assert!(ask(&mut server.connect(), "/").0.starts_with("HTTP/1.1 503"));
+        drop(held);
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(ask(&mut server.connect(), "/").1, b"hello");
+    }
+
+    #[test]
+    fn stopping_lets_requests_finish() {
+        let server = Server::start(2, ListenLimits::SERVER);
+        let mut idle = server.connect();
+        assert_eq!(ask(&mut idle, "/").1, b"hello");
+        let mut busy = server.connect();
+        write!(busy, "GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").expect("sent");
+        std::thread::sleep(Duration::from_millis(100));
+        let start = Instant::now();
+        server.stop.begin();
+        assert_eq!(read_answer(&mut busy).1, b"slow");
+        assert!(ends(&mut busy) && ends(&mut idle));
+        let address = server.address;
+        drop(server);
+        assert!(start.elapsed() < Duration::from_secs(10));
+        assert!(net::TcpStream::connect(address).is_err());
+        // The port is free again at once, whatever state the old connections are in.
+        assert_eq!(claim_address(address), Ok(address));
+    }
+
+    #[test]
+    fn an_address_in_use_is_named() {
+        let server = Server::start(1, ListenLimits::SERVER);
+        let refused = claim_address(server.address).expect_err("in use");
+        assert_eq!(refused.code, libc::EADDRINUSE);
+        assert!(refused.to_string().contains(&server.address.to_string()), "{refused}");
+    }
+}

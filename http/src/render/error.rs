@@ -1,0 +1,546 @@
+//! The one table of S3's failures: what went wrong → status, code, message and fields, and the XML of it.
+//!
+//! Operations return a [`Failure`]; nothing else in this crate knows S3's codes. Codes and texts are S3's published
+//! ones, because tools compare both. An answer to HEAD carries no body, 304 and 412 of it only headers.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use nilas_engine::{BucketError, EngineError, PutRefused};
+
+use crate::auth::AuthError;
+use crate::body::BodyError;
+use crate::limits::{KEY_BYTES_MAX, PART_BYTES_MIN, USER_METADATA_BYTES_MAX};
+use crate::render::body::{BodyCut, ResponseBody};
+use crate::render::xml::Xml;
+
+/// Everything an S3 request can be refused with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "S3's own codes; the table below says the rest")]
+pub enum Failure {
+    AccessControlListNotSupported,
+    AccessDenied,
+    /// Content-MD5, or a checksum, is not that of the body.
+    BadDigest {
+        /// `Content-MD5`, or the checksum's name in S3's XML, such as `CRC32`.
+        what: &'static str,
+        expected: String,
+        calculated: String,
+    },
+    BucketAlreadyOwnedByYou {
+        bucket: String,
+    },
+    BucketNotEmpty {
+        bucket: String,
+    },
+    CorsNotEnabled,
+    EntityTooLarge {
+        proposed: u64,
+        max: u64,
+    },
+    EntityTooSmall {
+        proposed: u64,
+        part: u16,
+        etag: String,
+    },
+    InvalidArgument {
+        message: Cow<'static, str>,
+        name: &'static str,
+        value: String,
+    },
+    InvalidBucketName {
+        bucket: String,
+    },
+    InvalidLocationConstraint {
+        constraint: String,
+    },
+    InvalidPart {
+        upload: String,
+        part: u64,
+        etag: String,
+    },
+    InvalidPartNumber {
+        requested: u64,
+        actual: u64,
+    },
+    InvalidPartOrder {
+        upload: String,
+    },
+    InvalidRange {
+        requested: String,
+        object_bytes: u64,
+    },
+    InvalidRequest {
+        message: Cow<'static, str>,
+    },
+    InvalidStorageClass {
+        class: String,
+    },
+    InvalidUri {
+        uri: String,
+    },
+    KeyTooLong {
+        size: usize,
+    },
+    MalformedXml,
+    MetadataTooLarge {
+        size: usize,
+    },
+    MethodNotAllowed {
+        method: String,
+        resource_type: &'static str,
+    },
+    NoSuchBucket {
+        bucket: String,
+    },
+    NoSuchKey {
+        key: Bytes,
+    },
+    NoSuchUpload {
+        upload: String,
+    },
+    NoSuchVersion {
+        version: String,
+    },
+    /// A configuration that the bucket does not have; the code and text say which.
+    NotConfigured {
+        code: &'static str,
+        message: &'static str,
+        bucket: String,
+    },
+    NotImplementedFormUpload,
+    NotImplementedHeader {
+        header: String,
+    },
+    NotImplementedParameter {
+        parameter: String,
+    },
+    /// The reader's copy is current: 304, headers only.
+    NotModified,
+    PreconditionFailed {
+        condition: &'static str,
+    },
+    TooManyBuckets,
+    /// Stored attributes that this server did not write, or that are damaged.
+    UnreadableAttributes {
+        key: Bytes,
+    },
+    /// The sender is not proven.
+    Auth(AuthError),
+    /// The body is not what its request said.
+    Body(BodyError),
+    /// The connection broke, or stood still, while the body was read.
+    BodyBroken,
+    /// The engine gave another number of bytes than an object has.
+    ReadCut(BodyCut),
+    Engine(EngineError),
+}
+
+impl From<AuthError> for Failure {
+    fn from(e: AuthError) -> Self {
+        Failure::Auth(e)
+    }
+}
+
+impl From<BodyError> for Failure {
+    fn from(e: BodyError) -> Self {
+        Failure::Body(e)
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(e: EngineError) -> Self {
+        Failure::Engine(e)
+    }
+}
+
+impl Failure {
+    /// What a refused write means for `bucket` and `key`.
+    pub fn refused(why: PutRefused, bucket: &str, key: &Bytes, upload: &str) -> Failure {
+        match why {
+            PutRefused::NoSuchBucket => Failure::NoSuchBucket { bucket: bucket.to_owned() },
+            PutRefused::NoSuchKey => Failure::NoSuchKey { key: key.clone() },
+            PutRefused::PreconditionFailed => Failure::PreconditionFailed { condition: "If-Match" },
+            PutRefused::NoSuchUpload => Failure::NoSuchUpload { upload: upload.to_owned() },
+        }
+    }
+
+    /// What a refused change of `bucket` itself means.
+    pub fn bucket(why: BucketError, bucket: &str) -> Failure {
+        let bucket = bucket.to_owned();
+        match why {
+            BucketError::Exists => Failure::BucketAlreadyOwnedByYou { bucket },
+            BucketError::NoSuchBucket => Failure::NoSuchBucket { bucket },
+            BucketError::NotEmpty => Failure::BucketNotEmpty { bucket },
+            BucketError::TooMany => Failure::TooManyBuckets,
+            BucketError::Engine(e) => Failure::Engine(e),
+        }
+    }
+
+    /// `InvalidRequest` with a text.
+    pub fn invalid_request(message: impl Into<Cow<'static, str>>) -> Failure {
+        Failure::InvalidRequest { message: message.into() }
+    }
+}
+
+/// A failure in S3's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// S3's code.
+    pub code: &'static str,
+    /// S3's text for it.
+    pub message: Cow<'static, str>,
+    /// Further elements of the XML, in order.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+fn say(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Answer {
+    Answer { status, code, message: message.into(), fields: Vec::new() }
+}
+
+impl Answer {
+    fn field(mut self, name: &'static str, value: impl ToString) -> Answer {
+        self.fields.push((name, value.to_string()));
+        self
+    }
+}
+
+impl Failure {
+    /// The table.
+    ///
+    /// Source: Amazon S3 API, "Error responses", list of error codes.
+    pub fn answer(&self) -> Answer {
+        const BAD: StatusCode = StatusCode::BAD_REQUEST;
+        const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
+        const MISSING: StatusCode = StatusCode::NOT_FOUND;
+        const CONFLICT: StatusCode = StatusCode::CONFLICT;
+        const UNSATISFIABLE: StatusCode = StatusCode::RANGE_NOT_SATISFIABLE;
+        const NOT_IMPLEMENTED: StatusCode = StatusCode::NOT_IMPLEMENTED;
+        match self {
+            Failure::AccessControlListNotSupported => {
+                say(BAD, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+            }
+            Failure::AccessDenied => say(FORBIDDEN, "AccessDenied", "Access Denied"),
+            Failure::BadDigest { what, expected, calculated } => {
+                let message = match *what {
+                    "Content-MD5" => "The Content-MD5 you specified did not match what we received.".into(),
+                    name => format!("The {name} you specified did not match the calculated checksum.").into(),
+                };
+                let answer = Answer { status: BAD, code: "BadDigest", message, fields: Vec::new() };
+                answer.field("ExpectedDigest", expected).field("CalculatedDigest", calculated)
+            }
+            Failure::BucketAlreadyOwnedByYou { bucket } => say(
+                CONFLICT,
+                "BucketAlreadyOwnedByYou",
+                "Your previous request to create the named bucket succeeded and you already own it.",
+            )
+            .field("BucketName", bucket),
+            Failure::BucketNotEmpty { bucket } => {
+                say(CONFLICT, "BucketNotEmpty", "The bucket you tried to delete is not empty")
+                    .field("BucketName", bucket)
+            }
+            Failure::CorsNotEnabled => say(
+                FORBIDDEN,
+                "AccessForbidden",
+                "CORSResponse: CORS is not enabled for this bucket.",
+            ),
+            Failure::EntityTooLarge { proposed, max } => {
+                say(BAD, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
+                    .field("ProposedSize", proposed)
+                    .field("MaxSizeAllowed", max)
+            }
+            Failure::EntityTooSmall { proposed, part, etag } => {
+                say(BAD, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
+                    .field("ProposedSize", proposed)
+                    .field("MinSizeAllowed", PART_BYTES_MIN)
+                    .field("PartNumber", part)
+                    .field("ETag", etag)
+            }
+            Failure::InvalidArgument { message, name, value } => {
+                say(BAD, "InvalidArgument", message.clone())
+                    .field("ArgumentName", name)
+                    .field("ArgumentValue", value)
+            }
+            Failure::InvalidBucketName { bucket } => {
+                say(BAD, "InvalidBucketName", "The specified bucket is not valid.").field("BucketName", bucket)
+            }
+            Failure::InvalidLocationConstraint { constraint } => {
+                say(BAD, "InvalidLocationConstraint", "The specified location-constraint is not valid")
+                    .field("LocationConstraint", constraint)
+            }
+            Failure::InvalidPart { upload, part, etag } => say(
+                BAD,
+                "InvalidPart",
+                "One or more of the specified parts could not be found.  The part may not have been uploaded, or \
+                 the specified entity tag may not match the part's entity tag.",
+            )
+            .field("UploadId", upload)
+            .field("PartNumber", part)
+            .field("ETag", etag),
+            Failure::InvalidPartNumber { requested, actual } => {
+                say(UNSATISFIABLE, "InvalidPartNumber", "The requested partnumber is not satisfiable")
+                    .field("PartNumberRequested", requested)
+                    .field("ActualPartCount", actual)
+            }
+            Failure::InvalidPartOrder { upload } => say(
+                BAD,
+                "InvalidPartOrder",
+                "The list of parts was not in ascending order. Parts must be ordered by part number.",
+            )
+            .field("UploadId", upload),
+            Failure::InvalidRange { requested, object_bytes } => {
+                say(UNSATISFIABLE, "InvalidRange", "The requested range is not satisfiable")
+                    .field("RangeRequested", requested)
+                    .field("ActualObjectSize", object_bytes)
+            }
+            Failure::InvalidRequest { message } => say(BAD, "InvalidRequest", message.clone()),
+            Failure::InvalidStorageClass { class } => {
+                say(BAD, "InvalidStorageClass", "The storage class you specified is not valid")
+                    .field("StorageClassRequested", class)
+            }
+            Failure::InvalidUri { uri } => {
+                say(BAD, "InvalidURI", "Couldn't parse the specified URI.").field("URI", uri)
+            }
+            Failure::KeyTooLong { size } => say(BAD, "KeyTooLongError", "Your key is too long")
+                .field("Size", size)
+                .field("MaxSizeAllowed", KEY_BYTES_MAX),
+            Failure::MalformedXml => say(
+                BAD,
+                "MalformedXML",
+                "The XML you provided was not well-formed or did not validate against our published schema",
+            ),
+            Failure::MetadataTooLarge { size } => say(
+                BAD,
+                "MetadataTooLarge",
+                "Your metadata headers exceed the maximum allowed metadata size",
+            )
+            .field("Size", size)
+            .field("MaxSizeAllowed", USER_METADATA_BYTES_MAX),
+            Failure::MethodNotAllowed { method, resource_type } => say(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "MethodNotAllowed",
+                "The specified method is not allowed against this resource.",
+            )
+            .field("Method", method)
+            .field("ResourceType", resource_type),
+            Failure::NoSuchBucket { bucket } => {
+                say(MISSING, "NoSuchBucket", "The specified bucket does not exist").field("BucketName", bucket)
+            }
+            Failure::NoSuchKey { key } => say(MISSING, "NoSuchKey", "The specified key does not exist.")
+                .field("Key", String::from_utf8_lossy(key)),
+            Failure::NoSuchUpload { upload } => say(
+                MISSING,
+                "NoSuchUpload",
+                "The specified upload does not exist. The upload ID may be invalid, or the upload may have been \
+                 aborted or completed.",
+            )
+            .field("UploadId", upload),
+            Failure::NoSuchVersion { version } => {
+                say(MISSING, "NoSuchVersion", "The specified version does not exist.").field("VersionId", version)
+            }
+            Failure::NotConfigured { code, message, bucket } => {
+                say(MISSING, code, *message).field("BucketName", bucket)
+            }
+            Failure::NotImplementedFormUpload => say(
+                NOT_IMPLEMENTED,
+                "NotImplemented",
+                "Uploads by an HTML form are not implemented",
+            ),
+            Failure::NotImplementedHeader { header } => say(
+                NOT_IMPLEMENTED,
+                "NotImplemented",
+                "A header you provided implies functionality that is not implemented",
+            )
+            .field("Header", header),
+            Failure::NotImplementedParameter { parameter } => say(
+                NOT_IMPLEMENTED,
+                "NotImplemented",
+                "A parameter you provided implies functionality that is not implemented",
+            )
+            .field("Parameter", parameter),
+            Failure::NotModified => say(StatusCode::NOT_MODIFIED, "NotModified", "Not Modified"),
+            Failure::PreconditionFailed { condition } => say(
+                StatusCode::PRECONDITION_FAILED,
+                "PreconditionFailed",
+                "At least one of the pre-conditions you specified did not hold",
+            )
+            .field("Condition", condition),
+            Failure::TooManyBuckets => {
+                say(BAD, "TooManyBuckets", "You have attempted to create more buckets than allowed")
+            }
+            Failure::UnreadableAttributes { .. } => internal(),
+            Failure::Auth(e) => auth(e),
+            Failure::Body(e) => body(e),
+            Failure::BodyBroken => say(
+                BAD,
+                "RequestTimeout",
+                "Your socket connection to the server was not read from or written to within the timeout period. \
+                 Idle connections will be closed.",
+            ),
+            Failure::ReadCut(BodyCut::Engine(e)) | Failure::Engine(e) => engine(e),
+            Failure::ReadCut(BodyCut::Length { .. }) => internal(),
+        }
+    }
+}
+
+fn internal() -> Answer {
+    say(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "InternalError",
+        "We encountered an internal error. Please try again.",
+    )
+}
+
+fn auth(e: &AuthError) -> Answer {
+    let status = match e {
+        AuthError::AccessDenied(_)
+        | AuthError::InvalidAccessKeyId { .. }
+        | AuthError::SignatureDoesNotMatch(_)
+        | AuthError::RequestTimeTooSkewed { .. } => StatusCode::FORBIDDEN,
+        AuthError::AuthorizationHeaderMalformed(_)
+        | AuthError::AuthorizationQueryParametersError(_)
+        | AuthError::InvalidArgument { .. }
+        | AuthError::InvalidRequest(_)
+        | AuthError::InvalidToken { .. }
+        | AuthError::XAmzContentSHA256Mismatch { .. } => StatusCode::BAD_REQUEST,
+    };
+    Answer { status, code: e.code(), message: e.message(), fields: e.fields() }
+}
+
+fn body(e: &BodyError) -> Answer {
+    let status = match e {
+        BodyError::MissingContentLength => StatusCode::LENGTH_REQUIRED,
+        BodyError::SignatureDoesNotMatch { .. } => StatusCode::FORBIDDEN,
+        BodyError::IncompleteBody(_)
+        | BodyError::EntityTooLarge { .. }
+        | BodyError::InvalidChunkSizeError { .. }
+        | BodyError::MalformedTrailerError(_)
+        | BodyError::XAmzContentSHA256Mismatch { .. }
+        | BodyError::InvalidDigest { .. }
+        | BodyError::BadDigest { .. }
+        | BodyError::InvalidRequest(_) => StatusCode::BAD_REQUEST,
+    };
+    Answer { status, code: e.code(), message: e.message(), fields: e.fields() }
+}
+
+fn engine(e: &EngineError) -> Answer {
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+    match e {
+        EngineError::Drive(_) | EngineError::Corrupt(_) => internal(),
+        EngineError::ReadOnly { .. } => say(
+            unavailable,
+            "ServiceUnavailable",
+            "Service is unable to handle request: the store is read-only.",
+        ),
+        EngineError::Full { .. } => say(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "InsufficientStorage",
+            "The store has no free space for this request.",
+        ),
+        EngineError::Busy { .. } => say(unavailable, "SlowDown", "Please reduce your request rate."),
+        EngineError::TooLarge { max, got, .. } => say(
+            StatusCode::BAD_REQUEST,
+            "EntityTooLarge",
+            "Your proposed upload exceeds the maximum allowed size",
+        )
+        .field("ProposedSize", got)
+        .field("MaxSizeAllowed", max),
+        EngineError::Stopping => say(
+            unavailable,
+            "ServiceUnavailable",
+            "Service is unable to handle request: the server is stopping.",
+        ),
+    }
+}
+
+/// What an error's XML says about the request it answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Raw path of the request.
+    pub resource: &'a str,
+    /// The request's id, also in `x-amz-request-id`.
+    pub request_id: &'a str,
+    /// The server's id, also in `x-amz-id-2`.
+    pub host_id: &'a str,
+    /// Whether the request was HEAD, whose answers have no body.
+    pub head: bool,
+}
+
+/// Renders `failure` as a whole answer, but for the headers that every answer has.
+pub fn render(failure: &Failure, context: Context<'_>) -> Response<ResponseBody> {
+    let answer = failure.answer();
+    let bodiless = context.head || answer.status == StatusCode::NOT_MODIFIED;
+    let body = if bodiless { Bytes::new() } else { xml(&answer, context) };
+    let mut response = Response::new(ResponseBody::from(body));
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    if !bodiless {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    }
+    if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if let Failure::InvalidRange { object_bytes, .. } = failure {
+        let range = HeaderValue::try_from(format!("bytes */{object_bytes}")).expect("digits are ASCII");
+        headers.insert(CONTENT_RANGE, range);
+    }
+    response
+}
+
+fn xml(answer: &Answer, context: Context<'_>) -> Bytes {
+    let mut xml = Xml::bare("Error", 512);
+    xml.text("Code", answer.code);
+    xml.text("Message", &answer.message);
+    for (name, value) in &answer.fields {
+        xml.text(name, value);
+    }
+    xml.text("Resource", context.resource);
+    xml.text("RequestId", context.request_id);
+    xml.text("HostId", context.host_id);
+    xml.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(failure: Failure, status: u16, code: &str) {
+        let answer = failure.answer();
+        assert_eq!((answer.status.as_u16(), answer.code), (status, code), "{failure:?}");
+    }
+
+    #[test]
+    fn table() {
+        check(Failure::NoSuchKey { key: Bytes::from_static(b"k") }, 404, "NoSuchKey");
+        check(Failure::InvalidRange { requested: "bytes=9-".into(), object_bytes: 3 }, 416, "InvalidRange");
+        check(Failure::NotModified, 304, "NotModified");
+        check(BodyError::MissingContentLength.into(), 411, "MissingContentLength");
+        check(Failure::PreconditionFailed { condition: "If-Match" }, 412, "PreconditionFailed");
+        check(EngineError::Full { wanted_bytes: 1 }.into(), 507, "InsufficientStorage");
+        check(EngineError::Busy { limit: "x", max: 1 }.into(), 503, "SlowDown");
+        check(EngineError::ReadOnly { shard: nilas_engine::ShardId(1) }.into(), 503, "ServiceUnavailable");
+        check(Failure::bucket(BucketError::NotEmpty, "b"), 409, "BucketNotEmpty");
+        check(Failure::refused(PutRefused::NoSuchUpload, "b", &Bytes::new(), "u"), 404, "NoSuchUpload");
+    }
+
+    #[test]
+    fn documents() {
+        let context = Context { resource: "/b/a&b", request_id: "R", host_id: "H", head: false };
+        let response = render(&Failure::NoSuchKey { key: Bytes::from_static(b"a&b") }, context);
+        let ResponseBody::Full(body) = response.into_body() else { panic!("a body") };
+        assert_eq!(
+            std::str::from_utf8(&body).expect("UTF-8"),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code>\
+             <Message>The specified key does not exist.</Message><Key>a&amp;b</Key><Resource>/b/a&amp;b</Resource>\
+             <RequestId>R</RequestId><HostId>H</HostId></Error>"
+        );
+        let head = render(&Failure::MalformedXml, Context { head: true, ..context });
+        assert!(matches!(head.body(), ResponseBody::Empty));
+        let busy = render(&EngineError::Busy { limit: "x", max: 1 }.into(), context);
+        assert!(busy.headers().contains_key(RETRY_AFTER));
+    }
+}

@@ -1,0 +1,166 @@
+//! ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::header::LOCATION;
+use http::{HeaderName, HeaderValue, StatusCode};
+use http_body::Body;
+use nilas_engine::BucketError;
+
+use super::{Call, Outcome, document, empty, owner_xml};
+use crate::limits::{BUCKETS_PAGE_MAX, CREATE_BUCKET_XML_BYTES_MAX};
+use crate::render::error::Failure;
+use crate::render::time::iso_8601;
+use crate::render::xml::Xml;
+use crate::s3::payload::Payload;
+use crate::s3::{bucket_name, request_xml};
+
+/// The region that S3 names by an empty constraint.
+const REGION_DEFAULT: &str = "us-east-1";
+
+pub(super) fn list(call: &Call<'_>) -> Outcome {
+    let prefix = call.parameter("prefix").unwrap_or("");
+    let max = match call.parameter("max-buckets") {
+        None => usize::MAX,
+        Some(text) => max_buckets(text)?,
+    };
+    let after = match call.parameter("continuation-token") {
+        None | Some("") => None,
+        Some(token) => Some(decode_token(token)?),
+    };
+    let directory = call.engine().directory();
+    let mut names = directory
+        .buckets
+        .values()
+        .filter(|bucket| bucket.name.starts_with(prefix))
+        .filter(|bucket| after.as_deref().is_none_or(|after| after < &*bucket.name));
+
+    let mut xml = Xml::new("ListAllMyBucketsResult", 512);
+    owner_xml(&mut xml, "Owner", &call.s3.owner);
+    xml.open("Buckets");
+    let mut last = None;
+    for bucket in names.by_ref().take(max) {
+        xml.open("Bucket");
+        xml.text("Name", &bucket.name);
+        xml.text("CreationDate", &iso_8601(bucket.created_ms));
+        xml.text("BucketRegion", &call.s3.region);
+        xml.close("Bucket");
+        last = Some(&bucket.name);
+    }
+    xml.close("Buckets");
+    if let (Some(last), Some(_)) = (last, names.next()) {
+        xml.text("ContinuationToken", &URL_SAFE_NO_PAD.encode(last.as_bytes()));
+    }
+    if !prefix.is_empty() {
+        xml.text("Prefix", prefix);
+    }
+    Ok(document(xml))
+}
+
+fn max_buckets(text: &str) -> Result<usize, Failure> {
+    text.parse().ok().filter(|max| (1..=BUCKETS_PAGE_MAX).contains(max)).ok_or_else(|| {
+        Failure::InvalidArgument {
+            message: format!("Argument max-buckets must be an integer between 1 and {BUCKETS_PAGE_MAX}.")
+                .into(),
+            name: "max-buckets",
+            value: text.to_owned(),
+        }
+    })
+}
+
+fn decode_token(token: &str) -> Result<String, Failure> {
+    let name = URL_SAFE_NO_PAD.decode(token).ok().and_then(|name| String::from_utf8(name).ok());
+    name.ok_or_else(|| Failure::InvalidArgument {
+        message: "The continuation token provided is incorrect".into(),
+        name: "continuation-token",
+        value: token.to_owned(),
+    })
+}
+
+/// Creates the bucket. One that is there already is fine in S3's first region, a conflict in every other.
+pub(super) async fn create<B>(call: &Call<'_>, payload: &mut Payload<'_, B>) -> Outcome
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let name = &call.target.bucket;
+    if !bucket_name::is_valid(name) {
+        return Err(Failure::InvalidBucketName { bucket: name.clone() });
+    }
+    check_headers(call)?;
+    let body = payload.read_xml(call.headers, CREATE_BUCKET_XML_BYTES_MAX).await?;
+    let constraint = if body.is_empty() { None } else { request_xml::parse_create_bucket(&body)? };
+    if let Some(constraint) = constraint.as_ref().filter(|constraint| !is_region(constraint)) {
+        return Err(Failure::InvalidLocationConstraint { constraint: constraint.clone() });
+    }
+    let at_home = constraint.as_deref().is_none_or(|constraint| constraint == REGION_DEFAULT);
+    match call.engine().create_bucket(name, Bytes::new()).await {
+        Ok(_) => {}
+        Err(BucketError::Exists) if at_home => {}
+        Err(why) => return Err(Failure::bucket(why, name)),
+    }
+    let mut response = empty(StatusCode::OK);
+    if let Ok(location) = HeaderValue::try_from(format!("/{name}")) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+fn check_headers(call: &Call<'_>) -> Result<(), Failure> {
+    if call.field("x-amz-bucket-object-lock-enabled").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    {
+        return Err(Failure::NotImplementedHeader { header: "x-amz-bucket-object-lock-enabled".to_owned() });
+    }
+    let grants = call.headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
+    match call.field("x-amz-acl").as_deref() {
+        None | Some("private") if !grants => Ok(()),
+        _ => Err(Failure::AccessControlListNotSupported),
+    }
+}
+
+/// Whether a text looks like a region. The store has one place; clients of any region may use it.
+fn is_region(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+pub(super) fn head(call: &Call<'_>) -> Outcome {
+    call.bucket()?;
+    let mut response = empty(StatusCode::OK);
+    if let Ok(region) = HeaderValue::try_from(&call.s3.region) {
+        response.headers_mut().insert(HeaderName::from_static("x-amz-bucket-region"), region);
+    }
+    Ok(response)
+}
+
+pub(super) async fn delete(call: &Call<'_>) -> Outcome {
+    let name = &call.target.bucket;
+    call.engine().delete_bucket(name).await.map_err(|why| Failure::bucket(why, name))?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) fn location(call: &Call<'_>) -> Outcome {
+    call.bucket()?;
+    let mut xml = Xml::new("LocationConstraint", 256);
+    if call.s3.region != REGION_DEFAULT {
+        xml.value(&call.s3.region);
+    }
+    Ok(document(xml))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters() {
+        assert_eq!(max_buckets("1"), Ok(1));
+        assert_eq!(max_buckets("10000"), Ok(10_000));
+        for bad in ["0", "10001", "-1", "x", ""] {
+            assert!(max_buckets(bad).is_err(), "{bad}");
+        }
+        assert_eq!(decode_token(&URL_SAFE_NO_PAD.encode("a.b")), Ok("a.b".to_owned()));
+        assert!(decode_token("%").is_err());
+        assert!(is_region("eu-west-1"));
+        assert!(!is_region("eu west"));
+    }
+}

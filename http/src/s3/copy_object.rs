@@ -1,0 +1,261 @@
+//! CopyObject, and what UploadPartCopy shares with it: the source's name, its conditions, and its bytes.
+//!
+//! A copy reads and writes as a GET and a PUT would, piece by piece on this core. What is known of the source and
+//! still true of the copy (MD5, checksum) is not computed again.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use nilas_engine::{ETag, ObjectReader, ObjectStream, PutWriter};
+
+use super::{Call, Outcome, attributes_of, check_version, checksum, conditions, document, metadata};
+use crate::attributes::Attributes;
+use crate::body::{Algorithm, Checksum, HashPlan, Hashers};
+use crate::limits::BLOB_BYTES_MAX;
+use crate::render::body::BodyCut;
+use crate::render::error::Failure;
+use crate::render::time::iso_8601;
+use crate::render::xml::Xml;
+use crate::route::{check_key, percent_decode};
+use crate::s3::checksum::{Kind, StoredChecksum};
+
+/// The object that a copy reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopySource {
+    /// Its bucket.
+    pub bucket: String,
+    /// Its key, valid as keys are.
+    pub key: Bytes,
+}
+
+/// Reads `x-amz-copy-source`: `[/]bucket/key[?versionId=null]`, percent-encoded. Whoever allows a copy must allow
+/// reading this too.
+pub fn copy_source(headers: &HeaderMap) -> Result<CopySource, Failure> {
+    let text = metadata::field(headers, "x-amz-copy-source").unwrap_or_default();
+    let bad = || Failure::InvalidArgument {
+        message: "Copy Source must mention the source bucket and key: sourcebucket/sourcekey".into(),
+        name: "x-amz-copy-source",
+        value: text.clone(),
+    };
+    let (path, version) = match text.rsplit_once("?versionId=") {
+        Some((path, version)) => (path, Some(version)),
+        None => (text.as_str(), None),
+    };
+    let path = percent_decode(path, false).and_then(|path| String::from_utf8(path).ok()).ok_or_else(bad)?;
+    let (bucket, key) = path.strip_prefix('/').unwrap_or(&path).split_once('/').ok_or_else(bad)?;
+    if bucket.is_empty() || key.is_empty() {
+        return Err(bad());
+    }
+    check_key(key.as_bytes())?;
+    version.map_or(Ok(()), check_version)?;
+    Ok(CopySource { bucket: bucket.to_owned(), key: Bytes::copy_from_slice(key.as_bytes()) })
+}
+
+/// Opens the source of a copy, if its conditions hold.
+pub(super) async fn open_source(call: &Call<'_>, source: &CopySource) -> Result<ObjectReader, Failure> {
+    let bucket = call.bucket_named(&source.bucket)?;
+    let reader = call.engine().open(&bucket, source.key.clone()).await?;
+    let reader = reader.ok_or_else(|| Failure::NoSuchKey { key: source.key.clone() })?;
+    conditions::check_copy_source(call.headers, &reader.info)?;
+    Ok(reader)
+}
+
+/// What is computed of bytes on their way from one object to another.
+pub(super) struct Copied {
+    pub(super) md5: Option<[u8; 16]>,
+    pub(super) checksum: Option<Checksum>,
+}
+
+/// Moves `bytes` bytes from `stream` to `writer`.
+pub(super) async fn copy_bytes(
+    mut stream: ObjectStream,
+    writer: &mut PutWriter,
+    bytes: u64,
+    plan: HashPlan,
+) -> Result<Copied, Failure> {
+    let mut hashers = Hashers::new(plan);
+    let mut left = bytes;
+    while 0 < left {
+        let cut = |got| Failure::ReadCut(BodyCut::Length { expected: left, got });
+        let piece = stream.next().await.ok_or_else(|| cut(0))??;
+        let got = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        left = left.checked_sub(got).ok_or_else(|| cut(got))?;
+        hashers.update(&piece);
+        writer.write(piece).await?;
+    }
+    assert!(writer.missing() == 0);
+    let digests = hashers.finish();
+    Ok(Copied { md5: digests.md5, checksum: digests.checksum })
+}
+
+pub(super) async fn copy(call: &Call<'_>) -> Outcome {
+    let source = copy_source(call.headers)?;
+    let bucket = call.bucket()?;
+    metadata::check_served(call.headers)?;
+    let condition = conditions::of_write(call.headers)?;
+    call.check_write_early(&bucket, &condition).await?;
+    let reader = open_source(call, &source).await?;
+    let (size, source_etag) = (reader.info.size, reader.info.etag);
+    if BLOB_BYTES_MAX < size {
+        return Err(Failure::invalid_request(format!(
+            "The specified copy source is larger than the maximum allowable size for a copy source: {BLOB_BYTES_MAX}"
+        )));
+    }
+    let kept = attributes_of(&reader.info, &source.key)?;
+    let to_itself = source.bucket == call.target.bucket && source.key == call.target.key;
+    let wanted = checksum::algorithm_header(call.headers)?;
+    let mut attributes = copied_attributes(call.headers, kept.clone(), to_itself, wanted.is_some())?;
+
+    let plan = plan(&source_etag, kept.checksum.as_ref(), wanted);
+    let mut writer = call.engine().writer(&bucket, size).await?;
+    let copied = copy_bytes(reader.read(0..size), &mut writer, size, plan.hashes).await?;
+
+    attributes.checksum = plan.keeps.or(copied.checksum.map(StoredChecksum::of_bytes));
+    let etag = ETag { md5: copied.md5.unwrap_or(source_etag.md5), parts: 0 };
+    let published = writer.publish(call.key(), condition, etag, attributes.encode()).await?;
+    let info = published.map_err(|why| Failure::refused(why, &call.target.bucket, &call.target.key, ""))?;
+
+    let mut xml = Xml::new("CopyObjectResult", 512);
+    xml.text("LastModified", &iso_8601(info.modified_ms));
+    xml.etag(&info.etag);
+    if let Some(checksum) = &attributes.checksum {
+        checksum.put_xml(&mut xml, 0);
+    }
+    Ok(document(xml))
+}
+
+/// The attributes of the copy: the source's, or those of the request. A copy onto itself must change something.
+fn copied_attributes(
+    headers: &HeaderMap,
+    source: Attributes,
+    to_itself: bool,
+    new_checksum: bool,
+) -> Result<Attributes, Failure> {
+    let directive = metadata::field(headers, "x-amz-metadata-directive");
+    let replaces = match directive.as_deref() {
+        None | Some("COPY") => false,
+        Some("REPLACE") => true,
+        Some(other) => {
+            return Err(Failure::InvalidArgument {
+                message: "Unknown metadata directive.".into(),
+                name: "x-amz-metadata-directive",
+                value: other.to_owned(),
+            });
+        }
+    };
+    match metadata::field(headers, "x-amz-tagging-directive").as_deref() {
+        None | Some("COPY" | "REPLACE") => {}
+        Some(other) => {
+            return Err(Failure::InvalidArgument {
+                message: "Unknown tagging directive.".into(),
+                name: "x-amz-tagging-directive",
+                value: other.to_owned(),
+            });
+        }
+    }
+    if replaces {
+        return metadata::parse(headers);
+    }
+    if to_itself && !headers.contains_key("x-amz-storage-class") && !new_checksum {
+        return Err(Failure::invalid_request(
+            "This copy request is illegal because it is trying to copy an object to itself without changing the \
+             object's metadata, storage class, website redirect location or encryption attributes.",
+        ));
+    }
+    // A copy's storage class is its own, not the source's.
+    Ok(Attributes { storage_class: metadata::parse_storage_class(headers)?, ..source })
+}
+
+/// What must be computed of a copy, and what is known already.
+struct CopyPlan {
+    hashes: HashPlan,
+    keeps: Option<StoredChecksum>,
+}
+
+/// A tag of one piece is the MD5 of the bytes, and a full-object checksum is that of the bytes: both stay true.
+fn plan(etag: &ETag, have: Option<&StoredChecksum>, wanted: Option<Algorithm>) -> CopyPlan {
+    let algorithm = wanted.or(have.map(|checksum| checksum.algorithm)).unwrap_or(Algorithm::Crc64Nvme);
+    let keeps = have.filter(|checksum| {
+        checksum.kind == Kind::FullObject && checksum.algorithm == algorithm && checksum.value.is_some()
+    });
+    let keeps = keeps.map(|checksum| StoredChecksum { parts: Vec::new(), ..checksum.clone() });
+    let checksum = if keeps.is_some() { None } else { Some(algorithm) };
+    CopyPlan { hashes: HashPlan { md5: 0 < etag.parts, sha256: false, checksum }, keeps }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body::checksum_of;
+    use http::{HeaderName, HeaderValue};
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::try_from(*value).expect("a value"))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn sources() {
+        let check = |value: &str, want: Result<(&str, &str), &str>| {
+            let got = copy_source(&headers(&[("x-amz-copy-source", value)]));
+            let got = got.map(|source| (source.bucket, String::from_utf8_lossy(&source.key).into_owned()));
+            let want = want.map(|(bucket, key)| (bucket.to_owned(), key.to_owned()));
+            assert_eq!(got.map_err(|failure| failure.answer().code), want, "{value}");
+        };
+        check("/b/k", Ok(("b", "k")));
+        check("b/k/l", Ok(("b", "k/l")));
+        check("b%2Fk%20l+%2B", Ok(("b", "k l++")));
+        check("b/k?versionId=null", Ok(("b", "k")));
+        check("b/k%3FversionId=x", Ok(("b", "k?versionId=x")));
+        check("b/k?versionId=abc", Err("NoSuchVersion"));
+        check("/b//k", Ok(("b", "/k")));
+        check(&format!("b/{}", "k".repeat(1025)), Err("KeyTooLongError"));
+        for bad in ["", "b", "/b", "b/", "//k", "b/%zz"] {
+            check(bad, Err("InvalidArgument"));
+        }
+    }
+
+    #[test]
+    fn directives() {
+        let source = Attributes {
+            content_type: Some("a/b".into()),
+            storage_class: Some("ONEZONE_IA".into()),
+            ..Attributes::default()
+        };
+        let check = |pairs: &[(&'static str, &str)], to_itself: bool, want: Result<Option<&str>, &str>| {
+            let got = copied_attributes(&headers(pairs), source.clone(), to_itself, false);
+            let got = got.map(|attributes| attributes.content_type).map_err(|failure| failure.answer().code);
+            assert_eq!(got, want.map(|kind| kind.map(str::to_owned)), "{pairs:?}");
+        };
+        let replace = ("x-amz-metadata-directive", "REPLACE");
+        check(&[], false, Ok(Some("a/b")));
+        check(&[("content-type", "c/d")], false, Ok(Some("a/b")));
+        check(&[("content-type", "c/d"), replace], false, Ok(Some("c/d")));
+        check(&[replace], true, Ok(None));
+        check(&[], true, Err("InvalidRequest"));
+        check(&[("x-amz-storage-class", "STANDARD")], true, Ok(Some("a/b")));
+        check(&[("x-amz-metadata-directive", "MERGE")], false, Err("InvalidArgument"));
+        let copied = copied_attributes(&headers(&[]), source, false, false).expect("a copy");
+        assert_eq!(copied.storage_class, None);
+    }
+
+    #[test]
+    fn plans() {
+        let one = ETag { md5: [1; 16], parts: 0 };
+        let many = ETag { parts: 2, ..one };
+        let crc32 = StoredChecksum::of_bytes(checksum_of(Algorithm::Crc32, b"x"));
+        let composite = StoredChecksum { kind: Kind::Composite, ..crc32.clone() };
+        let check = |etag, have, wanted, md5: bool, computes: Option<Algorithm>| {
+            let plan = plan(etag, have, wanted);
+            assert_eq!(
+                (plan.hashes.md5, plan.hashes.checksum, plan.keeps.is_some()),
+                (md5, computes, computes.is_none())
+            );
+        };
+        check(&one, Some(&crc32), None, false, None);
+        check(&one, Some(&crc32), Some(Algorithm::Sha1), false, Some(Algorithm::Sha1));
+        check(&many, Some(&composite), None, true, Some(Algorithm::Crc32));
+        check(&one, None, None, false, Some(Algorithm::Crc64Nvme));
+    }
+}

@@ -1,0 +1,218 @@
+//! GetObject and HeadObject: conditions, range or part, headers, and for GET the bytes.
+//!
+//! HEAD answers what GET would, without the bytes; it does not open the object unless a part is asked for.
+
+use std::ops::Range;
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, EXPIRES, HeaderName, RANGE,
+};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use nilas_engine::{ObjectInfo, ObjectReader};
+
+use super::{Call, Outcome, attributes_of, checksum, conditions, empty, metadata, object_headers};
+use crate::attributes::Attributes;
+use crate::render::body::{BodyCut, ResponseBody};
+use crate::render::error::Failure;
+use crate::s3::checksum::StoredChecksum;
+use crate::s3::range::{self, Ranged};
+
+pub(super) async fn head(call: &Call<'_>) -> Outcome {
+    call.check_version()?;
+    let bucket = call.bucket()?;
+    if call.parameter("partNumber").is_some() {
+        let reader = call.engine().open(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
+        return Ok(answer_head(call, &reader.info, &reader.part_sizes())?.0);
+    }
+    let info = call.engine().head(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
+    Ok(answer_head(call, &info, &[])?.0)
+}
+
+pub(super) async fn get(call: &Call<'_>) -> Outcome {
+    call.check_version()?;
+    let bucket = call.bucket()?;
+    let reader = call.engine().open(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
+    let sizes = if call.parameter("partNumber").is_some() { reader.part_sizes() } else { Vec::new() };
+    let (mut response, range) = answer_head(call, &reader.info, &sizes)?;
+    if !range.is_empty() {
+        *response.body_mut() = body(reader, range).await?;
+    }
+    Ok(response)
+}
+
+/// Reads the first piece before the head goes out: what cannot be read is answered as an error, and an object of one
+/// piece needs no stream.
+async fn body(reader: ObjectReader, range: Range<u64>) -> Result<ResponseBody, Failure> {
+    let remaining = range.end - range.start;
+    let mut stream = reader.read(range);
+    let Some(first) = stream.next().await else {
+        return Err(Failure::ReadCut(BodyCut::Length { expected: remaining, got: 0 }));
+    };
+    let first = first?;
+    if u64::try_from(first.len()).is_ok_and(|len| len == remaining) {
+        return Ok(ResponseBody::Full(first));
+    }
+    Ok(ResponseBody::Object { first: Some(first), stream: Box::new(stream), remaining })
+}
+
+/// The whole answer but its bytes, and which bytes those are. A condition may answer 304, which has none.
+fn answer_head(
+    call: &Call<'_>,
+    info: &ObjectInfo,
+    part_sizes: &[u64],
+) -> Result<(Response<ResponseBody>, Range<u64>), Failure> {
+    let attributes = attributes_of(info, &call.target.key)?;
+    match conditions::check_read(call.headers, info) {
+        Ok(()) => {}
+        Err(Failure::NotModified) => return Ok((not_modified(info, &attributes), 0..0)),
+        Err(failure) => return Err(failure),
+    }
+    let range_header = call.headers.get(RANGE).and_then(|value| value.to_str().ok());
+    let range_header = range_header.filter(|_| conditions::range_applies(call.headers, info));
+    let slice = slice(info.size, range_header, call.parameter("partNumber"), part_sizes)?;
+
+    let mut response = empty(slice.status());
+    let headers = response.headers_mut();
+    object_headers(headers, info);
+    metadata::render(&attributes, headers);
+    override_headers(call, headers)?;
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(slice.range.end - slice.range.start));
+    if slice.partial {
+        let text = format!("bytes {}-{}/{}", slice.range.start, slice.range.end - 1, info.size);
+        headers.insert(CONTENT_RANGE, HeaderValue::try_from(text).expect("digits are ASCII"));
+    }
+    if slice.part.is_some() && 0 < info.etag.parts {
+        headers.insert(HeaderName::from_static("x-amz-mp-parts-count"), HeaderValue::from(info.etag.parts));
+    }
+    if checksum::mode_enabled(call.headers)
+        && let Some(checksum) = shown_checksum(&attributes, &slice, info)
+    {
+        checksum.put_headers(headers, info.etag.parts);
+    }
+    Ok((response, slice.range))
+}
+
+fn not_modified(info: &ObjectInfo, attributes: &Attributes) -> Response<ResponseBody> {
+    let mut response = empty(StatusCode::NOT_MODIFIED);
+    object_headers(response.headers_mut(), info);
+    if let Some(value) = attributes.cache_control.as_deref().and_then(|text| HeaderValue::try_from(text).ok())
+    {
+        response.headers_mut().insert(CACHE_CONTROL, value);
+    }
+    response
+}
+
+/// The bytes that are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Slice {
+    range: Range<u64>,
+    /// Answered with 206 and Content-Range; never for an empty range.
+    partial: bool,
+    /// The part asked for, from 1.
+    part: Option<u16>,
+}
+
+impl Slice {
+    fn status(&self) -> StatusCode {
+        if self.partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK }
+    }
+}
+
+/// Decides which bytes of an object are asked for, by range or by part, and not both.
+fn slice(
+    size: u64,
+    range_header: Option<&str>,
+    part_number: Option<&str>,
+    part_sizes: &[u64],
+) -> Result<Slice, Failure> {
+    match (range_header, part_number) {
+        (None, None) => Ok(Slice { range: 0..size, partial: false, part: None }),
+        (Some(_), Some(_)) => {
+            Err(Failure::invalid_request("Cannot specify both Range header and partNumber query parameter"))
+        }
+        (Some(header), None) => match range::parse(header, size) {
+            Ranged::Whole => Ok(Slice { range: 0..size, partial: false, part: None }),
+            Ranged::Part(range) => Ok(Slice { range, partial: true, part: None }),
+            Ranged::Unsatisfiable => {
+                Err(Failure::InvalidRange { requested: header.to_owned(), object_bytes: size })
+            }
+        },
+        (None, Some(text)) => part_slice(text, part_sizes),
+    }
+}
+
+fn part_slice(text: &str, part_sizes: &[u64]) -> Result<Slice, Failure> {
+    let part = super::parse_part_number(text)?;
+    let index = usize::from(part) - 1;
+    let Some(bytes) = part_sizes.get(index) else {
+        let actual = u64::try_from(part_sizes.len()).unwrap_or(u64::MAX);
+        return Err(Failure::InvalidPartNumber { requested: u64::from(part), actual });
+    };
+    let start: u64 = part_sizes.iter().take(index).sum();
+    Ok(Slice { range: start..start + bytes, partial: 0 < *bytes, part: Some(part) })
+}
+
+/// The checksum that belongs to the bytes of the answer: the object's, or that of one part; none for other ranges.
+fn shown_checksum(attributes: &Attributes, slice: &Slice, info: &ObjectInfo) -> Option<StoredChecksum> {
+    let checksum = attributes.checksum.as_ref()?;
+    match slice.part {
+        None if slice.partial => None,
+        None => Some(checksum.clone()),
+        Some(_) if info.etag.parts == 0 => Some(checksum.clone()),
+        Some(part) => checksum.parts.get(usize::from(part) - 1).map(|value| StoredChecksum::of_bytes(*value)),
+    }
+}
+
+/// `response-…` parameters replace headers of the answer.
+fn override_headers(call: &Call<'_>, headers: &mut HeaderMap) -> Result<(), Failure> {
+    let overrides = [
+        ("response-cache-control", CACHE_CONTROL),
+        ("response-content-disposition", CONTENT_DISPOSITION),
+        ("response-content-encoding", CONTENT_ENCODING),
+        ("response-content-language", CONTENT_LANGUAGE),
+        ("response-content-type", CONTENT_TYPE),
+        ("response-expires", EXPIRES),
+    ];
+    for (parameter, header) in overrides {
+        let Some(value) = call.parameter(parameter) else { continue };
+        let parsed = HeaderValue::from_bytes(value.as_bytes());
+        let parsed = parsed.map_err(|_| Failure::InvalidArgument {
+            message: "Header value cannot be represented using ISO-8859-1.".into(),
+            name: parameter,
+            value: value.to_owned(),
+        })?;
+        headers.insert(header, parsed);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(range: Option<&str>, part: Option<&str>, want: Result<(Range<u64>, u16), &str>) {
+        let got = slice(10, range, part, &[4, 4, 2]);
+        let got = got.map(|slice| (slice.range.clone(), slice.status().as_u16()));
+        let got = got.map_err(|failure| failure.answer().code);
+        assert_eq!(got, want, "{range:?} {part:?}");
+    }
+
+    #[test]
+    fn slices() {
+        check(None, None, Ok((0..10, 200)));
+        check(Some("bytes=2-3"), None, Ok((2..4, 206)));
+        check(Some("bytes=-2"), None, Ok((8..10, 206)));
+        check(Some("nonsense"), None, Ok((0..10, 200)));
+        check(Some("bytes=10-"), None, Err("InvalidRange"));
+        check(None, Some("1"), Ok((0..4, 206)));
+        check(None, Some("3"), Ok((8..10, 206)));
+        check(None, Some("4"), Err("InvalidPartNumber"));
+        check(None, Some("0"), Err("InvalidArgument"));
+        check(None, Some("x"), Err("InvalidArgument"));
+        check(Some("bytes=0-1"), Some("1"), Err("InvalidRequest"));
+        let empty =
+            slice(0, None, Some("1"), &[0]).map(|slice| (slice.range.clone(), slice.status().as_u16()));
+        assert_eq!(empty, Ok((0..0, 200)));
+    }
+}

@@ -1,0 +1,112 @@
+//! GetObjectAttributes: the chosen facts about an object, as XML.
+
+use http::header::{ETAG, LAST_MODIFIED};
+use nilas_engine::ObjectInfo;
+
+use super::{Call, Outcome, attributes_of, document};
+use crate::attributes::Attributes;
+use crate::render::error::Failure;
+use crate::render::time::http_date;
+use crate::render::xml::Xml;
+
+/// What may be asked for.
+const NAMES: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
+
+pub(super) async fn get(call: &Call<'_>) -> Outcome {
+    call.check_version()?;
+    let wanted = wanted(call)?;
+    let bucket = call.bucket()?;
+    let reader = call.engine().open(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
+    let info = &reader.info;
+    let attributes = attributes_of(info, &call.target.key)?;
+    let wants = |name: &str| wanted.iter().any(|have| have == name);
+
+    let mut xml = Xml::new("GetObjectAttributesResponse", 1024);
+    if wants("ETag") {
+        // Without quotes, unlike everywhere else.
+        xml.text("ETag", &info.etag.to_string());
+    }
+    if wants("Checksum")
+        && let Some(checksum) = &attributes.checksum
+    {
+        xml.open("Checksum");
+        checksum.put_xml(&mut xml, info.etag.parts);
+        xml.close("Checksum");
+    }
+    if wants("ObjectParts") && 0 < info.etag.parts {
+        parts(call, &mut xml, info, &attributes, &reader.part_sizes())?;
+    }
+    if wants("StorageClass") {
+        xml.text("StorageClass", attributes.storage_class.as_deref().unwrap_or("STANDARD"));
+    }
+    if wants("ObjectSize") {
+        xml.number("ObjectSize", info.size);
+    }
+    let mut response = document(xml);
+    response.headers_mut().insert(LAST_MODIFIED, http_date(info.modified_ms));
+    response.headers_mut().remove(ETAG);
+    Ok(response)
+}
+
+fn wanted(call: &Call<'_>) -> Result<Vec<String>, Failure> {
+    let bad = |value: &str| Failure::InvalidArgument {
+        message: "Invalid attribute name specified.".into(),
+        name: "x-amz-object-attributes",
+        value: value.to_owned(),
+    };
+    let fields =
+        call.headers.get_all("x-amz-object-attributes").iter().filter_map(|value| value.to_str().ok());
+    let names: Vec<String> = fields
+        .flat_map(|field| field.split(','))
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .collect();
+    if names.is_empty() {
+        return Err(Failure::invalid_request(
+            "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty",
+        ));
+    }
+    match names.iter().find(|name| !NAMES.contains(&name.as_str())) {
+        Some(unknown) => Err(bad(unknown)),
+        None => Ok(names),
+    }
+}
+
+fn parts(
+    call: &Call<'_>,
+    xml: &mut Xml,
+    info: &ObjectInfo,
+    attributes: &Attributes,
+    sizes: &[u64],
+) -> Result<(), Failure> {
+    xml.open("ObjectParts");
+    xml.number("PartsCount", u64::from(info.etag.parts));
+    if let Some(checksum) = attributes.checksum.as_ref().filter(|checksum| !checksum.parts.is_empty()) {
+        let max = super::page_entries("x-amz-max-parts", call.field("x-amz-max-parts").as_deref())?;
+        let after: usize = match call.field("x-amz-part-number-marker") {
+            None => 0,
+            Some(text) => text.parse().map_err(|_| Failure::InvalidArgument {
+                message: "Provided part number marker not an integer or within integer range".into(),
+                name: "x-amz-part-number-marker",
+                value: text,
+            })?,
+        };
+        let all = (1_u64..).zip(sizes.iter().zip(&checksum.parts));
+        let mut page = all.skip(after);
+        let mut last = u64::try_from(after).unwrap_or(u64::MAX);
+        xml.number("PartNumberMarker", last);
+        xml.number("MaxParts", u64::try_from(max).unwrap_or(u64::MAX));
+        for (number, (bytes, value)) in page.by_ref().take(max) {
+            xml.open("Part");
+            xml.number("PartNumber", number);
+            xml.number("Size", *bytes);
+            xml.text(value.algorithm().element(), &value.to_base64());
+            xml.close("Part");
+            last = number;
+        }
+        xml.number("NextPartNumberMarker", last);
+        xml.boolean("IsTruncated", page.next().is_some());
+    }
+    xml.close("ObjectParts");
+    Ok(())
+}

@@ -1,0 +1,428 @@
+//! The S3 protocol on top of the engine: one file per operation or small family.
+//!
+//! The server hands [`S3::handle`] every request that [`route`](crate::route) found to be S3's and that was
+//! authenticated and allowed. What comes back is a whole answer, errors included.
+//! Runs on the core that took the connection; dropping the future stores nothing, or everything.
+
+pub mod checksum;
+pub mod payload;
+pub mod metadata;
+pub mod range;
+pub mod conditions;
+pub mod bucket_name;
+pub mod request_xml;
+mod buckets;
+mod configuration;
+mod list_objects;
+mod get_object;
+mod get_object_attributes;
+mod put_object;
+mod copy_object;
+mod delete_object;
+mod delete_objects;
+mod create_upload;
+mod upload_part;
+mod complete_upload;
+mod abort_upload;
+mod list_parts;
+mod list_uploads;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{ACCEPT_RANGES, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED, SERVER};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body::Body;
+use nilas_engine::{Bucket, ETag, Engine, ObjectInfo, PutCondition, PutRefused, UploadId};
+
+pub use copy_object::{CopySource, copy_source};
+
+use crate::attributes::Attributes;
+use crate::auth::Verified;
+use crate::limits::{PAGE_ENTRIES_MAX, PARTS_MAX};
+use crate::render::body::ResponseBody;
+use crate::render::error::{Context, Failure, render};
+use crate::render::time::http_date;
+use crate::render::xml::Xml;
+use crate::route::{Operation, Query, Target};
+use crate::s3::payload::Payload;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+
+/// The outcome of an operation.
+type Outcome = Result<Response<ResponseBody>, Failure>;
+
+/// The S3 side of one core.
+pub struct S3 {
+    /// The store.
+    pub engine: Engine,
+    /// What GetBucketLocation and HeadBucket answer.
+    pub region: String,
+    /// The owner of all buckets and objects, as S3's listings and ACLs name it.
+    pub owner: Owner,
+}
+
+/// An owner as S3 names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Canonical user id.
+    pub id: String,
+    /// Name for people.
+    pub display_name: String,
+}
+
+/// One request on its way through an operation.
+struct Call<'a> {
+    s3: &'a S3,
+    target: &'a Target,
+    headers: &'a HeaderMap,
+}
+
+impl S3 {
+    /// Carries out `target` for a request that was authenticated and allowed, and answers it.
+    ///
+    /// `request_id` is what the answer's headers and XML say. A refused request's body is drained a little, so that
+    /// its sender sees the answer.
+    pub async fn handle<B>(
+        &self,
+        target: &Target,
+        head: &Parts,
+        verified: &Verified,
+        body: B,
+        request_id: &str,
+    ) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let headers = with_hoisted(&head.headers, &target.query);
+        let call = Call { s3: self, target, headers: &headers };
+        let mut payload = Payload::new(&headers, verified, body);
+        let outcome = call.run(&mut payload).await;
+        if outcome.is_err() {
+            payload.drain().await;
+        }
+        self.answer(outcome, head, request_id)
+    }
+
+    fn answer(&self, outcome: Outcome, head: &Parts, request_id: &str) -> Response<ResponseBody> {
+        answer(outcome, head, request_id, self.engine.now_ms())
+    }
+}
+
+/// Answers a request with `failure`, for refusals before [`S3::handle`]: routing, authentication, a store that is
+/// still recovering.
+pub fn refuse(failure: Failure, head: &Parts, request_id: &str, now_ms: u64) -> Response<ResponseBody> {
+    answer(Err(failure), head, request_id, now_ms)
+}
+
+fn answer(outcome: Outcome, head: &Parts, request_id: &str, now_ms: u64) -> Response<ResponseBody> {
+    let host_id = STANDARD.encode(request_id);
+    let mut response = outcome.unwrap_or_else(|failure| {
+        let resource = head.uri.path();
+        let head = head.method == Method::HEAD;
+        render(&failure, Context { resource, request_id, host_id: &host_id, head })
+    });
+    let headers = response.headers_mut();
+    headers.insert(SERVER, HeaderValue::from_static("Nilas"));
+    headers.insert(DATE, http_date(now_ms));
+    for (name, value) in [(REQUEST_ID, request_id), (HOST_ID, host_id.as_str())] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+impl Call<'_> {
+    async fn run<B: Body<Data = Bytes> + Unpin>(&self, payload: &mut Payload<'_, B>) -> Outcome {
+        self.check_owner()?;
+        match self.target.operation {
+            Operation::ListBuckets => buckets::list(self),
+            Operation::CreateBucket => buckets::create(self, payload).await,
+            Operation::HeadBucket => buckets::head(self),
+            Operation::DeleteBucket => buckets::delete(self).await,
+            Operation::GetBucketLocation => buckets::location(self),
+            Operation::GetBucketConfiguration(configuration) => configuration::get(self, configuration),
+            Operation::ListObjects => list_objects::v1(self).await,
+            Operation::ListObjectsV2 => list_objects::v2(self).await,
+            Operation::ListObjectVersions => list_objects::versions(self).await,
+            Operation::ListMultipartUploads => list_uploads::list(self).await,
+            Operation::DeleteObjects => delete_objects::delete(self, payload).await,
+            Operation::PutObject => put_object::put(self, payload).await,
+            Operation::CopyObject => copy_object::copy(self).await,
+            Operation::GetObject => get_object::get(self).await,
+            Operation::HeadObject => get_object::head(self).await,
+            Operation::DeleteObject => delete_object::delete(self).await,
+            Operation::GetObjectAttributes => get_object_attributes::get(self).await,
+            Operation::GetObjectAcl => configuration::object_acl(self).await,
+            Operation::GetObjectTagging => configuration::object_tagging(self).await,
+            Operation::CreateMultipartUpload => create_upload::create(self).await,
+            Operation::UploadPart => upload_part::upload(self, payload).await,
+            Operation::UploadPartCopy => upload_part::copy(self).await,
+            Operation::CompleteMultipartUpload => complete_upload::complete(self, payload).await,
+            Operation::AbortMultipartUpload => abort_upload::abort(self).await,
+            Operation::ListParts => list_parts::list(self).await,
+        }
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.s3.engine
+    }
+
+    /// The request's bucket.
+    fn bucket(&self) -> Result<Arc<Bucket>, Failure> {
+        self.bucket_named(&self.target.bucket)
+    }
+
+    fn bucket_named(&self, name: &str) -> Result<Arc<Bucket>, Failure> {
+        self.engine().bucket(name).ok_or_else(|| Failure::NoSuchBucket { bucket: name.to_owned() })
+    }
+
+    /// The request's key; empty for bucket operations.
+    fn key(&self) -> Bytes {
+        self.target.key.clone()
+    }
+
+    fn no_such_key(&self) -> Failure {
+        Failure::NoSuchKey { key: self.key() }
+    }
+
+    fn field(&self, name: &str) -> Option<String> {
+        metadata::field(self.headers, name)
+    }
+
+    fn parameter(&self, name: &str) -> Option<&str> {
+        self.target.query.get(name)
+    }
+
+    /// `x-amz-expected-bucket-owner` must be ours, if it is there.
+    fn check_owner(&self) -> Result<(), Failure> {
+        match self.field("x-amz-expected-bucket-owner") {
+            Some(owner) if owner != self.s3.owner.id => Err(Failure::AccessDenied),
+            _ => Ok(()),
+        }
+    }
+
+    /// Objects have one version, called `null`.
+    fn check_version(&self) -> Result<(), Failure> {
+        match self.parameter("versionId") {
+            None => Ok(()),
+            Some(version) => check_version(version),
+        }
+    }
+
+    /// The request's upload id.
+    fn upload_id(&self) -> Result<UploadId, Failure> {
+        let text = self.parameter("uploadId").unwrap_or("");
+        let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let id = digits.then(|| u128::from_str_radix(text, 16).ok()).flatten().map(UploadId);
+        id.ok_or_else(|| self.no_such_upload())
+    }
+
+    fn no_such_upload(&self) -> Failure {
+        Failure::NoSuchUpload { upload: self.parameter("uploadId").unwrap_or("").to_owned() }
+    }
+
+    /// The request's part number.
+    fn part_number(&self) -> Result<u16, Failure> {
+        parse_part_number(self.parameter("partNumber").unwrap_or(""))
+    }
+
+    /// What the open upload `id` was created with; `NoSuchUpload` unless it is open and for this key.
+    async fn open_upload(&self, bucket: &Bucket, id: UploadId) -> Result<Attributes, Failure> {
+        let upload = self.engine().upload(bucket, id).await?;
+        let upload =
+            upload.filter(|upload| upload.key == self.target.key).ok_or_else(|| self.no_such_upload())?;
+        let unreadable = |_| Failure::UnreadableAttributes { key: self.key() };
+        Attributes::decode(&upload.attributes).map_err(unreadable)
+    }
+
+    fn upload_refused(&self, why: PutRefused) -> Failure {
+        let upload = self.parameter("uploadId").unwrap_or("");
+        Failure::refused(why, &self.target.bucket, &self.target.key, upload)
+    }
+
+    /// Refuses a write whose condition does not hold now, before its body is read. The engine looks again.
+    async fn check_write_early(&self, bucket: &Bucket, condition: &PutCondition) -> Result<(), Failure> {
+        if *condition == PutCondition::None {
+            return Ok(());
+        }
+        let info = self.engine().head(bucket, self.key()).await?;
+        conditions::check_write(condition, info.as_ref(), &self.target.key)
+    }
+
+    /// The size of a page: the parameter, at most [`PAGE_ENTRIES_MAX`].
+    fn page_entries(&self, name: &'static str) -> Result<usize, Failure> {
+        page_entries(name, self.parameter(name))
+    }
+
+    /// Whether keys in the answer are percent-encoded.
+    fn url_encoding(&self) -> Result<bool, Failure> {
+        match self.parameter("encoding-type") {
+            None | Some("") => Ok(false),
+            Some(kind) if kind.eq_ignore_ascii_case("url") => Ok(true),
+            Some(kind) => Err(Failure::InvalidArgument {
+                message: "Invalid Encoding Method specified in Request".into(),
+                name: "encoding-type",
+                value: kind.to_owned(),
+            }),
+        }
+    }
+}
+
+/// The headers, with those that a presigned URL carries in its query. A header proper wins.
+///
+/// `x-amz-sdk-checksum-algorithm` stays behind: SDKs leave it in URLs whose later body they know nothing of.
+fn with_hoisted<'a>(headers: &'a HeaderMap, query: &Query) -> Cow<'a, HeaderMap> {
+    const OF_SIGNATURE: [&str; 9] = [
+        "x-amz-algorithm",
+        "x-amz-content-sha256",
+        "x-amz-credential",
+        "x-amz-date",
+        "x-amz-expires",
+        "x-amz-sdk-checksum-algorithm",
+        "x-amz-security-token",
+        "x-amz-signature",
+        "x-amz-signedheaders",
+    ];
+    let mut all = Cow::Borrowed(headers);
+    for (name, value) in query.iter() {
+        let name = name.to_ascii_lowercase();
+        if !name.starts_with("x-amz-") || OF_SIGNATURE.contains(&name.as_str()) || headers.contains_key(&name)
+        {
+            continue;
+        }
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes()))
+        {
+            all.to_mut().append(name, value);
+        }
+    }
+    all
+}
+
+fn check_version(version: &str) -> Result<(), Failure> {
+    match version {
+        "null" => Ok(()),
+        "" => Err(Failure::InvalidArgument {
+            message: "Version id cannot be the empty string".into(),
+            name: "versionId",
+            value: String::new(),
+        }),
+        other => Err(Failure::NoSuchVersion { version: other.to_owned() }),
+    }
+}
+
+fn parse_part_number(text: &str) -> Result<u16, Failure> {
+    let number = text.parse().ok().filter(|number| (1..=PARTS_MAX).contains(number));
+    number.ok_or_else(|| Failure::InvalidArgument {
+        message: format!("Part number must be an integer between 1 and {PARTS_MAX}, inclusive").into(),
+        name: "partNumber",
+        value: text.to_owned(),
+    })
+}
+
+fn page_entries(name: &'static str, value: Option<&str>) -> Result<usize, Failure> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(PAGE_ENTRIES_MAX) };
+    match value.parse::<i32>().ok().and_then(|number| usize::try_from(number).ok()) {
+        Some(number) => Ok(number.min(PAGE_ENTRIES_MAX)),
+        None => Err(Failure::InvalidArgument {
+            message: format!("Provided {name} not an integer or within integer range").into(),
+            name,
+            value: value.to_owned(),
+        }),
+    }
+}
+
+fn upload_text(id: UploadId) -> String {
+    format!("{:032x}", id.0)
+}
+
+fn etag_header(etag: &ETag) -> HeaderValue {
+    HeaderValue::try_from(format!("\"{etag}\"")).expect("an ETag is ASCII")
+}
+
+/// Puts in what every answer about an object says.
+fn object_headers(headers: &mut HeaderMap, info: &ObjectInfo) {
+    headers.insert(ETAG, etag_header(&info.etag));
+    headers.insert(LAST_MODIFIED, http_date(info.modified_ms));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+}
+
+fn attributes_of(info: &ObjectInfo, key: &Bytes) -> Result<Attributes, Failure> {
+    Attributes::decode(&info.attributes).map_err(|_| Failure::UnreadableAttributes { key: key.clone() })
+}
+
+fn empty(status: StatusCode) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Empty);
+    *response.status_mut() = status;
+    response
+}
+
+fn document(xml: Xml) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::from(xml.finish()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
+}
+
+fn owner_xml(xml: &mut Xml, tag: &str, owner: &Owner) {
+    xml.open(tag);
+    xml.text("ID", &owner.id);
+    xml.text("DisplayName", &owner.display_name);
+    xml.close(tag);
+}
+
+/// Fuzz entries of this folder, one per parser of bytes from outside.
+pub mod fuzz {
+    pub use super::range::fuzz_range;
+    pub use super::request_xml::fuzz_xml;
+    pub use crate::attributes::fuzz_attributes;
+    pub use crate::route::fuzz_route;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages() {
+        let check = |value: Option<&str>, want: Option<usize>| {
+            assert_eq!(page_entries("max-keys", value).ok(), want, "{value:?}");
+        };
+        check(None, Some(1000));
+        check(Some(""), Some(1000));
+        check(Some("0"), Some(0));
+        check(Some("7"), Some(7));
+        check(Some("5000"), Some(1000));
+        check(Some("-1"), None);
+        check(Some("x"), None);
+        check(Some("2147483648"), None);
+    }
+
+    #[test]
+    fn hoisted() {
+        let query = Query::parse(
+            "x-amz-meta-a=1&X-Amz-Acl=private&X-Amz-Date=1&prefix=x&x-amz-meta-b%0a=3&x-amz-meta-h=q",
+        );
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-meta-h", HeaderValue::from_static("header"));
+        let all = with_hoisted(&headers, &query.expect("a query"));
+        assert_eq!(all.len(), 3);
+        assert_eq!(
+            (&all["x-amz-meta-a"], &all["x-amz-acl"]),
+            (&"1".parse().expect("a value"), &"private".parse().expect("a value"))
+        );
+        assert_eq!(all["x-amz-meta-h"], "header");
+    }
+
+    #[test]
+    fn versions() {
+        assert_eq!(check_version("null"), Ok(()));
+        assert!(check_version("").is_err());
+        assert!(check_version("1").is_err());
+    }
+}

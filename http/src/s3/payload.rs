@@ -1,0 +1,127 @@
+//! The body of one request as an operation takes it: payload bytes out of the connection, decoded, hashed, checked.
+//!
+//! An operation opens the payload once it knows what it wants of it, takes bytes with [`Payload::next`], and may make
+//! nothing visible before [`Payload::finish`] has said that length, signature and every digest are right.
+//!
+//! I1. `next` never gives more bytes in total than the announced length.
+//! I2. Until `open`, nothing was asked of the client: `100 Continue` goes out with the first read.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::EXPECT;
+use http_body::Body;
+use http_body_util::BodyExt as _;
+
+use crate::auth::Verified;
+use crate::body::{Algorithm, PayloadLength, Received, Upload, UploadOptions};
+use crate::limits::{BLOB_BYTES_MAX, DRAIN_BYTES_MAX};
+use crate::render::error::Failure;
+
+/// A request's body.
+pub struct Payload<'a, B> {
+    body: B,
+    verified: &'a Verified,
+    expects_continue: bool,
+    touched: bool,
+    upload: Option<Upload>,
+    ready: VecDeque<Bytes>,
+    scratch: Vec<Bytes>,
+}
+
+impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
+    /// Wraps the body of a request with these headers.
+    pub fn new(headers: &HeaderMap, verified: &'a Verified, body: B) -> Payload<'a, B> {
+        Payload {
+            body,
+            verified,
+            expects_continue: headers.contains_key(EXPECT),
+            touched: false,
+            upload: None,
+            ready: VecDeque::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Opens the body of an object or part, and says how many bytes it has. MD5 is made, and a checksum: the one the
+    /// headers speak of, else `otherwise`. Refuses a missing length and more than [`BLOB_BYTES_MAX`].
+    pub fn open_blob(&mut self, headers: &HeaderMap, otherwise: Algorithm) -> Result<u64, Failure> {
+        let checksum_otherwise = Some(otherwise);
+        let options =
+            UploadOptions { bytes_max: BLOB_BYTES_MAX, length_required: true, md5: true, checksum_otherwise };
+        let upload = Upload::open(headers, self.verified, options)?;
+        let length = match upload.length() {
+            PayloadLength::Exact(bytes) => bytes,
+            PayloadLength::AtMost(_) => return Err(crate::body::BodyError::MissingContentLength.into()),
+        };
+        self.upload = Some(upload);
+        Ok(length)
+    }
+
+    /// The next bytes of an opened body, `None` after the last.
+    pub async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                return Some(Ok(bytes));
+            }
+            self.touched = true;
+            let bytes = match self.body.frame().await? {
+                Ok(frame) => match frame.into_data() {
+                    Ok(bytes) => bytes,
+                    Err(_) => continue,
+                },
+                Err(_) => return Some(Err(Failure::BodyBroken)),
+            };
+            let Some(upload) = &mut self.upload else { return Some(Err(Failure::BodyBroken)) };
+            if let Err(e) = upload.feed(bytes, &mut self.scratch) {
+                return Some(Err(e.into()));
+            }
+            self.ready.extend(self.scratch.drain(..).filter(|piece| !piece.is_empty()));
+        }
+    }
+
+    /// Holds the whole body against everything the client said of it. To be called after the last byte.
+    pub fn finish(&mut self) -> Result<Received, Failure> {
+        match self.upload.take() {
+            Some(upload) => Ok(upload.finish()?),
+            None => Err(Failure::BodyBroken),
+        }
+    }
+
+    /// Reads a whole XML body and checks it; beyond `bytes_max` it is `MalformedXML`.
+    pub async fn read_xml(&mut self, headers: &HeaderMap, bytes_max: usize) -> Result<Bytes, Failure> {
+        let too_large =
+            |e: Failure| if e.answer().code == "EntityTooLarge" { Failure::MalformedXml } else { e };
+        let options = UploadOptions {
+            bytes_max: u64::try_from(bytes_max).unwrap_or(u64::MAX),
+            length_required: false,
+            md5: false,
+            checksum_otherwise: None,
+        };
+        let opened = Upload::open(headers, self.verified, options);
+        self.upload = Some(opened.map_err(|e| too_large(e.into()))?);
+        let mut all = BytesMut::new();
+        while let Some(bytes) = self.next().await {
+            all.extend_from_slice(&bytes.map_err(too_large)?);
+        }
+        self.finish()?;
+        Ok(all.freeze())
+    }
+
+    /// Throws away what is left of the body, up to [`DRAIN_BYTES_MAX`], after a refusal. A client that still waits for
+    /// `100 Continue` has sent nothing and is not asked to.
+    pub async fn drain(&mut self) {
+        if self.expects_continue && !self.touched {
+            return;
+        }
+        let mut left = DRAIN_BYTES_MAX;
+        while let Some(Ok(frame)) = self.body.frame().await {
+            let bytes = frame.data_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+            match left.checked_sub(bytes) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The XML that three operations take: CreateBucket, DeleteObjects, CompleteMultipartUpload.
+//!
+//! Pure. Read in one pass, element by element; names count without their namespace prefix, attributes do not count.
+//! A document type, a processing instruction, an entity of its own, deeper nesting than
+//! [`XML_DEPTH_MAX`] or more entries than the operation takes is `MalformedXML`. The caller bounds the bytes.
+
+use quick_xml::Reader;
+use quick_xml::events::Event;
+
+use crate::body::Algorithm;
+use crate::limits::{DELETE_KEYS_MAX, PARTS_MAX, XML_DEPTH_MAX};
+use crate::render::error::Failure;
+
+/// `CreateBucketConfiguration`: the constraint, if there is one.
+pub fn parse_create_bucket(bytes: &[u8]) -> Result<Option<String>, Failure> {
+    let mut constraint = None;
+    Walk::new(bytes)?.root("CreateBucketConfiguration", |walk, name| match name {
+        "LocationConstraint" => Ok(constraint = Some(walk.text()?)),
+        _ => Err(Failure::MalformedXml),
+    })?;
+    Ok(constraint.filter(|text| !text.is_empty()))
+}
+
+/// `Delete`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeleteRequest {
+    /// Answer only with what failed.
+    pub quiet: bool,
+    /// 1 to [`DELETE_KEYS_MAX`] of them.
+    pub objects: Vec<DeleteEntry>,
+}
+
+/// One object of a `Delete`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeleteEntry {
+    /// Its key, as sent.
+    pub key: String,
+    /// Its version, as sent.
+    pub version: Option<String>,
+    /// The tag it must have.
+    pub etag: Option<String>,
+    /// The size it must have.
+    pub size: Option<u64>,
+    /// The time it must have been written, as sent.
+    pub modified: Option<String>,
+}
+
+/// Reads `Delete`.
+pub fn parse_delete(bytes: &[u8]) -> Result<DeleteRequest, Failure> {
+    let mut request = DeleteRequest::default();
+    Walk::new(bytes)?.root("Delete", |walk, name| match name {
+        "Quiet" => Ok(request.quiet = parse_boolean(&walk.text()?)?),
+        "Object" => {
+            if request.objects.len() == DELETE_KEYS_MAX {
+                return Err(Failure::MalformedXml);
+            }
+            request.objects.push(delete_entry(walk)?);
+            Ok(())
+        }
+        _ => Err(Failure::MalformedXml),
+    })?;
+    if request.objects.is_empty() { Err(Failure::MalformedXml) } else { Ok(request) }
+}
+
+fn delete_entry(walk: &mut Walk<'_>) -> Result<DeleteEntry, Failure> {
+    let mut entry = DeleteEntry::default();
+    let mut keyed = false;
+    walk.children(&mut |walk, name| {
+        let text = walk.text()?;
+        match name {
+            "Key" => (entry.key, keyed) = (text, true),
+            "VersionId" => entry.version = Some(text),
+            "ETag" => entry.etag = Some(text),
+            "Size" => entry.size = Some(text.trim().parse().map_err(|_| Failure::MalformedXml)?),
+            "LastModifiedTime" => entry.modified = Some(text),
+            _ => return Err(Failure::MalformedXml),
+        }
+        Ok(())
+    })?;
+    if keyed && !entry.key.is_empty() { Ok(entry) } else { Err(Failure::MalformedXml) }
+}
+
+/// One part of a `CompleteMultipartUpload`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CompletedPart {
+    /// Its number, as sent.
+    pub number: u64,
+    /// Its tag, as sent.
+    pub etag: String,
+    /// Checksums that it must have, in base64.
+    pub checksums: Vec<(Algorithm, String)>,
+}
+
+/// Reads `CompleteMultipartUpload`: 1 to [`PARTS_MAX`] parts, in the order sent.
+pub fn parse_complete(bytes: &[u8]) -> Result<Vec<CompletedPart>, Failure> {
+    let mut parts = Vec::new();
+    Walk::new(bytes)?.root("CompleteMultipartUpload", |walk, name| match name {
+        "Part" => {
+            if parts.len() == usize::from(PARTS_MAX) {
+                return Err(Failure::MalformedXml);
+            }
+            parts.push(completed_part(walk)?);
+            Ok(())
+        }
+        _ => Err(Failure::MalformedXml),
+    })?;
+    if parts.is_empty() { Err(Failure::MalformedXml) } else { Ok(parts) }
+}
+
+fn completed_part(walk: &mut Walk<'_>) -> Result<CompletedPart, Failure> {
+    let (mut number, mut etag, mut checksums) = (None, None, Vec::new());
+    walk.children(&mut |walk, name| {
+        let text = walk.text()?;
+        match name {
+            "PartNumber" => number = Some(text.trim().parse().map_err(|_| Failure::MalformedXml)?),
+            "ETag" => etag = Some(text.trim().to_owned()),
+            other => match other.strip_prefix("Checksum").and_then(|name| Algorithm::parse(name).ok()) {
+                Some(algorithm) => checksums.push((algorithm, text.trim().to_owned())),
+                None => return Err(Failure::MalformedXml),
+            },
+        }
+        Ok(())
+    })?;
+    match (number, etag) {
+        (Some(number), Some(etag)) => Ok(CompletedPart { number, etag, checksums }),
+        _ => Err(Failure::MalformedXml),
+    }
+}
+
+fn parse_boolean(text: &str) -> Result<bool, Failure> {
+    match text.trim() {
+        "true" | "1" => Ok(true),
+        "false" | "0" | "" => Ok(false),
+        _ => Err(Failure::MalformedXml),
+    }
+}
+
+type Visit<'v> = dyn FnMut(&mut Walk<'_>, &str) -> Result<(), Failure> + 'v;
+
+/// A walk through a document: the caller asks for children or text of the element it stands in.
+struct Walk<'a> {
+    reader: Reader<&'a [u8]>,
+    depth: usize,
+    /// An element without content was opened: its end is not in the text.
+    closes: bool,
+}
+
+enum Item {
+    Open(String),
+    Text(String),
+    Close,
+    End,
+}
+
+impl<'a> Walk<'a> {
+    fn new(bytes: &'a [u8]) -> Result<Walk<'a>, Failure> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        if std::str::from_utf8(bytes).is_err() {
+            return Err(Failure::MalformedXml);
+        }
+        Ok(Walk { reader: Reader::from_reader(bytes), depth: 0, closes: false })
+    }
+
+    /// Walks the whole document, whose root must be called `root`.
+    fn root(
+        &mut self,
+        root: &str,
+        mut visit: impl FnMut(&mut Walk<'_>, &str) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        loop {
+            match self.next()? {
+                Item::Text(text) if text.trim().is_empty() => {}
+                Item::Open(name) if name == root => break,
+                _ => return Err(Failure::MalformedXml),
+            }
+        }
+        self.children(&mut visit)?;
+        loop {
+            match self.next()? {
+                Item::Text(text) if text.trim().is_empty() => {}
+                Item::End => return Ok(()),
+                _ => return Err(Failure::MalformedXml),
+            }
+        }
+    }
+
+    /// Visits each child of the open element, up to its end. `visit` must take the child to its end.
+    fn children(&mut self, visit: &mut Visit<'_>) -> Result<(), Failure> {
+        loop {
+            match self.next()? {
+                Item::Text(text) if text.trim().is_empty() => {}
+                Item::Open(name) => visit(self, &name)?,
+                Item::Close => return Ok(()),
+                Item::Text(_) | Item::End => return Err(Failure::MalformedXml),
+            }
+        }
+    }
+
+    /// The text of the open element, up to its end; it must have no children.
+    fn text(&mut self) -> Result<String, Failure> {
+        let mut text = String::new();
+        loop {
+            match self.next()? {
+                Item::Text(more) => text.push_str(&more),
+                Item::Close => return Ok(text),
+                Item::Open(_) | Item::End => return Err(Failure::MalformedXml),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<Item, Failure> {
+        const BAD: Failure = Failure::MalformedXml;
+        if self.closes {
+            self.closes = false;
+            self.depth -= 1;
+            return Ok(Item::Close);
+        }
+        loop {
+            let event = self.reader.read_event().map_err(|_| BAD)?;
+            let item = match event {
+                Event::Start(start) => self.open(start.local_name().as_ref())?,
+                Event::Empty(start) => {
+                    self.closes = true;
+                    self.open(start.local_name().as_ref())?
+                }
+                Event::End(_) => {
+                    self.depth = self.depth.checked_sub(1).ok_or(BAD)?;
+                    Item::Close
+                }
+                Event::Text(text) => Item::Text(text.xml10_content().into_owned()),
+                Event::CData(text) => Item::Text(text.xml10_content().into_owned()),
+                Event::GeneralRef(reference) => {
+                    let character = match reference.resolve_char_ref().map_err(|_| BAD)? {
+                        Some(character) => character,
+                        None => predefined(&reference).ok_or(BAD)?,
+                    };
+                    Item::Text(character.to_string())
+                }
+                Event::Comment(_) | Event::Decl(_) => continue,
+                Event::PI(_) | Event::DocType(_) => return Err(BAD),
+                Event::Eof if self.depth == 0 => Item::End,
+                Event::Eof => return Err(BAD),
+            };
+            return Ok(item);
+        }
+    }
+
+    fn open(&mut self, name: &str) -> Result<Item, Failure> {
+        self.depth += 1;
+        if XML_DEPTH_MAX < self.depth {
+            return Err(Failure::MalformedXml);
+        }
+        Ok(Item::Open(name.to_owned()))
+    }
+}
+
+fn predefined(name: &str) -> Option<char> {
+    match name {
+        "amp" => Some('&'),
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        _ => None,
+    }
+}
+
+/// Fuzz entry: any bytes are a document or are refused.
+pub fn fuzz_xml(input: &[u8]) {
+    // Each answer is a value or `MalformedXML`; the call itself is the test.
+    let (_, _) = (parse_create_bucket(input).is_ok(), parse_complete(input).is_ok());
+    if let Ok(request) = parse_delete(input) {
+        assert!((1..=DELETE_KEYS_MAX).contains(&request.objects.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn create_bucket() {
+        let check = |text: &str, want: Option<Option<&str>>| {
+            let got = parse_create_bucket(text.as_bytes()).ok();
+            assert_eq!(got.as_ref().map(|constraint| constraint.as_deref()), want, "{text}");
+        };
+        let open = "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
+        let close = "</CreateBucketConfiguration>";
+        check(
+            &format!("{open}<LocationConstraint>eu-west-1</LocationConstraint>{close}"),
+            Some(Some("eu-west-1")),
+        );
+        check(&format!("<?xml version=\"1.0\"?>\n{open}\n<LocationConstraint/>\n{close}\n"), Some(None));
+        check("<CreateBucketConfiguration/>", Some(None));
+        check("<s3:CreateBucketConfiguration xmlns:s3=\"x\"></s3:CreateBucketConfiguration>", Some(None));
+        check(&format!("{open}<Other/>{close}"), None);
+        check(&format!("{open}{close}{close}"), None);
+        check(&format!("{open}{close}<a/>"), None);
+        check(open, None);
+        check("", None);
+        check("{}", None);
+    }
+
+    #[test]
+    fn delete() {
+        let check = |text: &str, quiet: bool, keys: &[&str]| {
+            let request = parse_delete(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e:?}"));
+            assert_eq!(request.quiet, quiet, "{text}");
+            let got: Vec<&str> = request.objects.iter().map(|entry| entry.key.as_str()).collect();
+            assert_eq!(got, keys, "{text}");
+        };
+        let object = |key: &str| format!("<Object><Key>{key}</Key></Object>");
+        check(&format!("<Delete>{}{}</Delete>", object("a"), object(" b/ c ")), false, &["a", " b/ c "]);
+        check(
+            &format!("<Delete><Quiet>true</Quiet>{}</Delete>", object("a&amp;b&#x1;&#10;&lt;")),
+            true,
+            &["a&b\u{1}\n<"],
+        );
+        check(&format!("<Delete><Quiet/>{}</Delete>", object("<![CDATA[<x>]]>")), false, &["<x>"]);
+        let bad =
+            |text: &str| assert_eq!(parse_delete(text.as_bytes()), Err(Failure::MalformedXml), "{text}");
+        bad("<Delete></Delete>");
+        bad("<Delete><Object></Object></Delete>");
+        bad("<Delete><Object><Key/></Object></Delete>");
+        bad("<!DOCTYPE Delete [<!ENTITY a \"b\">]><Delete><Object><Key>&a;</Key></Object></Delete>");
+        bad("<Delete><Object><Key>&a;</Key></Object></Delete>");
+        bad("<Delete><Object><Key>a</Object></Key></Delete>");
+        bad("<Delete><Object><Key><b/></Key></Object></Delete>");
+        bad("<Delete>text</Delete>");
+        bad(&format!("<Delete>{}</Delete>", object("a").repeat(1001)));
+        check(&format!("<Delete>{}</Delete>", object("a").repeat(1000)), false, &["a"; 1000]);
+    }
+
+    #[test]
+    fn complete() {
+        let part = "<Part><ETag>\"e\"</ETag><PartNumber>1</PartNumber><ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part>";
+        let root = |inner: &str| format!("<CompleteMultipartUpload>{inner}</CompleteMultipartUpload>");
+        let want = CompletedPart {
+            number: 1,
+            etag: "\"e\"".into(),
+            checksums: vec![(Algorithm::Crc32, "AAAAAA==".into())],
+        };
+        assert_eq!(parse_complete(root(part).as_bytes()), Ok(vec![want.clone()]));
+        let quoted = part.replace('"', "&quot;");
+        assert_eq!(parse_complete(root(&quoted).as_bytes()), Ok(vec![want]));
+        for bad in [
+            "",
+            "<Part/>",
+            "<Part><PartNumber>1</PartNumber></Part>",
+            "<Part><PartNumber>x</PartNumber><ETag>e</ETag></Part>",
+        ] {
+            assert_eq!(parse_complete(root(bad).as_bytes()), Err(Failure::MalformedXml), "{bad}");
+        }
+    }
+
+    #[test]
+    fn fuzz_corpus() {
+        let deep = "<Delete>".repeat(100);
+        for text in
+            ["<", "<a", "<a>&", "<a>&#xFFFFFFFF;</a>", "</a>", "<a></b>", "<?pi?>", "<a/><a/>", "&#0;", &deep]
+        {
+            fuzz_xml(text.as_bytes());
+        }
+        fuzz_xml(b"<Delete>\xff</Delete>");
+    }
+}

@@ -1,0 +1,612 @@
+//! The process: checks the machine, opens or formats the drives, starts the cores and serves until it is told to stop.
+//! [glommio: through `nilas_engine::rt` and `listen` only]
+//!
+//! `tools/nilas` calls [`Server::prepare`], prints what it found, then [`Server::run`]. Each core has one
+//! [`CoreState`]; requests of its connections go through [`CoreState::handle`].
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use hyper::service::service_fn;
+use nilas_catalog::{Catalog, iceberg_error, oauth_error};
+use nilas_engine::drive::probe::{ProbeError, probe, probe_directory};
+use nilas_engine::drive::uring::{create_file, lock_drive};
+use nilas_engine::drive::{Arena, ArenaConfig, Drive, DriveLock, OpenError, Ring, RingConfig, UringDrive};
+use nilas_engine::format::superblock::Superblock;
+use nilas_engine::rt::{self, CorePlatform, RtConfig, RtError};
+use nilas_engine::store::{FormatConfig, Store, StoreError, format, recognise};
+use nilas_engine::{CoreId, Engine, EngineError};
+
+use sha2::{Digest, Sha256};
+
+use crate::admin;
+use crate::attributes;
+use crate::auth::{RequestView, SigningKeyCache, bearer, precheck, verify, verify_with_body};
+use crate::limits::CATALOG_BODY_BYTES_MAX;
+use crate::listen::{ListenError, ListenLimits, Peer, RequestBody, Stop, claim_address, listen};
+use crate::render::body::ResponseBody;
+use crate::render::error::Failure;
+use crate::root_key::{RootKey, RootKeyError};
+use crate::route::{Admin, Route, route};
+use crate::s3::{Owner, S3};
+
+/// What the process is asked to do.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Directory of the root key and of the drive file that is made when no drive is named.
+    pub data: PathBuf,
+    /// Drives in their order; empty for one file in `data`.
+    pub drives: Vec<PathBuf>,
+    /// Size of drive files that have to be made; `None` for half of the free space, at most 1 TiB.
+    pub drive_bytes: Option<u64>,
+    /// Where to listen; port 0 takes any free one.
+    pub address: SocketAddr,
+    /// Cores to use; `None` for all that the process may use.
+    pub cores: Option<usize>,
+    /// The root key from the environment: access key and secret key.
+    pub root_key: Option<(String, String)>,
+    /// The region that S3 clients are told.
+    pub region: String,
+}
+
+/// Why the process cannot serve.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "each wraps the error of the step it is named after")]
+pub enum ServerError {
+    Machine(ProbeError),
+    Directory { path: PathBuf, source: std::io::Error },
+    RootKey(RootKeyError),
+    Drive(OpenError),
+    Store(StoreError),
+    Address(ListenError),
+    Cores(RtError),
+    Core { core: CoreId, source: CoreError },
+}
+
+/// Why one core cannot serve.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "each wraps the error of the step it is named after")]
+pub enum CoreError {
+    Ring(std::io::Error),
+    Drive(OpenError),
+    Engine(EngineError),
+    Listen(ListenError),
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServerError::Machine(e) => write!(f, "{e}"),
+            ServerError::Directory { path, source } => write!(f, "directory {}: {source}", path.display()),
+            ServerError::RootKey(e) => write!(f, "{e}"),
+            ServerError::Drive(e) => write!(f, "{e}"),
+            ServerError::Store(e) => write!(f, "{e}"),
+            ServerError::Address(e) => write!(f, "{e}"),
+            ServerError::Cores(e) => write!(f, "{e}"),
+            ServerError::Core { core, source } => write!(f, "core {}: {source}", core.0),
+        }
+    }
+}
+
+impl fmt::Display for CoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CoreError::Ring(e) => write!(f, "its io_uring: {e}"),
+            CoreError::Drive(e) => write!(f, "{e}"),
+            CoreError::Engine(e) => write!(f, "{e}"),
+            CoreError::Listen(e) => write!(f, "{e}"),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {}
+impl std::error::Error for CoreError {}
+
+/// A server that is ready to run: drives locked and recognised, address claimed, nothing served yet.
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    locks: Vec<DriveLock>,
+    superblocks: Vec<Superblock>,
+    cores: usize,
+    /// The root key; [`RootKey::is_new`] when it was made just now.
+    pub root_key: RootKey,
+    /// The address that is listened on.
+    pub address: SocketAddr,
+    /// Whether the store was formatted just now.
+    pub is_formatted: bool,
+    /// What the machine lacks that the server can do without, one line each.
+    pub warnings: Vec<String>,
+}
+
+impl Server {
+    /// Checks the machine, makes or opens the store, claims the address.
+    pub fn prepare(config: ServerConfig) -> Result<Server, ServerError> {
+        let cores = config.cores.unwrap_or_else(|| rt::allowed_cpus().len()).clamp(1, 64);
+        let rt_config = RtConfig::server();
+        let facts = probe(cores, rt_config.io_memory_bytes).map_err(ServerError::Machine)?;
+        let mut warnings = Vec::new();
+        if !facts.memlock_suffices() {
+            warnings.push(format!(
+                "RLIMIT_MEMLOCK is {} bytes, {} would let buffers be registered: raise it (ulimit -l, LimitMEMLOCK=) to \
+                 save CPU",
+                facts.memlock_bytes.unwrap_or(0),
+                facts.memlock_needed_bytes
+            ));
+        }
+        make_directory(&config.data)?;
+        let root_key = RootKey::find(&config.data, config.root_key.clone()).map_err(ServerError::RootKey)?;
+        let paths = match config.drives.is_empty() {
+            true => vec![config.data.join("drive0.nilas")],
+            false => config.drives.clone(),
+        };
+        for path in &paths {
+            if !path.exists() {
+                make_drive_file(path, config.drive_bytes)?;
+            }
+        }
+        let locks: Vec<DriveLock> = paths
+            .iter()
+            .map(|path| lock_drive(path))
+            .collect::<Result<_, _>>()
+            .map_err(ServerError::Drive)?;
+        let shards = u16::try_from(cores.clamp(8, 64)).expect("at most 64");
+        let (superblocks, is_formatted) = recognise_or_format(&locks, shards)?;
+        let address = claim_address(config.address).map_err(ServerError::Address)?;
+        let cores =
+            cores.min(usize::from(superblocks.first().map_or(1, |superblock| superblock.shard_count)));
+        Ok(Server { config, locks, superblocks, cores, root_key, address, is_formatted, warnings })
+    }
+
+    /// Serves until `stop`; calls `on_ready` once when every shard has recovered.
+    pub fn run(self, stop: &Stop, on_ready: impl FnOnce() + Send + 'static) -> Result<(), ServerError> {
+        let store = Store::new(self.superblocks.clone(), u16::try_from(self.cores).expect("at most 64"));
+        let setup = Arc::new(CoreSetup {
+            store: store.clone(),
+            locks: self.locks.clone(),
+            root_key: self.root_key.clone(),
+            address: self.address,
+            region: self.config.region.clone(),
+            stop: stop.clone(),
+            on_ready: OnReady::new(on_ready),
+        });
+        let cores = rt::start(self.cores, RtConfig::server(), move |context| {
+            let setup = setup.clone();
+            async move {
+                let stop = setup.stop.clone();
+                let served = serve_core(setup, context.core).await;
+                if served.is_err() {
+                    // One core alone cannot serve its shards' buckets: all stop.
+                    stop.begin();
+                }
+                served.map_err(|source| (context.core, source))
+            }
+        })
+        .map_err(ServerError::Cores)?;
+        for ended in cores.join() {
+            ended
+                .map_err(ServerError::Cores)?
+                .map_err(|(core, source)| ServerError::Core { core, source })?;
+        }
+        Ok(())
+    }
+}
+
+struct CoreSetup {
+    store: Store,
+    locks: Vec<DriveLock>,
+    root_key: RootKey,
+    address: SocketAddr,
+    region: String,
+    stop: Stop,
+    on_ready: OnReady,
+}
+
+/// Called by whichever core sees it first.
+struct OnReady(crossbeam_queue::ArrayQueue<Box<dyn FnOnce() + Send>>);
+
+impl OnReady {
+    fn new(call: impl FnOnce() + Send + 'static) -> OnReady {
+        let queue = crossbeam_queue::ArrayQueue::new(1);
+        // A fresh queue of one has room for one.
+        drop(queue.push(Box::new(call) as Box<dyn FnOnce() + Send>));
+        OnReady(queue)
+    }
+
+    fn call(&self) {
+        if let Some(call) = self.0.pop() {
+            call();
+        }
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), ServerError> {
+    let failed = |source| ServerError::Directory { path: path.to_path_buf(), source };
+    crate::root_key::make_private_directory(path).map_err(failed)
+}
+
+/// A sparse file: it takes space as the store grows.
+fn make_drive_file(path: &Path, bytes: Option<u64>) -> Result<(), ServerError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    probe_directory(parent).map_err(ServerError::Machine)?;
+    let bytes = match bytes {
+        Some(bytes) => bytes,
+        None => {
+            let free = crate::root_key::free_bytes(parent)
+                .map_err(|source| ServerError::Directory { path: parent.to_path_buf(), source })?;
+            (free / 2).clamp(256 << 20, 1 << 40)
+        }
+    };
+    create_file(path, bytes).map_err(ServerError::Drive)
+}
+
+/// Runs on a core of its own that ends before the others start.
+fn recognise_or_format(locks: &[DriveLock], shards: u16) -> Result<(Vec<Superblock>, bool), ServerError> {
+    let locks = locks.to_vec();
+    let prepared = rt::start(1, RtConfig::server(), move |_| {
+        let locks = locks.clone();
+        async move {
+            let (_, drives) = open_drives(&locks).map_err(|error| match error {
+                CoreError::Drive(e) => ServerError::Drive(e),
+                source => ServerError::Core { core: CoreId(0), source },
+            })?;
+            if let Some(superblocks) = recognise(&drives).await.map_err(ServerError::Store)? {
+                return Ok((superblocks, false));
+            }
+            let config =
+                FormatConfig { shards, now_ms: rt::now_ms(), store: rt::random_u128(), zone_bytes: None };
+            Ok((format(&drives, config).await.map_err(ServerError::Store)?, true))
+        }
+    })
+    .map_err(ServerError::Cores)?;
+    prepared.join().pop().expect("one core was started").map_err(ServerError::Cores)?
+}
+
+fn open_drives(locks: &[DriveLock]) -> Result<(Arena, Vec<Rc<dyn Drive>>), CoreError> {
+    let arena = Arena::new(ArenaConfig::default()).map_err(CoreError::Ring)?;
+    let ring = Ring::new(&arena, RingConfig::default()).map_err(CoreError::Ring)?;
+    let mut drives: Vec<Rc<dyn Drive>> = Vec::new();
+    for lock in locks {
+        drives.push(UringDrive::open(lock, &ring).map_err(CoreError::Drive)?);
+    }
+    Ok((arena, drives))
+}
+
+async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError> {
+    let (arena, drives) = open_drives(&setup.locks)?;
+    let state = Rc::new(CoreState {
+        core,
+        parts: OnceCell::new(),
+        root_key: setup.root_key.clone(),
+        signing_keys: RefCell::new(SigningKeyCache::new()),
+        request_number: Cell::new(0),
+        request_salt: rt::random_u128(),
+        region: setup.region.clone(),
+        counters: admin::Counters::default(),
+        arena: arena.clone(),
+    });
+    // Listening comes first: until the shards have recovered, health is answered and everything else told to wait.
+    let (recovering, recovery) = (state.clone(), setup.clone());
+    let failed: Rc<RefCell<Option<CoreError>>> = Rc::default();
+    let failure = failed.clone();
+    rt::spawn_local(async move {
+        let platform = CorePlatform::new(arena);
+        match recovery.store.start_core(core, platform, drives).await {
+            Ok(engine) => {
+                while !engine.is_ready() && !recovery.stop.is_begun() {
+                    rt::sleep(std::time::Duration::from_millis(1)).await;
+                }
+                recovering.set_engine(engine);
+                recovery.on_ready.call();
+            }
+            Err(error) => {
+                *failure.borrow_mut() = Some(CoreError::Engine(error));
+                recovery.stop.begin();
+            }
+        }
+    });
+    let serving = state.clone();
+    listen(setup.address, ListenLimits::SERVER, setup.stop.clone(), move |_peer: Peer| {
+        let state = serving.clone();
+        service_fn(move |request: Request<RequestBody>| {
+            let state = state.clone();
+            async move { Ok::<_, Infallible>(state.handle(request).await) }
+        })
+    })
+    .await
+    .map_err(CoreError::Listen)?;
+    if let Some(parts) = state.parts.get() {
+        parts.engine.stop().await;
+    }
+    let failed = failed.borrow_mut().take();
+    failed.map_or(Ok(()), Err)
+}
+
+/// What one core needs to answer requests.
+pub(crate) struct CoreState {
+    core: CoreId,
+    parts: OnceCell<Services>,
+    root_key: RootKey,
+    signing_keys: RefCell<SigningKeyCache>,
+    request_number: Cell<u64>,
+    request_salt: u128,
+    region: String,
+    pub(crate) counters: admin::Counters,
+    pub(crate) arena: Arena,
+}
+
+/// What there is once the store has recovered.
+pub(crate) struct Services {
+    pub(crate) engine: Engine,
+    s3: S3,
+    catalog: Catalog,
+}
+
+impl CoreState {
+    fn set_engine(&self, engine: Engine) {
+        let owner = Owner { id: self.root_key.owner_id(), display_name: "root".to_owned() };
+        let s3 = S3 { engine: engine.clone(), region: self.region.clone(), owner };
+        let catalog = Catalog::new(engine.clone(), attributes::json());
+        // Set once, by the one recovery of this core.
+        drop(self.parts.set(Services { engine, s3, catalog }));
+    }
+
+    /// Answers one request.
+    async fn handle(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let started_us = rt::monotonic_us();
+        let (head, body) = request.into_parts();
+        let request_id = self.next_request_id();
+        let (api, operation, response) = self.dispatch(&head, body, &request_id).await;
+        let took_us = rt::monotonic_us().saturating_sub(started_us);
+        self.counters.count(api, operation, response.status(), took_us);
+        response
+    }
+
+    async fn dispatch(
+        &self,
+        head: &Parts,
+        body: RequestBody,
+        request_id: &str,
+    ) -> (&'static str, &'static str, Response<ResponseBody>) {
+        let route = match route(head, &[]) {
+            Ok(route) => route,
+            Err(failure) => return ("s3", "Unknown", self.refuse_s3(failure, head, request_id)),
+        };
+        match route {
+            Route::Admin(page) => ("admin", admin::name(page), self.admin(page)),
+            Route::Iceberg { rest } => ("iceberg", "Iceberg", self.iceberg(head, rest, body).await),
+            Route::S3(target) => {
+                let name = target.operation.name();
+                let Some(parts) = self.parts.get() else {
+                    return ("s3", name, self.refuse_s3(starting(), head, request_id));
+                };
+                let view = view_of(head);
+                let mut cache = self.signing_keys.borrow_mut();
+                let verified = verify(&view, &self.root_key, &mut cache, parts.engine.now_ms());
+                drop(cache);
+                let response = match verified {
+                    Ok(verified) => parts.s3.handle(&target, head, &verified, body, request_id).await,
+                    Err(error) => self.refuse_s3(Failure::from(error), head, request_id),
+                };
+                ("s3", name, response)
+            }
+        }
+    }
+
+    /// An S3 refusal before the operation itself; works without an engine.
+    fn refuse_s3(&self, failure: Failure, head: &Parts, request_id: &str) -> Response<ResponseBody> {
+        crate::s3::refuse(failure, head, request_id, rt::now_ms())
+    }
+
+    fn admin(&self, page: Admin) -> Response<ResponseBody> {
+        match page {
+            Admin::Healthz => admin::plain(StatusCode::OK, "ok\n"),
+            Admin::Readyz if self.parts.get().is_some() => admin::plain(StatusCode::OK, "ready\n"),
+            Admin::Readyz => admin::plain(StatusCode::SERVICE_UNAVAILABLE, "recovering\n"),
+            Admin::Metrics => admin::metrics(self),
+        }
+    }
+
+    pub(crate) fn parts(&self) -> Option<&Services> {
+        self.parts.get()
+    }
+
+    pub(crate) fn core(&self) -> CoreId {
+        self.core
+    }
+
+    async fn iceberg(&self, head: &Parts, rest: &str, body: RequestBody) -> Response<ResponseBody> {
+        let Some(parts) = self.parts.get() else {
+            let message = "the store is recovering, try again";
+            return render_iceberg(iceberg_error(503, "ServiceUnavailableException", message), head);
+        };
+        let is_token = rest.trim_end_matches('/') == "/v1/oauth/tokens";
+        let now_ms = parts.engine.now_ms();
+        let view = view_of(head);
+        let bearer = bearer_token(&head.headers);
+        if !is_token {
+            // Who cannot be anybody does not get to send megabytes.
+            let known = match bearer {
+                Some(token) => bearer::verify_bearer(token, now_ms, self.root_key.sealing_key()).is_some(),
+                None => {
+                    if let Err(error) = precheck(&view, &self.root_key, now_ms) {
+                        return render_iceberg(
+                            iceberg_error(403, "ForbiddenException", &error.message()),
+                            head,
+                        );
+                    }
+                    true
+                }
+            };
+            if !known {
+                let message = "the token is not valid or has expired";
+                return render_iceberg(iceberg_error(401, "NotAuthorizedException", message), head);
+            }
+        }
+        let body = match read_body(body, CATALOG_BODY_BYTES_MAX).await {
+            Ok(body) => body,
+            Err(BodyFailure::TooLarge) => {
+                let message = format!(
+                    "the request body is over CATALOG_BODY_BYTES_MAX, {CATALOG_BODY_BYTES_MAX} bytes"
+                );
+                return render_iceberg(iceberg_error(413, "BadRequestException", &message), head);
+            }
+            Err(BodyFailure::Broken) => {
+                let message = "the request body ended before its announced length";
+                return render_iceberg(iceberg_error(400, "BadRequestException", message), head);
+            }
+        };
+        if is_token {
+            return self.oauth(head, &body, now_ms);
+        }
+        let principal = match bearer {
+            Some(token) => bearer::verify_bearer(token, now_ms, self.root_key.sealing_key()),
+            None => {
+                let sha256 = Sha256::digest(&body).into();
+                let mut cache = self.signing_keys.borrow_mut();
+                match verify_with_body(&view, &sha256, &self.root_key, &mut cache, now_ms) {
+                    Ok(verified) => Some(verified.access_key),
+                    Err(error) => {
+                        let answer = iceberg_error(403, "ForbiddenException", &error.message());
+                        return render_iceberg(answer, head);
+                    }
+                }
+            }
+        };
+        let Some(principal) = principal else {
+            let message = "the token is not valid or has expired";
+            return render_iceberg(iceberg_error(401, "NotAuthorizedException", message), head);
+        };
+        let base_url = base_url(head);
+        let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let request = nilas_catalog::Request {
+            method: head.method.as_str(),
+            raw_path: rest,
+            raw_query: head.uri.query().unwrap_or(""),
+            header: &header,
+            body,
+            principal: &principal,
+            base_url: &base_url,
+        };
+        let answer = parts.catalog.handle(request).await;
+        render_iceberg(answer, head)
+    }
+
+    fn oauth(&self, head: &Parts, form: &[u8], now_ms: u64) -> Response<ResponseBody> {
+        if head.method != Method::POST {
+            let message = "only POST is allowed on oauth/tokens";
+            return render_iceberg(iceberg_error(405, "BadRequestException", message), head);
+        }
+        let authorization = head.headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+        let sealing_key = self.root_key.sealing_key();
+        match bearer::issue(form, authorization, &self.root_key, now_ms, sealing_key) {
+            Ok(answer) => {
+                let body = Bytes::from(answer.to_json().to_string());
+                let mut response = Response::new(ResponseBody::from(body));
+                let headers = response.headers_mut();
+                headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                response
+            }
+            Err(error) => {
+                let status = if matches!(error, bearer::OAuthError::InvalidClient) { 401 } else { 400 };
+                let description = error.to_json();
+                let description = description.get("error_description").and_then(|d| d.as_str()).unwrap_or("");
+                render_iceberg(oauth_error(status, error.code(), description), head)
+            }
+        }
+    }
+
+    /// Unique in this process, and hard to confuse with another process's.
+    fn next_request_id(&self) -> String {
+        let number = self.request_number.get();
+        self.request_number.set(number + 1);
+        let salt = self.request_salt ^ (self.request_salt >> 64);
+        format!("{:08X}{:02X}{number:010X}", salt & 0xffff_ffff, self.core.0)
+    }
+}
+
+fn starting() -> Failure {
+    Failure::from(EngineError::Busy { limit: "recovery at start", max: 1 })
+}
+
+fn view_of(head: &Parts) -> RequestView<'_> {
+    RequestView {
+        method: head.method.as_str(),
+        raw_path: head.uri.path(),
+        raw_query: head.uri.query().unwrap_or(""),
+        headers: &head.headers,
+    }
+}
+
+fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Where the client reached us, for the addresses that the catalog hands out.
+fn base_url(head: &Parts) -> String {
+    let host = head.headers.get(http::header::HOST).and_then(|v| v.to_str().ok());
+    format!("http://{}", host.unwrap_or("127.0.0.1"))
+}
+
+enum BodyFailure {
+    TooLarge,
+    Broken,
+}
+
+async fn read_body(mut body: RequestBody, bytes_max: usize) -> Result<Bytes, BodyFailure> {
+    let mut pieces: Vec<Bytes> = Vec::new();
+    let mut bytes = 0_usize;
+    loop {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        match frame {
+            None => break,
+            Some(Err(_)) => return Err(BodyFailure::Broken),
+            Some(Ok(frame)) => {
+                let Ok(piece) = frame.into_data() else { continue };
+                bytes += piece.len();
+                if bytes_max < bytes {
+                    return Err(BodyFailure::TooLarge);
+                }
+                pieces.push(piece);
+            }
+        }
+    }
+    match pieces.len() {
+        0 => Ok(Bytes::new()),
+        1 => Ok(pieces.swap_remove(0)),
+        _ => Ok(pieces.concat().into()),
+    }
+}
+
+fn render_iceberg(answer: nilas_catalog::Response, head: &Parts) -> Response<ResponseBody> {
+    let has_body = !answer.body.is_empty() && head.method != Method::HEAD;
+    let mut response =
+        Response::new(if has_body { ResponseBody::from(answer.body) } else { ResponseBody::Empty });
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    if has_body {
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if has_body && answer.gzip {
+        headers.insert(http::header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.append(name, value);
+        }
+    }
+    response
+}

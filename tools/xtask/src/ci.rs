@@ -1,0 +1,105 @@
+//! The report every command ends with, and the sections of `test` and `ci`.
+//! `main` hands over; `check`, `clients` and `readme` add their sections. Closing line: `NAME: N passed, N failed (N s)`.
+
+use crate::shell::{Failure, cargo};
+use crate::{check, clients, readme};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Rounds of the simulation in CI: minutes, not hours. `cargo x sim` runs as many as it is told.
+const SIM_ROUNDS: u64 = 200;
+/// Kills of a real server in CI.
+const CRASH_CYCLES: u64 = 20;
+
+/// Everything CI runs, in the order in which a failure is cheapest to learn.
+pub fn sections(report: &mut Report) {
+    check::sections(report);
+    test_sections(report, false);
+    report.section("sim", || sim(None, Some(SIM_ROUNDS)));
+    report.section("crash", || crash(Some(CRASH_CYCLES), None));
+    report.section("readme", readme::run);
+}
+
+pub fn test_sections(report: &mut Report, quick: bool) {
+    if quick {
+        report.section("rust-tests", rust_tests);
+        println!("quick: release build and client suites left out");
+        return;
+    }
+    let built = report.section("build", || {
+        cargo(["build", "--release", "-p", "nilas", "-p", "nilas-bench", "-p", "nilas-tests", "--bins"])
+            .passes()
+    });
+    report.section("rust-tests", rust_tests);
+    if built {
+        clients::sections(report, &[]);
+    } else {
+        report.section("clients", || Err(Failure("no release build to run them against".to_owned())));
+    }
+}
+
+fn rust_tests() -> Result<(), Failure> {
+    cargo(["test", "--workspace", "--quiet"]).passes()
+}
+
+pub fn sim(seed: Option<u64>, rounds: Option<u64>) -> Result<(), Failure> {
+    tests_binary("nilas-sim", &[("--seed", seed), ("--rounds", rounds)])
+}
+
+pub fn crash(cycles: Option<u64>, seed: Option<u64>) -> Result<(), Failure> {
+    cargo(["build", "--release", "-p", "nilas"]).passes()?;
+    tests_binary("nilas-crash", &[("--cycles", cycles), ("--seed", seed)])
+}
+
+fn tests_binary(name: &str, flags: &[(&str, Option<u64>)]) -> Result<(), Failure> {
+    let mut run = cargo(["run", "--release", "--quiet", "-p", "nilas-tests", "--bin", name, "--"]);
+    for (flag, value) in flags {
+        if let Some(value) = value {
+            run = run.args([(*flag).to_owned(), value.to_string()]);
+        }
+    }
+    run.passes()
+}
+
+/// Counts sections, times them, and prints the closing line.
+pub struct Report {
+    name: &'static str,
+    passed: u32,
+    failed: Vec<String>,
+    started: Instant,
+}
+
+impl Report {
+    pub fn new(name: &'static str) -> Self {
+        Report { name, passed: 0, failed: Vec::new(), started: Instant::now() }
+    }
+
+    /// Runs one section and answers whether it passed.
+    pub fn section(&mut self, title: &str, run: impl FnOnce() -> Result<(), Failure>) -> bool {
+        println!("== {title}");
+        let started = Instant::now();
+        let outcome = run();
+        let seconds = started.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => {
+                println!("ok {title} ({seconds:.1} s)");
+                self.passed += 1;
+                true
+            }
+            Err(failure) => {
+                println!("FAILED {title} ({seconds:.1} s): {failure}");
+                self.failed.push(title.to_owned());
+                false
+            }
+        }
+    }
+
+    pub fn close(self) -> ExitCode {
+        if !self.failed.is_empty() {
+            println!("failed: {}", self.failed.join(", "));
+        }
+        let (name, passed, seconds) = (self.name, self.passed, self.started.elapsed().as_secs());
+        println!("{name}: {passed} passed, {} failed ({seconds} s)", self.failed.len());
+        if self.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}

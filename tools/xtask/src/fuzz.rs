@@ -1,0 +1,58 @@
+//! `cargo x fuzz`: builds one target of the `fuzz` crate with coverage counters, on the stable toolchain, and runs it.
+//! New inputs go to the target directory; what is worth keeping is copied into `fuzz/corpus` by hand.
+
+use crate::shell::{Failure, cargo, program, root, target};
+use std::fs;
+
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+const FLAGS: [&str; 9] = [
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "--cfg",
+    "fuzzing",
+    "-Cdebug-assertions",
+    "-Ccodegen-units=1",
+];
+
+pub fn run(name: &str, seconds: u64) -> Result<(), Failure> {
+    let known = targets()?;
+    if !known.iter().any(|target| target == name) {
+        return Err(Failure(format!("no fuzz target {name}; there are {}", known.join(", "))));
+    }
+    let place = target().join("fuzz");
+    // With `--target` the counters stay out of build scripts.
+    cargo(["build", "--release", "--target", TRIPLE, "--bin", name])
+        .directory(root().join("fuzz"))
+        .env("RUSTFLAGS", FLAGS.join(" "))
+        .env("CARGO_TARGET_DIR", &place)
+        .passes()?;
+    let (found, artifacts) = (place.join("corpus").join(name), place.join("artifacts").join(name));
+    for folder in [&found, &artifacts] {
+        fs::create_dir_all(folder).map_err(|error| Failure(format!("{}: {error}", folder.display())))?;
+    }
+    program(place.join(TRIPLE).join("release").join(name))
+        .args([found, root().join("fuzz/corpus").join(name)])
+        .args([
+            format!("-max_total_time={seconds}"),
+            format!("-artifact_prefix={}/", artifacts.display()),
+            "-timeout=5".to_owned(),
+            "-rss_limit_mb=1024".to_owned(),
+            "-print_final_stats=1".to_owned(),
+        ])
+        .passes()
+}
+
+fn targets() -> Result<Vec<String>, Failure> {
+    let folder = root().join("fuzz/targets");
+    let listed = fs::read_dir(&folder).map_err(|error| Failure(format!("{}: {error}", folder.display())))?;
+    let mut names: Vec<String> = listed
+        .filter_map(|entry| {
+            entry.ok()?.file_name().into_string().ok()?.strip_suffix(".rs").map(str::to_owned)
+        })
+        .collect();
+    names.sort();
+    Ok(names)
+}
