@@ -151,10 +151,7 @@ impl Read for Io {
     ) -> Poll<io::Result<()>> {
         // SAFETY: the room is only written to: glommio gives pointer and length to recv(2) and nothing else, so
         // no uninitialised byte is read. Just as many bytes as the kernel wrote are declared filled.
-        #[expect(
-            unsafe_code,
-            reason = "hyper's room is uninitialised, and clearing it would cost a pass over it"
-        )]
+        #[expect(unsafe_code, reason = "hyper's room is uninitialised, and clearing it costs a pass")]
         let got = unsafe {
             let room: &mut [MaybeUninit<u8>] = buf.as_mut();
             let room = std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>(), room.len());
@@ -285,7 +282,7 @@ fn send_pieces(stream: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> 
     #[expect(unsafe_code, reason = "a C structure with padding that differs by platform")]
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = pieces.as_ptr().cast::<libc::iovec>().cast_mut();
-    message.msg_iovlen = pieces.len() as _;
+    message.msg_iovlen = pieces.len();
     loop {
         // SAFETY: `IoSlice` is guaranteed to have the layout of iovec; pieces and message live until the call returns,
         // and sendmsg only reads them.
@@ -322,33 +319,30 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         // SAFETY: pointer and length are those of `on`.
         #[expect(unsafe_code, reason = "setsockopt has no safe form in std")]
         let result = unsafe {
-            let size = size_of::<libc::c_int>() as libc::socklen_t;
-            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const on).cast(), size)
+            let value = (&raw const on).cast();
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length_of::<libc::c_int>())
         };
         check(result)?;
     }
-    // SAFETY: every address structure begins as `sockaddr`, and pointer and length are those of a local one.
-    #[expect(unsafe_code, reason = "bind and listen have no safe form in std")]
-    let result = unsafe {
-        match address {
-            SocketAddr::V4(v4) => {
-                let mut raw: libc::sockaddr_in = std::mem::zeroed();
-                raw.sin_family = libc::AF_INET as libc::sa_family_t;
-                raw.sin_port = v4.port().to_be();
-                raw.sin_addr.s_addr = u32::from(*v4.ip()).to_be();
-                let size = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-                libc::bind(socket.as_raw_fd(), (&raw const raw).cast(), size)
-            }
-            SocketAddr::V6(v6) => {
-                let mut raw: libc::sockaddr_in6 = std::mem::zeroed();
-                raw.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-                raw.sin6_port = v6.port().to_be();
-                raw.sin6_flowinfo = v6.flowinfo();
-                raw.sin6_addr.s6_addr = v6.ip().octets();
-                raw.sin6_scope_id = v6.scope_id();
-                let size = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
-                libc::bind(socket.as_raw_fd(), (&raw const raw).cast(), size)
-            }
+    let result = match address {
+        SocketAddr::V4(v4) => {
+            let raw = libc::sockaddr_in {
+                sin_family: libc::AF_INET.try_into().unwrap_or_default(),
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from(*v4.ip()).to_be() },
+                sin_zero: [0; 8],
+            };
+            bind_raw(&socket, &raw)
+        }
+        SocketAddr::V6(v6) => {
+            let raw = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6.try_into().unwrap_or_default(),
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                sin6_scope_id: v6.scope_id(),
+            };
+            bind_raw(&socket, &raw)
         }
     };
     check(result)?;
@@ -360,6 +354,20 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     #[expect(unsafe_code, reason = "glommio takes foreign sockets only as raw descriptors")]
     let listener = unsafe { TcpListener::from_raw_fd(std::os::fd::IntoRawFd::into_raw_fd(socket)) };
     Ok(listener)
+}
+
+/// Binds to a `sockaddr_in` or `sockaddr_in6`.
+fn bind_raw<A>(socket: &OwnedFd, address: &A) -> libc::c_int {
+    // SAFETY: pointer and length are those of `address`; the kernel only reads, and checks family and length itself.
+    #[expect(unsafe_code, reason = "bind has no safe form in std")]
+    unsafe {
+        libc::bind(socket.as_raw_fd(), std::ptr::from_ref(address).cast(), length_of::<A>())
+    }
+}
+
+/// The size of a C structure as the kernel wants it.
+fn length_of<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).expect("C structures and numbers of a few bytes")
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {

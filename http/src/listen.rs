@@ -543,6 +543,7 @@ mod tests {
             for _ in 0..200 {
                 if let Ok(stream) = net::TcpStream::connect(self.address) {
                     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket option");
+                    stream.set_nodelay(true).expect("a socket option");
                     return stream;
                 }
                 std::thread::sleep(Duration::from_millis(10));

@@ -11,6 +11,7 @@ use crate::spec::json::{self, Object};
 
 /// One requirement of a table commit, by its `type` in the REST spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "the names of the specification")]
 pub enum Requirement {
     /// `assert-create`: the table does not exist.
     AssertCreate,

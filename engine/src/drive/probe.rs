@@ -1,7 +1,7 @@
 //! What this machine allows, asked before the first core is started: io_uring, locked memory, O_DIRECT.
 //! The server calls [`probe`] and [`probe_directory`] and prints the error: each says what to do.
 //!
-//! glommio answers the same shortcomings with a panic or `exit(1)`, which is why they are asked for here.
+//! The executors answer the same shortcomings with a panic or `exit(1)`, which is why they are asked for here.
 #![expect(clippy::disallowed_methods, reason = "asked before the first core is started")]
 
 use std::fmt;
@@ -14,10 +14,10 @@ use io_uring::{IoUring, Probe, opcode};
 
 use super::buffer::Buffer;
 
-/// RLIMIT_MEMLOCK below which glommio refuses to start, in bytes.
+/// RLIMIT_MEMLOCK below which the executors refuse to start, in bytes.
 pub const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
 
-/// Times that glommio registers a core's own small memory.
+/// Rings of an executor, each of which registers its small memory.
 const RINGS_PER_CORE: u64 = 3;
 
 /// What was found.

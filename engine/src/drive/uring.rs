@@ -17,7 +17,7 @@ use std::future::Future;
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -165,6 +165,7 @@ pub struct DriveLock {
 #[derive(Debug)]
 struct LockInner {
     name: Arc<str>,
+    path: PathBuf,
     /// Holds the lock for as long as it is open.
     _file: File,
     failed: AtomicBool,
@@ -192,7 +193,14 @@ pub fn lock_drive(path: &Path) -> Result<DriveLock, OpenError> {
         std::fs::TryLockError::WouldBlock => fail(OpenFault::InUse),
         std::fs::TryLockError::Error(e) => fail(OpenFault::from_io(&e)),
     })?;
-    Ok(DriveLock { inner: Arc::new(LockInner { name, _file: file, failed: AtomicBool::new(false) }) })
+    Ok(DriveLock {
+        inner: Arc::new(LockInner {
+            name,
+            path: path.to_owned(),
+            _file: file,
+            failed: AtomicBool::new(false),
+        }),
+    })
 }
 
 impl DriveLock {
@@ -292,7 +300,7 @@ impl UringDrive {
     pub fn open(lock: &DriveLock, ring: &Rc<Ring>) -> Result<Rc<UringDrive>, OpenError> {
         let fail = |fault| OpenError { drive: lock.name(), fault };
         let failed_io = |e: io::Error| fail(OpenFault::from_io(&e));
-        let path = Path::new(&*lock.inner.name);
+        let path = lock.inner.path.as_path();
         let mut file =
             OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(path).map_err(
                 |e| match e.raw_os_error() {
@@ -969,7 +977,6 @@ mod tests {
     use super::*;
     use crate::drive::ArenaConfig;
     use crate::rt::RtConfig;
-    use std::path::PathBuf;
 
     /// Beside the test binary: the target directory is on a real file system, /tmp may not be.
     struct TestFile(PathBuf);
@@ -1188,7 +1195,8 @@ mod tests {
     fn check_step(kind: Kind, done: u64, result: i32, want: Option<Result<(), DriveCause>>) {
         let file = File::open("/dev/null").expect("exists");
         let twin = file.try_clone().expect("a descriptor");
-        let inner = LockInner { name: "t".into(), _file: twin, failed: AtomicBool::new(false) };
+        let inner =
+            LockInner { name: "t".into(), path: "t".into(), _file: twin, failed: AtomicBool::new(false) };
         let lock = DriveLock { inner: Arc::new(inner) };
         let buffer = matches!(kind, Kind::Read | Kind::Write { .. }).then(|| Buffer::unpooled(1));
         let mut op = Op {

@@ -3,7 +3,7 @@
 //! glommio's place.
 //!
 //! What glommio does badly is worked round here and pinned by tests: an executor that was preempted at the wrong
-//! moment parks with runnable tasks (the heartbeat wakes it), wake-ups from other threads are seen only when the
+//! moment parks with runnable tasks (`heartbeat` wakes it), wake-ups from other threads are seen only when the
 //! preempt timer fires (1 ms here, not 100), and its cross-core channels are not used.
 //!
 //! `spawn_local`, `sleep`, `timeout` and `yield_now` panic outside of an executor started here.
@@ -11,6 +11,7 @@
 
 mod blocking;
 mod event;
+mod heartbeat;
 mod platform;
 
 use std::fmt;
@@ -112,7 +113,9 @@ impl<T: Send + 'static> Cores<T> {
 /// Starts `cores` executors, each running `run` as its main task on a thread of its own.
 ///
 /// They are pinned to the CPUs this process may use, one each; with more cores than CPUs they are not pinned.
-/// Call it from a thread that is not pinned itself: the control pool is started along with the cores.
+/// Call it from a thread that is not pinned itself: the control pool and the
+/// heartbeat's thread are started along with the cores. After an error
+/// cores that had been started go on running; end the process.
 pub fn start<F, Fut, T>(cores: usize, config: RtConfig, run: F) -> Result<Cores<T>, RtError>
 where
     F: Fn(CoreContext) -> Fut + Send + Clone + 'static,
@@ -120,8 +123,9 @@ where
     T: Send + 'static,
 {
     let count = u16::try_from(cores).ok().filter(|n| (1..=1024).contains(n)).ok_or(RtError::Cores(cores))?;
-    blocking::prepare();
     let _: Instant = origin();
+    blocking::prepare();
+    heartbeat::prepare();
     let cpus = allowed_cpus();
     let pin = cores <= cpus.len();
     let mut handles = Vec::with_capacity(cores);
@@ -140,8 +144,10 @@ where
         let run = run.clone();
         let handle = builder
             .spawn(move || async move {
-                spawn_local(heartbeat());
-                run(context).await
+                let heart = heartbeat::Heart::start();
+                let result = run(context).await;
+                drop(heart);
+                result
             })
             .map_err(|e| RtError::Start { core, text: e.to_string() })?;
         handles.push((core, handle));
@@ -235,20 +241,6 @@ fn origin() -> Instant {
     *ORIGIN.get_or_init(Instant::now)
 }
 
-/// Between two beats while the core works, and while it does not.
-const BEAT_BUSY: Duration = Duration::from_millis(2);
-const BEAT_IDLE: Duration = Duration::from_millis(50);
-
-/// A timer that is always armed. glommio 0.9 may go to sleep with runnable tasks when it was preempted before it ran
-/// any; any event wakes it, so this one bounds the loss to a beat.
-async fn heartbeat() {
-    loop {
-        // Reading the figures sets them to zero; one run of this task is always among them.
-        let busy = 1 < glommio::executor().executor_stats().tasks_executed();
-        sleep(if busy { BEAT_BUSY } else { BEAT_IDLE }).await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,38 +297,49 @@ mod tests {
         assert!(matches!(ended[..], [Err(RtError::Ended { core: CoreId(0), .. })]));
     }
 
-    /// Without the heartbeat the same load stalls for good within seconds when the CPUs are contended.
+    /// Two busy tasks and nothing else: without the heartbeat one of the cores soon sleeps for good.
     #[test]
     fn a_preempted_core_does_not_stall() {
-        let cores =
-            start(2, RtConfig { preempt: Duration::from_micros(200), ..RtConfig::server() }, |_| async {
+        let (tell, told) = std::sync::mpsc::channel();
+        let config = RtConfig { preempt: Duration::from_micros(200), ..RtConfig::server() };
+        let cores = start(2, config, move |_| {
+            let tell = tell.clone();
+            async move {
                 let end = Instant::now() + Duration::from_millis(1_200);
-                let longest = Rc::new(Cell::new(Duration::ZERO));
-                let running = Rc::new(Cell::new(2));
-                for _ in 0..2 {
-                    let (longest, running) = (Rc::clone(&longest), Rc::clone(&running));
-                    spawn_local(async move {
-                        let mut last = Instant::now();
-                        while last < end {
-                            while last.elapsed() < Duration::from_micros(150) {
-                                std::hint::spin_loop();
-                            }
-                            yield_now().await;
-                            longest.set(longest.get().max(last.elapsed()));
-                            last = Instant::now();
-                        }
-                        running.set(running.get() - 1);
-                    });
+                let ended: Vec<_> = (0..2)
+                    .map(|_| {
+                        let (done, ended) = futures_channel::oneshot::channel();
+                        spawn_local(async move { done.send(spin(end).await).expect("awaited below") });
+                        ended
+                    })
+                    .collect();
+                for longest in ended {
+                    tell.send(longest.await.expect("sent at the end")).expect("the test listens");
                 }
-                while 0 < running.get() {
-                    sleep(Duration::from_millis(10)).await;
-                }
-                longest.get()
-            });
-        for longest in cores.expect("cores start").join() {
-            let longest = longest.expect("no panic");
+            }
+        })
+        .expect("cores start");
+        for _ in 0..4 {
+            let longest =
+                told.recv_timeout(Duration::from_secs(20)).expect("a core sleeps with runnable tasks");
             assert!(longest < Duration::from_secs(1), "stalled for {longest:?}");
         }
+        assert!(cores.join().iter().all(Result::is_ok));
+    }
+
+    /// Computes and yields until `end`; the longest time between two turns.
+    async fn spin(end: Instant) -> Duration {
+        let mut longest = Duration::ZERO;
+        let mut last = Instant::now();
+        while last < end {
+            while last.elapsed() < Duration::from_micros(150) {
+                std::hint::spin_loop();
+            }
+            yield_now().await;
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+        }
+        longest
     }
 
     #[test]
