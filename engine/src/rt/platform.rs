@@ -1,57 +1,67 @@
-//! A real core as the engine sees it: tasks, timers and clocks of the runtime, buffers of the core's arena.
+//! [`Platform`] on a real core: tasks, timers and clocks of this runtime, buffers of the core's arena.
+//!
+//! The server makes one per core, on that core, and gives it to `Store::start_core`.
 
-use std::rc::Rc;
 use std::time::Duration;
 
+use super::{monotonic_us, now_ms, random_u128, sleep, spawn_local};
 use crate::drive::{Arena, Buffer};
 use crate::error::EngineError;
 use crate::limits::BUFFER_WAIT_MS_MAX;
 use crate::platform::{LocalFuture, Platform};
 
-/// One real core.
-#[derive(Debug)]
+/// One core's services, on an executor of [`start`](super::start).
+#[derive(Clone, Debug)]
 pub struct CorePlatform {
     arena: Arena,
 }
 
 impl CorePlatform {
-    /// The core that runs the caller.
-    pub fn new(arena: Arena) -> Rc<CorePlatform> {
-        Rc::new(CorePlatform { arena })
+    /// A platform whose buffers come from `arena`, which should be this core's own.
+    pub fn new(arena: Arena) -> CorePlatform {
+        CorePlatform { arena }
+    }
+
+    /// The arena it takes buffers from.
+    pub fn arena(&self) -> &Arena {
+        &self.arena
     }
 }
 
 impl Platform for CorePlatform {
     fn spawn(&self, task: LocalFuture<()>) {
-        super::spawn_local(task);
+        spawn_local(task);
     }
 
     fn sleep(&self, time: Duration) -> LocalFuture<()> {
-        Box::pin(super::sleep(time))
+        Box::pin(sleep(time))
     }
 
     fn now_ms(&self) -> u64 {
-        super::now_ms()
+        now_ms()
     }
 
     fn monotonic_us(&self) -> u64 {
-        super::monotonic_us()
+        monotonic_us()
     }
 
     fn random_u128(&self) -> u128 {
-        super::random_u128()
+        random_u128()
     }
 
     fn buffer(&self, bytes: usize) -> LocalFuture<Result<Buffer, EngineError>> {
-        if let Some(mut buffer) = self.arena.take(bytes) {
-            buffer.set_len_for_read(bytes);
-            return Box::pin(std::future::ready(Ok(buffer)));
-        }
-        let wait = self.arena.take_wait(bytes);
+        let arena = self.arena.clone();
         Box::pin(async move {
-            let busy = EngineError::Busy { limit: "BUFFER_WAIT_MS_MAX", max: BUFFER_WAIT_MS_MAX };
-            let mut buffer =
-                super::timeout(Duration::from_millis(BUFFER_WAIT_MS_MAX), wait).await.ok_or(busy)??;
+            let mut buffer = match arena.take(bytes) {
+                Some(buffer) => buffer,
+                None => {
+                    let longest = Duration::from_millis(BUFFER_WAIT_MS_MAX);
+                    let (limit, max) = ("BUFFER_WAIT_MS_MAX", BUFFER_WAIT_MS_MAX);
+                    let waited = super::timeout(longest, arena.take_wait(bytes)).await;
+                    waited.unwrap_or(Err(EngineError::Busy { limit, max }))?
+                }
+            };
+            // Whoever asks fills all of it, or clears what it leaves.
             buffer.set_len_for_read(bytes);
             Ok(buffer)
         })

@@ -280,8 +280,8 @@ impl Shard {
                 got: info.size,
             });
         }
-        let drives = vec![self.ground.drive.clone()];
-        let bytes = read_blobs(&drives, &self.ground.platform, &self.ground.stats, &blobs, info.size).await?;
+        // A shard keeps everything on its own drive.
+        let bytes = read_blobs(&self.ground.drive, &self.ground.platform, &self.ground.stats, &blobs, info.size).await?;
         Ok(Some(bytes))
     }
 
