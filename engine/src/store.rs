@@ -400,7 +400,8 @@ impl Store {
             stats: self.shared.stats[usize::from(id.0)].clone(),
         };
         let is_ours = |header: &&ZoneHeader| header.kind == ZoneKind::Extent && header.shard == id;
-        let granted_bytes = map.used.iter().filter(is_ours).map(|header| extent_room(&superblock, header.zone).1).sum();
+        let granted_bytes =
+            map.used.iter().filter(is_ours).map(|header| extent_room(&superblock, header.zone).1).sum();
         Ok(Shard::new(ground, log, replayed.index, free, granted_bytes))
     }
 }

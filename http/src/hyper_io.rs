@@ -3,7 +3,6 @@
 //!
 //! Bodies leave through `sendmsg` on the pieces hyper has, so nothing is copied into one buffer first.
 //! There is no timer per request: every step leaves a mark with the core's coarse clock, and one sweep reads them.
-#![expect(clippy::disallowed_methods, reason = "the fence: timers of hyper are kept here")]
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};

@@ -89,7 +89,7 @@ pub const PART_CHECKSUMS_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes of a refused request's body that are read and thrown away, so that the client sees the answer
 /// in place of a reset connection.
-pub const DRAIN_BYTES_MAX: u64 = 1 << 20;
+pub const DRAIN_BYTES_MAX: u64 = 16 << 20;
 
 /// Bytes of one request to the catalog. Beyond: 413.
 pub const CATALOG_BODY_BYTES_MAX: usize = nilas_catalog::limits::BODY_BYTES_MAX;

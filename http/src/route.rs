@@ -354,7 +354,7 @@ pub(crate) fn check_key(key: &[u8]) -> Result<(), Failure> {
 }
 
 /// Sub-resources of S3: each turns a request into another operation. Those not served are refused.
-const SUBRESOURCES: [&str; 41] = [
+const SUBRESOURCES: [&str; 40] = [
     "abac",
     "accelerate",
     "acl",
@@ -395,7 +395,6 @@ const SUBRESOURCES: [&str; 41] = [
     "versions",
     "website",
     "zip",
-    "encryptionConfiguration",
 ];
 
 /// Parameters that may stand without a value and still name no sub-resource.

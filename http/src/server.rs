@@ -300,7 +300,7 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
     let failed: Rc<RefCell<Option<CoreError>>> = Rc::default();
     let failure = failed.clone();
     rt::spawn_local(async move {
-        let platform = CorePlatform::new(arena);
+        let platform = Rc::new(CorePlatform::new(arena));
         match recovery.store.start_core(core, platform, drives).await {
             Ok(engine) => {
                 while !engine.is_ready() && !recovery.stop.is_begun() {
@@ -391,9 +391,8 @@ impl CoreState {
                     return ("s3", name, self.refuse_s3(starting(), head, request_id));
                 };
                 let view = view_of(head);
-                let mut cache = self.signing_keys.borrow_mut();
-                let verified = verify(&view, &self.root_key, &mut cache, parts.engine.now_ms());
-                drop(cache);
+                let now_ms = parts.engine.now_ms();
+                let verified = verify(&view, &self.root_key, &mut self.signing_keys.borrow_mut(), now_ms);
                 let response = match verified {
                     Ok(verified) => parts.s3.handle(&target, head, &verified, body, request_id).await,
                     Err(error) => self.refuse_s3(Failure::from(error), head, request_id),

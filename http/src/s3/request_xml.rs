@@ -15,7 +15,10 @@ use crate::render::error::Failure;
 pub fn parse_create_bucket(bytes: &[u8]) -> Result<Option<String>, Failure> {
     let mut constraint = None;
     Walk::new(bytes)?.root("CreateBucketConfiguration", |walk, name| match name {
-        "LocationConstraint" => Ok(constraint = Some(walk.text()?)),
+        "LocationConstraint" => {
+            constraint = Some(walk.text()?);
+            Ok(())
+        }
         _ => Err(Failure::MalformedXml),
     })?;
     Ok(constraint.filter(|text| !text.is_empty()))
@@ -49,7 +52,10 @@ pub struct DeleteEntry {
 pub fn parse_delete(bytes: &[u8]) -> Result<DeleteRequest, Failure> {
     let mut request = DeleteRequest::default();
     Walk::new(bytes)?.root("Delete", |walk, name| match name {
-        "Quiet" => Ok(request.quiet = parse_boolean(&walk.text()?)?),
+        "Quiet" => {
+            request.quiet = parse_boolean(&walk.text()?)?;
+            Ok(())
+        }
         "Object" => {
             if request.objects.len() == DELETE_KEYS_MAX {
                 return Err(Failure::MalformedXml);
