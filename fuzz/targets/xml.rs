@@ -1,4 +1,4 @@
 //! A request body through the XML readers.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nilas_http::s3::fuzz_xml(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nilas_http::s3::fuzz::fuzz_xml(bytes));

@@ -29,7 +29,7 @@ environment = {
     "AWS_PAGER": "",
 }
 with open(environment["AWS_CONFIG_FILE"], "w") as config:
-    config.write("[default]\ns3 =\n  addressing_style = path\n  multipart_threshold = 8MB\n  multipart_chunksize = 8MB\n")
+    config.write("[default]\ns3 =\n  addressing_style = path\n  signature_version = s3v4\n  multipart_threshold = 8MB\n  multipart_chunksize = 8MB\n")
 
 
 def aws(*words, fails=None):

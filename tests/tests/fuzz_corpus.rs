@@ -4,12 +4,15 @@
 use std::fs;
 use std::path::Path;
 
-const TARGETS: [(&str, fn(&[u8])); 9] = [
+/// A target's name and its entry function.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 9] = [
     ("auth", nilas_http::auth::fuzz_auth),
     ("chunked", nilas_http::body::fuzz_chunked),
-    ("route", nilas_http::route::fuzz_route),
-    ("xml", nilas_http::s3::fuzz_xml),
-    ("attributes", nilas_http::attributes::fuzz_attributes),
+    ("route", nilas_http::s3::fuzz::fuzz_route),
+    ("xml", nilas_http::s3::fuzz::fuzz_xml),
+    ("attributes", nilas_http::s3::fuzz::fuzz_attributes),
     ("metadata", nilas_catalog::spec::fuzz_metadata),
     ("commit", nilas_catalog::commit::fuzz_commit),
     ("record", nilas_engine::format::fuzz_record),

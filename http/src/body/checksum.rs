@@ -134,7 +134,7 @@ impl Checksum {
     }
 
     /// Renders base64, as headers and XML have it.
-    pub fn to_base64(&self) -> String {
+    pub fn to_base64(self) -> String {
         STANDARD.encode(self.as_bytes())
     }
 }

@@ -64,12 +64,25 @@ pub(super) async fn v2(call: &Call<'_>) -> Outcome {
     Ok(document(render_v2(&page, token, start_after)))
 }
 
+/// A token is the position behind its own checksum, so that what we did not make is told from what we did.
+fn encode_token(position: &[u8]) -> String {
+    let mut token = crc32c::crc32c(position).to_le_bytes().to_vec();
+    token.extend_from_slice(position);
+    URL_SAFE_NO_PAD.encode(token)
+}
+
 fn decode_token(token: &str) -> Result<Bytes, Failure> {
-    URL_SAFE_NO_PAD.decode(token).map(Bytes::from).map_err(|_| Failure::InvalidArgument {
-        message: "The continuation token provided is incorrect".into(),
-        name: "continuation-token",
-        value: token.to_owned(),
-    })
+    let decoded = URL_SAFE_NO_PAD.decode(token).map(Bytes::from).unwrap_or_default();
+    match decoded.split_first_chunk::<4>() {
+        Some((sum, position)) if crc32c::crc32c(position) == u32::from_le_bytes(*sum) => {
+            Ok(decoded.slice(sum.len()..))
+        }
+        _ => Err(Failure::InvalidArgument {
+            message: "The continuation token provided is incorrect".into(),
+            name: "continuation-token",
+            value: token.to_owned(),
+        }),
+    }
 }
 
 fn render_v2(page: &Page<'_>, token: Option<&str>, start_after: Option<&str>) -> Xml {
@@ -81,7 +94,7 @@ fn render_v2(page: &Page<'_>, token: Option<&str>, start_after: Option<&str>) ->
         xml.text("ContinuationToken", token);
     }
     if let Some(next) = &page.page.next_after {
-        xml.text("NextContinuationToken", &URL_SAFE_NO_PAD.encode(next));
+        xml.text("NextContinuationToken", &encode_token(next));
     }
     let count = page.page.objects.len() + page.page.prefixes.len();
     xml.number("KeyCount", u64::try_from(count).unwrap_or(u64::MAX));
