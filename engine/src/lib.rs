@@ -1,7 +1,7 @@
 //! Objects on drives: keys, bytes, durability.
 //!
 //! A store is a set of shards; each is owned by one core and keeps its index in memory and its changes in a log on a
-//! drive. [`Engine`] is a core's handle to all of them. Knows neither HTTP nor Iceberg.
+//! drive. [`Engine`] is a core's handle to all of them. Knows nothing of protocols or tables.
 //!
 //! In path order: a call enters at `handle`, is decided in `shard`, made durable by `meta::log`, placed by `space`,
 //! written by `drive` in the bytes of `format`.
