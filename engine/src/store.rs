@@ -235,6 +235,8 @@ pub async fn format(drives: &[Rc<dyn Drive>], config: FormatConfig) -> Result<Ve
     }
     for (superblock, drive) in superblocks.iter().zip(drives) {
         clear_zone_headers(&**drive, superblock).await?;
+        // What was there before must not come back once a superblock says that the drive is ours.
+        drive.flush().await?;
         let zones = ZoneTable::new(superblock.zone_count, 0);
         for shard in (0..config.shards).filter(|shard| shard % drive_count == superblock.drive_index) {
             grant_zone(&**drive, superblock, &zones, ShardId(shard), 0, ZoneKind::Log).await?;

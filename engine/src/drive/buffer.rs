@@ -189,9 +189,12 @@ unsafe impl Send for Buffer {}
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    /// A buffer from the heap that counts against no limit: for tests, the simulator and start-up.
+    /// A buffer of `bytes` zeros from the heap that counts against no limit: for tests, the simulator, start-up, and a
+    /// log that must not wait for memory.
     pub fn unpooled(bytes: usize) -> Buffer {
-        Buffer::heap(bytes, None)
+        let mut buffer = Buffer::heap(bytes, None);
+        buffer.set_len_for_read(bytes);
+        buffer
     }
 
     /// Bytes that hold something.

@@ -102,9 +102,9 @@ impl ObjectStream {
     }
 }
 
-/// Reads a whole object of `size` bytes into memory.
+/// Reads a whole object of `size` bytes, all of it on `drive`, into memory.
 pub(crate) async fn read_blobs(
-    drives: &[Rc<dyn Drive>],
+    drive: &Rc<dyn Drive>,
     platform: &Rc<dyn Platform>,
     stats: &Arc<ShardStats>,
     blobs: &[Arc<Blob>],
@@ -112,8 +112,7 @@ pub(crate) async fn read_blobs(
 ) -> Result<Bytes, EngineError> {
     let mut all = BytesMut::with_capacity(usize::try_from(size).expect("bounded by the caller"));
     for piece in pieces(blobs, 0..size) {
-        let drive = drives[usize::from(piece.drive)].clone();
-        all.extend_from_slice(&piece.read(drive, platform.clone(), stats.clone()).await?);
+        all.extend_from_slice(&piece.read(drive.clone(), platform.clone(), stats.clone()).await?);
     }
     Ok(all.freeze())
 }

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 
 use super::watermark::{Notify, Watermark};
@@ -327,7 +328,10 @@ impl Log {
         let ground = &self.ground;
         let used = HEADER_BYTES + block.payload.len();
         let bytes = stored_bytes(block.payload.len());
-        let mut buffer = ground.platform.buffer(usize::try_from(bytes).expect("bounded")).await?;
+        let length = usize::try_from(bytes).expect("bounded");
+        // Readers may hold every buffer for as long as their clients are slow: the log does not wait for them.
+        let pooled = ground.platform.buffer(length).now_or_never().and_then(Result::ok);
+        let mut buffer = pooled.unwrap_or_else(|| Buffer::unpooled(length));
         {
             let out = buffer.as_mut_slice();
             out[HEADER_BYTES..used].copy_from_slice(&block.payload);

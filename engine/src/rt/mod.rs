@@ -10,6 +10,7 @@
 
 mod blocking;
 mod event;
+mod platform;
 
 use std::fmt;
 use std::future::Future;
@@ -24,6 +25,7 @@ use crate::units::CoreId;
 
 pub use blocking::{BLOCKING_JOBS_MAX, BlockingError, blocking};
 pub(crate) use event::EventFd;
+pub use platform::CorePlatform;
 
 /// How the executors are built.
 #[derive(Clone, Copy, Debug)]

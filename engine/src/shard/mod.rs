@@ -272,8 +272,8 @@ impl Shard {
         if bytes_max < info.size {
             return Err(EngineError::TooLarge { limit: "bytes to read at once", max: bytes_max, got: info.size });
         }
-        let drives = vec![self.ground.drive.clone()];
-        let bytes = read_blobs(&drives, &self.ground.platform, &self.ground.stats, &blobs, info.size).await?;
+        // A shard keeps everything on its own drive.
+        let bytes = read_blobs(&self.ground.drive, &self.ground.platform, &self.ground.stats, &blobs, info.size).await?;
         Ok(Some(bytes))
     }
 
