@@ -28,5 +28,5 @@ pub use handle::{
     UploadId, UploadInfo,
 };
 pub use object::{ETag, ObjectInfo, PutCondition, PutRefused};
-pub use shard::{Shard, Staged, Transaction, TransactionBody, TransactionPut};
+pub use shard::{Shard, SpaceFacts, Staged, Transaction, TransactionBody, TransactionPut};
 pub use units::{BucketId, CoreId, DriveOffset, Sequence, ShardId};

@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::drive::{Buffer, Drive};
 use crate::error::{DriveError, EngineError};
 use crate::format::superblock::{FORMAT_VERSION, NotSuperblock, Superblock, TAIL_BYTES, ZONES_AT, divide};
-use crate::format::zone::ZoneKind;
+use crate::format::zone::{ZoneHeader, ZoneKind};
 use crate::handle::directory::{DIRECTORY_SHARD, directory_of};
 use crate::handle::{Core, Engine, Shared};
 use crate::limits::SHARDS_MAX;
 use crate::meta::log::{Log, LogGround, block_buffer, grant_zone};
-use crate::meta::recover::{ZoneMap, derive_free_space, replay, scan_zones};
+use crate::meta::recover::{ZoneMap, derive_free_space, extent_room, replay, scan_zones};
 use crate::platform::{Platform, spawn};
 use crate::shard::mailbox::Mesh;
 use crate::shard::{Shard, ShardGround};
@@ -380,7 +380,9 @@ impl Store {
             platform: core.platform.clone(),
             stats: self.shared.stats[usize::from(id.0)].clone(),
         };
-        Ok(Shard::new(ground, log, replayed.index, free))
+        let is_ours = |header: &&ZoneHeader| header.kind == ZoneKind::Extent && header.shard == id;
+        let granted_bytes = map.used.iter().filter(is_ours).map(|header| extent_room(&superblock, header.zone).1).sum();
+        Ok(Shard::new(ground, log, replayed.index, free, granted_bytes))
     }
 }
 

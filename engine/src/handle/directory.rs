@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::put::is_surely_unlogged;
 use super::{Core, Engine};
 use crate::error::EngineError;
 use crate::format::record::{Change, Record};
@@ -126,9 +127,10 @@ impl Engine {
             let bucket = engine.bucket(&name).ok_or(BucketError::NoSuchBucket)?;
             let id = bucket.id;
             let closed = engine.on_shard(bucket.shard, move |owner| async move {
-                // Whoever settled last may not be durable yet: a bucket that a crash would fill again is not empty.
+                let closed = owner.close_bucket_if_empty(id);
+                // What emptied it may not be durable yet: a bucket that a crash would fill again is not empty.
                 let settled = owner.look(id, |_| ()).await;
-                settled.map(|_| owner.close_bucket_if_empty(id))
+                settled.map(|_| closed).inspect_err(|_| owner.open_bucket(id))
             });
             if !closed.await?? {
                 return Err(BucketError::NotEmpty);
@@ -136,7 +138,10 @@ impl Engine {
             let clear = Change::ClearBucket { name: Bytes::copy_from_slice(name.as_bytes()) };
             let record = Record { bucket: id, changes: vec![clear] };
             if let Err(error) = settle_durably(&shard, &record, true).await {
-                engine.on_shard(bucket.shard, move |owner| async move { owner.open_bucket(id) }).await?;
+                // When the record may be in the log after all, nothing more may be acknowledged in this bucket.
+                if is_surely_unlogged(&error) {
+                    engine.reopen(&bucket).await?;
+                }
                 return Err(error.into());
             }
             engine.everywhere(move |core| core.change_directory(|d| d.buckets.remove(&name))).await?;
@@ -178,8 +183,8 @@ impl Engine {
 
     async fn make_known(&self, bucket: Bucket) -> Result<Arc<Bucket>, BucketError> {
         let bucket = Arc::new(bucket);
-        let (id, known) = (bucket.id, bucket.clone());
-        self.on_shard(bucket.shard, move |owner| async move { owner.open_bucket(id) }).await?;
+        let known = bucket.clone();
+        self.reopen(&bucket).await?;
         self.everywhere(move |core| {
             core.change_directory(|directory| directory.buckets.insert(known.name.clone(), known.clone()))
         })
@@ -187,17 +192,38 @@ impl Engine {
         Ok(bucket)
     }
 
+    /// Has the owner take writes of a bucket.
+    async fn reopen(&self, bucket: &Bucket) -> Result<(), EngineError> {
+        let (id, shard) = (bucket.id, bucket.shard);
+        self.at_last(self.core.core_of(shard), move |core| {
+            if let Some(owner) = core.shard(shard) {
+                owner.open_bucket(id);
+            }
+        })
+        .await
+    }
+
     /// Runs `job` on every core and waits until all have.
     async fn everywhere(&self, job: impl Fn(&Rc<Core>) + Clone + Send + 'static) -> Result<(), EngineError> {
         for core in 0..self.core.shared.mesh.cores() {
-            let job = job.clone();
-            self.on_core(CoreId(core), move |core| {
-                job(core);
-                std::future::ready(())
-            })
-            .await?;
+            self.at_last(CoreId(core), job.clone()).await?;
         }
         Ok(())
+    }
+
+    /// Runs `job` on a core however long its mailbox is full: what is durable must become known.
+    async fn at_last(&self, to: CoreId, job: impl Fn(&Rc<Core>) + Clone + Send + 'static) -> Result<(), EngineError> {
+        loop {
+            let job = job.clone();
+            let run = move |core: &Rc<Core>| {
+                job(core);
+                std::future::ready(())
+            };
+            match self.on_core(to, run).await {
+                Err(EngineError::Busy { .. }) => {}
+                other => return other,
+            }
+        }
     }
 }
 

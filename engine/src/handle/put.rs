@@ -67,20 +67,11 @@ impl PutWriter {
         let body = if size <= INLINE_BYTES_MAX {
             Body::Small(Vec::new())
         } else {
-            let extents = engine.on_shard(bucket.shard, move |shard| async move { shard.reserve(size).await });
-            let extents = extents.await??.into();
-            Body::Large(Large {
-                engine: engine.clone(),
-                bucket: bucket.clone(),
-                extents,
-                units: Vec::new(),
-                writes: FuturesUnordered::new(),
-                buffer: None,
-                filled: 0,
-                extent: 0,
-                extent_used: 0,
-                published: false,
-            })
+            // A task of its own: what was reserved is given back by `Large` when nobody waits for it any more.
+            let (reply, answer) = futures_channel::oneshot::channel();
+            let (reserving, bucket) = (engine.clone(), bucket.clone());
+            engine.spawn(async move { drop(reply.send(Large::reserve(reserving, bucket, size).await)) });
+            Body::Large(answer.await.map_err(|_| EngineError::Stopping)??)
         };
         Ok(PutWriter { engine, bucket, size, missing: size, body })
     }
@@ -178,7 +169,7 @@ impl PutWriter {
 }
 
 /// Whether an error of a publication says that its record was never appended.
-fn is_surely_unlogged(error: &EngineError) -> bool {
+pub(super) fn is_surely_unlogged(error: &EngineError) -> bool {
     match error {
         EngineError::Full { .. } | EngineError::Busy { .. } | EngineError::TooLarge { .. } => true,
         EngineError::Drive(_) | EngineError::Corrupt(_) | EngineError::ReadOnly { .. } | EngineError::Stopping => false,
@@ -195,6 +186,23 @@ fn joined(mut pieces: Vec<Bytes>) -> Bytes {
 }
 
 impl Large {
+    async fn reserve(engine: Engine, bucket: Arc<Bucket>, size: u64) -> Result<Large, EngineError> {
+        let extents = engine.on_shard(bucket.shard, move |shard| async move { shard.reserve(size).await });
+        let extents = extents.await??.into();
+        Ok(Large {
+            engine,
+            bucket,
+            extents,
+            units: Vec::new(),
+            writes: FuturesUnordered::new(),
+            buffer: None,
+            filled: 0,
+            extent: 0,
+            extent_used: 0,
+            published: false,
+        })
+    }
+
     async fn write(&mut self, mut bytes: Bytes, missing: u64) -> Result<(), EngineError> {
         while !bytes.is_empty() {
             if self.buffer.is_none() {

@@ -17,9 +17,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
+use futures_channel::oneshot;
 
 use crate::drive::Drive;
-use crate::error::EngineError;
+use crate::error::{Corrupt, EngineError};
 use crate::format::checksum::unit_checksums;
 use crate::format::record::{BlobPlace, BlobRecord, Change, Extent, Record};
 use crate::format::superblock::Superblock;
@@ -31,7 +32,7 @@ use crate::meta::log::{Log, grant_zone};
 use crate::meta::recover::extent_room;
 use crate::meta::watermark::Notify;
 use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
-use crate::platform::Platform;
+use crate::platform::{Platform, spawn};
 use crate::space::extents::FreeSpace;
 use crate::space::zones::ZoneTable;
 use crate::stats::ShardStats;
@@ -106,6 +107,17 @@ impl Drop for Reservation {
     }
 }
 
+/// Where the bytes of a shard's extent zones are; what is missing from the sum is reserved by writers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpaceFacts {
+    /// Bytes of all extent zones of the shard.
+    pub granted_bytes: u64,
+    /// Bytes that may be reserved.
+    pub free_bytes: u64,
+    /// Bytes of extents that objects, parts or open readers refer to.
+    pub used_bytes: u64,
+}
+
 /// What a shard is made of; `store` fills it at start.
 pub(crate) struct ShardGround {
     pub(crate) id: ShardId,
@@ -127,13 +139,15 @@ pub struct Shard {
     /// Displaced for good, but perhaps still read.
     unused: RefCell<Vec<Arc<Blob>>>,
     open_buckets: RefCell<HashSet<BucketId>>,
+    /// Bytes of all extent zones.
+    granted_bytes: Cell<u64>,
     growing: Cell<bool>,
     grown: Notify,
     extension: RefCell<Option<Rc<dyn Any>>>,
 }
 
 impl Shard {
-    pub(crate) fn new(ground: ShardGround, log: Rc<Log>, index: Index, space: FreeSpace) -> Rc<Shard> {
+    pub(crate) fn new(ground: ShardGround, log: Rc<Log>, index: Index, space: FreeSpace, granted_bytes: u64) -> Rc<Shard> {
         let objects = || index.buckets.values().flat_map(|bucket| bucket.objects.values());
         ground.stats.objects.store(objects().count() as u64, Relaxed);
         ground.stats.object_bytes.store(objects().map(|entry| entry.info.size).sum(), Relaxed);
@@ -146,6 +160,7 @@ impl Shard {
             retired: RefCell::default(),
             unused: RefCell::default(),
             open_buckets: RefCell::default(),
+            granted_bytes: Cell::new(granted_bytes),
             growing: Cell::new(false),
             grown: Notify::default(),
             extension: RefCell::new(None),
@@ -182,9 +197,12 @@ impl Shard {
     /// and nobody outside may be told before [`Shard::durable`] of the answer resolves.
     ///
     /// Errors change nothing: [`EngineError::Full`], [`EngineError::TooLarge`] (the record is over
-    /// `RECORD_BYTES_MAX`), [`EngineError::ReadOnly`], and [`EngineError::Busy`] unless [`Shard::room`] was awaited
-    /// in the same turn.
+    /// `RECORD_BYTES_MAX`), [`EngineError::ReadOnly`], and [`EngineError::Busy`] when the bucket was deleted meanwhile
+    /// ([`Shard::is_open`]) or [`Shard::room`] was not awaited in the same turn.
     pub fn settle(&self, bucket: BucketId, transaction: Transaction) -> Result<Sequence, EngineError> {
+        if !self.is_open(bucket) {
+            return Err(EngineError::Busy { limit: "a bucket that is being deleted", max: 0 });
+        }
         let modified_ms = self.now_ms();
         let mut changes = Vec::new();
         let mut reservations = Vec::new();
@@ -205,6 +223,9 @@ impl Shard {
             };
             let (key, etag, attributes) = (put.key, put.etag, put.attributes);
             changes.push(Change::PutObject { key, modified_ms, etag, attributes, blob });
+        }
+        for key in &transaction.deletes {
+            check_key(key)?;
         }
         changes.extend(transaction.deletes.into_iter().map(|key| Change::DeleteObject { key }));
         changes.extend(transaction.records.into_iter().map(|(key, value)| match value {
@@ -233,11 +254,29 @@ impl Shard {
         self.log.last_sequence()
     }
 
+    /// Whether the bucket takes writes: not before its creation, nor from the moment its deletion was decided.
+    pub fn is_open(&self, bucket: BucketId) -> bool {
+        self.open_buckets.borrow().contains(&bucket)
+    }
+
     /// Writes `body` to extents and flushes it, for a [`TransactionBody::Staged`].
+    ///
+    /// Runs to its end when the caller goes away: space is given back only when no write to it is under way.
     pub async fn stage(self: &Rc<Self>, body: Bytes) -> Result<Staged, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        let shard = self.clone();
+        spawn(&self.ground.platform, async move {
+            let staged = shard.write_staged(body).await;
+            drop(reply.send(staged));
+        });
+        answer.await.map_err(|_| EngineError::Stopping)?
+    }
+
+    async fn write_staged(self: Rc<Self>, body: Bytes) -> Result<Staged, EngineError> {
         let size = body.len() as u64;
         let extents: Arc<[Extent]> = self.reserve(size).await?.into();
-        let reservation = Reservation { shard: self.clone(), extents, published: false };
+        let reservation = Reservation { shard: self, extents, published: false };
+        let ground = &reservation.shard.ground;
         let units = unit_checksums(&body).collect();
         let mut written: u64 = 0;
         for extent in reservation.extents.iter() {
@@ -247,15 +286,15 @@ impl Shard {
                 let bytes = (end.0 - at.0).min(crate::limits::IO_BYTES_MAX as u64);
                 let take = usize::try_from(bytes.min(size - written)).expect("bounded");
                 let from = usize::try_from(written).expect("in memory");
-                let mut buffer = self.ground.platform.buffer(usize::try_from(bytes).expect("bounded")).await?;
+                let mut buffer = ground.platform.buffer(usize::try_from(bytes).expect("bounded")).await?;
                 buffer.as_mut_slice()[..take].copy_from_slice(&body[from..from + take]);
                 buffer.as_mut_slice()[take..].fill(0);
-                self.ground.drive.write(at, buffer, false).await.1?;
+                ground.drive.write(at, buffer, false).await.1?;
                 written += take as u64;
                 at = at.plus(bytes);
             }
         }
-        self.ground.drive.flush().await?;
+        ground.drive.flush().await?;
         Ok(Staged { size, units, reservation })
     }
 
@@ -320,7 +359,7 @@ impl Shard {
         let record = Record { bucket, changes: vec![change] };
         self.log.room(record.encoded_bytes_max(), false).await?;
         if let Err(refused) = self.check(bucket, &key, &condition) {
-            return Ok(Err(refused));
+            return self.refuse(bucket, refused).await;
         }
         let sequence = self.settle_record(&record, false)?;
         self.durable(sequence).await?;
@@ -339,7 +378,7 @@ impl Shard {
         self.log.room(record.encoded_bytes_max(), true).await?;
         for key in &keys {
             if let Err(refused) = self.check(bucket, key, &condition) {
-                return Ok(Err(refused));
+                return self.refuse(bucket, refused).await;
             }
         }
         let found = self.with_bucket(bucket, |bucket| {
@@ -392,9 +431,19 @@ impl Shard {
         self.with_bucket(bucket, |bucket| bucket.changed).unwrap_or_default()
     }
 
+    /// Answers a refusal once what it tells of the bucket is durable.
+    pub(crate) async fn refuse<T>(
+        &self,
+        bucket: BucketId,
+        refused: PutRefused,
+    ) -> Result<Result<T, PutRefused>, EngineError> {
+        self.durable(self.changed(bucket)).await?;
+        Ok(Err(refused))
+    }
+
     /// Whether a write of `key` may happen now.
     pub(crate) fn check(&self, bucket: BucketId, key: &[u8], condition: &PutCondition) -> Result<(), PutRefused> {
-        if !self.open_buckets.borrow().contains(&bucket) {
+        if !self.is_open(bucket) {
             return Err(PutRefused::NoSuchBucket);
         }
         let etag = self.with_bucket(bucket, |b| b.objects.get(key).map(|entry| entry.info.etag)).flatten();
@@ -441,7 +490,7 @@ impl Shard {
     // ---- space ----
 
     /// Extents for a blob of `size` bytes, in memory only: a crash gives them back.
-    pub(crate) async fn reserve(&self, size: u64) -> Result<Vec<Extent>, EngineError> {
+    pub(crate) async fn reserve(self: &Rc<Self>, size: u64) -> Result<Vec<Extent>, EngineError> {
         if BLOB_BYTES_MAX < size {
             return Err(EngineError::TooLarge { limit: "BLOB_BYTES_MAX", max: BLOB_BYTES_MAX, got: size });
         }
@@ -458,21 +507,39 @@ impl Shard {
                 self.grown.until(|| (!self.growing.get()).then_some(())).await;
                 continue;
             }
-            self.growing.set(true);
-            let ground = &self.ground;
-            let granted =
-                grant_zone(&*ground.drive, &ground.superblock, &ground.zones, ground.id, 0, ZoneKind::Extent).await;
-            self.growing.set(false);
-            if let Ok(zone) = granted {
-                let (at, bytes) = extent_room(&ground.superblock, zone);
-                self.space.borrow_mut().give(ground.superblock.drive_index, at, bytes);
+            // What can never fit must not take the last zones away from the other shards.
+            let (_, zone_bytes) = extent_room(&self.ground.superblock, 0);
+            let at_most = self.space.borrow().free_bytes() + u64::from(self.ground.zones.free_for_extents()) * zone_bytes;
+            if at_most < size {
+                return Err(EngineError::Full { wanted_bytes: size });
             }
-            self.grown.notify();
-            granted.map_err(|error| match error {
+            self.growing.set(true);
+            // A task of its own: a zone that is granted must arrive here even when the asker goes away.
+            let (reply, answer) = oneshot::channel();
+            let shard = self.clone();
+            spawn(&self.ground.platform, async move {
+                drop(reply.send(shard.grow().await));
+            });
+            answer.await.map_err(|_| EngineError::Stopping)?.map_err(|error| match error {
                 EngineError::Full { .. } => EngineError::Full { wanted_bytes: size },
                 other => other,
             })?;
         }
+    }
+
+    /// Takes one more zone for extents.
+    async fn grow(&self) -> Result<(), EngineError> {
+        let ground = &self.ground;
+        let granted =
+            grant_zone(&*ground.drive, &ground.superblock, &ground.zones, ground.id, 0, ZoneKind::Extent).await;
+        self.growing.set(false);
+        if let Ok(zone) = granted {
+            let (at, bytes) = extent_room(&ground.superblock, zone);
+            self.space.borrow_mut().give(ground.superblock.drive_index, at, bytes);
+            self.granted_bytes.set(self.granted_bytes.get() + bytes);
+        }
+        self.grown.notify();
+        granted.map(|_| ())
     }
 
     /// Gives back extents that were reserved and never published. No write to them may be under way.
@@ -503,6 +570,37 @@ impl Shard {
             }
             false
         });
+    }
+
+    /// Takes stock of the extents: looks at every one, for tests and tools. Damage names an extent that is in use and
+    /// free at once, or in use twice.
+    pub fn audit_space(&self) -> Result<SpaceFacts, Corrupt> {
+        self.reclaim();
+        self.note_free_bytes();
+        let mut held: Vec<Extent> = Vec::new();
+        let mut keep = |blob: &Arc<Blob>| {
+            if let Place::Extents(extents) = &blob.place {
+                held.extend(extents.iter());
+            }
+        };
+        let index = self.index.borrow();
+        index.blobs().for_each(&mut keep);
+        let retired = self.retired.borrow();
+        let displaced: Vec<&Arc<Blob>> = retired.iter().flat_map(|(_, blobs)| blobs).collect();
+        displaced.into_iter().chain(self.unused.borrow().iter()).for_each(&mut keep);
+        let space = self.space.borrow();
+        let used_bytes = held.iter().map(|extent| extent.bytes).sum();
+        held.extend(space.runs());
+        held.sort();
+        for pair in held.windows(2) {
+            if let [a, b] = pair
+                && a.drive == b.drive
+                && b.at < a.at.plus(a.bytes)
+            {
+                return Err(Corrupt { what: "extent held twice", at: b.at, got: a.at.0, expected: b.at.0 });
+            }
+        }
+        Ok(SpaceFacts { granted_bytes: self.granted_bytes.get(), free_bytes: space.free_bytes(), used_bytes })
     }
 
     fn note_free_bytes(&self) {

@@ -3,13 +3,15 @@
 //! Source: Amazon S3 API, "Multipart upload". Which parts a completion may name is decided by the protocol above;
 //! here only that they are still the parts it looked at.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::Shard;
 use crate::error::EngineError;
 use crate::format::record::{BlobRecord, Change, Record};
 use crate::handle::{PartInfo, UploadId, UploadInfo};
-use crate::limits::UPLOADS_MAX;
+use crate::limits::{PARTS_MAX, UPLOADS_MAX};
 use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
 use crate::units::{BucketId, Sequence};
 
@@ -55,7 +57,7 @@ impl Shard {
         let record = Record { bucket, changes: vec![part] };
         self.log.room(record.encoded_bytes_max(), false).await?;
         if !self.has_upload(bucket, id) {
-            return Ok(Err(PutRefused::NoSuchUpload));
+            return self.refuse(bucket, PutRefused::NoSuchUpload).await;
         }
         let sequence = self.settle_record(&record, false)?;
         self.durable(sequence).await?;
@@ -86,6 +88,10 @@ impl Shard {
         etag: ETag,
         attributes: Bytes,
     ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
+        if usize::from(PARTS_MAX) < parts.len() {
+            let (max, got) = (u64::from(PARTS_MAX), parts.len() as u64);
+            return Err(EngineError::TooLarge { limit: "PARTS_MAX", max, got });
+        }
         let Some(info) = self.upload(bucket, id).await? else { return Ok(Err(PutRefused::NoSuchUpload)) };
         let (key, modified_ms) = (info.key, self.now_ms());
         let complete = Change::CompleteUpload {
@@ -106,9 +112,12 @@ impl Shard {
                 Some(size + part.info.size)
             })
         });
-        let Some(size) = size.flatten() else { return Ok(Err(PutRefused::NoSuchUpload)) };
+        let distinct = parts.iter().map(|(number, _)| number).collect::<HashSet<_>>().len() == parts.len();
+        let Some(size) = size.flatten().filter(|_| distinct) else {
+            return self.refuse(bucket, PutRefused::NoSuchUpload).await;
+        };
         if let Err(refused) = self.check(bucket, &key, &condition) {
-            return Ok(Err(refused));
+            return self.refuse(bucket, refused).await;
         }
         let sequence = self.settle_record(&record, false)?;
         self.durable(sequence).await?;
@@ -119,6 +128,7 @@ impl Shard {
         let record = Record { bucket, changes: vec![Change::AbortUpload { upload: id.0 }] };
         self.log.room(record.encoded_bytes_max(), true).await?;
         if !self.has_upload(bucket, id) {
+            self.look(bucket, |_| ()).await?;
             return Ok(false);
         }
         let sequence = self.settle_record(&record, true)?;

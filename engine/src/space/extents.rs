@@ -20,6 +20,11 @@ impl FreeSpace {
         self.free_bytes
     }
 
+    /// All free runs, in order.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Extent> {
+        self.runs.iter().map(|((drive, at), held)| Extent { drive: *drive, at: DriveOffset(*at), bytes: *held })
+    }
+
     /// Adds a run: a new zone, or an extent that nothing uses any more.
     pub(crate) fn give(&mut self, drive: u16, at: DriveOffset, bytes: u64) {
         let (mut start, mut end) = (at.0, at.0 + bytes);
@@ -63,6 +68,9 @@ impl FreeSpace {
     /// Space for a blob of `size` bytes, in as few extents as the free runs allow; `None` takes nothing.
     pub(crate) fn reserve(&mut self, size: u64) -> Option<Vec<Extent>> {
         let mut wanted = round_up_to_block(size);
+        if wanted == 0 {
+            return Some(Vec::new());
+        }
         let one = self.runs.iter().filter(|(_, held)| wanted <= **held).min_by_key(|(_, held)| **held);
         if let Some((&(drive, at), _)) = one {
             let extent = Extent { drive, at: DriveOffset(at), bytes: wanted };
@@ -116,6 +124,7 @@ mod tests {
         }
         assert_eq!((free.runs.len(), free.free_bytes()), (1, 512 * KIB));
         assert!(before < free.free_bytes());
+        assert_eq!(free.reserve(0), Some(Vec::new()), "no extent without bytes: it could not be read back");
     }
 
     #[test]

@@ -59,6 +59,11 @@ impl ZoneTable {
         self.free.load(Ordering::Acquire)
     }
 
+    /// Zones not taken that extents may have.
+    pub(crate) fn free_for_extents(&self) -> u32 {
+        self.free().saturating_sub(self.log_reserve)
+    }
+
     /// All zones.
     pub(crate) fn zone_count(&self) -> u32 {
         u32::try_from(self.taken.len()).expect("made from a u32")
