@@ -85,6 +85,20 @@ impl Medium {
         }
     }
 
+    /// What a killed process leaves: every write in flight ends or never happens, and what is not durable stays
+    /// readable, at the mercy of the next power cut.
+    pub fn lose_process(&self, random: &mut Random) {
+        let mut blocks = self.inner.borrow_mut();
+        blocks.volatile.retain(|_, versions| {
+            versions.retain(|version| {
+                let stays = version.completed.get() || random.one_in(2);
+                version.completed.set(version.completed.get() || stays);
+                stays
+            });
+            !versions.is_empty()
+        });
+    }
+
     /// Blocks that were ever made durable, in order.
     pub fn durable_blocks(&self) -> Vec<u64> {
         self.inner.borrow().durable.keys().copied().collect()
@@ -114,7 +128,10 @@ impl Medium {
 }
 
 fn zeros() -> Block {
-    Rc::new([0; BLOCK])
+    thread_local! {
+        static ZEROS: Block = Rc::new([0; BLOCK]);
+    }
+    ZEROS.with(Rc::clone)
 }
 
 /// Which drive operations go wrong.
@@ -179,7 +196,10 @@ impl SimulatedDrive {
         let completed = Rc::new(Cell::new(false));
         let mut blocks = self.medium.inner.borrow_mut();
         for (nth, block) in (0_u64..).zip(bytes.chunks_exact(BLOCK)) {
-            let block: Block = Rc::new(block.try_into().expect("whole blocks"));
+            let block: Block = match block.iter().all(|byte| *byte == 0) {
+                true => zeros(),
+                false => Rc::new(block.try_into().expect("whole blocks")),
+            };
             let version = Version { block, completed: completed.clone() };
             blocks.volatile.entry(at.0 / BLOCK_BYTES + nth).or_default().push(version);
         }
