@@ -177,6 +177,26 @@ impl Catalog {
         self.call("POST", &path, Some(&body))
     }
 
+    /// [`Catalog::commit`] without reading the answer's body, for load.
+    pub fn commit_discarding(
+        &mut self,
+        namespace: &[&str],
+        table: &str,
+        requirements: Value,
+        updates: Value,
+    ) -> io::Result<Response> {
+        let body = json!({ "requirements": requirements, "updates": updates }).to_string();
+        let call = Call::new("POST", format!("{}/v1{}", self.base, self.table_path(namespace, table)));
+        let call = call.header("content-type", "application/json").body(body.as_bytes());
+        self.client.send(&call.payload(Payload::Signed).discard())
+    }
+
+    /// [`Catalog::load_table`] without reading the answer's body, for load.
+    pub fn load_discarding(&mut self, namespace: &[&str], table: &str) -> io::Result<Response> {
+        let call = Call::new("GET", format!("{}/v1{}", self.base, self.table_path(namespace, table)));
+        self.client.send(&call.payload(Payload::Signed).discard())
+    }
+
     /// Commits to several tables at once.
     pub fn transaction(&mut self, changes: Value) -> io::Result<Answer> {
         let path = format!("{}/transactions/commit", self.prefix);

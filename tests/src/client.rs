@@ -569,7 +569,7 @@ impl Connection {
             Ok(()) => error,
         })?;
         match http1::body_length(call.method, &response)? {
-            BodyLength::Bytes(len) if call.discard => {
+            BodyLength::Bytes(len) if call.discard && response.is_success() => {
                 self.discard(len)?;
                 response.body_bytes = len;
             }
