@@ -1,1 +1,16 @@
-//! stub
+//! What the tests of the release binary and the load generator share: a process under control and
+//! small blocking clients that can also misbehave.
+//!
+//! Nothing here links the product: it is reached over its socket and its command line only, so a
+//! mistake in a shared encoder cannot cancel itself out.
+
+pub mod server;
+pub mod http1;
+pub mod sign;
+pub mod client;
+pub mod xml;
+pub mod catalog;
+pub mod sizes;
+pub mod rng;
+pub mod device;
+pub mod crash;

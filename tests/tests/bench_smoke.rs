@@ -1,0 +1,43 @@
+//! Every load generator for a moment, so that none rots: operations happen and none fails.
+
+use std::process::Command;
+
+use nilas_tests::server::binary;
+use serde_json::Value;
+
+#[track_caller]
+fn check(arguments: &str, op: &str) {
+    let bench = binary("nilas-bench", "NILAS_BENCH_BIN").unwrap_or_else(|missing| panic!("{missing}"));
+    let common = ["--seconds", "1", "--json", "--drive-size", "4GiB"];
+    let output = Command::new(bench).args(arguments.split(' ')).args(common).output().expect("it runs");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{arguments}: {stdout} {stderr}");
+    let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"));
+    let median = &report["median"];
+    let figure =
+        |name: &str| median[name].as_f64().unwrap_or_else(|| panic!("{arguments}: no {name} in {median}"));
+    assert!(0.0 < figure(&format!("{op}_ops")), "{arguments}: {median}");
+    assert_eq!(figure("errors"), 0.0, "{arguments}: {median} {stderr}");
+    assert!(0.0 < figure(&format!("{op}_p50_ms")) && 0.0 < figure("server_rss_MiB"), "{arguments}: {median}");
+}
+
+#[test]
+fn s3() {
+    check("s3 --op put --size 4KiB --concurrency 8 --verify", "put");
+    check("s3 --op put --size 1MiB --concurrency 2 --payload chunked", "put");
+    check("s3 --op put --size 100KiB --concurrency 2 --payload signed --rounds 2 --objects 8", "put");
+    check("s3 --op get --size 4KiB --concurrency 8 --objects 100 --verify", "get");
+    check("s3 --op get --size 10MiB --concurrency 2 --objects 8", "get");
+    check("s3 --op stat --size 1KiB --concurrency 8 --objects 100", "stat");
+    check("s3 --op list --size 1B --concurrency 2 --objects 500 --max-keys 100", "list");
+    check("s3 --op mixed --size 256KiB --concurrency 4 --objects 40 --verify", "get");
+    check("s3 --op delete --size 1KiB --concurrency 2 --objects 1000", "delete");
+}
+
+#[test]
+fn catalog() {
+    check("catalog --op commit --tables 1 --writers 1", "commit");
+    check("catalog --op commit --tables 2 --writers 4", "commit");
+    check("catalog --op load --tables 2 --writers 2 --snapshots 150", "load");
+    check("catalog --op mixed --tables 2 --writers 2", "load");
+}

@@ -1,0 +1,714 @@
+//! The Iceberg REST catalog on the wire, against the release binary: rules, refusals and error types.
+//!
+//! One server for all tests of this binary but the one that restarts it; each test has a warehouse
+//! of its own.
+
+use std::sync::OnceLock;
+
+use nilas_tests::catalog::{Answer, Catalog, assert_uuid, encode_namespace, set_property, simple_schema};
+use nilas_tests::client::{Call, Payload};
+use nilas_tests::server::Server;
+use serde_json::{Value, json};
+
+const NS: &[&str] = &["ns"];
+
+fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(Server::fresh)
+}
+
+/// A fresh warehouse with the namespace `ns`.
+fn warehouse(name: &str) -> Catalog {
+    on(server(), name)
+}
+
+fn on(server: &Server, name: &str) -> Catalog {
+    let mut catalog = server.catalog(name);
+    catalog.open().expect("warehouse");
+    expect(&catalog.create_namespace(NS).expect("namespace"), 200, "");
+    catalog
+}
+
+#[track_caller]
+fn expect(answer: &Answer, status: u16, kind: &str) {
+    assert!(
+        answer.status == status && (kind.is_empty() || answer.kind() == kind),
+        "expected {status} {kind}, got {} {}",
+        answer.status,
+        answer.response.text()
+    );
+    if 400 <= answer.status && !answer.response.body.is_empty() {
+        assert_eq!(answer.json["error"]["code"], json!(answer.status), "{}", answer.response.text());
+        assert!(!answer.message().is_empty() && !answer.kind().is_empty(), "{}", answer.response.text());
+    }
+}
+
+#[track_caller]
+fn expect_text(answer: &Answer, status: u16, kind: &str, text: &str) {
+    expect(answer, status, kind);
+    assert!(answer.message().contains(text), "{:?} does not say {text:?}", answer.message());
+}
+
+/// Creates a table; its uuid.
+fn table(catalog: &mut Catalog, name: &str) -> String {
+    let answer = catalog.create_table(NS, name).expect("create");
+    expect(&answer, 200, "");
+    answer.text_at("/metadata/table-uuid").to_owned()
+}
+
+fn property(catalog: &mut Catalog, name: &str, property: &str) -> Value {
+    let answer = catalog.load_table(NS, name).expect("load");
+    expect(&answer, 200, "");
+    answer.json["metadata"]["properties"][property].clone()
+}
+
+#[test]
+fn warehouses_and_configuration() {
+    let mut catalog = warehouse("wh-config");
+    expect(&catalog.create_warehouse().expect("again"), 409, "");
+    let config = catalog.configure().expect("config");
+    expect(&config, 200, "");
+    assert!(config.json["defaults"].is_object() && config.json["overrides"].is_object(), "{}", config.json);
+    let endpoints = config.json["endpoints"].as_array().expect("the list of endpoints");
+    for needed in [
+        "GET /v1/{prefix}/namespaces",
+        "POST /v1/{prefix}/namespaces/{namespace}/tables",
+        "HEAD /v1/{prefix}/namespaces/{namespace}/tables/{table}",
+        "POST /v1/{prefix}/transactions/commit",
+    ] {
+        assert!(endpoints.contains(&json!(needed)), "{needed} is not advertised");
+    }
+    for unknown in ["no-such-warehouse", "ns", "../wh-config", ""] {
+        let answer =
+            catalog.call_with("GET", "/config", &[("warehouse", unknown)], None, &[]).expect("config");
+        if !unknown.is_empty() {
+            expect(&answer, 404, "NoSuchWarehouseException");
+        }
+    }
+    // A warehouse is a bucket.
+    let head = server().client().send(&Call::bucket("HEAD", "wh-config")).expect("head");
+    assert_eq!(head.status, 200);
+    for bad in [json!({}), json!({"name": 5}), json!({"name": "Bad_Name"}), json!({"name": ""}), json!([])] {
+        let answer = catalog.call("POST", "/warehouses", Some(&bad)).expect("create");
+        assert_eq!(answer.status, 400, "{bad}: {}", answer.response.text());
+    }
+    // The alias without the underscore answers the same.
+    let mut alias = catalog.clone();
+    alias.base = "/iceberg".to_owned();
+    assert_eq!(alias.configure().expect("config").json, config.json);
+}
+
+#[test]
+fn unknown_routes_and_methods_are_json() {
+    let mut catalog = warehouse("wh-routes");
+    let prefix = catalog.prefix.clone();
+    for path in
+        ["/nothing".to_owned(), format!("{prefix}/nothing"), format!("{prefix}/namespaces/ns/nothing/x")]
+    {
+        expect(&catalog.call("GET", &path, None).expect("an answer"), 404, "");
+    }
+    for (method, path) in [
+        ("PATCH", format!("{prefix}/namespaces")),
+        ("PUT", format!("{prefix}/namespaces/ns/tables")),
+        ("DELETE", "/config".to_owned()),
+        ("GET", format!("{prefix}/transactions/commit")),
+    ] {
+        let answer = catalog.call(method, &path, None).expect("an answer");
+        expect(&answer, 405, "");
+        assert!(answer.json["error"].is_object(), "{method} {path}: {}", answer.response.text());
+    }
+    let mut stranger = server().catalog("wh-routes");
+    stranger.client.signer.secret = "wrong".to_owned();
+    expect(&stranger.call("GET", "/config", None).expect("an answer"), 403, "");
+}
+
+#[test]
+fn namespaces() {
+    let mut catalog = warehouse("wh-namespaces");
+    expect_text(
+        &catalog.create_namespace(NS).expect("again"),
+        409,
+        "AlreadyExistsException",
+        "Namespace already exists",
+    );
+    let nested = &["ns", "in ner/x"][..];
+    expect(&catalog.create_namespace(nested).expect("nested"), 200, "");
+    let path = catalog.namespace_path(nested);
+    let loaded = catalog.call("GET", &path, None).expect("load");
+    assert_eq!(loaded.json["namespace"], json!(nested));
+    assert!(loaded.json["properties"].is_object());
+    let list = |catalog: &mut Catalog, query: &[(&str, &str)]| {
+        let path = format!("{}/namespaces", catalog.prefix);
+        catalog.call_with("GET", &path, query, None, &[]).expect("list")
+    };
+    assert_eq!(list(&mut catalog, &[]).json["namespaces"], json!([["ns"]]));
+    assert_eq!(list(&mut catalog, &[("parent", "ns")]).json["namespaces"], json!([nested]));
+    expect(&list(&mut catalog, &[("parent", "missing")]), 404, "NoSuchNamespaceException");
+    expect(&list(&mut catalog, &[("pageToken", "nonsense"), ("pageSize", "1")]), 400, "");
+
+    let path = catalog.namespace_path(&["missing"]);
+    for method in ["GET", "DELETE"] {
+        let answer = catalog.call(method, &path, None).expect("an answer");
+        expect_text(&answer, 404, "NoSuchNamespaceException", "Namespace does not exist: missing");
+    }
+    expect(&catalog.call("HEAD", &path, None).expect("head"), 404, "");
+    expect(&catalog.create_table(&["missing"], "t").expect("create"), 404, "NoSuchNamespaceException");
+
+    let path = format!("{}/properties", catalog.namespace_path(NS));
+    let body = json!({"updates": {"a": "1", "b": "2"}, "removals": []});
+    expect(&catalog.call("POST", &path, Some(&body)).expect("properties"), 200, "");
+    let body = json!({"updates": {"a": "3"}, "removals": ["b", "c"]});
+    let answer = catalog.call("POST", &path, Some(&body)).expect("properties");
+    assert_eq!(
+        (&answer.json["updated"], &answer.json["removed"], &answer.json["missing"]),
+        (&json!(["a"]), &json!(["b"]), &json!(["c"]))
+    );
+    let body = json!({"updates": {"a": "1"}, "removals": ["a"]});
+    expect(
+        &catalog.call("POST", &path, Some(&body)).expect("properties"),
+        422,
+        "UnprocessableEntityException",
+    );
+
+    for bad in [
+        json!([]),
+        json!([""]),
+        json!(["a", ""]),
+        json!([".."]),
+        json!("ns"),
+        json!([1]),
+        json!(["a\u{1f}b"]),
+    ] {
+        let body = json!({"namespace": bad, "properties": {}});
+        let path = format!("{}/namespaces", catalog.prefix);
+        expect(&catalog.call("POST", &path, Some(&body)).expect("create"), 400, "");
+    }
+
+    let path = catalog.namespace_path(NS);
+    expect_text(
+        &catalog.call("DELETE", &path, None).expect("drop"),
+        409,
+        "NamespaceNotEmptyException",
+        "is not empty",
+    );
+    let inner = catalog.namespace_path(nested);
+    expect(&catalog.call("DELETE", &inner, None).expect("drop"), 204, "");
+    table(&mut catalog, "t");
+    expect(&catalog.call("DELETE", &path, None).expect("drop"), 409, "NamespaceNotEmptyException");
+    expect(&catalog.drop_table(NS, "t").expect("drop"), 204, "");
+    expect(&catalog.call("DELETE", &path, None).expect("drop"), 204, "");
+    assert_eq!(list(&mut catalog, &[]).json["namespaces"], json!([]));
+}
+
+#[test]
+fn tables_and_their_errors() {
+    let mut catalog = warehouse("wh-tables");
+    let uuid = table(&mut catalog, "t");
+    expect_text(
+        &catalog.create_table(NS, "t").expect("again"),
+        409,
+        "AlreadyExistsException",
+        "Table already exists: ns.t",
+    );
+    let loaded = catalog.load_table(NS, "t").expect("load");
+    assert_eq!(loaded.text_at("/metadata/table-uuid"), uuid);
+    assert!(loaded.text_at("/metadata-location").starts_with("s3://wh-tables/"));
+    expect_text(
+        &catalog.load_table(NS, "missing").expect("load"),
+        404,
+        "NoSuchTableException",
+        "Table does not exist: ns.missing",
+    );
+    expect(&catalog.drop_table(NS, "missing").expect("drop"), 404, "NoSuchTableException");
+    let (there, missing) = (catalog.table_path(NS, "t"), catalog.table_path(NS, "missing"));
+    expect(&catalog.call("HEAD", &there, None).expect("head"), 204, "");
+    expect(&catalog.call("HEAD", &missing, None).expect("head"), 404, "");
+    expect(
+        &catalog.commit(NS, "missing", json!([]), json!([set_property("a", "1")])).expect("commit"),
+        404,
+        "NoSuchTableException",
+    );
+    for odd in ["with.dot", "Upper Case", "žluť", "a/b", "a+b", "100%"] {
+        let uuid = table(&mut catalog, odd);
+        let loaded = catalog.load_table(NS, odd).expect("load");
+        assert_eq!(loaded.text_at("/metadata/table-uuid"), uuid, "{odd}");
+        expect(&catalog.drop_table(NS, odd).expect("drop"), 204, "");
+    }
+    assert_eq!(catalog.list_tables(NS).expect("list"), ["t"]);
+
+    let path = format!("{}/tables", catalog.namespace_path(NS));
+    for bad in [
+        json!({}),
+        json!({"name": "x"}),
+        json!({"name": "", "schema": simple_schema()}),
+        json!({"name": 5, "schema": simple_schema()}),
+        json!({"name": "x", "schema": {"type": "struct", "fields": [{"id": 1, "name": "a", "required": true, "type": "nonsense"}]}}),
+        json!({"name": "x", "schema": {"type": "struct", "fields": [{"id": 1, "name": "a"}]}}),
+        json!({"name": "x", "schema": simple_schema(), "location": "s3://another-bucket/x"}),
+        json!({"name": "x", "schema": simple_schema(), "partition-spec": {"spec-id": 0, "fields": [{"source-id": 99, "field-id": 1000, "name": "p", "transform": "identity"}]}}),
+    ] {
+        let answer = catalog.call("POST", &path, Some(&bad)).expect("create");
+        assert_eq!(answer.status, 400, "{bad}: {} {}", answer.status, answer.response.text());
+    }
+    assert_eq!(catalog.list_tables(NS).expect("list"), ["t"]);
+}
+
+#[test]
+fn metadata_files_are_objects_of_the_warehouse() {
+    let mut catalog = warehouse("wh-files");
+    let uuid = table(&mut catalog, "t");
+    let mut client = server().client();
+    let mut locations = Vec::new();
+    for round in 0..3 {
+        let answer = catalog.load_table(NS, "t").expect("load");
+        let location = answer.text_at("/metadata-location").to_owned();
+        let (bucket, key) =
+            location.strip_prefix("s3://").and_then(|rest| rest.split_once('/')).expect("an S3 location");
+        let name = key.rsplit('/').next().expect("a file name");
+        assert!(name.starts_with(&format!("{round:05}-")) && name.ends_with(".metadata.json"), "{location}");
+        let file = client.get(bucket, key).expect("get");
+        assert_eq!(file.status, 200, "{location}");
+        assert_eq!(serde_json::from_slice::<Value>(&file.body).expect("JSON"), answer.json["metadata"]);
+        assert_eq!(file.etag(), nilas_tests::client::md5_etag(&file.body), "{location}");
+        locations.push(location);
+        let commit = catalog.commit(
+            NS,
+            "t",
+            json!([assert_uuid(&uuid)]),
+            json!([set_property("round", &round.to_string())]),
+        );
+        expect(&commit.expect("commit"), 200, "");
+    }
+    let log = catalog.load_table(NS, "t").expect("load").json["metadata"]["metadata-log"].clone();
+    let logged: Vec<&str> =
+        log.as_array().expect("a log").iter().filter_map(|entry| entry["metadata-file"].as_str()).collect();
+    assert_eq!(logged, locations);
+    for location in &locations {
+        let (bucket, key) = location["s3://".len()..].split_once('/').expect("an S3 location");
+        assert_eq!(
+            client.head(bucket, key).expect("head").status,
+            200,
+            "{location} is gone after later commits"
+        );
+    }
+}
+
+#[test]
+fn malformed_commits_are_400_and_change_nothing() {
+    let mut catalog = warehouse("wh-malformed");
+    let uuid = table(&mut catalog, "t");
+    let before = catalog.load_table(NS, "t").expect("load").response.body;
+    let path = catalog.table_path(NS, "t");
+    let with = |updates: Value| json!({"requirements": [], "updates": updates}).to_string();
+    let deep = format!("{{\"requirements\":[],\"updates\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
+    for bad in [
+        String::new(),
+        "{".to_owned(),
+        "null".to_owned(),
+        "[]".to_owned(),
+        "\"text\"".to_owned(),
+        "{\"requirements\":[],\"updates\":[]} trailing".to_owned(),
+        "{\"requirements\":{},\"updates\":[]}".to_owned(),
+        "{\"requirements\":[],\"updates\":5}".to_owned(),
+        "{\"requirements\":[{\"type\":\"assert-nothing\"}],\"updates\":[]}".to_owned(),
+        "{\"requirements\":[{}],\"updates\":[]}".to_owned(),
+        "{\"requirements\":[{\"type\":\"assert-table-uuid\"}],\"updates\":[]}".to_owned(),
+        "\u{feff}{}x".to_owned(),
+        deep,
+        with(json!([{"action": "unknown-action"}])),
+        with(json!([{"no-action": true}])),
+        with(json!(["set-properties"])),
+        with(json!([{"action": "set-properties"}])),
+        with(json!([{"action": "set-properties", "updates": {"a": 1}}])),
+        with(json!([{"action": "set-current-schema", "schema-id": "0"}])),
+        with(json!([{"action": "set-current-schema", "schema-id": 77}])),
+        with(json!([{"action": "upgrade-format-version", "format-version": 99}])),
+        with(json!([{"action": "upgrade-format-version", "format-version": 1}])),
+        "{\"requirements\":[],\"updates\":[{\"action\":\"set-current-schema\",\"schema-id\":9223372036854775808}]}".to_owned(),
+        "{\"requirements\":[],\"updates\":[{\"action\":\"set-current-schema\",\"schema-id\":1.5}]}".to_owned(),
+        "{\"requirements\":[],\"updates\":[{\"action\":\"set-current-schema\",\"schema-id\":1e400}]}".to_owned(),
+        "{\"requirements\":[],\"updates\":[{\"action\":\"remove-snapshots\",\"snapshot-ids\":[99999999999999999999999999]}]}".to_owned(),
+        with(json!([set_property("a", "1"), {"action": "unknown-action"}])),
+    ] {
+        let answer = catalog.call_with("POST", &path, &[], Some(&bad), &[]).expect("an answer");
+        assert_eq!(answer.status, 400, "{:.120}: {}", bad, answer.response.text());
+        assert!(answer.json["error"].is_object(), "{:.120}: {}", bad, answer.response.text());
+    }
+    assert_eq!(catalog.load_table(NS, "t").expect("load").response.body, before);
+    let create = json!([{"type": "assert-create"}, assert_uuid(&uuid)]);
+    expect(&catalog.commit(NS, "t", create, json!([])).expect("commit"), 400, "");
+    expect(&catalog.commit(NS, "t", json!([]), json!([])).expect("commit"), 200, "");
+    assert_eq!(
+        catalog.load_table(NS, "t").expect("load").response.body,
+        before,
+        "a commit of nothing changed something"
+    );
+}
+
+#[test]
+fn unmet_requirements_are_409_with_the_reference_text() {
+    let mut catalog = warehouse("wh-requirements");
+    let uuid = table(&mut catalog, "t");
+    let other = "00000000-0000-4000-8000-000000000000";
+    for (requirement, text) in [
+        (json!({"type": "assert-create"}), "Requirement failed: table already exists"),
+        (assert_uuid(other), "Requirement failed: UUID does not match"),
+        (
+            json!({"type": "assert-current-schema-id", "current-schema-id": 9}),
+            "Requirement failed: current schema changed",
+        ),
+        (
+            json!({"type": "assert-last-assigned-field-id", "last-assigned-field-id": 9}),
+            "Requirement failed: last assigned field id changed",
+        ),
+        (
+            json!({"type": "assert-default-spec-id", "default-spec-id": 9}),
+            "Requirement failed: default partition spec changed",
+        ),
+        (
+            json!({"type": "assert-last-assigned-partition-id", "last-assigned-partition-id": 9}),
+            "Requirement failed: last assigned partition id changed",
+        ),
+        (
+            json!({"type": "assert-default-sort-order-id", "default-sort-order-id": 9}),
+            "Requirement failed: default sort order changed",
+        ),
+        (json!({"type": "assert-ref-snapshot-id", "ref": "main", "snapshot-id": 9}), "Requirement failed: "),
+    ] {
+        let answer =
+            catalog.commit(NS, "t", json!([requirement]), json!([set_property("x", "1")])).expect("commit");
+        expect_text(&answer, 409, "CommitFailedException", text);
+    }
+    assert_eq!(property(&mut catalog, "t", "x"), Value::Null);
+    let met = json!([
+        assert_uuid(&uuid.to_uppercase()),
+        {"type": "assert-current-schema-id", "current-schema-id": 0},
+        {"type": "assert-last-assigned-field-id", "last-assigned-field-id": 2},
+        {"type": "assert-ref-snapshot-id", "ref": "main", "snapshot-id": null},
+    ]);
+    expect(&catalog.commit(NS, "t", met, json!([set_property("x", "1")])).expect("commit"), 200, "");
+    assert_eq!(property(&mut catalog, "t", "x"), json!("1"));
+}
+
+#[test]
+fn numbers_keep_all_their_digits() {
+    let mut catalog = warehouse("wh-numbers");
+    table(&mut catalog, "t");
+    let id = i64::MAX - 1;
+    let snapshot = json!({
+        "snapshot-id": id, "sequence-number": 1, "timestamp-ms": 1_900_000_000_123_i64,
+        "manifest-list": "s3://wh-numbers/m.avro", "summary": {"operation": "append"}, "schema-id": 0,
+    });
+    let updates = json!([
+        {"action": "add-snapshot", "snapshot": snapshot},
+        {"action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": id},
+    ]);
+    expect(&catalog.commit(NS, "t", json!([]), updates.clone()).expect("commit"), 200, "");
+    let loaded = catalog.load_table(NS, "t").expect("load");
+    assert_eq!(loaded.json["metadata"]["current-snapshot-id"].to_string(), id.to_string());
+    assert_eq!(loaded.json["metadata"]["snapshots"][0]["timestamp-ms"].to_string(), "1900000000123");
+    expect(&catalog.commit(NS, "t", json!([]), updates).expect("the same again"), 400, "");
+}
+
+#[test]
+fn staged_create_then_commit() {
+    let mut catalog = warehouse("wh-staged");
+    let path = format!("{}/tables", catalog.namespace_path(NS));
+    let body = json!({"name": "t", "schema": simple_schema(), "stage-create": true});
+    let staged = catalog.call("POST", &path, Some(&body)).expect("stage");
+    expect(&staged, 200, "");
+    let metadata = &staged.json["metadata"];
+    expect(&catalog.load_table(NS, "t").expect("load"), 404, "NoSuchTableException");
+    assert_eq!(catalog.list_tables(NS).expect("list"), Vec::<String>::new());
+    let updates = json!([
+        {"action": "assign-uuid", "uuid": metadata["table-uuid"]},
+        {"action": "upgrade-format-version", "format-version": 2},
+        {"action": "add-schema", "schema": metadata["schemas"][0], "last-column-id": 2},
+        {"action": "set-current-schema", "schema-id": -1},
+        {"action": "add-spec", "spec": {"spec-id": 0, "fields": []}},
+        {"action": "set-default-spec", "spec-id": -1},
+        {"action": "add-sort-order", "sort-order": {"order-id": 0, "fields": []}},
+        {"action": "set-default-sort-order", "sort-order-id": -1},
+        {"action": "set-location", "location": metadata["location"]},
+        set_property("made", "staged"),
+    ]);
+    let create = json!([{"type": "assert-create"}]);
+    expect(&catalog.commit(NS, "t", create.clone(), updates.clone()).expect("commit"), 200, "");
+    let loaded = catalog.load_table(NS, "t").expect("load");
+    assert_eq!(loaded.json["metadata"]["table-uuid"], metadata["table-uuid"]);
+    assert_eq!(loaded.json["metadata"]["properties"]["made"], json!("staged"));
+    expect(&catalog.commit(NS, "t", create, updates).expect("again"), 409, "");
+    expect(&catalog.call("POST", &path, Some(&body)).expect("stage again"), 409, "AlreadyExistsException");
+}
+
+#[test]
+fn transactions_are_all_or_nothing() {
+    let mut catalog = warehouse("wh-transactions");
+    let (a, b) = (table(&mut catalog, "a"), table(&mut catalog, "b"));
+    let change = |name: &str, uuid: &str, value: &str| {
+        json!({
+            "identifier": {"namespace": NS, "name": name},
+            "requirements": [assert_uuid(uuid)],
+            "updates": [set_property("v", value)],
+        })
+    };
+    expect(
+        &catalog.transaction(json!([change("a", &a, "1"), change("b", &b, "1")])).expect("commit"),
+        204,
+        "",
+    );
+    let wrong = "00000000-0000-4000-8000-000000000000";
+    let bad_update = json!({"identifier": {"namespace": NS, "name": "b"}, "requirements": [], "updates": [{"action": "nonsense"}]});
+    let no_identifier = json!({"requirements": [], "updates": []});
+    for (changes, status) in [
+        (json!([change("a", &a, "2"), change("b", wrong, "2")]), 409),
+        (json!([change("a", &a, "2"), change("missing", wrong, "2")]), 404),
+        (json!([change("a", &a, "2"), bad_update]), 400),
+        (json!([change("a", &a, "2"), no_identifier]), 400),
+        (json!([change("a", &a, "2"), change("a", &a, "3")]), 400),
+        (json!("nonsense"), 400),
+    ] {
+        let answer = catalog.transaction(changes.clone()).expect("commit");
+        assert_eq!(answer.status, status, "{changes}: {}", answer.response.text());
+        assert_eq!(property(&mut catalog, "a", "v"), json!("1"), "{changes}");
+        assert_eq!(property(&mut catalog, "b", "v"), json!("1"), "{changes}");
+    }
+}
+
+#[test]
+fn rename_register_drop() {
+    let mut catalog = warehouse("wh-rename");
+    let uuid = table(&mut catalog, "a");
+    table(&mut catalog, "taken");
+    expect(&catalog.create_namespace(&["other"]).expect("namespace"), 200, "");
+    let rename = |catalog: &mut Catalog, from: (&str, &str), to: (&str, &str)| {
+        let identifier = |(namespace, name)| json!({"namespace": [namespace], "name": name});
+        let path = format!("{}/tables/rename", catalog.prefix);
+        let body = json!({"source": identifier(from), "destination": identifier(to)});
+        catalog.call("POST", &path, Some(&body)).expect("rename")
+    };
+    expect(&rename(&mut catalog, ("ns", "missing"), ("ns", "b")), 404, "NoSuchTableException");
+    expect(&rename(&mut catalog, ("ns", "a"), ("missing", "b")), 404, "NoSuchNamespaceException");
+    expect_text(
+        &rename(&mut catalog, ("ns", "a"), ("ns", "taken")),
+        409,
+        "AlreadyExistsException",
+        "already exists",
+    );
+    expect(&rename(&mut catalog, ("ns", "a"), ("other", "b")), 204, "");
+    expect(&catalog.load_table(NS, "a").expect("load"), 404, "NoSuchTableException");
+    let loaded = catalog.load_table(&["other"], "b").expect("load");
+    assert_eq!(loaded.text_at("/metadata/table-uuid"), uuid);
+    let location = loaded.text_at("/metadata-location").to_owned();
+
+    expect(&catalog.drop_table(&["other"], "b").expect("drop"), 204, "");
+    expect(&catalog.drop_table(&["other"], "b").expect("again"), 404, "NoSuchTableException");
+    let path = format!("{}/register", catalog.namespace_path(NS));
+    let mut register = |name: &str, location: &str| {
+        let body = json!({"name": name, "metadata-location": location});
+        catalog.call("POST", &path, Some(&body)).expect("register")
+    };
+    expect(&register("back", "s3://wh-rename/no/such.metadata.json"), 404, "NotFoundException");
+    expect(&register("taken", &location), 409, "AlreadyExistsException");
+    let answer = register("back", &location);
+    expect(&answer, 200, "");
+    assert_eq!(answer.text_at("/metadata/table-uuid"), uuid);
+    assert_eq!(catalog.list_tables(NS).expect("list"), ["back", "taken"]);
+}
+
+#[test]
+fn a_repeated_idempotency_key_is_answered_once_done() {
+    let mut catalog = warehouse("wh-idempotency");
+    let uuid = table(&mut catalog, "t");
+    let path = catalog.table_path(NS, "t");
+    let key = [("idempotency-key", "0198a000-0000-7000-8000-000000000001")];
+    let body = |value: &str| {
+        json!({"requirements": [assert_uuid(&uuid)], "updates": [set_property("v", value)]}).to_string()
+    };
+    let first = catalog.call_with("POST", &path, &[], Some(&body("1")), &key).expect("commit");
+    expect(&first, 200, "");
+    let later = catalog.call_with("POST", &path, &[], Some(&body("2")), &[]).expect("commit");
+    expect(&later, 200, "");
+    let again = catalog.call_with("POST", &path, &[], Some(&body("1")), &key).expect("replay");
+    expect(&again, 200, "");
+    assert_eq!(property(&mut catalog, "t", "v"), json!("2"), "a replay was applied a second time");
+
+    let tables = format!("{}/tables", catalog.namespace_path(NS));
+    let key = [("idempotency-key", "0198a000-0000-7000-8000-000000000002")];
+    let body = json!({"name": "once", "schema": simple_schema()}).to_string();
+    let first = catalog.call_with("POST", &tables, &[], Some(&body), &key).expect("create");
+    let again = catalog.call_with("POST", &tables, &[], Some(&body), &key).expect("replay");
+    expect(&again, 200, "");
+    assert_eq!(first.text_at("/metadata/table-uuid"), again.text_at("/metadata/table-uuid"));
+    let nonsense = [("idempotency-key", "not a uuid")];
+    expect(&catalog.call_with("POST", &tables, &[], Some(&body), &nonsense).expect("create"), 400, "");
+}
+
+#[test]
+fn bearer_tokens() {
+    let mut catalog = warehouse("wh-bearer");
+    table(&mut catalog, "t");
+    let (access, secret) = server().root_key();
+    let secret_encoded = nilas_tests::sign::encode(secret, false);
+    let mut ask = |body: &str| {
+        let call = Call::new("POST", "/_iceberg/v1/oauth/tokens").unsigned();
+        let call = call.header("content-type", "application/x-www-form-urlencoded").body(body.as_bytes());
+        let response = catalog.client.send(&call).expect("an answer");
+        let json = serde_json::from_slice::<Value>(&response.body).unwrap_or_default();
+        (response.status, json)
+    };
+    let good = format!(
+        "grant_type=client_credentials&client_id={access}&client_secret={secret_encoded}&scope=catalog"
+    );
+    let (status, token) = ask(&good);
+    assert_eq!(
+        (status, token["token_type"].as_str().map(str::to_lowercase).as_deref()),
+        (200, Some("bearer")),
+        "{token}"
+    );
+    for (body, statuses, error) in [
+        (
+            format!("grant_type=client_credentials&client_id={access}&client_secret=wrong"),
+            &[400, 401][..],
+            "invalid_client",
+        ),
+        (
+            format!("grant_type=client_credentials&client_id=nobody&client_secret={secret_encoded}"),
+            &[400, 401],
+            "invalid_client",
+        ),
+        (
+            format!("grant_type=password&client_id={access}&client_secret={secret_encoded}"),
+            &[400],
+            "unsupported_grant_type",
+        ),
+        (String::new(), &[400], "invalid_request"),
+    ] {
+        let (status, answer) = ask(&body);
+        assert!(statuses.contains(&status), "{body}: {status} {answer}");
+        assert_eq!(answer["error"], json!(error), "{body}");
+    }
+    let mut bearer = catalog.clone();
+    bearer.bearer = token["access_token"].as_str().map(str::to_owned);
+    expect(&bearer.load_table(NS, "t").expect("load"), 200, "");
+    let real = bearer.bearer.clone().expect("a token");
+    for bad in ["nonsense".to_owned(), format!("{real}x"), real[..real.len() - 2].to_owned(), String::new()] {
+        bearer.bearer = Some(bad.clone());
+        let answer = bearer.load_table(NS, "t").expect("an answer");
+        assert!(matches!(answer.status, 401 | 403), "{bad}: {}", answer.status);
+        assert!(answer.json["error"].is_object(), "{bad}: {}", answer.response.text());
+    }
+}
+
+#[test]
+fn signatures_single_and_double_encoded_with_or_without_a_payload_hash() {
+    let mut catalog = warehouse("wh-signing");
+    let nested = &["ns", "sub x"][..];
+    expect(&catalog.create_namespace(nested).expect("namespace"), 200, "");
+    let path = format!("/_iceberg/v1{}/namespaces/{}", catalog.prefix, encode_namespace(nested));
+    for double in [true, false] {
+        catalog.client.signer.double_encode = double;
+        for payload in [Payload::Signed, Payload::Unsigned] {
+            let response = catalog.client.send(&Call::get(&path).payload(payload)).expect("an answer");
+            assert_eq!(response.status, 200, "double {double} {payload:?}: {}", response.text());
+        }
+    }
+}
+
+#[test]
+fn etags() {
+    let mut catalog = warehouse("wh-etags");
+    let uuid = table(&mut catalog, "t");
+    let path = catalog.table_path(NS, "t");
+    let etag = catalog.load_table(NS, "t").expect("load").response.etag();
+    assert!(!etag.is_empty(), "loadTable carries no ETag");
+    let same = catalog.call_with("GET", &path, &[], None, &[("if-none-match", &etag)]).expect("load");
+    assert_eq!((same.status, same.response.body.len()), (304, 0));
+    let commit = catalog
+        .commit(NS, "t", json!([assert_uuid(&uuid)]), json!([set_property("v", "1")]))
+        .expect("commit");
+    assert!(!commit.response.etag().is_empty() && commit.response.etag() != etag);
+    let changed = catalog.call_with("GET", &path, &[], None, &[("if-none-match", &etag)]).expect("load");
+    assert_eq!((changed.status, changed.json["metadata"]["properties"]["v"].clone()), (200, json!("1")));
+}
+
+#[test]
+fn many_writers_of_one_table_lose_nothing() {
+    let mut catalog = warehouse("wh-writers");
+    let uuid = table(&mut catalog, "t");
+    std::thread::scope(|scope| {
+        for writer in 0..6 {
+            let (mut catalog, uuid) = (catalog.clone(), &uuid);
+            scope.spawn(move || {
+                for round in 0..20 {
+                    let update = set_property(&format!("w{writer}-{round}"), "done");
+                    let answer =
+                        catalog.commit(NS, "t", json!([assert_uuid(uuid)]), json!([update])).expect("commit");
+                    expect(&answer, 200, "");
+                }
+            });
+        }
+    });
+    let loaded = catalog.load_table(NS, "t").expect("load");
+    for writer in 0..6 {
+        for round in 0..20 {
+            assert_eq!(loaded.json["metadata"]["properties"][format!("w{writer}-{round}")], json!("done"));
+        }
+    }
+}
+
+#[test]
+fn one_creator_wins() {
+    let catalog = warehouse("wh-creators");
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let tries: Vec<_> = (0..12)
+            .map(|_| {
+                let mut catalog = catalog.clone();
+                scope.spawn(move || catalog.create_table(NS, "t").expect("an answer").status)
+            })
+            .collect();
+        tries.into_iter().map(|one| one.join().expect("no creator panics")).collect()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 409)), "{statuses:?}");
+}
+
+#[test]
+fn everything_survives_restarts() {
+    let mut server = Server::fresh();
+    let mut catalog = on(&server, "wh-restart");
+    let uuid = table(&mut catalog, "t");
+    table(&mut catalog, "dropped");
+    expect(&catalog.drop_table(NS, "dropped").expect("drop"), 204, "");
+    let key = [("idempotency-key", "0198a000-0000-7000-8000-000000000003")];
+    let path = catalog.table_path(NS, "t");
+    let body = json!({"requirements": [assert_uuid(&uuid)], "updates": [set_property("v", "1")]}).to_string();
+    expect(&catalog.call_with("POST", &path, &[], Some(&body), &key).expect("commit"), 200, "");
+    expect(
+        &catalog
+            .commit(NS, "t", json!([assert_uuid(&uuid)]), json!([set_property("v", "2")]))
+            .expect("commit"),
+        200,
+        "",
+    );
+    let before = catalog.load_table(NS, "t").expect("load").json;
+    for kill in [true, false] {
+        if kill {
+            server.kill9();
+        } else {
+            assert!(server.sigterm().is_some());
+        }
+        server.restart().unwrap_or_else(|error| panic!("{error}"));
+        let mut catalog = server.catalog("wh-restart");
+        catalog.configure().expect("config");
+        assert_eq!(catalog.load_table(NS, "t").expect("load").json["metadata"], before["metadata"]);
+        assert_eq!(catalog.list_tables(NS).expect("list"), ["t"]);
+        let replay = catalog.call_with("POST", &path, &[], Some(&body), &key).expect("replay");
+        expect(&replay, 200, "");
+        assert_eq!(
+            property(&mut catalog, "t", "v"),
+            json!("2"),
+            "a replay after a restart was applied again"
+        );
+    }
+}
