@@ -499,7 +499,8 @@ impl Shard {
         }
         loop {
             self.reclaim();
-            if let Some(extents) = self.space.borrow_mut().reserve(size) {
+            let reserved = self.space.borrow_mut().reserve(size);
+            if let Some(extents) = reserved {
                 self.note_free_bytes();
                 return Ok(extents);
             }
