@@ -16,3 +16,4 @@ pub mod rng;
 pub mod device;
 pub mod crash;
 pub mod conformance;
+pub mod sim;

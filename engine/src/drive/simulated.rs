@@ -206,6 +206,20 @@ impl SimulatedDrive {
         completed
     }
 
+    /// A write failed at its end: some of its blocks have changed, and nothing of it is in flight any more.
+    fn spoil(&self, range: std::ops::Range<u64>, write: &Rc<Cell<bool>>) {
+        let mut blocks = self.medium.inner.borrow_mut();
+        for at in range {
+            let lost = self.simulator.random().is_multiple_of(2);
+            let Some(list) = blocks.volatile.get_mut(&at) else { continue };
+            list.retain(|version| !lost || !Rc::ptr_eq(&version.completed, write));
+            if list.is_empty() {
+                blocks.volatile.remove(&at);
+            }
+        }
+        write.set(true);
+    }
+
     fn harden(&self, versions: BTreeMap<u64, usize>) {
         let mut blocks = self.medium.inner.borrow_mut();
         for (at, count) in versions {
@@ -268,6 +282,7 @@ impl Drive for SimulatedDrive {
         Box::pin(async move {
             drive.delay().await;
             if !drive.step() {
+                drive.spoil(blocks, &completed);
                 let error = drive.error(DriveOp::Write, at, bytes);
                 drive.failed.set(drive.failed.get() || durable);
                 return (buf, Err(error));

@@ -141,13 +141,15 @@ pub struct Shard {
     open_buckets: RefCell<HashSet<BucketId>>,
     /// Bytes of all extent zones.
     granted_bytes: Cell<u64>,
+    /// Whether the whole log was replayed: otherwise what is not in the index may have been lost with the rest.
+    is_whole: bool,
     growing: Cell<bool>,
     grown: Notify,
     extension: RefCell<Option<Rc<dyn Any>>>,
 }
 
 impl Shard {
-    pub(crate) fn new(ground: ShardGround, log: Rc<Log>, index: Index, space: FreeSpace, granted_bytes: u64) -> Rc<Shard> {
+    pub(crate) fn new(ground: ShardGround, log: Rc<Log>, index: Index, space: FreeSpace, granted_bytes: u64, is_whole: bool) -> Rc<Shard> {
         let objects = || index.buckets.values().flat_map(|bucket| bucket.objects.values());
         ground.stats.objects.store(objects().count() as u64, Relaxed);
         ground.stats.object_bytes.store(objects().map(|entry| entry.info.size).sum(), Relaxed);
@@ -161,6 +163,7 @@ impl Shard {
             unused: RefCell::default(),
             open_buckets: RefCell::default(),
             granted_bytes: Cell::new(granted_bytes),
+            is_whole,
             growing: Cell::new(false),
             grown: Notify::default(),
             extension: RefCell::new(None),
@@ -406,6 +409,7 @@ impl Shard {
         let found = found.flatten();
         let sequence = match &found {
             Some((info, _)) => info.sequence,
+            None if !self.is_whole => return Err(EngineError::ReadOnly { shard: self.ground.id }),
             None => self.changed(bucket),
         };
         self.durable(sequence).await?;
@@ -418,6 +422,9 @@ impl Shard {
         bucket: BucketId,
         look: impl FnOnce(&BucketIndex) -> T,
     ) -> Result<Option<T>, EngineError> {
+        if !self.is_whole {
+            return Err(EngineError::ReadOnly { shard: self.ground.id });
+        }
         let found = self.with_bucket(bucket, look);
         self.durable(self.changed(bucket)).await?;
         Ok(found)
