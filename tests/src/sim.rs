@@ -156,7 +156,7 @@ pub fn every_cut(seed: u64, losses: u64) -> (Counts, Option<(u64, u64, Finding)>
     let mut counts = Counts::default();
     for cut in 1_u64.. {
         for loss in 0..losses {
-            let mut ground = Ground::new(seed, 1, 2);
+            let mut ground = Ground::new(2);
             let shape = Shape { cores: 1, clients: 2, operations: 5, epoch: 0 };
             let model = Model::shared(2);
             let faults = Faults { cut_at: Some(cut), fail_at: None, latency_us_max: 60 };
@@ -217,7 +217,7 @@ fn crash_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Finding> {
     let cores = if random.one_in(3) { 2 } else { 1 };
     let shards = 2 + u16::try_from(random.below(3)).expect("below 3");
     let clients = 1 + random.below(4);
-    let mut ground = Ground::new(seed, cores, shards);
+    let mut ground = Ground::new(shards);
     let model = Model::shared(clients);
     let depth = 1 + random.below(3);
     let mut outcome = Ok(());
@@ -251,7 +251,7 @@ fn fault_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Finding> {
     let mut random = Random::new(seed);
     let shards = 2 + u16::try_from(random.below(3)).expect("below 3");
     let clients = 1 + random.below(4);
-    let mut ground = Ground::new(seed, 1, shards);
+    let mut ground = Ground::new(shards);
     let model = Model::shared(clients);
     let calm = Shape { cores: 1, clients, operations: 4, epoch: 0 };
     let mut outcome = ground.run(random.next(), Faults::default(), &calm, &model).map(|_| ());
@@ -277,7 +277,7 @@ fn fault_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Finding> {
 /// Flips bytes of a small store, one at a time: `samples` of them, or one in every 64 of what was ever written.
 pub fn flip_round(seed: u64, counts: &Cell<Counts>, samples: Option<u64>) -> Result<(), Finding> {
     let mut random = Random::new(seed);
-    let mut ground = Ground::new(seed, 1, 2);
+    let mut ground = Ground::new(2);
     let model = Model::shared(1);
     let shape = Shape { cores: 1, clients: 1, operations: 6, epoch: 0 };
     ground.run(seed, Faults::default(), &shape, &model)?;
@@ -361,7 +361,7 @@ thread_local! {
 }
 
 impl Ground {
-    fn new(_seed: u64, _cores: u16, shards: u16) -> Ground {
+    fn new(shards: u16) -> Ground {
         let medium = FORMATTED.with(|kept| {
             let mut kept = kept.borrow_mut();
             let medium = kept.entry(shards).or_insert_with(|| {
@@ -426,7 +426,8 @@ impl Ground {
                     return finding(Kind::Lost, format!("bucket {bucket} is silently gone"));
                 };
                 let stats = &engine.stats()[usize::from(found.shard.0)];
-                let read_only = stats.read_only.load(Relaxed);
+                // A directory that is damaged may name buckets that were deleted since.
+                let read_only = [stats, &engine.stats()[0]].iter().any(|stats| stats.read_only.load(Relaxed));
                 match look(engine, &found, &key).await {
                     Err(Looked::Engine(_)) => {}
                     Err(Looked::Finding(found)) => return Err(found),
@@ -663,7 +664,6 @@ impl Model {
         let key = self.key(bucket, key);
         key.known = key.known.pop().into_iter().collect();
     }
-
 }
 
 #[derive(Debug)]
@@ -987,6 +987,10 @@ impl Client {
         }
     }
 
+    fn may_be_gone(&self, bucket: &str) -> bool {
+        self.model.borrow().buckets.get(bucket).is_some_and(|known| known.contains(&false))
+    }
+
     async fn put(&mut self, bucket: &Arc<Bucket>) -> Result<(), Finding> {
         let (key, seed, size) = (self.own_key(), self.seed(), self.size());
         self.put_as(bucket, &key, seed, size).await
@@ -996,6 +1000,8 @@ impl Client {
         self.model.borrow_mut().ask(&bucket.name, key, Some(vec![(seed, size)]));
         match put(&self.engine, bucket, key, seed, size, PutCondition::None).await {
             Ok(Ok(info)) if info.size == size => self.model.borrow_mut().settle(&bucket.name, key),
+            // Its deletion was not acknowledged, nor will it be undone.
+            Ok(Err(PutRefused::NoSuchBucket)) if self.may_be_gone(&bucket.name) => {}
             Ok(other) => return finding(Kind::Wrong, format!("put: {other:?}")),
             Err(_) => {}
         }

@@ -14,6 +14,7 @@ use nilas_engine::simulator::Simulator;
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{CoreId, Engine};
 use nilas_tests::conformance;
+use nilas_tests::sim::{Counts, Workload, every_cut, every_cut_of_format, round};
 
 fn format_config() -> FormatConfig {
     FormatConfig { shards: 5, now_ms: 1_700_000_000_000, store: 0x5107, zone_bytes: None }
@@ -141,4 +142,67 @@ fn conformance_on_two_real_cores_twice() {
 fn conformance_on_two_real_drives() {
     let files = [DriveFile::new("first"), DriveFile::new("second")];
     on_files(2, lock(&files));
+}
+
+fn rounds(workload: Workload, seeds: std::ops::Range<u64>) {
+    let mut counts = Counts::default();
+    for seed in seeds {
+        let (ran, found) = round(workload, seed);
+        counts.add(ran);
+        assert!(found.is_none(), "{workload:?} of seed {seed}: {found:?}");
+    }
+    assert_eq!((counts.lost, counts.torn, counts.wrong), (0, 0, 0));
+}
+
+#[test]
+fn power_cuts_lose_nothing() {
+    rounds(Workload::Crash, 10_000..10_150);
+}
+
+#[test]
+fn drive_faults_lose_nothing() {
+    rounds(Workload::Fault, 20_000..20_100);
+}
+
+#[test]
+fn flipped_bytes_are_never_served() {
+    rounds(Workload::Flip, 30_000..30_010);
+}
+
+#[test]
+fn a_cut_at_every_step_loses_nothing() {
+    let (counts, found) = every_cut(7, 2);
+    assert!(found.is_none(), "cut and loss of seed 7: {found:?}");
+    assert!(200 < counts.cuts, "{counts}");
+}
+
+#[test]
+fn a_cut_while_formatting_leaves_a_blank_drive_or_a_store() {
+    let counts = every_cut_of_format(7).expect("every cut");
+    assert!(50 < counts.cuts, "{counts}");
+}
+
+#[test]
+fn same_seed_same_run() {
+    for (workload, seed) in [(Workload::Crash, 5), (Workload::Fault, 6), (Workload::Flip, 7)] {
+        assert_eq!(round(workload, seed).0, round(workload, seed).0);
+    }
+    assert_ne!(round(Workload::Crash, 5).0.trace, round(Workload::Crash, 6).0.trace);
+}
+
+/// Every seed that ever found something, one `workload seed what` a line.
+#[test]
+fn seeds_that_once_failed() {
+    for line in include_str!("../sim-seeds.txt").lines().filter(|line| !line.starts_with('#')) {
+        let (workload, rest) = line.split_once(' ').expect("workload seed what");
+        let (seed, _) = rest.split_once(' ').expect("workload seed what");
+        let seed = seed.parse().expect("a seed");
+        let workload = match workload {
+            "crash" => Workload::Crash,
+            "fault" => Workload::Fault,
+            "flip" => Workload::Flip,
+            other => panic!("no workload {other}"),
+        };
+        rounds(workload, seed..seed + 1);
+    }
 }
