@@ -3,7 +3,7 @@
 //! `tests/engine.rs` runs it on the simulated machine and on real drives. A failed check panics with what was found.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -34,11 +34,20 @@ pub async fn run(engine: &Engine) {
 
 /// `size` bytes that only `seed` gives.
 pub fn content(seed: u64, size: u64) -> Bytes {
+    const CHUNK: usize = 4_000;
+    /// Random bytes that contents are cut from: drawing all of them anew took most of a simulated round.
+    static POOL: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut random = Random::new(1);
+        (0..16 << 10).flat_map(|_| random.next().to_le_bytes()).collect()
+    });
     let mut random = Random::new(seed);
     let size = usize::try_from(size).expect("test sizes fit");
-    let mut bytes = Vec::with_capacity(size + 8);
+    let mut bytes = Vec::with_capacity(size + CHUNK + 8);
     while bytes.len() < size {
-        bytes.extend_from_slice(&random.next().to_le_bytes());
+        let drawn = random.next();
+        bytes.extend_from_slice(&drawn.to_le_bytes());
+        let at = usize::try_from(drawn % 65_536).expect("below 65,536");
+        bytes.extend_from_slice(&POOL[at..at + CHUNK]);
     }
     bytes.truncate(size);
     bytes.into()

@@ -127,6 +127,7 @@ impl Medium {
     }
 }
 
+/// The one block of zeros of this thread.
 fn zeros() -> Block {
     thread_local! {
         static ZEROS: Block = Rc::new([0; BLOCK]);
@@ -196,7 +197,7 @@ impl SimulatedDrive {
         let completed = Rc::new(Cell::new(false));
         let mut blocks = self.medium.inner.borrow_mut();
         for (nth, block) in (0_u64..).zip(bytes.chunks_exact(BLOCK)) {
-            let block: Block = match block.iter().all(|byte| *byte == 0) {
+            let block: Block = match block == zeros().as_slice() {
                 true => zeros(),
                 false => Rc::new(block.try_into().expect("whole blocks")),
             };
