@@ -957,7 +957,9 @@ impl Client {
             0 => 0,
             1..=4 => self.random.below(6_000),
             5 => 131_072 - 2 + self.random.below(5),
-            6..=8 => 131_073 + self.random.below(400_000),
+            // Often the same, so that one object's extents are the best fit for another's.
+            6 | 7 => 262_144,
+            8 => 131_073 + self.random.below(400_000),
             _ => 900_000 + self.random.below(400_000),
         }
     }
