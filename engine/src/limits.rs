@@ -48,7 +48,7 @@ pub const MAILBOX_MESSAGES_MAX: usize = 4_096;
 /// How long a caller waits for room in a full mailbox before it is refused, in milliseconds.
 pub const MAILBOX_WAIT_MS_MAX: u64 = 1_000;
 
-/// How long a request waits for a buffer while all of the core's are in use, in milliseconds.
+/// How long a caller waits for a buffer of its core before it is refused, in milliseconds.
 pub const BUFFER_WAIT_MS_MAX: u64 = 10_000;
 
 /// Shards of one store.

@@ -365,6 +365,11 @@ impl Store {
         let (drive, superblock, map) = (&core.drives[nth], self.shared.superblocks[nth], &maps[nth]);
         let replayed = replay(drive, &core.platform, &superblock, id, &map.used).await?;
         let mut damage = replayed.damage;
+        if let Some(EngineError::Drive(error)) = damage {
+            // What cannot be read now may be readable at the next start: a part of the log must not pass for all of it.
+            return Err(error.into());
+        }
+        let is_whole = damage.is_none();
         let free = derive_free_space(&superblock, id, &map.used, &replayed.index).unwrap_or_else(|corrupt| {
             damage.get_or_insert(corrupt.into());
             FreeSpace::default()
@@ -400,9 +405,8 @@ impl Store {
             stats: self.shared.stats[usize::from(id.0)].clone(),
         };
         let is_ours = |header: &&ZoneHeader| header.kind == ZoneKind::Extent && header.shard == id;
-        let granted_bytes =
-            map.used.iter().filter(is_ours).map(|header| extent_room(&superblock, header.zone).1).sum();
-        Ok(Shard::new(ground, log, replayed.index, free, granted_bytes))
+        let granted_bytes = map.used.iter().filter(is_ours).map(|header| extent_room(&superblock, header.zone).1).sum();
+        Ok(Shard::new(ground, log, replayed.index, free, granted_bytes, is_whole))
     }
 }
 

@@ -1,8 +1,9 @@
 //! What the tests of the release binary and the load generator share: a process under control and
 //! small blocking clients that can also misbehave.
 //!
-//! Nothing here links the product: it is reached over its socket and its command line only, so a
-//! mistake in a shared encoder cannot cancel itself out.
+//! Nothing of that links the product: it is reached over its socket and its command line only, so a
+//! mistake in a shared encoder cannot cancel itself out. `conformance` and `sim` are the exception: they
+//! test the engine below the protocols, through its public handle.
 
 pub mod server;
 pub mod http1;
@@ -14,3 +15,5 @@ pub mod sizes;
 pub mod rng;
 pub mod device;
 pub mod crash;
+pub mod conformance;
+pub mod sim;

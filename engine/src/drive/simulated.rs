@@ -131,6 +131,7 @@ impl Medium {
     }
 }
 
+/// The one block of zeros of this thread.
 fn zeros() -> Block {
     thread_local! {
         static ZEROS: Block = Rc::new([0; BLOCK]);
@@ -200,7 +201,7 @@ impl SimulatedDrive {
         let completed = Rc::new(Cell::new(false));
         let mut blocks = self.medium.inner.borrow_mut();
         for (nth, block) in (0_u64..).zip(bytes.chunks_exact(BLOCK)) {
-            let block: Block = match block.iter().all(|byte| *byte == 0) {
+            let block: Block = match block == zeros().as_slice() {
                 true => zeros(),
                 false => Rc::new(block.try_into().expect("whole blocks")),
             };
@@ -208,6 +209,20 @@ impl SimulatedDrive {
             blocks.volatile.entry(at.0 / BLOCK_BYTES + nth).or_default().push(version);
         }
         completed
+    }
+
+    /// A write failed at its end: some of its blocks have changed, and nothing of it is in flight any more.
+    fn spoil(&self, range: std::ops::Range<u64>, write: &Rc<Cell<bool>>) {
+        let mut blocks = self.medium.inner.borrow_mut();
+        for at in range {
+            let lost = self.simulator.random().is_multiple_of(2);
+            let Some(list) = blocks.volatile.get_mut(&at) else { continue };
+            list.retain(|version| !lost || !Rc::ptr_eq(&version.completed, write));
+            if list.is_empty() {
+                blocks.volatile.remove(&at);
+            }
+        }
+        write.set(true);
     }
 
     fn harden(&self, versions: BTreeMap<u64, usize>) {
@@ -276,6 +291,7 @@ impl Drive for SimulatedDrive {
         Box::pin(async move {
             drive.delay().await;
             if !drive.step() {
+                drive.spoil(blocks, &completed);
                 let error = drive.error(DriveOp::Write, at, bytes);
                 drive.failed.set(drive.failed.get() || durable);
                 return (buf, Err(error));

@@ -11,7 +11,6 @@
 
 mod blocking;
 mod event;
-mod heartbeat;
 mod platform;
 
 use std::fmt;

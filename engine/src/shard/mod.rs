@@ -141,19 +141,15 @@ pub struct Shard {
     open_buckets: RefCell<HashSet<BucketId>>,
     /// Bytes of all extent zones.
     granted_bytes: Cell<u64>,
+    /// Whether the whole log was replayed: otherwise what is not in the index may have been lost with the rest.
+    is_whole: bool,
     growing: Cell<bool>,
     grown: Notify,
     extension: RefCell<Option<Rc<dyn Any>>>,
 }
 
 impl Shard {
-    pub(crate) fn new(
-        ground: ShardGround,
-        log: Rc<Log>,
-        index: Index,
-        space: FreeSpace,
-        granted_bytes: u64,
-    ) -> Rc<Shard> {
+    pub(crate) fn new(ground: ShardGround, log: Rc<Log>, index: Index, space: FreeSpace, granted_bytes: u64, is_whole: bool) -> Rc<Shard> {
         let objects = || index.buckets.values().flat_map(|bucket| bucket.objects.values());
         ground.stats.objects.store(objects().count() as u64, Relaxed);
         ground.stats.object_bytes.store(objects().map(|entry| entry.info.size).sum(), Relaxed);
@@ -167,6 +163,7 @@ impl Shard {
             unused: RefCell::default(),
             open_buckets: RefCell::default(),
             granted_bytes: Cell::new(granted_bytes),
+            is_whole,
             growing: Cell::new(false),
             grown: Notify::default(),
             extension: RefCell::new(None),
@@ -325,9 +322,7 @@ impl Shard {
             });
         }
         // A shard keeps everything on its own drive.
-        let bytes =
-            read_blobs(&self.ground.drive, &self.ground.platform, &self.ground.stats, &blobs, info.size)
-                .await?;
+        let bytes = read_blobs(&self.ground.drive, &self.ground.platform, &self.ground.stats, &blobs, info.size).await?;
         Ok(Some(bytes))
     }
 
@@ -422,6 +417,7 @@ impl Shard {
         let found = found.flatten();
         let sequence = match &found {
             Some((info, _)) => info.sequence,
+            None if !self.is_whole => return Err(EngineError::ReadOnly { shard: self.ground.id }),
             None => self.changed(bucket),
         };
         self.durable(sequence).await?;
@@ -434,6 +430,9 @@ impl Shard {
         bucket: BucketId,
         look: impl FnOnce(&BucketIndex) -> T,
     ) -> Result<Option<T>, EngineError> {
+        if !self.is_whole {
+            return Err(EngineError::ReadOnly { shard: self.ground.id });
+        }
         let found = self.with_bucket(bucket, look);
         self.durable(self.changed(bucket)).await?;
         Ok(found)
@@ -458,12 +457,7 @@ impl Shard {
     }
 
     /// Whether a write of `key` may happen now.
-    pub(crate) fn check(
-        &self,
-        bucket: BucketId,
-        key: &[u8],
-        condition: &PutCondition,
-    ) -> Result<(), PutRefused> {
+    pub(crate) fn check(&self, bucket: BucketId, key: &[u8], condition: &PutCondition) -> Result<(), PutRefused> {
         if !self.is_open(bucket) {
             return Err(PutRefused::NoSuchBucket);
         }
@@ -533,8 +527,7 @@ impl Shard {
             }
             // What can never fit must not take the last zones away from the other shards.
             let (_, zone_bytes) = extent_room(&self.ground.superblock, 0);
-            let at_most = self.space.borrow().free_bytes()
-                + u64::from(self.ground.zones.free_for_extents()) * zone_bytes;
+            let at_most = self.space.borrow().free_bytes() + u64::from(self.ground.zones.free_for_extents()) * zone_bytes;
             if at_most < size {
                 return Err(EngineError::Full { wanted_bytes: size });
             }
@@ -556,8 +549,7 @@ impl Shard {
     async fn grow(&self) -> Result<(), EngineError> {
         let ground = &self.ground;
         let granted =
-            grant_zone(&*ground.drive, &ground.superblock, &ground.zones, ground.id, 0, ZoneKind::Extent)
-                .await;
+            grant_zone(&*ground.drive, &ground.superblock, &ground.zones, ground.id, 0, ZoneKind::Extent).await;
         self.growing.set(false);
         if let Ok(zone) = granted {
             let (at, bytes) = extent_room(&ground.superblock, zone);

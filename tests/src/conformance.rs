@@ -1,0 +1,542 @@
+//! What every store must do, whatever its drives, written against the public handle only.
+//!
+//! `tests/engine.rs` runs it on the simulated machine and on real drives. A failed check panics with what was found.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use nilas_engine::limits::{
+    ATTRIBUTES_BYTES_MAX, BLOB_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, LIST_KEYS_MAX, PARTS_MAX,
+};
+use nilas_engine::simulator::Random;
+use nilas_engine::{
+    Bucket, BucketError, ETag, Engine, EngineError, ListQuery, ObjectInfo, ObjectReader, PutCondition, PutRefused,
+    PutWriter, Sequence, Shard, Transaction, TransactionBody, TransactionPut, UploadId,
+};
+
+/// Runs every check with buckets of its own; the store stays usable.
+pub async fn run(engine: &Engine) {
+    buckets(engine).await;
+    sizes(engine).await;
+    old_bytes_stay(engine).await;
+    conditions(engine).await;
+    one_winner(engine).await;
+    deletes(engine).await;
+    listings(engine).await;
+    multipart(engine).await;
+    transactions(engine).await;
+    space_comes_back(engine).await;
+    too_large(engine).await;
+}
+
+/// `size` bytes that only `seed` gives.
+pub fn content(seed: u64, size: u64) -> Bytes {
+    const CHUNK: usize = 4_000;
+    /// Random bytes that contents are cut from: drawing all of them anew took most of a simulated round.
+    static POOL: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut random = Random::new(1);
+        (0..16 << 10).flat_map(|_| random.next().to_le_bytes()).collect()
+    });
+    let mut random = Random::new(seed);
+    let size = usize::try_from(size).expect("test sizes fit");
+    let mut bytes = Vec::with_capacity(size + CHUNK + 8);
+    while bytes.len() < size {
+        let drawn = random.next();
+        bytes.extend_from_slice(&drawn.to_le_bytes());
+        let at = usize::try_from(drawn % 65_536).expect("below 65,536");
+        bytes.extend_from_slice(&POOL[at..at + CHUNK]);
+    }
+    bytes.truncate(size);
+    bytes.into()
+}
+
+/// The tag that these tests give to the content of a seed; the engine does not look into it.
+pub fn tag(seed: u64) -> ETag {
+    ETag { md5: u128::from(seed).to_le_bytes(), parts: 0 }
+}
+
+/// Feeds `body` to `writer` in odd pieces.
+pub async fn feed(writer: &mut PutWriter, body: &Bytes) -> Result<(), EngineError> {
+    let (mut at, mut piece) = (0, 1);
+    while at < body.len() {
+        let end = body.len().min(at + piece);
+        writer.write(body.slice(at..end)).await?;
+        at = end;
+        piece = (piece * 7 + 13) % 300_007;
+    }
+    Ok(())
+}
+
+/// Puts one object.
+pub async fn put(
+    engine: &Engine,
+    bucket: &Arc<Bucket>,
+    key: &Bytes,
+    seed: u64,
+    size: u64,
+    condition: PutCondition,
+) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
+    let body = content(seed, size);
+    let mut writer = engine.writer(bucket, size).await?;
+    feed(&mut writer, &body).await?;
+    assert_eq!(writer.missing(), 0);
+    writer.publish(key.clone(), condition, tag(seed), Bytes::copy_from_slice(&seed.to_le_bytes())).await
+}
+
+/// All bytes of a range.
+pub async fn read(reader: ObjectReader, range: std::ops::Range<u64>) -> Result<Bytes, EngineError> {
+    let mut stream = reader.read(range);
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.next().await {
+        let piece = piece?;
+        assert!(!piece.is_empty(), "an empty piece");
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes.into())
+}
+
+async fn must_put(engine: &Engine, bucket: &Arc<Bucket>, key: &Bytes, seed: u64, size: u64) -> ObjectInfo {
+    put(engine, bucket, key, seed, size, PutCondition::None).await.expect("drives work").expect("no condition")
+}
+
+async fn get(engine: &Engine, bucket: &Bucket, key: &Bytes) -> Option<Bytes> {
+    let reader = engine.open(bucket, key.clone()).await.expect("drives work")?;
+    let size = reader.info.size;
+    Some(read(reader, 0..size).await.expect("whole"))
+}
+
+async fn new_bucket(engine: &Engine) -> Arc<Bucket> {
+    let name = format!("c{:032x}", engine.random_u128());
+    engine.create_bucket(&name, Bytes::from_static(b"note")).await.expect("a new name")
+}
+
+async fn buckets(engine: &Engine) {
+    let bucket = new_bucket(engine).await;
+    let name: &str = &bucket.name;
+    assert_eq!(engine.bucket(name), Some(bucket.clone()));
+    assert_eq!(bucket.annotation, Bytes::from_static(b"note"));
+    assert_eq!(engine.create_bucket(name, Bytes::new()).await, Err(BucketError::Exists));
+    let changed = engine.annotate_bucket(name, Bytes::from_static(b"other")).await.expect("it is there");
+    assert_eq!((changed.id, changed.shard, &*changed.annotation), (bucket.id, bucket.shard, b"other".as_slice()));
+    let key = Bytes::from_static(b"k");
+    must_put(engine, &bucket, &key, 1, 10).await;
+    assert_eq!(engine.delete_bucket(name).await, Err(BucketError::NotEmpty));
+    assert_eq!(engine.delete(&bucket, vec![key.clone()]).await, Ok(vec![true]));
+    let upload = engine.create_upload(&bucket, key.clone(), Bytes::new()).await.expect("drives").expect("open");
+    assert_eq!(engine.delete_bucket(name).await, Err(BucketError::NotEmpty));
+    assert_eq!(engine.abort_upload(&bucket, upload).await, Ok(true));
+    assert_eq!(engine.delete_bucket(name).await, Ok(()));
+    assert_eq!(engine.bucket(name), None);
+    assert_eq!(engine.delete_bucket(name).await, Err(BucketError::NoSuchBucket));
+    assert_eq!(engine.annotate_bucket(name, Bytes::new()).await, Err(BucketError::NoSuchBucket));
+    for size in [3, 200_000] {
+        let late = put(engine, &bucket, &key, 2, size, PutCondition::None).await;
+        assert_eq!(late, Ok(Err(PutRefused::NoSuchBucket)));
+    }
+    assert_eq!(engine.create_upload(&bucket, key, Bytes::new()).await, Ok(Err(PutRefused::NoSuchBucket)));
+    let again = engine.create_bucket(name, Bytes::new()).await.expect("the name is free");
+    assert_ne!(again.id, bucket.id, "ids are never given out twice");
+    let names = ["x", "y", "z"].map(|end| format!("{name}{end}"));
+    let made = join_all(names.iter().map(|name| engine.create_bucket(name, Bytes::new()))).await;
+    assert!(made.iter().all(Result::is_ok));
+    let one_name = format!("{name}-race");
+    let raced = join_all((0..4).map(|_| engine.create_bucket(&one_name, Bytes::new()))).await;
+    assert_eq!(raced.iter().filter(|result| result.is_ok()).count(), 1);
+}
+
+async fn sizes(engine: &Engine) {
+    const MIB: u64 = 1 << 20;
+    let bucket = new_bucket(engine).await;
+    let inline = INLINE_BYTES_MAX;
+    let sizes = [
+        0,
+        1,
+        4095,
+        4096,
+        4097,
+        65_535,
+        65_536,
+        65_537,
+        inline - 1,
+        inline,
+        inline + 1,
+        MIB - 1,
+        MIB,
+        MIB + 1,
+        10 * MIB,
+    ];
+    for size in sizes {
+        let (seed, key) = (size + 1, Bytes::from(format!("size-{size}")));
+        let made = must_put(engine, &bucket, &key, seed, size).await;
+        assert_eq!((made.size, made.etag), (size, tag(seed)));
+        let known = engine.head(&bucket, key.clone()).await.expect("drives work");
+        assert_eq!(known.as_ref(), Some(&made));
+        assert_eq!(made.attributes, seed.to_le_bytes().as_slice());
+        let body = content(seed, size);
+        let edges = [0, 1, size / 3, size / 2, 65_535.min(size), 65_536.min(size), size.saturating_sub(1), size];
+        for from in edges {
+            for to in edges.into_iter().filter(|to| from <= *to && *to <= size) {
+                let reader = engine.open(&bucket, key.clone()).await.expect("drives work").expect("just put");
+                assert_eq!(reader.part_sizes(), [size]);
+                let bytes = read(reader, from..to).await.expect("whole");
+                let index = |at: u64| usize::try_from(at).expect("test sizes fit");
+                assert!(bytes == body[index(from)..index(to)], "{from}..{to} of {size}");
+            }
+        }
+    }
+    let absent = Bytes::from_static(b"absent");
+    assert_eq!(engine.head(&bucket, absent.clone()).await, Ok(None));
+    assert!(engine.open(&bucket, absent).await.expect("drives work").is_none());
+}
+
+async fn old_bytes_stay(engine: &Engine) {
+    let bucket = new_bucket(engine).await;
+    for size in [1_000, 700_000] {
+        let key = Bytes::from(format!("old-{size}"));
+        must_put(engine, &bucket, &key, 1, size).await;
+        let reader = engine.open(&bucket, key.clone()).await.expect("drives work").expect("there");
+        for seed in 2..6 {
+            must_put(engine, &bucket, &key, seed, size).await;
+        }
+        engine.delete(&bucket, vec![key.clone()]).await.expect("drives work");
+        for seed in 6..9 {
+            must_put(engine, &bucket, &key, seed, size).await;
+        }
+        assert!(read(reader, 0..size).await.expect("whole") == content(1, size), "an open reader lost its bytes");
+        assert_eq!(get(engine, &bucket, &key).await, Some(content(8, size)));
+    }
+}
+
+async fn conditions(engine: &Engine) {
+    let bucket = new_bucket(engine).await;
+    let key = Bytes::from_static(b"k");
+    for size in [5, 300_000] {
+        let attempt = |seed, condition| put(engine, &bucket, &key, seed, size, condition);
+        let refused = |why| Ok(Err(why));
+        assert_eq!(attempt(1, PutCondition::IfPresent).await, refused(PutRefused::NoSuchKey));
+        assert_eq!(attempt(1, PutCondition::IfMatch(vec![tag(1)])).await, refused(PutRefused::NoSuchKey));
+        attempt(1, PutCondition::IfAbsent).await.expect("drives work").expect("absent");
+        assert_eq!(attempt(2, PutCondition::IfAbsent).await, refused(PutRefused::PreconditionFailed));
+        let other = PutCondition::IfMatch(vec![tag(9)]);
+        assert_eq!(attempt(2, other.clone()).await, refused(PutRefused::PreconditionFailed));
+        assert_eq!(get(engine, &bucket, &key).await, Some(content(1, size)));
+        attempt(2, PutCondition::IfMatch(vec![tag(9), tag(1)])).await.expect("drives work").expect("matches");
+        attempt(3, PutCondition::IfPresent).await.expect("drives work").expect("present");
+        assert_eq!(get(engine, &bucket, &key).await, Some(content(3, size)));
+        let denied = engine.delete_if(&bucket, key.clone(), other).await;
+        assert_eq!(denied, Ok(Err(PutRefused::PreconditionFailed)));
+        let condition = PutCondition::IfMatch(vec![tag(3)]);
+        assert_eq!(engine.delete_if(&bucket, key.clone(), condition).await, Ok(Ok(true)));
+        assert_eq!(engine.head(&bucket, key.clone()).await, Ok(None));
+    }
+}
+
+async fn one_winner(engine: &Engine) {
+    let bucket = new_bucket(engine).await;
+    for size in [10, 200_000] {
+        let key = Bytes::from(format!("race-{size}"));
+        let writers = (0..8).map(|seed| put(engine, &bucket, &key, seed, size, PutCondition::IfAbsent));
+        let results = join_all(writers).await;
+        let mut winners = Vec::new();
+        for (seed, result) in (0_u64..).zip(results) {
+            match result.expect("drives work") {
+                Ok(_) => winners.push(seed),
+                Err(refused) => assert_eq!(refused, PutRefused::PreconditionFailed),
+            }
+        }
+        assert_eq!(winners.len(), 1, "of {size} bytes");
+        assert_eq!(get(engine, &bucket, &key).await, Some(content(winners[0], size)));
+    }
+}
+
+async fn deletes(engine: &Engine) {
+    let bucket = new_bucket(engine).await;
+    let keys: Vec<Bytes> = (0..200).map(|n| Bytes::from(format!("d{n:03}"))).collect();
+    let puts = keys.iter().map(|key| must_put(engine, &bucket, key, 1, 100));
+    assert_eq!(join_all(puts).await.len(), 200);
+    let mut asked: Vec<Bytes> = keys.iter().step_by(2).cloned().collect();
+    asked.push(Bytes::from_static(b"absent"));
+    let found = engine.delete(&bucket, asked.clone()).await.expect("drives work");
+    assert_eq!(found.len(), asked.len());
+    assert!(found[..100].iter().all(|found| *found) && !found[100]);
+    assert_eq!(engine.delete(&bucket, asked).await.expect("drives work"), vec![false; 101]);
+    let page = engine.list(&bucket, ListQuery { max: 1_000, ..ListQuery::default() }).await.expect("drives work");
+    let left: Vec<Bytes> = page.objects.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(left, keys.iter().skip(1).step_by(2).cloned().collect::<Vec<_>>());
+}
+
+async fn listings(engine: &Engine) {
+    let bucket = new_bucket(engine).await;
+    let mut random = Random::new(5);
+    let mut model = BTreeMap::new();
+    while model.len() < 150 {
+        let length = 1 + random.below(6);
+        let letters = b"ab/c\xff";
+        let key: Vec<u8> =
+            (0..length).map(|_| letters[usize::try_from(random.below(5)).expect("below 5")]).collect();
+        model.insert(Bytes::from(key), random.below(3));
+    }
+    let puts = model.iter().map(|(key, size)| must_put(engine, &bucket, key, *size, *size));
+    join_all(puts).await;
+    for prefix in ["", "a", "a/", "b/a", "zz"] {
+        for delimiter in ["", "/", "a/"] {
+            for after in ["", "a/", "a/b", "b", "b/", "zzz"] {
+                for max in [1, 4, 1_000] {
+                    check_listing(engine, &bucket, &model, [prefix, delimiter, after].map(Bytes::from), max).await;
+                }
+            }
+        }
+    }
+}
+
+async fn check_listing(
+    engine: &Engine,
+    bucket: &Bucket,
+    model: &BTreeMap<Bytes, u64>,
+    [prefix, delimiter, after]: [Bytes; 3],
+    max: usize,
+) {
+    let mut keys = Vec::new();
+    let mut prefixes = BTreeSet::new();
+    for key in model.keys().filter(|key| key.starts_with(&prefix)) {
+        let rest = &key[prefix.len()..];
+        let cut = (!delimiter.is_empty()).then(|| rest.windows(delimiter.len()).position(|w| *w == *delimiter));
+        match cut.flatten() {
+            Some(at) => {
+                let common = key.slice(..prefix.len() + at + delimiter.len());
+                if after.is_empty() || after < common {
+                    prefixes.insert(common);
+                }
+            }
+            None if after.is_empty() || after < *key => keys.push(key.clone()),
+            None => {}
+        }
+    }
+    let mut query = ListQuery { prefix, delimiter, after, max };
+    let (mut got_keys, mut got_prefixes) = (Vec::new(), Vec::new());
+    loop {
+        let page = engine.list(bucket, query.clone()).await.expect("drives work");
+        let count = page.objects.len() + page.prefixes.len();
+        assert!(count <= max);
+        got_keys.extend(page.objects.iter().map(|(key, _)| key.clone()));
+        assert!(page.objects.iter().all(|(key, info)| model.get(key) == Some(&info.size)));
+        got_prefixes.extend(page.prefixes);
+        let Some(next) = page.next_after else { break };
+        assert_eq!(count, max, "a page that is not full says that more follows");
+        assert!(query.after < next, "pages go on");
+        query.after = next;
+    }
+    assert_eq!(got_keys, keys, "{query:?}");
+    assert_eq!(got_prefixes, prefixes.into_iter().collect::<Vec<_>>(), "{query:?}");
+}
+
+async fn put_part(engine: &Engine, bucket: &Arc<Bucket>, id: UploadId, number: u16, seed: u64, size: u64) -> Sequence {
+    let mut writer = engine.writer(bucket, size).await.expect("room");
+    feed(&mut writer, &content(seed, size)).await.expect("drives work");
+    let part = writer.publish_part(id, number, tag(seed), Bytes::new()).await.expect("drives work").expect("open");
+    assert_eq!((part.number, part.size, part.etag), (number, size, tag(seed)));
+    part.sequence
+}
+
+async fn multipart(engine: &Engine) {
+    let bucket = new_bucket(engine).await;
+    let key = Bytes::from_static(b"whole");
+    let attributes = Bytes::from_static(b"attributes");
+    let open = || async {
+        engine.create_upload(&bucket, key.clone(), attributes.clone()).await.expect("drives work").expect("open")
+    };
+    let complete = async |id, parts: &[(u16, Sequence)], condition| {
+        engine.complete_upload(&bucket, id, parts.to_vec(), condition, tag(77), attributes.clone()).await
+    };
+    let gone = Ok(Err(PutRefused::NoSuchUpload));
+    let id = open().await;
+    let info = engine.upload(&bucket, id).await.expect("drives work").expect("open");
+    assert_eq!((&info.key, &info.attributes), (&key, &attributes));
+    let first = put_part(engine, &bucket, id, 1, 1, 150_000).await;
+    let replaced = put_part(engine, &bucket, id, 2, 2, 70_000).await;
+    let second = put_part(engine, &bucket, id, 2, 3, 1_500_001).await;
+    let unused = put_part(engine, &bucket, id, 7, 4, 5).await;
+    let fourth = put_part(engine, &bucket, id, 9, 5, 0).await;
+    let listed = engine.parts(&bucket, id, 1, 2).await.expect("drives work").expect("open");
+    assert_eq!(listed.iter().map(|p| (p.number, p.sequence)).collect::<Vec<_>>(), [(2, second), (7, unused)]);
+    assert_eq!(engine.head(&bucket, key.clone()).await, Ok(None), "nothing is there before completion");
+    let none = PutCondition::None;
+    assert_eq!(complete(id, &[(1, first), (2, replaced)], none.clone()).await, gone, "a part was replaced");
+    assert_eq!(complete(id, &[(1, first), (3, second)], none.clone()).await, gone, "no such part");
+    assert_eq!(complete(id, &[(1, first), (1, first)], none.clone()).await, gone, "a part twice");
+    let many: Vec<_> = (0..=PARTS_MAX).map(|number| (number, first)).collect();
+    assert!(matches!(complete(id, &many, none.clone()).await, Err(EngineError::TooLarge { .. })));
+    assert_eq!(complete(id, &[(1, first)], PutCondition::IfPresent).await, Ok(Err(PutRefused::NoSuchKey)));
+    let made = complete(id, &[(1, first), (2, second), (9, fourth)], PutCondition::IfAbsent).await;
+    assert_eq!(made.expect("drives work").expect("absent").size, 1_650_001);
+    let reader = engine.open(&bucket, key.clone()).await.expect("drives work").expect("completed");
+    assert_eq!(reader.part_sizes(), [150_000, 1_500_001, 0]);
+    let want = [content(1, 150_000), content(3, 1_500_001)].concat();
+    assert!(read(reader, 0..1_650_001).await.expect("whole") == want);
+    let reader = engine.open(&bucket, key.clone()).await.expect("drives work").expect("completed");
+    assert!(read(reader, 149_000..151_000).await.expect("whole") == want[149_000..151_000]);
+    assert_eq!(complete(id, &[(1, first)], none.clone()).await, gone, "an upload ends once");
+    assert_eq!(engine.upload(&bucket, id).await, Ok(None));
+    let aborted = open().await;
+    let part = put_part(engine, &bucket, aborted, 1, 1, 300_000).await;
+    let uploads = engine.uploads(&bucket, Bytes::new(), None, 10).await.expect("drives work");
+    assert_eq!(uploads.iter().map(|info| info.id).collect::<Vec<_>>(), [aborted]);
+    assert_eq!(engine.abort_upload(&bucket, aborted).await, Ok(true));
+    assert_eq!(engine.abort_upload(&bucket, aborted).await, Ok(false));
+    assert_eq!(complete(aborted, &[(1, part)], none).await, gone);
+    assert_eq!(engine.parts(&bucket, aborted, 0, 10).await, Ok(None));
+    let mut writer = engine.writer(&bucket, 200_000).await.expect("room");
+    feed(&mut writer, &content(1, 200_000)).await.expect("drives work");
+    assert_eq!(writer.publish_part(aborted, 1, tag(1), Bytes::new()).await, Ok(Err(PutRefused::NoSuchUpload)));
+    assert!(get(engine, &bucket, &key).await.is_some_and(|bytes| bytes == want), "the old object is untouched");
+}
+
+/// Settles one transaction durably on the shard of `bucket`.
+pub async fn transact(
+    engine: &Engine,
+    bucket: &Bucket,
+    staged: Option<(Bytes, Bytes, u64)>,
+    make: impl FnOnce(&Shard, &mut Transaction) + Send + 'static,
+) -> Result<Sequence, EngineError> {
+    let id = bucket.id;
+    engine
+        .on_shard(bucket.shard, move |shard| async move {
+            let mut transaction = Transaction::default();
+            if let Some((key, body, seed)) = staged {
+                let body = TransactionBody::Staged(shard.stage(body).await?);
+                let attributes = Bytes::copy_from_slice(&seed.to_le_bytes());
+                transaction.puts.push(TransactionPut { key, body, etag: tag(seed), attributes });
+            }
+            shard.room(400_000).await?;
+            make(&shard, &mut transaction);
+            let sequence = shard.settle(id, transaction)?;
+            assert!(sequence <= shard.last_sequence());
+            shard.durable(sequence).await?;
+            Ok(sequence)
+        })
+        .await?
+}
+
+async fn transactions(engine: &Engine) {
+    let bucket = new_bucket(engine).await;
+    let key = Bytes::from_static;
+    for (round, size) in (0_u64..).zip([0, 5_000, 900_000]) {
+        let body = content(round, size);
+        transact(engine, &bucket, Some((key(b"staged"), body.clone(), round)), move |shard, transaction| {
+            let body = TransactionBody::Inline(content(round + 100, 200_000));
+            let attributes = Bytes::copy_from_slice(&shard.now_ms().to_le_bytes());
+            transaction.puts.push(TransactionPut { key: key(b"inline"), body, etag: tag(1), attributes });
+            let value = Bytes::from(round.to_string());
+            transaction.records.push((key(b"v/a"), Some(value.clone())));
+            transaction.records.push((key(b"v/b"), Some(value)));
+            transaction.records.push((key(b"w"), (round == 1).then(|| key(b"only once"))));
+        })
+        .await
+        .expect("room");
+        assert!(get(engine, &bucket, &key(b"staged")).await == Some(body), "{size} staged bytes");
+        assert!(get(engine, &bucket, &key(b"inline")).await == Some(content(round + 100, 200_000)));
+        let id = bucket.id;
+        let seen = engine.on_shard(bucket.shard, move |shard| async move {
+            let mut seen = Vec::new();
+            shard.records(id, b"v/", b"", |key, value| {
+                seen.push((key.to_vec(), value.clone()));
+                true
+            });
+            let whole = shard.read_object(id, b"inline", 1 << 20).await.expect("drives work").expect("there");
+            assert!(whole == content(round + 100, 200_000));
+            let over = shard.read_object(id, b"inline", 10).await;
+            assert!(matches!(over, Err(EngineError::TooLarge { .. })));
+            assert_eq!(shard.record(id, b"w").is_some(), round == 1);
+            assert_eq!(shard.object_keys(id, b"", 10).len(), 2);
+            seen
+        });
+        let text = Bytes::from(round.to_string());
+        assert_eq!(seen.await.expect("the shard is there"), [(b"v/a".to_vec(), text.clone()), (b"v/b".to_vec(), text)]);
+    }
+    assert_eq!(engine.delete_bucket(&bucket.name).await, Err(BucketError::NotEmpty));
+    let long = transact(engine, &bucket, None, |_, t| t.deletes.push(vec![b'k'; KEY_BYTES_MAX + 1].into())).await;
+    assert!(matches!(long, Err(EngineError::TooLarge { .. })), "it could not be read back");
+    let huge = transact(engine, &bucket, None, move |_, t| t.records.push((key(b"h"), Some(vec![0; 4 << 20].into())))).await;
+    assert!(matches!(huge, Err(EngineError::TooLarge { .. })));
+    transact(engine, &bucket, None, move |_, transaction| {
+        transaction.deletes = vec![key(b"staged"), key(b"inline"), key(b"absent")];
+        transaction.records = vec![(key(b"v/a"), None), (key(b"v/b"), None), (key(b"w"), None)];
+    })
+    .await
+    .expect("room");
+    assert_eq!(get(engine, &bucket, &key(b"staged")).await, None);
+    assert_eq!(engine.delete_bucket(&bucket.name).await, Ok(()));
+    let late = transact(engine, &bucket, None, move |_, t| t.records.push((key(b"late"), Some(key(b"value"))))).await;
+    assert!(matches!(late, Err(EngineError::Busy { .. })), "the bucket is gone");
+}
+
+/// Bytes of the shard's extents that nobody can account for.
+async fn unaccounted(engine: &Engine, bucket: &Bucket) -> u64 {
+    let facts = engine.on_shard(bucket.shard, |shard| async move { shard.audit_space() });
+    let facts = facts.await.expect("the shard is there").expect("no extent twice");
+    facts.granted_bytes - facts.free_bytes - facts.used_bytes
+}
+
+async fn space_comes_back(engine: &Engine) {
+    let bucket = new_bucket(engine).await;
+    let key = Bytes::from_static(b"k");
+    must_put(engine, &bucket, &key, 1, 1 << 20).await;
+    let mut writer = engine.writer(&bucket, 3 << 20).await.expect("room");
+    writer.write(content(1, 2_500_000)).await.expect("drives work");
+    assert_eq!(unaccounted(engine, &bucket).await, 3 << 20);
+    drop(writer);
+    for polls in 0..4 {
+        let mut asked = Box::pin(engine.writer(&bucket, 2 << 20));
+        // Dropped after a few polls, sometimes with an answer that nobody took.
+        let answered = (0..polls).any(|_| (&mut asked).now_or_never().is_some());
+        assert!(!answered || 0 < polls);
+        drop(asked);
+        let body = content(1, 300_000);
+        let mut putting = Box::pin(async {
+            let mut writer = engine.writer(&bucket, 300_000).await.expect("room");
+            feed(&mut writer, &body).await.expect("drives work");
+            writer.publish(key.clone(), PutCondition::None, tag(1), Bytes::new()).await
+        });
+        let answered = (0..polls).any(|_| (&mut putting).now_or_never().is_some());
+        assert!(!answered, "nothing is durable in a few polls");
+    }
+    let started_ms = engine.now_ms();
+    while unaccounted(engine, &bucket).await > 0 {
+        assert!(engine.now_ms() < started_ms + 10_000, "space of dropped writers does not come back");
+        must_put(engine, &bucket, &key, 1, 1).await;
+    }
+    // Overwriting for ever must not take space for ever.
+    let free = engine.capacity_bytes().1;
+    for seed in 0..12 {
+        must_put(engine, &bucket, &key, seed, 4 << 20).await;
+    }
+    assert!(free - engine.capacity_bytes().1 <= 24 << 20, "displaced extents are not used again");
+    assert_eq!(get(engine, &bucket, &key).await, Some(content(11, 4 << 20)));
+}
+
+async fn too_large(engine: &Engine) {
+    let bucket = new_bucket(engine).await;
+    let is_too_large = |error: &EngineError| matches!(error, EngineError::TooLarge { .. });
+    let long: Bytes = vec![b'k'; KEY_BYTES_MAX + 1].into();
+    assert!(engine.writer(&bucket, BLOB_BYTES_MAX + 1).await.is_err_and(|e| is_too_large(&e)));
+    assert!(engine.head(&bucket, long.clone()).await.is_err_and(|e| is_too_large(&e)));
+    assert!(put(engine, &bucket, &long, 1, 1, PutCondition::None).await.is_err_and(|e| is_too_large(&e)));
+    assert!(put(engine, &bucket, &long, 1, 200_000, PutCondition::None).await.is_err_and(|e| is_too_large(&e)));
+    assert!(engine.delete(&bucket, vec![long]).await.is_err_and(|e| is_too_large(&e)));
+    let attributes: Bytes = vec![0; ATTRIBUTES_BYTES_MAX + 1].into();
+    let writer = engine.writer(&bucket, 0).await.expect("no space is needed");
+    let refused = writer.publish(Bytes::from_static(b"k"), PutCondition::None, tag(1), attributes).await;
+    assert!(refused.is_err_and(|e| is_too_large(&e)));
+    let query = ListQuery { max: LIST_KEYS_MAX + 1, ..ListQuery::default() };
+    assert!(engine.list(&bucket, query).await.is_err_and(|e| is_too_large(&e)));
+    let longest: Bytes = vec![b'k'; KEY_BYTES_MAX].into();
+    let writer = engine.writer(&bucket, 0).await.expect("no space is needed");
+    let attributes: Bytes = vec![7; ATTRIBUTES_BYTES_MAX].into();
+    let stored = writer.publish(longest.clone(), PutCondition::None, tag(1), attributes.clone()).await;
+    assert!(stored.expect("drives work").is_ok());
+    let info = engine.head(&bucket, longest).await.expect("drives work").expect("just put");
+    assert_eq!(info.attributes, attributes);
+}
