@@ -369,6 +369,10 @@ impl Store {
             // What cannot be read now may be readable at the next start: a part of the log must not pass for all of it.
             return Err(error.into());
         }
+        if let (DIRECTORY_SHARD, Some(error)) = (id, &damage) {
+            // Without the newest directory, buckets that were made would be missing and deleted ones back.
+            return Err(error.clone());
+        }
         let is_whole = damage.is_none();
         let free = derive_free_space(&superblock, id, &map.used, &replayed.index).unwrap_or_else(|corrupt| {
             damage.get_or_insert(corrupt.into());
@@ -405,7 +409,8 @@ impl Store {
             stats: self.shared.stats[usize::from(id.0)].clone(),
         };
         let is_ours = |header: &&ZoneHeader| header.kind == ZoneKind::Extent && header.shard == id;
-        let granted_bytes = map.used.iter().filter(is_ours).map(|header| extent_room(&superblock, header.zone).1).sum();
+        let granted_bytes =
+            map.used.iter().filter(is_ours).map(|header| extent_room(&superblock, header.zone).1).sum();
         Ok(Shard::new(ground, log, replayed.index, free, granted_bytes, is_whole))
     }
 }

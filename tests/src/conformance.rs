@@ -13,8 +13,8 @@ use nilas_engine::limits::{
 };
 use nilas_engine::simulator::Random;
 use nilas_engine::{
-    Bucket, BucketError, ETag, Engine, EngineError, ListQuery, ObjectInfo, ObjectReader, PutCondition, PutRefused,
-    PutWriter, Sequence, Shard, Transaction, TransactionBody, TransactionPut, UploadId,
+    Bucket, BucketError, ETag, Engine, EngineError, ListQuery, ObjectInfo, ObjectReader, PutCondition,
+    PutRefused, PutWriter, Sequence, Shard, Transaction, TransactionBody, TransactionPut, UploadId,
 };
 
 /// Runs every check with buckets of its own; the store stays usable.
@@ -38,13 +38,13 @@ pub fn content(seed: u64, size: u64) -> Bytes {
     /// Random bytes that contents are cut from: drawing all of them anew took most of a simulated round.
     static POOL: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let mut random = Random::new(1);
-        (0..16 << 10).flat_map(|_| random.next().to_le_bytes()).collect()
+        (0..16 << 10).flat_map(|_| random.draw().to_le_bytes()).collect()
     });
     let mut random = Random::new(seed);
     let size = usize::try_from(size).expect("test sizes fit");
     let mut bytes = Vec::with_capacity(size + CHUNK + 8);
     while bytes.len() < size {
-        let drawn = random.next();
+        let drawn = random.draw();
         bytes.extend_from_slice(&drawn.to_le_bytes());
         let at = usize::try_from(drawn % 65_536).expect("below 65,536");
         bytes.extend_from_slice(&POOL[at..at + CHUNK]);
@@ -99,7 +99,10 @@ pub async fn read(reader: ObjectReader, range: std::ops::Range<u64>) -> Result<B
 }
 
 async fn must_put(engine: &Engine, bucket: &Arc<Bucket>, key: &Bytes, seed: u64, size: u64) -> ObjectInfo {
-    put(engine, bucket, key, seed, size, PutCondition::None).await.expect("drives work").expect("no condition")
+    put(engine, bucket, key, seed, size, PutCondition::None)
+        .await
+        .expect("drives work")
+        .expect("no condition")
 }
 
 async fn get(engine: &Engine, bucket: &Bucket, key: &Bytes) -> Option<Bytes> {
@@ -120,12 +123,16 @@ async fn buckets(engine: &Engine) {
     assert_eq!(bucket.annotation, Bytes::from_static(b"note"));
     assert_eq!(engine.create_bucket(name, Bytes::new()).await, Err(BucketError::Exists));
     let changed = engine.annotate_bucket(name, Bytes::from_static(b"other")).await.expect("it is there");
-    assert_eq!((changed.id, changed.shard, &*changed.annotation), (bucket.id, bucket.shard, b"other".as_slice()));
+    assert_eq!(
+        (changed.id, changed.shard, &*changed.annotation),
+        (bucket.id, bucket.shard, b"other".as_slice())
+    );
     let key = Bytes::from_static(b"k");
     must_put(engine, &bucket, &key, 1, 10).await;
     assert_eq!(engine.delete_bucket(name).await, Err(BucketError::NotEmpty));
     assert_eq!(engine.delete(&bucket, vec![key.clone()]).await, Ok(vec![true]));
-    let upload = engine.create_upload(&bucket, key.clone(), Bytes::new()).await.expect("drives").expect("open");
+    let upload =
+        engine.create_upload(&bucket, key.clone(), Bytes::new()).await.expect("drives").expect("open");
     assert_eq!(engine.delete_bucket(name).await, Err(BucketError::NotEmpty));
     assert_eq!(engine.abort_upload(&bucket, upload).await, Ok(true));
     assert_eq!(engine.delete_bucket(name).await, Ok(()));
@@ -176,7 +183,8 @@ async fn sizes(engine: &Engine) {
         assert_eq!(known.as_ref(), Some(&made));
         assert_eq!(made.attributes, seed.to_le_bytes().as_slice());
         let body = content(seed, size);
-        let edges = [0, 1, size / 3, size / 2, 65_535.min(size), 65_536.min(size), size.saturating_sub(1), size];
+        let edges =
+            [0, 1, size / 3, size / 2, 65_535.min(size), 65_536.min(size), size.saturating_sub(1), size];
         for from in edges {
             for to in edges.into_iter().filter(|to| from <= *to && *to <= size) {
                 let reader = engine.open(&bucket, key.clone()).await.expect("drives work").expect("just put");
@@ -205,7 +213,10 @@ async fn old_bytes_stay(engine: &Engine) {
         for seed in 6..9 {
             must_put(engine, &bucket, &key, seed, size).await;
         }
-        assert!(read(reader, 0..size).await.expect("whole") == content(1, size), "an open reader lost its bytes");
+        assert!(
+            read(reader, 0..size).await.expect("whole") == content(1, size),
+            "an open reader lost its bytes"
+        );
         assert_eq!(get(engine, &bucket, &key).await, Some(content(8, size)));
     }
 }
@@ -263,7 +274,8 @@ async fn deletes(engine: &Engine) {
     assert_eq!(found.len(), asked.len());
     assert!(found[..100].iter().all(|found| *found) && !found[100]);
     assert_eq!(engine.delete(&bucket, asked).await.expect("drives work"), vec![false; 101]);
-    let page = engine.list(&bucket, ListQuery { max: 1_000, ..ListQuery::default() }).await.expect("drives work");
+    let page =
+        engine.list(&bucket, ListQuery { max: 1_000, ..ListQuery::default() }).await.expect("drives work");
     let left: Vec<Bytes> = page.objects.into_iter().map(|(key, _)| key).collect();
     assert_eq!(left, keys.iter().skip(1).step_by(2).cloned().collect::<Vec<_>>());
 }
@@ -285,7 +297,8 @@ async fn listings(engine: &Engine) {
         for delimiter in ["", "/", "a/"] {
             for after in ["", "a/", "a/b", "b", "b/", "zzz"] {
                 for max in [1, 4, 1_000] {
-                    check_listing(engine, &bucket, &model, [prefix, delimiter, after].map(Bytes::from), max).await;
+                    check_listing(engine, &bucket, &model, [prefix, delimiter, after].map(Bytes::from), max)
+                        .await;
                 }
             }
         }
@@ -303,7 +316,8 @@ async fn check_listing(
     let mut prefixes = BTreeSet::new();
     for key in model.keys().filter(|key| key.starts_with(&prefix)) {
         let rest = &key[prefix.len()..];
-        let cut = (!delimiter.is_empty()).then(|| rest.windows(delimiter.len()).position(|w| *w == *delimiter));
+        let cut =
+            (!delimiter.is_empty()).then(|| rest.windows(delimiter.len()).position(|w| *w == *delimiter));
         match cut.flatten() {
             Some(at) => {
                 let common = key.slice(..prefix.len() + at + delimiter.len());
@@ -333,10 +347,18 @@ async fn check_listing(
     assert_eq!(got_prefixes, prefixes.into_iter().collect::<Vec<_>>(), "{query:?}");
 }
 
-async fn put_part(engine: &Engine, bucket: &Arc<Bucket>, id: UploadId, number: u16, seed: u64, size: u64) -> Sequence {
+async fn put_part(
+    engine: &Engine,
+    bucket: &Arc<Bucket>,
+    id: UploadId,
+    number: u16,
+    seed: u64,
+    size: u64,
+) -> Sequence {
     let mut writer = engine.writer(bucket, size).await.expect("room");
     feed(&mut writer, &content(seed, size)).await.expect("drives work");
-    let part = writer.publish_part(id, number, tag(seed), Bytes::new()).await.expect("drives work").expect("open");
+    let part =
+        writer.publish_part(id, number, tag(seed), Bytes::new()).await.expect("drives work").expect("open");
     assert_eq!((part.number, part.size, part.etag), (number, size, tag(seed)));
     part.sequence
 }
@@ -346,7 +368,11 @@ async fn multipart(engine: &Engine) {
     let key = Bytes::from_static(b"whole");
     let attributes = Bytes::from_static(b"attributes");
     let open = || async {
-        engine.create_upload(&bucket, key.clone(), attributes.clone()).await.expect("drives work").expect("open")
+        engine
+            .create_upload(&bucket, key.clone(), attributes.clone())
+            .await
+            .expect("drives work")
+            .expect("open")
     };
     let complete = async |id, parts: &[(u16, Sequence)], condition| {
         engine.complete_upload(&bucket, id, parts.to_vec(), condition, tag(77), attributes.clone()).await
@@ -390,8 +416,14 @@ async fn multipart(engine: &Engine) {
     assert_eq!(engine.parts(&bucket, aborted, 0, 10).await, Ok(None));
     let mut writer = engine.writer(&bucket, 200_000).await.expect("room");
     feed(&mut writer, &content(1, 200_000)).await.expect("drives work");
-    assert_eq!(writer.publish_part(aborted, 1, tag(1), Bytes::new()).await, Ok(Err(PutRefused::NoSuchUpload)));
-    assert!(get(engine, &bucket, &key).await.is_some_and(|bytes| bytes == want), "the old object is untouched");
+    assert_eq!(
+        writer.publish_part(aborted, 1, tag(1), Bytes::new()).await,
+        Ok(Err(PutRefused::NoSuchUpload))
+    );
+    assert!(
+        get(engine, &bucket, &key).await.is_some_and(|bytes| bytes == want),
+        "the old object is untouched"
+    );
 }
 
 /// Settles one transaction durably on the shard of `bucket`.
@@ -454,12 +486,19 @@ async fn transactions(engine: &Engine) {
             seen
         });
         let text = Bytes::from(round.to_string());
-        assert_eq!(seen.await.expect("the shard is there"), [(b"v/a".to_vec(), text.clone()), (b"v/b".to_vec(), text)]);
+        assert_eq!(
+            seen.await.expect("the shard is there"),
+            [(b"v/a".to_vec(), text.clone()), (b"v/b".to_vec(), text)]
+        );
     }
     assert_eq!(engine.delete_bucket(&bucket.name).await, Err(BucketError::NotEmpty));
-    let long = transact(engine, &bucket, None, |_, t| t.deletes.push(vec![b'k'; KEY_BYTES_MAX + 1].into())).await;
+    let long =
+        transact(engine, &bucket, None, |_, t| t.deletes.push(vec![b'k'; KEY_BYTES_MAX + 1].into())).await;
     assert!(matches!(long, Err(EngineError::TooLarge { .. })), "it could not be read back");
-    let huge = transact(engine, &bucket, None, move |_, t| t.records.push((key(b"h"), Some(vec![0; 4 << 20].into())))).await;
+    let huge = transact(engine, &bucket, None, move |_, t| {
+        t.records.push((key(b"h"), Some(vec![0; 4 << 20].into())))
+    })
+    .await;
     assert!(matches!(huge, Err(EngineError::TooLarge { .. })));
     transact(engine, &bucket, None, move |_, transaction| {
         transaction.deletes = vec![key(b"staged"), key(b"inline"), key(b"absent")];
@@ -469,7 +508,9 @@ async fn transactions(engine: &Engine) {
     .expect("room");
     assert_eq!(get(engine, &bucket, &key(b"staged")).await, None);
     assert_eq!(engine.delete_bucket(&bucket.name).await, Ok(()));
-    let late = transact(engine, &bucket, None, move |_, t| t.records.push((key(b"late"), Some(key(b"value"))))).await;
+    let late =
+        transact(engine, &bucket, None, move |_, t| t.records.push((key(b"late"), Some(key(b"value")))))
+            .await;
     assert!(matches!(late, Err(EngineError::Busy { .. })), "the bucket is gone");
 }
 
@@ -524,7 +565,9 @@ async fn too_large(engine: &Engine) {
     assert!(engine.writer(&bucket, BLOB_BYTES_MAX + 1).await.is_err_and(|e| is_too_large(&e)));
     assert!(engine.head(&bucket, long.clone()).await.is_err_and(|e| is_too_large(&e)));
     assert!(put(engine, &bucket, &long, 1, 1, PutCondition::None).await.is_err_and(|e| is_too_large(&e)));
-    assert!(put(engine, &bucket, &long, 1, 200_000, PutCondition::None).await.is_err_and(|e| is_too_large(&e)));
+    assert!(
+        put(engine, &bucket, &long, 1, 200_000, PutCondition::None).await.is_err_and(|e| is_too_large(&e))
+    );
     assert!(engine.delete(&bucket, vec![long]).await.is_err_and(|e| is_too_large(&e)));
     let attributes: Bytes = vec![0; ATTRIBUTES_BYTES_MAX + 1].into();
     let writer = engine.writer(&bucket, 0).await.expect("no space is needed");

@@ -19,7 +19,8 @@ use nilas_engine::platform::Platform;
 use nilas_engine::simulator::{Random, Simulator, Stopped};
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{
-    Bucket, BucketError, CoreId, DriveOp, Engine, EngineError, ListQuery, PutCondition, PutRefused, Sequence, ShardId, UploadId,
+    Bucket, BucketError, CoreId, DriveOp, Engine, EngineError, ListQuery, PutCondition, PutRefused, Sequence,
+    ShardId, UploadId,
 };
 
 use crate::conformance::{content, feed, put, read, tag, transact};
@@ -98,9 +99,22 @@ impl fmt::Display for Counts {
                 .collect();
             groups.join(",")
         };
-        write!(f, "sim: {} rounds, {} operations, {} cuts, ", n(self.rounds), n(self.operations), n(self.cuts))?;
+        write!(
+            f,
+            "sim: {} rounds, {} operations, {} cuts, ",
+            n(self.rounds),
+            n(self.operations),
+            n(self.cuts)
+        )?;
         write!(f, "{} cuts in recovery, {} faults, ", n(self.cuts_in_recovery), n(self.faults))?;
-        write!(f, "{} flips, {} lost, {} torn, {} wrong", n(self.flips), n(self.lost), n(self.torn), n(self.wrong))
+        write!(
+            f,
+            "{} flips, {} lost, {} torn, {} wrong",
+            n(self.flips),
+            n(self.lost),
+            n(self.torn),
+            n(self.wrong)
+        )
     }
 }
 
@@ -192,7 +206,8 @@ pub fn every_cut_of_format(seed: u64) -> Result<Counts, Finding> {
         counts.rounds += 1;
         let mut ground = Ground { medium, shards: 3 };
         let simulator = Simulator::new(seed);
-        let drive: Rc<dyn Drive> = Rc::new(SimulatedDrive::new(&simulator, &ground.medium, Faults::default()));
+        let drive: Rc<dyn Drive> =
+            Rc::new(SimulatedDrive::new(&simulator, &ground.medium, Faults::default()));
         let recognised = simulator.run(async move { recognise(&[drive]).await });
         match recognised {
             Ok(Ok(None)) => {
@@ -223,10 +238,11 @@ fn crash_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Finding> {
     let mut outcome = Ok(());
     for epoch in 0..depth {
         let in_recovery = 0 < epoch && random.one_in(3);
-        let cut = if in_recovery { 1 + random.below(260) } else { 130 * u64::from(cores) + random.below(500) };
+        let cut =
+            if in_recovery { 1 + random.below(260) } else { 130 * u64::from(cores) + random.below(500) };
         let faults = Faults { cut_at: Some(cut), fail_at: None, latency_us_max: 1 + random.below(150) };
         let shape = Shape { cores, clients, operations: 4 + random.below(12), epoch };
-        outcome = ground.run(random.next(), faults, &shape, &model).map(|ended| {
+        outcome = ground.run(random.draw(), faults, &shape, &model).map(|ended| {
             let mut counted = counts.get();
             counted.cuts += u64::from(ended != Ended::Finished);
             counted.cuts_in_recovery += u64::from(ended == Ended::CutInRecovery && 0 < epoch);
@@ -242,7 +258,7 @@ fn crash_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Finding> {
         }
     }
     let shape = Shape { cores: 3 - cores, clients, operations: 0, epoch: depth };
-    let outcome = outcome.and_then(|()| ground.check(random.next(), &shape, &model));
+    let outcome = outcome.and_then(|()| ground.check(random.draw(), &shape, &model));
     note(counts, &model);
     outcome
 }
@@ -254,13 +270,13 @@ fn fault_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Finding> {
     let mut ground = Ground::new(shards);
     let model = Model::shared(clients);
     let calm = Shape { cores: 1, clients, operations: 4, epoch: 0 };
-    let mut outcome = ground.run(random.next(), Faults::default(), &calm, &model).map(|_| ());
+    let mut outcome = ground.run(random.draw(), Faults::default(), &calm, &model).map(|_| ());
     if outcome.is_ok() {
         ground.medium.lose_process(&mut random);
         let fail_at = if random.one_in(6) { 1 + random.below(130) } else { 130 + random.below(400) };
         let faults = Faults { cut_at: None, fail_at: Some(fail_at), latency_us_max: 1 + random.below(150) };
         let shape = Shape { operations: 4 + random.below(12), epoch: 1, ..calm };
-        outcome = ground.run(random.next(), faults, &shape, &model).map(|_| ());
+        outcome = ground.run(random.draw(), faults, &shape, &model).map(|_| ());
         let mut counted = counts.get();
         counted.faults += 1;
         counts.set(counted);
@@ -269,7 +285,7 @@ fn fault_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Finding> {
             false => ground.medium.lose_power(&mut random),
         }
     }
-    let outcome = outcome.and_then(|()| ground.check(random.next(), &Shape { epoch: 2, ..calm }, &model));
+    let outcome = outcome.and_then(|()| ground.check(random.draw(), &Shape { epoch: 2, ..calm }, &model));
     note(counts, &model);
     outcome
 }
@@ -294,7 +310,10 @@ pub fn flip_round(seed: u64, counts: &Cell<Counts>, samples: Option<u64>) -> Res
                 written[nth] * 4096 + if random.one_in(2) { random.below(96) } else { random.below(4096) }
             })
             .collect(),
-        None => written.iter().flat_map(|block| (0..64).map(move |at| block * 4096 + at * 64 + block % 64)).collect(),
+        None => written
+            .iter()
+            .flat_map(|block| (0..64).map(move |at| block * 4096 + at * 64 + block % 64))
+            .collect(),
     };
     for at in places {
         let bit = u8::try_from(random.below(8)).expect("below 8");
@@ -304,7 +323,9 @@ pub fn flip_round(seed: u64, counts: &Cell<Counts>, samples: Option<u64>) -> Res
         counted.flips += 1;
         counts.set(counted);
         let fresh = Rc::new(RefCell::new(model.borrow().clone()));
-        flipped.look_at_damage(&fresh).map_err(|found| Finding { text: format!("byte {at}: {}", found.text), ..found })?;
+        flipped
+            .look_at_damage(&fresh)
+            .map_err(|found| Finding { text: format!("byte {at}: {}", found.text), ..found })?;
     }
     note(counts, &model);
     Ok(())
@@ -375,10 +396,17 @@ impl Ground {
     }
 
     /// Starts the store, compares it with the model, lets the clients work; whatever ends it.
-    fn run(&mut self, seed: u64, faults: Faults, shape: &Shape, model: &SharedModel) -> Result<Ended, Finding> {
+    fn run(
+        &mut self,
+        seed: u64,
+        faults: Faults,
+        shape: &Shape,
+        model: &SharedModel,
+    ) -> Result<Ended, Finding> {
         let simulator = Simulator::new(seed);
         let working = Rc::new(Cell::new(false));
-        let main = epoch(simulator.clone(), self.medium.clone(), faults, *shape, model.clone(), working.clone());
+        let main =
+            epoch(simulator.clone(), self.medium.clone(), faults, *shape, model.clone(), working.clone());
         let ended = simulator.run(main);
         let now_us = simulator.now_us();
         {
@@ -417,7 +445,8 @@ impl Ground {
             };
             let engine = &store[0];
             let damaged = engine.stats().iter().any(|stats| stats.read_only.load(Relaxed));
-            let keys: Vec<_> = model.borrow().keys.iter().map(|(place, state)| (place.clone(), state.clone())).collect();
+            let keys: Vec<_> =
+                model.borrow().keys.iter().map(|(place, state)| (place.clone(), state.clone())).collect();
             for ((bucket, key), state) in keys {
                 let Some(found) = engine.bucket(&bucket) else {
                     if damaged || state.known == [None] {
@@ -435,7 +464,10 @@ impl Ground {
                     Ok(Some(seen)) if read_only && state.past.contains(&seen) => {}
                     Ok(None) if read_only => {}
                     Ok(seen) => {
-                        return finding(Kind::Lost, format!("{bucket}/{key:?}: got {seen:?}, expected {:?}", state.known));
+                        return finding(
+                            Kind::Lost,
+                            format!("{bucket}/{key:?}: got {seen:?}, expected {:?}", state.known),
+                        );
                     }
                 }
             }
@@ -445,7 +477,12 @@ impl Ground {
     }
 }
 
-async fn start(machine: &Simulator, medium: &Medium, faults: Faults, cores: u16) -> Result<Vec<Engine>, String> {
+async fn start(
+    machine: &Simulator,
+    medium: &Medium,
+    faults: Faults,
+    cores: u16,
+) -> Result<Vec<Engine>, String> {
     let drive = SimulatedDrive::new(machine, medium, faults);
     let drives = || vec![Rc::new(drive.clone()) as Rc<dyn Drive>];
     let superblocks = recognise(&drives()).await.map_err(|e| e.to_string())?.ok_or("blank")?;
@@ -552,7 +589,8 @@ async fn audit(engine: &Engine, patience: u64) -> Result<bool, Finding> {
 
 /// After a drive fault: what is certain can still be read, and a read-only shard takes nothing.
 async fn after_fault(engine: &Engine, model: &SharedModel) -> Result<(), Finding> {
-    let keys: Vec<_> = model.borrow().keys.iter().map(|(place, state)| (place.clone(), state.known.clone())).collect();
+    let keys: Vec<_> =
+        model.borrow().keys.iter().map(|(place, state)| (place.clone(), state.known.clone())).collect();
     for ((name, key), known) in keys {
         let Some(bucket) = engine.bucket(&name) else { continue };
         let read_only = engine.stats()[usize::from(bucket.shard.0)].read_only.load(Relaxed);
@@ -565,7 +603,10 @@ async fn after_fault(engine: &Engine, model: &SharedModel) -> Result<(), Finding
             (_, Err(Looked::Engine(EngineError::Drive(error)))) if error.op == DriveOp::Read => {}
             (&[_, _, ..], _) => {}
             (known, seen) => {
-                return finding(Kind::Lost, format!("after a fault {name}/{key:?} is {seen:?}, expected {known:?}"));
+                return finding(
+                    Kind::Lost,
+                    format!("after a fault {name}/{key:?} is {seen:?}, expected {known:?}"),
+                );
             }
         }
         if read_only {
@@ -614,6 +655,9 @@ struct Key {
     past: Vec<Version>,
 }
 
+/// Of each part number what it may be: absent, or sequence, size and seed.
+type Parts = BTreeMap<u16, Vec<Option<(Sequence, u64, u64)>>>;
+
 /// What all clients together know.
 #[derive(Clone, Default)]
 struct Model {
@@ -624,7 +668,7 @@ struct Model {
     counters: BTreeMap<u64, Vec<u64>>,
     /// Keys that were given to the first who came: attempts, and whether somebody must have won.
     races: BTreeMap<u64, Race>,
-    uploads: BTreeMap<(Arc<str>, UploadId), BTreeMap<u16, Vec<Option<(Sequence, u64, u64)>>>>,
+    uploads: BTreeMap<(Arc<str>, UploadId), Parts>,
     operations: u64,
     trace: u64,
 }
@@ -682,15 +726,18 @@ impl From<EngineError> for Looked {
 async fn look(engine: &Engine, bucket: &Bucket, key: &Bytes) -> Result<Option<Version>, Looked> {
     let Some(reader) = engine.open(bucket, key.clone()).await? else { return Ok(None) };
     let (sizes, size, attributes) = (reader.part_sizes(), reader.info.size, reader.info.attributes.clone());
-    let seeds: Vec<u64> =
-        attributes.chunks_exact(8).map(|seed| u64::from_le_bytes(seed.try_into().expect("8 bytes"))).collect();
+    let seeds: Vec<u64> = attributes
+        .chunks_exact(8)
+        .map(|seed| u64::from_le_bytes(seed.try_into().expect("8 bytes")))
+        .collect();
     let bytes = read(reader, 0..size).await?;
     let version: Version = seeds.iter().copied().zip(sizes.iter().copied()).collect();
     let mut at = 0;
     for (seed, size) in &version {
         let want = content(*seed, *size);
         if bytes.get(at..at + want.len()) != Some(&want) {
-            let text = format!("wrong bytes in {}/{key:?}, part of seed {seed} and {size} bytes", bucket.name);
+            let text =
+                format!("wrong bytes in {}/{key:?}, part of seed {seed} and {size} bytes", bucket.name);
             return Err(Looked::Finding(Finding { kind: Kind::Wrong, text }));
         }
         at += want.len();
@@ -708,7 +755,8 @@ async fn look(engine: &Engine, bucket: &Bucket, key: &Bytes) -> Result<Option<Ve
 async fn compare(engine: &Engine, model: &SharedModel, lenient: bool) -> Result<(), Finding> {
     let mut present: BTreeMap<Arc<str>, BTreeSet<Bytes>> = BTreeMap::new();
     let mut complete = true;
-    let buckets: Vec<_> = model.borrow().buckets.iter().map(|(name, known)| (name.clone(), known.clone())).collect();
+    let buckets: Vec<_> =
+        model.borrow().buckets.iter().map(|(name, known)| (name.clone(), known.clone())).collect();
     for (name, known) in buckets {
         let exists = engine.bucket(&name).is_some();
         if !known.contains(&exists) {
@@ -716,7 +764,8 @@ async fn compare(engine: &Engine, model: &SharedModel, lenient: bool) -> Result<
         }
         model.borrow_mut().buckets.insert(name, vec![exists]);
     }
-    let keys: Vec<_> = model.borrow().keys.iter().map(|(place, state)| (place.clone(), state.known.clone())).collect();
+    let keys: Vec<_> =
+        model.borrow().keys.iter().map(|(place, state)| (place.clone(), state.known.clone())).collect();
     for ((name, key), known) in keys {
         let seen = match engine.bucket(&name) {
             Some(bucket) => match look(engine, &bucket, &key).await {
@@ -726,7 +775,9 @@ async fn compare(engine: &Engine, model: &SharedModel, lenient: bool) -> Result<
                     complete = false;
                     continue;
                 }
-                Err(Looked::Engine(e)) => return finding(Kind::Lost, format!("{name}/{key:?} cannot be read: {e}")),
+                Err(Looked::Engine(e)) => {
+                    return finding(Kind::Lost, format!("{name}/{key:?} cannot be read: {e}"));
+                }
             },
             None => None,
         };
@@ -754,7 +805,8 @@ async fn compare_counters(
     present: &mut BTreeMap<Arc<str>, BTreeSet<Bytes>>,
     lenient: bool,
 ) -> Result<bool, Finding> {
-    let counters: Vec<_> = model.borrow().counters.iter().map(|(client, known)| (*client, known.clone())).collect();
+    let counters: Vec<_> =
+        model.borrow().counters.iter().map(|(client, known)| (*client, known.clone())).collect();
     let mut complete = true;
     for (client, known) in counters {
         let name = counter_bucket(client);
@@ -773,7 +825,10 @@ async fn compare_counters(
                 continue;
             }
             (values, object) => {
-                return finding(Kind::Lost, format!("counter {client} cannot be read: {values:?} {object:?}"));
+                return finding(
+                    Kind::Lost,
+                    format!("counter {client} cannot be read: {values:?} {object:?}"),
+                );
             }
         };
         let number = |value: &Option<Bytes>| {
@@ -782,7 +837,10 @@ async fn compare_counters(
         let (first, second) = (number(&values[0]), number(&values[1]));
         let third = object.as_ref().map_or(0, |version| version[0].0);
         if first != second || second != third {
-            return finding(Kind::Torn, format!("counter {client}: values {first} and {second}, object {third}"));
+            return finding(
+                Kind::Torn,
+                format!("counter {client}: values {first} and {second}, object {third}"),
+            );
         }
         if !known.contains(&first) {
             return finding(Kind::Lost, format!("counter {client} is {first}, expected one of {known:?}"));
@@ -820,7 +878,8 @@ async fn compare_races(
             Some(seed) => state.attempts.contains(&seed) && state.winner.is_none_or(|winner| winner == seed),
         };
         if !right {
-            let text = format!("race {race}: {seen:?} won, expected {:?}, taken {}", state.winner, state.is_taken);
+            let text =
+                format!("race {race}: {seen:?} won, expected {:?}, taken {}", state.winner, state.is_taken);
             return finding(Kind::Lost, text);
         }
         if seen.is_some() {
@@ -859,7 +918,10 @@ async fn compare_uploads(engine: &Engine, model: &SharedModel, lenient: bool) ->
                         }),
                     };
                     if !right {
-                        return finding(Kind::Lost, format!("part {number} of {id}: {part:?}, expected {known:?}"));
+                        return finding(
+                            Kind::Lost,
+                            format!("part {number} of {id}: {part:?}, expected {known:?}"),
+                        );
                     }
                 }
             }
@@ -940,7 +1002,7 @@ impl Client {
                 14 => self.give_up(&bucket).await,
                 _ => self.short_bucket().await?,
             }
-            let drawn = self.random.next();
+            let drawn = self.random.draw();
             let mut model = self.model.borrow_mut();
             model.trace = model.trace.rotate_left(3) ^ drawn ^ self.machine.now_us();
         }
@@ -966,7 +1028,7 @@ impl Client {
 
     /// A seed that no other version has.
     fn seed(&mut self) -> u64 {
-        (self.random.next() >> 1).max(1)
+        (self.random.draw() >> 1).max(1)
     }
 
     /// A bucket of the round, made when it is not there.
@@ -998,7 +1060,13 @@ impl Client {
         self.put_as(bucket, &key, seed, size).await
     }
 
-    async fn put_as(&mut self, bucket: &Arc<Bucket>, key: &Bytes, seed: u64, size: u64) -> Result<(), Finding> {
+    async fn put_as(
+        &mut self,
+        bucket: &Arc<Bucket>,
+        key: &Bytes,
+        seed: u64,
+        size: u64,
+    ) -> Result<(), Finding> {
         self.model.borrow_mut().ask(&bucket.name, key, Some(vec![(seed, size)]));
         match put(&self.engine, bucket, key, seed, size, PutCondition::None).await {
             Ok(Ok(info)) if info.size == size => self.model.borrow_mut().settle(&bucket.name, key),
@@ -1031,7 +1099,10 @@ impl Client {
         if let Ok(found) = self.engine.delete(bucket, keys.clone()).await {
             for ((key, certain), found) in keys.iter().zip(certain).zip(found) {
                 if certain.is_some_and(|there| there != found) {
-                    return finding(Kind::Lost, format!("delete of {key:?}: was there {found}, expected {certain:?}"));
+                    return finding(
+                        Kind::Lost,
+                        format!("delete of {key:?}: was there {found}, expected {certain:?}"),
+                    );
                 }
                 self.model.borrow_mut().settle(&bucket.name, key);
             }
@@ -1057,7 +1128,9 @@ impl Client {
 
     async fn multipart(&mut self, bucket: &Arc<Bucket>) -> Result<(), Finding> {
         let key = self.own_key();
-        let Ok(Ok(id)) = self.engine.create_upload(bucket, key.clone(), Bytes::new()).await else { return Ok(()) };
+        let Ok(Ok(id)) = self.engine.create_upload(bucket, key.clone(), Bytes::new()).await else {
+            return Ok(());
+        };
         let place = (bucket.name.clone(), id);
         self.model.borrow_mut().uploads.insert(place.clone(), BTreeMap::new());
         for _ in 0..1 + self.random.below(4) {
@@ -1078,7 +1151,9 @@ impl Client {
                     let certain = vec![Some((part.sequence, size, seed))];
                     self.model.borrow_mut().uploads.entry(place.clone()).or_default().insert(number, certain);
                 }
-                Ok(Err(refused)) => return finding(Kind::Lost, format!("part of an open upload: {refused:?}")),
+                Ok(Err(refused)) => {
+                    return finding(Kind::Lost, format!("part of an open upload: {refused:?}"));
+                }
                 Err(_) => {}
             }
         }
@@ -1107,7 +1182,9 @@ impl Client {
         let condition = PutCondition::None;
         match self.engine.complete_upload(bucket, id, parts, condition, tag(1), attributes.into()).await {
             Ok(Ok(_)) => self.model.borrow_mut().settle(&bucket.name, &key),
-            Ok(Err(refused)) => return finding(Kind::Lost, format!("completion of an open upload: {refused:?}")),
+            Ok(Err(refused)) => {
+                return finding(Kind::Lost, format!("completion of an open upload: {refused:?}"));
+            }
             Err(_) => {}
         }
         Ok(())
@@ -1144,7 +1221,9 @@ impl Client {
         let mut model = self.model.borrow_mut();
         let state = model.races.entry(race).or_default();
         match put {
-            Ok(Ok(_)) if state.winner.is_some() => return finding(Kind::Wrong, format!("race {race} has two winners")),
+            Ok(Ok(_)) if state.winner.is_some() => {
+                return finding(Kind::Wrong, format!("race {race} has two winners"));
+            }
             Ok(Ok(_)) => (state.is_taken, state.winner) = (true, Some(seed)),
             Ok(Err(PutRefused::PreconditionFailed)) => {
                 state.is_taken = true;
@@ -1177,7 +1256,9 @@ impl Client {
         let certain = self.model.borrow_mut().key(&name, &key).known.len() == 1;
         match self.engine.delete_bucket(&name).await {
             Err(BucketError::NotEmpty | BucketError::Engine(_)) => {}
-            other if certain => return finding(Kind::Lost, format!("a bucket that holds an object: {other:?}")),
+            other if certain => {
+                return finding(Kind::Lost, format!("a bucket that holds an object: {other:?}"));
+            }
             _ => return Ok(()),
         }
         self.delete_keys(&bucket, vec![key.clone()]).await?;

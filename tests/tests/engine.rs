@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nilas_engine::drive::simulated::{Faults, Medium, SimulatedDrive};
-use nilas_engine::drive::{Arena, ArenaConfig, Drive, DriveLock, Ring, RingConfig, UringDrive, create_file, lock_drive};
+use nilas_engine::drive::{
+    Arena, ArenaConfig, Drive, DriveLock, Ring, RingConfig, UringDrive, create_file, lock_drive,
+};
 use nilas_engine::platform::Platform;
 use nilas_engine::rt::{CorePlatform, RtConfig, sleep, start};
 use nilas_engine::simulator::Simulator;
@@ -82,7 +84,8 @@ fn on_files(cores: u16, locks: Vec<DriveLock>) {
     let open = move || {
         let arena = Arena::new(ArenaConfig::default()).expect("address space");
         let ring = Ring::new(&arena, RingConfig::default()).expect("io_uring");
-        let open = |lock| UringDrive::open(lock, &ring).expect("O_DIRECT in the target directory") as Rc<dyn Drive>;
+        let open =
+            |lock| UringDrive::open(lock, &ring).expect("O_DIRECT in the target directory") as Rc<dyn Drive>;
         (arena, locks.iter().map(open).collect::<Vec<_>>())
     };
     let opened = open.clone();

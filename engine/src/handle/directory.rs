@@ -213,7 +213,11 @@ impl Engine {
     }
 
     /// Runs `job` on a core however long its mailbox is full: what is durable must become known.
-    async fn at_last(&self, to: CoreId, job: impl Fn(&Rc<Core>) + Clone + Send + 'static) -> Result<(), EngineError> {
+    async fn at_last(
+        &self,
+        to: CoreId,
+        job: impl Fn(&Rc<Core>) + Clone + Send + 'static,
+    ) -> Result<(), EngineError> {
         loop {
             let job = job.clone();
             let run = move |core: &Rc<Core>| {

@@ -11,6 +11,7 @@
 
 mod blocking;
 mod event;
+mod heartbeat;
 mod platform;
 
 use std::fmt;

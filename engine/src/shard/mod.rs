@@ -149,7 +149,14 @@ pub struct Shard {
 }
 
 impl Shard {
-    pub(crate) fn new(ground: ShardGround, log: Rc<Log>, index: Index, space: FreeSpace, granted_bytes: u64, is_whole: bool) -> Rc<Shard> {
+    pub(crate) fn new(
+        ground: ShardGround,
+        log: Rc<Log>,
+        index: Index,
+        space: FreeSpace,
+        granted_bytes: u64,
+        is_whole: bool,
+    ) -> Rc<Shard> {
         let objects = || index.buckets.values().flat_map(|bucket| bucket.objects.values());
         ground.stats.objects.store(objects().count() as u64, Relaxed);
         ground.stats.object_bytes.store(objects().map(|entry| entry.info.size).sum(), Relaxed);
@@ -322,7 +329,9 @@ impl Shard {
             });
         }
         // A shard keeps everything on its own drive.
-        let bytes = read_blobs(&self.ground.drive, &self.ground.platform, &self.ground.stats, &blobs, info.size).await?;
+        let bytes =
+            read_blobs(&self.ground.drive, &self.ground.platform, &self.ground.stats, &blobs, info.size)
+                .await?;
         Ok(Some(bytes))
     }
 
@@ -457,7 +466,12 @@ impl Shard {
     }
 
     /// Whether a write of `key` may happen now.
-    pub(crate) fn check(&self, bucket: BucketId, key: &[u8], condition: &PutCondition) -> Result<(), PutRefused> {
+    pub(crate) fn check(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        condition: &PutCondition,
+    ) -> Result<(), PutRefused> {
         if !self.is_open(bucket) {
             return Err(PutRefused::NoSuchBucket);
         }
@@ -527,7 +541,8 @@ impl Shard {
             }
             // What can never fit must not take the last zones away from the other shards.
             let (_, zone_bytes) = extent_room(&self.ground.superblock, 0);
-            let at_most = self.space.borrow().free_bytes() + u64::from(self.ground.zones.free_for_extents()) * zone_bytes;
+            let at_most = self.space.borrow().free_bytes()
+                + u64::from(self.ground.zones.free_for_extents()) * zone_bytes;
             if at_most < size {
                 return Err(EngineError::Full { wanted_bytes: size });
             }
@@ -549,7 +564,8 @@ impl Shard {
     async fn grow(&self) -> Result<(), EngineError> {
         let ground = &self.ground;
         let granted =
-            grant_zone(&*ground.drive, &ground.superblock, &ground.zones, ground.id, 0, ZoneKind::Extent).await;
+            grant_zone(&*ground.drive, &ground.superblock, &ground.zones, ground.id, 0, ZoneKind::Extent)
+                .await;
         self.growing.set(false);
         if let Ok(zone) = granted {
             let (at, bytes) = extent_room(&ground.superblock, zone);

@@ -22,7 +22,11 @@ impl FreeSpace {
 
     /// All free runs, in order.
     pub(crate) fn runs(&self) -> impl Iterator<Item = Extent> {
-        self.runs.iter().map(|((drive, at), held)| Extent { drive: *drive, at: DriveOffset(*at), bytes: *held })
+        self.runs.iter().map(|((drive, at), held)| Extent {
+            drive: *drive,
+            at: DriveOffset(*at),
+            bytes: *held,
+        })
     }
 
     /// Adds a run: a new zone, or an extent that nothing uses any more.

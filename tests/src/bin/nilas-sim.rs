@@ -30,7 +30,10 @@ fn main() -> ExitCode {
         if let Some(found) = found {
             failed = true;
             let name = format!("{workload:?}").to_lowercase();
-            eprintln!("{:?}: {} (repeat: --workload {name} --seed {seed} --rounds 1)", found.kind, found.text);
+            eprintln!(
+                "{:?}: {} (repeat: --workload {name} --seed {seed} --rounds 1)",
+                found.kind, found.text
+            );
         }
     }
     if options.cuts {
