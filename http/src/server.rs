@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::service::service_fn;
 use nilas_catalog::{Catalog, iceberg_error, oauth_error};
-use nilas_engine::drive::probe::{ProbeError, probe, probe_directory};
+use nilas_engine::drive::probe::{ProbeError, probe, probe_directory, probe_medium};
 use nilas_engine::drive::uring::{create_file, lock_drive};
 use nilas_engine::drive::{Arena, ArenaConfig, Drive, DriveLock, OpenError, Ring, RingConfig, UringDrive};
 use nilas_engine::format::superblock::Superblock;
@@ -36,7 +36,7 @@ use crate::limits::CATALOG_BODY_BYTES_MAX;
 use crate::listen::{ListenError, ListenLimits, Peer, RequestBody, Stop, claim_address, listen};
 use crate::render::body::ResponseBody;
 use crate::render::error::Failure;
-use crate::root_key::{RootKey, RootKeyError};
+use crate::root_key::{RootKey, RootKeyError, remove_file};
 use crate::route::{Admin, Route, route};
 use crate::s3::{Owner, S3};
 
@@ -144,15 +144,21 @@ impl Server {
                 facts.memlock_needed_bytes
             ));
         }
+        // Before anything is made: a start that cannot serve leaves nothing behind.
+        let address = claim_address(config.address).map_err(ServerError::Address)?;
         make_directory(&config.data)?;
         let root_key = RootKey::find(&config.data, config.root_key.clone()).map_err(ServerError::RootKey)?;
         let paths = match config.drives.is_empty() {
             true => vec![config.data.join("drive0.nilas")],
             false => config.drives.clone(),
         };
+        let mut made = Vec::new();
         for path in &paths {
-            if !path.exists() {
+            if path.exists() {
+                probe_medium(path).map_err(ServerError::Machine)?;
+            } else {
                 make_drive_file(path, config.drive_bytes)?;
+                made.push(path);
             }
         }
         let locks: Vec<DriveLock> = paths
@@ -161,8 +167,11 @@ impl Server {
             .collect::<Result<_, _>>()
             .map_err(ServerError::Drive)?;
         let shards = u16::try_from(cores.clamp(8, 64)).expect("at most 64");
-        let (superblocks, is_formatted) = recognise_or_format(&locks, shards)?;
-        let address = claim_address(config.address).map_err(ServerError::Address)?;
+        let (superblocks, is_formatted) = recognise_or_format(&locks, shards).inspect_err(|_| {
+            // Locked by us, and still blank: left behind they would stand in the way of the next start.
+            made.iter().for_each(|path| remove_file(path));
+        })?;
+        root_key.keep(&config.data).map_err(ServerError::RootKey)?;
         let cores =
             cores.min(usize::from(superblocks.first().map_or(1, |superblock| superblock.shard_count)));
         Ok(Server { config, locks, superblocks, cores, root_key, address, is_formatted, warnings })
