@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -187,6 +188,7 @@ impl Server {
             address: self.address,
             region: self.config.region.clone(),
             stop: stop.clone(),
+            recovering: Arc::new(AtomicUsize::new(self.cores)),
             on_ready: OnReady::new(on_ready),
         });
         let cores = rt::start(self.cores, RtConfig::server(), move |context| {
@@ -218,10 +220,12 @@ struct CoreSetup {
     address: SocketAddr,
     region: String,
     stop: Stop,
+    /// Cores that cannot serve yet.
+    recovering: Arc<AtomicUsize>,
     on_ready: OnReady,
 }
 
-/// Called by whichever core sees it first.
+/// Called by the core that is ready last.
 struct OnReady(crossbeam_queue::ArrayQueue<Box<dyn FnOnce() + Send>>);
 
 impl OnReady {
@@ -296,6 +300,7 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
     let state = Rc::new(CoreState {
         core,
         parts: OnceCell::new(),
+        recovering: setup.recovering.clone(),
         root_key: setup.root_key.clone(),
         signing_keys: RefCell::new(SigningKeyCache::new()),
         request_number: Cell::new(0),
@@ -316,7 +321,9 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
                     rt::sleep(std::time::Duration::from_millis(1)).await;
                 }
                 recovering.set_engine(engine);
-                recovery.on_ready.call();
+                if recovery.recovering.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    recovery.on_ready.call();
+                }
             }
             Err(error) => {
                 *failure.borrow_mut() = Some(CoreError::Engine(error));
@@ -345,6 +352,7 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
 pub(crate) struct CoreState {
     core: CoreId,
     parts: OnceCell<Services>,
+    recovering: Arc<AtomicUsize>,
     root_key: RootKey,
     signing_keys: RefCell<SigningKeyCache>,
     request_number: Cell<u64>,
@@ -419,10 +427,15 @@ impl CoreState {
     fn admin(&self, page: Admin) -> Response<ResponseBody> {
         match page {
             Admin::Healthz => admin::plain(StatusCode::OK, "ok\n"),
-            Admin::Readyz if self.parts.get().is_some() => admin::plain(StatusCode::OK, "ready\n"),
+            Admin::Readyz if self.is_ready() => admin::plain(StatusCode::OK, "ready\n"),
             Admin::Readyz => admin::plain(StatusCode::SERVICE_UNAVAILABLE, "recovering\n"),
             Admin::Metrics => admin::metrics(self),
         }
+    }
+
+    /// Whether every core serves: the next connection may be another core's.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.recovering.load(Ordering::Acquire) == 0
     }
 
     pub(crate) fn parts(&self) -> Option<&Services> {
