@@ -397,7 +397,10 @@ impl CoreState {
     ) -> (&'static str, &'static str, Response<ResponseBody>) {
         let route = match route(head, &[]) {
             Ok(route) => route,
-            Err(failure) => return ("s3", "Unknown", self.refuse_s3(failure, head, request_id)),
+            Err(failure) => {
+                let failure = self.refusal(head, failure);
+                return ("s3", "Unknown", self.refuse_s3(failure, head, request_id));
+            }
         };
         match route {
             Route::Admin(page) => ("admin", admin::name(page), self.admin(page)),
@@ -417,6 +420,17 @@ impl CoreState {
                 ("s3", name, response)
             }
         }
+    }
+
+    /// What a request is told that asks for nothing that is served: who may not ask is told that and no more.
+    /// Preflights of browsers are never signed.
+    fn refusal(&self, head: &Parts, failure: Failure) -> Failure {
+        if head.method == Method::OPTIONS {
+            return failure;
+        }
+        let mut signing_keys = self.signing_keys.borrow_mut();
+        let verified = verify(&view_of(head), &self.root_key, &mut signing_keys, rt::now_ms());
+        verified.err().map_or(failure, Failure::from)
     }
 
     /// An S3 refusal before the operation itself; works without an engine.
