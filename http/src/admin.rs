@@ -80,7 +80,7 @@ fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {
     family(out, "nilas_build_info", "gauge", "Version of the program.")?;
     writeln!(out, "nilas_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))?;
     family(out, "nilas_ready", "gauge", "1 when every shard has recovered.")?;
-    writeln!(out, "nilas_ready {}", u8::from(state.parts().is_some()))?;
+    writeln!(out, "nilas_ready {}", u8::from(state.is_ready()))?;
     let core = state.core().0;
     let facts = state.arena.facts();
     family(

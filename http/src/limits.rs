@@ -1,5 +1,7 @@
 //! Every bound of the protocol layer, with its unit and what happens when it is reached.
 
+use std::time::Duration;
+
 // ---- auth and bodies ----
 
 /// How far a request's own time may be from ours, in milliseconds, either way: beyond is `RequestTimeTooSkewed`.
@@ -90,6 +92,10 @@ pub const PART_CHECKSUMS_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a refused request's body that are read and thrown away, so that the client sees the answer
 /// in place of a reset connection.
 pub const DRAIN_BYTES_MAX: u64 = 16 << 20;
+/// Longest wait for the next bytes of a body that is thrown away.
+pub const DRAIN_WAIT_MAX: Duration = Duration::from_millis(500);
+/// Longest time spent on throwing a body away.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Bytes of one request to the catalog. Beyond: 413.
 pub const CATALOG_BODY_BYTES_MAX: usize = nilas_catalog::limits::BODY_BYTES_MAX;

@@ -102,7 +102,7 @@ impl fmt::Display for RootKeyError {
 impl std::error::Error for RootKeyError {}
 
 impl RootKey {
-    /// Finds the key, or makes one.
+    /// Finds the key, or makes one that [`RootKey::keep`] has yet to store.
     pub fn find(data: &Path, from_environment: Option<(String, String)>) -> Result<RootKey, RootKeyError> {
         if let Some((access_key, secret_key)) = from_environment {
             check("NILAS_ACCESS_KEY", &access_key, ACCESS_KEY_BYTES_MIN, true)?;
@@ -121,9 +121,7 @@ impl RootKey {
                 Ok(RootKey::new(access_key, secret_key, false))
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let key = RootKey::new(format!("NILAS{}", letters(15)), letters(40), true);
-                key.store(&path).map_err(failed)?;
-                Ok(key)
+                Ok(RootKey::new(format!("NILAS{}", letters(15)), letters(40), true))
             }
             Err(e) => Err(failed(e)),
         }
@@ -162,10 +160,17 @@ impl RootKey {
         hex::encode(Sha256::digest(self.access_key.as_bytes()))
     }
 
+    /// Stores a key that was just made; does nothing with any other. To be called when nothing else can stop the start:
+    /// a key is shown by the start that stored it, and by no other.
+    ///
     /// Written under another name, synced, then given its own: a crash leaves the whole file or none.
-    fn store(&self, path: &Path) -> io::Result<()> {
+    pub fn keep(&self, data: &Path) -> Result<(), RootKeyError> {
+        if !self.is_new {
+            return Ok(());
+        }
+        let path = data.join("root.env");
         let text = format!("NILAS_ACCESS_KEY={}\nNILAS_SECRET_KEY={}\n", self.access_key, self.secret_key);
-        write_private(path, text.as_bytes())
+        write_private(&path, text.as_bytes()).map_err(|source| RootKeyError::File { path, source })
     }
 }
 
@@ -235,10 +240,17 @@ mod files {
 
     /// Makes a directory for its owner alone, with its parents; one that exists is left as it is.
     pub(crate) fn make_private_directory(path: &Path) -> io::Result<()> {
-        if path.metadata().is_ok_and(|found| found.is_dir()) {
-            return Ok(());
+        match path.metadata() {
+            Ok(found) if found.is_dir() => return Ok(()),
+            Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
+            Err(_) => {}
         }
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    }
+
+    /// Removes a file as well as it goes.
+    pub(crate) fn remove_file(path: &Path) {
+        drop(std::fs::remove_file(path));
     }
 
     /// Bytes that an ordinary user may still use on the file system of `path`.
@@ -249,7 +261,7 @@ mod files {
 }
 
 use files::{file_mode, read_file, write_private};
-pub(crate) use files::{free_bytes, make_private_directory};
+pub(crate) use files::{free_bytes, make_private_directory, remove_file};
 
 #[cfg(test)]
 mod tests {

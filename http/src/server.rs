@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -19,7 +20,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::service::service_fn;
 use nilas_catalog::{Catalog, iceberg_error, oauth_error};
-use nilas_engine::drive::probe::{ProbeError, probe, probe_directory};
+use nilas_engine::drive::probe::{ProbeError, probe, probe_directory, probe_medium};
 use nilas_engine::drive::uring::{create_file, lock_drive};
 use nilas_engine::drive::{Arena, ArenaConfig, Drive, DriveLock, OpenError, Ring, RingConfig, UringDrive};
 use nilas_engine::format::superblock::Superblock;
@@ -36,7 +37,7 @@ use crate::limits::CATALOG_BODY_BYTES_MAX;
 use crate::listen::{ListenError, ListenLimits, Peer, RequestBody, Stop, claim_address, listen};
 use crate::render::body::ResponseBody;
 use crate::render::error::Failure;
-use crate::root_key::{RootKey, RootKeyError};
+use crate::root_key::{RootKey, RootKeyError, remove_file};
 use crate::route::{Admin, Route, route};
 use crate::s3::{Owner, S3};
 
@@ -144,15 +145,21 @@ impl Server {
                 facts.memlock_needed_bytes
             ));
         }
+        // Before anything is made: a start that cannot serve leaves nothing behind.
+        let address = claim_address(config.address).map_err(ServerError::Address)?;
         make_directory(&config.data)?;
         let root_key = RootKey::find(&config.data, config.root_key.clone()).map_err(ServerError::RootKey)?;
         let paths = match config.drives.is_empty() {
             true => vec![config.data.join("drive0.nilas")],
             false => config.drives.clone(),
         };
+        let mut made = Vec::new();
         for path in &paths {
-            if !path.exists() {
+            if path.exists() {
+                probe_medium(path).map_err(ServerError::Machine)?;
+            } else {
                 make_drive_file(path, config.drive_bytes)?;
+                made.push(path);
             }
         }
         let locks: Vec<DriveLock> = paths
@@ -161,8 +168,11 @@ impl Server {
             .collect::<Result<_, _>>()
             .map_err(ServerError::Drive)?;
         let shards = u16::try_from(cores.clamp(8, 64)).expect("at most 64");
-        let (superblocks, is_formatted) = recognise_or_format(&locks, shards)?;
-        let address = claim_address(config.address).map_err(ServerError::Address)?;
+        let (superblocks, is_formatted) = recognise_or_format(&locks, shards).inspect_err(|_| {
+            // Locked by us, and still blank: left behind they would stand in the way of the next start.
+            made.iter().for_each(|path| remove_file(path));
+        })?;
+        root_key.keep(&config.data).map_err(ServerError::RootKey)?;
         let cores =
             cores.min(usize::from(superblocks.first().map_or(1, |superblock| superblock.shard_count)));
         Ok(Server { config, locks, superblocks, cores, root_key, address, is_formatted, warnings })
@@ -178,6 +188,7 @@ impl Server {
             address: self.address,
             region: self.config.region.clone(),
             stop: stop.clone(),
+            recovering: Arc::new(AtomicUsize::new(self.cores)),
             on_ready: OnReady::new(on_ready),
         });
         let cores = rt::start(self.cores, RtConfig::server(), move |context| {
@@ -209,10 +220,12 @@ struct CoreSetup {
     address: SocketAddr,
     region: String,
     stop: Stop,
+    /// Cores that cannot serve yet.
+    recovering: Arc<AtomicUsize>,
     on_ready: OnReady,
 }
 
-/// Called by whichever core sees it first.
+/// Called by the core that is ready last.
 struct OnReady(crossbeam_queue::ArrayQueue<Box<dyn FnOnce() + Send>>);
 
 impl OnReady {
@@ -287,6 +300,7 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
     let state = Rc::new(CoreState {
         core,
         parts: OnceCell::new(),
+        recovering: setup.recovering.clone(),
         root_key: setup.root_key.clone(),
         signing_keys: RefCell::new(SigningKeyCache::new()),
         request_number: Cell::new(0),
@@ -307,7 +321,9 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
                     rt::sleep(std::time::Duration::from_millis(1)).await;
                 }
                 recovering.set_engine(engine);
-                recovery.on_ready.call();
+                if recovery.recovering.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    recovery.on_ready.call();
+                }
             }
             Err(error) => {
                 *failure.borrow_mut() = Some(CoreError::Engine(error));
@@ -336,6 +352,7 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
 pub(crate) struct CoreState {
     core: CoreId,
     parts: OnceCell<Services>,
+    recovering: Arc<AtomicUsize>,
     root_key: RootKey,
     signing_keys: RefCell<SigningKeyCache>,
     request_number: Cell<u64>,
@@ -380,7 +397,10 @@ impl CoreState {
     ) -> (&'static str, &'static str, Response<ResponseBody>) {
         let route = match route(head, &[]) {
             Ok(route) => route,
-            Err(failure) => return ("s3", "Unknown", self.refuse_s3(failure, head, request_id)),
+            Err(failure) => {
+                let failure = self.refusal(head, failure);
+                return ("s3", "Unknown", self.refuse_s3(failure, head, request_id));
+            }
         };
         match route {
             Route::Admin(page) => ("admin", admin::name(page), self.admin(page)),
@@ -402,6 +422,17 @@ impl CoreState {
         }
     }
 
+    /// What a request is told that asks for nothing that is served: who may not ask is told that and no more.
+    /// Preflights of browsers are never signed.
+    fn refusal(&self, head: &Parts, failure: Failure) -> Failure {
+        if head.method == Method::OPTIONS {
+            return failure;
+        }
+        let mut signing_keys = self.signing_keys.borrow_mut();
+        let verified = verify(&view_of(head), &self.root_key, &mut signing_keys, rt::now_ms());
+        verified.err().map_or(failure, Failure::from)
+    }
+
     /// An S3 refusal before the operation itself; works without an engine.
     fn refuse_s3(&self, failure: Failure, head: &Parts, request_id: &str) -> Response<ResponseBody> {
         crate::s3::refuse(failure, head, request_id, rt::now_ms())
@@ -410,10 +441,15 @@ impl CoreState {
     fn admin(&self, page: Admin) -> Response<ResponseBody> {
         match page {
             Admin::Healthz => admin::plain(StatusCode::OK, "ok\n"),
-            Admin::Readyz if self.parts.get().is_some() => admin::plain(StatusCode::OK, "ready\n"),
+            Admin::Readyz if self.is_ready() => admin::plain(StatusCode::OK, "ready\n"),
             Admin::Readyz => admin::plain(StatusCode::SERVICE_UNAVAILABLE, "recovering\n"),
             Admin::Metrics => admin::metrics(self),
         }
+    }
+
+    /// Whether every core serves: the next connection may be another core's.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.recovering.load(Ordering::Acquire) == 0
     }
 
     pub(crate) fn parts(&self) -> Option<&Services> {

@@ -20,6 +20,9 @@ pub const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
 /// Rings of an executor, each of which registers its small memory.
 const RINGS_PER_CORE: u64 = 3;
 
+/// `RAMFS_MAGIC` of linux/magic.h, which libc does not have.
+const RAMFS_MAGIC: libc::c_long = 0x8584_58f6;
+
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeFacts {
@@ -77,6 +80,11 @@ pub enum ProbeError {
         /// The `errno` value.
         code: i32,
     },
+    /// The file system keeps its files in memory: nothing on it survives a restart of the machine.
+    Volatile {
+        /// A path on it.
+        path: PathBuf,
+    },
 }
 
 impl fmt::Display for ProbeError {
@@ -116,10 +124,16 @@ impl fmt::Display for ProbeError {
             ),
             ProbeError::NoDirect { path, code } => write!(
                 f,
-                "the file system of {} refuses O_DIRECT ({}; tmpfs and some overlay or network file systems do); \
+                "the file system of {} refuses O_DIRECT ({}; some overlay and network file systems do); \
                  put the data on ext4, XFS or btrfs, in a container on a volume",
                 path.display(),
                 io::Error::from_raw_os_error(*code)
+            ),
+            ProbeError::Volatile { path } => write!(
+                f,
+                "{} is on tmpfs, which keeps files in memory: a restart of the machine would lose everything; \
+                 put the data on ext4, XFS or btrfs, in a container on a volume",
+                path.display()
             ),
         }
     }
@@ -165,8 +179,26 @@ pub fn probe(cores: usize, io_memory_bytes: usize) -> Result<ProbeFacts, ProbeEr
     Ok(ProbeFacts { memlock_bytes, memlock_needed_bytes, cooperative })
 }
 
+/// Refuses a file or directory whose file system forgets everything when the machine restarts; it must exist.
+///
+/// A device passes: its node may well be in memory.
+pub fn probe_medium(path: &Path) -> Result<(), ProbeError> {
+    if path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Ok(());
+    }
+    match file_system_type(path) {
+        Ok(libc::TMPFS_MAGIC | RAMFS_MAGIC) => Err(ProbeError::Volatile { path: path.to_owned() }),
+        Ok(_) => Ok(()),
+        Err(e) => {
+            let code = e.raw_os_error().unwrap_or(libc::EIO);
+            Err(ProbeError::Directory { path: path.to_owned(), code })
+        }
+    }
+}
+
 /// Writes and reads one block with O_DIRECT in a file of its own in `path`, which must exist.
 pub fn probe_directory(path: &Path) -> Result<(), ProbeError> {
+    probe_medium(path)?;
     let code = |e: &io::Error| e.raw_os_error().unwrap_or(libc::EIO);
     let name = path.join(format!(".probe-{}", std::process::id()));
     OpenOptions::new()
@@ -218,6 +250,20 @@ fn parse_memlock(limits: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// The magic number of the file system of `path`.
+fn file_system_type(path: &Path) -> io::Result<libc::c_long> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: `statfs` is plain old data, for which all zeros is a value; the path is a C string that outlives the
+    // call, and the kernel writes within the struct it is given.
+    #[expect(unsafe_code, reason = "std has no statfs")]
+    let (code, facts) = unsafe {
+        let mut facts: libc::statfs = std::mem::zeroed();
+        (libc::statfs(path.as_ptr(), &raw mut facts), facts)
+    };
+    if code == 0 { Ok(facts.f_type) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Bytes that an ordinary user may still use on the file system of `path`.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     use std::os::unix::ffi::OsStrExt;
@@ -249,6 +295,10 @@ mod tests {
         probe_directory(directory).expect("O_DIRECT in the target directory");
         let absent = probe_directory(&directory.join("absent")).expect_err("absent");
         assert_eq!(absent, ProbeError::Directory { path: directory.join("absent"), code: libc::ENOENT });
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() {
+            assert_eq!(probe_directory(memory), Err(ProbeError::Volatile { path: memory.to_owned() }));
+        }
     }
 
     fn check_memlock(line: &str, want: Option<u64>) {

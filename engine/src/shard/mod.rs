@@ -411,6 +411,8 @@ impl Shard {
             false => self.changed(bucket),
         };
         self.durable(sequence).await?;
+        self.reclaim();
+        self.note_free_bytes();
         Ok(Ok(found))
     }
 
@@ -484,7 +486,7 @@ impl Shard {
         let mut index = self.index.borrow_mut();
         let held = |index: &Index| index.buckets.get(&record.bucket).map_or((0, 0), BucketIndex::held);
         let before = held(&index);
-        let displaced = index.apply(sequence, record, self.log.drive_index(), &places);
+        let mut displaced = index.apply(sequence, record, self.log.drive_index(), &places);
         let after = held(&index);
         drop(index);
         let stats = &self.ground.stats;
@@ -492,6 +494,8 @@ impl Shard {
         stats
             .object_bytes
             .store((stats.object_bytes.load(Relaxed) + after.1).saturating_sub(before.1), Relaxed);
+        // What rode in the log has no extents to give back.
+        displaced.retain(|blob| matches!(blob.place, Place::Extents(_)));
         if !displaced.is_empty() {
             self.retired.borrow_mut().push_back((sequence, displaced));
         }

@@ -375,12 +375,7 @@ impl Failure {
             Failure::UnreadableAttributes { .. } => internal(),
             Failure::Auth(e) => auth(e),
             Failure::Body(e) => body(e),
-            Failure::BodyBroken => say(
-                BAD,
-                "RequestTimeout",
-                "Your socket connection to the server was not read from or written to within the timeout period. \
-                 Idle connections will be closed.",
-            ),
+            Failure::BodyBroken => say(BAD, "IncompleteBody", "The request body terminated unexpectedly"),
             Failure::ReadCut(BodyCut::Engine(e)) | Failure::Engine(e) => engine(e),
             Failure::ReadCut(BodyCut::Length { .. }) => internal(),
         }

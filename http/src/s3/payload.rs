@@ -13,10 +13,11 @@ use http::HeaderMap;
 use http::header::EXPECT;
 use http_body::Body;
 use http_body_util::BodyExt as _;
+use nilas_engine::rt;
 
 use crate::auth::Verified;
 use crate::body::{Algorithm, PayloadLength, Received, Upload, UploadOptions};
-use crate::limits::{BLOB_BYTES_MAX, DRAIN_BYTES_MAX};
+use crate::limits::{BLOB_BYTES_MAX, DRAIN_BYTES_MAX, DRAIN_TIME_MAX, DRAIN_WAIT_MAX};
 use crate::render::error::Failure;
 
 /// A request's body.
@@ -109,19 +110,24 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
         Ok(all.freeze())
     }
 
-    /// Throws away what is left of the body, up to [`DRAIN_BYTES_MAX`], after a refusal. A client that still waits for
-    /// `100 Continue` has sent nothing and is not asked to.
+    /// Throws away what is left of the body after a refusal, so that a small one does not cost the connection: up to
+    /// [`DRAIN_BYTES_MAX`], and only what comes without delay. A client may well wait for the answer before it sends
+    /// anything; one that said so with `Expect` is not waited for at all.
     pub async fn drain(&mut self) {
         if self.expects_continue && !self.touched {
             return;
         }
-        let mut left = DRAIN_BYTES_MAX;
-        while let Some(Ok(frame)) = self.body.frame().await {
-            let bytes = frame.data_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-            match left.checked_sub(bytes) {
-                Some(rest) => left = rest,
-                None => return,
+        let waste = async {
+            let mut left = DRAIN_BYTES_MAX;
+            while let Some(Some(Ok(frame))) = rt::timeout(DRAIN_WAIT_MAX, self.body.frame()).await {
+                let bytes =
+                    frame.data_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                match left.checked_sub(bytes) {
+                    Some(rest) => left = rest,
+                    None => return,
+                }
             }
-        }
+        };
+        let _: Option<()> = rt::timeout(DRAIN_TIME_MAX, waste).await;
     }
 }
