@@ -333,6 +333,37 @@ impl Client {
         Encoded { head, body }
     }
 
+    /// Path and query of a presigned request with an unsigned payload, for `expires_s` seconds from `amz_date` on.
+    /// `parameters` are signed with it, encoded as they must be; the signature comes last.
+    pub fn presign(
+        &mut self,
+        method: &str,
+        path: &str,
+        parameters: &[(&str, &str)],
+        amz_date: &str,
+        expires_s: u64,
+    ) -> String {
+        let credential = format!("{}/{}", self.signer.access, self.signer.scope(amz_date));
+        let mut pairs: Vec<(String, String)> = [
+            ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"),
+            ("X-Amz-Credential", &credential),
+            ("X-Amz-Date", amz_date),
+            ("X-Amz-Expires", &expires_s.to_string()),
+            ("X-Amz-SignedHeaders", "host"),
+        ]
+        .iter()
+        .chain(parameters)
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+        pairs.sort();
+        let query = sign::query(&pairs);
+        let headers = [("host", self.host.as_str())];
+        let payload_hash = sign::UNSIGNED;
+        let subject = Subject { method, path, query: &query, headers: &headers, payload_hash, amz_date };
+        let signature = self.signer.sign(&subject).signature;
+        format!("{path}?{query}&X-Amz-Signature={signature}")
+    }
+
     /// Sends raw bytes on a new connection and reads one answer; the connection comes back for more.
     pub fn exchange(&self, bytes: &[u8], method: &str) -> io::Result<(Response, Raw)> {
         let mut raw = self.raw()?;
@@ -524,6 +555,11 @@ impl Raw {
             Err(error) => is_closed(&error),
         };
         closed && set.is_ok()
+    }
+
+    /// Another handle of the same connection, to write while this one reads.
+    pub fn second(&self) -> io::Result<Raw> {
+        self.reader.get_ref().try_clone().map(|stream| Raw { reader: BufReader::new(stream) })
     }
 
     /// Ends the sending direction.

@@ -41,6 +41,8 @@ pub struct ServerOptions {
     pub drive_size: Option<String>,
     /// Root key through the environment; `None` leaves the choice to the server.
     pub root_key: Option<(String, String)>,
+    /// Further variables of the environment; no server inherits NILAS_ACCESS_KEY and NILAS_SECRET_KEY.
+    pub environment: Vec<(String, String)>,
     /// Value of `--address`; by default a free loopback port.
     pub address: String,
     /// Further arguments after `serve`.
@@ -57,6 +59,7 @@ impl ServerOptions {
             drives: Vec::new(),
             drive_size: Some("2GiB".to_owned()),
             root_key: Some((ACCESS_KEY.to_owned(), SECRET_KEY.to_owned())),
+            environment: Vec::new(),
             address: "127.0.0.1:0".to_owned(),
             arguments: Vec::new(),
             ready_wait_max: READY_WAIT_MAX,
@@ -159,6 +162,7 @@ impl Server {
         if let Some((access, secret)) = &self.options.root_key {
             command.env("NILAS_ACCESS_KEY", access).env("NILAS_SECRET_KEY", secret);
         }
+        command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log = log.map_err(|error| self.failed(format!("{}: {error}", self.log.display()), None))?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);

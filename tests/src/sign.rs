@@ -117,7 +117,8 @@ impl Signer {
         self.finish(amz_date, &parts)
     }
 
-    fn scope(&self, amz_date: &str) -> String {
+    /// Date, region, service and terminal of a credential.
+    pub fn scope(&self, amz_date: &str) -> String {
         format!("{}/{}/{}/aws4_request", &amz_date[..8], self.region, self.service)
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use nilas_tests::client::Call;
 use nilas_tests::rng::payload;
@@ -49,37 +50,115 @@ fn the_environment_gives_the_root_key() {
     assert!(!server.stderr().contains(secret), "a secret from the environment is logged");
 }
 
+/// The start fails with exit code 1 and one line that says `reason`.
+#[track_caller]
+fn expect_refused(options: ServerOptions, what: &str, reason: &str) {
+    let error = match Server::start(options) {
+        Ok(_) => panic!("{what}: the server started"),
+        Err(error) => error,
+    };
+    assert_eq!(error.exit.and_then(|exit| exit.code()), Some(1), "{what}: {error}");
+    let last = error.stderr.lines().last().unwrap_or_default();
+    assert!(last.starts_with("nilas: ") && last.contains(reason), "{what}: {reason:?} is not said: {error}");
+    let said = error.stderr.lines().filter(|line| !line.contains("RLIMIT_MEMLOCK")).count();
+    assert_eq!((said, error.stdout.len()), (1, 0), "{what}: more than one line: {error}");
+}
+
+fn entries(directory: &Path) -> Vec<String> {
+    let found = fs::read_dir(directory).into_iter().flatten().flatten();
+    found.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
 #[test]
 fn a_second_process_on_the_same_data_is_refused() {
     let mut server = Server::fresh();
-    let error = match Server::start(ServerOptions::fresh().data(server.data())) {
-        Ok(_) => panic!("two servers share one data directory"),
-        Err(error) => error,
-    };
-    assert!(error.exit.is_some_and(|exit| !exit.success()), "{error}");
-    let said = error.stderr.to_lowercase();
-    assert!(said.contains("in use") || said.contains("lock"), "no clear reason: {error}");
+    // Its own line only: both servers would log to the same file.
+    let second = fresh_directory();
+    fs::create_dir_all(&second).expect("a fresh directory");
+    let drive = server.data().join("drive0.nilas");
+    let options = ServerOptions { drives: vec![drive], ..ServerOptions::fresh().data(&second) };
+    expect_refused(options, "the same drive", "in use");
+    assert!(
+        Server::start(ServerOptions::fresh().data(server.data())).is_err(),
+        "two servers share a directory"
+    );
     assert_eq!(server.client().create_bucket("alive").expect("create").status, 200);
     server.kill9();
     server.restart().unwrap_or_else(|error| panic!("a killed server leaves a lock behind: {error}"));
+    assert_eq!(server.client().send(&Call::bucket("HEAD", "alive")).expect("head").status, 200);
 }
 
 #[test]
 fn an_address_in_use_is_refused() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound").to_string();
-    let options = ServerOptions { address: address.clone(), ..ServerOptions::fresh() };
-    let error = match Server::start(options) {
-        Ok(_) => panic!("two listeners share one address"),
-        Err(error) => error,
-    };
-    assert!(error.exit.is_some_and(|exit| !exit.success()), "{error}");
-    assert!(error.stderr.contains(&address), "the address is not named: {error}");
+    let data = fresh_directory();
+    let options = ServerOptions { address: address.clone(), ..without_key() }.data(&data);
+    expect_refused(options, "an address in use", &address);
+    // A key made by a start that failed was never shown; a drive was asked for by nobody.
+    assert_eq!(entries(&data), Vec::<String>::new(), "a start that could not serve left something");
 
     // Another store on the address must not get a share of its requests either.
     let first = Server::fresh();
     let options = ServerOptions { address: first.address().to_string(), ..ServerOptions::fresh() };
-    assert!(Server::start(options).is_err(), "two stores answer on one address");
+    expect_refused(options, "the address of a server", "another process listens there");
+    let absent = ServerOptions { address: "192.0.2.1:9000".to_owned(), ..ServerOptions::fresh() };
+    expect_refused(absent, "an address of another machine", "192.0.2.1:9000");
+}
+
+#[test]
+fn half_a_key_and_bad_keys_are_refused() {
+    for (access, secret, reason) in [
+        (Some("root"), None, "set both, or neither"),
+        (None, Some("long enough"), "set both, or neither"),
+        (Some("root"), Some(""), "set both, or neither"),
+        (Some("root"), Some("short"), "NILAS_SECRET_KEY has 5 characters"),
+        (Some("r"), Some("longenough"), "NILAS_ACCESS_KEY has 1 characters"),
+        (Some("a/b"), Some("longenough"), "NILAS_ACCESS_KEY must be"),
+        (Some("root"), Some("long enough"), "NILAS_SECRET_KEY must be"),
+    ] {
+        let data = fresh_directory();
+        let given = [("NILAS_ACCESS_KEY", access), ("NILAS_SECRET_KEY", secret)];
+        let environment =
+            given.iter().filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?.to_owned())));
+        let options = ServerOptions { environment: environment.collect(), ..without_key() }.data(&data);
+        expect_refused(options, &format!("{given:?}"), reason);
+        assert_eq!(entries(&data), Vec::<String>::new(), "{given:?}: something was made");
+    }
+}
+
+#[test]
+fn a_root_key_file_that_cannot_be_trusted_is_refused() {
+    let mut server = start(without_key());
+    assert_eq!(server.client().create_bucket("kept").expect("create").status, 200);
+    let data = server.data().to_owned();
+    let drives = vec![data.join("drive0.nilas")];
+    assert!(server.sigterm().is_some());
+    let file = data.join("root.env");
+    let good = fs::read(&file).expect("root.env");
+    // Other directories, so that each has a log of its own.
+    let check = |what: &str, reason: &str, spoil: &dyn Fn(&Path)| {
+        let directory = fresh_directory();
+        fs::create_dir_all(&directory).expect("a fresh directory");
+        let spoiled = directory.join("root.env");
+        spoil(&spoiled);
+        let before = fs::read(&spoiled).ok();
+        let options = ServerOptions { drives: drives.clone(), ..without_key() }.data(&directory);
+        expect_refused(options, what, reason);
+        assert!(fs::read(&spoiled).ok() == before, "{what}: root.env was changed");
+    };
+    let write = |path: &Path, bytes: &[u8], mode: u32| {
+        write_file(path, bytes);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its owner may");
+    };
+    check("readable to others", "chmod 600", &|path| write(path, &good, 0o644));
+    check("writable to a group", "chmod 600", &|path| write(path, &good, 0o660));
+    check("empty", "must have the lines", &|path| write(path, b"", 0o600));
+    check("cut off", "must have the lines", &|path| write(path, &good[..good.len() / 2], 0o600));
+    check("not text", "root.env", &|path| write(path, &[0xff, 0xfe, 0, 0x80], 0o600));
+    check("a directory", "root.env", &|path| fs::create_dir(path).expect("a fresh name"));
+    server.restart().unwrap_or_else(|error| panic!("the untouched key: {error}"));
+    assert_eq!(server.client().send(&Call::bucket("HEAD", "kept")).expect("head").status, 200);
 }
 
 #[test]
@@ -87,24 +166,121 @@ fn a_drive_that_holds_something_else_is_refused() {
     let directory = fresh_directory();
     fs::create_dir_all(&directory).expect("a fresh directory");
     let foreign = directory.join("foreign.img");
-    for (what, head) in
-        [("text", &b"dear diary, "[..]), ("zeros, then text", &[0; 4096]), ("ext4", &[0x53, 0xEF])]
-    {
+    for (what, spots) in [
+        ("text", &[(0, &b"dear diary, "[..])][..]),
+        ("a boot sector", &[(510, &[0x55, 0xAA])]),
+        ("ext4", &[(1080, &[0x53, 0xEF])]),
+        ("zeros, then text", &[(8 * KIB, b"do not touch")]),
+        ("a copy of a partition table at the end", &[(64 * MIB - 512, b"EFI PART")]),
+    ] {
         let mut bytes = vec![0u8; 64 * MIB];
-        bytes[..head.len()].copy_from_slice(head);
-        bytes[1080..1082].copy_from_slice(&[0x53, 0xEF]);
-        bytes[8 * KIB..8 * KIB + 12].copy_from_slice(b"do not touch");
+        for (at, content) in spots {
+            bytes[*at..*at + content.len()].copy_from_slice(content);
+        }
         write_file(&foreign, &bytes);
         let options = ServerOptions { drives: vec![foreign.clone()], ..ServerOptions::fresh() };
-        let error = match Server::start(options) {
-            Ok(_) => panic!("{what}: a foreign drive was formatted"),
-            Err(error) => error,
-        };
-        assert!(error.exit.is_some_and(|exit| !exit.success()), "{what}: {error}");
-        assert!(error.stderr.contains("foreign.img"), "{what}: the drive is not named: {error}");
+        expect_refused(options, what, "foreign.img");
         assert!(fs::read(&foreign).expect("still there") == bytes, "{what}: the foreign drive was changed");
     }
     fs::remove_dir_all(&directory).expect("it was just made");
+}
+
+#[test]
+fn a_drive_that_was_cut_short_is_refused() {
+    let mut server = start(ServerOptions::fresh().drive_size("256MiB"));
+    let body = payload("k", 1, 3 * MIB);
+    let mut client = server.client();
+    assert_eq!(client.create_bucket("cut").expect("create").status, 200);
+    assert_eq!(client.put("cut", "k", &body).expect("put").status, 200);
+    assert!(server.sigterm().is_some());
+    let drive = server.data().join("drive0.nilas");
+    let whole = fs::metadata(&drive).expect("the drive").len();
+    for len in [whole - 4096, 200 * MIB as u64] {
+        let file = fs::OpenOptions::new().write(true).open(&drive).expect("the drive");
+        file.set_len(len).expect("a smaller file");
+        drop(file);
+        let directory = fresh_directory();
+        let options =
+            ServerOptions { drives: vec![drive.clone()], ..ServerOptions::fresh() }.data(&directory);
+        expect_refused(options, &len.to_string(), &format!("{whole} are needed"));
+        assert_eq!(fs::metadata(&drive).expect("the drive").len(), len, "the drive was changed");
+    }
+    // What was cut held nothing yet: with its length back, the store is whole.
+    let file = fs::OpenOptions::new().write(true).open(&drive).expect("the drive");
+    file.set_len(whole).expect("a larger file");
+    drop(file);
+    server.restart().unwrap_or_else(|error| panic!("{error}"));
+    let got = server.client().get("cut", "k").expect("get");
+    assert!(got.status == 200 && got.body == body, "{}", got.head);
+
+    let directory = fresh_directory();
+    fs::create_dir_all(&directory).expect("a fresh directory");
+    for len in [0, 100, MIB] {
+        let small = directory.join("small.img");
+        write_file(&small, &vec![0; len]);
+        let options = ServerOptions { drives: vec![small.clone()], ..ServerOptions::fresh() };
+        expect_refused(options, &format!("{len} bytes"), "small.img");
+        assert_eq!(fs::metadata(&small).expect("still there").len(), len as u64);
+    }
+    // A drive that was made for a start that failed does not stand in the way of the next one.
+    let options = ServerOptions::fresh().drive_size("1MiB").data(&directory.join("data"));
+    expect_refused(options, "a size too small", "are needed");
+    start(ServerOptions::fresh().data(&directory.join("data")));
+    fs::remove_dir_all(&directory).expect("it was just made");
+}
+
+#[test]
+fn drives_stand_in_their_order() {
+    let directory = fresh_directory();
+    fs::create_dir_all(&directory).expect("a fresh directory");
+    let [a, b, c] = ["a.img", "b.img", "c.img"].map(|name| directory.join(name));
+    for path in [&a, &b] {
+        let file = fs::File::create_new(path).expect("a fresh name");
+        file.set_len(256 * MIB as u64).expect("a sparse file");
+    }
+    let with = |drives: &[&PathBuf]| ServerOptions {
+        drives: drives.iter().map(|drive| (*drive).clone()).collect(),
+        ..ServerOptions::fresh()
+    };
+    let mut server = start(with(&[&a, &b]));
+    assert_eq!(server.client().create_bucket("pair").expect("create").status, 200);
+    assert!(server.sigterm().is_some());
+    expect_refused(with(&[&b, &a]), "in the wrong order", "in their order");
+    expect_refused(with(&[&a]), "one is missing", "number of drives");
+    expect_refused(with(&[&a, &c]), "another in its place", "c.img is blank");
+    assert!(!c.exists(), "a drive file was left where a drive is missing");
+    server.restart().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(server.client().send(&Call::bucket("HEAD", "pair")).expect("head").status, 200);
+    drop(server);
+    fs::remove_dir_all(&directory).expect("it was just made");
+}
+
+#[test]
+fn data_in_memory_is_refused() {
+    let shared = Path::new("/dev/shm");
+    if !shared.is_dir() {
+        return;
+    }
+    // A file in place of a directory of this process: nobody else has the name.
+    let data = shared.join(format!("nilas-test-{}", std::process::id()));
+    let log = data.with_extension("log");
+    expect_refused(without_key().data(&data), "tmpfs", "tmpfs");
+    assert_eq!(entries(&data), Vec::<String>::new(), "something was made in memory");
+    let drive = data.join("made-by-hand.img");
+    fs::create_dir_all(&data)
+        .and_then(|()| fs::File::create(&drive)?.set_len(256 << 20))
+        .expect("a sparse file");
+    expect_refused(ServerOptions { drives: vec![drive], ..without_key() }, "a drive file on tmpfs", "tmpfs");
+    fs::remove_dir_all(&data).and_then(|()| fs::remove_file(&log)).expect("they were just made");
+}
+
+#[test]
+fn a_data_directory_that_is_none_is_refused() {
+    let file = fresh_directory();
+    write_file(&file, b"a file");
+    expect_refused(without_key().data(&file), "a file", "not a directory");
+    assert_eq!(fs::read(&file).expect("still there"), b"a file");
+    fs::remove_file(file).expect("it was just made");
 }
 
 #[test]
