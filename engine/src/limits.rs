@@ -30,6 +30,9 @@ pub const LOG_BLOCK_BYTES_MAX: usize = 1 << 20;
 /// Bytes of records that may wait for the log of one shard; beyond that a write is refused as busy.
 pub const LOG_PENDING_BYTES_MAX: usize = 16 << 20;
 
+/// How long a write waits for room in its shard's log before it is refused as busy, in milliseconds.
+pub const LOG_WAIT_MS_MAX: u64 = 10_000;
+
 /// Longest time a shard waits for more records while several writers are known to be active, in microseconds.
 pub const COMMIT_DELAY_US_MAX: u64 = 1_000;
 

@@ -1,10 +1,8 @@
 //! Health and metrics: what operators and load balancers ask. Needs no credentials and tells no names.
 //!
-//! Metrics are Prometheus text (exposition format 0.0.4). Counters of requests are this core's; the server adds up
-//! the cores when it is asked, through counters that every core shares.
+//! Metrics are Prometheus text (exposition format 0.0.4). Each core counts its own requests; whichever core is asked
+//! adds up all of them. Figures of buffers are those of the core that answers and carry its number.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,39 +11,62 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::render::body::ResponseBody;
-use crate::route::Admin;
+use crate::route::{Admin, Operation};
 use crate::server::CoreState;
 
 /// Upper bounds of the latency histogram, in microseconds.
 const BOUNDS_US: [u64; 12] =
     [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 1_000_000, 10_000_000];
 
+/// Status codes that are counted each by its own; any other is counted as the first of its class.
+const STATUSES: [u16; 24] = [
+    200, 201, 204, 206, 300, 304, 400, 401, 403, 404, 405, 409, 411, 412, 413, 416, 419, 422, 429, 500, 501,
+    503, 507, 599,
+];
+
 /// Requests of one kind: how many, and how long they took to the head of the answer.
 #[derive(Debug, Default)]
 struct Series {
-    by_status: BTreeMap<u16, u64>,
-    buckets: [u64; BOUNDS_US.len()],
-    sum_us: u64,
-    count: u64,
+    by_status: [AtomicU64; STATUSES.len()],
+    /// Not cumulative; the last one has no upper bound.
+    buckets: [AtomicU64; BOUNDS_US.len() + 1],
+    sum_us: AtomicU64,
 }
 
-/// Requests answered by one core.
-#[derive(Debug, Default)]
+/// Requests answered by one core. The core adds, any core reads.
+#[derive(Debug)]
 pub(crate) struct Counters {
-    series: RefCell<BTreeMap<(&'static str, &'static str), Series>>,
+    series: Vec<Series>,
 }
 
 impl Counters {
-    pub(crate) fn count(&self, api: &'static str, operation: &'static str, status: StatusCode, took_us: u64) {
-        let mut all = self.series.borrow_mut();
-        let series = all.entry((api, operation)).or_default();
-        *series.by_status.entry(status.as_u16()).or_default() += 1;
-        for (bucket, bound) in series.buckets.iter_mut().zip(BOUNDS_US) {
-            *bucket += u64::from(took_us <= bound);
-        }
-        series.sum_us += took_us;
-        series.count += 1;
+    pub(crate) fn new() -> Counters {
+        Counters { series: kinds().map(|_| Series::default()).collect() }
     }
+
+    pub(crate) fn count(&self, api: &'static str, operation: &'static str, status: StatusCode, took_us: u64) {
+        let Some(nth) = kinds().position(|kind| kind == (api, operation)) else { return };
+        let series = &self.series[nth];
+        let code = status.as_u16();
+        let at = STATUSES.iter().rposition(|known| *known <= code).unwrap_or(0);
+        let at = if STATUSES[at] == code { at } else { class_of(code) };
+        series.by_status[at].fetch_add(1, Relaxed);
+        let bucket = BOUNDS_US.iter().position(|bound| took_us <= *bound).unwrap_or(BOUNDS_US.len());
+        series.buckets[bucket].fetch_add(1, Relaxed);
+        series.sum_us.fetch_add(took_us, Relaxed);
+    }
+}
+
+/// Where the first status of a code's class is counted.
+fn class_of(code: u16) -> usize {
+    STATUSES.iter().position(|known| known / 100 == code / 100).unwrap_or(STATUSES.len() - 1)
+}
+
+/// Every kind of request, in a fixed order.
+fn kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let pages = ["Healthz", "Readyz", "Metrics"].into_iter().map(|name| ("admin", name));
+    let others = [("iceberg", "Iceberg"), ("s3", "Unknown")];
+    pages.chain(others).chain(Operation::NAMES.into_iter().map(|name| ("s3", name)))
 }
 
 /// The page's name, for metrics.
@@ -69,7 +90,7 @@ fn text_answer(status: StatusCode, body: Bytes, content_type: &'static str) -> R
     response
 }
 
-/// Everything that is counted. Request series are of the core that answers and carry its number.
+/// Everything that is counted.
 pub(crate) fn metrics(state: &CoreState) -> Response<ResponseBody> {
     let mut out = String::with_capacity(16 * 1024);
     render(state, &mut out).expect("writing to a String cannot fail");
@@ -92,7 +113,7 @@ fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {
     writeln!(out, "nilas_buffer_arena_bytes{{core=\"{core}\"}} {}", facts.carved_bytes)?;
     family(out, "nilas_buffer_heap_bytes", "gauge", "Bytes of buffers beyond the core's arena.")?;
     writeln!(out, "nilas_buffer_heap_bytes{{core=\"{core}\"}} {}", facts.heap_bytes)?;
-    requests(state, out)?;
+    requests(state.counters(), out)?;
     let Some(parts) = state.parts() else { return Ok(()) };
     let (all, free) = parts.engine.capacity_bytes();
     family(out, "nilas_capacity_bytes", "gauge", "Bytes of all zones of all drives.")?;
@@ -138,26 +159,37 @@ fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn requests(state: &CoreState, out: &mut String) -> std::fmt::Result {
-    let core = state.core().0;
-    let all = state.counters.series.borrow();
-    family(out, "nilas_requests_total", "counter", "Requests answered by this core.")?;
-    for ((api, operation), series) in all.iter() {
-        for (status, count) in &series.by_status {
-            let labels = format!("core=\"{core}\",api=\"{api}\",operation=\"{operation}\",code=\"{status}\"");
-            writeln!(out, "nilas_requests_total{{{labels}}} {count}")?;
+fn requests(cores: &[Arc<Counters>], out: &mut String) -> std::fmt::Result {
+    let sum = |nth: usize, read: &dyn Fn(&Series) -> u64| -> u64 {
+        cores.iter().map(|core| read(&core.series[nth])).sum()
+    };
+    let seen: Vec<(usize, (&str, &str))> = kinds()
+        .enumerate()
+        .filter(|(nth, _)| sum(*nth, &|s| s.by_status.iter().map(|count| count.load(Relaxed)).sum()) > 0)
+        .collect();
+    family(out, "nilas_requests_total", "counter", "Requests answered.")?;
+    for (nth, (api, operation)) in &seen {
+        for (at, status) in STATUSES.iter().enumerate() {
+            let count = sum(*nth, &|s| s.by_status[at].load(Relaxed));
+            if count > 0 {
+                let labels = format!("api=\"{api}\",operation=\"{operation}\",code=\"{status}\"");
+                writeln!(out, "nilas_requests_total{{{labels}}} {count}")?;
+            }
         }
     }
     let name = "nilas_request_duration_seconds";
-    family(out, name, "histogram", "Time to the head of the answer, on this core.")?;
-    for ((api, operation), series) in all.iter() {
-        let labels = format!("core=\"{core}\",api=\"{api}\",operation=\"{operation}\"");
-        for (bucket, bound) in series.buckets.iter().zip(BOUNDS_US) {
-            writeln!(out, "{name}_bucket{{{labels},le=\"{}\"}} {bucket}", seconds(bound))?;
+    family(out, name, "histogram", "Time to the head of the answer.")?;
+    for (nth, (api, operation)) in &seen {
+        let labels = format!("api=\"{api}\",operation=\"{operation}\"");
+        let mut below = 0;
+        for (at, bound) in BOUNDS_US.iter().enumerate() {
+            below += sum(*nth, &|s| s.buckets[at].load(Relaxed));
+            writeln!(out, "{name}_bucket{{{labels},le=\"{}\"}} {below}", seconds(*bound))?;
         }
-        writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {}", series.count)?;
-        writeln!(out, "{name}_sum{{{labels}}} {}", seconds(series.sum_us))?;
-        writeln!(out, "{name}_count{{{labels}}} {}", series.count)?;
+        below += sum(*nth, &|s| s.buckets[BOUNDS_US.len()].load(Relaxed));
+        writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {below}")?;
+        writeln!(out, "{name}_sum{{{labels}}} {}", seconds(sum(*nth, &|s| s.sum_us.load(Relaxed))))?;
+        writeln!(out, "{name}_count{{{labels}}} {below}")?;
     }
     Ok(())
 }
@@ -169,4 +201,29 @@ fn family(out: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Res
 /// Microseconds as seconds, exactly.
 fn seconds(us: u64) -> String {
     format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_added_up() {
+        let cores = [Arc::new(Counters::new()), Arc::new(Counters::new())];
+        cores[0].count("s3", "GetObject", StatusCode::OK, 90);
+        cores[1].count("s3", "GetObject", StatusCode::OK, 20_000_000);
+        cores[1].count("s3", "GetObject", StatusCode::IM_A_TEAPOT, 300);
+        let mut out = String::new();
+        requests(&cores, &mut out).expect("a String takes all");
+        for line in [
+            "nilas_requests_total{api=\"s3\",operation=\"GetObject\",code=\"200\"} 2",
+            "nilas_requests_total{api=\"s3\",operation=\"GetObject\",code=\"400\"} 1",
+            "nilas_request_duration_seconds_bucket{api=\"s3\",operation=\"GetObject\",le=\"0.000100\"} 1",
+            "nilas_request_duration_seconds_bucket{api=\"s3\",operation=\"GetObject\",le=\"0.000500\"} 2",
+            "nilas_request_duration_seconds_count{api=\"s3\",operation=\"GetObject\"} 3",
+            "nilas_request_duration_seconds_sum{api=\"s3\",operation=\"GetObject\"} 20.000390",
+        ] {
+            assert!(out.contains(line), "{line}\n{out}");
+        }
+    }
 }

@@ -106,6 +106,35 @@ pub enum Configuration {
 }
 
 impl Operation {
+    /// All that [`Operation::name`] may answer.
+    pub const NAMES: [&'static str; 25] = [
+        "ListBuckets",
+        "CreateBucket",
+        "HeadBucket",
+        "DeleteBucket",
+        "GetBucketLocation",
+        "GetBucketConfiguration",
+        "ListObjects",
+        "ListObjectsV2",
+        "ListObjectVersions",
+        "ListMultipartUploads",
+        "DeleteObjects",
+        "PutObject",
+        "CopyObject",
+        "GetObject",
+        "HeadObject",
+        "DeleteObject",
+        "GetObjectAttributes",
+        "GetObjectAcl",
+        "GetObjectTagging",
+        "CreateMultipartUpload",
+        "UploadPart",
+        "UploadPartCopy",
+        "CompleteMultipartUpload",
+        "AbortMultipartUpload",
+        "ListParts",
+    ];
+
     /// The operation's name in S3's documentation, for metrics and logs.
     pub fn name(self) -> &'static str {
         match self {

@@ -189,6 +189,7 @@ impl Server {
             region: self.config.region.clone(),
             stop: stop.clone(),
             recovering: Arc::new(AtomicUsize::new(self.cores)),
+            counters: (0..self.cores).map(|_| Arc::new(admin::Counters::new())).collect(),
             on_ready: OnReady::new(on_ready),
         });
         let cores = rt::start(self.cores, RtConfig::server(), move |context| {
@@ -222,6 +223,7 @@ struct CoreSetup {
     stop: Stop,
     /// Cores that cannot serve yet.
     recovering: Arc<AtomicUsize>,
+    counters: Arc<[Arc<admin::Counters>]>,
     on_ready: OnReady,
 }
 
@@ -306,7 +308,7 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
         request_number: Cell::new(0),
         request_salt: rt::random_u128(),
         region: setup.region.clone(),
-        counters: admin::Counters::default(),
+        counters: setup.counters.clone(),
         arena: arena.clone(),
     });
     // Listening comes first: until the shards have recovered, health is answered and everything else told to wait.
@@ -358,7 +360,8 @@ pub(crate) struct CoreState {
     request_number: Cell<u64>,
     request_salt: u128,
     region: String,
-    pub(crate) counters: admin::Counters,
+    /// One for each core of the process, this core's among them.
+    counters: Arc<[Arc<admin::Counters>]>,
     pub(crate) arena: Arena,
 }
 
@@ -373,7 +376,7 @@ impl CoreState {
     fn set_engine(&self, engine: Engine) {
         let owner = Owner { id: self.root_key.owner_id(), display_name: "root".to_owned() };
         let s3 = S3 { engine: engine.clone(), region: self.region.clone(), owner };
-        let catalog = Catalog::new(engine.clone(), attributes::json());
+        let catalog = Catalog::new(engine.clone(), attributes::json(), &self.region);
         // Set once, by the one recovery of this core.
         drop(self.parts.set(Services { engine, s3, catalog }));
     }
@@ -385,7 +388,7 @@ impl CoreState {
         let request_id = self.next_request_id();
         let (api, operation, response) = self.dispatch(&head, body, &request_id).await;
         let took_us = rt::monotonic_us().saturating_sub(started_us);
-        self.counters.count(api, operation, response.status(), took_us);
+        self.counters[usize::from(self.core.0)].count(api, operation, response.status(), took_us);
         response
     }
 
@@ -454,6 +457,10 @@ impl CoreState {
 
     pub(crate) fn parts(&self) -> Option<&Services> {
         self.parts.get()
+    }
+
+    pub(crate) fn counters(&self) -> &[Arc<admin::Counters>] {
+        &self.counters
     }
 
     pub(crate) fn core(&self) -> CoreId {
@@ -592,8 +599,12 @@ fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 
 /// Where the client reached us, for the addresses that the catalog hands out.
 fn base_url(head: &Parts) -> String {
-    let host = head.headers.get(http::header::HOST).and_then(|v| v.to_str().ok());
-    format!("http://{}", host.unwrap_or("127.0.0.1"))
+    let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
+    let scheme = match header("x-forwarded-proto") {
+        Some(proto) if proto.eq_ignore_ascii_case("https") => "https",
+        _ => "http",
+    };
+    format!("{scheme}://{}", header("host").unwrap_or("127.0.0.1"))
 }
 
 enum BodyFailure {

@@ -10,6 +10,8 @@ mod route;
 
 use std::sync::Arc;
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use nilas_engine::{Bucket, Engine};
 use serde_json::{Value, json};
@@ -64,12 +66,15 @@ pub struct Catalog {
     engine: Engine,
     /// What the http crate stores with an object of type `application/json`.
     json_attributes: Bytes,
+    /// The region that clients are told.
+    region: Rc<str>,
 }
 
 impl Catalog {
-    /// Makes the handle. `json_attributes` are the attributes of the metadata objects that the catalog writes.
-    pub fn new(engine: Engine, json_attributes: Bytes) -> Catalog {
-        Catalog { engine, json_attributes }
+    /// Makes the handle. `json_attributes` are the attributes of the metadata objects that the catalog writes, `region`
+    /// is what clients are told.
+    pub fn new(engine: Engine, json_attributes: Bytes, region: &str) -> Catalog {
+        Catalog { engine, json_attributes, region: region.into() }
     }
 
     /// Answers one request. A change is durable when this returns; dropping the future does not stop a change that was
@@ -119,7 +124,7 @@ impl Catalog {
 
     fn config(&self, query: &Query, base_url: &str) -> Result<Outcome, Failure> {
         let bucket = self.named_or_only(query)?;
-        Ok(Outcome::Json(config::config(&bucket.name, base_url)))
+        Ok(Outcome::Json(config::config(&bucket.name, base_url, &self.region)))
     }
 
     /// The warehouse of a request whose path has no prefix.

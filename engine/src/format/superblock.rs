@@ -150,7 +150,7 @@ impl Superblock {
 /// small.
 pub fn divide(drive_bytes: u64, zone_bytes: Option<u64>) -> Option<(u64, u32)> {
     let room = drive_bytes.checked_sub(ZONES_AT + TAIL_BYTES)?;
-    let fitting = (room / 256).next_power_of_two().clamp(4 * ZONE_BYTES_MIN, ZONE_BYTES_MAX);
+    let fitting = (room / 1024).next_power_of_two().clamp(4 * ZONE_BYTES_MIN, ZONE_BYTES_MAX);
     let zone_bytes = zone_bytes.unwrap_or(fitting);
     let zone_count = u32::try_from(room / zone_bytes).ok()?;
     (zone_count >= 4).then_some((zone_bytes, zone_count))
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn divisions() {
         assert_eq!(divide(192 << 20, None), Some((4 << 20, 47)));
-        assert_eq!(divide(64 << 30, None), Some((256 << 20, 255)));
+        assert_eq!(divide(64 << 30, None), Some((64 << 20, 1023)));
         assert_eq!(divide(1 << 20, None), None);
         assert_eq!(divide(16 << 20, None), None);
     }

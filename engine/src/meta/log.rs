@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -24,7 +25,9 @@ use crate::format::block::{BlockHeader, HEADER_BYTES, stored_bytes};
 use crate::format::record::Record;
 use crate::format::superblock::Superblock;
 use crate::format::zone::{ZoneHeader, ZoneKind};
-use crate::limits::{COMMIT_DELAY_US_MAX, LOG_BLOCK_BYTES_MAX, LOG_PENDING_BYTES_MAX, RECORD_BYTES_MAX};
+use crate::limits::{
+    COMMIT_DELAY_US_MAX, LOG_BLOCK_BYTES_MAX, LOG_PENDING_BYTES_MAX, LOG_WAIT_MS_MAX, RECORD_BYTES_MAX,
+};
 use crate::platform::{Platform, spawn};
 use crate::space::zones::ZoneTable;
 use crate::stats::ShardStats;
@@ -198,15 +201,27 @@ impl Log {
         Ok((sequence, places))
     }
 
-    /// Resolves once `append` of a record of at most `bytes` finds room; fails when it never will.
+    /// Resolves once `append` of a record of at most `bytes` finds room; fails when it never will, and with
+    /// [`EngineError::Busy`] when there is none for [`LOG_WAIT_MS_MAX`].
     pub(crate) async fn room(&self, bytes: usize, frees: bool) -> Result<(), EngineError> {
-        self.progress
-            .until(|| match self.check_room(&self.state.borrow(), bytes, frees) {
-                Ok(()) => Some(Ok(())),
-                Err(NoRoom::Later(_)) => None,
-                Err(NoRoom::Never(e)) => Some(Err(e)),
-            })
-            .await
+        let look = || match self.check_room(&self.state.borrow(), bytes, frees) {
+            Ok(()) => Some(Ok(())),
+            Err(NoRoom::Later(_)) => None,
+            Err(NoRoom::Never(e)) => Some(Err(e)),
+        };
+        let mut found = std::pin::pin!(self.progress.until(look));
+        // Almost always there is room at once: no timer then.
+        if let Poll::Ready(found) = futures_util::poll!(found.as_mut()) {
+            return found;
+        }
+        let timeout = self.ground.platform.sleep(Duration::from_millis(LOG_WAIT_MS_MAX));
+        match select(found, timeout).await {
+            Either::Left((found, _)) => found,
+            Either::Right(_) => {
+                let (limit, max) = ("LOG_WAIT_MS_MAX", LOG_WAIT_MS_MAX);
+                Err(EngineError::Busy { limit, max })
+            }
+        }
     }
 
     fn check_room(&self, state: &State, bytes: usize, frees: bool) -> Result<(), NoRoom> {

@@ -216,8 +216,10 @@ impl Shard {
         let modified_ms = self.now_ms();
         let mut changes = Vec::new();
         let mut reservations = Vec::new();
-        let only_frees =
-            transaction.puts.is_empty() && transaction.records.iter().all(|(_, value)| value.is_none());
+        // A change that removes something may use the last of the log, with the note that it happened.
+        let removes =
+            !transaction.deletes.is_empty() || transaction.records.iter().any(|(_, value)| value.is_none());
+        let only_frees = transaction.puts.is_empty() && removes;
         for put in transaction.puts {
             check_key(&put.key)?;
             check_attributes(&put.attributes)?;

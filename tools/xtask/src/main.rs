@@ -75,11 +75,7 @@ fn main() -> ExitCode {
         Command::Clients { names } => sections("clients", |report| clients::sections(report, &names)),
         Command::Sim { seed, rounds } => plain(ci::sim(seed, rounds)),
         Command::Crash { cycles, seed } => plain(ci::crash(cycles, seed)),
-        Command::Bench { scenario, arguments } => plain(
-            cargo(["run", "--release", "-p", "nilas-bench", "--bin", "nilas-bench", "--", &scenario])
-                .args(arguments)
-                .passes(),
-        ),
+        Command::Bench { scenario, arguments } => plain(ci::bench(&scenario, arguments)),
         Command::Fuzz { target, seconds } => plain(fuzz::run(&target, seconds.unwrap_or(60))),
         Command::Run { arguments } => plain(
             cargo(["run", "--release", "-p", "nilas", "--bin", "nilas", "--", "serve"])
