@@ -44,6 +44,22 @@ pub const TRAILER_NAMES_MAX: usize = 16;
 /// Bytes that the hashes of a body take at a time, so that each pass finds them in the core's own cache.
 pub const HASH_BLOCK_BYTES: usize = 64 * 1024;
 
+/// Bytes of a body up to which its MD5 is made at once and by itself: so few would be gone before others come.
+pub const MD5_ALONE_BYTES_MAX: u64 = 128 * 1024;
+
+/// Bytes of one body that may wait to be hashed along with those of others: beyond, the upload hashes before it reads on.
+pub const MD5_BACKLOG_BYTES_MAX: usize = 1 << 20;
+
+/// Pieces that those bytes may have come in: beyond, as above. A piece costs its bookkeeping, however small.
+pub const MD5_BACKLOG_PIECES_MAX: usize = 256;
+
+/// Bytes of all bodies of one core that may wait so: beyond, whoever brings more hashes first.
+pub const MD5_BACKLOG_CORE_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes, of all uploads together, that are hashed before other tasks of the core have their turn: 0.1 ms in full
+/// lanes, 0.6 ms in one.
+pub const MD5_TURN_BYTES: usize = 512 * 1024;
+
 // ---- S3 operations ----------------------------------------------------------------------------
 
 /// Bytes of an object key, as in S3. Longer ones are answered `KeyTooLongError`.

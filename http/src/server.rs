@@ -33,6 +33,7 @@ use sha2::{Digest, Sha256};
 use crate::admin;
 use crate::attributes;
 use crate::auth::{RequestView, SigningKeyCache, bearer, precheck, verify, verify_with_body};
+use crate::body::Md5Lanes;
 use crate::limits::CATALOG_BODY_BYTES_MAX;
 use crate::listen::{ListenError, ListenLimits, Peer, RequestBody, Stop, claim_address, listen};
 use crate::render::body::ResponseBody;
@@ -375,7 +376,8 @@ pub(crate) struct Services {
 impl CoreState {
     fn set_engine(&self, engine: Engine) {
         let owner = Owner { id: self.root_key.owner_id(), display_name: "root".to_owned() };
-        let s3 = S3 { engine: engine.clone(), region: self.region.clone(), owner };
+        let md5_lanes = Md5Lanes::new();
+        let s3 = S3 { engine: engine.clone(), region: self.region.clone(), owner, md5_lanes };
         let catalog = Catalog::new(engine.clone(), attributes::json(), &self.region);
         // Set once, by the one recovery of this core.
         drop(self.parts.set(Services { engine, s3, catalog }));

@@ -324,7 +324,7 @@ mod tests {
     fn mismatches() {
         let plan = HashPlan { md5: true, sha256: false, checksum: Some(Algorithm::Crc32) };
         let mut hashes = crate::body::hash::Hashers::new(plan);
-        hashes.update(b"hello world");
+        hashes.update(&bytes::Bytes::from_static(b"hello world"));
         let digests = hashes.finish();
         let check = |pairs: &[(&'static str, &str)], trailers: &[(&str, &str)], expected: Option<&str>| {
             let declared = Declared::parse(&headers(pairs)).expect("headers");

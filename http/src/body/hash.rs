@@ -1,13 +1,16 @@
 //! All hashes of one payload, made in one pass.
 //!
 //! Fed each piece once, on the core that received it. I1. A block of [`HASH_BLOCK_BYTES`] goes through every hash
-//! before the next is touched, so that only the first pass reads it from memory.
+//! before the next is touched, so that only the first pass reads it from memory; MD5 alone may come later, together with
+//! that of other bodies ([`Hashers::share`]).
 
+use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use sha1::Sha1;
 use sha2::Sha256;
 
 use crate::body::checksum::{Algorithm, Checksum};
+use crate::body::lanes::{Lane, Md5Lanes};
 use crate::limits::HASH_BLOCK_BYTES;
 
 /// Which hashes to make.
@@ -31,14 +34,13 @@ pub struct Digests {
 }
 
 /// The hashes of a payload, under way.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Hashers {
-    md5: Option<Md5>,
+    md5: Option<Lane>,
     sha256: Option<Sha256>,
     checksum: Option<Running>,
 }
 
-#[derive(Clone)]
 enum Running {
     Crc32(crc32fast::Hasher),
     Crc32c(u32),
@@ -53,7 +55,7 @@ impl Hashers {
     /// Starts the hashes of a plan.
     pub fn new(plan: HashPlan) -> Self {
         Self {
-            md5: plan.md5.then(Md5::new),
+            md5: plan.md5.then(|| Lane::Plain(Md5::new())),
             sha256: plan.sha256.then(Sha256::new),
             checksum: plan.checksum.map(|algorithm| match algorithm {
                 Algorithm::Sha256 if plan.sha256 => Running::Payload,
@@ -62,18 +64,44 @@ impl Hashers {
         }
     }
 
+    /// Makes the MD5, if any, together with those of the other bodies of this core; `bytes` is the payload's length.
+    /// To be called before the first piece. After each piece the caller takes turns while it [is behind](Self::is_behind).
+    pub fn share(&mut self, lanes: &Md5Lanes, bytes: u64) {
+        self.md5 = self.md5.take().map(|_| lanes.open(bytes));
+    }
+
     /// Takes the next piece of the payload.
-    pub fn update(&mut self, piece: &[u8]) {
-        for block in piece.chunks(HASH_BLOCK_BYTES) {
+    pub fn update(&mut self, piece: &Bytes) {
+        let mut rest = piece.clone();
+        while !rest.is_empty() {
+            let block = rest.split_to(rest.len().min(HASH_BLOCK_BYTES));
             if let Some(md5) = &mut self.md5 {
-                md5.update(block);
+                md5.update(&block);
             }
             if let Some(sha256) = &mut self.sha256 {
-                sha256.update(block);
+                sha256.update(&block);
             }
             if let Some(checksum) = &mut self.checksum {
-                checksum.update(block);
+                checksum.update(&block);
             }
+        }
+    }
+
+    /// Whether more bytes are kept for later than may be.
+    pub fn is_behind(&self) -> bool {
+        self.md5.as_ref().is_some_and(Lane::is_behind)
+    }
+
+    /// Whether any bytes are kept for later. [`Hashers::finish`] hashes them all at once, at most
+    /// [`MD5_BACKLOG_BYTES_MAX`](crate::limits::MD5_BACKLOG_BYTES_MAX); turns let others run between.
+    pub fn is_pending(&self) -> bool {
+        self.md5.as_ref().is_some_and(Lane::is_pending)
+    }
+
+    /// Hashes some of what was kept: less than a millisecond.
+    pub fn turn(&mut self) {
+        if let Some(md5) = &mut self.md5 {
+            md5.turn();
         }
     }
 
@@ -81,7 +109,7 @@ impl Hashers {
     pub fn finish(self) -> Digests {
         let sha256: Option<[u8; 32]> = self.sha256.map(|hash| hash.finalize().into());
         Digests {
-            md5: self.md5.map(|hash| hash.finalize().into()),
+            md5: self.md5.map(Lane::finish),
             sha256,
             checksum: self.checksum.and_then(|running| running.finish(sha256)),
         }
@@ -90,9 +118,9 @@ impl Hashers {
 
 /// Computes one checksum of bytes at hand.
 pub fn checksum_of(algorithm: Algorithm, bytes: &[u8]) -> Checksum {
-    let mut hashers = Hashers::new(HashPlan { checksum: Some(algorithm), ..HashPlan::default() });
-    hashers.update(bytes);
-    hashers.finish().checksum.expect("the plan names a checksum")
+    let mut running = Running::new(algorithm);
+    running.update(bytes);
+    running.finish(None).expect("only a payload's hash is made elsewhere")
 }
 
 impl Running {
@@ -159,7 +187,7 @@ mod tests {
 
     #[test]
     fn pieces_make_no_difference() {
-        let payload: Vec<u8> =
+        let payload: Bytes =
             (0..200_000u32).map(|i| u8::try_from(i % 1009 * 7 % 251).expect("small")).collect();
         for checksum in Algorithm::ALL {
             let plan = HashPlan { md5: true, sha256: true, checksum: Some(checksum) };
@@ -168,7 +196,7 @@ mod tests {
             let whole = whole.finish();
             for piece in [1usize, 7, 4096, 65_535, 65_536, 65_537] {
                 let mut hashers = Hashers::new(plan);
-                payload.chunks(piece).for_each(|piece| hashers.update(piece));
+                payload.chunks(piece).for_each(|piece| hashers.update(&payload.slice_ref(piece)));
                 assert_eq!(hashers.finish(), whole, "{checksum:?} {piece}");
             }
             assert_eq!(whole.checksum, Some(checksum_of(checksum, &payload)));

@@ -8,6 +8,7 @@ mod upload;
 mod decode;
 mod checksum;
 mod hash;
+mod lanes;
 mod combine;
 mod error;
 
@@ -16,4 +17,5 @@ pub use combine::{combine_crc, composite, render_composite};
 pub use decode::{Coding, Decoder, Finished, PayloadLength};
 pub use error::{BodyError, ChecksumFault, Digest, LengthFault, TrailerFault};
 pub use hash::{Digests, HashPlan, Hashers, checksum_of};
+pub use lanes::Md5Lanes;
 pub use upload::{Received, Upload, UploadOptions, fuzz_chunked};

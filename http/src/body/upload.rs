@@ -12,6 +12,7 @@ use crate::body::checksum::{Algorithm, Checksum, Declared};
 use crate::body::decode::{Coding, Decoder, PayloadLength};
 use crate::body::error::{BodyError, ChecksumFault};
 use crate::body::hash::{HashPlan, Hashers};
+use crate::body::lanes::Md5Lanes;
 use crate::limits::HASH_BLOCK_BYTES;
 
 /// What a route wants of a body.
@@ -69,6 +70,28 @@ impl Upload {
         let trailer_names = declared.trailer.iter().map(|algorithm| algorithm.header().to_owned()).collect();
         let decoder = Decoder::new(coding, length, trailer_names);
         Ok(Self { decoder, hashers: Hashers::new(plan), declared, length, sha256_is_checksum })
+    }
+
+    /// Has the MD5 made together with those of other bodies of this core. To be called before the first byte; from then
+    /// on the caller takes turns while the body [is behind](Self::is_behind).
+    pub fn share(&mut self, lanes: &Md5Lanes) {
+        let (PayloadLength::Exact(bytes) | PayloadLength::AtMost(bytes)) = self.length;
+        self.hashers.share(lanes, bytes);
+    }
+
+    /// Whether more bytes wait to be hashed than may: take turns before feeding more.
+    pub fn is_behind(&self) -> bool {
+        self.hashers.is_behind()
+    }
+
+    /// Whether any bytes wait to be hashed. [`Upload::finish`] hashes what does, without a pause.
+    pub fn is_pending(&self) -> bool {
+        self.hashers.is_pending()
+    }
+
+    /// Hashes some of the bytes that wait: less than a millisecond.
+    pub fn turn(&mut self) {
+        self.hashers.turn();
     }
 
     /// How many payload bytes will come, or how many at most.

@@ -43,6 +43,7 @@ pub use copy_object::{CopySource, copy_source};
 
 use crate::attributes::Attributes;
 use crate::auth::Verified;
+use crate::body::Md5Lanes;
 use crate::limits::{PAGE_ENTRIES_MAX, PARTS_MAX};
 use crate::render::body::ResponseBody;
 use crate::render::error::{Context, Failure, render};
@@ -65,6 +66,8 @@ pub struct S3 {
     pub region: String,
     /// The owner of all buckets and objects, as S3's listings and ACLs name it.
     pub owner: Owner,
+    /// Where the bodies of this core have their MD5 made.
+    pub md5_lanes: Md5Lanes,
 }
 
 /// An owner as S3 names it.
@@ -101,7 +104,7 @@ impl S3 {
     {
         let headers = with_hoisted(&head.headers, &target.query);
         let call = Call { s3: self, target, headers: &headers };
-        let mut payload = Payload::new(&headers, verified, body);
+        let mut payload = Payload::new(&headers, verified, &self.md5_lanes, body);
         let outcome = call.run(&mut payload).await;
         if outcome.is_err() {
             payload.drain().await;

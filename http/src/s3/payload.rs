@@ -5,6 +5,7 @@
 //!
 //! I1. `next` never gives more bytes in total than the announced length.
 //! I2. Until `open`, nothing was asked of the client: `100 Continue` goes out with the first read.
+//! I3. Bytes are handed on before they are all hashed; no more is read while too many wait for it.
 
 use std::collections::VecDeque;
 
@@ -16,7 +17,7 @@ use http_body_util::BodyExt as _;
 use nilas_engine::rt;
 
 use crate::auth::Verified;
-use crate::body::{Algorithm, PayloadLength, Received, Upload, UploadOptions};
+use crate::body::{Algorithm, Md5Lanes, PayloadLength, Received, Upload, UploadOptions};
 use crate::limits::{BLOB_BYTES_MAX, DRAIN_BYTES_MAX, DRAIN_TIME_MAX, DRAIN_WAIT_MAX};
 use crate::render::error::Failure;
 
@@ -24,6 +25,7 @@ use crate::render::error::Failure;
 pub struct Payload<'a, B> {
     body: B,
     verified: &'a Verified,
+    lanes: &'a Md5Lanes,
     expects_continue: bool,
     touched: bool,
     upload: Option<Upload>,
@@ -33,10 +35,11 @@ pub struct Payload<'a, B> {
 
 impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
     /// Wraps the body of a request with these headers.
-    pub fn new(headers: &HeaderMap, verified: &'a Verified, body: B) -> Payload<'a, B> {
+    pub fn new(headers: &HeaderMap, verified: &'a Verified, lanes: &'a Md5Lanes, body: B) -> Payload<'a, B> {
         Payload {
             body,
             verified,
+            lanes,
             expects_continue: headers.contains_key(EXPECT),
             touched: false,
             upload: None,
@@ -51,7 +54,8 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
         let checksum_otherwise = Some(otherwise);
         let options =
             UploadOptions { bytes_max: BLOB_BYTES_MAX, length_required: true, md5: true, checksum_otherwise };
-        let upload = Upload::open(headers, self.verified, options)?;
+        let mut upload = Upload::open(headers, self.verified, options)?;
+        upload.share(self.lanes);
         let length = match upload.length() {
             PayloadLength::Exact(bytes) => bytes,
             PayloadLength::AtMost(_) => return Err(crate::body::BodyError::MissingContentLength.into()),
@@ -65,6 +69,10 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
         loop {
             if let Some(bytes) = self.ready.pop_front() {
                 return Some(Ok(bytes));
+            }
+            while let Some(upload) = self.upload.as_mut().filter(|upload| upload.is_behind()) {
+                upload.turn();
+                rt::yield_now().await;
             }
             self.touched = true;
             let bytes = match self.body.frame().await? {
@@ -83,7 +91,11 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
     }
 
     /// Holds the whole body against everything the client said of it. To be called after the last byte.
-    pub fn finish(&mut self) -> Result<Received, Failure> {
+    pub async fn finish(&mut self) -> Result<Received, Failure> {
+        while let Some(upload) = self.upload.as_mut().filter(|upload| upload.is_pending()) {
+            upload.turn();
+            rt::yield_now().await;
+        }
         match self.upload.take() {
             Some(upload) => Ok(upload.finish()?),
             None => Err(Failure::BodyBroken),
@@ -106,7 +118,7 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
         while let Some(bytes) = self.next().await {
             all.extend_from_slice(&bytes.map_err(too_large)?);
         }
-        self.finish()?;
+        self.finish().await?;
         Ok(all.freeze())
     }
 
@@ -114,6 +126,8 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
     /// [`DRAIN_BYTES_MAX`], and only what comes without delay. A client may well wait for the answer before it sends
     /// anything; one that said so with `Expect` is not waited for at all.
     pub async fn drain(&mut self) {
+        // What waits to be hashed is of no use any more.
+        self.upload = None;
         if self.expects_continue && !self.touched {
             return;
         }

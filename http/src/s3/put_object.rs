@@ -48,7 +48,7 @@ where
         assert!(u64::try_from(bytes.len()).is_ok_and(|len| len <= writer.missing()));
         writer.write(bytes).await?;
     }
-    let received = payload.finish()?;
+    let received = payload.finish().await?;
     assert!(writer.missing() == 0);
     Ok(received)
 }

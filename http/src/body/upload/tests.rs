@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_sigv4::sign::v4;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue};
 
 use super::*;
@@ -172,6 +174,40 @@ fn awss_chunk_signer_agrees() {
         let received = upload.finish().expect("right");
         assert_eq!(out.concat(), payload);
         assert_eq!(received.checksum.map(|c| c.to_base64()), Some(crc));
+    }
+}
+
+#[test]
+fn content_md5_of_shared_uploads() {
+    use md5::Digest as _;
+    let lanes = Md5Lanes::new();
+    let bodies: Vec<Bytes> = (0u8..20).map(|i| Bytes::from(vec![i; 200_000 + usize::from(i)])).collect();
+    for wrong in 0..bodies.len() {
+        let mut uploads: Vec<Upload> = (0..)
+            .zip(&bodies)
+            .map(|(i, body): (usize, _)| {
+                let told =
+                    if i == wrong { bodies.first().filter(|_| i != 0).unwrap_or(&bodies[1]) } else { body };
+                let md5 = STANDARD.encode(md5::Md5::digest(told));
+                let map = headers(&[("content-length", &body.len().to_string()), ("content-md5", &md5)]);
+                let mut upload = Upload::with_coding(&map, plain(), OPTIONS).expect("headers");
+                upload.share(&lanes);
+                upload
+            })
+            .collect();
+        let mut out = Vec::new();
+        for (upload, body) in uploads.iter_mut().zip(&bodies) {
+            upload.feed(body.clone(), &mut out).expect("right");
+        }
+        for (i, (upload, body)) in uploads.into_iter().zip(&bodies).enumerate() {
+            match upload.finish() {
+                Ok(received) => {
+                    assert_ne!(i, wrong);
+                    assert_eq!(received.md5, Some(md5::Md5::digest(body).into()));
+                }
+                Err(error) => assert_eq!((i, error.code()), (wrong, "BadDigest")),
+            }
+        }
     }
 }
 
