@@ -241,8 +241,12 @@ fn figures(
         push("flushes_per_op", flushed as f64 / ops);
     }
     if case.work == Work::PutSmall {
-        push("records_per_flush", done.records as f64 / done.blocks.max(1) as f64);
-        push("block_bytes", done.block_bytes as f64 / done.blocks.max(1) as f64);
+        let per_block = |value: u64| value as f64 / done.blocks.max(1) as f64;
+        push("records_per_flush", per_block(done.records));
+        push("block_bytes", per_block(done.block_bytes));
+        push("block_write_us", per_block(done.block_write_us));
+        // What is left of a round once the drive has done its part: gathering, encoding, waking writers.
+        push("block_other_us", done.secs * 1e6 / done.blocks.max(1) as f64 - per_block(done.block_write_us));
     }
     if let Some((theirs, flushed)) = theirs {
         let fio_rate = theirs.ops / theirs.secs;
@@ -279,7 +283,7 @@ fn report(rounds: &Rounds, parameters: Value) -> Value {
 fn print_table(rounds: &Rounds, parameters: &Value) {
     println!("disk {parameters}");
     println!(
-        "{:<24}{:>10}{:>10}{:>6}{:>8}{:>18}{:>10}{:>8}{:>8}{:>9}{:>8}{:>9}",
+        "{:<24}{:>10}{:>10}{:>6}{:>8}{:>18}{:>10}{:>8}{:>8}{:>10}{:>8}{:>11}",
         "case",
         "ours",
         "fio",
@@ -302,7 +306,7 @@ fn print_table(rounds: &Rounds, parameters: &Value) {
             if case.op_bytes == SMALL_BYTES { ("/s", "per_s") } else { ("MiB/s", "MiB_per_s") };
         let extremes = values("ratio").map_or(String::new(), |[min, _, max]| format!("({min:.2}, {max:.2})"));
         println!(
-            "{:<24}{:>10}{:>10}{:>6}{:>8}{:>18}{:>10}{:>8}{:>8}{:>9}{:>8}{:>9}",
+            "{:<24}{:>10}{:>10}{:>6}{:>8}{:>18}{:>10}{:>8}{:>8}{:>10}{:>8}{:>11}",
             case.name,
             median(rate),
             median(&format!("fio_{rate}")),

@@ -60,6 +60,8 @@ pub(super) struct Done {
     pub(super) records: u64,
     /// Bytes of them.
     pub(super) block_bytes: u64,
+    /// Time from the start of their writes to their being durable, microseconds.
+    pub(super) block_write_us: u64,
 }
 
 /// The core's files and engine.
@@ -131,8 +133,10 @@ impl Ours {
     /// Repeats an operation for `seconds`, `in_flight` of them at a time.
     pub(super) async fn run(&self, work: Work, in_flight: usize, seconds: f64) -> Result<Done, String> {
         let log = &self.engine.stats()[0];
-        let counters =
-            || [&log.log_blocks, &log.log_records, &log.log_bytes].map(|counter| counter.load(Relaxed));
+        let counters = || {
+            [&log.log_blocks, &log.log_records, &log.log_bytes, &log.log_write_us]
+                .map(|counter| counter.load(Relaxed))
+        };
         let (before, cpu_before) = (counters(), cpu_secs());
         let (ops, secs) = repeat(in_flight, seconds, u64::MAX, |number| self.once(work, number)).await?;
         let (after, cpu_after) = (counters(), cpu_secs());
@@ -143,6 +147,7 @@ impl Ours {
             blocks: after[0] - before[0],
             records: after[1] - before[1],
             block_bytes: after[2] - before[2],
+            block_write_us: after[3] - before[3],
         })
     }
 
