@@ -1,13 +1,16 @@
-//! `nilas-bench`: load for the S3 and catalog interfaces, with what each operation cost the server.
+//! `nilas-bench`: load for the S3 and catalog interfaces, with what each operation cost the server, and for the
+//! engine alone, held against fio.
 //!
-//! Every subcommand starts a server of its own on a throw-away store unless given an endpoint, runs
-//! its rounds, and prints text or one JSON object. Exit status 1 if any operation failed.
+//! `s3` and `catalog` start a server of their own on a throw-away store unless given an endpoint; `disk` runs the
+//! engine in this process. All run their rounds and print text or one JSON object. Exit status 1 if any operation
+//! failed.
 
 mod target;
 mod window;
 mod report;
 mod s3;
 mod catalog;
+mod disk;
 
 use std::process::ExitCode;
 
@@ -26,12 +29,15 @@ enum Command {
     S3(s3::S3Arguments),
     /// Tables: commit, load, mixed.
     Catalog(catalog::CatalogArguments),
+    /// The engine without HTTP, against fio on the same file system.
+    Disk(disk::DiskArguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::S3(arguments) => s3::run(&arguments),
         Command::Catalog(arguments) => catalog::run(&arguments),
+        Command::Disk(arguments) => disk::run(&arguments),
     };
     match outcome {
         Ok(0) => ExitCode::SUCCESS,

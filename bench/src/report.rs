@@ -75,7 +75,7 @@ fn usage_figures(before: &Usage, after: &Usage, (ops, bytes): (u64, u64), stored
     push("server_rss_peak_MiB", mib(after.rss_peak_bytes));
 }
 
-fn mib(bytes: u64) -> f64 {
+pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
@@ -139,7 +139,7 @@ impl Report {
 }
 
 /// Minimum, median and maximum of each figure of the first round.
-fn summarise(rounds: &[Figures]) -> Vec<(String, [f64; 3])> {
+pub(crate) fn summarise(rounds: &[Figures]) -> Vec<(String, [f64; 3])> {
     let Some(first) = rounds.first() else { return Vec::new() };
     let mut out = Vec::with_capacity(first.len());
     for (name, _) in first {
@@ -159,14 +159,14 @@ fn summarise(rounds: &[Figures]) -> Vec<(String, [f64; 3])> {
     out
 }
 
-fn to_json(figures: &Figures) -> Value {
+pub(crate) fn to_json(figures: &Figures) -> Value {
     let map: Map<String, Value> =
         figures.iter().map(|(name, value)| (name.clone(), json!((value * 1e4).round() / 1e4))).collect();
     Value::Object(map)
 }
 
 /// Four significant digits or so, without an exponent.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     let decimals = match value.abs() {
         0.0 => 0,
         size if 1000.0 <= size => 0,

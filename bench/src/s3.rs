@@ -84,7 +84,8 @@ pub(crate) struct S3Arguments {
     target: TargetArguments,
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
+/// Bytes, for flags.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     sizes::parse(text)
 }
 

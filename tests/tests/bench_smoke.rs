@@ -41,3 +41,26 @@ fn catalog() {
     check("catalog --op load --tables 2 --writers 2 --snapshots 150", "load");
     check("catalog --op mixed --tables 2 --writers 2", "load");
 }
+
+/// The engine against fio; on a machine without fio, the engine alone.
+#[test]
+fn disk() {
+    let bench = binary("nilas-bench", "NILAS_BENCH_BIN").unwrap_or_else(|missing| panic!("{missing}"));
+    let has_fio = Command::new("fio").arg("--version").output().is_ok_and(|output| output.status.success());
+    let mut run = Command::new(bench);
+    run.args(["disk", "--seconds", "0.3", "--rounds", "1", "--file-size", "128MiB", "--json"]);
+    if !has_fio {
+        run.arg("--no-fio");
+    }
+    let output = run.output().expect("it runs");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stdout} {stderr}");
+    let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"));
+    let cases = report["cases"].as_array().expect("a list of cases");
+    assert_eq!(cases.len(), 11, "{report}");
+    for case in cases {
+        let figure = |name: &str| case["median"][name].as_f64();
+        assert!(figure("ops").is_some_and(|ops| 0.0 < ops), "{case}");
+        assert_eq!(figure("ratio").is_some_and(|ratio| 0.0 < ratio), has_fio, "{case}");
+    }
+}

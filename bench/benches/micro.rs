@@ -1,0 +1,229 @@
+//! The pure pieces that every request goes through, timed one by one: `cargo bench -p nilas-bench`. With
+//! `-- --test` each runs once, so that none rots.
+
+use std::cell::Cell;
+use std::hint::black_box;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use nilas_catalog::commit::{Context, NewTable, apply, check, create, parse_requirements, parse_updates};
+use nilas_catalog::spec::TableMetadata;
+use nilas_engine::drive::Drive;
+use nilas_engine::drive::simulated::{Faults, Medium, SimulatedDrive};
+use nilas_engine::format::checksum::unit_checksums;
+use nilas_engine::format::record::{BlobPlace, BlobRecord, Change, Record};
+use nilas_engine::simulator::Simulator;
+use nilas_engine::store::{FormatConfig, Store, format};
+use nilas_engine::{BucketId, CoreId, ETag, Engine, ListQuery, PutCondition};
+use nilas_http::auth::{KeyStore, RequestView, SigningKeyCache, verify};
+use nilas_tests::rng;
+use nilas_tests::sign::{Signer, Subject, UNSIGNED};
+use serde_json::{Value, json};
+
+/// Keys of the bucket that is listed: one page, and more behind it.
+const LISTED_KEYS: usize = 2_000;
+/// Snapshots of the table that is committed to.
+const SNAPSHOTS: i64 = 10;
+/// 2024-01-01T00:00:00Z, milliseconds since 1970, and as SigV4 writes it.
+const NOW: (u64, &str) = (1_704_067_200_000, "20240101T000000Z");
+const SECRET: &str = "a secret of forty characters, more or less";
+
+criterion_group!(benches, checksums, records, listing, signatures, commits);
+criterion_main!(benches);
+
+fn checksums(c: &mut Criterion) {
+    let mut group = c.benchmark_group("crc64_units");
+    for (name, len) in [("4KiB", 4 << 10), ("64KiB", 64 << 10), ("1MiB", 1 << 20)] {
+        let bytes = rng::payload("micro", 0, len);
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_function(name, |b| b.iter(|| unit_checksums(black_box(&bytes)).fold(0, |a, b| a ^ b)));
+    }
+    group.finish();
+}
+
+/// A put of 4 KiB, as it stands in the log.
+fn records(c: &mut Criterion) {
+    let payload: Bytes = rng::payload("micro", 0, 4 << 10).into();
+    let units = unit_checksums(&payload).collect();
+    let blob = BlobRecord { size: payload.len() as u64, place: BlobPlace::Inline(payload), units };
+    let key = Bytes::from_static(b"a/key/of/usual/length/0000000001.parquet");
+    let (etag, attributes) = (ETag::default(), Bytes::from_static(&[7; 120]));
+    let change = Change::PutObject { key, modified_ms: NOW.0, etag, attributes, blob };
+    let record = Record { bucket: BucketId(1), changes: vec![change] };
+    let mut encoded = Vec::new();
+    record.encode(&mut encoded);
+    let encoded = Bytes::from(encoded);
+    let mut group = c.benchmark_group("record_4KiB");
+    let mut out = Vec::with_capacity(record.encoded_bytes_max());
+    group.bench_function("encode", |b| {
+        b.iter(|| {
+            out.clear();
+            black_box(&record).encode(&mut out)
+        });
+    });
+    group.bench_function("decode", |b| b.iter(|| Record::decode(black_box(&encoded)).expect("just encoded")));
+    group.finish();
+}
+
+/// A page of 1,000 keys through the engine's handle, on a machine in memory.
+fn listing(c: &mut Criterion) {
+    let mut group = c.benchmark_group("list_1000_keys");
+    group.sample_size(20);
+    for (name, delimiter) in [("flat", ""), ("delimited", "/")] {
+        let query = ListQuery {
+            delimiter: Bytes::from_static(delimiter.as_bytes()),
+            max: 1_000,
+            ..ListQuery::default()
+        };
+        group.bench_function(name, |b| b.iter_custom(|count| list_pages(query.clone(), count)));
+    }
+    group.finish();
+}
+
+fn list_pages(query: ListQuery, count: u64) -> Duration {
+    let simulator = Simulator::new(1);
+    let machine = simulator.clone();
+    let took = simulator.run(async move {
+        let engine = engine_in_memory(machine).await;
+        let bucket = engine.create_bucket("micro", Bytes::new()).await.expect("a new name");
+        for number in 0..LISTED_KEYS {
+            let writer = engine.writer(&bucket, 0).await.expect("room");
+            let key = format!("a/key/{:02}/of/usual/length/{number:08}.parquet", number % 50);
+            let put = writer.publish(key.into(), PutCondition::None, ETag::default(), Bytes::new()).await;
+            assert!(put.is_ok_and(|put| put.is_ok()));
+        }
+        let from = Instant::now();
+        for _ in 0..count {
+            black_box(engine.list(&bucket, query.clone()).await.expect("a page"));
+        }
+        from.elapsed()
+    });
+    took.expect("nothing cuts the power")
+}
+
+async fn engine_in_memory(machine: Simulator) -> Engine {
+    let drives: Vec<Rc<dyn Drive>> =
+        vec![Rc::new(SimulatedDrive::new(&machine, &Medium::new(1 << 30), Faults::default()))];
+    let config = FormatConfig { shards: 1, now_ms: NOW.0, store: 1, zone_bytes: None };
+    let superblocks = format(&drives, config).await.expect("a blank drive");
+    let started = Store::new(superblocks, 1).start_core(CoreId(0), Rc::new(machine.clone()), drives).await;
+    let engine = started.expect("a new store");
+    while !engine.is_ready() {
+        machine.sleep_us(1_000).await;
+    }
+    engine
+}
+
+struct OneKey;
+
+impl KeyStore for OneKey {
+    fn secret(&self, access_key: &str) -> Option<&str> {
+        (access_key == "AK").then_some(SECRET)
+    }
+}
+
+/// A signed put without a signed payload: with the day's key at hand, and with the key to derive.
+fn signatures(c: &mut Criterion) {
+    let headers = [("host", "127.0.0.1:9000"), ("x-amz-content-sha256", UNSIGNED), ("x-amz-date", NOW.1)];
+    let path = "/bucket/a/key/of/usual/length/0000000001.parquet";
+    let signature = Signer::new("AK", SECRET, "s3").sign(&Subject {
+        method: "PUT",
+        path,
+        query: "",
+        headers: &headers,
+        payload_hash: UNSIGNED,
+        amz_date: NOW.1,
+    });
+    let mut sent: HeaderMap = headers
+        .iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .collect();
+    sent.insert("authorization", HeaderValue::from_str(&signature.authorization).expect("ASCII"));
+    sent.insert("content-length", HeaderValue::from_static("4096"));
+    sent.insert("user-agent", HeaderValue::from_static("aws-sdk-java/2.25.0 Linux/6.1 Java/17"));
+    let view = RequestView { method: "PUT", raw_path: path, raw_query: "", headers: &sent };
+    let mut group = c.benchmark_group("sigv4_verify");
+    let mut cache = SigningKeyCache::new();
+    group.bench_function("key_cached", |b| {
+        b.iter(|| verify(black_box(&view), &OneKey, &mut cache, NOW.0).expect("it was just signed"));
+    });
+    group.bench_function("key_derived", |b| {
+        b.iter_batched_ref(
+            SigningKeyCache::new,
+            |cache| verify(black_box(&view), &OneKey, cache, NOW.0).expect("it was just signed"),
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+}
+
+/// An append to a table with ten snapshots: the request's JSON in, the new metadata file's bytes out.
+fn commits(c: &mut Criterion) {
+    let table = (1..=SNAPSHOTS).fold(table(), |base, id| commit(&base, &append(&base, id)));
+    let file = table.render();
+    let request = append(&table, SNAPSHOTS + 1).to_string();
+    let mut group = c.benchmark_group("table_10_snapshots");
+    group.bench_function("commit", |b| {
+        b.iter(|| {
+            let request: Value = serde_json::from_str(black_box(&request)).expect("just rendered");
+            commit(&table, &request).render()
+        });
+    });
+    group.bench_function("parse_metadata", |b| {
+        b.iter(|| TableMetadata::parse(black_box(&file)).expect("just rendered"));
+    });
+    group.finish();
+}
+
+fn commit(base: &TableMetadata, request: &Value) -> TableMetadata {
+    let requirements = parse_requirements(&request["requirements"]).expect("valid");
+    let updates = parse_updates(&request["updates"]).expect("valid");
+    check(&requirements, Some(base)).expect("they hold");
+    thread_local! {
+        static NOW_MS: Cell<i64> = const { Cell::new(1_704_067_200_000) };
+    }
+    let now_ms = NOW_MS.replace(NOW_MS.get() + 1);
+    let context = Context {
+        now_ms,
+        previous_metadata_location: Some("s3://b/t/metadata/00009-9c12d441.metadata.json"),
+        new_uuid: "unused",
+    };
+    apply(Some(base), &updates, &context).expect("valid").expect("a change")
+}
+
+fn table() -> TableMetadata {
+    let fields: Vec<Value> = (1..=12)
+        .map(|id| json!({"id": id, "name": format!("column_{id}"), "required": id == 1, "type": "long"}))
+        .collect();
+    let properties = json!({"format-version": "2", "write.parquet.compression-codec": "zstd"});
+    let made = create(NewTable {
+        name: "t",
+        uuid: "9c12d441-03fe-4693-9a96-a0705ddf69c1".to_owned(),
+        location: "s3://b/t".to_owned(),
+        schema: &json!({"type": "struct", "schema-id": 0, "fields": fields}),
+        partition_spec: None,
+        write_order: None,
+        properties: properties.as_object().expect("an object"),
+        now_ms: 1_704_067_000_000,
+    });
+    made.expect("valid")
+}
+
+fn append(base: &TableMetadata, id: i64) -> Value {
+    let parent = base.current_snapshot_id();
+    let mut snapshot = json!({
+        "snapshot-id": id, "sequence-number": id, "timestamp-ms": 1_704_067_100_000 + id,
+        "manifest-list": format!("s3://b/t/metadata/snap-{id}-1-9c12d441.avro"), "schema-id": 0,
+        "summary": {"operation": "append", "added-data-files": "1", "added-records": "1000",
+            "added-files-size": "123456", "total-records": "10000", "total-data-files": "10"}});
+    if let Some(parent) = parent {
+        snapshot["parent-snapshot-id"] = parent.into();
+    }
+    json!({
+        "requirements": [{"type": "assert-ref-snapshot-id", "ref": "main", "snapshot-id": parent}],
+        "updates": [{"action": "add-snapshot", "snapshot": snapshot},
+            {"action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": id}]})
+}
