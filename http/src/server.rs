@@ -191,6 +191,7 @@ impl Server {
             stop: stop.clone(),
             recovering: Arc::new(AtomicUsize::new(self.cores)),
             counters: (0..self.cores).map(|_| Arc::new(admin::Counters::new())).collect(),
+            serving: Arc::new(AtomicUsize::new(self.cores)),
             on_ready: OnReady::new(on_ready),
         });
         let cores = rt::start(self.cores, RtConfig::server(), move |context| {
@@ -225,7 +226,29 @@ struct CoreSetup {
     /// Cores that cannot serve yet.
     recovering: Arc<AtomicUsize>,
     counters: Arc<[Arc<admin::Counters>]>,
+    /// Cores that may still have requests at hand.
+    serving: Arc<AtomicUsize>,
     on_ready: OnReady,
+}
+
+/// Counts a core among those with requests at hand, until it is dropped.
+struct Serving(Arc<AtomicUsize>);
+
+impl Serving {
+    /// Waits until no core has requests at hand any more.
+    async fn end(self) {
+        let cores = self.0.clone();
+        drop(self);
+        while cores.load(Ordering::Acquire) > 0 {
+            rt::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Called by the core that is ready last.
@@ -299,6 +322,7 @@ fn open_drives(locks: &[DriveLock]) -> Result<(Arena, Vec<Rc<dyn Drive>>), CoreE
 }
 
 async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError> {
+    let at_hand = Serving(setup.serving.clone());
     let (arena, drives) = open_drives(&setup.locks)?;
     let state = Rc::new(CoreState {
         core,
@@ -344,6 +368,8 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
     })
     .await
     .map_err(CoreError::Listen)?;
+    // Requests of other cores need this core's shards until they are answered.
+    at_hand.end().await;
     if let Some(parts) = state.parts.get() {
         parts.engine.stop().await;
     }

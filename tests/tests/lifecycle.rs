@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nilas_tests::client::Call;
 use nilas_tests::rng::payload;
@@ -225,6 +226,9 @@ fn a_drive_that_was_cut_short_is_refused() {
     // A drive that was made for a start that failed does not stand in the way of the next one.
     let options = ServerOptions::fresh().drive_size("1MiB").data(&directory.join("data"));
     expect_refused(options, "a size too small", "are needed");
+    let options = ServerOptions::fresh().drive_size("1000000TiB").data(&directory.join("data2"));
+    expect_refused(options, "a size no file has", "drive0.nilas");
+    assert_eq!(entries(&directory.join("data2")), Vec::<String>::new(), "a drive without its size was left");
     start(ServerOptions::fresh().data(&directory.join("data")));
     fs::remove_dir_all(&directory).expect("it was just made");
 }
@@ -312,6 +316,40 @@ fn an_orderly_stop_finishes_what_runs_and_keeps_everything() {
         let key = len.to_string();
         let got = server.client().get("stop", &key).expect("get");
         assert!(got.status == 200 && got.body == payload(&key, 1, len), "{key}: {}", got.status);
+    }
+}
+
+#[test]
+fn an_orderly_stop_lets_uploads_end() {
+    let mut server = Server::fresh();
+    // One bucket per shard, more or less: the connection's core owns some of them, another core the others.
+    let buckets: Vec<String> = (0..8).map(|at| format!("stop{at}")).collect();
+    let mut client = server.client();
+    let body = payload("k", 1, 3 * MIB);
+    let mut open = Vec::new();
+    for bucket in &buckets {
+        assert_eq!(client.create_bucket(bucket).expect("create").status, 200);
+        let bytes = client.encode(&Call::object("PUT", bucket, "k").body(&body)).bytes();
+        let mut raw = client.raw().expect("connect");
+        raw.write(&bytes[..MIB]).expect("write");
+        open.push((raw, bytes));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let exit = std::thread::scope(|scope| {
+        let stop = scope.spawn(|| server.sigterm());
+        std::thread::sleep(Duration::from_millis(500));
+        for (raw, bytes) in &mut open {
+            raw.write(&bytes[MIB..]).expect("a stop does not cut uploads");
+            let response = raw.read("PUT").expect("an answer");
+            assert_eq!(response.status, 200, "{}", response.text());
+        }
+        stop.join().expect("no panic")
+    });
+    assert_eq!(exit.and_then(|exit| exit.code()), Some(0), "{}", server.stderr());
+    server.restart().unwrap_or_else(|error| panic!("{error}"));
+    for bucket in &buckets {
+        let got = server.client().get(bucket, "k").expect("get");
+        assert!(got.status == 200 && got.body == body, "{bucket}: {}", got.head);
     }
 }
 

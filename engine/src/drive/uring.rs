@@ -221,8 +221,9 @@ impl DriveLock {
 pub fn create_file(path: &Path, bytes: u64) -> Result<(), OpenError> {
     let make = || -> io::Result<()> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-        file.set_len(bytes - bytes % BLOCK_BYTES)?;
-        file.sync_all()?;
+        let sized = file.set_len(bytes - bytes % BLOCK_BYTES).and_then(|()| file.sync_all());
+        // Without its size it is no drive, and would stand in the way of one.
+        sized.inspect_err(|_| drop(std::fs::remove_file(path)))?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
     };

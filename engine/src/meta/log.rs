@@ -37,6 +37,8 @@ use crate::units::{BLOCK_BYTES, DriveOffset, Sequence, ShardId};
 /// already laid out (measured: a durable write to unwritten extents takes 1.7 times as long).
 const PREWRITE_AHEAD_BYTES: u64 = 4 << 20;
 const PREWRITE_STEP_BYTES: u64 = 1 << 20;
+/// How long after a write its writers are taken to be still active, in microseconds.
+const WRITERS_KNOWN_US: u64 = 10_000;
 
 /// The part of a drive that belongs to log blocks of one zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,9 +105,11 @@ struct State {
     closed: VecDeque<Block>,
     pending_bytes: usize,
     prewritten: u64,
-    /// Records of the block written last, and how long that took: what group commit goes by.
-    last_records: u32,
+    /// Writers known to be active when the last write ended (its records and those that came meanwhile), and how long
+    /// that write took: what group commit goes by.
+    active_writers: u32,
     write_us: u64,
+    write_ended_us: u64,
 }
 
 #[derive(Debug)]
@@ -141,7 +145,8 @@ impl Log {
             closed: VecDeque::new(),
             pending_bytes: 0,
             prewritten: tail.at.0,
-            last_records: 0,
+            active_writers: 0,
+            write_ended_us: 0,
             write_us: 0,
         };
         Rc::new(Log {
@@ -284,7 +289,8 @@ impl Log {
             {
                 let mut state = self.state.borrow_mut();
                 state.pending_bytes -= payload_bytes;
-                state.last_records = records;
+                state.active_writers = records + state.open.records;
+                state.write_ended_us = started_us + write_us;
                 state.write_us =
                     if state.write_us == 0 { write_us } else { (state.write_us * 7 + write_us) / 8 };
             }
@@ -314,7 +320,9 @@ impl Log {
     async fn gather(&self) {
         let (target, wait_us) = {
             let state = self.state.borrow();
-            let active = state.last_records.max(1) + state.open.records.saturating_sub(1);
+            let idle_us = self.ground.platform.monotonic_us().saturating_sub(state.write_ended_us);
+            // Who was active that long ago may be gone.
+            let active = if idle_us < WRITERS_KNOWN_US { state.active_writers } else { 1 };
             let target = (active * 3).div_ceil(4);
             (target, (state.write_us * 2).clamp(100, COMMIT_DELAY_US_MAX))
         };

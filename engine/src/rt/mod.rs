@@ -4,7 +4,8 @@
 //!
 //! What glommio does badly is worked round here and pinned by tests: an executor that was preempted at the wrong
 //! moment parks with runnable tasks (`heartbeat` wakes it), wake-ups from other threads are seen only when the
-//! preempt timer fires (1 ms here, not 100), and its cross-core channels are not used.
+//! preempt timer fires (1 ms here, not 100), and its cross-core channels are not used. An executor that was preempted
+//! before its main task ran even once sleeps for good, and nobody has a waker of it: `begin` starts another one.
 //!
 //! `spawn_local`, `sleep`, `timeout` and `yield_now` panic outside of an executor started here.
 #![expect(clippy::disallowed_methods, reason = "the one place that reads clocks and starts threads")]
@@ -17,7 +18,9 @@ mod platform;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +31,11 @@ use crate::units::CoreId;
 pub use blocking::{BLOCKING_JOBS_MAX, BlockingError, blocking};
 pub(crate) use event::EventFd;
 pub use platform::CorePlatform;
+
+/// Executors tried for one core before its start is given up, and how long the first may take to begin; each next one
+/// has twice that.
+const BEGIN_ATTEMPTS_MAX: usize = 8;
+const BEGIN_WAIT: Duration = Duration::from_millis(100);
 
 /// How the executors are built.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +103,7 @@ impl std::error::Error for RtError {}
 
 /// The running cores.
 pub struct Cores<T: Send + 'static> {
-    handles: Vec<(CoreId, ExecutorJoinHandle<T>)>,
+    handles: Vec<(CoreId, ExecutorJoinHandle<Option<T>>)>,
 }
 
 impl<T: Send + 'static> Cores<T> {
@@ -105,7 +113,11 @@ impl<T: Send + 'static> Cores<T> {
     pub fn join(self) -> Vec<Result<T, RtError>> {
         self.handles
             .into_iter()
-            .map(|(core, handle)| handle.join().map_err(|e| RtError::Ended { core, text: e.to_string() }))
+            .map(|(core, handle)| {
+                let ended = handle.join().map_err(|e| RtError::Ended { core, text: e.to_string() })?;
+                // Only the executor that runs the main task is kept.
+                ended.ok_or_else(|| RtError::Ended { core, text: "it never began".to_owned() })
+            })
             .collect()
     }
 }
@@ -133,26 +145,64 @@ where
         let cpu = cpu.filter(|_| pin);
         let core = CoreId(number);
         let context = CoreContext { core, cores: count, cpu };
-        let mut builder = LocalExecutorBuilder::new(cpu.map_or(Placement::Unbound, Placement::Fixed))
-            .name(&format!("core-{number}"))
+        handles.push((core, begin(context, config, run.clone())?));
+    }
+    Ok(Cores { handles })
+}
+
+/// Starts the executor of one core, and another in its place when it does not begin: see the head of this file.
+///
+/// Whichever comes first runs the main task; one that comes later ends at once.
+fn begin<F, Fut, T>(
+    context: CoreContext,
+    config: RtConfig,
+    run: F,
+) -> Result<ExecutorJoinHandle<Option<T>>, RtError>
+where
+    F: Fn(CoreContext) -> Fut + Send + Clone + 'static,
+    Fut: Future<Output = T> + 'static,
+    T: Send + 'static,
+{
+    let core = context.core;
+    // The attempt that runs the main task, counted from 1.
+    let claim = Arc::new(AtomicUsize::new(0));
+    let mut attempts: Vec<ExecutorJoinHandle<Option<T>>> = Vec::new();
+    for attempt in 1..=BEGIN_ATTEMPTS_MAX {
+        let mut builder = LocalExecutorBuilder::new(context.cpu.map_or(Placement::Unbound, Placement::Fixed))
+            .name(&format!("core-{}", core.0))
             .io_memory(config.io_memory_bytes)
             .ring_depth(config.ring_depth)
             .preempt_timer(config.preempt);
         if let Some(spin) = config.spin {
             builder = builder.spin_before_park(spin);
         }
-        let run = run.clone();
+        let (begun, begins) = sync_channel::<()>(1);
+        let (run, claimed) = (run.clone(), claim.clone());
         let handle = builder
             .spawn(move || async move {
+                claimed.compare_exchange(0, attempt, Ordering::AcqRel, Ordering::Acquire).ok()?;
                 let heart = heartbeat::Heart::start();
+                // Nobody waits for an attempt that was given up and begins after all.
+                let _unheard = begun.send(());
                 let result = run(context).await;
                 drop(heart);
-                result
+                Some(result)
             })
             .map_err(|e| RtError::Start { core, text: e.to_string() })?;
-        handles.push((core, handle));
+        attempts.push(handle);
+        let waited = begins.recv_timeout(BEGIN_WAIT * (1 << (attempt - 1)));
+        match claim.load(Ordering::Acquire) {
+            0 if waited == Err(RecvTimeoutError::Timeout) => {}
+            // Its executor could not be made: joining it tells why.
+            0 => return Ok(attempts.swap_remove(attempt - 1)),
+            claimed => return Ok(attempts.swap_remove(claimed - 1)),
+        }
     }
-    Ok(Cores { handles })
+    // From here on none of them may.
+    match claim.compare_exchange(0, usize::MAX, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Err(RtError::Start { core, text: "its executor does not begin".to_owned() }),
+        Err(claimed) => Ok(attempts.swap_remove(claimed - 1)),
+    }
 }
 
 /// Runs `future` on this core until it ends, whoever is interested or not. It runs up to its first wait at once.
