@@ -1254,12 +1254,20 @@ impl Client {
             return Ok(());
         }
         let certain = self.model.borrow_mut().key(&name, &key).known.len() == 1;
+        if !certain {
+            // The put may have failed: then the bucket is empty and may go.
+            self.model.borrow_mut().buckets.entry(name.clone()).or_default().push(false);
+        }
         match self.engine.delete_bucket(&name).await {
             Err(BucketError::NotEmpty | BucketError::Engine(_)) => {}
             other if certain => {
                 return finding(Kind::Lost, format!("a bucket that holds an object: {other:?}"));
             }
-            _ => return Ok(()),
+            Ok(()) => {
+                self.model.borrow_mut().buckets.insert(name, vec![false]);
+                return Ok(());
+            }
+            Err(_) => return Ok(()),
         }
         self.delete_keys(&bucket, vec![key.clone()]).await?;
         if self.model.borrow_mut().key(&name, &key).known != [None] {
