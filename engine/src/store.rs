@@ -93,7 +93,7 @@ impl fmt::Display for StoreError {
             StoreError::Misplaced { drive, what, got, expected } => {
                 write!(
                     f,
-                    "drive {drive}: {what} is {got:#x}, expected {expected:#x}: give the store's drives in their order"
+                    "drive {drive}: {what} is {got}, expected {expected}: give the store's drives in their order"
                 )
             }
             StoreError::Mixed { drive } => {

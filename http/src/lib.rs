@@ -8,6 +8,7 @@ pub mod listen;
 mod hyper_io;
 pub mod server;
 pub mod root_key;
+mod drive_list;
 pub mod route;
 pub mod auth;
 pub mod body;

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -219,7 +219,7 @@ fn letters(count: usize) -> String {
 mod files {
     use super::*;
 
-    pub(super) fn read_file(path: &Path) -> io::Result<String> {
+    pub(crate) fn read_file(path: &Path) -> io::Result<String> {
         std::fs::read_to_string(path)
     }
 
@@ -227,7 +227,7 @@ mod files {
         Ok(std::fs::metadata(path)?.permissions().mode() & 0o777)
     }
 
-    pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let temporary = path.with_extension("env.new");
         let mut options = std::fs::OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
@@ -248,6 +248,11 @@ mod files {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
     }
 
+    /// Stops the one thread that there is before the cores start.
+    pub(crate) fn wait_before_start(time: std::time::Duration) {
+        std::thread::sleep(time);
+    }
+
     /// Removes a file as well as it goes.
     pub(crate) fn remove_file(path: &Path) {
         drop(std::fs::remove_file(path));
@@ -255,13 +260,14 @@ mod files {
 
     /// Bytes that an ordinary user may still use on the file system of `path`.
     pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
-        let _ = path.metadata()?.dev();
         nilas_engine::drive::probe::free_bytes(path)
     }
 }
 
-use files::{file_mode, read_file, write_private};
-pub(crate) use files::{free_bytes, make_private_directory, remove_file};
+use files::file_mode;
+pub(crate) use files::{
+    free_bytes, make_private_directory, read_file, remove_file, wait_before_start, write_private,
+};
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -21,6 +22,7 @@ use http_body::Body as _;
 use hyper::service::service_fn;
 use nilas_catalog::{Catalog, iceberg_error, oauth_error};
 use nilas_engine::drive::probe::{ProbeError, probe, probe_directory, probe_medium};
+use nilas_engine::drive::uring::OpenFault;
 use nilas_engine::drive::uring::{create_file, lock_drive};
 use nilas_engine::drive::{Arena, ArenaConfig, Drive, DriveLock, OpenError, Ring, RingConfig, UringDrive};
 use nilas_engine::format::superblock::Superblock;
@@ -34,13 +36,18 @@ use crate::admin;
 use crate::attributes;
 use crate::auth::{RequestView, SigningKeyCache, bearer, precheck, verify, verify_with_body};
 use crate::body::Md5Lanes;
+use crate::drive_list;
 use crate::limits::CATALOG_BODY_BYTES_MAX;
 use crate::listen::{ListenError, ListenLimits, Peer, RequestBody, Stop, claim_address, listen};
 use crate::render::body::ResponseBody;
 use crate::render::error::Failure;
-use crate::root_key::{RootKey, RootKeyError, remove_file};
+use crate::root_key::{RootKey, RootKeyError, remove_file, wait_before_start};
 use crate::route::{Admin, Route, route};
 use crate::s3::{Owner, S3};
+
+/// How long, and how often, a start waits for what a killed process still holds.
+const HELD_WAIT: Duration = Duration::from_millis(20);
+const HELD_TRIES: u32 = 100;
 
 /// What the process is asked to do.
 #[derive(Clone, Debug)]
@@ -66,13 +73,28 @@ pub struct ServerConfig {
 #[expect(missing_docs, reason = "each wraps the error of the step it is named after")]
 pub enum ServerError {
     Machine(ProbeError),
-    Directory { path: PathBuf, source: std::io::Error },
+    Directory {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     RootKey(RootKeyError),
     Drive(OpenError),
     Store(StoreError),
     Address(ListenError),
     Cores(RtError),
-    Core { core: CoreId, source: CoreError },
+    Core {
+        core: CoreId,
+        source: CoreError,
+    },
+    /// One drive is named twice.
+    SameDrive {
+        path: PathBuf,
+    },
+    /// The data directory knows a store, and these drives are new or blank.
+    OtherDrives {
+        data: PathBuf,
+        path: PathBuf,
+    },
 }
 
 /// Why one core cannot serve.
@@ -96,6 +118,14 @@ impl fmt::Display for ServerError {
             ServerError::Address(e) => write!(f, "{e}"),
             ServerError::Cores(e) => write!(f, "{e}"),
             ServerError::Core { core, source } => write!(f, "core {}: {source}", core.0),
+            ServerError::SameDrive { path } => write!(f, "drive {} is named twice", path.display()),
+            ServerError::OtherDrives { data, path } => write!(
+                f,
+                "drive {} is missing or blank, but {} belongs to a store on other drives (its file `drives` names them): \
+                 name those, or take another --data for a new store",
+                path.display(),
+                data.display()
+            ),
         }
     }
 }
@@ -147,32 +177,27 @@ impl Server {
             ));
         }
         // Before anything is made: a start that cannot serve leaves nothing behind.
-        let address = claim_address(config.address).map_err(ServerError::Address)?;
+        let claimed = patiently(|| claim_address(config.address), |e| e.code == libc::EADDRINUSE);
+        let address = claimed.map_err(ServerError::Address)?;
         make_directory(&config.data)?;
         let root_key = RootKey::find(&config.data, config.root_key.clone()).map_err(ServerError::RootKey)?;
-        let paths = match config.drives.is_empty() {
-            true => vec![config.data.join("drive0.nilas")],
-            false => config.drives.clone(),
+        let known = drive_list::read(&config.data)
+            .map_err(|source| ServerError::Directory { path: config.data.clone(), source })?;
+        let paths = match (config.drives.is_empty(), &known) {
+            (true, Some(known)) => known.clone(),
+            (true, None) => vec![config.data.join("drive0.nilas")],
+            (false, _) => config.drives.clone(),
         };
         let mut made = Vec::new();
-        for path in &paths {
-            if path.exists() {
-                probe_medium(path).map_err(ServerError::Machine)?;
-            } else {
-                make_drive_file(path, config.drive_bytes)?;
-                made.push(path);
-            }
-        }
-        let locks: Vec<DriveLock> = paths
-            .iter()
-            .map(|path| lock_drive(path))
-            .collect::<Result<_, _>>()
-            .map_err(ServerError::Drive)?;
-        let shards = u16::try_from(cores.clamp(8, 64)).expect("at most 64");
-        let (superblocks, is_formatted) = recognise_or_format(&locks, shards).inspect_err(|_| {
-            // Locked by us, and still blank: left behind they would stand in the way of the next start.
+        let opened = open_store(&config, &paths, known.is_some(), cores, &mut made).inspect_err(|_| {
+            // Made by us, and still blank: left behind they would stand in the way of the next start.
             made.iter().for_each(|path| remove_file(path));
-        })?;
+        });
+        let (locks, superblocks, is_formatted) = opened?;
+        let paths: Vec<PathBuf> =
+            paths.iter().map(|path| std::path::absolute(path).unwrap_or(path.clone())).collect();
+        drive_list::keep(&config.data, &paths)
+            .map_err(|source| ServerError::Directory { path: config.data.clone(), source })?;
         root_key.keep(&config.data).map_err(ServerError::RootKey)?;
         let cores =
             cores.min(usize::from(superblocks.first().map_or(1, |superblock| superblock.shard_count)));
@@ -216,6 +241,49 @@ impl Server {
     }
 }
 
+/// Locks the drives and finds the store on them, or makes one where that is allowed. `made` gets the files it made.
+fn open_store(
+    config: &ServerConfig,
+    paths: &[PathBuf],
+    is_known: bool,
+    cores: usize,
+    made: &mut Vec<PathBuf>,
+) -> Result<(Vec<DriveLock>, Vec<Superblock>, bool), ServerError> {
+    let other = |path: &PathBuf| ServerError::OtherDrives { data: config.data.clone(), path: path.clone() };
+    for (nth, path) in paths.iter().enumerate() {
+        if paths[..nth].contains(path) {
+            return Err(ServerError::SameDrive { path: path.clone() });
+        }
+        if path.exists() {
+            probe_medium(path).map_err(ServerError::Machine)?;
+        } else if is_known {
+            return Err(other(path));
+        } else {
+            make_drive_file(path, config.drive_bytes)?;
+            made.push(path.clone());
+        }
+    }
+    let lock = |path: &PathBuf| patiently(|| lock_drive(path), |e| e.fault == OpenFault::InUse);
+    let locks: Vec<DriveLock> =
+        paths.iter().map(lock).collect::<Result<_, _>>().map_err(ServerError::Drive)?;
+    let shards = u16::try_from(cores.clamp(8, 64)).expect("at most 64");
+    let found = recognise_or_format(&locks, shards, !is_known)?;
+    let (superblocks, is_formatted) = found.ok_or_else(|| other(&paths[0]))?;
+    Ok((locks, superblocks, is_formatted))
+}
+
+/// Tries again for a moment what a process that was just killed may still hold: the kernel takes down its io_uring,
+/// and with it sockets and drives, only after the process is gone.
+fn patiently<T, E>(mut attempt: impl FnMut() -> Result<T, E>, is_held: impl Fn(&E) -> bool) -> Result<T, E> {
+    for _ in 0..HELD_TRIES {
+        match attempt() {
+            Err(e) if is_held(&e) => wait_before_start(HELD_WAIT),
+            result => return result,
+        }
+    }
+    attempt()
+}
+
 struct CoreSetup {
     store: Store,
     locks: Vec<DriveLock>,
@@ -240,7 +308,7 @@ impl Serving {
         let cores = self.0.clone();
         drop(self);
         while cores.load(Ordering::Acquire) > 0 {
-            rt::sleep(std::time::Duration::from_millis(1)).await;
+            rt::sleep(Duration::from_millis(1)).await;
         }
     }
 }
@@ -289,8 +357,12 @@ fn make_drive_file(path: &Path, bytes: Option<u64>) -> Result<(), ServerError> {
     create_file(path, bytes).map_err(ServerError::Drive)
 }
 
-/// Runs on a core of its own that ends before the others start.
-fn recognise_or_format(locks: &[DriveLock], shards: u16) -> Result<(Vec<Superblock>, bool), ServerError> {
+/// Runs on a core of its own that ends before the others start. `None`: the drives are blank and may not be formatted.
+fn recognise_or_format(
+    locks: &[DriveLock],
+    shards: u16,
+    may_format: bool,
+) -> Result<Option<(Vec<Superblock>, bool)>, ServerError> {
     let locks = locks.to_vec();
     let prepared = rt::start(1, RtConfig::server(), move |_| {
         let locks = locks.clone();
@@ -300,11 +372,14 @@ fn recognise_or_format(locks: &[DriveLock], shards: u16) -> Result<(Vec<Superblo
                 source => ServerError::Core { core: CoreId(0), source },
             })?;
             if let Some(superblocks) = recognise(&drives).await.map_err(ServerError::Store)? {
-                return Ok((superblocks, false));
+                return Ok(Some((superblocks, false)));
+            }
+            if !may_format {
+                return Ok(None);
             }
             let config =
                 FormatConfig { shards, now_ms: rt::now_ms(), store: rt::random_u128(), zone_bytes: None };
-            Ok((format(&drives, config).await.map_err(ServerError::Store)?, true))
+            Ok(Some((format(&drives, config).await.map_err(ServerError::Store)?, true)))
         }
     })
     .map_err(ServerError::Cores)?;
@@ -345,7 +420,7 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
         match recovery.store.start_core(core, platform, drives).await {
             Ok(engine) => {
                 while !engine.is_ready() && !recovery.stop.is_begun() {
-                    rt::sleep(std::time::Duration::from_millis(1)).await;
+                    rt::sleep(Duration::from_millis(1)).await;
                 }
                 recovering.set_engine(engine);
                 if recovery.recovering.fetch_sub(1, Ordering::AcqRel) == 1 {

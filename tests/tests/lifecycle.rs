@@ -262,9 +262,7 @@ fn drives_stand_in_their_order() {
 #[test]
 fn data_in_memory_is_refused() {
     let shared = Path::new("/dev/shm");
-    if !shared.is_dir() {
-        return;
-    }
+    assert!(shared.is_dir(), "/dev/shm is missing: mount a tmpfs there");
     // A file in place of a directory of this process: nobody else has the name.
     let data = shared.join(format!("nilas-test-{}", std::process::id()));
     let log = data.with_extension("log");
@@ -368,5 +366,49 @@ fn restarts_keep_the_data_any_number_of_times() {
         server.restart().unwrap_or_else(|error| panic!("{error}"));
         let listed = server.client().list_all("again", "").expect("list");
         assert_eq!(listed.len(), round + 1);
+    }
+}
+
+#[test]
+fn a_data_directory_remembers_its_drives() {
+    let directory = fresh_directory();
+    let data = directory.join("data");
+    fs::create_dir_all(&data).expect("a fresh directory");
+    let [a, b] = ["a.img", "b.img"].map(|name| directory.join(name));
+    let on = |drives: &[&PathBuf]| {
+        let drives = drives.iter().map(|drive| (*drive).clone()).collect();
+        ServerOptions { drives, ..ServerOptions::fresh().data(&data).drive_size("256MiB") }
+    };
+    // A directory of its own: the server's log goes by it.
+    let twice = ServerOptions { drives: vec![a.clone(), a.clone()], ..ServerOptions::fresh() };
+    expect_refused(twice.drive_size("256MiB"), "one drive twice", "named twice");
+    assert!(!a.exists(), "a refused start left its drive behind");
+    let mut server = start(on(&[&a]));
+    assert_eq!(server.client().create_bucket("kept").expect("create").status, 200);
+    assert!(server.sigterm().is_some());
+    // Forgotten: the same store all the same.
+    let mut server = start(on(&[]));
+    assert_eq!(server.client().send(&Call::bucket("HEAD", "kept")).expect("head").status, 200);
+    assert!(server.sigterm().is_some());
+    assert!(!data.join("drive0.nilas").exists(), "a new store was made beside the old one");
+    // Mistyped: no new, empty store.
+    expect_refused(on(&[&b]), "another drive", "belongs to a store on other drives");
+    assert!(!b.exists(), "a refused start made a drive");
+    fs::remove_dir_all(&directory).expect("it was just made");
+}
+
+#[test]
+fn a_killed_server_starts_again_at_once_on_its_port() {
+    let mut server = Server::fresh();
+    let address = server.address();
+    let mut client = server.client();
+    assert_eq!(client.create_bucket("kept").expect("create").status, 200);
+    server.kill9();
+    let data = server.data().to_owned();
+    for _ in 0..5 {
+        let mut again =
+            start(ServerOptions { address: address.to_string(), ..ServerOptions::fresh().data(&data) });
+        assert_eq!(again.client().send(&Call::bucket("HEAD", "kept")).expect("head").status, 200);
+        again.kill9();
     }
 }

@@ -37,7 +37,7 @@ struct Serve {
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     drive_size: Option<u64>,
     /// Where to listen; port 0 takes any free one
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9000", env = "NILAS_ADDRESS")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9000", env = "NILAS_ADDRESS", value_parser = parse_address)]
     address: SocketAddr,
     /// Cores to use [default: all that the process may use]
     #[arg(long, value_name = "N")]
@@ -137,6 +137,13 @@ fn watch_signals(stop: Stop) -> std::io::Result<()> {
     Ok(())
 }
 
+/// `127.0.0.1:9000`, `[::1]:9000`, or a name that resolves to an address.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let wrong = |why: String| format!("{text:?}: {why}; write it like 127.0.0.1:9000");
+    let mut found = std::net::ToSocketAddrs::to_socket_addrs(text).map_err(|e| wrong(e.to_string()))?;
+    found.next().ok_or_else(|| wrong("the name has no address".to_owned()))
+}
+
 /// `4096`, `192MiB`, `64GiB`, `1TiB`; also `k`, `m`, `g`, `t` alone, always powers of 1,024.
 fn parse_bytes(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -155,7 +162,14 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_bytes;
+    use super::{parse_address, parse_bytes};
+
+    #[test]
+    fn addresses() {
+        assert_eq!(parse_address("127.0.0.1:9").map(|a| a.to_string()).as_deref(), Ok("127.0.0.1:9"));
+        assert!(parse_address("localhost:9").is_ok());
+        assert!(parse_address("localhost").is_err());
+    }
 
     #[test]
     fn sizes() {

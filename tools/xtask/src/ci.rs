@@ -1,7 +1,7 @@
 //! The report every command ends with, and the sections of `test` and `ci`.
 //! `main` hands over; `check`, `clients` and `readme` add their sections. Closing line: `NAME: N passed, N failed (N s)`.
 
-use crate::shell::{Failure, cargo};
+use crate::shell::{Failure, cargo, program};
 use crate::{check, clients, readme};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -18,6 +18,7 @@ pub fn sections(report: &mut Report) {
 }
 
 pub fn test_sections(report: &mut Report, quick: bool) {
+    report.section("fio", fio);
     let built = report.section("build", || {
         cargo(["build", "--release", "-p", "nilas", "-p", "nilas-bench", "-p", "nilas-tests", "--bins"])
             .passes()
@@ -29,6 +30,22 @@ pub fn test_sections(report: &mut Report, quick: bool) {
         clients::sections(report, &[]);
     } else {
         report.section("clients", || Err(Failure("no release build to run them against".to_owned())));
+    }
+}
+
+/// What a disk benchmark is held against comes from the distribution.
+fn fio() -> Result<(), Failure> {
+    let is_there = || program("fio").args(["--version"]).passes().is_ok();
+    if is_there() {
+        return Ok(());
+    }
+    // Whether this may be done is for apt-get to say.
+    let installed = program("apt-get").args(["update", "-q"]).passes().and_then(|()| {
+        program("apt-get").args(["install", "-q", "-y", "--no-install-recommends", "fio"]).passes()
+    });
+    match installed {
+        Ok(()) if is_there() => Ok(()),
+        _ => Err(Failure("fio is missing and could not be installed: apt-get install fio".to_owned())),
     }
 }
 
