@@ -50,7 +50,9 @@ fn fio() -> Result<(), Failure> {
 }
 
 fn rust_tests() -> Result<(), Failure> {
-    cargo(["test", "--workspace", "--quiet"]).passes()
+    cargo(["test", "--workspace", "--quiet"]).passes()?;
+    // Each micro-benchmark once, so that it does not rot.
+    cargo(["test", "--quiet", "-p", "nilas-bench", "--benches"]).passes()
 }
 
 pub fn sim(seed: Option<u64>, rounds: Option<u64>) -> Result<(), Failure> {
