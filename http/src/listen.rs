@@ -27,7 +27,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, select};
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpStream;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -375,7 +376,15 @@ where
         pulse.enter(Phase::Busy);
         let asked = Rc::clone(&pulse);
         let answer = service.call(request.map(|body| RequestBody::new(body, Rc::clone(&asked))));
-        async move { Ok::<_, S::Error>(answer.await?.map(|body| ResponseBody::new(body, asked))) }
+        async move {
+            let mut answer = answer.await?;
+            // hyper closes a connection with the rest of a body on it: a client that is not told would send its next
+            // request into that.
+            if asked.body_left() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, S::Error>(answer.map(|body| ResponseBody::new(body, asked)))
+        }
     });
     let mut http = http1::Builder::new()
         .max_headers(limits.headers_max)
@@ -677,6 +686,29 @@ mod tests {
             }
             assert_eq!(read_answer(&mut stream).1, b"no");
         }
+    }
+
+    #[test]
+    fn an_answer_says_when_its_connection_closes() {
+        let server = Server::start(1, ListenLimits::SERVER);
+        let check = |request: &str, closes: bool| {
+            let mut stream = server.connect();
+            stream.write_all(request.as_bytes()).expect("sent");
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") {
+                stream.read_exact(&mut byte).expect("a whole head");
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+            assert_eq!(head.contains("connection: close\r\n"), closes, "{request:?}: {head:?}");
+        };
+        check("GET / HTTP/1.1\r\nHost: test\r\n\r\n", false);
+        check("PUT /count HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc", false);
+        check(
+            "PUT /refuse HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n",
+            true,
+        );
+        check("PUT /refuse HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nabc", true);
     }
 
     #[test]

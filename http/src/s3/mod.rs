@@ -106,12 +106,10 @@ impl S3 {
         let call = Call { s3: self, target, headers: &headers };
         let mut payload = Payload::new(&headers, verified, &self.md5_lanes, body);
         let outcome = call.run(&mut payload).await;
-        let closes = outcome.is_err() && !payload.drain().await;
-        let mut response = self.answer(outcome, head, request_id);
-        if closes {
-            say_close(&mut response);
+        if outcome.is_err() {
+            payload.drain().await;
         }
-        response
+        self.answer(outcome, head, request_id)
     }
 
     fn answer(&self, outcome: Outcome, head: &Parts, request_id: &str) -> Response<ResponseBody> {
@@ -122,20 +120,7 @@ impl S3 {
 /// Answers a request with `failure`, for refusals before [`S3::handle`]: routing, authentication, a store that is
 /// still recovering.
 pub fn refuse(failure: Failure, head: &Parts, request_id: &str, now_ms: u64) -> Response<ResponseBody> {
-    let mut response = answer(Err(failure), head, request_id, now_ms);
-    let length = head.headers.get(http::header::CONTENT_LENGTH);
-    if length.is_some_and(|length| length != "0")
-        || head.headers.contains_key(http::header::TRANSFER_ENCODING)
-    {
-        say_close(&mut response);
-    }
-    response
-}
-
-/// The rest of the request's body is not read: a client that is not told would send its next request into a connection
-/// that is being closed.
-fn say_close(response: &mut Response<ResponseBody>) {
-    response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    answer(Err(failure), head, request_id, now_ms)
 }
 
 fn answer(outcome: Outcome, head: &Parts, request_id: &str, now_ms: u64) -> Response<ResponseBody> {

@@ -124,13 +124,12 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
 
     /// Throws away what is left of the body after a refusal, so that a small one does not cost the connection: up to
     /// [`DRAIN_BYTES_MAX`], and only what comes without delay. A client may well wait for the answer before it sends
-    /// anything; one that said so with `Expect` is not waited for at all. Answers whether the body has come to its end: if
-    /// not, the connection cannot serve another request.
-    pub async fn drain(&mut self) -> bool {
+    /// anything; one that said so with `Expect` is not waited for at all.
+    pub async fn drain(&mut self) {
         // What waits to be hashed is of no use any more.
         self.upload = None;
         if self.expects_continue && !self.touched {
-            return self.body.is_end_stream();
+            return;
         }
         let waste = async {
             let mut left = DRAIN_BYTES_MAX;
@@ -144,6 +143,5 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
             }
         };
         let _: Option<()> = rt::timeout(DRAIN_TIME_MAX, waste).await;
-        self.body.is_end_stream()
     }
 }
