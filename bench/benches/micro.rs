@@ -51,7 +51,7 @@ fn records(c: &mut Criterion) {
     let blob = BlobRecord { size: payload.len() as u64, place: BlobPlace::Inline(payload), units };
     let key = Bytes::from_static(b"a/key/of/usual/length/0000000001.parquet");
     let (etag, attributes) = (ETag::default(), Bytes::from_static(&[7; 120]));
-    let change = Change::PutObject { key, modified_ms: NOW.0, etag, attributes, blob };
+    let change = Change::PutObject { key, modified_ms: NOW.0, etag, attributes, versioned: false, blob };
     let record = Record { bucket: BucketId(1), changes: vec![change] };
     let mut encoded = Vec::new();
     record.encode(&mut encoded);

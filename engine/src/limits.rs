@@ -6,6 +6,9 @@
 /// Bytes of an object key, as in S3.
 pub const KEY_BYTES_MAX: usize = 1024;
 
+/// Bytes of the key of a value that the layer above keeps.
+pub const VALUE_KEY_BYTES_MAX: usize = 32 * 1024;
+
 /// Bytes of an object that is kept in the log record itself; larger ones go to extents.
 pub const INLINE_BYTES_MAX: u64 = 128 * 1024;
 
@@ -53,6 +56,16 @@ pub const MAILBOX_WAIT_MS_MAX: u64 = 1_000;
 
 /// How long a caller waits for a buffer of its core before it is refused, in milliseconds.
 pub const BUFFER_WAIT_MS_MAX: u64 = 10_000;
+
+/// Log bytes of one shard behind its newest checkpoint before the next is taken; an eighth of the shard's part of the
+/// drive when that is less.
+pub const CHECKPOINT_LOG_BYTES_MAX: u64 = 256 << 20;
+
+/// Log records of one shard behind its newest checkpoint before the next is taken.
+pub const CHECKPOINT_RECORDS_MAX: u64 = 200_000;
+
+/// Small objects that one round of cleaning moves.
+pub const CLEAN_CELLS_MAX: usize = 65_536;
 
 /// Shards of one store.
 pub const SHARDS_MAX: u16 = 64;

@@ -19,6 +19,11 @@ pub struct ShardStats {
     pub free_extent_bytes: AtomicU64,
     pub read_bytes: AtomicU64,
     pub corrupt_units: AtomicU64,
+    pub checkpoints: AtomicU64,
+    pub page_bytes: AtomicU64,
+    pub moved_bytes: AtomicU64,
+    pub zones_released: AtomicU64,
+    pub index_bytes: AtomicU64,
     pub read_only: AtomicBool,
     /// Why the shard is read-only; set once.
     pub failure: FailureText,

@@ -12,18 +12,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::drive::{Buffer, Drive};
 use crate::error::{DriveError, EngineError};
+use crate::format::anchor::Anchor;
 use crate::format::superblock::{FORMAT_VERSION, NotSuperblock, Superblock, TAIL_BYTES, ZONES_AT, divide};
 use crate::format::zone::{ZoneHeader, ZoneKind};
 use crate::handle::directory::{DIRECTORY_SHARD, directory_of};
 use crate::handle::{Core, Engine, Shared};
 use crate::limits::SHARDS_MAX;
+use crate::meta::checkpoint::{first_anchor, load, write_anchor};
 use crate::meta::log::{Log, LogGround, block_buffer, grant_zone};
-use crate::meta::recover::{ZoneMap, derive_free_space, extent_room, replay, scan_zones};
+use crate::meta::recover::{Space, ZoneMap, derive_space, replay, scan_zones};
 use crate::platform::{Platform, spawn};
 use crate::shard::mailbox::Mesh;
-use crate::shard::{Shard, ShardGround};
+use crate::shard::{Shard, ShardGround, ShardSpace};
 use crate::space::extents::FreeSpace;
-use crate::space::zones::ZoneTable;
+use crate::space::usage::Usage;
+use crate::space::zones::{Purpose, ZoneTable};
 use crate::units::{BLOCK_BYTES, CoreId, DriveOffset, ShardId};
 
 /// Why a drive cannot be used.
@@ -205,13 +208,23 @@ async fn read_superblock(drive: &dyn Drive) -> Result<Option<Superblock>, StoreE
             for (at, bytes) in
                 [(0, ZONES_AT.min(usable)), (usable.saturating_sub(TAIL_BYTES), TAIL_BYTES.min(usable))]
             {
-                if bytes > 0 && read(drive, DriveOffset(at), bytes).await?.iter().any(|byte| *byte != 0) {
+                if bytes > 0 && !is_blank(&read(drive, DriveOffset(at), bytes).await?) {
                     return Err(StoreError::Foreign { drive: drive.name(), what: "its first or last bytes" });
                 }
             }
             Ok(None)
         }
     }
+}
+
+/// Whether the head or tail of a drive holds nothing, or what a formatting leaves that did not get to the superblocks.
+fn is_blank(bytes: &[u8]) -> bool {
+    let anchors = Anchor::range();
+    let block = usize::try_from(BLOCK_BYTES).expect("4 KiB");
+    (0..).step_by(block).zip(bytes.chunks(block)).all(|(at, bytes)| match anchors.contains(&at) {
+        true => Anchor::is_blank_or_first(bytes),
+        false => bytes.iter().all(|byte| *byte == 0),
+    })
 }
 
 async fn read(drive: &dyn Drive, at: DriveOffset, bytes: u64) -> Result<Vec<u8>, DriveError> {
@@ -229,12 +242,15 @@ pub async fn format(drives: &[Rc<dyn Drive>], config: FormatConfig) -> Result<Ve
     for (drive_index, drive) in (0_u16..).zip(drives) {
         let drive_bytes = drive.size() - drive.size() % BLOCK_BYTES;
         let shards_here = u64::from(config.shards).div_ceil(u64::from(drive_count));
-        let expected =
-            ZONES_AT + TAIL_BYTES + (shards_here + 4) * 4 * crate::format::superblock::ZONE_BYTES_MIN;
-        let small = || StoreError::Small { drive: drive.name(), got: drive.size(), expected };
-        let (zone_bytes, zone_count) = divide(drive_bytes, config.zone_bytes).ok_or_else(small)?;
-        if u64::from(zone_count) < shards_here + 4 {
-            return Err(small());
+        let small = |zone_bytes: u64| {
+            let expected = ZONES_AT + TAIL_BYTES + zones_min(shards_here) * zone_bytes;
+            StoreError::Small { drive: drive.name(), got: drive.size(), expected }
+        };
+        let usual = 4 << 20;
+        let (zone_bytes, zone_count) = divide(drive_bytes, config.zone_bytes)
+            .ok_or_else(|| small(config.zone_bytes.unwrap_or(usual)))?;
+        if u64::from(zone_count) < zones_min(shards_here) {
+            return Err(small(zone_bytes));
         }
         superblocks.push(Superblock {
             store: config.store,
@@ -255,7 +271,9 @@ pub async fn format(drives: &[Rc<dyn Drive>], config: FormatConfig) -> Result<Ve
         drive.flush().await?;
         let zones = ZoneTable::new(superblock.zone_count, 0);
         for shard in (0..config.shards).filter(|shard| shard % drive_count == superblock.drive_index) {
-            grant_zone(&**drive, superblock, &zones, ShardId(shard), 0, ZoneKind::Log).await?;
+            let (shard, kind) = (ShardId(shard), ZoneKind::Log);
+            let granted = grant_zone(&**drive, superblock, &zones, shard, 0, kind, Purpose::Upkeep).await?;
+            write_anchor(&**drive, superblock, &first_anchor(superblock, shard, granted.zone)).await?;
         }
     }
     for (superblock, drive) in superblocks.iter().zip(drives) {
@@ -266,6 +284,15 @@ pub async fn format(drives: &[Rc<dyn Drive>], config: FormatConfig) -> Result<Ve
     }
     Ok(superblocks)
 }
+
+/// Zones that a drive with the logs of so many shards must have: for each a log zone and the next one, one for pages,
+/// one for packs and what is kept for upkeep, and some for data.
+fn zones_min(shards_here: u64) -> u64 {
+    shards_here * (2 + u64::from(RESERVE_PER_SHARD)) + 4
+}
+
+/// Zones per shard that only upkeep may take.
+const RESERVE_PER_SHARD: u32 = 3;
 
 /// A raw device may hold old data where zone headers will be looked for.
 async fn clear_zone_headers(drive: &dyn Drive, superblock: &Superblock) -> Result<(), DriveError> {
@@ -294,8 +321,8 @@ impl Store {
         let zones = superblocks
             .iter()
             .map(|superblock| {
-                let reserve = u32::from(shards).min(superblock.zone_count / 16);
-                Arc::new(ZoneTable::new(superblock.zone_count, reserve))
+                let shards_here = u32::from(shards).div_ceil(u32::from(superblock.drive_count));
+                Arc::new(ZoneTable::new(superblock.zone_count, shards_here * RESERVE_PER_SHARD))
             })
             .collect();
         let shared = Shared {
@@ -363,7 +390,9 @@ impl Store {
     ) -> Result<Rc<Shard>, EngineError> {
         let nth = usize::from(id.0) % core.drives.len();
         let (drive, superblock, map) = (&core.drives[nth], self.shared.superblocks[nth], &maps[nth]);
-        let replayed = replay(drive, &core.platform, &superblock, id, &map.used).await?;
+        let loaded = load(drive, &core.platform, &superblock, id).await?;
+        let page_bytes = loaded.zone_bytes.clone();
+        let replayed = replay(drive, &core.platform, &superblock, id, &map.used, loaded).await?;
         let mut damage = replayed.damage;
         if let Some(EngineError::Drive(error)) = damage {
             // What cannot be read now may be readable at the next start: a part of the log must not pass for all of it.
@@ -374,44 +403,74 @@ impl Store {
             return Err(error.clone());
         }
         let is_whole = damage.is_none();
-        let free = derive_free_space(&superblock, id, &map.used, &replayed.index).unwrap_or_else(|corrupt| {
+        let mut headers: Vec<(u16, ZoneHeader)> = Vec::new();
+        for (drive, map) in (0_u16..).zip(maps) {
+            headers
+                .extend(map.used.iter().filter(|header| header.shard == id).map(|header| (drive, *header)));
+        }
+        let derived = derive_space(&self.shared.superblocks, &headers, &replayed.index);
+        let Space { free, usage, .. } = derived.unwrap_or_else(|corrupt| {
             damage.get_or_insert(corrupt.into());
-            FreeSpace::default()
+            Space { free: FreeSpace::default(), usage: Usage::of(&self.shared.superblocks) }
         });
-        if let Some(zone) = map.damaged.first() {
-            // Nobody can tell whose zone it was, so nobody may go on as if it had never been.
-            let (what, at) = ("zone header", superblock.zone_at(*zone));
-            damage
-                .get_or_insert(crate::error::Corrupt { what, at, got: u64::from(*zone), expected: 0 }.into());
-        }
-        let ground = |zones: &Arc<ZoneTable>| LogGround {
-            shard: id,
-            superblock,
-            drive: drive.clone(),
-            zones: zones.clone(),
-            platform: core.platform.clone(),
-            stats: self.shared.stats[usize::from(id.0)].clone(),
-        };
-        let log = Log::new(ground(&self.shared.zones[nth]), replayed.tail, replayed.next_zone);
-        match damage {
-            Some(error) => {
-                self.shared.stats[usize::from(id.0)].log_failed(&error);
-                log.fail();
+        for (map, superblock) in maps.iter().zip(&self.shared.superblocks) {
+            if let Some(zone) = map.damaged.first() {
+                // Nobody can tell whose zone it was, so nobody may go on as if it had never been.
+                let (what, at) = ("zone header", superblock.zone_at(*zone));
+                damage.get_or_insert(
+                    crate::error::Corrupt { what, at, got: u64::from(*zone), expected: 0 }.into(),
+                );
             }
-            None => spawn(&core.platform, log.clone().run()),
         }
-        let ground = ShardGround {
-            id,
+        let stats = self.shared.stats[usize::from(id.0)].clone();
+        let ground = LogGround {
+            shard: id,
             superblock,
             drive: drive.clone(),
             zones: self.shared.zones[nth].clone(),
             platform: core.platform.clone(),
-            stats: self.shared.stats[usize::from(id.0)].clone(),
+            stats: stats.clone(),
         };
-        let is_ours = |header: &&ZoneHeader| header.kind == ZoneKind::Extent && header.shard == id;
-        let granted_bytes =
-            map.used.iter().filter(is_ours).map(|header| extent_room(&superblock, header.zone).1).sum();
-        Ok(Shard::new(ground, log, replayed.index, free, granted_bytes, is_whole))
+        let log = Log::new(ground, replayed.tail, replayed.zones);
+        match damage {
+            Some(error) => {
+                stats.log_failed(&error);
+                log.fail();
+            }
+            None => spawn(&core.platform, log.clone().run()),
+        }
+        let (teller, mesh_core) = (Rc::downgrade(core), core.id());
+        let tell_all = move || {
+            let Some(core) = teller.upgrade() else { return };
+            for other in 0..core.shared.mesh.cores() {
+                if CoreId(other) == mesh_core {
+                    core.space_changed();
+                } else {
+                    // A full mailbox has jobs that will look at space themselves.
+                    drop(core.shared.mesh.send(CoreId(other), Box::new(|core| core.space_changed())));
+                }
+            }
+        };
+        let ground = ShardGround {
+            id,
+            superblocks: self.shared.superblocks.clone(),
+            drives: core.drives.clone(),
+            zones: self.shared.zones.clone(),
+            home: nth,
+            platform: core.platform.clone(),
+            stats,
+            tell_all: Box::new(tell_all),
+        };
+        let of_kind = |kind| headers.iter().filter(move |(_, header)| header.kind == kind);
+        let space = ShardSpace {
+            free,
+            usage,
+            extent_zones: of_kind(ZoneKind::Extent).map(|(drive, header)| (*drive, header.zone)).collect(),
+            packs: of_kind(ZoneKind::Pack).map(|(_, header)| (header.zone, header.position)).collect(),
+            page_zones: of_kind(ZoneKind::Checkpoint).map(|(_, header)| header.zone).collect(),
+            page_bytes,
+        };
+        Ok(Shard::new(ground, log, replayed.index, replayed.anchor, space, is_whole))
     }
 }
 
@@ -419,7 +478,7 @@ impl Engine {
     /// Tells every core the directory, then that the store is ready. Runs on core 0 when all cores have recovered.
     async fn make_ready(&self) {
         let Some(shard) = self.core.shard(DIRECTORY_SHARD) else { return };
-        let directory = Arc::new(directory_of(&shard.index.borrow().directory));
+        let directory = Arc::new(directory_of(&shard.index.borrow().directory()));
         for core in 0..self.core.shared.mesh.cores() {
             let directory = directory.clone();
             let told = self.on_core(CoreId(core), move |core| {
@@ -433,6 +492,16 @@ impl Engine {
                         shard.open_bucket(bucket.id);
                     }
                 }
+                std::future::ready(())
+            });
+            if told.await.is_err() {
+                return;
+            }
+        }
+        // Only now that every core has read the zone headers may a zone be given back.
+        for core in 0..self.core.shared.mesh.cores() {
+            let told = self.on_core(CoreId(core), move |core| {
+                core.shards.borrow().values().for_each(Shard::start_upkeep);
                 std::future::ready(())
             });
             if told.await.is_err() {

@@ -61,6 +61,11 @@ pub trait Drive: 'static {
     /// Nothing to do on a block device. Bytes that were never written read as zero.
     fn allocate(&self, at: DriveOffset, bytes: u64) -> LocalBoxFuture<'static, Result<(), DriveError>>;
 
+    /// Whether space that was never written is as quick to write as any other: no file system has to lay it out.
+    fn is_laid_out(&self) -> bool {
+        false
+    }
+
     /// Says that the range is not needed any more. Best effort: a drive that cannot do it answers `Ok`.
     ///
     /// What the range reads as afterwards is not defined.

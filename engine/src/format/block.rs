@@ -102,6 +102,21 @@ pub fn stored_bytes(payload_bytes: usize) -> u64 {
     round_up_to_block((HEADER_BYTES + payload_bytes) as u64)
 }
 
+/// Fuzz entry: whatever passes for the header of a block encodes to the same header.
+pub fn fuzz_block(bytes: &[u8]) {
+    let part = |from: usize, to: usize| bytes.get(from..to).unwrap_or_default();
+    let store = part(8, 24).try_into().map_or(0, u128::from_le_bytes);
+    let shard = part(4, 6).try_into().map_or(0, u16::from_le_bytes);
+    let at = part(32, 40).try_into().map_or(0, u64::from_le_bytes);
+    if let Some(header) = BlockHeader::decode(bytes, store, ShardId(shard), DriveOffset(at)) {
+        assert!(!header.is_whole(part(0, HEADER_BYTES - 1)));
+        let mut again = vec![0; HEADER_BYTES + header.payload_bytes as usize];
+        header.encode_into(&mut again);
+        assert!(header.is_whole(&again));
+        assert_eq!(BlockHeader::decode(&again, store, ShardId(shard), DriveOffset(at)), Some(header));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

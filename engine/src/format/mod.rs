@@ -10,9 +10,18 @@ pub mod superblock;
 pub mod zone;
 pub mod block;
 pub mod record;
+pub mod cell;
+pub mod page;
+pub mod anchor;
+pub(crate) mod varint;
 
+pub use anchor::fuzz_anchor;
+pub use block::fuzz_block;
+pub use cell::fuzz_cell;
+pub use page::fuzz_table;
 pub use record::fuzz_record;
 pub use superblock::fuzz_superblock;
+pub use zone::fuzz_zone;
 
 use bytes::Bytes;
 

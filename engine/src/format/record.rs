@@ -8,7 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Malformed, Put, Reader};
-use crate::limits::{ATTRIBUTES_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX};
+use crate::limits::{
+    ATTRIBUTES_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX, VALUE_KEY_BYTES_MAX,
+};
 use crate::object::ETag;
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId, UNIT_BYTES};
 
@@ -28,9 +30,16 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are named as in FORMAT.md, Record")]
 pub enum Change {
-    /// Sets the object of a key.
-    PutObject { key: Bytes, modified_ms: u64, etag: ETag, attributes: Bytes, blob: BlobRecord },
-    /// Removes the object of a key.
+    /// Sets the object of a key: its null version, or (`versioned`) one more version.
+    PutObject {
+        key: Bytes,
+        modified_ms: u64,
+        etag: ETag,
+        attributes: Bytes,
+        versioned: bool,
+        blob: BlobRecord,
+    },
+    /// Removes the null version of a key.
     DeleteObject { key: Bytes },
     /// Sets a record of the layer above.
     SetValue { key: Bytes, value: Bytes },
@@ -47,6 +56,7 @@ pub enum Change {
         modified_ms: u64,
         etag: ETag,
         attributes: Bytes,
+        versioned: bool,
         parts: Vec<(u16, Sequence)>,
     },
     /// Ends an upload and gives its parts back.
@@ -55,6 +65,10 @@ pub enum Change {
     SetBucket { name: Bytes, shard: ShardId, created_ms: u64, annotation: Bytes },
     /// Removes a bucket from the directory. Only in the log of shard 0.
     ClearBucket { name: Bytes },
+    /// Puts a delete marker on top of a key's versions: as the null version, or (`versioned`) as one more.
+    PutMarker { key: Bytes, modified_ms: u64, versioned: bool },
+    /// Removes one version of a key, named by the change that made it.
+    DeleteVersion { key: Bytes, version: Sequence },
 }
 
 /// The bytes of an object or part: how many, where, and the checksum of each 64 KiB unit.
@@ -104,6 +118,8 @@ mod tag {
     pub(super) const ABORT_UPLOAD: u8 = 8;
     pub(super) const SET_BUCKET: u8 = 9;
     pub(super) const CLEAR_BUCKET: u8 = 10;
+    pub(super) const PUT_MARKER: u8 = 11;
+    pub(super) const DELETE_VERSION: u8 = 12;
     pub(super) const INLINE: u8 = 0;
     pub(super) const EXTENTS: u8 = 1;
 }
@@ -154,10 +170,10 @@ impl Record {
 
 fn encode_change(change: &Change, out: &mut Vec<u8>, inline_at: &mut Vec<usize>) {
     match change {
-        Change::PutObject { key, modified_ms, etag, attributes, blob } => {
+        Change::PutObject { key, modified_ms, etag, attributes, versioned, blob } => {
             out.u8(tag::PUT_OBJECT).string(key).u64(*modified_ms);
             encode_etag(etag, out);
-            out.string(attributes);
+            out.string(attributes).u8(u8::from(*versioned));
             encode_blob(blob, out, inline_at);
         }
         Change::DeleteObject { key } => {
@@ -178,10 +194,10 @@ fn encode_change(change: &Change, out: &mut Vec<u8>, inline_at: &mut Vec<usize>)
             out.string(attributes);
             encode_blob(blob, out, inline_at);
         }
-        Change::CompleteUpload { upload, key, modified_ms, etag, attributes, parts } => {
+        Change::CompleteUpload { upload, key, modified_ms, etag, attributes, versioned, parts } => {
             out.u8(tag::COMPLETE_UPLOAD).u128(*upload).string(key).u64(*modified_ms);
             encode_etag(etag, out);
-            out.string(attributes).length(parts.len());
+            out.string(attributes).u8(u8::from(*versioned)).length(parts.len());
             for (number, sequence) in parts {
                 out.u16(*number).u64(sequence.0);
             }
@@ -195,6 +211,12 @@ fn encode_change(change: &Change, out: &mut Vec<u8>, inline_at: &mut Vec<usize>)
         Change::ClearBucket { name } => {
             out.u8(tag::CLEAR_BUCKET).string(name);
         }
+        Change::PutMarker { key, modified_ms, versioned } => {
+            out.u8(tag::PUT_MARKER).string(key).u64(*modified_ms).u8(u8::from(*versioned));
+        }
+        Change::DeleteVersion { key, version } => {
+            out.u8(tag::DELETE_VERSION).string(key).u64(version.0);
+        }
     }
 }
 
@@ -205,7 +227,10 @@ fn change_bytes_max(change: &Change) -> usize {
     };
     96 + match change {
         Change::PutObject { key, attributes, blob, .. } => key.len() + attributes.len() + blob_bytes(blob),
-        Change::DeleteObject { key } | Change::ClearValue { key } => key.len(),
+        Change::DeleteObject { key }
+        | Change::ClearValue { key }
+        | Change::PutMarker { key, .. }
+        | Change::DeleteVersion { key, .. } => key.len(),
         Change::SetValue { key, value } => key.len() + value.len(),
         Change::OpenUpload { key, attributes, .. } => key.len() + attributes.len(),
         Change::PutPart { attributes, blob, .. } => attributes.len() + blob_bytes(blob),
@@ -227,14 +252,15 @@ fn decode_change(r: &mut Reader, inline_at: &mut Vec<usize>) -> Result<Change, M
             modified_ms: r.u64("modified")?,
             etag: decode_etag(r)?,
             attributes: attributes(r)?,
+            versioned: decode_flag(r)?,
             blob: decode_blob(r, inline_at)?,
         },
         tag::DELETE_OBJECT => Change::DeleteObject { key: key(r)? },
         tag::SET_VALUE => Change::SetValue {
-            key: r.string(RECORD_BYTES_MAX, "key")?,
+            key: r.string(VALUE_KEY_BYTES_MAX, "key")?,
             value: r.string(RECORD_BYTES_MAX, "value")?,
         },
-        tag::CLEAR_VALUE => Change::ClearValue { key: r.string(RECORD_BYTES_MAX, "key")? },
+        tag::CLEAR_VALUE => Change::ClearValue { key: r.string(VALUE_KEY_BYTES_MAX, "key")? },
         tag::OPEN_UPLOAD => Change::OpenUpload {
             upload: r.u128("upload")?,
             key: key(r)?,
@@ -251,7 +277,7 @@ fn decode_change(r: &mut Reader, inline_at: &mut Vec<usize>) -> Result<Change, M
         },
         tag::COMPLETE_UPLOAD => {
             let (upload, key, modified_ms) = (r.u128("upload")?, key(r)?, r.u64("modified")?);
-            let (etag, attributes) = (decode_etag(r)?, attributes(r)?);
+            let (etag, attributes, versioned) = (decode_etag(r)?, attributes(r)?, decode_flag(r)?);
             let count = r.count(10, "parts")?;
             if count > usize::from(PARTS_MAX) {
                 return r.malformed("parts");
@@ -260,7 +286,7 @@ fn decode_change(r: &mut Reader, inline_at: &mut Vec<usize>) -> Result<Change, M
             for _ in 0..count {
                 parts.push((r.u16("part number")?, Sequence(r.u64("part sequence")?)));
             }
-            Change::CompleteUpload { upload, key, modified_ms, etag, attributes, parts }
+            Change::CompleteUpload { upload, key, modified_ms, etag, attributes, versioned, parts }
         }
         tag::ABORT_UPLOAD => Change::AbortUpload { upload: r.u128("upload")? },
         tag::SET_BUCKET => Change::SetBucket {
@@ -270,8 +296,20 @@ fn decode_change(r: &mut Reader, inline_at: &mut Vec<usize>) -> Result<Change, M
             annotation: attributes(r)?,
         },
         tag::CLEAR_BUCKET => Change::ClearBucket { name: r.string(KEY_BYTES_MAX, "bucket name")? },
+        tag::PUT_MARKER => {
+            Change::PutMarker { key: key(r)?, modified_ms: r.u64("modified")?, versioned: decode_flag(r)? }
+        }
+        tag::DELETE_VERSION => Change::DeleteVersion { key: key(r)?, version: Sequence(r.u64("version")?) },
         _ => return r.malformed("change"),
     })
+}
+
+fn decode_flag(r: &mut Reader) -> Result<bool, Malformed> {
+    match r.u8("versioned")? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => r.malformed("versioned"),
+    }
 }
 
 fn encode_etag(etag: &ETag, out: &mut Vec<u8>) {
@@ -384,6 +422,7 @@ mod tests {
                 modified_ms: 1,
                 etag,
                 attributes: attributes.clone(),
+                versioned: false,
                 blob: inline(),
             },
             Change::PutObject {
@@ -391,6 +430,7 @@ mod tests {
                 modified_ms: 1,
                 etag,
                 attributes: attributes.clone(),
+                versioned: true,
                 blob: large(),
             },
             Change::DeleteObject { key: key.clone() },
@@ -411,11 +451,14 @@ mod tests {
                 modified_ms: 5,
                 etag,
                 attributes: attributes.clone(),
+                versioned: false,
                 parts: vec![(7, Sequence(6))],
             },
             Change::AbortUpload { upload: 4 },
             Change::SetBucket { name: key.clone(), shard: ShardId(1), created_ms: 4, annotation: attributes },
-            Change::ClearBucket { name: key },
+            Change::ClearBucket { name: key.clone() },
+            Change::PutMarker { key: key.clone(), modified_ms: 1, versioned: true },
+            Change::DeleteVersion { key, version: Sequence(8) },
         ];
         let mut records: Vec<Record> =
             changes.iter().map(|c| Record { bucket: BucketId(9), changes: vec![c.clone()] }).collect();

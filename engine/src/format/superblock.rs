@@ -11,13 +11,15 @@ use crate::units::{BLOCK_BYTES, DriveOffset};
 /// First eight bytes of every copy.
 pub const MAGIC: [u8; 8] = *b"NILASSB\0";
 /// The format that this program writes; it refuses to open a newer one.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Where the first zone starts on every drive.
 pub const ZONES_AT: u64 = 1 << 20;
-/// Bytes kept at the end of a drive for the last two copies.
-pub const TAIL_BYTES: u64 = 64 * 1024;
-/// Smallest zone.
-pub const ZONE_BYTES_MIN: u64 = 1 << 20;
+/// Bytes kept at the end of a drive for the last two copies and the second copies of the anchors.
+pub const TAIL_BYTES: u64 = 1 << 20;
+/// Smallest zone that can be asked for.
+pub const ZONE_BYTES_MIN: u64 = 64 << 10;
+/// Smallest zone that is chosen by itself.
+const ZONE_BYTES_USUAL_MIN: u64 = 4 << 20;
 const BLOCK: usize = 4096;
 
 /// What the superblock says.
@@ -150,7 +152,7 @@ impl Superblock {
 /// small.
 pub fn divide(drive_bytes: u64, zone_bytes: Option<u64>) -> Option<(u64, u32)> {
     let room = drive_bytes.checked_sub(ZONES_AT + TAIL_BYTES)?;
-    let fitting = (room / 1024).next_power_of_two().clamp(4 * ZONE_BYTES_MIN, ZONE_BYTES_MAX);
+    let fitting = (room / 1024).next_power_of_two().clamp(ZONE_BYTES_USUAL_MIN, ZONE_BYTES_MAX);
     let zone_bytes = zone_bytes.unwrap_or(fitting);
     let zone_count = u32::try_from(room / zone_bytes).ok()?;
     (zone_count >= 4).then_some((zone_bytes, zone_count))
@@ -198,16 +200,17 @@ mod tests {
     fn a_newer_version_is_named() {
         let mut block = sample().encode().to_vec();
         block.truncate(BLOCK - 8);
-        block[8] = 2;
+        block[8] = 3;
         let block = super::super::zone::seal(block);
-        assert_eq!(Superblock::decode(&block), Err(NotSuperblock::Version { got: 2 }));
+        assert_eq!(Superblock::decode(&block), Err(NotSuperblock::Version { got: 3 }));
     }
 
     #[test]
     fn divisions() {
         assert_eq!(divide(192 << 20, None), Some((4 << 20, 47)));
+        assert_eq!(divide(10 << 20, Some(64 << 10)), Some((64 << 10, 128)));
         assert_eq!(divide(64 << 30, None), Some((64 << 20, 1023)));
         assert_eq!(divide(1 << 20, None), None);
-        assert_eq!(divide(16 << 20, None), None);
+        assert_eq!(divide(17 << 20, None), None);
     }
 }

@@ -1,6 +1,7 @@
 //! The zone header: what a zone is used for and by which shard. See FORMAT.md, "Zone header".
 //!
-//! Written twice (first and last block of the zone) before a zone is used; a zone without one is free.
+//! Written twice (first and last block of the zone) before a zone is used, and again when it is given back; a zone
+//! without one is free.
 
 use bytes::Bytes;
 
@@ -18,7 +19,19 @@ pub enum ZoneKind {
     Log,
     /// Extents of large objects.
     Extent,
+    /// Pages of checkpoints.
+    Checkpoint,
+    /// Small objects that were moved out of log zones.
+    Pack,
 }
+
+impl ZoneKind {
+    const NUMBERS: [(u8, ZoneKind); 4] =
+        [(1, ZoneKind::Log), (2, ZoneKind::Extent), (3, ZoneKind::Checkpoint), (4, ZoneKind::Pack)];
+}
+
+/// The kind of a zone that was given back: it is free, and its space has been written before.
+const RELEASED: u8 = 0;
 
 /// What the header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +44,8 @@ pub struct ZoneHeader {
     pub kind: ZoneKind,
     /// The shard that owns it.
     pub shard: ShardId,
-    /// For a log zone its place in the shard's log, from 0; for an extent zone 0.
+    /// For a log zone its place in the shard's log, from 0; for a pack zone the newest sequence at its grant; otherwise
+    /// 0.
     pub position: u64,
 }
 
@@ -40,6 +54,8 @@ pub struct ZoneHeader {
 pub enum ZoneState {
     /// Only zeros, or a header of another store: free.
     Free,
+    /// Given back: free, and written before, so that the file system has laid it out.
+    Released,
     /// In use.
     Used(ZoneHeader),
     /// Neither: damaged.
@@ -49,14 +65,13 @@ pub enum ZoneState {
 impl ZoneHeader {
     /// One block.
     pub fn encode(&self) -> [u8; BLOCK] {
-        let mut out = Vec::with_capacity(BLOCK);
-        out.raw(&MAGIC).u128(self.store).u32(self.zone);
-        out.u8(match self.kind {
-            ZoneKind::Log => 1,
-            ZoneKind::Extent => 2,
-        });
-        out.u8(0).u16(self.shard.0).u64(self.position);
-        seal(out)
+        let number = ZoneKind::NUMBERS.iter().find(|(_, kind)| *kind == self.kind).map(|(number, _)| *number);
+        block_of(self.store, self.zone, number.expect("every kind has one"), self.shard, self.position)
+    }
+
+    /// The header of a zone that was given back.
+    pub fn encode_released(store: u128, zone: u32) -> [u8; BLOCK] {
+        block_of(store, zone, RELEASED, ShardId(0), 0)
     }
 
     /// Reads one header block of zone `zone` of store `store`.
@@ -68,31 +83,50 @@ impl ZoneHeader {
             return ZoneState::Damaged;
         }
         let mut r = Reader::new(Bytes::copy_from_slice(block));
-        let mut read = || -> Result<ZoneHeader, Malformed> {
+        let mut read = || -> Result<(u128, u32, Option<ZoneHeader>), Malformed> {
             if r.take(8, "magic")?.as_ref() != MAGIC.as_slice() {
                 return r.malformed("magic");
             }
             let store = r.u128("store")?;
             let zone = r.u32("zone")?;
-            let kind = match r.u8("kind")? {
-                1 => ZoneKind::Log,
-                2 => ZoneKind::Extent,
-                _ => return r.malformed("kind"),
-            };
+            let number = r.u8("kind")?;
+            let kind = ZoneKind::NUMBERS.iter().find(|(kind, _)| *kind == number).map(|(_, kind)| *kind);
+            if kind.is_none() && number != RELEASED {
+                return r.malformed("kind");
+            }
             r.u8("reserved")?;
-            Ok(ZoneHeader {
-                store,
-                zone,
-                kind,
-                shard: ShardId(r.u16("shard")?),
-                position: r.u64("position")?,
-            })
+            let (shard, position) = (ShardId(r.u16("shard")?), r.u64("position")?);
+            Ok((store, zone, kind.map(|kind| ZoneHeader { store, zone, kind, shard, position })))
         };
         match read() {
-            Ok(header) if header.store != store => ZoneState::Free,
-            Ok(header) if header.zone == zone => ZoneState::Used(header),
+            Ok((found, ..)) if found != store => ZoneState::Free,
+            Ok((_, number, Some(header))) if number == zone => ZoneState::Used(header),
+            Ok((_, number, None)) if number == zone => ZoneState::Released,
             _ => ZoneState::Damaged,
         }
+    }
+}
+
+fn block_of(store: u128, zone: u32, kind: u8, shard: ShardId, position: u64) -> [u8; BLOCK] {
+    let mut out = Vec::with_capacity(BLOCK);
+    out.raw(&MAGIC).u128(store).u32(zone).u8(kind).u8(0).u16(shard.0).u64(position);
+    seal(out)
+}
+
+/// Fuzz entry: whatever decodes as a used zone, encodes to a block that decodes to the same.
+pub fn fuzz_zone(bytes: &[u8]) {
+    let mut fields = bytes.to_vec();
+    fields.truncate(BLOCK - 8);
+    let block = seal(fields);
+    let (store, zone) = match (block.get(8..24), block.get(24..28)) {
+        (Some(store), Some(zone)) => (
+            u128::from_le_bytes(store.try_into().unwrap_or_default()),
+            u32::from_le_bytes(zone.try_into().unwrap_or_default()),
+        ),
+        _ => return,
+    };
+    if let ZoneState::Used(header) = ZoneHeader::decode(&block, store, zone) {
+        assert_eq!(ZoneHeader::decode(&header.encode(), store, zone), ZoneState::Used(header));
     }
 }
 
@@ -124,6 +158,10 @@ mod tests {
         assert_eq!(ZoneHeader::decode(&block, 6, 3), ZoneState::Free, "another store's");
         assert_eq!(ZoneHeader::decode(&block, 5, 4), ZoneState::Damaged, "misplaced");
         assert_eq!(ZoneHeader::decode(&[0; BLOCK], 5, 3), ZoneState::Free);
+        let released = ZoneHeader::encode_released(5, 3);
+        assert_eq!(ZoneHeader::decode(&released, 5, 3), ZoneState::Released);
+        assert_eq!(ZoneHeader::decode(&released, 5, 4), ZoneState::Damaged);
+        assert_eq!(ZoneHeader::decode(&released, 6, 3), ZoneState::Free);
         let mut bad = block;
         bad[20] ^= 1;
         assert_eq!(ZoneHeader::decode(&bad, 5, 3), ZoneState::Damaged);

@@ -18,22 +18,23 @@ use futures_util::stream::FuturesOrdered;
 use super::Core;
 use crate::drive::Drive;
 use crate::error::{Corrupt, EngineError};
+use crate::format::cell::{Place, Units};
 use crate::format::checksum::crc64;
 use crate::limits::{IO_BYTES_MAX, IO_DEPTH_PER_STREAM};
-use crate::meta::index::{Blob, Place};
+use crate::meta::index::Blob;
 use crate::object::ObjectInfo;
 use crate::platform::{LocalFuture, Platform};
 use crate::stats::ShardStats;
 use crate::units::{BLOCK_BYTES, DriveOffset, UNIT_BYTES, round_up_to_block};
 
-pub(super) type Found = (ObjectInfo, Arc<[Arc<Blob>]>);
+pub(super) type Found = (ObjectInfo, Arc<[Blob]>);
 
 /// An object opened for reading: its bytes stay readable, unchanged, until this is dropped, even when the key is
 /// overwritten or deleted meanwhile.
 pub struct ObjectReader {
     /// What is known of the object.
     pub info: ObjectInfo,
-    blobs: Arc<[Arc<Blob>]>,
+    blobs: Arc<[Blob]>,
     core: Rc<Core>,
     stats: Arc<ShardStats>,
 }
@@ -41,7 +42,7 @@ pub struct ObjectReader {
 impl ObjectReader {
     pub(super) fn new(
         info: ObjectInfo,
-        blobs: Arc<[Arc<Blob>]>,
+        blobs: Arc<[Blob]>,
         core: &Rc<Core>,
         stats: Arc<ShardStats>,
     ) -> ObjectReader {
@@ -76,7 +77,7 @@ pub struct ObjectStream {
     drives: Vec<Rc<dyn Drive>>,
     platform: Rc<dyn Platform>,
     stats: Arc<ShardStats>,
-    _blobs: Arc<[Arc<Blob>]>,
+    _blobs: Arc<[Blob]>,
 }
 
 impl ObjectStream {
@@ -101,17 +102,18 @@ impl ObjectStream {
     }
 }
 
-/// Reads a whole object of `size` bytes, all of it on `drive`, into memory.
+/// Reads a whole object of `size` bytes into memory.
 pub(crate) async fn read_blobs(
-    drive: &Rc<dyn Drive>,
+    drives: &[Rc<dyn Drive>],
     platform: &Rc<dyn Platform>,
     stats: &Arc<ShardStats>,
-    blobs: &[Arc<Blob>],
+    blobs: &[Blob],
     size: u64,
 ) -> Result<Bytes, EngineError> {
     let mut all = BytesMut::with_capacity(usize::try_from(size).expect("bounded by the caller"));
     for piece in pieces(blobs, 0..size) {
-        all.extend_from_slice(&piece.read(drive.clone(), platform.clone(), stats.clone()).await?);
+        let drive = drives[usize::from(piece.drive)].clone();
+        all.extend_from_slice(&piece.read(drive, platform.clone(), stats.clone()).await?);
     }
     Ok(all.freeze())
 }
@@ -126,12 +128,12 @@ struct Piece {
     bytes: u64,
     /// What is wanted of them.
     wanted: Range<u64>,
-    units: Arc<[u64]>,
+    units: Units,
     first_unit: usize,
 }
 
 /// Cuts a range of an object into reads. Pure.
-fn pieces(blobs: &[Arc<Blob>], range: Range<u64>) -> VecDeque<Piece> {
+fn pieces(blobs: &[Blob], range: Range<u64>) -> VecDeque<Piece> {
     let mut pieces = VecDeque::new();
     let mut blob_start = 0;
     for blob in blobs {
@@ -172,6 +174,7 @@ fn blob_pieces(blob: &Blob, wanted: Range<u64>, pieces: &mut VecDeque<Piece>) {
         Place::Extents(extents) => {
             extents.iter().for_each(|extent| add_run(extent.drive, extent.at, extent.bytes))
         }
+        Place::Nowhere | Place::Parts { .. } => {}
     }
 }
 
@@ -200,7 +203,7 @@ impl Piece {
     fn verify(&self, bytes: &[u8]) -> Result<(), Corrupt> {
         let unit_bytes = usize::try_from(UNIT_BYTES).expect("64 KiB");
         for (nth, unit) in bytes.chunks(unit_bytes).enumerate() {
-            let (got, expected) = (crc64(unit), self.units[self.first_unit + nth]);
+            let (got, expected) = (crc64(unit), self.units.as_slice()[self.first_unit + nth]);
             if got != expected {
                 let at = self.at.plus((nth * unit_bytes) as u64);
                 return Err(Corrupt { what: "object data unit", at, got, expected });
@@ -228,9 +231,9 @@ mod tests {
 
     const KIB: u64 = 1024;
 
-    fn blob(size: u64, place: Place) -> Arc<Blob> {
-        let units = (0..unit_count(size)).collect();
-        Arc::new(Blob { size, place, units })
+    fn blob(size: u64, place: Place) -> Blob {
+        let units = Units::of(&(0..unit_count(size)).collect::<Vec<u64>>());
+        Blob { sequence: crate::units::Sequence(1), size, place, units }
     }
 
     fn extents(list: &[(u64, u64)]) -> Place {
@@ -240,7 +243,7 @@ mod tests {
     }
 
     /// (start on the drive, bytes read, wanted, first unit)
-    fn check(blobs: &[Arc<Blob>], range: Range<u64>, want: &[(u64, u64, Range<u64>, usize)]) {
+    fn check(blobs: &[Blob], range: Range<u64>, want: &[(u64, u64, Range<u64>, usize)]) {
         let got: Vec<_> = pieces(blobs, range.clone())
             .into_iter()
             .map(|piece| (piece.at.0, piece.bytes, piece.wanted, piece.first_unit))

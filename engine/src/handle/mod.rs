@@ -86,6 +86,21 @@ pub struct PartInfo {
     pub attributes: Bytes,
 }
 
+/// One version of an object, or a delete marker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectVersion {
+    /// The key.
+    pub key: Bytes,
+    /// What is known of it; `sequence` names the version.
+    pub info: ObjectInfo,
+    /// Whether it is the newest of its key.
+    pub is_latest: bool,
+    /// Whether it says that the key was deleted.
+    pub is_marker: bool,
+    /// Whether it is the null version: written without versions.
+    pub is_null: bool,
+}
+
 /// Which page of a listing is wanted, in byte order of keys.
 #[derive(Clone, Debug, Default)]
 pub struct ListQuery {
@@ -162,6 +177,11 @@ impl Core {
 
     pub(crate) fn shard(&self, id: ShardId) -> Option<Rc<Shard>> {
         self.shards.borrow().get(&id).cloned()
+    }
+
+    /// Has this core's shards look at free zones again.
+    pub(crate) fn space_changed(&self) {
+        self.shards.borrow().values().for_each(|shard| shard.space_changed());
     }
 
     fn core_of(&self, shard: ShardId) -> CoreId {
@@ -274,24 +294,44 @@ impl Engine {
 
     /// What is known of an object; `Ok(None)` when the key has none.
     pub async fn head(&self, bucket: &Bucket, key: Bytes) -> Result<Option<ObjectInfo>, EngineError> {
-        Ok(self.find(bucket, key).await?.map(|(info, _)| info))
+        check_key(&key)?;
+        let id = bucket.id;
+        if let Some(shard) = self.core.shard(bucket.shard) {
+            return shard.head(id, &key).await;
+        }
+        self.on_shard(bucket.shard, move |shard| async move { shard.head(id, &key).await }).await?
     }
 
     /// Opens an object for reading; `Ok(None)` when the key has none.
     pub async fn open(&self, bucket: &Bucket, key: Bytes) -> Result<Option<ObjectReader>, EngineError> {
-        let found = self.find(bucket, key).await?;
+        self.open_version(bucket, key, None).await
+    }
+
+    /// Opens one version of an object, or (`None`) the current one; `Ok(None)` when there is none or it is a marker.
+    pub async fn open_version(
+        &self,
+        bucket: &Bucket,
+        key: Bytes,
+        version: Option<Sequence>,
+    ) -> Result<Option<ObjectReader>, EngineError> {
+        let found = self.find(bucket, key, version).await?;
         let stats = self.core.shared.stats[usize::from(bucket.shard.0)].clone();
         Ok(found.map(|(info, blobs)| ObjectReader::new(info, blobs, &self.core, stats)))
     }
 
-    async fn find(&self, bucket: &Bucket, key: Bytes) -> Result<Option<get::Found>, EngineError> {
+    async fn find(
+        &self,
+        bucket: &Bucket,
+        key: Bytes,
+        version: Option<Sequence>,
+    ) -> Result<Option<get::Found>, EngineError> {
         check_key(&key)?;
         let id = bucket.id;
         // On its own core a lookup is a plain call: no task, no message.
         if let Some(shard) = self.core.shard(bucket.shard) {
-            return shard.open(id, &key).await;
+            return shard.open(id, &key, version).await;
         }
-        self.on_shard(bucket.shard, move |shard| async move { shard.open(id, &key).await }).await?
+        self.on_shard(bucket.shard, move |shard| async move { shard.open(id, &key, version).await }).await?
     }
 
     /// Begins an object or part of exactly `size` bytes, at most `BLOB_BYTES_MAX`; space for it is taken at once.
@@ -343,6 +383,54 @@ impl Engine {
         let id = bucket.id;
         let job = move |shard: Rc<Shard>| async move { shard.delete_objects(id, keys, condition).await };
         self.on_shard(bucket.shard, job).await?
+    }
+
+    /// Puts a delete marker on top of a key's versions, durable on return: as one more version, or (not `versioned`) in
+    /// place of its null version. Answers the marker's version.
+    pub async fn mark_deleted(
+        &self,
+        bucket: &Bucket,
+        key: Bytes,
+        versioned: bool,
+    ) -> Result<Result<Sequence, PutRefused>, EngineError> {
+        check_key(&key)?;
+        let id = bucket.id;
+        let job = move |shard: Rc<Shard>| async move { shard.put_marker(id, key, versioned).await };
+        self.on_shard(bucket.shard, job).await?
+    }
+
+    /// Removes one version of a key, marker or not, durable on return; answers whether it was there.
+    pub async fn delete_version(
+        &self,
+        bucket: &Bucket,
+        key: Bytes,
+        version: Sequence,
+    ) -> Result<bool, EngineError> {
+        check_key(&key)?;
+        let id = bucket.id;
+        let job = move |shard: Rc<Shard>| async move { shard.delete_version(id, key, version).await };
+        self.on_shard(bucket.shard, job).await?
+    }
+
+    /// Versions and delete markers of keys that start with `prefix`, in key order and newest first, behind `after`; at
+    /// most `max`, which is at most `LIST_KEYS_MAX`.
+    pub async fn list_versions(
+        &self,
+        bucket: &Bucket,
+        prefix: Bytes,
+        after: Option<(Bytes, Sequence)>,
+        max: usize,
+    ) -> Result<Vec<ObjectVersion>, EngineError> {
+        let (limit, got) = (LIST_KEYS_MAX as u64, max as u64);
+        if limit < got {
+            return Err(EngineError::TooLarge { limit: "LIST_KEYS_MAX", max: limit, got });
+        }
+        let id = bucket.id;
+        let found = self.on_shard(bucket.shard, move |shard| async move {
+            let after = after.as_ref().map(|(key, version)| (key.as_ref(), *version));
+            shard.look(id, |bucket| bucket.list_versions(&prefix, after, max)).await
+        });
+        Ok(found.await??.unwrap_or_default())
     }
 
     /// Opens a multipart upload, durable on return. [`PutRefused::NoSuchBucket`] when the bucket was deleted meanwhile.
@@ -409,7 +497,7 @@ impl Engine {
         check_attributes(&attributes)?;
         let bucket_id = bucket.id;
         let job = move |shard: Rc<Shard>| async move {
-            shard.complete_upload(bucket_id, id, parts, condition, etag, attributes).await
+            shard.complete_upload(bucket_id, id, parts, condition, etag, attributes, false).await
         };
         self.on_shard(bucket.shard, job).await?
     }
@@ -421,11 +509,12 @@ impl Engine {
             .await?
     }
 
-    /// Writes what is pending on this core's shards and refuses more, for a clean stop.
+    /// Takes last checkpoints of this core's shards where they save the next start time, writes what is pending and
+    /// refuses more, for a clean stop.
     pub async fn stop(&self) {
         let shards: Vec<Rc<Shard>> = self.core.shards.borrow().values().cloned().collect();
         for shard in shards {
-            shard.log.stop().await;
+            shard.stop().await;
         }
     }
 }

@@ -29,7 +29,7 @@ type WriteFuture = LocalFuture<(Buffer, Result<(), DriveError>)>;
 
 /// Writes one body of a size that is known at the start.
 ///
-/// Up to `INLINE_BYTES_MAX` the bytes are kept for the log record, beyond that they go to extents as they come.
+/// Up to `INLINE_BYTES_MAX` (a quarter of a zone when that is less) the bytes are kept for the log record, beyond that they go to extents as they come.
 /// Dropping it before a `publish` resolves stores nothing, or the whole object: never a part of it.
 pub struct PutWriter {
     engine: Engine,
@@ -68,7 +68,10 @@ impl PutWriter {
         if BLOB_BYTES_MAX < size {
             return Err(EngineError::TooLarge { limit: "BLOB_BYTES_MAX", max: BLOB_BYTES_MAX, got: size });
         }
-        let body = if size <= INLINE_BYTES_MAX {
+        // On a drive with small zones a record must fit, too.
+        let home = usize::from(bucket.shard.0) % engine.core.shared.superblocks.len();
+        let inline_max = INLINE_BYTES_MAX.min(engine.core.shared.superblocks[home].zone_bytes / 4);
+        let body = if size <= inline_max {
             Body::Small(Vec::new())
         } else {
             // A task of its own: what was reserved is given back by `Large` when nobody waits for it any more.
@@ -106,13 +109,36 @@ impl PutWriter {
         etag: ETag,
         attributes: Bytes,
     ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
+        self.publish_as(key, condition, etag, attributes, false).await
+    }
+
+    /// As [`PutWriter::publish`], but the versions that the key has stay below the new one. The version is named by
+    /// [`ObjectInfo::sequence`].
+    pub async fn publish_version(
+        self,
+        key: Bytes,
+        condition: PutCondition,
+        etag: ETag,
+        attributes: Bytes,
+    ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
+        self.publish_as(key, condition, etag, attributes, true).await
+    }
+
+    async fn publish_as(
+        self,
+        key: Bytes,
+        condition: PutCondition,
+        etag: ETag,
+        attributes: Bytes,
+        versioned: bool,
+    ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
         check_key(&key)?;
         check_attributes(&attributes)?;
         let (engine, shard, bucket) = (self.engine.clone(), self.bucket.shard, self.bucket.id);
         self.finish(async move |blob| {
             engine
                 .on_shard(shard, move |shard| async move {
-                    shard.put_object(bucket, key, condition, etag, attributes, blob).await
+                    shard.put_object(bucket, key, condition, etag, attributes, versioned, blob).await
                 })
                 .await?
         })
@@ -288,7 +314,7 @@ impl Drop for Large {
         let platform = engine.core.platform.clone();
         spawn(&platform, async move {
             while writes.next().await.is_some() {}
-            let give_back = engine.on_shard(shard, move |shard| async move { shard.release(&extents) });
+            let give_back = engine.on_shard(shard, move |shard| async move { shard.give_back(&extents) });
             // A shard that cannot be told is stopping: the space is free again after the next start.
             drop(give_back.await);
         });

@@ -9,7 +9,7 @@
 //! the open block's furthest end and the end of the zone, and a block that would reach into them waits.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -18,6 +18,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 
+use super::index::sequences_of;
 use super::watermark::{Notify, Watermark};
 use crate::drive::{Buffer, Drive};
 use crate::error::{DriveCause, EngineError};
@@ -29,7 +30,7 @@ use crate::limits::{
     COMMIT_DELAY_US_MAX, LOG_BLOCK_BYTES_MAX, LOG_PENDING_BYTES_MAX, LOG_WAIT_MS_MAX, RECORD_BYTES_MAX,
 };
 use crate::platform::{Platform, spawn};
-use crate::space::zones::ZoneTable;
+use crate::space::zones::{Purpose, ZoneTable};
 use crate::stats::ShardStats;
 use crate::units::{BLOCK_BYTES, DriveOffset, Sequence, ShardId};
 
@@ -47,15 +48,26 @@ pub(crate) struct LogZone {
     pub(crate) position: u64,
     pub(crate) start: DriveOffset,
     pub(crate) end: DriveOffset,
+    /// Whether its space may never have been written: then zeros go ahead of the log.
+    pub(crate) is_fresh: bool,
 }
 
 impl LogZone {
     /// The room between the two copies of the zone header.
-    pub(crate) fn of(superblock: &Superblock, zone: u32, position: u64) -> LogZone {
+    pub(crate) fn of(superblock: &Superblock, zone: u32, position: u64, is_fresh: bool) -> LogZone {
         let at = superblock.zone_at(zone);
         let end = DriveOffset(at.0 + superblock.zone_bytes - BLOCK_BYTES);
-        LogZone { zone, position, start: at.plus(BLOCK_BYTES), end }
+        LogZone { zone, position, start: at.plus(BLOCK_BYTES), end, is_fresh }
     }
+}
+
+/// Where a checkpoint cuts the log: what it covers, and where the log goes on behind that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogCut {
+    pub(crate) covered: Sequence,
+    pub(crate) position: u64,
+    pub(crate) at: DriveOffset,
+    pub(crate) number: u64,
 }
 
 /// Where a log goes on: fresh, or as recovery found it.
@@ -65,6 +77,9 @@ pub(crate) struct LogTail {
     pub(crate) at: DriveOffset,
     pub(crate) number: u64,
     pub(crate) last: Sequence,
+    /// What was replayed behind the checkpoint.
+    pub(crate) replayed_bytes: u64,
+    pub(crate) replayed_records: u64,
 }
 
 /// What the log runs on.
@@ -88,6 +103,10 @@ pub(crate) struct Log {
     pub(crate) progress: Notify,
     stopping: Cell<bool>,
     zeroing: Rc<Zeroing>,
+    /// All zones of this log that were not given back, by position.
+    zones: RefCell<BTreeMap<u64, LogZone>>,
+    /// Told after every write and when a zone is wanted: checkpoints and cleaning may be due.
+    pub(crate) upkeep: Rc<Notify>,
 }
 
 #[derive(Default)]
@@ -99,8 +118,15 @@ struct Zeroing {
 struct State {
     zone: LogZone,
     next_zone: Option<LogZone>,
-    zones_exhausted: bool,
+    /// The zones kept for upkeep were touched: what stores more waits until there are others.
+    is_reserved: bool,
+    next_is_reserved: bool,
+    /// Nothing more can be made free: what stores more is refused.
+    is_exhausted: bool,
     next_sequence: u64,
+    /// Bytes and records behind the newest cut.
+    tail_bytes: u64,
+    tail_records: u64,
     open: Block,
     closed: VecDeque<Block>,
     pending_bytes: usize,
@@ -118,6 +144,8 @@ struct Block {
     number: u64,
     first: Sequence,
     records: u32,
+    /// Sequences that its records take.
+    changes: u64,
     payload: Vec<u8>,
 }
 
@@ -128,23 +156,29 @@ enum NoRoom {
 }
 
 impl Log {
-    pub(crate) fn new(ground: LogGround, tail: LogTail, next_zone: Option<LogZone>) -> Rc<Log> {
+    pub(crate) fn new(ground: LogGround, tail: LogTail, zones: Vec<LogZone>) -> Rc<Log> {
         let open = Block {
             at: tail.at,
             number: tail.number,
             first: Sequence(tail.last.0 + 1),
             records: 0,
+            changes: 0,
             payload: Vec::new(),
         };
+        let zones: BTreeMap<u64, LogZone> = zones.into_iter().map(|zone| (zone.position, zone)).collect();
         let state = State {
             zone: tail.zone,
-            next_zone,
-            zones_exhausted: false,
+            next_zone: zones.get(&(tail.zone.position + 1)).copied(),
+            is_reserved: false,
+            next_is_reserved: false,
+            is_exhausted: false,
+            tail_bytes: tail.replayed_bytes,
+            tail_records: tail.replayed_records,
             next_sequence: tail.last.0 + 1,
             open,
             closed: VecDeque::new(),
             pending_bytes: 0,
-            prewritten: tail.at.0,
+            prewritten: if tail.zone.is_fresh { tail.at.0 } else { tail.zone.end.0 },
             active_writers: 0,
             write_ended_us: 0,
             write_us: 0,
@@ -157,6 +191,8 @@ impl Log {
             progress: Notify::default(),
             stopping: Cell::new(false),
             zeroing: Rc::default(),
+            zones: RefCell::new(zones),
+            upkeep: Rc::default(),
         })
     }
 
@@ -174,11 +210,74 @@ impl Log {
     pub(crate) fn fail(&self) {
         self.watermark.fail();
         self.progress.notify();
+        self.upkeep.notify();
     }
 
-    /// Gives `record` the next sequence and puts it into the open block. Answers where its inline blobs will be.
+    /// Closes the open block and answers where the log goes on behind everything that was appended.
+    pub(crate) fn cut(&self) -> LogCut {
+        let mut state = self.state.borrow_mut();
+        if state.open.records > 0 {
+            let closed = state.close();
+            state.closed.push_back(closed);
+        }
+        (state.tail_bytes, state.tail_records) = (0, 0);
+        let covered = Sequence(state.next_sequence - 1);
+        LogCut { covered, position: state.zone.position, at: state.open.at, number: state.open.number }
+    }
+
+    /// Bytes and records behind the newest cut.
+    pub(crate) fn tail(&self) -> (u64, u64) {
+        let state = self.state.borrow();
+        (state.tail_bytes, state.tail_records)
+    }
+
+    /// Zones whose position is below `position`: all before the log's tail when that is where a checkpoint cut.
+    pub(crate) fn zones_below(&self, position: u64) -> Vec<LogZone> {
+        self.zones.borrow().range(..position).map(|(_, zone)| *zone).collect()
+    }
+
+    /// The position of the zone that is being filled.
+    pub(crate) fn position(&self) -> u64 {
+        self.state.borrow().zone.position
+    }
+
+    /// Whether the log has gone on to a zone behind `position`.
+    pub(crate) fn holds_zone_behind(&self, position: u64) -> bool {
+        position < self.state.borrow().zone.position
+    }
+
+    /// Forgets a zone that is given back.
+    pub(crate) fn forget_zone(&self, position: u64) {
+        self.zones.borrow_mut().remove(&position);
+    }
+
+    /// Takes up what there is of free zones again; `is_exhausted` says that upkeep cannot make any.
+    pub(crate) fn reconsider_space(&self, is_exhausted: bool) {
+        let mut state = self.state.borrow_mut();
+        if self.ground.zones.spare() > 0 {
+            (state.is_reserved, state.next_is_reserved, state.is_exhausted) = (false, false, false);
+        } else {
+            state.is_exhausted = is_exhausted;
+        }
+        drop(state);
+        self.work.notify();
+        self.progress.notify();
+    }
+
+    /// Whether something that stores more is held up by a lack of zones.
+    pub(crate) fn is_starved(&self) -> bool {
+        let state = self.state.borrow();
+        state.is_reserved || state.next_is_reserved || state.wants_zone()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Gives the changes of `record` the next sequences and puts it into the open block. Answers the first of them and
+    /// where its inline blobs will be.
     ///
-    /// `frees` marks a change that gives space back: it may use the last zones. Nothing happens on an error; after
+    /// `frees` marks a change that gives space back: it may use the zones that are kept for upkeep. Nothing happens on an error; after
     /// [`Log::room`] for the same size, in the same turn, there is none but a failed log.
     pub(crate) fn append(
         &self,
@@ -192,13 +291,17 @@ impl Log {
             Err(NoRoom::Later(e) | NoRoom::Never(e)) => return Err(e),
         }
         state.open_for(bytes);
-        let sequence = Sequence(state.next_sequence);
-        state.next_sequence += 1;
+        let (sequence, span) = (Sequence(state.next_sequence), sequences_of(record));
+        state.next_sequence += span;
         let before = state.open.payload.len();
         let inline_at = record.encode(&mut state.open.payload);
-        assert!(state.open.payload.len() - before <= bytes);
-        state.pending_bytes += state.open.payload.len() - before;
+        let added = state.open.payload.len() - before;
+        assert!(added <= bytes);
+        state.pending_bytes += added;
+        state.tail_bytes += added as u64;
+        state.tail_records += 1;
         state.open.records += 1;
+        state.open.changes += span;
         let block_at = state.open.at.plus(HEADER_BYTES as u64);
         let places = inline_at.into_iter().map(|at| block_at.plus(at as u64)).collect();
         drop(state);
@@ -246,19 +349,14 @@ impl Log {
             let max = LOG_PENDING_BYTES_MAX as u64;
             return Err(NoRoom::Later(EngineError::Busy { limit: "LOG_PENDING_BYTES_MAX", max }));
         }
-        let full = EngineError::Full { wanted_bytes: bytes as u64 };
-        let end = state.end_after(bytes);
-        let fits_zone = end <= state.zone.end.0;
-        if !fits_zone && state.next_zone.is_none() {
-            return Err(match state.zones_exhausted {
-                true => NoRoom::Never(full),
-                false => NoRoom::Later(EngineError::Busy { limit: "log zones prepared", max: 1 }),
+        let fits_zone = state.end_after(bytes) <= state.zone.end.0;
+        let has_zone = fits_zone || state.next_zone.is_some();
+        let is_reserved = if fits_zone { state.is_reserved } else { state.next_is_reserved };
+        if !has_zone || (is_reserved && !frees) {
+            return Err(match state.is_exhausted && !frees {
+                true => NoRoom::Never(EngineError::Full { wanted_bytes: bytes as u64 }),
+                false => NoRoom::Later(EngineError::Busy { limit: "free zones", max: 0 }),
             });
-        }
-        // The last quarter of the last zone is for changes that give space back.
-        let is_last = state.zones_exhausted && state.next_zone.is_none();
-        if is_last && !frees && state.zone.end.0 - zone_bytes / 4 < end {
-            return Err(NoRoom::Never(full));
         }
         Ok(())
     }
@@ -268,14 +366,23 @@ impl Log {
         self.prepare_zone().await;
         self.write_ahead();
         loop {
-            let stop =
-                self.work.until(|| self.has_work().then_some(false).or(self.stopping.get().then_some(true)));
+            let stop = self.work.until(|| {
+                let zones = || self.state.borrow().wants_zone() && self.ground.zones.free() > 0;
+                let works = self.has_work() || self.watermark.has_failed() || zones();
+                works.then_some(false).or(self.stopping.get().then_some(true))
+            });
             if stop.await || self.watermark.has_failed() {
                 return;
             }
+            if !self.has_work() {
+                self.prepare_zone().await;
+                self.write_ahead();
+                self.progress.notify();
+                continue;
+            }
             self.gather().await;
             let Some(block) = self.take_block() else { continue };
-            let last = Sequence(block.first.0 + u64::from(block.records) - 1);
+            let last = Sequence(block.first.0 + block.changes - 1);
             let payload_bytes = block.payload.len();
             let records = block.records;
             let started_us = self.ground.platform.monotonic_us();
@@ -298,6 +405,7 @@ impl Log {
             self.prepare_zone().await;
             self.write_ahead();
             self.progress.notify();
+            self.upkeep.notify();
         }
     }
 
@@ -308,6 +416,7 @@ impl Log {
         // A failed log has told its waiters already.
         drop(self.watermark.reached(last).await);
         self.work.notify();
+        self.upkeep.notify();
     }
 
     fn has_work(&self) -> bool {
@@ -383,33 +492,41 @@ impl Log {
     async fn prepare_zone(&self) {
         let position = {
             let state = self.state.borrow();
-            let half = state.zone.start.0 + (state.zone.end.0 - state.zone.start.0) / 2;
-            if state.next_zone.is_some() || state.zones_exhausted || state.open.at.0 < half {
+            if !state.wants_zone() {
                 return;
             }
             state.zone.position + 1
         };
         let ground = &self.ground;
-        let granted = grant_zone(
-            &*ground.drive,
-            &ground.superblock,
-            &ground.zones,
-            ground.shard,
-            position,
-            ZoneKind::Log,
-        );
-        match granted.await {
-            Ok(zone) => {
-                let zone = LogZone::of(&ground.superblock, zone, position);
-                self.state.borrow_mut().next_zone = Some(zone);
-            }
-            Err(EngineError::Full { .. }) => self.state.borrow_mut().zones_exhausted = true,
-            Err(error) => {
-                ground.stats.log_failed(&error);
-                self.fail();
+        for purpose in [Purpose::Data, Purpose::Upkeep] {
+            let granted = grant_zone(
+                &*ground.drive,
+                &ground.superblock,
+                &ground.zones,
+                ground.shard,
+                position,
+                ZoneKind::Log,
+                purpose,
+            );
+            match granted.await {
+                Ok(granted) => {
+                    let zone = LogZone::of(&ground.superblock, granted.zone, position, granted.is_fresh);
+                    self.zones.borrow_mut().insert(position, zone);
+                    let mut state = self.state.borrow_mut();
+                    state.next_zone = Some(zone);
+                    state.next_is_reserved = purpose == Purpose::Upkeep;
+                    break;
+                }
+                Err(EngineError::Full { .. }) => {}
+                Err(error) => {
+                    ground.stats.log_failed(&error);
+                    self.fail();
+                    break;
+                }
             }
         }
         self.progress.notify();
+        self.upkeep.notify();
     }
 
     /// Starts writing zeros ahead of the open block, unless there is enough or some are under way.
@@ -417,6 +534,9 @@ impl Log {
         let (from, to) = {
             let mut state = self.state.borrow_mut();
             let end = state.zone.end.0;
+            if !state.zone.is_fresh {
+                return;
+            }
             // What is open may still grow to a full block before it is written.
             let reach = state.open.at.0 + (HEADER_BYTES + LOG_BLOCK_BYTES_MAX) as u64;
             let from = state.prewritten.max(state.open.end_with(0));
@@ -445,6 +565,12 @@ impl Log {
 }
 
 impl State {
+    /// Whether the next zone is to be taken: the current one is half full.
+    fn wants_zone(&self) -> bool {
+        let half = self.zone.start.0 + (self.zone.end.0 - self.zone.start.0) / 2;
+        self.next_zone.is_none() && half <= self.open.at.0
+    }
+
     /// Where the log would end with a record of `bytes` more, were its zone endless.
     fn end_after(&self, bytes: usize) -> u64 {
         if self.open.records > 0 && LOG_BLOCK_BYTES_MAX < self.open.payload.len() + bytes {
@@ -465,8 +591,9 @@ impl State {
         if self.zone.end.0 < self.open.end_with(bytes) {
             let zone = self.next_zone.take().expect("check_room saw it");
             self.open.at = zone.start;
-            self.prewritten = zone.start.0;
+            self.prewritten = if zone.is_fresh { zone.start.0 } else { zone.end.0 };
             self.zone = zone;
+            self.is_reserved = std::mem::take(&mut self.next_is_reserved);
         }
     }
 
@@ -477,6 +604,7 @@ impl State {
             number: self.open.number + 1,
             first: Sequence(self.next_sequence),
             records: 0,
+            changes: 0,
             payload: Vec::new(),
         };
         std::mem::replace(&mut self.open, next)
@@ -490,6 +618,14 @@ impl Block {
     }
 }
 
+/// A zone that was taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Granted {
+    pub(crate) zone: u32,
+    /// Whether its space may never have been written.
+    pub(crate) is_fresh: bool,
+}
+
 /// Takes a free zone for a shard: space in the file, then both headers, durable on return.
 pub(crate) async fn grant_zone(
     drive: &dyn Drive,
@@ -498,9 +634,11 @@ pub(crate) async fn grant_zone(
     shard: ShardId,
     position: u64,
     kind: ZoneKind,
-) -> Result<u32, EngineError> {
+    purpose: Purpose,
+) -> Result<Granted, EngineError> {
     let full = EngineError::Full { wanted_bytes: superblock.zone_bytes };
-    let zone = zones.claim(kind == ZoneKind::Log).ok_or(full.clone())?;
+    let zone = zones.claim(purpose).ok_or(full.clone())?;
+    let is_fresh = !drive.is_laid_out() && !zones.is_laid_out(zone);
     let at = superblock.zone_at(zone);
     if let Err(error) = drive.allocate(at, superblock.zone_bytes).await {
         zones.release(zone);
@@ -509,10 +647,32 @@ pub(crate) async fn grant_zone(
     }
     let header = ZoneHeader { store: superblock.store, zone, kind, shard, position };
     let block = header.encode();
-    for at in [at, DriveOffset(at.0 + superblock.zone_bytes - BLOCK_BYTES)] {
+    for at in zone_header_places(superblock, zone) {
         drive.write(at, block_buffer(&block), true).await.1?;
     }
-    Ok(zone)
+    Ok(Granted { zone, is_fresh })
+}
+
+/// Gives a zone back that nothing refers to any more: first the second header, then the first one, so that at every
+/// moment the zone is either whole or free. Answers whether somebody waits for a zone.
+pub(crate) async fn release_zone(
+    drive: &dyn Drive,
+    superblock: &Superblock,
+    zones: &ZoneTable,
+    zone: u32,
+) -> Result<bool, EngineError> {
+    let block = ZoneHeader::encode_released(superblock.store, zone);
+    let [first, second] = zone_header_places(superblock, zone);
+    for at in [second, first] {
+        drive.write(at, block_buffer(&block), true).await.1?;
+    }
+    zones.mark_laid_out(zone);
+    Ok(zones.release(zone))
+}
+
+fn zone_header_places(superblock: &Superblock, zone: u32) -> [DriveOffset; 2] {
+    let at = superblock.zone_at(zone);
+    [at, DriveOffset(at.0 + superblock.zone_bytes - BLOCK_BYTES)]
 }
 
 /// One block in a buffer of its own.

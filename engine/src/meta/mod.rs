@@ -2,5 +2,6 @@
 
 pub mod index;
 pub mod log;
+pub(crate) mod checkpoint;
 pub mod recover;
 pub(crate) mod watermark;

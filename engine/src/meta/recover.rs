@@ -5,20 +5,25 @@
 //! writes; its log is never cut off. I3. What was read may not yet have been durable (the process may have died before
 //! its flush ended): the caller flushes the drive before it serves.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::index::{Index, Place};
+use super::checkpoint::Loaded;
+use super::index::{Index, NoEffects, sequences_of};
 use super::log::{LogTail, LogZone};
 use crate::drive::{Buffer, Drive};
 use crate::error::{Corrupt, EngineError};
+use crate::format::anchor::Anchor;
 use crate::format::block::{BlockHeader, HEADER_BYTES};
+use crate::format::cell::Place;
 use crate::format::record::Record;
 use crate::format::superblock::Superblock;
 use crate::format::zone::{ZoneHeader, ZoneKind, ZoneState};
-use crate::platform::Platform;
+use crate::platform::{LocalFuture, Platform};
 use crate::space::extents::FreeSpace;
+use crate::space::usage::Usage;
 use crate::space::zones::ZoneTable;
 use crate::units::{BLOCK_BYTES, DriveOffset, Sequence, ShardId};
 
@@ -58,6 +63,7 @@ pub(crate) async fn scan_zones(
                     table.mark(*zone);
                     map.damaged.push(*zone);
                 }
+                ZoneState::Released => table.mark_laid_out(*zone),
                 ZoneState::Free | ZoneState::Damaged => {}
             }
         }
@@ -81,56 +87,75 @@ async fn read_zone_state(
     Ok(judge(states))
 }
 
-/// The first copy is durable before the second is written, and both before the zone is used.
+/// A grant writes the first copy and then the second one, giving back the second and then the first: between the two
+/// the first copy alone says what the zone is.
 fn judge(copies: [ZoneState; 2]) -> ZoneState {
     match copies {
         [ZoneState::Used(a), ZoneState::Used(b)] if a != b => ZoneState::Damaged,
         [ZoneState::Used(header), _] | [ZoneState::Damaged, ZoneState::Used(header)] => {
             ZoneState::Used(header)
         }
-        [ZoneState::Free, ZoneState::Free] | [ZoneState::Damaged, ZoneState::Free] => ZoneState::Free,
+        [ZoneState::Released | ZoneState::Damaged, ZoneState::Released] => ZoneState::Released,
+        [ZoneState::Free, ZoneState::Free | ZoneState::Released]
+        | [ZoneState::Released | ZoneState::Damaged, ZoneState::Free] => ZoneState::Free,
         _ => ZoneState::Damaged,
     }
 }
 
-/// What a shard's log gave.
-#[derive(Debug)]
+/// What a shard's checkpoint and log gave.
 pub(crate) struct Replayed {
     pub(crate) index: Index,
+    /// The checkpoint that the index was built on.
+    pub(crate) anchor: Anchor,
     pub(crate) tail: LogTail,
-    /// A zone granted for what comes after `tail.zone`, still empty.
-    pub(crate) next_zone: Option<LogZone>,
+    /// All log zones of the shard: before the checkpoint's cut they only hold small objects.
+    pub(crate) zones: Vec<LogZone>,
     /// Why the shard may not be written any more.
     pub(crate) damage: Option<EngineError>,
 }
 
-/// Replays the log of `shard` from its zones; an error only when not even its first zone is there.
+/// Replays the log of `shard` behind `loaded`; an error only when not even the zone of the cut is there.
 pub(crate) async fn replay(
     drive: &Rc<dyn Drive>,
     platform: &Rc<dyn Platform>,
     superblock: &Superblock,
     shard: ShardId,
     used: &[ZoneHeader],
+    loaded: Loaded,
 ) -> Result<Replayed, EngineError> {
+    // What a file system laid out cannot be told from headers, so zeros may go ahead once more than they must.
+    let is_fresh = !drive.is_laid_out();
     let mut zones: Vec<LogZone> = used
         .iter()
         .filter(|header| header.kind == ZoneKind::Log && header.shard == shard)
-        .map(|header| LogZone::of(superblock, header.zone, header.position))
+        .map(|header| LogZone::of(superblock, header.zone, header.position, is_fresh))
         .collect();
     zones.sort_by_key(|zone| zone.position);
-    let first = *zones.first().ok_or(missing_zone(superblock, 0))?;
-    let tail = LogTail { zone: first, at: first.start, number: 1, last: Sequence(0) };
+    let anchor = loaded.anchor;
+    let behind: Vec<LogZone> =
+        zones.iter().filter(|zone| anchor.log_position <= zone.position).copied().collect();
+    let first = *behind.first().ok_or_else(|| missing_zone(superblock, anchor.log_position))?;
+    let tail = LogTail {
+        zone: first,
+        at: anchor.log_at,
+        number: anchor.log_number,
+        last: anchor.covered,
+        replayed_bytes: 0,
+        replayed_records: 0,
+    };
     let mut replay = Replay {
         drive: drive.clone(),
         platform: platform.clone(),
         superblock: *superblock,
         shard,
-        index: Index::default(),
+        index: loaded.index,
         tail,
     };
-    let outcome = replay.run(&zones).await;
-    let next_zone = zones.iter().find(|zone| zone.position == replay.tail.zone.position + 1).copied();
-    Ok(Replayed { index: replay.index, tail: replay.tail, next_zone, damage: outcome.err() })
+    let outcome = match loaded.damage {
+        Some(damage) => Err(damage),
+        None => replay.run(&behind, &anchor).await,
+    };
+    Ok(Replayed { index: replay.index, anchor, tail: replay.tail, zones, damage: outcome.err() })
 }
 
 struct Replay {
@@ -143,20 +168,26 @@ struct Replay {
 }
 
 impl Replay {
-    async fn run(&mut self, zones: &[LogZone]) -> Result<(), EngineError> {
-        for (expected, zone) in zones.iter().enumerate() {
-            if zone.position != expected as u64 {
-                return Err(missing_zone(&self.superblock, expected as u64));
+    async fn run(&mut self, zones: &[LogZone], anchor: &Anchor) -> Result<(), EngineError> {
+        for (position, zone) in (anchor.log_position..).zip(zones) {
+            if zone.position != position {
+                return Err(missing_zone(&self.superblock, position));
+            }
+            let is_first = position == anchor.log_position;
+            let from = if is_first { anchor.log_at } else { zone.start };
+            if from < zone.start || zone.end < from {
+                let (what, got, expected) = ("log cut outside of its zone", from.0, zone.start.0);
+                return Err(Corrupt { what, at: from, got, expected }.into());
             }
             let number_before = self.tail.number;
-            let end = self.replay_zone(*zone).await?;
-            if end.is_none() && expected > 0 {
+            let end = self.replay_zone(*zone, from).await?;
+            if end.is_none() && !is_first {
                 // Nothing of the log's next block is here: the log ends in the zone before, if it ends at all.
                 self.refuse_later_block(*zone, zone.start).await?;
                 continue;
             }
             assert!(number_before <= self.tail.number);
-            let at = end.unwrap_or(zone.start);
+            let at = end.unwrap_or(from);
             self.tail.zone = *zone;
             self.tail.at = at;
             self.refuse_later_block(*zone, at).await?;
@@ -164,12 +195,20 @@ impl Replay {
         Ok(())
     }
 
-    /// Applies the blocks of one zone; answers where the next one would start, `None` when there was none.
-    async fn replay_zone(&mut self, zone: LogZone) -> Result<Option<DriveOffset>, EngineError> {
-        let mut at = zone.start;
+    /// Applies the blocks of one zone from a place on; answers where the next one would start, `None` when there was
+    /// none.
+    async fn replay_zone(
+        &mut self,
+        zone: LogZone,
+        from: DriveOffset,
+    ) -> Result<Option<DriveOffset>, EngineError> {
+        let mut at = from;
         let mut end = None;
+        let mut ahead = self.start_read(at, zone.end);
         while at.0 < zone.end.0 {
-            let bytes = self.read(at, READ_BYTES.min(zone.end.0 - at.0)).await?;
+            let bytes = ahead.await?;
+            // The next piece is on its way while this one is applied; it is the right one unless a block reaches over.
+            ahead = self.start_read(at.plus(bytes.len() as u64), zone.end);
             let mut used: u64 = 0;
             while let Some(header) = self.block_at(&bytes, used, at) {
                 let stored = header.stored_bytes();
@@ -187,16 +226,26 @@ impl Replay {
                 }
                 self.apply(&header, &block)?;
                 used += stored;
-                self.tail.number += 1;
-                self.tail.last = Sequence(header.first.0 + u64::from(header.records) - 1);
                 end = Some(DriveOffset(at.0 + used));
             }
             if used == 0 {
                 break;
             }
             at = at.plus(used);
+            if used != bytes.len() as u64 {
+                ahead = self.start_read(at, zone.end);
+            }
         }
         Ok(end)
+    }
+
+    /// Starts reading the next piece of a zone.
+    fn start_read(&self, at: DriveOffset, end: DriveOffset) -> LocalFuture<Result<Bytes, EngineError>> {
+        if end <= at {
+            return Box::pin(std::future::ready(Ok(Bytes::new())));
+        }
+        let bytes = READ_BYTES.min(end.0 - at.0);
+        Box::pin(read_bytes(self.drive.clone(), self.platform.clone(), at, bytes))
     }
 
     /// The header of the block that the log expects next, if it stands at `used` of `bytes` (read from `at`).
@@ -215,15 +264,19 @@ impl Replay {
         };
         let payload = block.slice(HEADER_BYTES..HEADER_BYTES + header.payload_bytes as usize);
         let mut from = 0;
-        for nth in 0..u64::from(header.records) {
+        for _ in 0..header.records {
             let (record, length, inline_at) =
                 Record::decode(&payload.slice(from..)).map_err(|e| damaged(from + e.at))?;
             let place = |at: usize| header.at.plus((HEADER_BYTES + from + at) as u64);
             let places: Vec<DriveOffset> = inline_at.into_iter().map(place).collect();
-            let sequence = Sequence(header.first.0 + nth);
-            self.index.apply(sequence, &record, self.superblock.drive_index, &places);
+            let first = Sequence(self.tail.last.0 + 1);
+            self.index.apply(first, &record, self.superblock.drive_index, &places, &mut NoEffects);
+            self.tail.last.0 += sequences_of(&record);
             from += length;
         }
+        self.tail.number += 1;
+        self.tail.replayed_bytes += payload.len() as u64;
+        self.tail.replayed_records += u64::from(header.records);
         if from == payload.len() { Ok(()) } else { Err(damaged(from)) }
     }
 
@@ -248,11 +301,20 @@ impl Replay {
     }
 
     async fn read(&self, at: DriveOffset, bytes: u64) -> Result<Bytes, EngineError> {
-        let buffer = self.platform.buffer(usize::try_from(bytes).expect("bounded by a zone")).await?;
-        let (buffer, result) = self.drive.read(at, buffer).await;
-        result?;
-        Ok(buffer.freeze())
+        read_bytes(self.drive.clone(), self.platform.clone(), at, bytes).await
     }
+}
+
+async fn read_bytes(
+    drive: Rc<dyn Drive>,
+    platform: Rc<dyn Platform>,
+    at: DriveOffset,
+    bytes: u64,
+) -> Result<Bytes, EngineError> {
+    let buffer = platform.buffer(usize::try_from(bytes).expect("bounded by a zone")).await?;
+    let (buffer, result) = drive.read(at, buffer).await;
+    result?;
+    Ok(buffer.freeze())
 }
 
 fn missing_zone(superblock: &Superblock, position: u64) -> EngineError {
@@ -260,29 +322,58 @@ fn missing_zone(superblock: &Superblock, position: u64) -> EngineError {
     Corrupt { what, at, got: u64::MAX, expected: position }.into()
 }
 
-/// Free space of a shard: its extent zones less what its index refers to. An error names an extent that two blobs
-/// claim or that lies outside.
-pub(crate) fn derive_free_space(
-    superblock: &Superblock,
-    shard: ShardId,
-    used: &[ZoneHeader],
+/// What the places of a shard's objects say of its space.
+pub(crate) struct Space {
+    pub(crate) free: FreeSpace,
+    pub(crate) usage: Usage,
+}
+
+/// Derives the space of a shard: free extents are its extent zones less what its index refers to. `headers` are all its
+/// zones on all drives. An error names an extent that two blobs claim, or a place outside of its zones.
+pub(crate) fn derive_space(
+    superblocks: &[Superblock],
+    headers: &[(u16, ZoneHeader)],
     index: &Index,
-) -> Result<FreeSpace, Corrupt> {
-    let mut free = FreeSpace::default();
-    for header in used.iter().filter(|header| header.kind == ZoneKind::Extent && header.shard == shard) {
-        let (at, bytes) = extent_room(superblock, header.zone);
-        free.give(superblock.drive_index, at, bytes);
-    }
-    for blob in index.blobs() {
-        let Place::Extents(extents) = &blob.place else { continue };
-        for extent in extents.iter() {
-            if !free.take_exact(*extent) {
-                let (what, at) = ("extent", extent.at);
-                return Err(Corrupt { what, at, got: extent.bytes, expected: 0 });
-            }
+) -> Result<Space, Corrupt> {
+    let mut space = Space { free: FreeSpace::default(), usage: Usage::of(superblocks) };
+    let mut kinds = HashMap::new();
+    for (drive, header) in headers {
+        kinds.insert((*drive, header.zone), header.kind);
+        if header.kind == ZoneKind::Extent {
+            let (at, bytes) = extent_room(&superblocks[usize::from(*drive)], header.zone);
+            space.free.give(*drive, at, bytes);
         }
     }
-    Ok(free)
+    let mut problem = None;
+    let read = index.places(|place, size| {
+        match place {
+            Place::Log { drive, at } => {
+                let zone = space.usage.zone_at(*drive, *at);
+                if !matches!(zone.and_then(|zone| kinds.get(&zone)), Some(ZoneKind::Log | ZoneKind::Pack)) {
+                    problem =
+                        Some(Corrupt { what: "place of a small object", at: *at, got: size, expected: 0 });
+                    return false;
+                }
+                space.usage.placed(*drive, *at, size);
+            }
+            Place::Extents(extents) => {
+                for extent in extents.iter() {
+                    if !space.free.take_exact(*extent) {
+                        problem =
+                            Some(Corrupt { what: "extent", at: extent.at, got: extent.bytes, expected: 0 });
+                        return false;
+                    }
+                }
+            }
+            Place::Nowhere | Place::Parts { .. } => {}
+        }
+        true
+    });
+    if let Err(malformed) = read {
+        let at = DriveOffset(malformed.at as u64);
+        return Err(Corrupt { what: malformed.what, at, got: 0, expected: 1 });
+    }
+    problem.map_or(Ok(space), Err)
 }
 
 /// The part of an extent zone between its header copies.

@@ -7,11 +7,12 @@
 
 pub(crate) mod mailbox;
 pub(crate) mod multipart;
+pub(crate) mod pins;
+pub(crate) mod upkeep;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashSet, VecDeque};
-use std::ops::Bound;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,22 +22,28 @@ use futures_channel::oneshot;
 
 use crate::drive::Drive;
 use crate::error::{Corrupt, EngineError};
+use crate::format::anchor::Anchor;
+use crate::format::cell::Place;
 use crate::format::checksum::unit_checksums;
 use crate::format::record::{BlobPlace, BlobRecord, Change, Extent, Record};
 use crate::format::superblock::Superblock;
 use crate::format::zone::ZoneKind;
 use crate::handle::get::read_blobs;
-use crate::limits::{ATTRIBUTES_BYTES_MAX, BLOB_BYTES_MAX, KEY_BYTES_MAX};
-use crate::meta::index::{Blob, BucketIndex, Entry, Index, Place};
+use crate::limits::{ATTRIBUTES_BYTES_MAX, BLOB_BYTES_MAX, KEY_BYTES_MAX, VALUE_KEY_BYTES_MAX};
+use crate::meta::index::{Blob, BucketIndex, Effects, Index, sequences_of};
 use crate::meta::log::{Log, grant_zone};
 use crate::meta::recover::extent_room;
 use crate::meta::watermark::Notify;
 use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
 use crate::platform::{Platform, spawn};
 use crate::space::extents::FreeSpace;
-use crate::space::zones::ZoneTable;
+use crate::space::usage::{Usage, ZoneId};
+use crate::space::writer::{WriterGround, ZoneWriter};
+use crate::space::zones::{Purpose, ZoneTable};
 use crate::stats::ShardStats;
-use crate::units::{BucketId, Sequence, ShardId};
+use crate::units::{BucketId, DriveOffset, Sequence, ShardId};
+use pins::Pins;
+use upkeep::Upkeep;
 
 /// A change of several objects and values of one bucket: one log record, one flush, all or nothing.
 #[derive(Debug, Default)]
@@ -102,7 +109,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.published {
-            self.shard.release(&self.extents);
+            self.shard.give_back(&self.extents);
         }
     }
 }
@@ -121,11 +128,41 @@ pub struct SpaceFacts {
 /// What a shard is made of; `store` fills it at start.
 pub(crate) struct ShardGround {
     pub(crate) id: ShardId,
-    pub(crate) superblock: Superblock,
-    pub(crate) drive: Rc<dyn Drive>,
-    pub(crate) zones: Arc<ZoneTable>,
+    /// All drives of the store, in order.
+    pub(crate) superblocks: Vec<Superblock>,
+    pub(crate) drives: Vec<Rc<dyn Drive>>,
+    pub(crate) zones: Vec<Arc<ZoneTable>>,
+    /// The drive that has the shard's log, checkpoints and packs.
+    pub(crate) home: usize,
     pub(crate) platform: Rc<dyn Platform>,
     pub(crate) stats: Arc<ShardStats>,
+    /// Tells all shards that zones came free or are needed.
+    pub(crate) tell_all: Box<dyn Fn()>,
+}
+
+impl ShardGround {
+    pub(crate) fn home(&self) -> &Superblock {
+        &self.superblocks[self.home]
+    }
+
+    pub(crate) fn home_drive(&self) -> &Rc<dyn Drive> {
+        &self.drives[self.home]
+    }
+
+    pub(crate) fn home_zones(&self) -> &Arc<ZoneTable> {
+        &self.zones[self.home]
+    }
+}
+
+/// What recovery found of a shard's space.
+pub(crate) struct ShardSpace {
+    pub(crate) free: FreeSpace,
+    pub(crate) usage: Usage,
+    pub(crate) extent_zones: BTreeSet<ZoneId>,
+    /// Pack zones with the log position at which they were taken.
+    pub(crate) packs: BTreeMap<u32, u64>,
+    pub(crate) page_zones: BTreeSet<u32>,
+    pub(crate) page_bytes: HashMap<u32, u64>,
 }
 
 /// One shard, on the core that owns it. All methods without `async` are atomic: nothing else of the shard runs.
@@ -134,11 +171,34 @@ pub struct Shard {
     pub(crate) log: Rc<Log>,
     pub(crate) index: RefCell<Index>,
     space: RefCell<FreeSpace>,
-    /// Displaced by the record of that sequence, which may not be durable yet.
-    retired: RefCell<VecDeque<(Sequence, Vec<Arc<Blob>>)>>,
+    usage: RefCell<Usage>,
+    pins: RefCell<Pins>,
+    /// Extents displaced by the record of that sequence, which may not be durable yet.
+    retired: RefCell<VecDeque<(Sequence, Vec<Extent>)>>,
     /// Displaced for good, but perhaps still read.
-    unused: RefCell<Vec<Arc<Blob>>>,
+    unused: RefCell<Vec<Vec<Extent>>>,
     open_buckets: RefCell<HashSet<BucketId>>,
+    extent_zones: RefCell<BTreeSet<ZoneId>>,
+    packs: RefCell<BTreeMap<u32, u64>>,
+    page_zones: RefCell<BTreeSet<u32>>,
+    /// Bytes of the newest checkpoint's pages, in zones by number.
+    page_bytes: RefCell<HashMap<u32, u64>>,
+    /// Zones with damaged objects: they are not cleaned.
+    spoiled: RefCell<HashSet<ZoneId>>,
+    /// The newest durable checkpoint.
+    anchor: RefCell<Anchor>,
+    /// Zones kept for the next one.
+    promised: Cell<u32>,
+    /// Zones given back less zones that upkeep took.
+    gained: Cell<i64>,
+    freed_count: Cell<u64>,
+    /// When upkeep found nothing to do, what it had looked at.
+    fruitless: Cell<Option<(u64, u64, u64)>>,
+    space_wanted: Cell<bool>,
+    closing: Cell<bool>,
+    upkeep_running: Cell<bool>,
+    upkeep_ended: Cell<bool>,
+    upkeep_progress: Notify,
     /// Bytes of all extent zones.
     granted_bytes: Cell<u64>,
     /// Whether the whole log was replayed: otherwise what is not in the index may have been lost with the rest.
@@ -153,35 +213,86 @@ impl Shard {
         ground: ShardGround,
         log: Rc<Log>,
         index: Index,
-        space: FreeSpace,
-        granted_bytes: u64,
+        anchor: Anchor,
+        space: ShardSpace,
         is_whole: bool,
     ) -> Rc<Shard> {
-        let objects = || index.buckets.values().flat_map(|bucket| bucket.objects.values());
-        ground.stats.objects.store(objects().count() as u64, Relaxed);
-        ground.stats.object_bytes.store(objects().map(|entry| entry.info.size).sum(), Relaxed);
-        ground.stats.free_extent_bytes.store(space.free_bytes(), Relaxed);
-        Rc::new(Shard {
+        let held = index.buckets.values().map(BucketIndex::held);
+        let (objects, bytes) = held.fold((0, 0), |(objects, bytes), held| (objects + held.0, bytes + held.1));
+        ground.stats.objects.store(objects, Relaxed);
+        ground.stats.object_bytes.store(bytes, Relaxed);
+        ground.stats.free_extent_bytes.store(space.free.free_bytes(), Relaxed);
+        let room = |(drive, zone): &ZoneId| extent_room(&ground.superblocks[usize::from(*drive)], *zone).1;
+        let granted_bytes = space.extent_zones.iter().map(room).sum();
+        let shard = Rc::new(Shard {
             ground,
             log,
             index: RefCell::new(index),
-            space: RefCell::new(space),
+            space: RefCell::new(space.free),
+            usage: RefCell::new(space.usage),
+            pins: RefCell::default(),
             retired: RefCell::default(),
             unused: RefCell::default(),
             open_buckets: RefCell::default(),
+            extent_zones: RefCell::new(space.extent_zones),
+            packs: RefCell::new(space.packs),
+            page_zones: RefCell::new(space.page_zones),
+            page_bytes: RefCell::new(space.page_bytes),
+            spoiled: RefCell::default(),
+            anchor: RefCell::new(anchor),
+            promised: Cell::new(0),
+            gained: Cell::new(0),
+            freed_count: Cell::new(0),
+            fruitless: Cell::new(None),
+            space_wanted: Cell::new(false),
+            closing: Cell::new(false),
+            upkeep_running: Cell::new(false),
+            upkeep_ended: Cell::new(false),
+            upkeep_progress: Notify::default(),
             granted_bytes: Cell::new(granted_bytes),
             is_whole,
             growing: Cell::new(false),
             grown: Notify::default(),
             extension: RefCell::new(None),
-        })
+        });
+        shard.promise_pages();
+        shard
+    }
+
+    /// Starts checkpoints and cleaning; once, when every shard of the store has recovered.
+    pub(crate) fn start_upkeep(self: &Rc<Self>) {
+        let ground = &self.ground;
+        if self.log.watermark.has_failed() || self.upkeep_running.replace(true) {
+            return;
+        }
+        let writer = |kind, filling| {
+            let ground = WriterGround {
+                shard: ground.id,
+                superblock: *ground.home(),
+                drive: ground.home_drive().clone(),
+                zones: ground.home_zones().clone(),
+                platform: ground.platform.clone(),
+            };
+            ZoneWriter::new(ground, kind, filling)
+        };
+        let pages = writer(ZoneKind::Checkpoint, None);
+        let packs = writer(ZoneKind::Pack, None);
+        spawn(&ground.platform, self.clone().upkeep(Upkeep { pages, packs }));
+    }
+
+    /// Takes a last checkpoint if one is worth it, writes what is pending, and takes nothing more.
+    pub(crate) async fn stop(&self) {
+        if self.upkeep_running.get() {
+            self.close().await;
+        }
+        self.log.stop().await;
     }
 
     // ---- values and transactions: what the layer above keeps here ----
 
     /// The value of a key, durable or not: await [`Shard::durable`] before telling anybody.
     pub fn record(&self, bucket: BucketId, key: &[u8]) -> Option<Bytes> {
-        self.index.borrow().buckets.get(&bucket)?.values.get(key).cloned()
+        self.index.borrow().buckets.get(&bucket)?.value(key)
     }
 
     /// Visits values whose key starts with `prefix`, from `from` (inclusive) on, in byte order, while `visit` answers
@@ -195,12 +306,7 @@ impl Shard {
     ) {
         let index = self.index.borrow();
         let Some(bucket) = index.buckets.get(&bucket) else { return };
-        let start = prefix.max(from);
-        for (key, value) in bucket.values.range::<[u8], _>((Bound::Included(start), Bound::Unbounded)) {
-            if !key.starts_with(prefix) || !visit(key, value) {
-                return;
-            }
-        }
+        bucket.scan_values(prefix.max(from), |key, value| key.starts_with(prefix) && visit(key, value));
     }
 
     /// Applies `transaction` in memory and puts its record into the log's open block: from here on the shard sees it,
@@ -237,10 +343,16 @@ impl Shard {
                 }
             };
             let (key, etag, attributes) = (put.key, put.etag, put.attributes);
-            changes.push(Change::PutObject { key, modified_ms, etag, attributes, blob });
+            changes.push(Change::PutObject { key, modified_ms, etag, attributes, versioned: false, blob });
         }
         for key in &transaction.deletes {
             check_key(key)?;
+        }
+        for (key, _) in &transaction.records {
+            let (max, got) = (VALUE_KEY_BYTES_MAX as u64, key.len() as u64);
+            if max < got {
+                return Err(EngineError::TooLarge { limit: "VALUE_KEY_BYTES_MAX", max, got });
+            }
         }
         changes.extend(transaction.deletes.into_iter().map(|key| Change::DeleteObject { key }));
         changes.extend(transaction.records.into_iter().map(|(key, value)| match value {
@@ -304,12 +416,15 @@ impl Shard {
                 let mut buffer = ground.platform.buffer(usize::try_from(bytes).expect("bounded")).await?;
                 buffer.as_mut_slice()[..take].copy_from_slice(&body[from..from + take]);
                 buffer.as_mut_slice()[take..].fill(0);
-                ground.drive.write(at, buffer, false).await.1?;
+                ground.drives[usize::from(extent.drive)].write(at, buffer, false).await.1?;
                 written += take as u64;
                 at = at.plus(bytes);
             }
         }
-        ground.drive.flush().await?;
+        let drives: BTreeSet<u16> = reservation.extents.iter().map(|extent| extent.drive).collect();
+        for drive in drives {
+            ground.drives[usize::from(drive)].flush().await?;
+        }
         Ok(Staged { size, units, reservation })
     }
 
@@ -322,7 +437,7 @@ impl Shard {
         key: &[u8],
         bytes_max: u64,
     ) -> Result<Option<Bytes>, EngineError> {
-        let Some((info, blobs)) = self.open(bucket, key).await? else { return Ok(None) };
+        let Some((info, blobs)) = self.open(bucket, key, None).await? else { return Ok(None) };
         if bytes_max < info.size {
             return Err(EngineError::TooLarge {
                 limit: "bytes to read at once",
@@ -330,19 +445,15 @@ impl Shard {
                 got: info.size,
             });
         }
-        // A shard keeps everything on its own drive.
-        let bytes =
-            read_blobs(&self.ground.drive, &self.ground.platform, &self.ground.stats, &blobs, info.size)
-                .await?;
+        let ground = &self.ground;
+        let bytes = read_blobs(&ground.drives, &ground.platform, &ground.stats, &blobs, info.size).await?;
         Ok(Some(bytes))
     }
 
     /// Keys of objects that start with `prefix`, at most `max`.
     pub fn object_keys(&self, bucket: BucketId, prefix: &[u8], max: usize) -> Vec<Bytes> {
         let index = self.index.borrow();
-        let Some(bucket) = index.buckets.get(&bucket) else { return Vec::new() };
-        let range = bucket.objects.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
-        range.take_while(|(key, _)| key.starts_with(prefix)).take(max).map(|(key, _)| key.clone()).collect()
+        index.buckets.get(&bucket).map_or_else(Vec::new, |bucket| bucket.keys(prefix, max))
     }
 
     /// Milliseconds since 1970-01-01 UTC.
@@ -365,7 +476,8 @@ impl Shard {
 
     // ---- objects ----
 
-    /// Stores an object whose bytes are in `blob`.
+    /// Stores an object whose bytes are in `blob`: the null version of its key, or (`versioned`) one more version.
+    #[expect(clippy::too_many_arguments, reason = "each is a field of the record")]
     pub(crate) async fn put_object(
         &self,
         bucket: BucketId,
@@ -373,11 +485,13 @@ impl Shard {
         condition: PutCondition,
         etag: ETag,
         attributes: Bytes,
+        versioned: bool,
         blob: BlobRecord,
     ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
         let (modified_ms, size) = (self.now_ms(), blob.size);
+        let kept = attributes.clone();
         let change =
-            Change::PutObject { key: key.clone(), modified_ms, etag, attributes: attributes.clone(), blob };
+            Change::PutObject { key: key.clone(), modified_ms, etag, attributes: kept, versioned, blob };
         let record = Record { bucket, changes: vec![change] };
         self.log.room(record.encoded_bytes_max(), false).await?;
         if let Err(refused) = self.check(bucket, &key, &condition) {
@@ -404,7 +518,7 @@ impl Shard {
             }
         }
         let found = self.with_bucket(bucket, |bucket| {
-            keys.iter().map(|key| bucket.objects.contains_key(key.as_ref())).collect::<Vec<bool>>()
+            keys.iter().map(|key| bucket.has_null_version(key)).collect::<Vec<bool>>()
         });
         let found = found.unwrap_or_else(|| vec![false; keys.len()]);
         let sequence = match found.contains(&true) {
@@ -418,18 +532,67 @@ impl Shard {
         Ok(Ok(found))
     }
 
-    /// The object of a key, once what is answered is durable.
+    /// Puts a delete marker on top of a key's versions, or (not `versioned`) in place of its null version.
+    pub(crate) async fn put_marker(
+        &self,
+        bucket: BucketId,
+        key: Bytes,
+        versioned: bool,
+    ) -> Result<Result<Sequence, PutRefused>, EngineError> {
+        let marker = Change::PutMarker { key: key.clone(), modified_ms: self.now_ms(), versioned };
+        let record = Record { bucket, changes: vec![marker] };
+        self.log.room(record.encoded_bytes_max(), true).await?;
+        if let Err(refused) = self.check(bucket, &key, &PutCondition::None) {
+            return self.refuse(bucket, refused).await;
+        }
+        let sequence = self.settle_record(&record, true)?;
+        self.durable(sequence).await?;
+        Ok(Ok(sequence))
+    }
+
+    /// Removes one version of a key; answers whether it was there.
+    pub(crate) async fn delete_version(
+        &self,
+        bucket: BucketId,
+        key: Bytes,
+        version: Sequence,
+    ) -> Result<bool, EngineError> {
+        let record = Record { bucket, changes: vec![Change::DeleteVersion { key: key.clone(), version }] };
+        self.log.room(record.encoded_bytes_max(), true).await?;
+        let found = self.with_bucket(bucket, |held| held.has_version(&key, version)).unwrap_or(false);
+        let sequence = match found && self.is_open(bucket) {
+            true => self.settle_record(&record, true)?,
+            false => self.changed(bucket),
+        };
+        self.durable(sequence).await?;
+        self.reclaim();
+        self.note_free_bytes();
+        Ok(found)
+    }
+
+    /// The object of a key, or a version of it, once what is answered is durable.
     pub(crate) async fn open(
         &self,
         bucket: BucketId,
         key: &[u8],
-    ) -> Result<Option<(ObjectInfo, Arc<[Arc<Blob>]>)>, EngineError> {
-        let found = self.with_bucket(bucket, |bucket| {
-            bucket.objects.get(key).map(|entry: &Entry| (entry.info.clone(), entry.blobs.clone()))
-        });
-        let found = found.flatten();
+        version: Option<Sequence>,
+    ) -> Result<Option<(ObjectInfo, Arc<[Blob]>)>, EngineError> {
+        let found = self.with_bucket(bucket, |bucket| bucket.open(key, version)).flatten();
+        let found = found.map(|(info, blobs)| (info, self.pins.borrow_mut().open(blobs)));
         let sequence = match &found {
             Some((info, _)) => info.sequence,
+            None if !self.is_whole => return Err(EngineError::ReadOnly { shard: self.ground.id }),
+            None => self.changed(bucket),
+        };
+        self.durable(sequence).await?;
+        Ok(found)
+    }
+
+    /// What is known of the object of a key, once it is durable.
+    pub(crate) async fn head(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectInfo>, EngineError> {
+        let found = self.with_bucket(bucket, |bucket| bucket.object(key)).flatten();
+        let sequence = match &found {
+            Some(info) => info.sequence,
             None if !self.is_whole => return Err(EngineError::ReadOnly { shard: self.ground.id }),
             None => self.changed(bucket),
         };
@@ -479,29 +642,30 @@ impl Shard {
         if !self.is_open(bucket) {
             return Err(PutRefused::NoSuchBucket);
         }
-        let etag = self.with_bucket(bucket, |b| b.objects.get(key).map(|entry| entry.info.etag)).flatten();
+        let etag = self.with_bucket(bucket, |bucket| bucket.etag(key)).flatten();
         check_condition(condition, etag)
     }
 
+    /// Answers the sequence of the record's last change: what is durable when the record is.
     pub(crate) fn settle_record(&self, record: &Record, frees: bool) -> Result<Sequence, EngineError> {
-        let (sequence, places) = self.log.append(record, frees)?;
+        let (first, places) = self.log.append(record, frees)?;
+        let last = Sequence(first.0 + sequences_of(record) - 1);
         let mut index = self.index.borrow_mut();
         let held = |index: &Index| index.buckets.get(&record.bucket).map_or((0, 0), BucketIndex::held);
         let before = held(&index);
-        let mut displaced = index.apply(sequence, record, self.log.drive_index(), &places);
+        let mut effects = Settled {
+            usage: &mut self.usage.borrow_mut(),
+            retired: &mut self.retired.borrow_mut(),
+            by: last,
+        };
+        index.apply(first, record, self.log.drive_index(), &places, &mut effects);
         let after = held(&index);
-        drop(index);
         let stats = &self.ground.stats;
         stats.objects.store((stats.objects.load(Relaxed) + after.0).saturating_sub(before.0), Relaxed);
         stats
             .object_bytes
             .store((stats.object_bytes.load(Relaxed) + after.1).saturating_sub(before.1), Relaxed);
-        // What rode in the log has no extents to give back.
-        displaced.retain(|blob| matches!(blob.place, Place::Extents(_)));
-        if !displaced.is_empty() {
-            self.retired.borrow_mut().push_back((sequence, displaced));
-        }
-        Ok(sequence)
+        Ok(last)
     }
 
     // ---- buckets of this shard ----
@@ -534,6 +698,7 @@ impl Shard {
         if self.log.watermark.has_failed() {
             return Err(EngineError::ReadOnly { shard: self.ground.id });
         }
+        let mut waited_with: Option<u64> = None;
         loop {
             self.reclaim();
             let reserved = self.space.borrow_mut().reserve(size);
@@ -546,11 +711,20 @@ impl Shard {
                 continue;
             }
             // What can never fit must not take the last zones away from the other shards.
-            let (_, zone_bytes) = extent_room(&self.ground.superblock, 0);
-            let at_most = self.space.borrow().free_bytes()
-                + u64::from(self.ground.zones.free_for_extents()) * zone_bytes;
-            if at_most < size {
-                return Err(EngineError::Full { wanted_bytes: size });
+            let drives = self.ground.superblocks.iter().zip(&self.ground.zones);
+            let spare = |(superblock, zones): (&Superblock, &Arc<ZoneTable>)| {
+                u64::from(zones.spare()) * extent_room(superblock, 0).1
+            };
+            let available = self.space.borrow().free_bytes() + drives.map(spare).sum::<u64>();
+            // Waited for once already, and no more came of it: pieces that are too small, or zones given back and taken.
+            let is_hopeless = waited_with.is_some_and(|before| available <= before);
+            let full = EngineError::Full { wanted_bytes: size };
+            if available < size {
+                if is_hopeless || !self.want_space().await {
+                    return Err(full);
+                }
+                waited_with = Some(available);
+                continue;
             }
             self.growing.set(true);
             // A task of its own: a zone that is granted must arrive here even when the asker goes away.
@@ -559,23 +733,32 @@ impl Shard {
             spawn(&self.ground.platform, async move {
                 drop(reply.send(shard.grow().await));
             });
-            answer.await.map_err(|_| EngineError::Stopping)?.map_err(|error| match error {
-                EngineError::Full { .. } => EngineError::Full { wanted_bytes: size },
-                other => other,
-            })?;
+            match answer.await.map_err(|_| EngineError::Stopping)? {
+                Ok(()) => {}
+                Err(EngineError::Full { .. }) if !is_hopeless && self.want_space().await => {
+                    waited_with = Some(available);
+                }
+                Err(EngineError::Full { .. }) => return Err(full),
+                Err(other) => return Err(other),
+            }
         }
     }
 
     /// Takes one more zone for extents.
     async fn grow(&self) -> Result<(), EngineError> {
         let ground = &self.ground;
-        let granted =
-            grant_zone(&*ground.drive, &ground.superblock, &ground.zones, ground.id, 0, ZoneKind::Extent)
-                .await;
+        // The drive with the most room, the shard's own one before equals.
+        let drives = 0..ground.drives.len();
+        let room = |nth: &usize| u64::from(ground.zones[*nth].spare()) * ground.superblocks[*nth].zone_bytes;
+        let nth = drives.max_by_key(|nth| (room(nth), *nth == ground.home)).unwrap_or(ground.home);
+        let (drive, superblock) = (&ground.drives[nth], &ground.superblocks[nth]);
+        let (zones, kind) = (&ground.zones[nth], ZoneKind::Extent);
+        let granted = grant_zone(&**drive, superblock, zones, ground.id, 0, kind, Purpose::Data).await;
         self.growing.set(false);
-        if let Ok(zone) = granted {
-            let (at, bytes) = extent_room(&ground.superblock, zone);
-            self.space.borrow_mut().give(ground.superblock.drive_index, at, bytes);
+        if let Ok(granted) = &granted {
+            let (at, bytes) = extent_room(superblock, granted.zone);
+            self.space.borrow_mut().give(superblock.drive_index, at, bytes);
+            self.extent_zones.borrow_mut().insert((superblock.drive_index, granted.zone));
             self.granted_bytes.set(self.granted_bytes.get() + bytes);
         }
         self.grown.notify();
@@ -583,7 +766,8 @@ impl Shard {
     }
 
     /// Gives back extents that were reserved and never published. No write to them may be under way.
-    pub(crate) fn release(&self, extents: &[Extent]) {
+    pub(crate) fn give_back(&self, extents: &[Extent]) {
+        self.freed_count.set(self.freed_count.get() + 1);
         let mut space = self.space.borrow_mut();
         for extent in extents {
             space.give(extent.drive, extent.at, extent.bytes);
@@ -598,36 +782,44 @@ impl Shard {
         let mut unused = self.unused.borrow_mut();
         let mut retired = self.retired.borrow_mut();
         while retired.front().is_some_and(|(sequence, _)| *sequence <= durable) {
-            unused.extend(retired.pop_front().into_iter().flat_map(|(_, blobs)| blobs));
+            unused.extend(retired.pop_front().map(|(_, extents)| extents));
         }
-        let mut space = self.space.borrow_mut();
-        unused.retain_mut(|blob| {
-            let Some(blob) = Arc::get_mut(blob) else { return true };
-            if let Place::Extents(extents) = &blob.place {
-                for extent in extents.iter() {
-                    space.give(extent.drive, extent.at, extent.bytes);
-                }
+        if unused.is_empty() {
+            return;
+        }
+        let (mut space, mut pins) = (self.space.borrow_mut(), self.pins.borrow_mut());
+        unused.retain(|extents| {
+            let is_read = extents.first().is_some_and(|first| pins.has_readers(first.drive, first.at));
+            if !is_read {
+                extents.iter().for_each(|extent| space.give(extent.drive, extent.at, extent.bytes));
+                self.freed_count.set(self.freed_count.get() + 1);
             }
-            false
+            is_read
         });
     }
 
-    /// Takes stock of the extents: looks at every one, for tests and tools. Damage names an extent that is in use and
-    /// free at once, or in use twice.
+    /// Takes stock of all space: looks at every object, for tests and tools. Damage names an extent that is in use and
+    /// free at once, or in use twice, or a zone whose bytes in use were counted wrong.
     pub fn audit_space(&self) -> Result<SpaceFacts, Corrupt> {
         self.reclaim();
         self.note_free_bytes();
         let mut held: Vec<Extent> = Vec::new();
-        let mut keep = |blob: &Arc<Blob>| {
-            if let Place::Extents(extents) = &blob.place {
-                held.extend(extents.iter());
+        let mut counted = Usage::of(&self.ground.superblocks);
+        let read = self.index.borrow().places(|place, size| {
+            match place {
+                Place::Log { drive, at } => counted.placed(*drive, *at, size),
+                Place::Extents(extents) => held.extend(extents.iter()),
+                Place::Nowhere | Place::Parts { .. } => {}
             }
-        };
-        let index = self.index.borrow();
-        index.blobs().for_each(&mut keep);
-        let retired = self.retired.borrow();
-        let displaced: Vec<&Arc<Blob>> = retired.iter().flat_map(|(_, blobs)| blobs).collect();
-        displaced.into_iter().chain(self.unused.borrow().iter()).for_each(&mut keep);
+            true
+        });
+        read.map_err(|e| Corrupt { what: e.what, at: DriveOffset(0), got: e.at as u64, expected: 0 })?;
+        if let Some((zone, got, expected)) = self.usage.borrow().differs(&counted) {
+            let at = self.ground.superblocks[usize::from(zone.0)].zone_at(zone.1);
+            return Err(Corrupt { what: "bytes in use of a zone", at, got, expected });
+        }
+        held.extend(self.retired.borrow().iter().flat_map(|(_, extents)| extents));
+        held.extend(self.unused.borrow().iter().flatten());
         let space = self.space.borrow();
         let used_bytes = held.iter().map(|extent| extent.bytes).sum();
         held.extend(space.runs());
@@ -645,6 +837,27 @@ impl Shard {
 
     fn note_free_bytes(&self) {
         self.ground.stats.free_extent_bytes.store(self.space.borrow().free_bytes(), Relaxed);
+    }
+}
+
+/// What a record that settles does to the shard's space.
+struct Settled<'a> {
+    usage: &'a mut Usage,
+    retired: &'a mut VecDeque<(Sequence, Vec<Extent>)>,
+    by: Sequence,
+}
+
+impl Effects for Settled<'_> {
+    fn placed(&mut self, drive: u16, at: DriveOffset, bytes: u64) {
+        self.usage.placed(drive, at, bytes);
+    }
+
+    fn displaced(&mut self, drive: u16, at: DriveOffset, bytes: u64) {
+        self.usage.displaced(drive, at, bytes, self.by);
+    }
+
+    fn freed(&mut self, extents: Vec<Extent>) {
+        self.retired.push_back((self.by, extents));
     }
 }
 

@@ -3,8 +3,6 @@
 //! Source: Amazon S3 API, "Multipart upload". Which parts a completion may name is decided by the protocol above;
 //! here only that they are still the parts it looked at.
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
 
 use super::Shard;
@@ -42,9 +40,7 @@ impl Shard {
         bucket: BucketId,
         id: UploadId,
     ) -> Result<Option<UploadInfo>, EngineError> {
-        let found =
-            self.look(bucket, |bucket| bucket.uploads.get(&id.0).map(|upload| upload.info(id))).await?;
-        Ok(found.flatten())
+        Ok(self.look(bucket, |bucket| bucket.upload(id)).await?.flatten())
     }
 
     pub(crate) async fn put_part(
@@ -76,14 +72,10 @@ impl Shard {
         after: u16,
         max: usize,
     ) -> Result<Option<Vec<PartInfo>>, EngineError> {
-        let found = self.look(bucket, |bucket| {
-            let parts = &bucket.uploads.get(&id.0)?.parts;
-            let later = parts.range(after.saturating_add(1)..).take(max);
-            Some(later.map(|(_, part)| part.info.clone()).collect())
-        });
-        Ok(found.await?.flatten())
+        Ok(self.look(bucket, |bucket| bucket.parts(id, after, max)).await?.flatten())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each is a field of the record")]
     pub(crate) async fn complete_upload(
         &self,
         bucket: BucketId,
@@ -92,6 +84,7 @@ impl Shard {
         condition: PutCondition,
         etag: ETag,
         attributes: Bytes,
+        versioned: bool,
     ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
         if usize::from(PARTS_MAX) < parts.len() {
             let (max, got) = (u64::from(PARTS_MAX), parts.len() as u64);
@@ -105,20 +98,24 @@ impl Shard {
             modified_ms,
             etag,
             attributes: attributes.clone(),
+            versioned,
             parts: parts.clone(),
         };
         let record = Record { bucket, changes: vec![complete] };
         self.log.room(record.encoded_bytes_max(), false).await?;
         // Only now, in one turn with the settling: the parts named are the ones that are there.
         let size = self.with_bucket(bucket, |bucket| {
-            let upload = bucket.uploads.get(&id.0)?;
+            if !bucket.has_upload(id) {
+                return None;
+            }
             parts.iter().try_fold(0_u64, |size, (number, sequence)| {
-                let part = upload.parts.get(number).filter(|part| part.info.sequence == *sequence)?;
-                Some(size + part.info.size)
+                let part = bucket.part(id, *number).filter(|part| part.sequence == *sequence)?;
+                Some(size + part.size)
             })
         });
-        let distinct = parts.iter().map(|(number, _)| number).collect::<HashSet<_>>().len() == parts.len();
-        let Some(size) = size.flatten().filter(|_| distinct) else {
+        // An object's bytes are its parts in the order of their numbers.
+        let in_order = parts.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let Some(size) = size.flatten().filter(|_| in_order) else {
             return self.refuse(bucket, PutRefused::NoSuchUpload).await;
         };
         if let Err(refused) = self.check(bucket, &key, &condition) {
@@ -142,6 +139,6 @@ impl Shard {
     }
 
     fn has_upload(&self, bucket: BucketId, id: UploadId) -> bool {
-        self.with_bucket(bucket, |bucket| bucket.uploads.contains_key(&id.0)).unwrap_or(false)
+        self.with_bucket(bucket, |bucket| bucket.has_upload(id)).unwrap_or(false)
     }
 }

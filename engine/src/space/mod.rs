@@ -3,4 +3,6 @@
 //! Nothing here is written to a drive: zone grants are the zone headers, free extents follow from the index.
 
 pub(crate) mod zones;
+pub(crate) mod usage;
+pub(crate) mod writer;
 pub(crate) mod extents;

@@ -1,23 +1,47 @@
-//! Which zones of a drive are taken. The only state that all cores share: one atomic flag per zone.
+//! Which zones of a drive are taken. The only state that all cores share: one atomic flag per zone and three counts.
 //!
 //! A core claims a zone here, then writes its header; a zone whose header was never durable is free again after the
-//! next start. I1. A flag that is set stays set while the process runs, unless the claim itself is given back.
+//! next start. It gives a zone back after its headers say so. I1. A flag is set from the claim to the release, and only
+//! the core that holds the zone clears it. I2. The last zones are kept for what makes space: checkpoints, packs and the
+//! log of deletes.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// What a zone is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To store more.
+    Data,
+    /// To get space back, or to remember what was deleted.
+    Upkeep,
+}
 
 /// Taken and free zones of one drive.
 #[derive(Debug)]
 pub(crate) struct ZoneTable {
     taken: Vec<AtomicBool>,
+    /// Free zones that were used before: the file system has laid them out.
+    laid_out: Vec<AtomicBool>,
     free: AtomicU32,
-    /// Zones that only logs may take, so that deletes find room on a full drive.
-    log_reserve: u32,
+    /// Zones that only upkeep may take.
+    reserve: u32,
+    /// Zones that the next checkpoints of all shards may need, on top.
+    promised: AtomicU32,
+    /// Somebody found no zone and wants to be told of the next that is free.
+    wanted: AtomicBool,
 }
 
 impl ZoneTable {
-    pub(crate) fn new(zone_count: u32, log_reserve: u32) -> ZoneTable {
-        let taken = (0..zone_count).map(|_| AtomicBool::new(false)).collect();
-        ZoneTable { taken, free: AtomicU32::new(zone_count), log_reserve }
+    pub(crate) fn new(zone_count: u32, reserve: u32) -> ZoneTable {
+        let flags = || (0..zone_count).map(|_| AtomicBool::new(false)).collect();
+        ZoneTable {
+            taken: flags(),
+            laid_out: flags(),
+            free: AtomicU32::new(zone_count),
+            reserve,
+            promised: AtomicU32::new(0),
+            wanted: AtomicBool::new(false),
+        }
     }
 
     /// Notes that a zone was found in use.
@@ -27,15 +51,29 @@ impl ZoneTable {
         }
     }
 
+    /// Notes that a free zone was used before.
+    pub(crate) fn mark_laid_out(&self, zone: u32) {
+        self.laid_out[zone as usize].store(true, Ordering::Release);
+    }
+
+    /// Whether a zone was used before.
+    pub(crate) fn is_laid_out(&self, zone: u32) -> bool {
+        self.laid_out[zone as usize].load(Ordering::Acquire)
+    }
+
     /// Whether the zone is taken.
     pub(crate) fn is_taken(&self, zone: u32) -> bool {
         self.flag(zone).load(Ordering::Acquire)
     }
 
-    /// Takes the lowest free zone; `None` when there is none for this use.
-    pub(crate) fn claim(&self, for_log: bool) -> Option<u32> {
-        let reserve = if for_log { 0 } else { self.log_reserve };
-        if self.free.load(Ordering::Acquire) <= reserve {
+    /// Takes the lowest free zone; `None` when there is none for this purpose.
+    pub(crate) fn claim(&self, purpose: Purpose) -> Option<u32> {
+        let spare = match purpose {
+            Purpose::Data => self.spare(),
+            Purpose::Upkeep => self.free(),
+        };
+        if spare == 0 {
+            self.wanted.store(true, Ordering::Release);
             return None;
         }
         for zone in 0..self.zone_count() {
@@ -44,14 +82,22 @@ impl ZoneTable {
                 return Some(zone);
             }
         }
+        self.wanted.store(true, Ordering::Release);
         None
     }
 
-    /// Gives back a claim whose header was not written.
-    pub(crate) fn release(&self, zone: u32) {
+    /// Gives a zone back; answers whether somebody wants to be told.
+    pub(crate) fn release(&self, zone: u32) -> bool {
         if self.flag(zone).swap(false, Ordering::AcqRel) {
             self.free.fetch_add(1, Ordering::AcqRel);
         }
+        self.wanted.swap(false, Ordering::AcqRel)
+    }
+
+    /// Exchanges how many zones a shard's next checkpoint may need.
+    pub(crate) fn promise(&self, before: u32, after: u32) {
+        self.promised.fetch_add(after, Ordering::AcqRel);
+        self.promised.fetch_sub(before, Ordering::AcqRel);
     }
 
     /// Zones not taken.
@@ -59,9 +105,14 @@ impl ZoneTable {
         self.free.load(Ordering::Acquire)
     }
 
-    /// Zones not taken that extents may have.
-    pub(crate) fn free_for_extents(&self) -> u32 {
-        self.free().saturating_sub(self.log_reserve)
+    /// Zones not taken that data may have.
+    pub(crate) fn spare(&self) -> u32 {
+        self.free().saturating_sub(self.reserve).saturating_sub(self.promised.load(Ordering::Acquire))
+    }
+
+    /// Whether space is to be made before more is stored.
+    pub(crate) fn is_low(&self) -> bool {
+        self.spare() <= self.zone_count() / 16
     }
 
     /// All zones.
@@ -80,13 +131,18 @@ mod tests {
 
     #[test]
     fn claims() {
-        let table = ZoneTable::new(4, 1);
+        let table = ZoneTable::new(5, 1);
         table.mark(1);
         table.mark(1);
-        assert_eq!((table.claim(false), table.claim(false)), (Some(0), Some(2)));
-        assert_eq!(table.claim(false), None, "the last one is for logs");
-        assert_eq!((table.claim(true), table.claim(true)), (Some(3), None));
-        table.release(2);
-        assert_eq!((table.free(), table.claim(true)), (1, Some(2)));
+        table.promise(0, 1);
+        assert_eq!((table.claim(Purpose::Data), table.claim(Purpose::Data)), (Some(0), Some(2)));
+        assert_eq!(table.claim(Purpose::Data), None, "one is kept, one is promised");
+        assert!(table.is_low());
+        assert_eq!((table.claim(Purpose::Upkeep), table.claim(Purpose::Upkeep)), (Some(3), Some(4)));
+        assert_eq!(table.claim(Purpose::Upkeep), None);
+        assert!(table.release(2), "two went away without");
+        assert!(!table.release(3), "nobody since");
+        table.promise(1, 0);
+        assert_eq!((table.spare(), table.claim(Purpose::Data)), (1, Some(2)));
     }
 }

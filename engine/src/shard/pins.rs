@@ -1,0 +1,128 @@
+//! Which objects of a shard are open for reading, by where their bytes are. Their space is not used again before the
+//! last reader is gone.
+//!
+//! The shard's core opens and looks; readers on any core drop. I1. Only the shard's core makes a reader of what is here,
+//! so a place without readers gets none once the index does not refer to it. I2. Everything open is found under the
+//! first of its extents and under each of its places in the log.
+
+use std::collections::HashMap;
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Weak};
+
+use crate::format::cell::Place;
+use crate::meta::index::Blob;
+use crate::units::DriveOffset;
+
+/// Entries kept before those without readers are looked for.
+const ENTRIES_MIN: usize = 1024;
+
+/// The open objects of one shard.
+pub(crate) struct Pins {
+    open: HashMap<(u16, DriveOffset), Weak<[Blob]>>,
+    purge_at: usize,
+}
+
+impl Default for Pins {
+    fn default() -> Pins {
+        Pins { open: HashMap::new(), purge_at: ENTRIES_MIN }
+    }
+}
+
+impl Pins {
+    /// Opens the bytes of an object; readers that are open already share theirs.
+    pub(crate) fn open(&mut self, blobs: Vec<Blob>) -> Arc<[Blob]> {
+        let Some(key) = main_place(&blobs) else { return blobs.into() };
+        if let Some(open) = self.open.get(&key).and_then(Weak::upgrade)
+            && *open == *blobs
+        {
+            return open;
+        }
+        let blobs: Arc<[Blob]> = blobs.into();
+        let weak = Arc::downgrade(&blobs);
+        if blobs.len() > 1 {
+            for blob in blobs.iter() {
+                if let Place::Log { drive, at } = blob.place {
+                    self.open.insert((drive, at), weak.clone());
+                }
+            }
+        }
+        self.open.insert(key, weak);
+        if self.purge_at <= self.open.len() {
+            self.open.retain(|_, weak| weak.strong_count() > 0);
+            self.purge_at = (self.open.len() * 2).max(ENTRIES_MIN);
+        }
+        blobs
+    }
+
+    /// Whether the object whose bytes are known by this place has readers.
+    pub(crate) fn has_readers(&mut self, drive: u16, at: DriveOffset) -> bool {
+        let Some(weak) = self.open.get(&(drive, at)) else { return false };
+        if weak.strong_count() > 0 {
+            return true;
+        }
+        // What readers did with the bytes came before they let go.
+        fence(Ordering::Acquire);
+        self.open.remove(&(drive, at));
+        false
+    }
+
+    /// Whether anything in a range of a drive has readers.
+    pub(crate) fn has_readers_in(&mut self, drive: u16, from: DriveOffset, to: DriveOffset) -> bool {
+        let inside = |place: &(u16, DriveOffset)| place.0 == drive && from <= place.1 && place.1 < to;
+        let found = self.open.iter().any(|(place, weak)| inside(place) && weak.strong_count() > 0);
+        fence(Ordering::Acquire);
+        found
+    }
+}
+
+/// The place under which an object is known: that of its first bytes in extents, which never move.
+fn main_place(blobs: &[Blob]) -> Option<(u16, DriveOffset)> {
+    let in_extents = blobs.iter().find_map(|blob| match &blob.place {
+        Place::Extents(extents) => extents.first().map(|extent| (extent.drive, extent.at)),
+        _ => None,
+    });
+    in_extents.or_else(|| {
+        blobs.iter().find_map(|blob| match blob.place {
+            Place::Log { drive, at } => Some((drive, at)),
+            _ => None,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::cell::Units;
+    use crate::format::record::Extent;
+    use crate::units::Sequence;
+
+    fn in_log(at: u64) -> Blob {
+        let place = Place::Log { drive: 0, at: DriveOffset(at) };
+        Blob { sequence: Sequence(at), size: 9, place, units: Units::of(&[1]) }
+    }
+
+    #[test]
+    fn readers_are_seen_until_the_last_is_gone() {
+        let mut pins = Pins::default();
+        let (first, second) = (pins.open(vec![in_log(5000)]), pins.open(vec![in_log(5000)]));
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(pins.has_readers(0, DriveOffset(5000)));
+        assert!(pins.has_readers_in(0, DriveOffset(4096), DriveOffset(8192)));
+        assert!(!pins.has_readers_in(0, DriveOffset(8192), DriveOffset(9000)));
+        assert!(!pins.has_readers_in(1, DriveOffset(4096), DriveOffset(8192)));
+        drop(first);
+        assert!(pins.has_readers(0, DriveOffset(5000)));
+        drop(second);
+        assert!(!pins.has_readers(0, DriveOffset(5000)));
+        let extent = Extent { drive: 2, at: DriveOffset(1 << 20), bytes: 4096 };
+        let large = Blob { place: Place::Extents([extent].into()), ..in_log(7) };
+        let mixed = pins.open(vec![in_log(9000), large]);
+        assert!(pins.has_readers(2, DriveOffset(1 << 20)) && pins.has_readers(0, DriveOffset(9000)));
+        drop(mixed);
+        assert!(!pins.has_readers(2, DriveOffset(1 << 20)) && !pins.has_readers(0, DriveOffset(9000)));
+        for at in 0..5000 {
+            drop(pins.open(vec![in_log(at)]));
+        }
+        assert!(pins.open.len() < 2 * ENTRIES_MIN, "what was read once is forgotten");
+    }
+}

@@ -1,0 +1,517 @@
+//! What a shard does for itself: checkpoints, moving small objects out of zones that are mostly dead, giving zones back.
+//!
+//! One task per shard, started when the whole store has recovered. I1. Only this task moves bytes, takes checkpoints and
+//! gives zones back. I2. A zone goes only when the index refers to nothing in it, what displaced the last of it is
+//! durable, the checkpoint that knows of the last move is, no log block in it is needed for replay, and nobody reads
+//! there. I3. Everything here may stop at any moment: until an anchor is durable the older checkpoint and all that it
+//! needs are in place.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::Shard;
+use crate::drive::Buffer;
+use crate::error::EngineError;
+use crate::format::cell::{Cell, Place, Units};
+use crate::format::checksum::unit_checksums;
+use crate::format::page::TreeKind;
+use crate::format::record::Extent;
+use crate::limits::{CHECKPOINT_LOG_BYTES_MAX, CHECKPOINT_RECORDS_MAX, CLEAN_CELLS_MAX, IO_BYTES_MAX};
+use crate::meta::checkpoint::{Snapshot, anchor_of, write_anchor, write_pages, zone_of};
+use crate::meta::index::CellId;
+use crate::meta::log::release_zone;
+use crate::meta::recover::extent_room;
+use crate::space::usage::{Candidate, ZoneId, victims};
+use crate::space::writer::ZoneWriter;
+use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence};
+
+/// Cells looked at between two turns of other work.
+const CELLS_PER_TURN: usize = 4096;
+/// Objects to be moved are read together when no more than this lies between them.
+const GAP_BYTES: u64 = 16 << 10;
+/// A log tail below this is replayed at the next start rather than written out at a stop.
+const STOP_TAIL_BYTES: u64 = 1 << 20;
+/// Zones fuller than this (in percent) are cleaned only when writes wait for space.
+const LIVE_SHARE_EASY: u64 = 80;
+const LIVE_SHARE_MAX: u64 = 97;
+
+/// What the task writes with.
+pub(crate) struct Upkeep {
+    pub(crate) pages: ZoneWriter,
+    pub(crate) packs: ZoneWriter,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Checkpoint,
+    Space,
+    End,
+}
+
+/// A small object on its way out of a zone.
+struct Moving {
+    id: CellId,
+    from: (u16, DriveOffset),
+    size: u64,
+    units: Units,
+}
+
+impl Shard {
+    /// Runs until the shard is closed or fails.
+    pub(crate) async fn upkeep(self: Rc<Self>, mut upkeep: Upkeep) {
+        loop {
+            let due = self.log.upkeep.until(|| self.due()).await;
+            let done = match due {
+                Due::End => break,
+                Due::Checkpoint => self.checkpoint(&mut upkeep).await,
+                Due::Space => self.make_space(&mut upkeep).await,
+            };
+            match done {
+                Ok(()) => {}
+                // Nothing was lost: it is tried again when something has changed.
+                Err(EngineError::Full { .. }) => self.note_fruitless(),
+                Err(error) => {
+                    self.ground.stats.log_failed(&error);
+                    self.log.fail();
+                }
+            }
+            self.upkeep_progress.notify();
+        }
+        self.upkeep_ended.set(true);
+        self.upkeep_progress.notify();
+    }
+
+    /// Takes a last checkpoint when there is something to save a start from, and ends the task.
+    pub(crate) async fn close(&self) {
+        self.closing.set(true);
+        self.log.upkeep.notify();
+        self.upkeep_progress.until(|| self.upkeep_ended.get().then_some(())).await;
+    }
+
+    fn due(&self) -> Option<Due> {
+        let (tail_bytes, tail_records) = self.log.tail();
+        if self.log.watermark.has_failed() || self.log.is_stopping() {
+            return Some(Due::End);
+        }
+        if self.closing.get() {
+            return Some(if STOP_TAIL_BYTES <= tail_bytes && !self.is_fruitless() {
+                Due::Checkpoint
+            } else {
+                Due::End
+            });
+        }
+        if self.is_fruitless() {
+            return None;
+        }
+        if self.checkpoint_log_bytes() <= tail_bytes || CHECKPOINT_RECORDS_MAX <= tail_records {
+            return Some(Due::Checkpoint);
+        }
+        let wants_space =
+            self.log.is_starved() || self.space_wanted.get() || self.ground.home_zones().is_low();
+        wants_space.then_some(Due::Space)
+    }
+
+    /// Log bytes after which a checkpoint is taken: less on a small drive, so that logs do not fill it.
+    fn checkpoint_log_bytes(&self) -> u64 {
+        let superblock = self.ground.home();
+        let drives = u64::from(superblock.drive_count);
+        let shards_here = u64::from(superblock.shard_count).div_ceil(drives);
+        (superblock.drive_bytes / shards_here / 8).min(CHECKPOINT_LOG_BYTES_MAX)
+    }
+
+    /// What tells that upkeep might find something to do that it did not find last time.
+    fn stamp(&self) -> (u64, u64, u64) {
+        (self.usage.borrow().displacements, self.freed_count.get(), self.log.position())
+    }
+
+    fn is_fruitless(&self) -> bool {
+        self.fruitless.get() == Some(self.stamp())
+    }
+
+    fn note_fruitless(&self) {
+        self.fruitless.set(Some(self.stamp()));
+        self.space_wanted.set(false);
+        self.log.reconsider_space(true);
+    }
+
+    // ---- checkpoints ----
+
+    /// Writes what the index has become since the last checkpoint, and cuts the log.
+    pub(crate) async fn checkpoint(&self, upkeep: &mut Upkeep) -> Result<(), EngineError> {
+        let ground = &self.ground;
+        let superblock = *ground.home();
+        self.rewrite_sparse_pages();
+        let (cut, snapshot) = {
+            let index = self.index.borrow();
+            (self.log.cut(), Snapshot::of(&index))
+        };
+        let written =
+            write_pages(&mut upkeep.pages, &superblock, ground.id, &ground.platform, snapshot).await;
+        let granted = upkeep.pages.take_granted();
+        self.gained.set(self.gained.get() - i64::try_from(granted.len()).expect("a few zones"));
+        self.page_zones.borrow_mut().extend(granted);
+        let written = written?;
+        ground.home_drive().flush().await?;
+        self.durable(cut.covered).await?;
+        let number = self.anchor.borrow().number + 1;
+        let anchor = anchor_of(&superblock, ground.id, number, &cut, &written, ground.platform.now_ms());
+        write_anchor(&**ground.home_drive(), &superblock, &anchor).await?;
+        *self.anchor.borrow_mut() = anchor;
+        *self.page_bytes.borrow_mut() = written.zone_bytes;
+        let mut noted = written.pages.into_iter().peekable();
+        while noted.peek().is_some() {
+            {
+                let mut index = self.index.borrow_mut();
+                for (bucket, kind, leaf, page) in noted.by_ref().take(CELLS_PER_TURN) {
+                    if let Some(tree) = index.tree_mut(bucket, kind) {
+                        tree.note_page(&leaf, page);
+                    }
+                }
+            }
+            self.turn().await;
+        }
+        self.promise_pages();
+        self.ground.stats.checkpoints.fetch_add(1, Relaxed);
+        self.ground.stats.page_bytes.store(upkeep.pages.written_bytes, Relaxed);
+        self.release_zones(upkeep).await
+    }
+
+    /// Has leaves written again whose pages are in zones that hold little else, when pages take much more room than
+    /// the index needs.
+    fn rewrite_sparse_pages(&self) {
+        let superblock = *self.ground.home();
+        let room = superblock.zone_bytes - 2 * BLOCK_BYTES;
+        let mut index = self.index.borrow_mut();
+        let taken = self.page_zones.borrow().len() as u64 * room;
+        if taken <= 2 * index.bytes() + 2 * room {
+            return;
+        }
+        let page_bytes = self.page_bytes.borrow();
+        let sparse: HashSet<u32> =
+            page_bytes.iter().filter(|(_, bytes)| **bytes < room / 2).map(|(zone, _)| *zone).collect();
+        let trees: Vec<(BucketId, TreeKind)> =
+            index.trees().into_iter().map(|(bucket, kind, _)| (bucket, kind)).collect();
+        for (bucket, kind) in trees {
+            if let Some(tree) = index.tree_mut(bucket, kind) {
+                tree.forget_pages(|page| {
+                    zone_of(&superblock, page).is_some_and(|zone| sparse.contains(&zone))
+                });
+            }
+        }
+    }
+
+    /// Keeps as many zones for the next checkpoint as the whole index would need.
+    pub(crate) fn promise_pages(&self) {
+        let room = self.ground.home().zone_bytes - 2 * BLOCK_BYTES;
+        let bytes = self.index.borrow().bytes();
+        let wanted = u32::try_from((bytes + bytes / 4).div_ceil(room)).unwrap_or(u32::MAX / 2);
+        self.ground.home_zones().promise(self.promised.replace(wanted), wanted);
+        self.ground.stats.index_bytes.store(bytes, Relaxed);
+    }
+
+    // ---- space ----
+
+    /// Makes zones free: those that hold nothing, then those that a checkpoint sets free, then by moving what is left
+    /// in mostly dead ones.
+    async fn make_space(&self, upkeep: &mut Upkeep) -> Result<(), EngineError> {
+        let before = self.gained.get();
+        self.release_zones(upkeep).await?;
+        let anchor_position = self.anchor.borrow().log_position;
+        if !self.is_satisfied(before)
+            && (self.log.holds_zone_behind(anchor_position) || self.has_moved_zones())
+        {
+            self.checkpoint(upkeep).await?;
+        }
+        if !self.is_satisfied(before) {
+            let is_pressed = self.log.is_starved() || self.space_wanted.get();
+            let share = if is_pressed { LIVE_SHARE_MAX } else { LIVE_SHARE_EASY };
+            let chosen = self.choose_victims(upkeep, share);
+            if !chosen.is_empty() {
+                self.clean(&chosen, upkeep).await?;
+                self.checkpoint(upkeep).await?;
+            }
+        }
+        if self.gained.get() <= before {
+            self.note_fruitless();
+            if self.log.is_starved() {
+                // Another shard may hold what this one needs.
+                (self.ground.tell_all)();
+            }
+        } else {
+            self.space_wanted.set(false);
+            self.log.reconsider_space(false);
+        }
+        Ok(())
+    }
+
+    /// Whether enough was given back since `before`.
+    fn is_satisfied(&self, before: i64) -> bool {
+        before < self.gained.get() && !self.ground.home_zones().is_low()
+    }
+
+    fn has_moved_zones(&self) -> bool {
+        let number = self.anchor.borrow().number;
+        self.cleanable_zones().iter().any(|(zone, _)| number < self.usage.borrow().zone(*zone).moved_by)
+    }
+
+    /// Zones that hold small objects and are not written any more, with how many log zones ago they were.
+    fn cleanable_zones(&self) -> Vec<(ZoneId, u64)> {
+        let drive = self.ground.home().drive_index;
+        let position = self.anchor.borrow().log_position;
+        let logs = self.log.zones_below(position).into_iter().map(|zone| (zone.zone, zone.position));
+        let packs = self.packs.borrow();
+        let packs = packs.iter().map(|(zone, stamp)| (*zone, *stamp));
+        logs.chain(packs).map(|(zone, stamp)| ((drive, zone), position.saturating_sub(stamp))).collect()
+    }
+
+    fn choose_victims(&self, upkeep: &Upkeep, share: u64) -> Vec<ZoneId> {
+        let room = self.ground.home().zone_bytes - 2 * BLOCK_BYTES;
+        let (usage, spoiled) = (self.usage.borrow(), self.spoiled.borrow());
+        let filling = upkeep.packs.zone();
+        let candidates = self
+            .cleanable_zones()
+            .into_iter()
+            .filter(|(zone, _)| filling != Some(zone.1) && !spoiled.contains(zone))
+            .map(|(zone, age)| Candidate { zone, live: usage.zone(zone).live, room, age })
+            .filter(|candidate| candidate.live > 0)
+            .collect();
+        victims(candidates, room, room / 16, share)
+    }
+
+    /// Moves what is in use in `chosen` to pack zones, each object verified on the way.
+    async fn clean(&self, chosen: &[ZoneId], upkeep: &mut Upkeep) -> Result<(), EngineError> {
+        let mut moving = self.find_cells(&chosen.iter().copied().collect()).await;
+        moving.sort_by_key(|moving| moving.from);
+        let mut batch: Vec<(Moving, (u16, DriveOffset))> = Vec::new();
+        let mut rest = moving.into_iter().peekable();
+        while let Some(first) = rest.next() {
+            let start = first.from.1.0 - first.from.1.0 % BLOCK_BYTES;
+            let mut end = first.from.1.0 + first.size;
+            let drive = first.from.0;
+            let mut run = vec![first];
+            while let Some(next) = rest.next_if(|next| {
+                let next_end = next.from.1.0 + next.size;
+                next.from.0 == drive
+                    && next.from.1.0 <= end + GAP_BYTES
+                    && next_end <= start + IO_BYTES_MAX as u64
+            }) {
+                end = end.max(next.from.1.0 + next.size);
+                run.push(next);
+            }
+            let bytes =
+                usize::try_from(end.next_multiple_of(BLOCK_BYTES) - start).expect("about IO_BYTES_MAX");
+            let buffer = match self.ground.platform.buffer(bytes).await {
+                Ok(buffer) => buffer,
+                Err(_) => Buffer::unpooled(bytes),
+            };
+            let (buffer, result) =
+                self.ground.drives[usize::from(drive)].read(DriveOffset(start), buffer).await;
+            if result.is_err() {
+                // What cannot be read stays where it is; who asks for it gets the drive's error.
+                let zones =
+                    run.iter().filter_map(|moving| self.usage.borrow().zone_at(moving.from.0, moving.from.1));
+                self.spoiled.borrow_mut().extend(zones);
+                continue;
+            }
+            for moving in run {
+                let from = usize::try_from(moving.from.1.0 - start).expect("within the run");
+                let length = usize::try_from(moving.size).expect("within the run");
+                let body = &buffer.as_slice()[from..from + length];
+                if !unit_checksums(body).eq(moving.units.as_slice().iter().copied()) {
+                    // It stays where it is, and reading it stays an error: damage is never given a new checksum.
+                    self.ground.stats.corrupt_units.fetch_add(1, Relaxed);
+                    let zone = self.usage.borrow().zone_at(moving.from.0, moving.from.1);
+                    self.spoiled.borrow_mut().extend(zone);
+                    continue;
+                }
+                if IO_BYTES_MAX <= upkeep.packs.pending_bytes() + length {
+                    upkeep.packs.write().await?;
+                    self.move_cells(&mut batch);
+                }
+                let stamp = self.anchor.borrow().log_position;
+                let at = upkeep.packs.place(length, stamp).await;
+                for zone in upkeep.packs.take_granted() {
+                    self.packs.borrow_mut().insert(zone, stamp);
+                    self.gained.set(self.gained.get() - 1);
+                }
+                let at = at?;
+                upkeep.packs.pending().1.extend_from_slice(body);
+                batch.push((moving, (self.ground.home().drive_index, at)));
+            }
+            self.turn().await;
+        }
+        upkeep.packs.write().await?;
+        self.move_cells(&mut batch);
+        Ok(())
+    }
+
+    /// Has the index refer to where bytes are now. They are written; the next checkpoint makes them durable before it
+    /// tells of them.
+    fn move_cells(&self, batch: &mut Vec<(Moving, (u16, DriveOffset))>) {
+        let by = self.anchor.borrow().number + 1;
+        let (mut index, mut usage) = (self.index.borrow_mut(), self.usage.borrow_mut());
+        for (moving, to) in batch.drain(..) {
+            if index.move_cell(&moving.id, moving.from, to) {
+                usage.moved(moving.from, to, moving.size, by);
+                self.ground.stats.moved_bytes.fetch_add(moving.size, Relaxed);
+            }
+        }
+    }
+
+    /// Everything in use in the given zones, at most `CLEAN_CELLS_MAX` of it.
+    async fn find_cells(&self, zones: &HashSet<ZoneId>) -> Vec<Moving> {
+        let mut moving: Vec<Moving> = Vec::new();
+        let mut buckets: Vec<BucketId> = self.index.borrow().buckets.keys().copied().collect();
+        buckets.sort();
+        for bucket in buckets {
+            for tree in [TreeKind::Objects, TreeKind::Parts] {
+                let mut from = Vec::new();
+                loop {
+                    let mut looked = 0;
+                    let mut last: Option<Vec<u8>> = None;
+                    let stopped = self.with_bucket(bucket, |held| {
+                        let usage = self.usage.borrow();
+                        held.scan_log_places(tree, &from, |found, cell, place| {
+                            // Versions of one key are looked at in one turn.
+                            let goes_on = last.as_ref().is_some_and(|last| found.key.compare(last).is_eq());
+                            if CELLS_PER_TURN <= looked && !goes_on {
+                                return false;
+                            }
+                            looked += 1;
+                            if looked == CELLS_PER_TURN {
+                                last = Some(found.key.to_vec());
+                            }
+                            if usage.zone_at(place.0, place.1).is_some_and(|zone| zones.contains(&zone)) {
+                                moving.push(moving_of(bucket, tree, found.key.to_vec(), cell, place));
+                            }
+                            true
+                        })
+                    });
+                    if CLEAN_CELLS_MAX <= moving.len() {
+                        return moving;
+                    }
+                    match stopped.flatten() {
+                        Some(key) => from = key,
+                        None => break,
+                    }
+                    self.turn().await;
+                }
+            }
+        }
+        moving
+    }
+
+    // ---- giving zones back ----
+
+    /// Gives back every zone that nothing needs any more.
+    pub(crate) async fn release_zones(&self, upkeep: &Upkeep) -> Result<(), EngineError> {
+        self.reclaim();
+        let home = self.ground.home().drive_index;
+        let position = self.anchor.borrow().log_position;
+        for zone in self.log.zones_below(position) {
+            if self.is_unused((home, zone.zone)) {
+                self.log.forget_zone(zone.position);
+                self.release(home, zone.zone).await?;
+            }
+        }
+        let packs: Vec<u32> = self.packs.borrow().keys().copied().collect();
+        for zone in packs {
+            if upkeep.packs.zone() != Some(zone) && self.is_unused((home, zone)) {
+                self.packs.borrow_mut().remove(&zone);
+                self.release(home, zone).await?;
+            }
+        }
+        let pages: Vec<u32> = self.page_zones.borrow().iter().copied().collect();
+        for zone in pages {
+            if upkeep.pages.zone() != Some(zone) && !self.page_bytes.borrow().contains_key(&zone) {
+                self.page_zones.borrow_mut().remove(&zone);
+                self.release(home, zone).await?;
+            }
+        }
+        let extents: Vec<ZoneId> = self.extent_zones.borrow().iter().copied().collect();
+        for (drive, zone) in extents {
+            let (at, bytes) = extent_room(&self.ground.superblocks[usize::from(drive)], zone);
+            let is_needed = !self.ground.zones[usize::from(drive)].is_low()
+                && self.space.borrow().free_bytes() < 2 * bytes;
+            if is_needed || !self.space.borrow_mut().take_exact(Extent { drive, at, bytes }) {
+                continue;
+            }
+            self.granted_bytes.set(self.granted_bytes.get() - bytes);
+            self.extent_zones.borrow_mut().remove(&(drive, zone));
+            self.release(drive, zone).await?;
+        }
+        Ok(())
+    }
+
+    fn is_unused(&self, zone: ZoneId) -> bool {
+        let held = self.usage.borrow().zone(zone);
+        let superblock = &self.ground.superblocks[usize::from(zone.0)];
+        let start = superblock.zone_at(zone.1);
+        held.live == 0
+            && held.displaced <= self.log.watermark.value()
+            && held.moved_by <= self.anchor.borrow().number
+            && !self.pins.borrow_mut().has_readers_in(zone.0, start, start.plus(superblock.zone_bytes))
+    }
+
+    async fn release(&self, drive: u16, zone: u32) -> Result<(), EngineError> {
+        let nth = usize::from(drive);
+        self.usage.borrow_mut().forget((drive, zone));
+        let ground = &self.ground;
+        let is_wanted =
+            release_zone(&*ground.drives[nth], &ground.superblocks[nth], &ground.zones[nth], zone).await?;
+        self.gained.set(self.gained.get() + 1);
+        self.ground.stats.zones_released.fetch_add(1, Relaxed);
+        if is_wanted {
+            (ground.tell_all)();
+        }
+        Ok(())
+    }
+
+    async fn turn(&self) {
+        self.ground.platform.sleep(Duration::ZERO).await;
+    }
+
+    /// Zones came free somewhere, or somebody needs some.
+    pub(crate) fn space_changed(&self) {
+        if self.ground.home_zones().spare() > 0 {
+            self.log.reconsider_space(false);
+        }
+        self.log.upkeep.notify();
+        self.upkeep_progress.notify();
+    }
+
+    /// Has upkeep try to make zones free; answers whether it did. `self.reserve` waits here before it refuses.
+    pub(crate) async fn want_space(&self) -> bool {
+        if !self.upkeep_running.get() {
+            return false;
+        }
+        let before: u32 = self.ground.zones.iter().map(|zones| zones.free()).sum();
+        self.space_wanted.set(true);
+        (self.ground.tell_all)();
+        self.log.upkeep.notify();
+        let changed = || -> Option<bool> {
+            let now: u32 = self.ground.zones.iter().map(|zones| zones.free()).sum();
+            if before < now {
+                return Some(true);
+            }
+            (!self.space_wanted.get() || self.upkeep_ended.get()).then_some(false)
+        };
+        self.upkeep_progress.until(changed).await
+    }
+}
+
+fn moving_of(
+    bucket: BucketId,
+    tree: TreeKind,
+    key: Vec<u8>,
+    cell: &Cell<'_>,
+    from: (u16, DriveOffset),
+) -> Moving {
+    let (place, units) = cell.place().expect("checked when it came in");
+    assert!(matches!(place, Place::Log { .. }));
+    let sequence: Sequence = cell.sequence;
+    Moving { id: CellId { bucket, tree, key, sequence }, from, size: cell.size, units }
+}
