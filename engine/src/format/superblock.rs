@@ -17,7 +17,9 @@ pub const ZONES_AT: u64 = 1 << 20;
 /// Bytes kept at the end of a drive for the last two copies.
 pub const TAIL_BYTES: u64 = 64 * 1024;
 /// Smallest zone.
-pub const ZONE_BYTES_MIN: u64 = 1 << 20;
+pub const ZONE_BYTES_MIN: u64 = 64 << 10;
+/// Smallest zone that formatting chooses by itself.
+const ZONE_BYTES_CHOSEN_MIN: u64 = 4 << 20;
 const BLOCK: usize = 4096;
 
 /// What the superblock says.
@@ -150,7 +152,7 @@ impl Superblock {
 /// small.
 pub fn divide(drive_bytes: u64, zone_bytes: Option<u64>) -> Option<(u64, u32)> {
     let room = drive_bytes.checked_sub(ZONES_AT + TAIL_BYTES)?;
-    let fitting = (room / 1024).next_power_of_two().clamp(4 * ZONE_BYTES_MIN, ZONE_BYTES_MAX);
+    let fitting = (room / 1024).next_power_of_two().clamp(ZONE_BYTES_CHOSEN_MIN, ZONE_BYTES_MAX);
     let zone_bytes = zone_bytes.unwrap_or(fitting);
     let zone_count = u32::try_from(room / zone_bytes).ok()?;
     (zone_count >= 4).then_some((zone_bytes, zone_count))

@@ -39,7 +39,7 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
         #[arg(long)]
-        rounds: Option<u64>,
+        seeds: Option<u64>,
     },
     /// `kill -9` of a real server under load, restart, compare with what was acknowledged
     Crash {
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         Command::Test { quick } => sections("test", |report| ci::test_sections(report, quick)),
         Command::Ci => sections("ci", ci::sections),
         Command::Clients { names } => sections("clients", |report| clients::sections(report, &names)),
-        Command::Sim { seed, rounds } => plain(ci::sim(seed, rounds)),
+        Command::Sim { seed, seeds } => plain(ci::sim(seed, seeds)),
         Command::Crash { cycles, seed } => plain(ci::crash(cycles, seed)),
         Command::Bench { scenario, arguments } => plain(ci::bench(&scenario, arguments)),
         Command::Fuzz { target, seconds } => plain(fuzz::run(&target, seconds.unwrap_or(60))),
