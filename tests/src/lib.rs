@@ -18,3 +18,6 @@ pub mod crash;
 pub mod machine;
 pub mod conformance;
 pub mod sim;
+pub mod model;
+pub mod ops;
+pub mod prove;

@@ -115,14 +115,14 @@ pub fn guarded(work: impl FnOnce() -> Result<(), Finding>) -> Option<Finding> {
     }
 }
 
-/// Formats a medium; whether it came to its end.
+/// Formats a medium; whether it came to its end. The seed makes the store another one.
 pub fn format_on(medium: &Medium, seed: u64, geometry: Geometry, faults: Faults) -> bool {
     let simulator = Simulator::new(seed);
     let drive: Rc<dyn Drive> = Rc::new(SimulatedDrive::new(&simulator, medium, faults));
     let config = FormatConfig {
         shards: geometry.shards,
         now_ms: 1,
-        store: 0x5107_0001,
+        store: 0x5107_0000 + u128::from(seed),
         zone_bytes: Some(geometry.zone_bytes),
     };
     let run = simulator.run(async move { format(&[drive], config).await.is_ok() });
@@ -191,6 +191,16 @@ pub fn is_read_only(engine: &Engine, shard: nilas_engine::ShardId) -> bool {
 pub fn failures(engine: &Engine) -> Vec<String> {
     let failed = engine.stats().iter().filter(|stats| stats.read_only.load(Relaxed));
     failed.map(|stats| stats.failure.text().unwrap_or_default()).collect()
+}
+
+/// Blocks that differ between two media, in order.
+pub fn changed_blocks(before: &Medium, after: &Medium) -> Vec<u64> {
+    let mut blocks = before.durable_blocks();
+    blocks.extend(after.durable_blocks());
+    blocks.sort_unstable();
+    blocks.dedup();
+    blocks.retain(|block| before.block(*block) != after.block(*block));
+    blocks
 }
 
 /// `1234567` as `1,234,567`.

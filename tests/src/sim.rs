@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use nilas_engine::drive::Drive;
-use nilas_engine::drive::simulated::{Faults, Loss, Medium, SimulatedDrive};
+use nilas_engine::drive::simulated::{Faults, Happened, Loss, Medium, Rates, SimulatedDrive};
 use nilas_engine::simulator::{Random, Simulator, Stopped};
 use nilas_engine::store::{StoreError, recognise};
 use nilas_engine::{
@@ -24,7 +24,7 @@ use nilas_engine::{
 use crate::conformance::{content, feed, put, read, tag, transact};
 use crate::machine::{
     Finding, Geometry, Kind, LARGE_ZONE_BYTES, failures, finding, format_on, formatted, grouped, guarded,
-    start,
+    is_read_only, start,
 };
 
 /// Buckets that stay for the whole round.
@@ -43,6 +43,8 @@ pub enum Workload {
     Fault,
     /// One flipped byte at a time in a small store.
     Flip,
+    /// All sorts of faults by chance, then none.
+    Mixed,
 }
 
 /// What many rounds did and found.
@@ -57,6 +59,8 @@ pub struct Counts {
     pub cuts: u64,
     pub cuts_in_recovery: u64,
     pub faults: u64,
+    /// Of the faults those that left a medium other than acknowledged.
+    pub destroyed: u64,
     pub flips: u64,
     pub lost: u64,
     pub torn: u64,
@@ -74,6 +78,7 @@ impl Counts {
         self.cuts += other.cuts;
         self.cuts_in_recovery += other.cuts_in_recovery;
         self.faults += other.faults;
+        self.destroyed += other.destroyed;
         self.flips += other.flips;
         self.lost += other.lost;
         self.torn += other.torn;
@@ -108,6 +113,7 @@ pub fn round(workload: Workload, seed: u64) -> (Counts, Option<Finding>) {
         Workload::Crash => crash_round(seed, &kept),
         Workload::Fault => fault_round(seed, &kept),
         Workload::Flip => flip_round(seed, &kept, Some(24)),
+        Workload::Mixed => mixed_round(seed, &kept),
     });
     let mut counts = counts.get();
     found.iter().for_each(|finding| counts.count(finding));
@@ -161,7 +167,7 @@ pub fn every_cut_of_format(seed: u64) -> Result<Counts, Finding> {
         medium.lose_power(&mut Random::new(seed ^ cut));
         counts.seeds += 1;
         counts.rounds += 1;
-        let mut ground = Ground { medium, geometry, recovery_steps: Rc::default() };
+        let mut ground = Ground { medium, ..Ground::new(geometry) };
         let simulator = Simulator::new(seed);
         let drive: Rc<dyn Drive> =
             Rc::new(SimulatedDrive::new(&simulator, &ground.medium, Faults::default()));
@@ -293,6 +299,112 @@ fn fault_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Finding> {
     outcome
 }
 
+/// When the faults of a mixed round happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// While clients work: the store started in good order.
+    Work,
+    /// From power-on, and every one of them is an error that the drive tells.
+    Honest,
+    /// From power-on, and reads may answer with something else than what is there.
+    Lying,
+}
+
+/// A store on a drive on which all sorts of things go wrong by chance, until nothing does any more.
+///
+/// What may be lost then follows from what happened. Nothing that destroys: nothing. One thing that destroys: nothing
+/// in silence, except at the end of the log of a shard that took no more writes. More of them, or lies in recovery:
+/// what is answered must still be something that was asked for, byte by byte.
+fn mixed_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Finding> {
+    let mut random = Random::new(seed);
+    let clients = 1 + random.below(3);
+    let mut ground = Ground::new(draw_geometry(&mut random));
+    let model = Model::shared(clients);
+    let calm = Shape { cores: 1, clients, operations: 4, epoch: 0, work: None };
+    let mut outcome = ground.run(random.draw(), Faults::default(), &calm, &model).map(|_| ());
+    let when = [When::Work, When::Work, When::Work, When::Honest, When::Lying]
+        [usize::try_from(random.below(5)).expect("below 5")];
+    let none = Faults { latency_us_max: 1 + random.below(150), ..Faults::default() };
+    let faults = Faults {
+        rates: draw_rates(&mut random, when),
+        destroyed_max: random.one_in(2).then_some(1),
+        vanish_at: (when != When::Lying && random.one_in(12)).then(|| 1 + random.below(400)),
+        ..none
+    };
+    let (recovery, work) = match when {
+        When::Work => (none, Some(faults)),
+        When::Honest | When::Lying => (faults, None),
+    };
+    if outcome.is_ok() {
+        ground.medium.lose_process(&mut random);
+        let epoch = if when == When::Lying { LYING_EPOCH } else { MIXED_EPOCH };
+        let shape = Shape { operations: 6 + random.below(12), epoch, work, ..calm };
+        outcome = ground.run(random.draw(), recovery, &shape, &model).map(|_| ());
+    }
+    let happened = ground.happened.get();
+    let counted = counts.get();
+    counts.set(Counts {
+        faults: counted.faults + happened.total(),
+        destroyed: counted.destroyed + happened.destroyed(),
+        rounds: counted.rounds + 1,
+        ..counted
+    });
+    match random.one_in(2) {
+        true => ground.medium.lose_process(&mut random),
+        false => ground.medium.lose_power(&mut random),
+    }
+    let lied = when == When::Lying && happened.lied() > 0;
+    let outcome = outcome.and_then(|()| {
+        if happened.destroyed() == 0 && !lied {
+            return ground.check(random.draw(), &Shape { epoch: 2, ..calm }, &model, 1);
+        }
+        let excused =
+            Excused { anything: lied || 1 < happened.destroyed(), shards: ground.given_up.borrow().clone() };
+        ground.look_at_damage(&model, &excused)
+    });
+    note(counts, &model);
+    outcome.map_err(|found| found.at(format!("{when:?}, {happened:?}")))
+}
+
+/// Up to a tenth of all operations go wrong. What ends all writing is left out half of the time, and rare otherwise.
+fn draw_rates(random: &mut Random, when: When) -> Rates {
+    let ends = random.one_in(2);
+    let scale = [1, 4, 40][usize::try_from(random.below(3)).expect("an index")];
+    let mut rate = |may: bool, scale: u16| {
+        let drawn = u16::try_from(random.below(1_001)).expect("small");
+        if may && random.one_in(2) { drawn / scale } else { 0 }
+    };
+    let (work, lying) = (when == When::Work, when != When::Honest);
+    Rates {
+        read_error: rate(true, scale),
+        bad_block: rate(true, scale * 4),
+        write_error: rate(ends, scale * 10),
+        flush_error: rate(ends, scale * 10),
+        short: rate(ends, scale * 10),
+        slow: rate(true, scale),
+        corrupt_read: rate(lying, scale),
+        corrupt_medium: rate(work, scale),
+        lost_write: rate(work, scale),
+        misdirected_write: rate(work, scale),
+        misdirected_read: rate(lying, scale),
+        stale_read: rate(lying, scale),
+    }
+}
+
+/// The epoch of a mixed round in which things go wrong.
+const MIXED_EPOCH: u64 = 2_000;
+/// The same, when recovery was lied to: its clients only look.
+const LYING_EPOCH: u64 = 2_001;
+
+/// What may be missing from a damaged store without a word.
+#[derive(Default)]
+struct Excused {
+    /// Anything may be as it once was.
+    anything: bool,
+    /// In the buckets of these shards.
+    shards: BTreeSet<ShardId>,
+}
+
 /// Flips bytes of a small store, one at a time: `samples` of them, or one in every 64 of what was ever written.
 pub fn flip_round(seed: u64, counts: &Cell<Counts>, samples: Option<u64>) -> Result<(), Finding> {
     let mut random = Random::new(seed);
@@ -327,7 +439,9 @@ pub fn flip_round(seed: u64, counts: &Cell<Counts>, samples: Option<u64>) -> Res
         counted.rounds += 1;
         counts.set(counted);
         let fresh = Rc::new(RefCell::new(model.borrow().clone()));
-        flipped.look_at_damage(&fresh).map_err(|found| found.at(format!("byte {at}")))?;
+        flipped
+            .look_at_damage(&fresh, &Excused::default())
+            .map_err(|found| found.at(format!("byte {at}")))?;
     }
     note(counts, &model);
     Ok(())
@@ -372,11 +486,20 @@ struct Ground {
     geometry: Geometry,
     /// Drive steps of the last recovery that came to its end, comparison included.
     recovery_steps: Rc<Cell<u64>>,
+    /// What went wrong by chance in the last run, and which shards were read-only at its end.
+    happened: Rc<Cell<Happened>>,
+    given_up: Rc<RefCell<BTreeSet<ShardId>>>,
 }
 
 impl Ground {
     fn new(geometry: Geometry) -> Ground {
-        Ground { medium: formatted(geometry), geometry, recovery_steps: Rc::default() }
+        Ground {
+            medium: formatted(geometry),
+            geometry,
+            recovery_steps: Rc::default(),
+            happened: Rc::default(),
+            given_up: Rc::default(),
+        }
     }
 
     /// Starts the store, compares it with the model, lets the clients work; whatever ends it.
@@ -397,9 +520,15 @@ impl Ground {
             model: model.clone(),
             working: working.clone(),
             recovery_steps: self.recovery_steps.clone(),
+            given_up: self.given_up.clone(),
         };
-        let faulty = [Some(faults), shape.work].iter().flatten().any(|faults| faults.fail_at.is_some());
-        let ended = simulator.run(epoch(field, *shape, faulty));
+        let is_faulty = |faults: &Faults| {
+            faults.fail_at.is_some() || faults.vanish_at.is_some() || faults.rates != Rates::default()
+        };
+        let faulty = [Some(faults), shape.work].iter().flatten().any(is_faulty);
+        let seen = field.drive.clone();
+        let ended = simulator.run(epoch(field, *shape, [is_faulty(&faults), faulty]));
+        self.happened.set(seen.happened());
         let now_us = simulator.now_us();
         {
             let mut model = model.borrow_mut();
@@ -425,11 +554,12 @@ impl Ground {
         Ok(())
     }
 
-    /// Starts on a damaged medium: whatever is answered is right, or an error.
-    fn look_at_damage(&self, model: &SharedModel) -> Result<(), Finding> {
+    /// Starts on a damaged medium: whatever is answered is right, or an error, or excused.
+    fn look_at_damage(&self, model: &SharedModel, excused: &Excused) -> Result<(), Finding> {
         let simulator = Simulator::new(1);
         let (machine, model) = (simulator.clone(), model.clone());
         let drive = SimulatedDrive::new(&simulator, &self.medium, Faults::default());
+        let (anything, shards) = (excused.anything, excused.shards.clone());
         let ended = simulator.run(async move {
             let store = match start(&machine, &drive, 1).await {
                 Ok(engines) => engines,
@@ -438,6 +568,7 @@ impl Ground {
             };
             let engine = &store[0];
             let damaged = engine.stats().iter().any(|stats| stats.read_only.load(Relaxed));
+            let damaged = damaged || anything || shards.contains(&ShardId(0));
             let keys: Vec<_> =
                 model.borrow().keys.iter().map(|(place, state)| (place.clone(), state.clone())).collect();
             for ((bucket, key), state) in keys {
@@ -450,6 +581,7 @@ impl Ground {
                 let stats = &engine.stats()[usize::from(found.shard.0)];
                 // A directory that is damaged may name buckets that were deleted since.
                 let read_only = [stats, &engine.stats()[0]].iter().any(|stats| stats.read_only.load(Relaxed));
+                let read_only = read_only || anything || shards.contains(&found.shard);
                 match look(engine, &found, &key).await {
                     Err(Looked::Engine(_)) => {}
                     Err(Looked::Finding(found)) => return Err(found),
@@ -478,10 +610,13 @@ struct Field {
     model: SharedModel,
     working: Rc<Cell<bool>>,
     recovery_steps: Rc<Cell<u64>>,
+    given_up: Rc<RefCell<BTreeSet<ShardId>>>,
 }
 
-async fn epoch(field: Field, shape: Shape, faulty: bool) -> Result<(), Finding> {
-    let Field { machine, drive, geometry, model, working, recovery_steps } = field;
+/// One run; `faulty` says whether faults may happen from power-on, and whether they may happen at all.
+async fn epoch(field: Field, shape: Shape, faulty: [bool; 2]) -> Result<(), Finding> {
+    let Field { machine, drive, geometry, model, working, recovery_steps, given_up } = field;
+    let [faulty, faulty_later] = faulty;
     let engines = match start(&machine, &drive, shape.cores).await {
         Ok(engines) => engines,
         // A drive that cannot be read stops the start with an error; nothing was served.
@@ -489,6 +624,16 @@ async fn epoch(field: Field, shape: Shape, faulty: bool) -> Result<(), Finding> 
         Err(text) => return finding(Kind::Wrong, format!("the store does not start: {text}")),
     };
     let last = engines.last().expect("at least one core").clone();
+    if shape.epoch == LYING_EPOCH {
+        let keys: Vec<_> = model.borrow().keys.keys().cloned().collect();
+        for (name, key) in keys {
+            let Some(bucket) = last.bucket(&name) else { continue };
+            if let Err(Looked::Finding(found)) = look(&last, &bucket, &key).await {
+                return Err(found);
+            }
+        }
+        return Ok(());
+    }
     let failed = failures(&last);
     if !faulty && !failed.is_empty() {
         return finding(Kind::Lost, format!("a shard is read-only after a restart: {failed:?}"));
@@ -536,7 +681,11 @@ async fn epoch(field: Field, shape: Shape, faulty: bool) -> Result<(), Finding> 
     if let Some(finding) = found.take() {
         return Err(finding);
     }
-    if faulty {
+    if shape.epoch == MIXED_EPOCH {
+        drive.set_faults(Faults::default());
+        return after_mixed(&engines[0], &drive, &given_up).await;
+    }
+    if faulty || faulty_later {
         return after_fault(&last, &model).await;
     }
     // Everything that was dropped gives its space back.
@@ -596,6 +745,34 @@ async fn after_fault(engine: &Engine, model: &SharedModel) -> Result<(), Finding
     Ok(())
 }
 
+/// A key that every bucket gets when faults are over; no model knows it.
+const LATE_WORD: &[u8] = b"word";
+
+/// After all sorts of faults: what still takes writes gets a last one, what does not says so.
+async fn after_mixed(
+    engine: &Engine,
+    drive: &SimulatedDrive,
+    given_up: &RefCell<BTreeSet<ShardId>>,
+) -> Result<(), Finding> {
+    let mut found = BTreeSet::new();
+    for bucket in engine.directory().buckets.values() {
+        let key = Bytes::from_static(LATE_WORD);
+        match put(engine, bucket, &key, 1, 10, PutCondition::None).await {
+            Ok(Ok(_)) if is_read_only(engine, bucket.shard) => {
+                return finding(Kind::Lost, format!("read-only {} took a write", bucket.shard));
+            }
+            Ok(Ok(_)) => drop(found.insert(bucket.shard)),
+            // Its deletion was not acknowledged, nor will it be undone.
+            Ok(Err(PutRefused::NoSuchBucket)) => {}
+            Err(_) if is_read_only(engine, bucket.shard) || drive.has_failed() => {}
+            other => return finding(Kind::Wrong, format!("the faults are over, a put: {other:?}")),
+        }
+    }
+    let all = (0_u16..).zip(engine.stats()).map(|(shard, _)| ShardId(shard));
+    *given_up.borrow_mut() = all.filter(|shard| !found.contains(shard)).collect();
+    Ok(())
+}
+
 /// One object on every shard, so that its log has a block behind everything else.
 async fn last_word(engine: &Engine) -> Result<(), Finding> {
     let shards = engine.stats().len();
@@ -619,7 +796,7 @@ async fn last_word(engine: &Engine) -> Result<(), Finding> {
 }
 
 /// What an object is made of: seed and size of each part.
-type Version = Vec<(u64, u64)>;
+pub type Version = Vec<(u64, u64)>;
 
 /// What the clients know of one key.
 #[derive(Clone, Default)]
@@ -685,9 +862,12 @@ impl Model {
     }
 }
 
+/// Why something could not be looked at.
 #[derive(Debug)]
-enum Looked {
+pub enum Looked {
+    /// The engine answered with an error.
     Engine(EngineError),
+    /// What it answered is wrong.
     Finding(Finding),
 }
 
@@ -698,7 +878,7 @@ impl From<EngineError> for Looked {
 }
 
 /// What a key holds, with every byte compared to what its attributes say it must be.
-async fn look(engine: &Engine, bucket: &Bucket, key: &Bytes) -> Result<Option<Version>, Looked> {
+pub async fn look(engine: &Engine, bucket: &Bucket, key: &Bytes) -> Result<Option<Version>, Looked> {
     let Some(reader) = engine.open(bucket, key.clone()).await? else { return Ok(None) };
     let (sizes, size, attributes) = (reader.part_sizes(), reader.info.size, reader.info.attributes.clone());
     let seeds: Vec<u64> = attributes
@@ -922,7 +1102,7 @@ async fn compare_listings(
                 Err(_) if lenient => return Ok(()),
                 Err(e) => return finding(Kind::Lost, format!("{} cannot be listed: {e}", bucket.name)),
             };
-            listed.extend(page.objects.into_iter().map(|(key, _)| key));
+            listed.extend(page.objects.into_iter().map(|(key, _)| key).filter(|key| key != LATE_WORD));
             let Some(next) = page.next_after else { break };
             query.after = next;
         }

@@ -164,6 +164,13 @@ impl Medium {
         Medium { inner: Rc::new(RefCell::new(blocks)), bytes: self.bytes }
     }
 
+    /// A copy with the same pending writes, none of which is in flight any more: to lose power in several ways.
+    pub fn fork(&self) -> Medium {
+        let copy = self.duplicate();
+        copy.inner.borrow_mut().volatile.clone_from(&self.inner.borrow().volatile);
+        copy
+    }
+
     /// What a power cut leaves: for every block written since the last flush, one of its versions or a mixture.
     pub fn lose_power(&self, random: &mut Random) {
         self.lose_power_as(Loss::Draw, random);
@@ -348,6 +355,8 @@ pub struct Faults {
     pub latency_us_max: u64,
     /// What goes wrong by chance.
     pub rates: Rates,
+    /// How often something may go wrong by chance that leaves the medium other than acknowledged; `None` for ever.
+    pub destroyed_max: Option<u64>,
 }
 
 /// How often a fault happens, each in ten thousandths of the operations that it may happen to.
@@ -511,12 +520,17 @@ impl SimulatedDrive {
 
     /// Draws whether a fault of this rate happens now, and counts it.
     fn happens(&self, rate: impl Fn(&Rates) -> u16, count: impl Fn(&mut Happened) -> &mut u64) -> bool {
-        let rate = rate(&self.state.faults.get().rates);
+        let faults = self.state.faults.get();
+        let rate = rate(&faults.rates);
         if rate == 0 || u64::from(rate) <= self.simulator.random() % RATE_SCALE {
             return false;
         }
-        let mut happened = self.state.happened.get();
+        let (before, mut happened) = (self.happened(), self.happened());
         *count(&mut happened) += 1;
+        let destroyed = happened.destroyed();
+        if before.destroyed() < destroyed && faults.destroyed_max.is_some_and(|max| max < destroyed) {
+            return false;
+        }
         self.state.happened.set(happened);
         true
     }
