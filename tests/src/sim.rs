@@ -338,7 +338,7 @@ fn mixed_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Finding> {
     if outcome.is_ok() {
         ground.medium.lose_process(&mut random);
         let epoch = if when == When::Lying { LYING_EPOCH } else { MIXED_EPOCH };
-        let shape = Shape { operations: 6 + random.below(12), epoch, work, ..calm };
+        let shape = Shape { operations: 10 + random.below(40), epoch, work, ..calm };
         outcome = ground.run(random.draw(), recovery, &shape, &model).map(|_| ());
     }
     let happened = ground.happened.get();

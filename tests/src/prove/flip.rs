@@ -3,6 +3,7 @@
 //! I1. All durable blocks count, whatever they are for.
 
 use nilas_engine::drive::simulated::{Loss, Medium};
+use nilas_engine::limits::INLINE_BYTES_MAX;
 use nilas_engine::simulator::Random;
 use nilas_engine::units::BLOCK_BYTES;
 
@@ -14,6 +15,8 @@ use crate::machine::{Finding, Geometry};
 use crate::model::{Condition, Key, Model, Op};
 
 const OPERATIONS: u64 = 14;
+/// Flips of one store of a sample.
+const STORE_FLIPS: u64 = 250;
 /// Buckets for the last records: as many as put one on every shard.
 const WORDS: [Key; 4] = ["w0", "w1", "w2", "w3"];
 
@@ -24,6 +27,10 @@ fn grown(seed: u64) -> Result<(Medium, Vec<Model>), Finding> {
     life.state.borrow_mut().history = Some(Vec::new());
     let mut script = Draw::new(seed, geometry).begin(OPERATIONS);
     WORDS.iter().for_each(|name| script.push_front((name, Op::CreateBucket)));
+    // Something in extents, whatever was drawn.
+    let large = Op::Put { key: "~", seed: 99, size: INLINE_BYTES_MAX + 1, condition: Condition::None };
+    script.push_back(("ash", Op::CreateBucket));
+    script.push_back(("ash", large));
     let settled = script.len();
     let word = Op::Put { key: "word", seed: 1, size: 9, condition: Condition::None };
     WORDS.iter().for_each(|name| script.push_back((name, word.clone())));
@@ -52,7 +59,7 @@ pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Findin
         tally.place.clone_from(&place);
         let (medium, history) = grown(seed)?;
         let blocks = medium.durable_blocks();
-        for _ in 0..1_000 {
+        for _ in 0..STORE_FLIPS {
             if count <= tally.done {
                 return Ok(());
             }

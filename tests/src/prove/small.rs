@@ -1,7 +1,8 @@
-//! Every row of up to three operations over two keys in two buckets, the power cut at every step of a drive operation,
+//! Every row of up to four operations over two keys in two buckets, the power cut at every step of a drive operation,
 //! with every way to keep, lose or tear what was pending.
 //!
-//! I1. Of a row only its last operation is cut: cuts before it are those of a shorter row.
+//! I1. Of a row only its last operation is cut: cuts before it are those of a shorter row. I2. Shorter rows come first,
+//! so a count takes the shortest ones; all rows of three are some 16,000 recoveries.
 
 use std::collections::VecDeque;
 
@@ -19,7 +20,7 @@ const PENDING_MAX: u32 = 6;
 /// Virtual time after the last answer in which the power may still go, in microseconds.
 const LINGER_US: u64 = 300;
 const ALPHABET: u64 = 14;
-const LENGTH_MAX: u32 = 3;
+const LENGTH_MAX: u32 = 4;
 
 /// The operations of the alphabet; the `place` in its row makes bodies differ.
 fn letter(letter: u64, place: u64) -> (Key, Op) {
@@ -60,24 +61,17 @@ fn row(mut nth: u64) -> Option<VecDeque<(Key, Op)>> {
     None
 }
 
-fn rows() -> u64 {
-    (1..=LENGTH_MAX).map(|length| ALPHABET.pow(length)).sum()
-}
-
 pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Finding> {
     let geometry = Geometry { zone_bytes: ZONE_BYTES, zones: 8, shards: 2 };
     let base = Life::new(geometry);
     base.script([("x", Op::CreateBucket), ("y", Op::CreateBucket)].into());
     base.run(Session::strict(1))?;
     base.medium.lose_power_as(Loss::Keep, &mut Random::new(1));
-    let mut random = Random::new(seed);
     for nth in 0.. {
-        // A sample takes rows as they come; everything takes them in order.
-        let nth = if count == 0 { nth } else { random.below(rows()) };
         let Some(script) = row(nth).filter(|_| count == 0 || tally.done < count) else { break };
         tally.place = format!("row {nth}, --seed {seed} --count {count}");
         tally.note("rows", 1);
-        every_cut(tally, &base, &script, nth)?;
+        every_cut(tally, &base, &script, seed.wrapping_mul(1 << 20) + nth)?;
     }
     Ok(())
 }
@@ -131,10 +125,10 @@ mod tests {
 
     #[test]
     fn all_rows_once() {
-        assert_eq!(rows(), 14 + 196 + 2_744);
+        let rows = || 14 + 196 + 2_744 + 38_416;
         assert!(row(rows()).is_none());
         assert_eq!(row(0).map(|row| row.len()), Some(1));
-        assert_eq!(row(rows() - 1).map(|row| row.len()), Some(3));
+        assert_eq!(row(rows() - 1).map(|row| row.len()), Some(4));
         let all: std::collections::BTreeSet<String> =
             (0..rows()).map(|nth| format!("{:?}", row(nth))).collect();
         assert_eq!(all.len() as u64, rows());
