@@ -573,7 +573,9 @@ impl Ground {
                 model.borrow().keys.iter().map(|(place, state)| (place.clone(), state.clone())).collect();
             for ((bucket, key), state) in keys {
                 let Some(found) = engine.bucket(&bucket) else {
-                    if damaged || state.known == [None] {
+                    let may_be_gone =
+                        model.borrow().buckets.get(&bucket).is_some_and(|known| known.contains(&false));
+                    if damaged || may_be_gone || state.known.contains(&None) {
                         continue;
                     }
                     return finding(Kind::Lost, format!("bucket {bucket} is silently gone"));
@@ -764,6 +766,7 @@ async fn after_mixed(
             Ok(Ok(_)) => drop(found.insert(bucket.shard)),
             // Its deletion was not acknowledged, nor will it be undone.
             Ok(Err(PutRefused::NoSuchBucket)) => {}
+            Err(EngineError::Full { .. }) => {}
             Err(_) if is_read_only(engine, bucket.shard) || drive.has_failed() => {}
             other => return finding(Kind::Wrong, format!("the faults are over, a put: {other:?}")),
         }
