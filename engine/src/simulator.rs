@@ -1,10 +1,11 @@
 //! A machine that exists only in memory: one thread, virtual time, every choice drawn from one seed.
 //!
 //! Tests run the whole engine on it, cut the power at any drive operation and look at what is left. I1. The same seed
-//! and the same program give the same run. I2. Nothing here looks at a real clock, thread or file.
+//! and the same program give the same run. I2. Nothing here looks at a real clock, thread or file. I3. Buffers come
+//! with the bytes of an earlier use, whichever: a program that depends on them breaks I1, and is wrong on real cores.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,8 +16,9 @@ use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 
-use crate::drive::Buffer;
+use crate::drive::{Arena, ArenaConfig, Buffer};
 use crate::error::EngineError;
+use crate::limits::BUFFER_WAIT_MS_MAX;
 use crate::platform::{LocalFuture, Platform};
 
 /// Seeded randomness (SplitMix64).
@@ -68,12 +70,22 @@ pub struct Simulator {
 struct Inner {
     random: RefCell<Random>,
     now_us: Cell<u64>,
-    tasks: RefCell<HashMap<u64, LocalFuture<()>>>,
-    next_task: Cell<u64>,
-    ready: Arc<SegQueue<u64>>,
+    /// By number; a task that ended leaves its place empty.
+    tasks: RefCell<Vec<Task>>,
+    ready: Arc<SegQueue<usize>>,
     timers: RefCell<BinaryHeap<Timer>>,
     next_timer: Cell<u64>,
     cut: Cell<bool>,
+    buffers: Cell<u64>,
+    refused_buffer: Cell<Option<u64>>,
+}
+
+struct Task {
+    /// Absent while it is being polled, and when it has ended.
+    future: Option<LocalFuture<()>>,
+    /// Made once for all polls.
+    waker: Waker,
+    wakes: Arc<TaskWaker>,
 }
 
 struct Timer {
@@ -101,9 +113,9 @@ impl Ord for Timer {
 }
 
 struct TaskWaker {
-    task: u64,
+    task: usize,
     queued: AtomicBool,
-    ready: Arc<SegQueue<u64>>,
+    ready: Arc<SegQueue<usize>>,
 }
 
 impl Wake for TaskWaker {
@@ -124,11 +136,12 @@ impl Simulator {
             random: RefCell::new(Random::new(seed)),
             now_us: Cell::new(0),
             tasks: RefCell::default(),
-            next_task: Cell::new(1),
             ready: Arc::default(),
             timers: RefCell::default(),
             next_timer: Cell::new(0),
             cut: Cell::new(false),
+            buffers: Cell::new(0),
+            refused_buffer: Cell::new(None),
         };
         Simulator { inner: Rc::new(inner) }
     }
@@ -153,12 +166,27 @@ impl Simulator {
         Sleep { inner: self.inner.clone(), until_us: self.now_us() + us, armed: false }
     }
 
+    /// Has the machine refuse one buffer, as when its memory is short: the `nth` that is asked for, counted from 1.
+    pub fn refuse_buffer(&self, nth: u64) {
+        self.inner.refused_buffer.set(Some(nth));
+    }
+
+    /// How many buffers were asked for.
+    pub fn buffers(&self) -> u64 {
+        self.inner.buffers.get()
+    }
+
     /// Starts a task.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        let id = self.inner.next_task.get();
-        self.inner.next_task.set(id + 1);
-        self.inner.tasks.borrow_mut().insert(id, Box::pin(task));
-        self.inner.ready.push(id);
+        self.start(Box::pin(task));
+    }
+
+    fn start(&self, future: LocalFuture<()>) {
+        let mut tasks = self.inner.tasks.borrow_mut();
+        let ready = self.inner.ready.clone();
+        let wakes = Arc::new(TaskWaker { task: tasks.len(), queued: AtomicBool::new(true), ready });
+        self.inner.ready.push(tasks.len());
+        tasks.push(Task { future: Some(future), waker: Waker::from(wakes.clone()), wakes });
     }
 
     /// Runs tasks in seeded order until `main` is done. Whatever is left is dropped.
@@ -169,7 +197,6 @@ impl Simulator {
             let value = main.await;
             *place.borrow_mut() = Some(value);
         });
-        let mut wakers: HashMap<u64, Arc<TaskWaker>> = HashMap::new();
         let mut ready = Vec::new();
         let outcome = loop {
             if self.inner.cut.get() {
@@ -189,20 +216,7 @@ impl Simulator {
             }
             let nth = self.inner.random.borrow_mut().below(ready.len() as u64);
             let task = ready.swap_remove(usize::try_from(nth).expect("an index"));
-            let Some(mut future) = self.inner.tasks.borrow_mut().remove(&task) else { continue };
-            let waker = wakers.entry(task).or_insert_with(|| {
-                Arc::new(TaskWaker { task, queued: AtomicBool::new(true), ready: self.inner.ready.clone() })
-            });
-            waker.queued.store(false, Ordering::Release);
-            let polled = future.as_mut().poll(&mut Context::from_waker(&Waker::from(waker.clone())));
-            match polled {
-                Poll::Ready(()) => {
-                    wakers.remove(&task);
-                }
-                Poll::Pending => {
-                    self.inner.tasks.borrow_mut().insert(task, future);
-                }
-            }
+            self.poll(task);
         };
         // Tasks refer to each other and to this machine: they go now, and what their drops start is dropped as well.
         loop {
@@ -211,6 +225,19 @@ impl Simulator {
             if left.is_empty() {
                 return outcome;
             }
+        }
+    }
+
+    fn poll(&self, number: usize) {
+        let (mut future, waker) = {
+            let mut tasks = self.inner.tasks.borrow_mut();
+            let task = &mut tasks[number];
+            let Some(future) = task.future.take() else { return };
+            task.wakes.queued.store(false, Ordering::Release);
+            (future, task.waker.clone())
+        };
+        if future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+            self.inner.tasks.borrow_mut()[number].future = Some(future);
         }
     }
 
@@ -249,7 +276,7 @@ impl Future for Sleep {
 
 impl Platform for Simulator {
     fn spawn(&self, task: LocalFuture<()>) {
-        Simulator::spawn(self, task);
+        self.start(task);
     }
 
     fn sleep(&self, time: Duration) -> LocalFuture<()> {
@@ -269,8 +296,24 @@ impl Platform for Simulator {
     }
 
     fn buffer(&self, bytes: usize) -> LocalFuture<Result<Buffer, EngineError>> {
-        Box::pin(std::future::ready(Ok(Buffer::unpooled(bytes))))
+        let nth = self.inner.buffers.get() + 1;
+        self.inner.buffers.set(nth);
+        let refused = EngineError::Busy { limit: "BUFFER_WAIT_MS_MAX", max: BUFFER_WAIT_MS_MAX };
+        let buffer = match self.inner.refused_buffer.get() == Some(nth) {
+            true => Err(refused),
+            // As on a real core, it holds what an earlier owner left.
+            false => ARENA.with(|arena| arena.take(bytes)).ok_or(refused).map(|mut buffer| {
+                buffer.set_len_for_read(bytes);
+                buffer
+            }),
+        };
+        Box::pin(std::future::ready(buffer))
     }
+}
+
+thread_local! {
+    /// Shared by all machines of a thread: fresh memory for every buffer took more time than what was done with it.
+    static ARENA: Arena = Arena::new(ArenaConfig::default()).expect("address space of one arena");
 }
 
 #[cfg(test)]

@@ -426,10 +426,11 @@ async fn multipart(engine: &Engine) {
     );
 }
 
-/// Settles one transaction durably on the shard of `bucket`.
+/// Settles one transaction of at most `room` bytes durably on the shard of `bucket`.
 pub async fn transact(
     engine: &Engine,
     bucket: &Bucket,
+    room: usize,
     staged: Option<(Bytes, Bytes, u64)>,
     make: impl FnOnce(&Shard, &mut Transaction) + Send + 'static,
 ) -> Result<Sequence, EngineError> {
@@ -442,7 +443,7 @@ pub async fn transact(
                 let attributes = Bytes::copy_from_slice(&seed.to_le_bytes());
                 transaction.puts.push(TransactionPut { key, body, etag: tag(seed), attributes });
             }
-            shard.room(400_000).await?;
+            shard.room(room).await?;
             make(&shard, &mut transaction);
             let sequence = shard.settle(id, transaction)?;
             assert!(sequence <= shard.last_sequence());
@@ -453,19 +454,26 @@ pub async fn transact(
 }
 
 async fn transactions(engine: &Engine) {
+    const ROOM: usize = 400_000;
     let bucket = new_bucket(engine).await;
     let key = Bytes::from_static;
     for (round, size) in (0_u64..).zip([0, 5_000, 900_000]) {
         let body = content(round, size);
-        transact(engine, &bucket, Some((key(b"staged"), body.clone(), round)), move |shard, transaction| {
-            let body = TransactionBody::Inline(content(round + 100, 200_000));
-            let attributes = Bytes::copy_from_slice(&shard.now_ms().to_le_bytes());
-            transaction.puts.push(TransactionPut { key: key(b"inline"), body, etag: tag(1), attributes });
-            let value = Bytes::from(round.to_string());
-            transaction.records.push((key(b"v/a"), Some(value.clone())));
-            transaction.records.push((key(b"v/b"), Some(value)));
-            transaction.records.push((key(b"w"), (round == 1).then(|| key(b"only once"))));
-        })
+        transact(
+            engine,
+            &bucket,
+            ROOM,
+            Some((key(b"staged"), body.clone(), round)),
+            move |shard, transaction| {
+                let body = TransactionBody::Inline(content(round + 100, 200_000));
+                let attributes = Bytes::copy_from_slice(&shard.now_ms().to_le_bytes());
+                transaction.puts.push(TransactionPut { key: key(b"inline"), body, etag: tag(1), attributes });
+                let value = Bytes::from(round.to_string());
+                transaction.records.push((key(b"v/a"), Some(value.clone())));
+                transaction.records.push((key(b"v/b"), Some(value)));
+                transaction.records.push((key(b"w"), (round == 1).then(|| key(b"only once"))));
+            },
+        )
         .await
         .expect("room");
         assert!(get(engine, &bucket, &key(b"staged")).await == Some(body), "{size} staged bytes");
@@ -493,14 +501,15 @@ async fn transactions(engine: &Engine) {
     }
     assert_eq!(engine.delete_bucket(&bucket.name).await, Err(BucketError::NotEmpty));
     let long =
-        transact(engine, &bucket, None, |_, t| t.deletes.push(vec![b'k'; KEY_BYTES_MAX + 1].into())).await;
+        transact(engine, &bucket, ROOM, None, |_, t| t.deletes.push(vec![b'k'; KEY_BYTES_MAX + 1].into()))
+            .await;
     assert!(matches!(long, Err(EngineError::TooLarge { .. })), "it could not be read back");
-    let huge = transact(engine, &bucket, None, move |_, t| {
+    let huge = transact(engine, &bucket, ROOM, None, move |_, t| {
         t.records.push((key(b"h"), Some(vec![0; 4 << 20].into())))
     })
     .await;
     assert!(matches!(huge, Err(EngineError::TooLarge { .. })));
-    transact(engine, &bucket, None, move |_, transaction| {
+    transact(engine, &bucket, ROOM, None, move |_, transaction| {
         transaction.deletes = vec![key(b"staged"), key(b"inline"), key(b"absent")];
         transaction.records = vec![(key(b"v/a"), None), (key(b"v/b"), None), (key(b"w"), None)];
     })
@@ -508,9 +517,10 @@ async fn transactions(engine: &Engine) {
     .expect("room");
     assert_eq!(get(engine, &bucket, &key(b"staged")).await, None);
     assert_eq!(engine.delete_bucket(&bucket.name).await, Ok(()));
-    let late =
-        transact(engine, &bucket, None, move |_, t| t.records.push((key(b"late"), Some(key(b"value")))))
-            .await;
+    let late = transact(engine, &bucket, ROOM, None, move |_, t| {
+        t.records.push((key(b"late"), Some(key(b"value"))))
+    })
+    .await;
     assert!(matches!(late, Err(EngineError::Busy { .. })), "the bucket is gone");
 }
 

@@ -2,8 +2,8 @@
 //! small blocking clients that can also misbehave.
 //!
 //! Nothing of that links the product: it is reached over its socket and its command line only, so a
-//! mistake in a shared encoder cannot cancel itself out. `conformance` and `sim` are the exception: they
-//! test the engine below the protocols, through its public handle.
+//! mistake in a shared encoder cannot cancel itself out. What stands below `machine` is the
+//! exception: it tests the engine below the protocols, through its public handle.
 
 pub mod server;
 pub mod http1;
@@ -15,5 +15,9 @@ pub mod sizes;
 pub mod rng;
 pub mod device;
 pub mod crash;
+pub mod machine;
 pub mod conformance;
 pub mod sim;
+pub mod model;
+pub mod ops;
+pub mod prove;

@@ -16,6 +16,7 @@ use nilas_engine::simulator::Simulator;
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{CoreId, Engine};
 use nilas_tests::conformance;
+use nilas_tests::prove::PROGRAMMES;
 use nilas_tests::sim::{Counts, Workload, every_cut, every_cut_of_format, round};
 
 fn format_config() -> FormatConfig {
@@ -182,7 +183,7 @@ fn a_cut_at_every_step_loses_nothing() {
 #[test]
 fn a_cut_while_formatting_leaves_a_blank_drive_or_a_store() {
     let counts = every_cut_of_format(7).expect("every cut");
-    assert!(50 < counts.cuts, "{counts}");
+    assert!(30 < counts.cuts, "{counts}");
 }
 
 #[test]
@@ -191,6 +192,35 @@ fn same_seed_same_run() {
         assert_eq!(round(workload, seed).0, round(workload, seed).0);
     }
     assert_ne!(round(Workload::Crash, 5).0.trace, round(Workload::Crash, 6).0.trace);
+}
+
+/// Each programme in a small form: a hundredth of what CI runs of the release build.
+#[test]
+fn programmes_find_nothing() {
+    for programme in PROGRAMMES {
+        let (tally, found) = programme.run(1, programme.counts[0] / 100);
+        assert!(found.is_none(), "{}: {found:?}", programme.name);
+        assert!(0 < tally.done, "{} did nothing", programme.name);
+    }
+}
+
+/// Damage is seen, not only survived: otherwise nothing was damaged.
+#[test]
+fn programmes_meet_what_they_are_for() {
+    let check = |name: &str, words: &[&str]| {
+        let programme = PROGRAMMES.iter().find(|programme| programme.name == name).expect("it is listed");
+        let (tally, _) = programme.run(2, programme.counts[0] / 20);
+        for word in words {
+            assert!(0 < tally.noted(word), "{name}: nothing {word} in {tally:?}");
+        }
+        assert_eq!(programme.run(2, programme.counts[0] / 20).0.notes, tally.notes, "{name} again");
+    };
+    check("small", &["cuts"]);
+    check("faults", &["faults", "destroying"]);
+    check("nth", &["errors"]);
+    check("flush", &["errors"]);
+    check("flip", &["harmless", "detected", "read-only"]);
+    check("tail", &["cut", "holes", "read-only", "garbage", "over older"]);
 }
 
 /// Every seed that ever found something, one `workload seed what` a line.
@@ -204,6 +234,7 @@ fn seeds_that_once_failed() {
             "crash" => Workload::Crash,
             "fault" => Workload::Fault,
             "flip" => Workload::Flip,
+            "mixed" => Workload::Mixed,
             other => panic!("no workload {other}"),
         };
         rounds(workload, seed..seed + 1);

@@ -1,9 +1,11 @@
-//! Runs the simulated crash, fault and damage rounds and ends with one line of counts; status 1 when anything was found.
+//! Runs the simulated crash, fault and damage rounds and ends with one line of counts and the rate; status 1 when anything
+//! was found.
 //!
-//! `nilas-sim [--seed N] [--rounds N] [--workload crash|fault|flip|cuts|all]`. Round n of seed s has the seed s + n, so
-//! a finding is repeated with `--seed` and `--rounds 1`.
+//! `nilas-sim [--seed N] [--seeds N] [--workload crash|fault|flip|cuts|all]`. A seed lives through several
+//! rounds; a finding is repeated with its seed as `--seed` and `--seeds 1`.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use nilas_tests::sim::{Counts, Workload, every_cut, every_cut_of_format, round};
 
@@ -15,9 +17,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let started = Instant::now();
     let mut counts = Counts::default();
     let mut failed = false;
-    for nth in 0..options.rounds {
+    for nth in 0..options.seeds {
         let seed = options.seed.wrapping_add(nth);
         // Of all rounds, most are cut, some fail, a few decay.
         let workload = options.workload.unwrap_or(match seed % 16 {
@@ -30,10 +33,7 @@ fn main() -> ExitCode {
         if let Some(found) = found {
             failed = true;
             let name = format!("{workload:?}").to_lowercase();
-            eprintln!(
-                "{:?}: {} (repeat: --workload {name} --seed {seed} --rounds 1)",
-                found.kind, found.text
-            );
+            eprintln!("{:?}: {} (repeat: --workload {name} --seed {seed} --seeds 1)", found.kind, found.text);
         }
     }
     if options.cuts {
@@ -51,26 +51,27 @@ fn main() -> ExitCode {
             }
         }
     }
-    println!("{counts}");
+    let seconds = started.elapsed().as_secs_f64();
+    println!("sim: {counts}, {:.0} rounds/s", counts.rounds as f64 / seconds);
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 struct Options {
     seed: u64,
-    rounds: u64,
+    seeds: u64,
     workload: Option<Workload>,
     cuts: bool,
 }
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
-        let mut options = Options { seed: 1, rounds: 400, workload: None, cuts: true };
+        let mut options = Options { seed: 1, seeds: 400, workload: None, cuts: true };
         while let Some(name) = args.next() {
             let value = args.next().ok_or(format!("{name} needs a value"))?;
             let number = || value.parse::<u64>().map_err(|_| format!("{name} {value}: no number"));
             match name.as_str() {
                 "--seed" => options.seed = number()?,
-                "--rounds" => options.rounds = number()?,
+                "--seeds" => options.seeds = number()?,
                 "--workload" => {
                     (options.workload, options.cuts) = match value.as_str() {
                         "crash" => (Some(Workload::Crash), false),
@@ -81,7 +82,7 @@ impl Options {
                         _ => return Err(format!("--workload {value}: crash, fault, flip, cuts or all")),
                     };
                     if value == "cuts" {
-                        options.rounds = 0;
+                        options.seeds = 0;
                     }
                 }
                 _ => return Err(format!("unknown option {name}")),

@@ -6,14 +6,15 @@ use crate::{check, clients, readme};
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Rounds of the simulation in CI: minutes, not hours. `cargo x sim` runs as many as it is told.
-const SIM_ROUNDS: u64 = 200;
+/// Seeds of the simulation in CI: seconds, not hours. `cargo x sim` runs as many as it is told.
+const SIM_SEEDS: u64 = 1_000;
 
 /// Everything CI runs, in the order in which a failure is cheapest to learn.
 pub fn sections(report: &mut Report) {
     check::sections(report);
     test_sections(report, false);
-    report.section("sim", || sim(None, Some(SIM_ROUNDS)));
+    report.section("sim", || sim(None, Some(SIM_SEEDS)));
+    report.section("prove", || prove("all", None, None, false));
     report.section("readme", readme::run);
 }
 
@@ -55,8 +56,13 @@ fn rust_tests() -> Result<(), Failure> {
     cargo(["test", "--quiet", "-p", "nilas-bench", "--benches"]).passes()
 }
 
-pub fn sim(seed: Option<u64>, rounds: Option<u64>) -> Result<(), Failure> {
-    tests_binary("nilas-sim", &[("--seed", seed), ("--rounds", rounds)])
+pub fn sim(seed: Option<u64>, seeds: Option<u64>) -> Result<(), Failure> {
+    tests_binary("nilas-sim", &[], &[("--seed", seed), ("--seeds", seeds)])
+}
+
+pub fn prove(name: &str, seed: Option<u64>, count: Option<u64>, long: bool) -> Result<(), Failure> {
+    let words = if long { vec![name, "--long"] } else { vec![name] };
+    tests_binary("nilas-prove", &words, &[("--seed", seed), ("--count", count)])
 }
 
 /// One scenario of the load generator, on a server of this tree unless an argument names another.
@@ -69,11 +75,12 @@ pub fn bench(scenario: &str, arguments: Vec<String>) -> Result<(), Failure> {
 
 pub fn crash(cycles: Option<u64>, seed: Option<u64>) -> Result<(), Failure> {
     cargo(["build", "--release", "-p", "nilas"]).passes()?;
-    tests_binary("nilas-crash", &[("--cycles", cycles), ("--seed", seed)])
+    tests_binary("nilas-crash", &[], &[("--cycles", cycles), ("--seed", seed)])
 }
 
-fn tests_binary(name: &str, flags: &[(&str, Option<u64>)]) -> Result<(), Failure> {
-    let mut run = cargo(["run", "--release", "--quiet", "-p", "nilas-tests", "--bin", name, "--"]);
+fn tests_binary(name: &str, words: &[&str], flags: &[(&str, Option<u64>)]) -> Result<(), Failure> {
+    let run = cargo(["run", "--release", "--quiet", "-p", "nilas-tests", "--bin", name, "--"]);
+    let mut run = run.args(words.iter().map(ToString::to_string));
     for (flag, value) in flags {
         if let Some(value) = value {
             run = run.args([(*flag).to_owned(), value.to_string()]);

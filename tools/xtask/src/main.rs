@@ -39,7 +39,18 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
         #[arg(long)]
-        rounds: Option<u64>,
+        seeds: Option<u64>,
+    },
+    /// One programme that looks for what is wrong with the engine, or `all`, on the simulated machine
+    Prove {
+        name: String,
+        #[arg(long)]
+        seed: Option<u64>,
+        #[arg(long)]
+        count: Option<u64>,
+        /// As much as before a release; hours in all
+        #[arg(long)]
+        long: bool,
     },
     /// `kill -9` of a real server under load, restart, compare with what was acknowledged
     Crash {
@@ -73,7 +84,8 @@ fn main() -> ExitCode {
         Command::Test { quick } => sections("test", |report| ci::test_sections(report, quick)),
         Command::Ci => sections("ci", ci::sections),
         Command::Clients { names } => sections("clients", |report| clients::sections(report, &names)),
-        Command::Sim { seed, rounds } => plain(ci::sim(seed, rounds)),
+        Command::Sim { seed, seeds } => plain(ci::sim(seed, seeds)),
+        Command::Prove { name, seed, count, long } => plain(ci::prove(&name, seed, count, long)),
         Command::Crash { cycles, seed } => plain(ci::crash(cycles, seed)),
         Command::Bench { scenario, arguments } => plain(ci::bench(&scenario, arguments)),
         Command::Fuzz { target, seconds } => plain(fuzz::run(&target, seconds.unwrap_or(60))),

@@ -1,0 +1,41 @@
+//! Every flush and every durable write fails, once or for good.
+//!
+//! I1. From then on the drive takes no writes, and nothing that would need one is acknowledged: `life` looks. I2. A
+//! later flush that would succeed is no excuse: after a loss of power everything acknowledged is there.
+
+use nilas_engine::drive::simulated::Faults;
+
+use super::Tally;
+use super::life::Session;
+use super::nth::{begun, end};
+use crate::machine::{Finding, Kind, finding};
+
+pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Finding> {
+    for seed in seed.. {
+        if count <= tally.done {
+            break;
+        }
+        tally.note("workloads", 1);
+        let place = format!("--seed {seed} --count 1");
+        tally.place.clone_from(&place);
+        let (base, _) = begun(seed)?;
+        let calm = base.branch();
+        calm.run(Session { compare: false, ..Session::strict(seed) })?;
+        let barriers = calm.state.borrow().barriers;
+        if barriers == 0 {
+            return finding(Kind::Wrong, "a row of changes without a flush or durable write");
+        }
+        for nth in 1..=barriers {
+            for barriers_fail_on in [false, true] {
+                tally.place = format!("barrier {nth}, for good {barriers_fail_on}, {place}");
+                let faults = Faults { fail_barrier: Some(nth), barriers_fail_on, ..Faults::default() };
+                let life = base.branch();
+                life.run(Session::faulty(seed, faults))?;
+                end(&life, seed ^ nth)?;
+                tally.done += 1;
+                tally.note("errors", life.state.borrow().errors);
+            }
+        }
+    }
+    Ok(())
+}

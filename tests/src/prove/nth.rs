@@ -1,0 +1,77 @@
+//! One row of operations, again and again: each time another drive operation fails, moves a part of its bytes, or is the
+//! last one of the drive, or another buffer is refused.
+//!
+//! I1. Whatever fails, what was acknowledged is there after a restart, and what was not is there whole or not at all.
+
+use nilas_engine::drive::simulated::{Faults, Loss};
+use nilas_engine::simulator::Random;
+
+use super::Tally;
+use super::life::{Life, Session};
+use super::script::Draw;
+use crate::machine::{Finding, Geometry};
+
+/// Operations before the machine on which something fails, and on it.
+const BEFORE: u64 = 14;
+const OPERATIONS: u64 = 14;
+
+/// A store with something in it, and what is to be asked of it next.
+pub(super) fn begun(seed: u64) -> Result<(Life, Draw), Finding> {
+    let geometry = Geometry { zones: 12, ..Geometry::small(2) };
+    let mut draw = Draw::new(seed, geometry);
+    let life = Life::new(geometry);
+    life.script(draw.begin(BEFORE));
+    life.run(Session { stop: true, ..Session::strict(seed) })?;
+    life.medium.lose_power_as(Loss::Keep, &mut Random::new(seed));
+    life.script(draw.take(OPERATIONS));
+    Ok((life, draw))
+}
+
+pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Finding> {
+    for seed in seed.. {
+        if count <= tally.done {
+            break;
+        }
+        tally.note("workloads", 1);
+        let place = format!("--seed {seed} --count 1");
+        tally.place.clone_from(&place);
+        let (base, _) = begun(seed)?;
+        let calm = base.branch();
+        calm.run(Session { compare: false, ..Session::strict(seed) })?;
+        let (steps, buffers) = (calm.state.borrow().steps, calm.state.borrow().buffers);
+        let none = Faults::default();
+        let faults = (1..=steps).flat_map(|nth| {
+            let fail_at = Some(nth);
+            [
+                ("fails", Faults { fail_at, ..none }),
+                ("is short", Faults { fail_at, short: true, ..none }),
+                ("is the last", Faults { vanish_at: fail_at, ..none }),
+            ]
+            .map(|(what, faults)| (format!("operation {nth} {what}"), Session::faulty(seed, faults)))
+        });
+        let refused = (1..=buffers).map(|nth| {
+            let session = Session { refuse_buffer: Some(nth), ..Session::faulty(seed, none) };
+            (format!("buffer {nth} is refused"), session)
+        });
+        for (nth, (what, session)) in (0_u64..).zip(faults.chain(refused)) {
+            tally.place = format!("{what}, {place}");
+            let life = base.branch();
+            life.run(session)?;
+            end(&life, seed ^ nth)?;
+            tally.done += 1;
+            tally.note("errors", life.state.borrow().errors);
+        }
+    }
+    Ok(())
+}
+
+/// Ends a machine in one of three ways and looks at what is there.
+pub(super) fn end(life: &Life, seed: u64) -> Result<(), Finding> {
+    let mut random = Random::new(seed);
+    match random.below(3) {
+        0 => life.medium.lose_process(&mut random),
+        1 => life.medium.lose_power_as(Loss::Lose, &mut random),
+        _ => life.medium.lose_power(&mut random),
+    }
+    life.check(seed)
+}
