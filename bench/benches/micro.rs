@@ -11,13 +11,14 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use http::{HeaderMap, HeaderName, HeaderValue};
 use nilas_catalog::commit::{Context, NewTable, apply, check, create, parse_requirements, parse_updates};
 use nilas_catalog::spec::TableMetadata;
+use nilas_engine::cache::{Cache, CacheKey};
 use nilas_engine::drive::Drive;
 use nilas_engine::drive::simulated::{Faults, Medium, SimulatedDrive};
 use nilas_engine::format::checksum::unit_checksums;
 use nilas_engine::format::record::{BlobPlace, BlobRecord, Change, Record};
 use nilas_engine::simulator::Simulator;
 use nilas_engine::store::{FormatConfig, Store, format};
-use nilas_engine::{BucketId, CoreId, ETag, Engine, ListQuery, PutCondition};
+use nilas_engine::{BucketId, CoreId, ETag, Engine, ListQuery, PutCondition, ShardId};
 use nilas_http::auth::{KeyStore, RequestView, SigningKeyCache, verify};
 use nilas_tests::rng;
 use nilas_tests::sign::{Signer, Subject, UNSIGNED};
@@ -25,13 +26,15 @@ use serde_json::{Value, json};
 
 /// Keys of the bucket that is listed: one page, and more behind it.
 const LISTED_KEYS: usize = 2_000;
+/// Entries of the cache that is read.
+const CACHED_ENTRIES: u64 = 100_000;
 /// Snapshots of the table that is committed to.
 const SNAPSHOTS: i64 = 10;
 /// 2024-01-01T00:00:00Z, milliseconds since 1970, and as SigV4 writes it.
 const NOW: (u64, &str) = (1_704_067_200_000, "20240101T000000Z");
 const SECRET: &str = "a secret of forty characters, more or less";
 
-criterion_group!(benches, checksums, records, listing, signatures, commits);
+criterion_group!(benches, checksums, records, cached, listing, signatures, commits);
 criterion_main!(benches);
 
 fn checksums(c: &mut Criterion) {
@@ -65,6 +68,32 @@ fn records(c: &mut Criterion) {
         });
     });
     group.bench_function("decode", |b| b.iter(|| Record::decode(black_box(&encoded)).expect("just encoded")));
+    group.finish();
+}
+
+/// The read cache with 100,000 entries of 4 KiB: hits on random ones, and first reads of what is not kept.
+fn cached(c: &mut Criterion) {
+    let key = |blob: u64| CacheKey { shard: ShardId(0), blob, unit: 0 };
+    let value = rng::payload("micro", 0, 4 << 10);
+    let mut cache = Cache::new(CACHED_ENTRIES * (5 << 10));
+    for blob in 0..CACHED_ENTRIES {
+        cache.offer(key(blob), &value);
+        cache.offer(key(blob), &value);
+    }
+    assert_eq!(cache.stats().entries, CACHED_ENTRIES);
+    let mut group = c.benchmark_group("cache_4KiB");
+    let mut random = rng::Rng::new(1);
+    group.bench_function("hit", |b| {
+        b.iter(|| cache.get(&key(random.below(CACHED_ENTRIES))).expect("all of them are there"));
+    });
+    let mut blob = CACHED_ENTRIES;
+    group.bench_function("first_read", |b| {
+        b.iter(|| {
+            blob += 1;
+            assert!(cache.get(&key(blob)).is_none());
+            cache.offer(key(blob), black_box(&value));
+        });
+    });
     group.finish();
 }
 

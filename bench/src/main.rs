@@ -1,8 +1,8 @@
 //! `nilas-bench`: load for the S3 and catalog interfaces, with what each operation cost the server, and for the
-//! engine alone, held against fio.
+//! engine alone, held against fio, and its cache, held against an ideal one.
 //!
 //! `s3` and `catalog` start a server of their own on a throw-away store unless given an endpoint; `disk` runs the
-//! engine in this process. All run their rounds and print text or one JSON object. Exit status 1 if any operation
+//! engine in this process, and `cache` a part of it. All run their rounds and print text or one JSON object. Exit status 1 if any operation
 //! failed.
 
 mod target;
@@ -11,6 +11,7 @@ mod report;
 mod s3;
 mod catalog;
 mod disk;
+mod cache;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,8 @@ enum Command {
     Catalog(catalog::CatalogArguments),
     /// The engine without HTTP, against fio on the same file system.
     Disk(disk::DiskArguments),
+    /// The read cache alone: hit ratios against other policies, and the cost of a call.
+    Cache(cache::CacheArguments),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::S3(arguments) => s3::run(&arguments),
         Command::Catalog(arguments) => catalog::run(&arguments),
         Command::Disk(arguments) => disk::run(&arguments),
+        Command::Cache(arguments) => cache::run(&arguments),
     };
     match outcome {
         Ok(0) => ExitCode::SUCCESS,

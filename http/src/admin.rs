@@ -113,6 +113,8 @@ fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {
     writeln!(out, "nilas_buffer_arena_bytes{{core=\"{core}\"}} {}", facts.carved_bytes)?;
     family(out, "nilas_buffer_heap_bytes", "gauge", "Bytes of buffers beyond the core's arena.")?;
     writeln!(out, "nilas_buffer_heap_bytes{{core=\"{core}\"}} {}", facts.heap_bytes)?;
+    family(out, "nilas_cache_bytes_max", "gauge", "Bound of the core's read cache, in bytes; 0 is off.")?;
+    writeln!(out, "nilas_cache_bytes_max{{core=\"{core}\"}} {}", state.cache_bytes)?;
     requests(state.counters(), out)?;
     let Some(parts) = state.parts() else { return Ok(()) };
     let (all, free) = parts.engine.capacity_bytes();

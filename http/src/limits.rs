@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+// ---- the process ----
+
+/// The read caches of all cores together take one part in so many of the memory that the process may use, unless the
+/// operator says otherwise.
+pub const CACHE_MEMORY_PART: u64 = 4;
+
 // ---- auth and bodies ----
 
 /// How far a request's own time may be from ours, in milliseconds, either way: beyond is `RequestTimeTooSkewed`.

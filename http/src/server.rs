@@ -37,8 +37,9 @@ use crate::attributes;
 use crate::auth::{RequestView, SigningKeyCache, bearer, precheck, verify, verify_with_body};
 use crate::body::Md5Lanes;
 use crate::drive_list;
-use crate::limits::CATALOG_BODY_BYTES_MAX;
+use crate::limits::{CACHE_MEMORY_PART, CATALOG_BODY_BYTES_MAX};
 use crate::listen::{ListenError, ListenLimits, Peer, RequestBody, Stop, claim_address, listen};
+use crate::memory;
 use crate::render::body::ResponseBody;
 use crate::render::error::Failure;
 use crate::root_key::{RootKey, RootKeyError, remove_file, wait_before_start};
@@ -62,6 +63,9 @@ pub struct ServerConfig {
     pub address: SocketAddr,
     /// Cores to use; `None` for all that the process may use.
     pub cores: Option<usize>,
+    /// Bytes of the read caches of all cores together, 0 for none; `None` for a quarter of the memory that the process
+    /// may use ([`CACHE_MEMORY_PART`]).
+    pub cache_bytes: Option<u64>,
     /// The root key from the environment: access key and secret key.
     pub root_key: Option<(String, String)>,
     /// The region that S3 clients are told.
@@ -214,6 +218,7 @@ impl Server {
             address: self.address,
             region: self.config.region.clone(),
             stop: stop.clone(),
+            cache_bytes: cache_bytes_per_core(self.config.cache_bytes, memory::find(), self.cores),
             recovering: Arc::new(AtomicUsize::new(self.cores)),
             counters: (0..self.cores).map(|_| Arc::new(admin::Counters::new())).collect(),
             serving: Arc::new(AtomicUsize::new(self.cores)),
@@ -239,6 +244,12 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// What one core's cache may hold. Where neither the operator nor the kernel says anything there is none.
+fn cache_bytes_per_core(asked_bytes: Option<u64>, memory_bytes: Option<u64>, cores: usize) -> u64 {
+    let all = asked_bytes.or(memory_bytes.map(|bytes| bytes / CACHE_MEMORY_PART)).unwrap_or(0);
+    all / cores.max(1) as u64
 }
 
 /// Locks the drives and finds the store on them, or makes one where that is allowed. `made` gets the files it made.
@@ -291,6 +302,8 @@ struct CoreSetup {
     address: SocketAddr,
     region: String,
     stop: Stop,
+    /// Bound of the read cache of one core; 0: it has none.
+    cache_bytes: u64,
     /// Cores that cannot serve yet.
     recovering: Arc<AtomicUsize>,
     counters: Arc<[Arc<admin::Counters>]>,
@@ -408,6 +421,7 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
         request_number: Cell::new(0),
         request_salt: rt::random_u128(),
         region: setup.region.clone(),
+        cache_bytes: setup.cache_bytes,
         counters: setup.counters.clone(),
         arena: arena.clone(),
     });
@@ -462,6 +476,8 @@ pub(crate) struct CoreState {
     request_number: Cell<u64>,
     request_salt: u128,
     region: String,
+    /// Bound of this core's read cache.
+    pub(crate) cache_bytes: u64,
     /// One for each core of the process, this core's among them.
     counters: Arc<[Arc<admin::Counters>]>,
     pub(crate) arena: Arena,
@@ -758,4 +774,21 @@ fn render_iceberg(answer: nilas_catalog::Response, head: &Parts) -> Response<Res
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cache_bytes_per_core;
+
+    #[test]
+    fn shares_of_the_cache() {
+        let check = |asked, memory, cores, expected| {
+            assert_eq!(cache_bytes_per_core(asked, memory, cores), expected, "{asked:?} {memory:?} {cores}");
+        };
+        check(None, Some(16 << 30), 2, 2 << 30);
+        check(Some(1 << 30), Some(16 << 30), 4, 256 << 20);
+        check(Some(64 << 30), Some(16 << 30), 1, 64 << 30);
+        check(Some(0), Some(16 << 30), 2, 0);
+        check(None, None, 2, 0);
+    }
 }

@@ -42,6 +42,30 @@ fn catalog() {
     check("catalog --op mixed --tables 2 --writers 2", "load");
 }
 
+/// The read cache against an ideal one: what it is there for holds at a small size too.
+#[test]
+fn cache() {
+    let bench = binary("nilas-bench", "NILAS_BENCH_BIN").unwrap_or_else(|missing| panic!("{missing}"));
+    let output = Command::new(bench).args(["cache", "--keys", "20000", "--json"]).output().expect("it runs");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stdout} {stderr}");
+    let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"));
+    let cases = report["cases"].as_array().expect("a list of cases");
+    assert_eq!(cases.len(), 10, "{report}");
+    let ours: Vec<&Value> = cases.iter().filter(|case| case["policy"] == "ours").collect();
+    assert_eq!(ours.len(), 2, "{report}");
+    for case in ours {
+        let figure =
+            |name: &str| case["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name} in {case}"));
+        assert!(figure("points_below_ideal") < 3.0, "{case}");
+        assert_eq!(figure("copied_per_scanned_byte"), 0.0, "{case}");
+        for after in ["hit_ratio_after_scan", "hit_ratio_after_scan_in_small_ranges"] {
+            assert!(figure("hit_ratio") - 0.01 < figure(after), "{after} {case}");
+        }
+    }
+    assert!(report["speed"]["get_found_4KiB"].as_f64().is_some_and(|found| 0.9 < found), "{report}");
+}
+
 /// The engine against fio.
 #[test]
 fn disk() {

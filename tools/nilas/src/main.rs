@@ -42,6 +42,10 @@ struct Serve {
     /// Cores to use [default: all that the process may use]
     #[arg(long, value_name = "N")]
     cores: Option<usize>,
+    /// Memory of the read caches of all cores together, such as 512MiB; 0 for none [default: a quarter of the memory
+    /// that the process may use]
+    #[arg(long, value_name = "SIZE", env = "NILAS_CACHE", value_parser = parse_bytes)]
+    cache: Option<u64>,
     /// The region that S3 clients are told
     #[arg(long, value_name = "NAME", default_value = "us-east-1", env = "NILAS_REGION")]
     region: String,
@@ -66,6 +70,7 @@ fn serve(arguments: Serve) -> Result<(), ServeError> {
         drive_bytes: arguments.drive_size,
         address: arguments.address,
         cores: arguments.cores,
+        cache_bytes: arguments.cache,
         root_key: root_key_from_environment()?,
         region: arguments.region,
     };
@@ -174,6 +179,7 @@ mod tests {
     #[test]
     fn sizes() {
         let check = |text, want| assert_eq!(parse_bytes(text).ok(), want, "{text}");
+        check("0", Some(0));
         check("4096", Some(4096));
         check("192MiB", Some(192 << 20));
         check("64 GiB", Some(64 << 30));
