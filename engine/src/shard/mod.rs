@@ -34,6 +34,7 @@ use crate::meta::watermark::Notify;
 use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
 use crate::platform::{Platform, spawn};
 use crate::space::extents::FreeSpace;
+use crate::space::pins;
 use crate::space::zones::ZoneTable;
 use crate::stats::ShardStats;
 use crate::units::{BucketId, Sequence, ShardId};
@@ -601,14 +602,12 @@ impl Shard {
             unused.extend(retired.pop_front().into_iter().flat_map(|(_, blobs)| blobs));
         }
         let mut space = self.space.borrow_mut();
-        unused.retain_mut(|blob| {
-            let Some(blob) = Arc::get_mut(blob) else { return true };
+        pins::reclaim(&mut unused, |blob| {
             if let Place::Extents(extents) = &blob.place {
                 for extent in extents.iter() {
                     space.give(extent.drive, extent.at, extent.bytes);
                 }
             }
-            false
         });
     }
 

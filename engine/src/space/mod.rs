@@ -4,3 +4,4 @@
 
 pub(crate) mod zones;
 pub(crate) mod extents;
+pub mod pins;

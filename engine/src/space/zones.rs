@@ -2,8 +2,11 @@
 //!
 //! A core claims a zone here, then writes its header; a zone whose header was never durable is free again after the
 //! next start. I1. A flag that is set stays set while the process runs, unless the claim itself is given back.
+//! I2. At no moment are more zones counted as free than have their flag down: a claim first takes one off the count,
+//! and who has done that finds a flag. I3. However many cores claim at once, what is kept for logs stays for logs.
+//! `sync::proofs` runs it under a model checker.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, Mistake, Ordering, is_seeded, step};
 
 /// Taken and free zones of one drive.
 #[derive(Debug)]
@@ -22,8 +25,14 @@ impl ZoneTable {
 
     /// Notes that a zone was found in use.
     pub(crate) fn mark(&self, zone: u32) {
-        if !self.flag(zone).swap(true, Ordering::AcqRel) {
-            self.free.fetch_sub(1, Ordering::AcqRel);
+        while !self.is_taken(zone) {
+            // Off the count first, as a claim does it. Nothing on the count and a flag down: a claim is about to take it.
+            let counted =
+                self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1));
+            if counted.is_ok() && self.flag(zone).swap(true, Ordering::AcqRel) {
+                self.free.fetch_add(1, Ordering::AcqRel);
+            }
+            step();
         }
     }
 
@@ -35,21 +44,29 @@ impl ZoneTable {
     /// Takes the lowest free zone; `None` when there is none for this use.
     pub(crate) fn claim(&self, for_log: bool) -> Option<u32> {
         let reserve = if for_log { 0 } else { self.log_reserve };
-        if self.free.load(Ordering::Acquire) <= reserve {
-            return None;
+        if is_seeded(Mistake::ClaimInTwoSteps) {
+            if self.free.load(Ordering::Acquire) <= reserve {
+                return None;
+            }
+            self.free.fetch_sub(1, Ordering::AcqRel);
+        } else {
+            let one_less = |free: u32| if free <= reserve { None } else { Some(free - 1) };
+            self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).ok()?;
         }
-        for zone in 0..self.zone_count() {
-            if !self.is_taken(zone) && !self.flag(zone).swap(true, Ordering::AcqRel) {
-                self.free.fetch_sub(1, Ordering::AcqRel);
-                return Some(zone);
+        loop {
+            // One of the flags that are down is ours (I2), but others may take what lies ahead of the search while
+            // what lies behind it comes free: then it starts again.
+            for zone in 0..self.zone_count() {
+                if !self.is_taken(zone) && !self.flag(zone).swap(true, Ordering::AcqRel) {
+                    return Some(zone);
+                }
             }
         }
-        None
     }
 
     /// Gives back a claim whose header was not written.
     pub(crate) fn release(&self, zone: u32) {
-        if self.flag(zone).swap(false, Ordering::AcqRel) {
+        if self.flag(zone).swap(false, Ordering::AcqRel) && !is_seeded(Mistake::ReleaseUncounted) {
             self.free.fetch_add(1, Ordering::AcqRel);
         }
     }
@@ -74,7 +91,7 @@ impl ZoneTable {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "prove-threads")))]
 mod tests {
     use super::*;
 

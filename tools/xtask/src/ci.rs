@@ -2,7 +2,7 @@
 //! `main` hands over; `check`, `clients` and `readme` add their sections. Closing line: `NAME: N passed, N failed (N s)`.
 
 use crate::shell::{Failure, cargo, program};
-use crate::{check, clients, readme};
+use crate::{check, clients, prove, readme};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ pub fn sections(report: &mut Report) {
     check::sections(report);
     test_sections(report, false);
     report.section("sim", || sim(None, Some(SIM_ROUNDS)));
+    report.section("threads", || prove::run("threads", None));
     report.section("readme", readme::run);
 }
 

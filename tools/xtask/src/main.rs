@@ -11,6 +11,7 @@ mod venv;
 mod server;
 mod readme;
 mod fuzz;
+mod prove;
 mod shell;
 
 use clap::{Parser, Subcommand};
@@ -48,6 +49,13 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Runs a proof by exploration: `threads` puts what cores share under a model checker
+    Prove {
+        what: String,
+        /// Schedules of each proof
+        #[arg(long)]
+        count: Option<u64>,
+    },
     /// Load generators: `s3`, `catalog` or `disk`, with their own flags
     Bench {
         scenario: String,
@@ -75,6 +83,7 @@ fn main() -> ExitCode {
         Command::Clients { names } => sections("clients", |report| clients::sections(report, &names)),
         Command::Sim { seed, rounds } => plain(ci::sim(seed, rounds)),
         Command::Crash { cycles, seed } => plain(ci::crash(cycles, seed)),
+        Command::Prove { what, count } => plain(prove::run(&what, count)),
         Command::Bench { scenario, arguments } => plain(ci::bench(&scenario, arguments)),
         Command::Fuzz { target, seconds } => plain(fuzz::run(&target, seconds.unwrap_or(60))),
         Command::Run { arguments } => plain(
