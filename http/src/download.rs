@@ -168,7 +168,7 @@ fn piece_bytes(used: usize, max: usize) -> usize {
         _ => small,
     };
     // Where a few of them would take everything, none is large.
-    if max / 8 < wanted { small } else { wanted }
+    if max / 16 < wanted { small } else { wanted }
 }
 
 #[cfg(test)]
