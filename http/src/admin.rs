@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 
+use crate::memory::{Budget, BudgetFacts, CoreMemory};
 use crate::render::body::ResponseBody;
 use crate::route::{Admin, Operation};
 use crate::server::CoreState;
@@ -115,6 +116,7 @@ fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {
     writeln!(out, "nilas_buffer_heap_bytes{{core=\"{core}\"}} {}", facts.heap_bytes)?;
     family(out, "nilas_cache_bytes_max", "gauge", "Bound of the core's read cache, in bytes; 0 is off.")?;
     writeln!(out, "nilas_cache_bytes_max{{core=\"{core}\"}} {}", state.cache_bytes)?;
+    limits(state.memories(), out)?;
     requests(state.counters(), out)?;
     let Some(parts) = state.parts() else { return Ok(()) };
     let (all, free) = parts.engine.capacity_bytes();
@@ -124,6 +126,15 @@ fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {
     writeln!(out, "nilas_ungranted_bytes {free}")?;
     family(out, "nilas_buckets", "gauge", "Buckets.")?;
     writeln!(out, "nilas_buckets {}", parts.engine.directory().buckets.len())?;
+    family(
+        out,
+        "nilas_mailbox_messages",
+        "gauge",
+        "Jobs that wait for a core, at most MAILBOX_MESSAGES_MAX.",
+    )?;
+    for (core, waiting) in parts.engine.mailbox_messages().enumerate() {
+        writeln!(out, "nilas_mailbox_messages{{core=\"{core}\"}} {waiting}")?;
+    }
     let stats = parts.engine.stats();
     type Read = fn(&nilas_engine::stats::ShardStats) -> &AtomicU64;
     let counters: [(&str, &str, &str, Read); 9] = [
@@ -157,6 +168,27 @@ fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {
             "nilas_shard_read_only{{shard=\"{shard}\"}} {}",
             u8::from(stats.read_only.load(Relaxed))
         )?;
+    }
+    Ok(())
+}
+
+/// What requests hold, by the names in docs/limits.md.
+fn limits(cores: &[CoreMemory], out: &mut String) -> std::fmt::Result {
+    type Read = fn(&BudgetFacts) -> u64;
+    let families: [(&str, &str, &str, Read); 4] = [
+        ("nilas_limit_used", "gauge", "Taken of a core's limit.", |facts| facts.used as u64),
+        ("nilas_limit_peak", "gauge", "Most that was ever taken of it.", |facts| facts.peak as u64),
+        ("nilas_limit_max", "gauge", "The limit on this machine.", |facts| facts.max as u64),
+        ("nilas_limit_refused_total", "counter", "Requests refused at it.", |facts| facts.refused),
+    ];
+    for (name, kind, help, read) in families {
+        family(out, name, kind, help)?;
+        for (core, memory) in cores.iter().enumerate() {
+            for facts in memory.all().map(Budget::facts) {
+                let limit = facts.name;
+                writeln!(out, "{name}{{core=\"{core}\",limit=\"{limit}\"}} {}", read(&facts))?;
+            }
+        }
     }
     Ok(())
 }

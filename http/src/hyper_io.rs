@@ -24,6 +24,9 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 /// Pieces that one `sendmsg` takes; the kernel refuses more than 1,024.
 const PIECES_MAX: usize = 64;
 
+/// Bytes below which a piece of a body is copied. The smallest buffer that hyper reads into is twice this.
+const OWN_BYTES_MAX: usize = 4 << 10;
+
 /// Connections the kernel keeps for us until they are accepted.
 const BACKLOG: libc::c_int = 1024;
 
@@ -43,9 +46,18 @@ pub(crate) struct Pulse {
     clock: Rc<Cell<u64>>,
     phase: Cell<Phase>,
     since: Cell<u64>,
-    body_waits: Cell<Option<u64>>,
-    write_waits: Cell<Option<u64>>,
+    body: Waits,
+    write: Waits,
     body_left: Cell<bool>,
+}
+
+/// One direction of a connection: since when we wait for the client, and what came of all waiting so far.
+#[derive(Default)]
+struct Waits {
+    since: Cell<Option<u64>>,
+    /// Milliseconds waited, and bytes moved, since the window began.
+    waited: Cell<u64>,
+    moved: Cell<u64>,
 }
 
 /// How long a client may keep us waiting.
@@ -53,8 +65,57 @@ pub(crate) struct Pulse {
 pub(crate) struct Patience {
     pub(crate) idle: Duration,
     pub(crate) head: Duration,
-    pub(crate) body: Duration,
-    pub(crate) write: Duration,
+    pub(crate) body: Slowest,
+    pub(crate) write: Slowest,
+}
+
+/// The slowest client that is borne: no longer than `wait` without a byte, and no fewer bytes than `rate` in each second of
+/// waiting once it has made us wait that long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slowest {
+    pub(crate) wait: Duration,
+    pub(crate) rate: u64,
+}
+
+impl Waits {
+    fn pending(&self, pending: bool, now: u64) {
+        match (pending, self.since.get()) {
+            (true, None) => self.since.set(Some(now)),
+            (true, Some(_)) | (false, None) => {}
+            (false, Some(since)) => {
+                self.waited.set(self.waited.get() + now.saturating_sub(since));
+                self.since.set(None);
+            }
+        }
+    }
+
+    fn moved(&self, bytes: usize, now: u64) {
+        self.moved.set(self.moved.get().saturating_add(bytes as u64));
+        if self.since.get().is_some() {
+            self.pending(false, now);
+            self.pending(true, now);
+        }
+    }
+
+    fn is_too_slow(&self, slowest: &Slowest, now: u64) -> bool {
+        let Some(since) = self.since.get() else { return false };
+        let wait_ms = u64::try_from(slowest.wait.as_millis()).unwrap_or(u64::MAX);
+        let still = now.saturating_sub(since);
+        if wait_ms < still {
+            return true;
+        }
+        let waited = self.waited.get() + still;
+        if waited <= wait_ms {
+            return false;
+        }
+        if self.moved.get() < slowest.rate.saturating_mul(waited) / 1_000 {
+            return true;
+        }
+        // Quick enough in this window: another begins.
+        self.waited.set(0);
+        self.moved.set(0);
+        false
+    }
 }
 
 impl Pulse {
@@ -65,8 +126,8 @@ impl Pulse {
             clock,
             phase: Cell::new(Phase::Head),
             since,
-            body_waits: Cell::new(None),
-            write_waits: Cell::new(None),
+            body: Waits::default(),
+            write: Waits::default(),
             body_left: Cell::new(false),
         })
     }
@@ -80,9 +141,7 @@ impl Pulse {
             Phase::Head => over(self.since.get(), patience.head),
             Phase::Busy => false,
         };
-        phase
-            || self.body_waits.get().is_some_and(|since| over(since, patience.body))
-            || self.write_waits.get().is_some_and(|since| over(since, patience.write))
+        phase || self.body.is_too_slow(&patience.body, now) || self.write.is_too_slow(&patience.write, now)
     }
 
     /// Whether a request was answered before its body was read to the end.
@@ -95,21 +154,11 @@ impl Pulse {
         self.since.set(self.clock.get());
     }
 
-    fn read(&self) {
+    fn read(&self, bytes: usize) {
         if self.phase.get() == Phase::Idle {
             self.enter(Phase::Head);
         }
-        if self.body_waits.get().is_some() {
-            self.body_waits.set(Some(self.clock.get()));
-        }
-    }
-
-    fn waits(&self, mark: &Cell<Option<u64>>, pending: bool) {
-        match (pending, mark.get()) {
-            (true, None) => mark.set(Some(self.clock.get())),
-            (true, Some(_)) | (false, None) => {}
-            (false, Some(_)) => mark.set(None),
-        }
+        self.body.moved(bytes, self.clock.get());
     }
 }
 
@@ -137,7 +186,11 @@ impl Io {
             }
             sent => Poll::Ready(sent),
         };
-        self.pulse.waits(&self.pulse.write_waits, sent.is_pending());
+        let now = self.pulse.clock.get();
+        if let Poll::Ready(Ok(count)) = &sent {
+            self.pulse.write.moved(*count, now);
+        }
+        self.pulse.write.pending(sent.is_pending(), now);
         sent
     }
 }
@@ -162,8 +215,8 @@ impl Read for Io {
                 other => other,
             }
         };
-        if let Poll::Ready(Ok(1..)) = got {
-            self.pulse.read();
+        if let Poll::Ready(Ok(count @ 1..)) = got {
+            self.pulse.read(count);
         }
         got.map_ok(|_| ())
     }
@@ -216,8 +269,8 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.incoming).poll_frame(cx);
-        self.pulse.waits(&self.pulse.body_waits, frame.is_pending());
-        frame
+        self.pulse.body.pending(frame.is_pending(), self.pulse.clock.get());
+        frame.map_ok(own_if_small)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -231,9 +284,14 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        self.pulse.waits(&self.pulse.body_waits, false);
+        self.pulse.body.pending(false, self.pulse.clock.get());
         self.pulse.body_left.set(!self.incoming.is_end_stream());
     }
+}
+
+/// Copies a few bytes out of the connection's buffer: as a slice they would keep all of it for as long as they live.
+fn own_if_small(frame: Frame<Bytes>) -> Frame<Bytes> {
+    frame.map_data(|bytes| if bytes.len() < OWN_BYTES_MAX { Bytes::copy_from_slice(&bytes) } else { bytes })
 }
 
 /// The body of a response; when hyper lets go of it the connection is between two requests.
@@ -380,8 +438,8 @@ mod tests {
     const PATIENCE: Patience = Patience {
         idle: Duration::from_millis(60),
         head: Duration::from_millis(10),
-        body: Duration::from_millis(30),
-        write: Duration::from_millis(20),
+        body: Slowest { wait: Duration::from_millis(30), rate: 1_000 },
+        write: Slowest { wait: Duration::from_millis(20), rate: 1_000 },
     };
 
     fn check(steps: impl Fn(&Pulse), after_ms: u64, want: bool) {
@@ -402,14 +460,14 @@ mod tests {
         check(idle, 61, true);
         let next_head = |pulse: &Pulse| {
             pulse.enter(Phase::Idle);
-            pulse.read();
+            pulse.read(1);
         };
         check(next_head, 11, true);
         let body = |pending: bool| {
             move |pulse: &Pulse| {
                 pulse.enter(Phase::Busy);
-                pulse.waits(&pulse.body_waits, true);
-                pulse.waits(&pulse.body_waits, pending);
+                pulse.body.pending(true, 5);
+                pulse.body.pending(pending, 5);
             }
         };
         check(body(true), 30, false);
@@ -417,9 +475,30 @@ mod tests {
         check(body(false), 31, false);
         let write = |pulse: &Pulse| {
             pulse.enter(Phase::Busy);
-            pulse.waits(&pulse.write_waits, true);
+            pulse.write.pending(true, 5);
         };
         check(write, 20, false);
         check(write, 21, true);
+    }
+
+    #[test]
+    fn drips() {
+        // A byte now and then is not enough, and what is quick enough may go on for ever.
+        let check = |bytes: usize, want: bool| {
+            let clock = Rc::new(Cell::new(0));
+            let pulse = Pulse::new(Rc::clone(&clock));
+            pulse.enter(Phase::Busy);
+            pulse.body.pending(true, 0);
+            let mut cut = false;
+            for now in (10..=300).step_by(10) {
+                clock.set(now);
+                pulse.read(bytes);
+                cut |= pulse.is_stalled(&PATIENCE);
+            }
+            assert_eq!(cut, want, "{bytes} bytes in 10 ms");
+        };
+        check(1, true);
+        check(9, true);
+        check(10, false);
     }
 }

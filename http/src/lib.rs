@@ -4,6 +4,7 @@
 //! who asks, `body` turns the wire's bytes into payload, `s3` and the catalog carry it out, `render` answers.
 
 pub mod limits;
+pub mod memory;
 pub mod listen;
 mod hyper_io;
 pub mod server;
@@ -14,6 +15,7 @@ pub mod route;
 pub mod auth;
 pub mod body;
 pub mod attributes;
+pub mod download;
 pub mod s3;
 pub mod admin;
 pub mod render;

@@ -121,3 +121,63 @@ pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Bytes of one request to the catalog. Beyond: 413.
 pub const CATALOG_BODY_BYTES_MAX: usize = nilas_catalog::limits::BODY_BYTES_MAX;
+
+// ---- memory and requests at hand, per core ----------------------------------------------------
+//
+// These are the largest values. A process that may use less memory than they add up to gets a share of each, see
+// `memory`. At a limit a request waits for [`LIMIT_WAIT_MS_MAX`] without being read, then it is answered `SlowDown`
+// (catalog: 429) and nothing was done.
+
+/// Bytes of small objects and parts that are held in memory, from their first byte until they are in the log.
+pub const SMALL_BODY_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of a body that is refused because of a limit, up to which it is read and thrown away to keep the connection.
+pub const BUSY_DRAIN_BYTES_MAX: u64 = 256 << 10;
+
+/// Bytes of XML and JSON in requests, with what they take when parsed ([`DOCUMENT_VALUE_BYTES`]).
+pub const DOCUMENT_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes counted for every value of a JSON document beside its text.
+pub const DOCUMENT_VALUE_BYTES: usize = 64;
+
+/// Bytes of answers in memory that wait to be sent: listings, catalog metadata. Answers to changes are counted and never
+/// refused, since the change is done.
+pub const ANSWER_BYTES_MAX: usize = 128 << 20;
+
+/// Bytes from which an answer counts.
+pub const ANSWER_BYTES_MIN: usize = 4 << 10;
+
+/// Bytes of object data that are read for clients and not yet taken by their sockets. Two pieces of every download are
+/// counted for all of its life; further ones are read ahead while less than half of this is used.
+pub const DOWNLOAD_BYTES_MAX: usize = 128 << 20;
+
+/// Pieces in which a download is read: the second from half of [`DOWNLOAD_BYTES_MAX`] on, the third from three quarters.
+pub const DOWNLOAD_PIECES: [usize; 3] = [1 << 20, 256 << 10, 64 << 10];
+
+/// Bytes of buffers that wait for the next bytes of a client: one of up to 1 MiB for every upload to extents.
+pub const UPLOAD_BYTES_MAX: usize = 128 << 20;
+
+/// Listings being made: each may hold a page of 1,000 entries.
+pub const LISTINGS_MAX: usize = 64;
+
+/// Longest wait for room within these limits, in milliseconds.
+pub const LIMIT_WAIT_MS_MAX: u64 = 1_000;
+
+/// Bytes of the buffer into which a connection is read, and of pieces that wait for its socket before the next is asked for.
+pub const CONNECTION_BUFFER_BYTES_MAX: usize = 128 << 10;
+
+/// Bytes that a connection takes beside its request, on average; what [`CONNECTIONS_MAX`] is reckoned with when memory is
+/// short.
+pub const CONNECTION_BYTES: usize = 24 << 10;
+
+/// Connections of one core.
+pub const CONNECTIONS_MAX: usize = 8_192;
+
+/// Slowest client that is waited for beyond a timeout, in bytes per second, up and down.
+pub const CLIENT_RATE_MIN: u64 = 128;
+
+/// The same while others are being refused for lack of what it holds.
+pub const SHORT_CLIENT_RATE_MIN: u64 = 16 << 10;
+
+/// How long a client below that rate is then waited for.
+pub const SHORT_TIMEOUT: Duration = Duration::from_secs(5);

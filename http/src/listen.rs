@@ -36,13 +36,20 @@ use hyper::service::{Service, service_fn};
 use nilas_engine::rt;
 
 pub use crate::hyper_io::RequestBody;
-use crate::hyper_io::{Io, Patience, Phase, Pulse, ResponseBody, bind};
+use crate::hyper_io::{Io, Patience, Phase, Pulse, ResponseBody, Slowest, bind};
+use crate::limits::{
+    CLIENT_RATE_MIN, CONNECTION_BUFFER_BYTES_MAX, CONNECTIONS_MAX, SHORT_CLIENT_RATE_MIN, SHORT_TIMEOUT,
+};
+use crate::memory::Shortage;
 
 /// Connections over the limit that are told so at the same time; more are closed without a word.
 const REFUSALS_MAX: usize = 64;
 
 /// Bytes read and thrown away after an early answer, so that the client gets to read it.
 const LINGER_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of them in one go: many connections may be ending at once.
+const LINGER_STEP_BYTES: usize = 16 << 10;
 
 /// Longest time between two looks at all connections.
 const SWEEP_MAX: Duration = Duration::from_secs(1);
@@ -73,7 +80,7 @@ pub struct ListenLimits {
 impl ListenLimits {
     /// What a server uses unless configured otherwise.
     pub const SERVER: ListenLimits = ListenLimits {
-        connections_max: 8_192,
+        connections_max: CONNECTIONS_MAX,
         head_bytes_max: 32 << 10,
         headers_max: 100,
         head_timeout: Duration::from_secs(10),
@@ -84,12 +91,17 @@ impl ListenLimits {
         linger: Duration::from_secs(5),
     };
 
-    fn patience(&self) -> Patience {
+    /// How long clients are waited for; those that hold what others lack, for less.
+    fn patience(&self, shortage: Shortage) -> Patience {
+        let slowest = |wait: Duration, short: bool| match short {
+            false => Slowest { wait, rate: CLIENT_RATE_MIN },
+            true => Slowest { wait: wait.min(SHORT_TIMEOUT), rate: SHORT_CLIENT_RATE_MIN },
+        };
         Patience {
             idle: self.idle_timeout,
             head: self.head_timeout,
-            body: self.body_timeout,
-            write: self.write_timeout,
+            body: slowest(self.body_timeout, shortage.bodies),
+            write: slowest(self.write_timeout, shortage.answers),
         }
     }
 
@@ -229,11 +241,12 @@ pub struct Peer {
 /// Accepts connections of this core's share of `address` and serves them until `stop`, then lets requests finish.
 ///
 /// `service` makes the service of one connection. Response bodies are sent piece by piece as they are; a frame should
-/// have 64 KiB to 1 MiB. Returns once all connections are closed, at the latest after `stop_grace`.
+/// have 64 KiB to 1 MiB. `shortage` is asked about once a second. Returns once all connections are closed, at the latest after `stop_grace`.
 pub async fn listen<F, S, B>(
     address: SocketAddr,
     limits: ListenLimits,
     stop: Stop,
+    shortage: impl FnMut() -> Shortage + 'static,
     service: F,
 ) -> Result<(), ListenError>
 where
@@ -251,7 +264,7 @@ where
         refusals: Cell::new(0),
         done: Cell::new(false),
     });
-    rt::spawn_local(sweep(Rc::clone(&core)));
+    rt::spawn_local(sweep(Rc::clone(&core), shortage));
     let mut begun = pin!(stop.begun());
     let mut next_id = 0_u64;
     loop {
@@ -331,12 +344,12 @@ impl Core {
     }
 }
 
-async fn sweep(core: Rc<Core>) {
+async fn sweep(core: Rc<Core>, mut shortage: impl FnMut() -> Shortage) {
     let start = Instant::now();
-    let patience = core.limits.patience();
     while !core.done.get() {
         rt::sleep(core.limits.sweep()).await;
         core.clock.set(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let patience = core.limits.patience(shortage());
         core.order(Order::Cut, |connection| connection.pulse.is_stalled(&patience));
     }
 }
@@ -390,6 +403,7 @@ where
         .max_headers(limits.headers_max)
         .max_header_size(limits.head_bytes_max)
         .header_read_timeout(None)
+        .max_buf_size(CONNECTION_BUFFER_BYTES_MAX)
         .serve_connection(io, service);
     let ended = std::future::poll_fn(|cx| {
         match connection.order.get() {
@@ -436,7 +450,7 @@ async fn linger(mut stream: TcpStream, limit: Duration) {
         return;
     }
     let read = async {
-        let mut waste = vec![0_u8; 64 << 10];
+        let mut waste = vec![0_u8; LINGER_STEP_BYTES];
         let mut total = 0;
         while total < LINGER_BYTES_MAX {
             match stream.read(&mut waste).await {
@@ -535,7 +549,7 @@ mod tests {
             let listening = stop.clone();
             let cores = rt::start(cores, rt::RtConfig::server(), move |_| {
                 let stop = listening.clone();
-                async move { listen(address, limits, stop, |_| service_fn(answer)).await }
+                async move { listen(address, limits, stop, Shortage::default, |_| service_fn(answer)).await }
             })
             .expect("cores start");
             let thread = std::thread::spawn(move || {

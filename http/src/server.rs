@@ -36,10 +36,11 @@ use crate::admin;
 use crate::attributes;
 use crate::auth::{RequestView, SigningKeyCache, bearer, precheck, verify, verify_with_body};
 use crate::body::Md5Lanes;
+use crate::download::Downloads;
 use crate::drive_list;
-use crate::limits::{CACHE_MEMORY_PART, CATALOG_BODY_BYTES_MAX};
+use crate::limits::{ANSWER_BYTES_MIN, CACHE_MEMORY_PART, CATALOG_BODY_BYTES_MAX};
 use crate::listen::{ListenError, ListenLimits, Peer, RequestBody, Stop, claim_address, listen};
-use crate::memory;
+use crate::memory::{Budget, CoreMemory, Gather, MemoryPlan, document_cost, process_bytes};
 use crate::render::body::ResponseBody;
 use crate::render::error::Failure;
 use crate::root_key::{RootKey, RootKeyError, remove_file, wait_before_start};
@@ -70,6 +71,8 @@ pub struct ServerConfig {
     pub root_key: Option<(String, String)>,
     /// The region that S3 clients are told.
     pub region: String,
+    /// Memory that the process is to get by with; `None` for all that it may use.
+    pub memory_bytes: Option<u64>,
 }
 
 /// Why the process cannot serve.
@@ -155,6 +158,8 @@ pub struct Server {
     locks: Vec<DriveLock>,
     superblocks: Vec<Superblock>,
     cores: usize,
+    memory: MemoryPlan,
+    process_bytes: u64,
     /// The root key; [`RootKey::is_new`] when it was made just now.
     pub root_key: RootKey,
     /// The address that is listened on.
@@ -205,7 +210,20 @@ impl Server {
         root_key.keep(&config.data).map_err(ServerError::RootKey)?;
         let cores =
             cores.min(usize::from(superblocks.first().map_or(1, |superblock| superblock.shard_count)));
-        Ok(Server { config, locks, superblocks, cores, root_key, address, is_formatted, warnings })
+        let process_bytes = config.memory_bytes.unwrap_or_else(process_bytes);
+        let memory = MemoryPlan::of(process_bytes, cores);
+        Ok(Server {
+            config,
+            locks,
+            superblocks,
+            cores,
+            memory,
+            process_bytes,
+            root_key,
+            address,
+            is_formatted,
+            warnings,
+        })
     }
 
     /// Serves until `stop`; calls `on_ready` once when every shard has recovered.
@@ -218,9 +236,11 @@ impl Server {
             address: self.address,
             region: self.config.region.clone(),
             stop: stop.clone(),
-            cache_bytes: cache_bytes_per_core(self.config.cache_bytes, memory::find(), self.cores),
+            cache_bytes: cache_bytes_per_core(self.config.cache_bytes, self.process_bytes, self.cores),
             recovering: Arc::new(AtomicUsize::new(self.cores)),
             counters: (0..self.cores).map(|_| Arc::new(admin::Counters::new())).collect(),
+            plan: self.memory,
+            memory: (0..self.cores).map(|_| CoreMemory::new(&self.memory)).collect(),
             serving: Arc::new(AtomicUsize::new(self.cores)),
             on_ready: OnReady::new(on_ready),
         });
@@ -247,8 +267,8 @@ impl Server {
 }
 
 /// What one core's cache may hold. Where neither the operator nor the kernel says anything there is none.
-fn cache_bytes_per_core(asked_bytes: Option<u64>, memory_bytes: Option<u64>, cores: usize) -> u64 {
-    let all = asked_bytes.or(memory_bytes.map(|bytes| bytes / CACHE_MEMORY_PART)).unwrap_or(0);
+fn cache_bytes_per_core(asked_bytes: Option<u64>, memory_bytes: u64, cores: usize) -> u64 {
+    let all = asked_bytes.unwrap_or(memory_bytes / CACHE_MEMORY_PART);
     all / cores.max(1) as u64
 }
 
@@ -307,6 +327,9 @@ struct CoreSetup {
     /// Cores that cannot serve yet.
     recovering: Arc<AtomicUsize>,
     counters: Arc<[Arc<admin::Counters>]>,
+    plan: MemoryPlan,
+    /// One for each core.
+    memory: Arc<[CoreMemory]>,
     /// Cores that may still have requests at hand.
     serving: Arc<AtomicUsize>,
     on_ready: OnReady,
@@ -380,7 +403,7 @@ fn recognise_or_format(
     let prepared = rt::start(1, RtConfig::server(), move |_| {
         let locks = locks.clone();
         async move {
-            let (_, drives) = open_drives(&locks).map_err(|error| match error {
+            let (_, drives) = open_drives(&locks, ArenaConfig::default()).map_err(|error| match error {
                 CoreError::Drive(e) => ServerError::Drive(e),
                 source => ServerError::Core { core: CoreId(0), source },
             })?;
@@ -399,8 +422,8 @@ fn recognise_or_format(
     prepared.join().pop().expect("one core was started").map_err(ServerError::Cores)?
 }
 
-fn open_drives(locks: &[DriveLock]) -> Result<(Arena, Vec<Rc<dyn Drive>>), CoreError> {
-    let arena = Arena::new(ArenaConfig::default()).map_err(CoreError::Ring)?;
+fn open_drives(locks: &[DriveLock], config: ArenaConfig) -> Result<(Arena, Vec<Rc<dyn Drive>>), CoreError> {
+    let arena = Arena::new(config).map_err(CoreError::Ring)?;
     let ring = Ring::new(&arena, RingConfig::default()).map_err(CoreError::Ring)?;
     let mut drives: Vec<Rc<dyn Drive>> = Vec::new();
     for lock in locks {
@@ -411,7 +434,8 @@ fn open_drives(locks: &[DriveLock]) -> Result<(Arena, Vec<Rc<dyn Drive>>), CoreE
 
 async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError> {
     let at_hand = Serving(setup.serving.clone());
-    let (arena, drives) = open_drives(&setup.locks)?;
+    let (arena, drives) = open_drives(&setup.locks, setup.plan.arena())?;
+    let memory = setup.memory[usize::from(core.0)].clone();
     let state = Rc::new(CoreState {
         core,
         parts: OnceCell::new(),
@@ -423,6 +447,9 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
         region: setup.region.clone(),
         cache_bytes: setup.cache_bytes,
         counters: setup.counters.clone(),
+        memories: setup.memory.clone(),
+        downloads: Downloads::new(memory.downloads.clone()),
+        memory: memory.clone(),
         arena: arena.clone(),
     });
     // Listening comes first: until the shards have recovered, health is answered and everything else told to wait.
@@ -448,10 +475,17 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
         }
     });
     let serving = state.clone();
-    listen(setup.address, ListenLimits::SERVER, setup.stop.clone(), move |_peer: Peer| {
+    let limits = ListenLimits { connections_max: setup.plan.connections, ..ListenLimits::SERVER };
+    let (sweeping, connections) = (state.clone(), memory.connections.clone());
+    let shortage = move || {
+        sweeping.downloads.shed_stalled();
+        sweeping.memory.take_shortage()
+    };
+    listen(setup.address, limits, setup.stop.clone(), shortage, move |_peer: Peer| {
         let state = serving.clone();
+        let counted = Rc::new(connections.take_over(1));
         service_fn(move |request: Request<RequestBody>| {
-            let state = state.clone();
+            let (state, _counted) = (state.clone(), counted.clone());
             async move { Ok::<_, Infallible>(state.handle(request).await) }
         })
     })
@@ -480,6 +514,9 @@ pub(crate) struct CoreState {
     pub(crate) cache_bytes: u64,
     /// One for each core of the process, this core's among them.
     counters: Arc<[Arc<admin::Counters>]>,
+    memories: Arc<[CoreMemory]>,
+    memory: CoreMemory,
+    downloads: Downloads,
     pub(crate) arena: Arena,
 }
 
@@ -494,7 +531,14 @@ impl CoreState {
     fn set_engine(&self, engine: Engine) {
         let owner = Owner { id: self.root_key.owner_id(), display_name: "root".to_owned() };
         let md5_lanes = Md5Lanes::new();
-        let s3 = S3 { engine: engine.clone(), region: self.region.clone(), owner, md5_lanes };
+        let s3 = S3 {
+            engine: engine.clone(),
+            region: self.region.clone(),
+            owner,
+            md5_lanes,
+            memory: self.memory.clone(),
+            downloads: self.downloads.clone(),
+        };
         let catalog = Catalog::new(engine.clone(), attributes::json(), &self.region);
         // Set once, by the one recovery of this core.
         drop(self.parts.set(Services { engine, s3, catalog }));
@@ -506,8 +550,33 @@ impl CoreState {
         let (head, body) = request.into_parts();
         let request_id = self.next_request_id();
         let (api, operation, response) = self.dispatch(&head, body, &request_id).await;
+        let response = self.hold_answer(api, response, &head, &request_id);
         let took_us = rt::monotonic_us().saturating_sub(started_us);
         self.counters[usize::from(self.core.0)].count(api, operation, response.status(), took_us);
+        response
+    }
+
+    /// Counts the bytes of an answer until they are sent. An answer that there is no room for is refused, unless it tells
+    /// of a change that is done. What others hold as well is counted by them, and so are objects.
+    fn hold_answer(
+        &self,
+        api: &'static str,
+        mut response: Response<ResponseBody>,
+        head: &Parts,
+        request_id: &str,
+    ) -> Response<ResponseBody> {
+        let ResponseBody::Full(bytes) = response.body_mut() else { return response };
+        if bytes.len() < ANSWER_BYTES_MIN || !bytes.is_unique() {
+            return response;
+        }
+        let answers = &self.memory.answers;
+        let hold = match answers.try_take(bytes.len()) {
+            Some(hold) => hold,
+            None if api == "admin" || !head.method.is_safe() => answers.take_over(bytes.len()),
+            None if api == "s3" => return self.refuse_s3(answers.refuse().into(), head, request_id),
+            None => return busy_iceberg(&answers.refuse(), head),
+        };
+        *bytes = hold.bind(std::mem::take(bytes));
         response
     }
 
@@ -582,6 +651,10 @@ impl CoreState {
         &self.counters
     }
 
+    pub(crate) fn memories(&self) -> &[CoreMemory] {
+        &self.memories
+    }
+
     pub(crate) fn core(&self) -> CoreId {
         self.core
     }
@@ -614,7 +687,7 @@ impl CoreState {
                 return render_iceberg(iceberg_error(401, "NotAuthorizedException", message), head);
             }
         }
-        let body = match read_body(body, CATALOG_BODY_BYTES_MAX).await {
+        let body = match read_body(body, CATALOG_BODY_BYTES_MAX, &self.memory.documents).await {
             Ok(body) => body,
             Err(BodyFailure::TooLarge) => {
                 let message = format!(
@@ -626,6 +699,21 @@ impl CoreState {
                 let message = "the request body ended before its announced length";
                 return render_iceberg(iceberg_error(400, "BadRequestException", message), head);
             }
+            Err(BodyFailure::Busy(error)) => return busy_iceberg(&error, head),
+        };
+        // What the values will take beside the text, which is counted with the body.
+        let documents = &self.memory.documents;
+        let cost = document_cost(&body);
+        if documents.max() < cost {
+            let message = format!(
+                "the request takes {cost} bytes, DOCUMENT_BYTES_MAX is {} on this machine",
+                documents.max()
+            );
+            return render_iceberg(iceberg_error(413, "BadRequestException", &message), head);
+        }
+        let _values = match documents.take(cost - body.len()).await {
+            Ok(hold) => hold,
+            Err(error) => return busy_iceberg(&error, head),
         };
         if is_token {
             return self.oauth(head, &body, now_ms);
@@ -729,11 +817,15 @@ fn base_url(head: &Parts) -> String {
 enum BodyFailure {
     TooLarge,
     Broken,
+    Busy(EngineError),
 }
 
-async fn read_body(mut body: RequestBody, bytes_max: usize) -> Result<Bytes, BodyFailure> {
-    let mut pieces: Vec<Bytes> = Vec::new();
-    let mut bytes = 0_usize;
+async fn read_body(
+    mut body: RequestBody,
+    bytes_max: usize,
+    documents: &Budget,
+) -> Result<Bytes, BodyFailure> {
+    let mut all = Gather::new(documents, bytes_max);
     loop {
         let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
         match frame {
@@ -741,19 +833,21 @@ async fn read_body(mut body: RequestBody, bytes_max: usize) -> Result<Bytes, Bod
             Some(Err(_)) => return Err(BodyFailure::Broken),
             Some(Ok(frame)) => {
                 let Ok(piece) = frame.into_data() else { continue };
-                bytes += piece.len();
-                if bytes_max < bytes {
+                if bytes_max - all.len() < piece.len() {
                     return Err(BodyFailure::TooLarge);
                 }
-                pieces.push(piece);
+                all.push(&piece).await.map_err(BodyFailure::Busy)?;
             }
         }
     }
-    match pieces.len() {
-        0 => Ok(Bytes::new()),
-        1 => Ok(pieces.swap_remove(0)),
-        _ => Ok(pieces.concat().into()),
-    }
+    Ok(all.finish())
+}
+
+/// A request of the catalog that met a limit before anything was done.
+fn busy_iceberg(error: &EngineError, head: &Parts) -> Response<ResponseBody> {
+    let mut response = render_iceberg(iceberg_error(429, "SlowDownException", &error.to_string()), head);
+    response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 fn render_iceberg(answer: nilas_catalog::Response, head: &Parts) -> Response<ResponseBody> {
@@ -785,10 +879,9 @@ mod tests {
         let check = |asked, memory, cores, expected| {
             assert_eq!(cache_bytes_per_core(asked, memory, cores), expected, "{asked:?} {memory:?} {cores}");
         };
-        check(None, Some(16 << 30), 2, 2 << 30);
-        check(Some(1 << 30), Some(16 << 30), 4, 256 << 20);
-        check(Some(64 << 30), Some(16 << 30), 1, 64 << 30);
-        check(Some(0), Some(16 << 30), 2, 0);
-        check(None, None, 2, 0);
+        check(None, 16 << 30, 2, 2 << 30);
+        check(Some(1 << 30), 16 << 30, 4, 256 << 20);
+        check(Some(64 << 30), 16 << 30, 1, 64 << 30);
+        check(Some(0), 16 << 30, 2, 0);
     }
 }

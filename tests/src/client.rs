@@ -542,6 +542,18 @@ impl Raw {
         Ok(response)
     }
 
+    /// Reads one final answer if the server begins one, or closes, within `wait`; `None` when it is silent.
+    pub fn answer_within(&mut self, wait: Duration, method: &str) -> Option<io::Result<Response>> {
+        if let Err(error) = self.reader.get_ref().set_read_timeout(Some(wait)) {
+            return Some(Err(error));
+        }
+        if self.reader.fill_buf().is_err_and(|error| !is_closed(&error)) {
+            return None;
+        }
+        let set = self.reader.get_ref().set_read_timeout(Some(IO_WAIT_MAX));
+        Some(set.and_then(|()| self.read(method)))
+    }
+
     /// Reads one head, final or interim.
     pub fn read_any_head(&mut self) -> io::Result<Response> {
         http1::read_any_head(&mut self.reader)

@@ -283,6 +283,16 @@ impl Server {
         Catalog::new(self.address, &self.root_key.0, &self.root_key.1, warehouse)
     }
 
+    /// Sum of a metric over its cores or shards, of those lines that hold `label`; 0 when there is none.
+    pub fn metric(&self, name: &str, label: &str) -> u64 {
+        let page = self.client().send(&Call::get("/metrics").unsigned());
+        let page = page.map(|page| page.text()).unwrap_or_default();
+        let lines = page.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']) && rest.contains(label))
+        });
+        lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+    }
+
     /// Processor time, memory and drive counters so far.
     pub fn usage(&self) -> Usage {
         device::usage(self.pid(), self.options.drives.first().unwrap_or(&self.data))

@@ -54,12 +54,24 @@ impl ObjectReader {
         self.blobs.iter().map(|blob| blob.size).collect()
     }
 
-    /// Starts delivering `range`, which lies within the object (asserted).
+    /// Starts delivering `range`, which lies within the object (asserted), as quickly as it is asked for.
     pub fn read(self, range: Range<u64>) -> ObjectStream {
+        let mut stream = self.read_by_pieces(range, IO_BYTES_MAX);
+        stream.set_depth(IO_DEPTH_PER_STREAM);
+        stream
+    }
+
+    /// Starts delivering `range` one piece of at most `piece_bytes` at a time, until [`ObjectStream::set_depth`] allows
+    /// more. `piece_bytes` is a multiple of `UNIT_BYTES` and at most `IO_BYTES_MAX` (asserted).
+    pub fn read_by_pieces(self, range: Range<u64>, piece_bytes: usize) -> ObjectStream {
         assert!(range.start <= range.end && range.end <= self.info.size);
+        assert!((1..=IO_BYTES_MAX).contains(&piece_bytes));
+        assert!((piece_bytes as u64).is_multiple_of(UNIT_BYTES));
         ObjectStream {
-            pieces: pieces(&self.blobs, range),
+            pieces: pieces(&self.blobs, range, piece_bytes as u64),
             reads: FuturesOrdered::new(),
+            reading: VecDeque::new(),
+            depth: 1,
             drives: self.core.drives.clone(),
             platform: self.core.platform.clone(),
             stats: self.stats,
@@ -74,6 +86,9 @@ impl ObjectReader {
 pub struct ObjectStream {
     pieces: VecDeque<Piece>,
     reads: FuturesOrdered<LocalFuture<Result<Bytes, EngineError>>>,
+    /// What `reads` are reading, in order.
+    reading: VecDeque<Piece>,
+    depth: usize,
     drives: Vec<Rc<dyn Drive>>,
     platform: Rc<dyn Platform>,
     stats: Arc<ShardStats>,
@@ -88,17 +103,40 @@ impl ObjectStream {
 
     /// As [`ObjectStream::next`], for bodies that are polled.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, EngineError>>> {
-        while self.reads.len() < IO_DEPTH_PER_STREAM {
+        while self.reads.len() < self.depth {
             let Some(piece) = self.pieces.pop_front() else { break };
             let drive = self.drives[usize::from(piece.drive)].clone();
+            self.reading.push_back(piece.clone());
             self.reads.push_back(Box::pin(piece.read(drive, self.platform.clone(), self.stats.clone())));
         }
         let polled = self.reads.poll_next_unpin(cx);
+        if polled.is_ready() {
+            drop(self.reading.pop_front());
+        }
         if let Poll::Ready(Some(Err(_))) = &polled {
             self.pieces.clear();
+            self.reading.clear();
             self.reads = FuturesOrdered::new();
         }
         polled
+    }
+
+    /// Pieces that are read, or kept for the next calls, at a time: 1 to `IO_DEPTH_PER_STREAM`.
+    pub fn set_depth(&mut self, pieces: usize) {
+        self.depth = pieces.clamp(1, IO_DEPTH_PER_STREAM);
+    }
+
+    /// Pieces that were not handed out yet, those being read among them.
+    pub fn pieces_left(&self) -> usize {
+        self.pieces.len() + self.reads.len()
+    }
+
+    /// Gives back the memory of what was read ahead; it is read again when it is asked for.
+    pub fn shed(&mut self) {
+        self.reads = FuturesOrdered::new();
+        while let Some(piece) = self.reading.pop_back() {
+            self.pieces.push_front(piece);
+        }
     }
 }
 
@@ -111,7 +149,7 @@ pub(crate) async fn read_blobs(
     size: u64,
 ) -> Result<Bytes, EngineError> {
     let mut all = BytesMut::with_capacity(usize::try_from(size).expect("bounded by the caller"));
-    for piece in pieces(blobs, 0..size) {
+    for piece in pieces(blobs, 0..size, IO_BYTES_MAX as u64) {
         let drive = drives[usize::from(piece.drive)].clone();
         all.extend_from_slice(&piece.read(drive, platform.clone(), stats.clone()).await?);
     }
@@ -119,7 +157,7 @@ pub(crate) async fn read_blobs(
 }
 
 /// One drive read: whole units of one blob, and which bytes of them are wanted.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Piece {
     drive: u16,
     /// First byte of the first unit; in a log block at any byte.
@@ -133,21 +171,21 @@ struct Piece {
 }
 
 /// Cuts a range of an object into reads. Pure.
-fn pieces(blobs: &[Blob], range: Range<u64>) -> VecDeque<Piece> {
+fn pieces(blobs: &[Blob], range: Range<u64>, piece_bytes: u64) -> VecDeque<Piece> {
     let mut pieces = VecDeque::new();
     let mut blob_start = 0;
     for blob in blobs {
         let blob_end = blob_start + blob.size;
         let (from, to) = (range.start.max(blob_start), range.end.min(blob_end));
         if from < to {
-            blob_pieces(blob, from - blob_start..to - blob_start, &mut pieces);
+            blob_pieces(blob, from - blob_start..to - blob_start, piece_bytes, &mut pieces);
         }
         blob_start = blob_end;
     }
     pieces
 }
 
-fn blob_pieces(blob: &Blob, wanted: Range<u64>, pieces: &mut VecDeque<Piece>) {
+fn blob_pieces(blob: &Blob, wanted: Range<u64>, piece_bytes: u64, pieces: &mut VecDeque<Piece>) {
     // Runs of the blob's bytes on the drive: one for a log record, one per extent otherwise.
     let mut run_start = 0;
     let mut add_run = |drive: u16, at: DriveOffset, held: u64| {
@@ -156,7 +194,7 @@ fn blob_pieces(blob: &Blob, wanted: Range<u64>, pieces: &mut VecDeque<Piece>) {
         let to = wanted.end.min(run_end);
         while from < to {
             let unit_start = from - from % UNIT_BYTES;
-            let until = (unit_start + IO_BYTES_MAX as u64).min(to.next_multiple_of(UNIT_BYTES)).min(run_end);
+            let until = (unit_start + piece_bytes).min(to.next_multiple_of(UNIT_BYTES)).min(run_end);
             pieces.push_back(Piece {
                 drive,
                 at: at.plus(unit_start - run_start),
@@ -244,7 +282,7 @@ mod tests {
 
     /// (start on the drive, bytes read, wanted, first unit)
     fn check(blobs: &[Blob], range: Range<u64>, want: &[(u64, u64, Range<u64>, usize)]) {
-        let got: Vec<_> = pieces(blobs, range.clone())
+        let got: Vec<_> = pieces(blobs, range.clone(), IO_BYTES_MAX as u64)
             .into_iter()
             .map(|piece| (piece.at.0, piece.bytes, piece.wanted, piece.first_unit))
             .collect();

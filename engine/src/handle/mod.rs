@@ -224,6 +224,11 @@ impl Engine {
         &self.core.shared.stats
     }
 
+    /// Jobs that wait in the mailbox of every core, by number; at most `MAILBOX_MESSAGES_MAX`.
+    pub fn mailbox_messages(&self) -> impl Iterator<Item = usize> {
+        (0..self.core.shared.mesh.cores()).map(|core| self.core.shared.mesh.waiting(CoreId(core)))
+    }
+
     /// Bytes of all drives that are used by zones, and how many of them no zone was granted from.
     pub fn capacity_bytes(&self) -> (u64, u64) {
         let shared = &self.core.shared;

@@ -2,17 +2,17 @@
 //!
 //! A message is a job that runs on the receiving core with that core's own state. I1. A full mailbox refuses; the
 //! sender waits and comes again ([`MAILBOX_WAIT_MS_MAX`](crate::limits::MAILBOX_WAIT_MS_MAX)). I2. Jobs of one sender
-//! run in the order in which they were accepted. Works with the waker of any executor.
+//! run in the order in which they were accepted. I3. A job that was accepted is run without another one being sent:
+//! the job is in the queue before the receiver is woken, and the receiver has said whom to wake before it looks.
+//! Works with the waker of any executor. `sync::proofs` runs it under a model checker.
 
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
-use atomic_waker::AtomicWaker;
-use crossbeam_queue::ArrayQueue;
-
 use crate::handle::Core;
 use crate::limits::MAILBOX_MESSAGES_MAX;
+use crate::sync::{ArrayQueue, AtomicWaker, Mistake, is_seeded};
 use crate::units::CoreId;
 
 /// What is sent: run on the receiving core, must not block.
@@ -23,19 +23,18 @@ const JOBS_PER_TURN: usize = 64;
 
 /// The mailboxes of all cores.
 pub(crate) struct Mesh {
-    boxes: Vec<Mailbox>,
+    boxes: Vec<Mailbox<Job>>,
 }
 
-struct Mailbox {
-    jobs: ArrayQueue<Job>,
+/// One core's queue of messages from anywhere.
+pub(crate) struct Mailbox<M> {
+    messages: ArrayQueue<M>,
     receiver: AtomicWaker,
 }
 
 impl Mesh {
     pub(crate) fn new(cores: u16) -> Mesh {
-        let mailbox =
-            |_| Mailbox { jobs: ArrayQueue::new(MAILBOX_MESSAGES_MAX), receiver: AtomicWaker::new() };
-        Mesh { boxes: (0..cores).map(mailbox).collect() }
+        Mesh { boxes: (0..cores).map(|_| Mailbox::new(MAILBOX_MESSAGES_MAX)).collect() }
     }
 
     pub(crate) fn cores(&self) -> u16 {
@@ -44,20 +43,50 @@ impl Mesh {
 
     /// Hands `job` to `core`; gives it back when the mailbox is full.
     pub(crate) fn send(&self, core: CoreId, job: Job) -> Result<(), Job> {
-        let mailbox = &self.boxes[usize::from(core.0)];
-        mailbox.jobs.push(job)?;
-        mailbox.receiver.wake();
-        Ok(())
+        self.boxes[usize::from(core.0)].send(job)
+    }
+
+    /// Jobs that wait for `core`.
+    pub(crate) fn waiting(&self, core: CoreId) -> usize {
+        self.boxes[usize::from(core.0)].messages.len()
     }
 
     /// Runs the jobs sent to `core`, for ever.
     pub(crate) async fn receive(&self, core: &Rc<Core>) {
-        let mailbox = &self.boxes[usize::from(core.id().0)];
+        self.boxes[usize::from(core.id().0)].receive(|job| job(core)).await;
+    }
+}
+
+impl<M> Mailbox<M> {
+    pub(crate) fn new(messages_max: usize) -> Mailbox<M> {
+        Mailbox { messages: ArrayQueue::new(messages_max), receiver: AtomicWaker::new() }
+    }
+
+    /// Queues `message` and wakes the receiver; gives it back when the mailbox is full.
+    pub(crate) fn send(&self, message: M) -> Result<(), M> {
+        if is_seeded(Mistake::WakeBeforePush) {
+            self.receiver.wake();
+            return self.messages.push(message);
+        }
+        self.messages.push(message)?;
+        self.receiver.wake();
+        Ok(())
+    }
+
+    /// Runs `run` on every message, for ever. One receiver at a time.
+    pub(crate) async fn receive(&self, mut run: impl FnMut(M)) {
         loop {
             let ran = poll_fn(|cx| {
-                // Registered before the last look, so that a push in between wakes us.
-                mailbox.receiver.register(cx.waker());
-                let ran = (0..JOBS_PER_TURN).map_while(|_| mailbox.jobs.pop()).map(|job| job(core)).count();
+                let mut look = || (0..JOBS_PER_TURN).map_while(|_| self.messages.pop()).map(&mut run).count();
+                let ran = if is_seeded(Mistake::RegisterAfterLook) {
+                    let ran = look();
+                    self.receiver.register(cx.waker());
+                    ran
+                } else {
+                    // Registered before the last look, so that a push in between wakes us.
+                    self.receiver.register(cx.waker());
+                    look()
+                };
                 if ran > 0 { Poll::Ready(ran) } else { Poll::Pending }
             })
             .await;

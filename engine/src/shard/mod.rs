@@ -7,7 +7,6 @@
 
 pub(crate) mod mailbox;
 pub(crate) mod multipart;
-pub(crate) mod pins;
 pub(crate) mod upkeep;
 
 use std::any::Any;
@@ -37,12 +36,12 @@ use crate::meta::watermark::Notify;
 use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
 use crate::platform::{Platform, spawn};
 use crate::space::extents::FreeSpace;
+use crate::space::pins::Pins;
 use crate::space::usage::{Usage, ZoneId};
 use crate::space::writer::{WriterGround, ZoneWriter};
 use crate::space::zones::{Purpose, ZoneTable};
 use crate::stats::ShardStats;
 use crate::units::{BucketId, DriveOffset, Sequence, ShardId};
-use pins::Pins;
 use upkeep::Upkeep;
 
 /// A change of several objects and values of one bucket: one log record, one flush, all or nothing.

@@ -2,10 +2,12 @@
 //!
 //! A core claims a zone here, then writes its header; a zone whose header was never durable is free again after the
 //! next start. It gives a zone back after its headers say so. I1. A flag is set from the claim to the release, and only
-//! the core that holds the zone clears it. I2. The last zones are kept for what makes space: checkpoints, packs and the
-//! log of deletes.
+//! the core that holds the zone clears it. I2. At no moment are more zones counted as free than have their flag down: a
+//! claim first takes one off the count, and who has done that finds a flag. I3. The last zones are kept for what makes
+//! space (checkpoints, packs, the log of deletes), however many cores claim at once. `sync::proofs` runs it under a model
+//! checker.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, Mistake, Ordering, is_seeded, step};
 
 /// What a zone is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +48,14 @@ impl ZoneTable {
 
     /// Notes that a zone was found in use.
     pub(crate) fn mark(&self, zone: u32) {
-        if !self.flag(zone).swap(true, Ordering::AcqRel) {
-            self.free.fetch_sub(1, Ordering::AcqRel);
+        while !self.is_taken(zone) {
+            // Off the count first, as a claim does it. Nothing on the count and a flag down: a claim is about to take it.
+            let counted =
+                self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1));
+            if counted.is_ok() && self.flag(zone).swap(true, Ordering::AcqRel) {
+                self.free.fetch_add(1, Ordering::AcqRel);
+            }
+            step();
         }
     }
 
@@ -68,27 +76,35 @@ impl ZoneTable {
 
     /// Takes the lowest free zone; `None` when there is none for this purpose.
     pub(crate) fn claim(&self, purpose: Purpose) -> Option<u32> {
-        let spare = match purpose {
-            Purpose::Data => self.spare(),
-            Purpose::Upkeep => self.free(),
+        let kept = match purpose {
+            Purpose::Data => self.reserve.saturating_add(self.promised.load(Ordering::Acquire)),
+            Purpose::Upkeep => 0,
         };
-        if spare == 0 {
+        let one_less = |free: u32| if free <= kept { None } else { Some(free - 1) };
+        let taken = if is_seeded(Mistake::ClaimInTwoSteps) {
+            let enough = kept < self.free.load(Ordering::Acquire);
+            enough.then(|| self.free.fetch_sub(1, Ordering::AcqRel))
+        } else {
+            self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).ok()
+        };
+        if taken.is_none() {
             self.wanted.store(true, Ordering::Release);
             return None;
         }
-        for zone in 0..self.zone_count() {
-            if !self.is_taken(zone) && !self.flag(zone).swap(true, Ordering::AcqRel) {
-                self.free.fetch_sub(1, Ordering::AcqRel);
-                return Some(zone);
+        loop {
+            // One of the flags that are down is ours (I2), but others may take what lies ahead of the search while
+            // what lies behind it comes free: then it starts again.
+            for zone in 0..self.zone_count() {
+                if !self.is_taken(zone) && !self.flag(zone).swap(true, Ordering::AcqRel) {
+                    return Some(zone);
+                }
             }
         }
-        self.wanted.store(true, Ordering::Release);
-        None
     }
 
     /// Gives a zone back; answers whether somebody wants to be told.
     pub(crate) fn release(&self, zone: u32) -> bool {
-        if self.flag(zone).swap(false, Ordering::AcqRel) {
+        if self.flag(zone).swap(false, Ordering::AcqRel) && !is_seeded(Mistake::ReleaseUncounted) {
             self.free.fetch_add(1, Ordering::AcqRel);
         }
         self.wanted.swap(false, Ordering::AcqRel)
@@ -125,7 +141,7 @@ impl ZoneTable {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "prove-threads")))]
 mod tests {
     use super::*;
 

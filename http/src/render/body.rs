@@ -10,7 +10,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use nilas_engine::{EngineError, ObjectStream};
+use nilas_engine::EngineError;
+
+use crate::download::Download;
 
 /// The body of an answer.
 #[derive(Default)]
@@ -24,8 +26,8 @@ pub enum ResponseBody {
     Object {
         /// A piece that was read before the head went out.
         first: Option<Bytes>,
-        /// Where its pieces come from.
-        stream: Box<ObjectStream>,
+        /// Where its pieces come from; nothing once the last was given.
+        download: Option<Download>,
         /// Bytes still to come.
         remaining: u64,
     },
@@ -89,10 +91,13 @@ impl Body for ResponseBody {
                 *self = ResponseBody::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            ResponseBody::Object { first, stream, remaining } => {
+            ResponseBody::Object { first, download, remaining } => {
                 let next = match first.take() {
                     Some(piece) => Some(Ok(piece)),
-                    None => std::task::ready!(stream.poll_next(cx)),
+                    None => match download {
+                        Some(download) => std::task::ready!(download.poll_next(cx)),
+                        None => None,
+                    },
                 };
                 let piece = match next {
                     Some(Ok(piece)) => piece,
@@ -109,7 +114,12 @@ impl Body for ResponseBody {
                 };
                 *remaining = left;
                 if left == 0 {
+                    let piece = match download.take() {
+                        Some(download) => download.end(piece),
+                        None => piece,
+                    };
                     *self = ResponseBody::Empty;
+                    return Poll::Ready(Some(Ok(Frame::data(piece))));
                 }
                 Poll::Ready(Some(Ok(Frame::data(piece))))
             }

@@ -7,10 +7,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use nilas_engine::{ETag, ObjectReader, ObjectStream, PutWriter};
 
+use super::put_object::upload_bytes;
 use super::{Call, Outcome, attributes_of, check_version, checksum, conditions, document, metadata};
 use crate::attributes::Attributes;
 use crate::body::{Algorithm, Checksum, HashPlan, Hashers};
 use crate::limits::BLOB_BYTES_MAX;
+use crate::memory::Hold;
 use crate::render::body::BodyCut;
 use crate::render::error::Failure;
 use crate::render::time::iso_8601;
@@ -65,6 +67,11 @@ pub(super) struct Copied {
     pub(super) checksum: Option<Checksum>,
 }
 
+/// Counts a copy of `bytes` bytes: no client is waited for, but both of its sides need buffers.
+pub(super) async fn hold_copy(call: &Call<'_>, bytes: u64) -> Result<Hold, Failure> {
+    Ok(call.s3.memory.uploads.take(upload_bytes(bytes)).await?)
+}
+
 /// Moves `bytes` bytes from `stream` to `writer`.
 pub(super) async fn copy_bytes(
     mut stream: ObjectStream,
@@ -107,6 +114,7 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
 
     let plan = plan(&source_etag, kept.checksum.as_ref(), wanted);
     let mut writer = call.engine().writer(&bucket, size).await?;
+    let _held = hold_copy(call, size).await?;
     let copied = copy_bytes(reader.read(0..size), &mut writer, size, plan.hashes).await?;
 
     attributes.checksum = plan.keeps.or(copied.checksum.map(StoredChecksum::of_bytes));

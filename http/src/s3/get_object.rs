@@ -36,24 +36,24 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
     let sizes = if call.parameter("partNumber").is_some() { reader.part_sizes() } else { Vec::new() };
     let (mut response, range) = answer_head(call, &reader.info, &sizes)?;
     if !range.is_empty() {
-        *response.body_mut() = body(reader, range).await?;
+        *response.body_mut() = body(call, reader, range).await?;
     }
     Ok(response)
 }
 
 /// Reads the first piece before the head goes out: what cannot be read is answered as an error, and an object of one
 /// piece needs no stream.
-async fn body(reader: ObjectReader, range: Range<u64>) -> Result<ResponseBody, Failure> {
+async fn body(call: &Call<'_>, reader: ObjectReader, range: Range<u64>) -> Result<ResponseBody, Failure> {
     let remaining = range.end - range.start;
-    let mut stream = reader.read(range);
-    let Some(first) = stream.next().await else {
+    let mut download = call.s3.downloads.start(reader, range).await?;
+    let Some(first) = download.next().await else {
         return Err(Failure::ReadCut(BodyCut::Length { expected: remaining, got: 0 }));
     };
     let first = first?;
     if u64::try_from(first.len()).is_ok_and(|len| len == remaining) {
-        return Ok(ResponseBody::Full(first));
+        return Ok(ResponseBody::Full(download.end(first)));
     }
-    Ok(ResponseBody::Object { first: Some(first), stream: Box::new(stream), remaining })
+    Ok(ResponseBody::Object { first: Some(first), download: Some(download), remaining })
 }
 
 /// The whole answer but its bytes, and which bytes those are. A condition may answer 304, which has none.

@@ -44,7 +44,9 @@ pub use copy_object::{CopySource, copy_source};
 use crate::attributes::Attributes;
 use crate::auth::Verified;
 use crate::body::Md5Lanes;
-use crate::limits::{PAGE_ENTRIES_MAX, PARTS_MAX};
+use crate::download::Downloads;
+use crate::limits::{BUSY_DRAIN_BYTES_MAX, DRAIN_BYTES_MAX, PAGE_ENTRIES_MAX, PARTS_MAX};
+use crate::memory::CoreMemory;
 use crate::render::body::ResponseBody;
 use crate::render::error::{Context, Failure, render};
 use crate::render::time::http_date;
@@ -68,6 +70,10 @@ pub struct S3 {
     pub owner: Owner,
     /// Where the bodies of this core have their MD5 made.
     pub md5_lanes: Md5Lanes,
+    /// What requests of this core may hold.
+    pub memory: CoreMemory,
+    /// The downloads of this core.
+    pub downloads: Downloads,
 }
 
 /// An owner as S3 names it.
@@ -104,10 +110,11 @@ impl S3 {
     {
         let headers = with_hoisted(&head.headers, &target.query);
         let call = Call { s3: self, target, headers: &headers };
-        let mut payload = Payload::new(&headers, verified, &self.md5_lanes, body);
+        let mut payload = Payload::new(&headers, verified, &self.md5_lanes, &self.memory.documents, body);
         let outcome = call.run(&mut payload).await;
-        if outcome.is_err() {
-            payload.drain().await;
+        if let Err(failure) = &outcome {
+            let busy = failure.answer().code == "SlowDown";
+            payload.drain(if busy { BUSY_DRAIN_BYTES_MAX } else { DRAIN_BYTES_MAX }).await;
         }
         self.answer(outcome, head, request_id)
     }
@@ -144,6 +151,10 @@ fn answer(outcome: Outcome, head: &Parts, request_id: &str, now_ms: u64) -> Resp
 impl Call<'_> {
     async fn run<B: Body<Data = Bytes> + Unpin>(&self, payload: &mut Payload<'_, B>) -> Outcome {
         self.check_owner()?;
+        let _listing = match self.lists() {
+            true => Some(self.s3.memory.listings.take(1).await?),
+            false => None,
+        };
         match self.target.operation {
             Operation::ListBuckets => buckets::list(self),
             Operation::CreateBucket => buckets::create(self, payload).await,
@@ -171,6 +182,20 @@ impl Call<'_> {
             Operation::AbortMultipartUpload => abort_upload::abort(self).await,
             Operation::ListParts => list_parts::list(self).await,
         }
+    }
+
+    /// Whether the answer is made of a page of entries.
+    fn lists(&self) -> bool {
+        matches!(
+            self.target.operation,
+            Operation::ListBuckets
+                | Operation::ListObjects
+                | Operation::ListObjectsV2
+                | Operation::ListObjectVersions
+                | Operation::ListMultipartUploads
+                | Operation::ListParts
+                | Operation::CompleteMultipartUpload
+        )
     }
 
     fn engine(&self) -> &Engine {

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::EXPECT;
 use http_body::Body;
@@ -18,7 +18,8 @@ use nilas_engine::rt;
 
 use crate::auth::Verified;
 use crate::body::{Algorithm, Md5Lanes, PayloadLength, Received, Upload, UploadOptions};
-use crate::limits::{BLOB_BYTES_MAX, DRAIN_BYTES_MAX, DRAIN_TIME_MAX, DRAIN_WAIT_MAX};
+use crate::limits::{BLOB_BYTES_MAX, DRAIN_TIME_MAX, DRAIN_WAIT_MAX};
+use crate::memory::{Budget, Gather};
 use crate::render::error::Failure;
 
 /// A request's body.
@@ -26,6 +27,7 @@ pub struct Payload<'a, B> {
     body: B,
     verified: &'a Verified,
     lanes: &'a Md5Lanes,
+    documents: &'a Budget,
     expects_continue: bool,
     touched: bool,
     upload: Option<Upload>,
@@ -35,11 +37,18 @@ pub struct Payload<'a, B> {
 
 impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
     /// Wraps the body of a request with these headers.
-    pub fn new(headers: &HeaderMap, verified: &'a Verified, lanes: &'a Md5Lanes, body: B) -> Payload<'a, B> {
+    pub fn new(
+        headers: &HeaderMap,
+        verified: &'a Verified,
+        lanes: &'a Md5Lanes,
+        documents: &'a Budget,
+        body: B,
+    ) -> Payload<'a, B> {
         Payload {
             body,
             verified,
             lanes,
+            documents,
             expects_continue: headers.contains_key(EXPECT),
             touched: false,
             upload: None,
@@ -114,25 +123,26 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
         };
         let opened = Upload::open(headers, self.verified, options);
         self.upload = Some(opened.map_err(|e| too_large(e.into()))?);
-        let mut all = BytesMut::new();
+        let mut all = Gather::new(self.documents, bytes_max);
         while let Some(bytes) = self.next().await {
-            all.extend_from_slice(&bytes.map_err(too_large)?);
+            all.push(&bytes.map_err(too_large)?).await?;
         }
         self.finish().await?;
-        Ok(all.freeze())
+        Ok(all.finish())
     }
 
     /// Throws away what is left of the body after a refusal, so that a small one does not cost the connection: up to
-    /// [`DRAIN_BYTES_MAX`], and only what comes without delay. A client may well wait for the answer before it sends
+    /// `bytes_max`, and only what comes without delay. A client may well wait for the answer before it sends
     /// anything; one that said so with `Expect` is not waited for at all.
-    pub async fn drain(&mut self) {
+    pub async fn drain(&mut self, bytes_max: u64) {
         // What waits to be hashed is of no use any more.
         self.upload = None;
-        if self.expects_continue && !self.touched {
+        let too_long = self.body.size_hint().upper().is_some_and(|bytes| bytes_max < bytes);
+        if too_long || self.expects_continue && !self.touched {
             return;
         }
         let waste = async {
-            let mut left = DRAIN_BYTES_MAX;
+            let mut left = bytes_max;
             while let Some(Some(Ok(frame))) = rt::timeout(DRAIN_WAIT_MAX, self.body.frame()).await {
                 let bytes =
                     frame.data_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use http::header::ETAG;
 use http::{Response, StatusCode};
 use http_body::Body;
+use nilas_engine::limits::{INLINE_BYTES_MAX, IO_BYTES_MAX};
 use nilas_engine::{ETag, PutWriter};
 
 use super::{Call, Outcome, conditions, empty, etag_header, metadata};
 use crate::body::{Algorithm, Received};
+use crate::memory::Gather;
 use crate::render::body::ResponseBody;
 use crate::render::error::Failure;
 use crate::s3::checksum::StoredChecksum;
@@ -24,7 +26,7 @@ where
     call.check_write_early(&bucket, &condition).await?;
 
     let mut writer = call.engine().writer(&bucket, length).await?;
-    let received = take_body(payload, &mut writer).await?;
+    let received = take_body(call, payload, &mut writer).await?;
 
     attributes.checksum = received.checksum.map(StoredChecksum::of_bytes);
     let etag = ETag { md5: received.md5.unwrap_or_default(), parts: 0 };
@@ -36,12 +38,27 @@ where
 /// Hands the whole body to `writer`, and checks it: on return every byte is written and everything the client said of
 /// them is true. On an error the writer holds a part that must be dropped.
 pub(super) async fn take_body<B>(
+    call: &Call<'_>,
     payload: &mut Payload<'_, B>,
     writer: &mut PutWriter,
 ) -> Result<Received, Failure>
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    let memory = &call.s3.memory;
+    if writer.missing() <= INLINE_BYTES_MAX {
+        let length = usize::try_from(writer.missing()).expect("128 KiB");
+        let mut gathered = Gather::new(&memory.small_bodies, length);
+        while let Some(bytes) = payload.next().await {
+            gathered.push(&bytes?).await?;
+        }
+        let received = payload.finish().await?;
+        assert!(gathered.len() == length);
+        writer.write(gathered.finish()).await?;
+        return Ok(received);
+    }
+    // The piece that waits for this client's next bytes; the others wait for the drive.
+    let _waiting = memory.uploads.take(upload_bytes(writer.missing())).await?;
     while let Some(bytes) = payload.next().await {
         let bytes = bytes?;
         // The decoder keeps to the announced length, and the writer was made for it.
@@ -51,6 +68,11 @@ where
     let received = payload.finish().await?;
     assert!(writer.missing() == 0);
     Ok(received)
+}
+
+/// What an upload of `length` bytes is counted with.
+pub(super) fn upload_bytes(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX).min(IO_BYTES_MAX)
 }
 
 /// The answer to a stored object or part.

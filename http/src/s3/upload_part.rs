@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http_body::Body;
 use nilas_engine::{Bucket, ETag, UploadId};
 
-use super::copy_object::{copy_bytes, copy_source, open_source};
+use super::copy_object::{copy_bytes, copy_source, hold_copy, open_source};
 use super::put_object::{stored, take_body};
 use super::{Call, Outcome, document, metadata, range};
 use crate::attributes::Attributes;
@@ -32,7 +32,7 @@ where
     }
     let length = payload.open_blob(call.headers, wanted.unwrap_or(Algorithm::Crc64Nvme))?;
     let mut writer = call.engine().writer(&bucket, length).await?;
-    let received = take_body(payload, &mut writer).await?;
+    let received = take_body(call, payload, &mut writer).await?;
 
     let checksum = received.checksum.map(StoredChecksum::of_bytes);
     let etag = ETag { md5: received.md5.unwrap_or_default(), parts: 0 };
@@ -56,6 +56,7 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     let length = bytes.end - bytes.start;
     let mut writer = call.engine().writer(&bucket, length).await?;
     let plan = HashPlan { md5: true, sha256: false, checksum: Some(wanted.unwrap_or(Algorithm::Crc64Nvme)) };
+    let _held = hold_copy(call, length).await?;
     let copied = copy_bytes(reader.read(bytes), &mut writer, length, plan).await?;
 
     let checksum = copied.checksum.map(StoredChecksum::of_bytes);

@@ -46,6 +46,9 @@ struct Serve {
     /// that the process may use]
     #[arg(long, value_name = "SIZE", env = "NILAS_CACHE", value_parser = parse_bytes)]
     cache: Option<u64>,
+    /// Memory to get by with, such as 512MiB [default: what the machine and control groups allow]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    memory: Option<u64>,
     /// The region that S3 clients are told
     #[arg(long, value_name = "NAME", default_value = "us-east-1", env = "NILAS_REGION")]
     region: String,
@@ -73,6 +76,7 @@ fn serve(arguments: Serve) -> Result<(), ServeError> {
         cache_bytes: arguments.cache,
         root_key: root_key_from_environment()?,
         region: arguments.region,
+        memory_bytes: arguments.memory,
     };
     // Before any thread is started, so that none of them takes a signal away.
     let stop = Stop::new();

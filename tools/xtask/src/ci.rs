@@ -2,7 +2,7 @@
 //! `main` hands over; `check`, `clients` and `readme` add their sections. Closing line: `NAME: N passed, N failed (N s)`.
 
 use crate::shell::{Failure, cargo, program};
-use crate::{check, clients, readme};
+use crate::{check, clients, prove, readme};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -15,6 +15,7 @@ pub fn sections(report: &mut Report) {
     test_sections(report, false);
     report.section("sim", || sim(None, Some(SIM_SEEDS)));
     report.section("prove", || prove("all", None, None, false));
+    report.section("threads", || crate::prove::run("threads", None));
     report.section("readme", readme::run);
 }
 
@@ -61,6 +62,9 @@ pub fn sim(seed: Option<u64>, seeds: Option<u64>) -> Result<(), Failure> {
 }
 
 pub fn prove(name: &str, seed: Option<u64>, count: Option<u64>, long: bool) -> Result<(), Failure> {
+    if name == "threads" {
+        return crate::prove::run(name, count);
+    }
     let words = if long { vec![name, "--long"] } else { vec![name] };
     tests_binary("nilas-prove", &words, &[("--seed", seed), ("--count", count)])
 }

@@ -11,6 +11,7 @@ mod venv;
 mod server;
 mod readme;
 mod fuzz;
+mod prove;
 mod shell;
 
 use clap::{Parser, Subcommand};

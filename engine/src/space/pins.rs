@@ -3,7 +3,8 @@
 //!
 //! The shard's core opens and looks; readers on any core drop. I1. Only the shard's core makes a reader of what is here,
 //! so a place without readers gets none once the index does not refer to it. I2. Everything open is found under the
-//! first of its extents and under each of its places in the log.
+//! first of its extents and under each of its places in the log. `sync::proofs` runs [`share`] and [`is_unread`] under a
+//! model checker.
 
 use std::collections::HashMap;
 use std::sync::atomic::{Ordering, fence};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Weak};
 
 use crate::format::cell::Place;
 use crate::meta::index::Blob;
+use crate::sync::{Mistake, is_seeded, step};
 use crate::units::DriveOffset;
 
 /// Entries kept before those without readers are looked for.
@@ -32,7 +34,7 @@ impl Pins {
     /// Opens the bytes of an object; readers that are open already share theirs.
     pub(crate) fn open(&mut self, blobs: Vec<Blob>) -> Arc<[Blob]> {
         let Some(key) = main_place(&blobs) else { return blobs.into() };
-        if let Some(open) = self.open.get(&key).and_then(Weak::upgrade)
+        if let Some(open) = self.open.get(&key).and_then(share)
             && *open == *blobs
         {
             return open;
@@ -57,11 +59,9 @@ impl Pins {
     /// Whether the object whose bytes are known by this place has readers.
     pub(crate) fn has_readers(&mut self, drive: u16, at: DriveOffset) -> bool {
         let Some(weak) = self.open.get(&(drive, at)) else { return false };
-        if weak.strong_count() > 0 {
+        if !is_unread(weak) {
             return true;
         }
-        // What readers did with the bytes came before they let go.
-        fence(Ordering::Acquire);
         self.open.remove(&(drive, at));
         false
     }
@@ -69,10 +69,32 @@ impl Pins {
     /// Whether anything in a range of a drive has readers.
     pub(crate) fn has_readers_in(&mut self, drive: u16, from: DriveOffset, to: DriveOffset) -> bool {
         let inside = |place: &(u16, DriveOffset)| place.0 == drive && from <= place.1 && place.1 < to;
-        let found = self.open.iter().any(|(place, weak)| inside(place) && weak.strong_count() > 0);
-        fence(Ordering::Acquire);
-        found
+        self.open.iter().any(|(place, weak)| inside(place) && !is_unread(weak))
     }
+}
+
+/// One more reader of what others read; `None` when nobody does.
+///
+/// The last reader may go at any moment, so the reference is raised first and what that answered is believed.
+pub(crate) fn share<T: ?Sized>(readers: &Weak<T>) -> Option<Arc<T>> {
+    step();
+    if is_seeded(Mistake::CountBeforeUpgrade) && readers.strong_count() != 0 {
+        step();
+        return Some(readers.upgrade().expect("somebody was reading"));
+    }
+    readers.upgrade()
+}
+
+/// Whether no reader is left. What the last one did happens before this answers true.
+pub(crate) fn is_unread<T: ?Sized>(readers: &Weak<T>) -> bool {
+    step();
+    if is_seeded(Mistake::ReuseUnasked) {
+        return true;
+    }
+    let unread = readers.strong_count() == 0;
+    // `strong_count` is a relaxed load: the fence is the other half of the release in the last reader's drop.
+    fence(Ordering::Acquire);
+    unread
 }
 
 /// The place under which an object is known: that of its first bytes in extents, which never move.
@@ -89,7 +111,7 @@ fn main_place(blobs: &[Blob]) -> Option<(u16, DriveOffset)> {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "prove-threads")))]
 mod tests {
     use super::*;
     use crate::format::cell::Units;
