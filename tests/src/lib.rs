@@ -2,7 +2,7 @@
 //! small blocking clients that can also misbehave.
 //!
 //! Nothing of that links the product: it is reached over its socket and its command line only, so a
-//! mistake in a shared encoder cannot cancel itself out. `conformance` and `sim` are the exception: they
+//! mistake in a shared encoder cannot cancel itself out. `conformance`, `on_drives` and `sim` are the exception: they
 //! test the engine below the protocols, through its public handle.
 
 pub mod server;
@@ -15,5 +15,7 @@ pub mod sizes;
 pub mod rng;
 pub mod device;
 pub mod crash;
+pub mod loop_device;
 pub mod conformance;
+pub mod on_drives;
 pub mod sim;

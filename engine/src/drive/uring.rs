@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ use futures_util::future::LocalBoxFuture;
 use io_uring::{IoUring, opcode, squeue, types};
 
 use super::buffer::{Arena, Buffer, CHUNK_BYTES};
-use super::{Drive, assert_range};
+use super::{Drive, DriveCounters, assert_range};
 use crate::error::{DriveCause, DriveError, DriveOp};
 use crate::rt::{self, EventFd};
 use crate::units::{BLOCK_BYTES, DriveOffset};
@@ -192,6 +192,41 @@ struct LockInner {
     /// Holds the lock for as long as it is open.
     _file: File,
     failed: AtomicBool,
+    counts: Counts,
+}
+
+/// [`DriveCounters`], counted by every core.
+#[derive(Debug, Default)]
+struct Counts {
+    reads: AtomicU64,
+    read_bytes: AtomicU64,
+    writes: AtomicU64,
+    written_bytes: AtomicU64,
+    durable_writes: AtomicU64,
+    flushes: AtomicU64,
+    trims: AtomicU64,
+    errors: AtomicU64,
+}
+
+impl Counts {
+    fn add(&self, kind: Kind, bytes: u64, succeeded: bool) {
+        let one = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        match kind {
+            _ if !succeeded => drop(one(&self.errors)),
+            Kind::Read => {
+                one(&self.reads);
+                self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
+            Kind::Write { durable } => {
+                one(&self.writes);
+                self.written_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.durable_writes.fetch_add(u64::from(durable), Ordering::Relaxed);
+            }
+            Kind::Flush => drop(one(&self.flushes)),
+            Kind::Trim => drop(one(&self.trims)),
+            Kind::Allocate => {}
+        }
+    }
 }
 
 /// Takes the drive at `path`: an existing file or block device.
@@ -222,6 +257,7 @@ pub fn lock_drive(path: &Path) -> Result<DriveLock, OpenError> {
             path: path.to_owned(),
             _file: file,
             failed: AtomicBool::new(false),
+            counts: Counts::default(),
         }),
     })
 }
@@ -230,6 +266,22 @@ impl DriveLock {
     /// The path it was taken with.
     pub fn name(&self) -> Arc<str> {
         Arc::clone(&self.inner.name)
+    }
+
+    /// What was done on the drive since the lock was taken.
+    pub fn counters(&self) -> DriveCounters {
+        let counts = &self.inner.counts;
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        DriveCounters {
+            reads: get(&counts.reads),
+            read_bytes: get(&counts.read_bytes),
+            writes: get(&counts.writes),
+            written_bytes: get(&counts.written_bytes),
+            durable_writes: get(&counts.durable_writes),
+            flushes: get(&counts.flushes),
+            trims: get(&counts.trims),
+            errors: get(&counts.errors),
+        }
     }
 
     /// Whether the drive was given up for writing.
@@ -424,6 +476,10 @@ impl Drive for UringDrive {
 
     fn name(&self) -> Arc<str> {
         self.lock.name()
+    }
+
+    fn counters(&self) -> DriveCounters {
+        self.lock.counters()
     }
 }
 
@@ -906,6 +962,7 @@ impl Shared {
                 return;
             }
             Step::Done(result) => {
+                op.file.lock.inner.counts.add(op.kind, op.bytes, result.is_ok());
                 if result.is_err() && op.kind.promises() {
                     op.file.lock.inner.failed.store(true, Ordering::SeqCst);
                 }
@@ -1190,6 +1247,18 @@ mod tests {
         assert!(read.as_slice() == large.as_slice());
         ring.drained().await;
         assert_eq!(ring.in_flight(), 0);
+        let bytes = 4096 + 8192 + (1 << 20) + 135_168 + (3 << 20);
+        let counted = DriveCounters {
+            reads: 5,
+            read_bytes: bytes,
+            writes: 5,
+            written_bytes: bytes,
+            durable_writes: 3,
+            flushes: 1,
+            trims: 1,
+            errors: 0,
+        };
+        assert_eq!(drive.counters(), counted);
     }
 
     #[test]
@@ -1324,8 +1393,13 @@ mod tests {
     fn check_step(kind: Kind, done: u64, result: i32, want: Option<Result<(), DriveCause>>) {
         let file = File::open("/dev/null").expect("exists");
         let twin = file.try_clone().expect("a descriptor");
-        let inner =
-            LockInner { name: "t".into(), path: "t".into(), _file: twin, failed: AtomicBool::new(false) };
+        let inner = LockInner {
+            name: "t".into(),
+            path: "t".into(),
+            _file: twin,
+            failed: AtomicBool::new(false),
+            counts: Counts::default(),
+        };
         let lock = DriveLock { inner: Arc::new(inner) };
         let buffer = matches!(kind, Kind::Read | Kind::Write { .. }).then(|| Buffer::unpooled(1));
         let mut op = Op {
