@@ -71,17 +71,18 @@ pub(super) fn run(job: &Job, file: &Path, seconds: f64, cpu: Option<usize>) -> R
 fn arguments(job: &Job, seconds: f64, cpu: Option<usize>) -> Vec<String> {
     // One synchronous request at a time is what pwrite does best.
     let engine = if job.depth == 1 && job.sync == Sync::Each { "psync" } else { "io_uring" };
-    // As our side: without it the kernel looks up the pages of every request, which is most of its work at 1 MiB.
-    let registered: &[&str] =
-        if job.registered && engine == "io_uring" { &["--fixedbufs=1", "--registerfiles=1"] } else { &[] };
     let mut arguments: Vec<String> = ["--name=nilas", "--output-format=json", "--direct=1", "--norandommap"]
         .iter()
         .chain(&["--time_based=1", "--gtod_reduce=1", "--allow_file_create=0", "--fallocate=none"])
-        .chain(registered)
         .map(|fixed| (*fixed).to_owned())
         .collect();
     let mut add = |name: &str, value: String| arguments.push(format!("--{name}={value}"));
     add("ioengine", engine.to_owned());
+    // As our side: without it the kernel looks up the pages of every request, which is most of its work at 1 MiB.
+    if job.registered && engine == "io_uring" {
+        add("fixedbufs", "1".to_owned());
+        add("registerfiles", "1".to_owned());
+    }
     add("rw", job.rw.to_owned());
     add("bs", job.request_bytes.to_string());
     add("iodepth", job.depth.to_string());
