@@ -6,6 +6,7 @@
 
 mod fio;
 mod ours;
+mod scenario;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -47,6 +48,15 @@ pub(crate) struct DiskArguments {
     /// Runs our side alone.
     #[arg(long)]
     no_fio: bool,
+    /// Lets fio do without registered buffers and files, as it does unless told otherwise.
+    #[arg(long)]
+    fio_plain: bool,
+    /// In place of the cases: `cached-read`, `fresh`, `aged`, `open` or `index`, without fio.
+    #[arg(long, value_parser = scenario::NAMES)]
+    scenario: Option<String>,
+    /// Figures of the scenarios.
+    #[command(flatten)]
+    scale: scenario::Scale,
     /// Prints one JSON object in place of text.
     #[arg(long)]
     json: bool,
@@ -60,12 +70,16 @@ struct Case {
     op_bytes: u64,
 }
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 14] = [
     case("drive-read-4k-qd1", Work::ReadRandom, 1, SMALL_BYTES),
     case("drive-read-4k-qd32", Work::ReadRandom, 32, SMALL_BYTES),
     case("drive-read-4k-qd128", Work::ReadRandom, 128, SMALL_BYTES),
     case("drive-seq-read-1m-qd8", Work::ReadNext, 8, PIECE_BYTES),
     case("drive-seq-write-1m-qd8", Work::WriteNext, 8, PIECE_BYTES),
+    // What one writer, 32 and 128 writers of 4 KiB objects give a log to write at a time.
+    case("drive-durable-4k", Work::WriteDurable(8 << 10), 1, 8 << 10),
+    case("drive-durable-32", Work::WriteDurable(140 << 10), 1, 140 << 10),
+    case("drive-durable-128", Work::WriteDurable(548 << 10), 1, 548 << 10),
     case("put-4k-c1", Work::PutSmall, 1, SMALL_BYTES),
     case("put-4k-c32", Work::PutSmall, 32, SMALL_BYTES),
     case("put-4k-c128", Work::PutSmall, 128, SMALL_BYTES),
@@ -82,6 +96,9 @@ const fn case(name: &'static str, work: Work, in_flight: usize, op_bytes: u64) -
 pub(crate) fn run(arguments: &DiskArguments) -> Result<u64, String> {
     if arguments.file_size < FILE_BYTES_MIN || !(0.0..=3600.0).contains(&arguments.seconds) {
         return Err(format!("--file-size must be at least {FILE_BYTES_MIN}, --seconds at most 3600"));
+    }
+    if let Some(name) = &arguments.scenario {
+        return run_scenario(name, arguments);
     }
     let fio = if arguments.no_fio { None } else { Some(fio::version()?) };
     let directory = match &arguments.directory {
@@ -100,6 +117,44 @@ pub(crate) fn run(arguments: &DiskArguments) -> Result<u64, String> {
     match arguments.json {
         true => println!("{}", report(&rounds, parameters)),
         false => print_table(&rounds, &parameters),
+    }
+    Ok(0)
+}
+
+/// Runs one scenario a number of times, each on a store of its own.
+fn run_scenario(name: &str, arguments: &DiskArguments) -> Result<u64, String> {
+    let directory = match &arguments.directory {
+        Some(parent) => parent.join(format!("nilas-disk-{}", std::process::id())),
+        None => fresh_directory(),
+    };
+    let mut rounds = Vec::new();
+    for _ in 0..arguments.rounds.max(1) {
+        fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+        let outcome =
+            scenario::run(name, &arguments.scale, arguments.file_size, arguments.seconds, &directory);
+        let removed = fs::remove_dir_all(&directory);
+        rounds.push(outcome?);
+        removed.map_err(|error| format!("{}: {error}", directory.display()))?;
+    }
+    let summary = summarise(&rounds);
+    let parameters = json!({
+        "rounds": rounds.len(), "seconds": arguments.seconds, "file_size": arguments.file_size,
+        "scale": format!("{:?}", arguments.scale), "load_average": load_average(),
+    });
+    if arguments.json {
+        let pick = |which: usize| {
+            to_json(&summary.iter().map(|(name, values)| (name.clone(), values[which])).collect())
+        };
+        let case = json!({
+            "case": name, "rounds": rounds.iter().map(to_json).collect::<Vec<Value>>(),
+            "min": pick(0), "median": pick(1), "max": pick(2),
+        });
+        println!("{}", json!({"title": "disk", "parameters": parameters, "cases": [case]}));
+    } else {
+        println!("disk {name} {parameters}");
+        for (name, [min, median, max]) in &summary {
+            println!("{name:<36}{:>12}   ({}, {})", short(*median), short(*min), short(*max));
+        }
     }
     Ok(0)
 }
@@ -159,7 +214,7 @@ impl Bench {
         let disk = self.disk();
         let done = ours.run(case.work, case.in_flight, self.arguments.seconds).await?;
         let flushed = flushes(disk, self.disk());
-        let job = *job.insert(job_for(case, ours, &done, self.arguments.file_size));
+        let job = *job.insert(job_for(case, ours, &done, self.arguments.file_size, self.arguments.fio_plain));
         if theirs.is_none() {
             theirs = self.fio(job).await?;
         }
@@ -188,8 +243,9 @@ fn flushes(before: Option<DiskCounters>, after: Option<DiskCounters>) -> Option<
 }
 
 /// The same bytes in the same requests, with the same flushes, without an object store around them.
-fn job_for(case: &Case, ours: &Ours, done: &ours::Done, file_bytes: u64) -> Job {
+fn job_for(case: &Case, ours: &Ours, done: &ours::Done, file_bytes: u64, fio_plain: bool) -> Job {
     let requests = |rw, request_bytes, region_bytes: u64| Job {
+        registered: !fio_plain,
         rw,
         request_bytes,
         depth: case.in_flight,
@@ -207,6 +263,7 @@ fn job_for(case: &Case, ours: &Ours, done: &ours::Done, file_bytes: u64) -> Job 
         Work::ReadRandom => requests("randread", SMALL_BYTES, file_bytes),
         Work::ReadNext => requests("read", PIECE_BYTES, file_bytes),
         Work::WriteNext => requests("write", PIECE_BYTES, file_bytes),
+        Work::WriteDurable(bytes) => Job { sync: Sync::Each, ..requests("write", bytes, file_bytes) },
         Work::PutSmall => {
             let blocks = done.blocks.max(1);
             Job {
@@ -302,8 +359,7 @@ fn print_table(rounds: &Rounds, parameters: &Value) {
         let summary = summarise(rounds);
         let values = |name: &str| summary.iter().find(|(other, _)| other == name).map(|(_, values)| *values);
         let median = |name: &str| values(name).map_or("-".to_owned(), |[_, median, _]| short(median));
-        let (unit, rate) =
-            if case.op_bytes == SMALL_BYTES { ("/s", "per_s") } else { ("MiB/s", "MiB_per_s") };
+        let (unit, rate) = if case.op_bytes <= 8 << 10 { ("/s", "per_s") } else { ("MiB/s", "MiB_per_s") };
         let extremes = values("ratio").map_or(String::new(), |[min, _, max]| format!("({min:.2}, {max:.2})"));
         println!(
             "{:<24}{:>10}{:>10}{:>6}{:>8}{:>18}{:>10}{:>8}{:>8}{:>10}{:>8}{:>11}",

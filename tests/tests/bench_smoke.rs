@@ -79,10 +79,42 @@ fn disk() {
     assert!(output.status.success(), "{stdout} {stderr}");
     let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"));
     let cases = report["cases"].as_array().expect("a list of cases");
-    assert_eq!(cases.len(), 11, "{report}");
+    assert_eq!(cases.len(), 14, "{report}");
     for case in cases {
         let figure = |name: &str| case["median"][name].as_f64();
         assert!(figure("ops").is_some_and(|ops| 0.0 < ops), "{case}");
         assert_eq!(figure("ratio").is_some_and(|ratio| 0.0 < ratio), has_fio, "{case}");
     }
+}
+
+#[track_caller]
+fn check_scenario(arguments: &str, figures: &[&str]) {
+    let bench = binary("nilas-bench", "NILAS_BENCH_BIN").unwrap_or_else(|missing| panic!("{missing}"));
+    let mut run = Command::new(bench);
+    run.args(["disk", "--rounds", "1", "--json", "--seconds", "0.2", "--file-size", "512MiB", "--scenario"]);
+    let output = run.args(arguments.split(' ')).output().expect("it runs");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{arguments}: {stdout} {stderr}");
+    let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"));
+    let median = &report["cases"][0]["median"];
+    for figure in figures {
+        assert!(
+            median[figure].as_f64().is_some_and(|value| 0.0 < value),
+            "{arguments}: {figure} in {report}"
+        );
+    }
+}
+
+/// The life of a store, in a size that takes seconds.
+#[test]
+fn scenarios() {
+    check_scenario("cached-read", &["ops", "per_s", "cpu_us_per_op"]);
+    let small = ["small_ops", "small_written_per_stored_byte", "large_ops", "large_written_per_stored_byte"];
+    check_scenario("fresh", &small);
+    let aged = ["fill_ops", "fill_written_per_stored_byte", "aged_ops", "aged_written_per_stored_byte"];
+    check_scenario("aged --fill-percent 10 --overwrites 2", &aged);
+    let open = ["clean_open_s", "abort_open_s", "objects"];
+    check_scenario("open --objects 5000", &open);
+    check_scenario("open --objects 2000 --cores 2 --object-size 1KiB", &open);
+    check_scenario("index --objects 20000", &["objects", "scan_keys_per_s", "lookup_ns"]);
 }

@@ -34,6 +34,8 @@ pub(super) struct Job {
     pub(super) region_bytes: u64,
     /// Operations of ours that one request stands for.
     pub(super) ops_per_request: f64,
+    /// Whether buffers and the file are registered with the kernel.
+    pub(super) registered: bool,
 }
 
 /// What a job did, in operations of ours.
@@ -76,6 +78,11 @@ fn arguments(job: &Job, seconds: f64, cpu: Option<usize>) -> Vec<String> {
         .collect();
     let mut add = |name: &str, value: String| arguments.push(format!("--{name}={value}"));
     add("ioengine", engine.to_owned());
+    // As our side: without it the kernel looks up the pages of every request, which is most of its work at 1 MiB.
+    if job.registered && engine == "io_uring" {
+        add("fixedbufs", "1".to_owned());
+        add("registerfiles", "1".to_owned());
+    }
     add("rw", job.rw.to_owned());
     add("bs", job.request_bytes.to_string());
     add("iodepth", job.depth.to_string());
@@ -120,6 +127,7 @@ mod tests {
         sync: Sync::Each,
         region_bytes: 1 << 20,
         ops_per_request: 2.0,
+        registered: true,
     };
 
     #[test]
@@ -132,8 +140,13 @@ mod tests {
             assert!(!got.iter().any(|one| one.starts_with(unwanted)), "{unwanted} in {got:?}");
         };
         check(JOB, &["--ioengine=psync", "--sync=dsync", "--bs=8192", "--runtime=300ms"], "--fdatasync");
+        check(JOB, &["--ioengine=psync"], "--fixedbufs");
         let flushed = Job { depth: 8, sync: Sync::After(10), ..JOB };
-        check(flushed, &["--ioengine=io_uring", "--fdatasync=10", "--cpus_allowed=1"], "--sync");
+        check(
+            flushed,
+            &["--ioengine=io_uring", "--fdatasync=10", "--cpus_allowed=1", "--fixedbufs=1"],
+            "--sync",
+        );
         check(Job { sync: Sync::Never, ..JOB }, &["--ioengine=io_uring", "--iodepth=1"], "--sync");
     }
 

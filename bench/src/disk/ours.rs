@@ -38,6 +38,8 @@ pub(super) enum Work {
     ReadNext,
     /// The next 1 MiB of the prewritten file, written and not flushed.
     WriteNext,
+    /// The next request of this many bytes of the prewritten file, durable: what a log does, without one.
+    WriteDurable(u64),
     /// A new 4 KiB object, durable.
     PutSmall,
     /// A random one of the prepared 4 KiB objects.
@@ -178,6 +180,10 @@ impl Ours {
                 self.read_file(DriveOffset(piece * PIECE_BYTES), PIECE_BYTES).await
             }
             Work::WriteNext => self.write_piece(number).await,
+            Work::WriteDurable(bytes) => {
+                let place = number % (self.file.size() / bytes);
+                self.write_file(DriveOffset(place * bytes), bytes, true).await
+            }
             Work::PutSmall => {
                 let key = self.put.replace(self.put.get() + 1);
                 self.put(format!("p{key:012}"), &self.small).await
@@ -203,14 +209,17 @@ impl Ours {
 
     async fn write_piece(&self, number: u64) -> Result<(), String> {
         let piece = number % (self.file.size() / PIECE_BYTES);
-        let mut buffer = self.arena.take(usize_of(PIECE_BYTES)).ok_or("out of buffers")?;
+        self.write_file(DriveOffset(piece * PIECE_BYTES), PIECE_BYTES, false).await
+    }
+
+    async fn write_file(&self, at: DriveOffset, bytes: u64, durable: bool) -> Result<(), String> {
+        let mut buffer = self.arena.take(usize_of(bytes)).ok_or("out of buffers")?;
         // What some earlier use left in the buffer is as good as anything else; a fresh one is zero.
-        buffer.set_len_for_read(usize_of(PIECE_BYTES));
+        buffer.set_len_for_read(usize_of(bytes));
         if buffer.as_slice().starts_with(&[0; 64]) {
-            buffer.as_mut_slice().copy_from_slice(&self.large[..usize_of(PIECE_BYTES)]);
+            buffer.as_mut_slice().copy_from_slice(&self.large[..usize_of(bytes)]);
         }
-        let at = DriveOffset(piece * PIECE_BYTES);
-        self.file.write(at, buffer, false).await.1.map_err(|error| error.to_string())
+        self.file.write(at, buffer, durable).await.1.map_err(|error| error.to_string())
     }
 
     async fn put(&self, key: String, body: &Bytes) -> Result<(), String> {
@@ -243,7 +252,7 @@ impl Ours {
 
 /// Repeats `op`, which is given a running number, until `seconds` are over or `count` were done; how many, and how
 /// long until the last was complete.
-async fn repeat<F: Future<Output = Result<(), String>>>(
+pub(super) async fn repeat<F: Future<Output = Result<(), String>>>(
     in_flight: usize,
     seconds: f64,
     count: u64,
@@ -267,7 +276,7 @@ async fn repeat<F: Future<Output = Result<(), String>>>(
 }
 
 /// Processor time of the threads of this process, seconds; those of io_uring included, ended ones not.
-fn cpu_secs() -> f64 {
+pub(super) fn cpu_secs() -> f64 {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let spent = threads.filter_map(|thread| {
         let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
@@ -280,6 +289,6 @@ fn cpu_secs() -> f64 {
     }
 }
 
-fn usize_of(bytes: u64) -> usize {
+pub(super) fn usize_of(bytes: u64) -> usize {
     usize::try_from(bytes).expect("a few MiB")
 }

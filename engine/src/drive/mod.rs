@@ -37,6 +37,27 @@ pub use uring::{
     DriveLock, OpenError, OpenFault, Ring, RingConfig, RingFacts, UringDrive, create_file, lock_drive,
 };
 
+/// What one drive did since it was locked, on all cores. Only operations that succeeded count, but for `errors`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DriveCounters {
+    /// Reads.
+    pub reads: u64,
+    /// Bytes of them.
+    pub read_bytes: u64,
+    /// Writes, durable ones included.
+    pub writes: u64,
+    /// Bytes of them.
+    pub written_bytes: u64,
+    /// Writes that were durable by themselves; a drive that has no such thing flushes once for each.
+    pub durable_writes: u64,
+    /// Flushes.
+    pub flushes: u64,
+    /// Ranges given back.
+    pub trims: u64,
+    /// Operations that failed.
+    pub errors: u64,
+}
+
 /// A row of blocks. One value per core and drive; it stays on its core.
 pub trait Drive: 'static {
     /// Fills all of `buf` (its length says how much) from `at` on.
@@ -76,6 +97,11 @@ pub trait Drive: 'static {
 
     /// The path it was opened with.
     fn name(&self) -> Arc<str>;
+
+    /// What was done on the drive; all zero from one that does not count.
+    fn counters(&self) -> DriveCounters {
+        DriveCounters::default()
+    }
 }
 
 /// Asserts what every implementation may rely on.

@@ -30,8 +30,8 @@ pub struct ProbeFacts {
     pub memlock_bytes: Option<u64>,
     /// What the cores register before any drive buffer, in bytes.
     pub memlock_needed_bytes: u64,
-    /// Whether the kernel knows SINGLE_ISSUER and COOP_TASKRUN (Linux 6.0).
-    pub cooperative: bool,
+    /// Whether the kernel knows SINGLE_ISSUER and DEFER_TASKRUN (Linux 6.1).
+    pub deferred: bool,
 }
 
 impl ProbeFacts {
@@ -163,9 +163,9 @@ pub fn probe(cores: usize, io_memory_bytes: usize) -> Result<ProbeFacts, ProbeEr
         }
     }
     drop(uring);
-    let cooperative = IoUring::<io_uring::squeue::Entry>::builder()
+    let deferred = IoUring::<io_uring::squeue::Entry>::builder()
         .setup_single_issuer()
-        .setup_coop_taskrun()
+        .setup_defer_taskrun()
         .setup_taskrun_flag()
         .build(8)
         .is_ok();
@@ -176,7 +176,7 @@ pub fn probe(cores: usize, io_memory_bytes: usize) -> Result<ProbeFacts, ProbeEr
     }
     let per_core = RINGS_PER_CORE.saturating_mul(io_memory_bytes.max(64 << 10) as u64);
     let memlock_needed_bytes = per_core.saturating_mul(cores as u64);
-    Ok(ProbeFacts { memlock_bytes, memlock_needed_bytes, cooperative })
+    Ok(ProbeFacts { memlock_bytes, memlock_needed_bytes, deferred })
 }
 
 /// Refuses a file or directory whose file system forgets everything when the machine restarts; it must exist.

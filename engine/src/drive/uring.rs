@@ -6,7 +6,11 @@
 //! I3. Everything here stays on the thread that made the ring; `DriveLock` alone crosses threads.
 //!
 //! New operations gather in a queue. The pump, a task behind all others that are runnable, submits them with one
-//! system call and reads completions; while something is in flight a second task waits for the ring's eventfd.
+//! system call and reads completions. While something is in flight and no other task of the core has anything to do,
+//! it waits in the kernel on this very ring: to sleep in the executor and be woken through an eventfd takes ten system
+//! calls, this takes one. But sockets, timers and other cores are seen by the executor alone. So a timer in the ring
+//! ends the wait [`TURN_US`] after it began; then the executor has its turn, and when the drives did nothing
+//! in that time it sleeps, and the eventfd wakes it. A drive that keeps us waiting in vain is not waited for so often.
 #![expect(clippy::disallowed_methods, reason = "drives are opened before anything is served")]
 
 use std::cell::{Cell, RefCell};
@@ -21,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -29,7 +33,7 @@ use futures_util::future::LocalBoxFuture;
 use io_uring::{IoUring, opcode, squeue, types};
 
 use super::buffer::{Arena, Buffer, CHUNK_BYTES};
-use super::{Drive, assert_range};
+use super::{Drive, DriveCounters, assert_range};
 use crate::error::{DriveCause, DriveError, DriveOp};
 use crate::rt::{self, EventFd};
 use crate::units::{BLOCK_BYTES, DriveOffset};
@@ -42,6 +46,15 @@ pub const RING_FILES_MAX: u32 = 64;
 
 /// Bytes of one transfer.
 pub const TRANSFER_BYTES_MAX: u64 = 1 << 30;
+
+/// Microseconds after which the executor looks at sockets, timers and other cores, however busy the drives are.
+pub const TURN_US: u32 = 150;
+
+/// Times in a row that the drives are not waited for after waits in vain.
+const PAUSES_MAX: u8 = 32;
+
+/// The `user_data` of the timer; those of operations are small.
+const TIMER: u64 = u64::MAX;
 
 /// Times an operation is tried again after EAGAIN or EINTR.
 const RETRIES_MAX: u8 = 100;
@@ -67,8 +80,8 @@ impl Default for RingConfig {
 pub struct RingFacts {
     /// Operations the kernel holds at most.
     pub depth: u32,
-    /// Whether SINGLE_ISSUER and COOP_TASKRUN are in effect (Linux 6.0).
-    pub cooperative: bool,
+    /// Whether SINGLE_ISSUER and DEFER_TASKRUN are in effect (Linux 6.1).
+    pub deferred: bool,
     /// Whether files are registered.
     pub registered_files: bool,
     /// Bytes of the arena that are registered so far.
@@ -79,6 +92,10 @@ pub struct RingFacts {
     pub submitted: u64,
     /// System calls it took.
     pub submit_calls: u64,
+    /// System calls that waited for a completion.
+    pub waits: u64,
+    /// Times the executor was given its turn, or slept.
+    pub turns: u64,
 }
 
 /// One core's ring. Drives opened on it keep it alive.
@@ -89,9 +106,10 @@ pub struct Ring {
 impl Ring {
     /// Makes the ring and its tasks; only on an executor of [`rt::start`].
     pub fn new(arena: &Arena, config: RingConfig) -> io::Result<Rc<Ring>> {
-        let (uring, cooperative) = setup(config.depth)?;
+        let (mut uring, deferred) = setup(config.depth)?;
         let event = Rc::new(EventFd::new()?);
         uring.submitter().register_eventfd(event.raw())?;
+        uring.completion().disable_eventfd();
         let registered_files = uring.submitter().register_files_sparse(RING_FILES_MAX).is_ok();
         let chunks = arena.region().1 / CHUNK_BYTES;
         let (table, registration_refused) = match u32::try_from(chunks) {
@@ -114,18 +132,23 @@ impl Ring {
             arena: arena.clone(),
             facts: Cell::new(RingFacts {
                 depth,
-                cooperative,
+                deferred,
                 registered_files,
                 registered_bytes: 0,
                 registration_refused,
                 submitted: 0,
                 submit_calls: 0,
+                waits: 0,
+                turns: 0,
             }),
+            turn_time: types::Timespec::new().nsec(TURN_US * 1_000),
+            timer: Cell::new(Timer::default()),
             pump: Rc::clone(&pump),
             ear: Rc::clone(&ear),
+            event: Rc::clone(&event),
         });
-        rt::spawn_local(run_pump(Rc::downgrade(&shared), pump));
-        rt::spawn_local(run_ear(Rc::downgrade(&shared), ear, event));
+        rt::spawn_local(run_pump(Rc::downgrade(&shared), Rc::clone(&pump)));
+        rt::spawn_local(run_ear(ear, pump, event));
         Ok(Rc::new(Ring { shared }))
     }
 
@@ -169,6 +192,41 @@ struct LockInner {
     /// Holds the lock for as long as it is open.
     _file: File,
     failed: AtomicBool,
+    counts: Counts,
+}
+
+/// [`DriveCounters`], counted by every core.
+#[derive(Debug, Default)]
+struct Counts {
+    reads: AtomicU64,
+    read_bytes: AtomicU64,
+    writes: AtomicU64,
+    written_bytes: AtomicU64,
+    durable_writes: AtomicU64,
+    flushes: AtomicU64,
+    trims: AtomicU64,
+    errors: AtomicU64,
+}
+
+impl Counts {
+    fn add(&self, kind: Kind, bytes: u64, succeeded: bool) {
+        let one = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        match kind {
+            _ if !succeeded => drop(one(&self.errors)),
+            Kind::Read => {
+                one(&self.reads);
+                self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
+            Kind::Write { durable } => {
+                one(&self.writes);
+                self.written_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.durable_writes.fetch_add(u64::from(durable), Ordering::Relaxed);
+            }
+            Kind::Flush => drop(one(&self.flushes)),
+            Kind::Trim => drop(one(&self.trims)),
+            Kind::Allocate => {}
+        }
+    }
 }
 
 /// Takes the drive at `path`: an existing file or block device.
@@ -199,6 +257,7 @@ pub fn lock_drive(path: &Path) -> Result<DriveLock, OpenError> {
             path: path.to_owned(),
             _file: file,
             failed: AtomicBool::new(false),
+            counts: Counts::default(),
         }),
     })
 }
@@ -207,6 +266,22 @@ impl DriveLock {
     /// The path it was taken with.
     pub fn name(&self) -> Arc<str> {
         Arc::clone(&self.inner.name)
+    }
+
+    /// What was done on the drive since the lock was taken.
+    pub fn counters(&self) -> DriveCounters {
+        let counts = &self.inner.counts;
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        DriveCounters {
+            reads: get(&counts.reads),
+            read_bytes: get(&counts.read_bytes),
+            writes: get(&counts.writes),
+            written_bytes: get(&counts.written_bytes),
+            durable_writes: get(&counts.durable_writes),
+            flushes: get(&counts.flushes),
+            trims: get(&counts.trims),
+            errors: get(&counts.errors),
+        }
     }
 
     /// Whether the drive was given up for writing.
@@ -402,6 +477,10 @@ impl Drive for UringDrive {
     fn name(&self) -> Arc<str> {
         self.lock.name()
     }
+
+    fn counters(&self) -> DriveCounters {
+        self.lock.counters()
+    }
 }
 
 async fn with_buffer(running: Running) -> (Buffer, Result<(), DriveError>) {
@@ -537,6 +616,20 @@ impl Ops {
     }
 }
 
+/// When the executor has its turn.
+#[derive(Clone, Copy, Default)]
+struct Timer {
+    /// The kernel has it.
+    armed: bool,
+    /// It went off.
+    due: bool,
+    /// Something was complete since it was armed.
+    progress: bool,
+    /// Length of the last row of pauses after a wait in vain, and how many are left of it.
+    pauses: u8,
+    pauses_left: u8,
+}
+
 struct Shared {
     uring: RefCell<IoUring>,
     ops: RefCell<Ops>,
@@ -548,8 +641,11 @@ struct Shared {
     chunks: RefCell<Vec<bool>>,
     arena: Arena,
     facts: Cell<RingFacts>,
+    turn_time: types::Timespec,
+    timer: Cell<Timer>,
     pump: Rc<Bell>,
     ear: Rc<Bell>,
+    event: Rc<EventFd>,
 }
 
 impl Shared {
@@ -597,13 +693,16 @@ impl Shared {
         Some(slot)
     }
 
-    /// Submits what waits and takes in what is complete, until neither leads to more of the other.
-    fn turn(&self) {
+    /// Submits what waits and takes in what is complete, until neither leads to more of the other; answers whether
+    /// there was any of it, or `None` when the kernel takes nothing at the moment.
+    fn turn(&self) -> Option<bool> {
+        let mut moved = false;
         loop {
-            self.reap();
+            moved |= 0 < self.reap();
             let pushed = self.fill();
             let stuck = self.submit(pushed);
             let reaped = self.reap();
+            moved |= pushed || 0 < reaped;
             if stuck {
                 // The kernel is short of memory for the moment; nothing may ever complete to remind us.
                 let bell = Rc::clone(&self.pump);
@@ -611,15 +710,84 @@ impl Shared {
                     rt::sleep(Duration::from_millis(1)).await;
                     bell.ring();
                 });
-                break;
+                return None;
             }
             if reaped == 0 || self.queue.borrow().is_empty() {
-                break;
+                return Some(moved);
             }
         }
-        if 0 < self.in_kernel.get() {
-            self.ear.ring();
+    }
+
+    /// Whether to wait for the drives now; if so, the timer runs.
+    fn arm(&self) -> bool {
+        let mut timer = self.timer.get();
+        if let Some(left) = timer.pauses_left.checked_sub(1) {
+            self.timer.set(Timer { pauses_left: left, ..timer });
+            return false;
         }
+        if !timer.armed {
+            let entry = opcode::Timeout::new(&raw const self.turn_time).build().user_data(TIMER);
+            let mut uring = self.uring.borrow_mut();
+            // SAFETY: the kernel reads the time while it takes the entry out of the queue, and the queue is not
+            // touched after `self`, which holds both, began to be dropped except by `drop` itself.
+            #[expect(unsafe_code, reason = "the kernel gets a pointer to the time")]
+            let pushed = unsafe { uring.submission().push(&entry) }.is_ok();
+            timer = Timer { armed: pushed, progress: false, ..timer };
+        }
+        self.timer.set(Timer { due: false, ..timer });
+        true
+    }
+
+    /// Sleeps until something is complete or the timer goes off.
+    fn wait(&self) {
+        let armed = self.timer.get().armed;
+        let uring = self.uring.borrow();
+        let waited = match armed {
+            true => uring.submitter().submit_and_wait(1),
+            // The queue had no room for it.
+            false => {
+                uring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&self.turn_time))
+            }
+        };
+        let due = !armed && waited.is_err();
+        self.timer.set(Timer { due: due || self.timer.get().due, ..self.timer.get() });
+        self.count(|facts| facts.waits += 1);
+    }
+
+    /// Lets the executor turn, and sleep when nothing keeps it awake: the pump is rung when there are completions,
+    /// and with `turn` once the executor has looked at everything else.
+    fn listen(&self, turn: bool) {
+        self.count(|facts| facts.turns += 1);
+        let mut uring = self.uring.borrow_mut();
+        uring.completion().enable_eventfd();
+        // What came before the kernel could see the flag has made no sound.
+        fence(Ordering::SeqCst);
+        let missed = !uring.completion().is_empty() || {
+            let queue = uring.submission();
+            queue.taskrun() || queue.cq_overflow()
+        };
+        drop(uring);
+        if turn || missed {
+            self.event.raise();
+        }
+        self.ear.ring();
+    }
+
+    /// Ends a row of waits when the timer went off: answers whether there was anything to wait for.
+    fn is_due(&self) -> Option<bool> {
+        let timer = self.timer.get();
+        if !timer.due {
+            return None;
+        }
+        let pauses = if timer.progress { 0 } else { timer.pauses.saturating_mul(2).clamp(1, PAUSES_MAX) };
+        self.timer.set(Timer { due: false, pauses, pauses_left: pauses, ..timer });
+        Some(timer.progress)
+    }
+
+    fn count(&self, change: impl FnOnce(&mut RingFacts)) {
+        let mut facts = self.facts.get();
+        change(&mut facts);
+        self.facts.set(facts);
     }
 
     /// Moves operations from the queue to the submission queue; answers whether there were any.
@@ -648,6 +816,7 @@ impl Shared {
                 break;
             }
             self.in_kernel.set(self.in_kernel.get() + 1);
+            self.count(|facts| facts.submitted += 1);
             pushed = true;
         }
         pushed
@@ -754,19 +923,11 @@ impl Shared {
             return false;
         }
         loop {
-            let mut facts = self.facts.get();
-            facts.submit_calls += 1;
+            self.count(|facts| facts.submit_calls += 1);
             match uring.submit() {
-                Ok(count) => {
-                    facts.submitted += count as u64;
-                    self.facts.set(facts);
-                    return !uring.submission().is_empty();
-                }
+                Ok(_) => return !uring.submission().is_empty(),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.facts.set(facts);
-                    return true;
-                }
+                Err(_) => return true,
             }
         }
     }
@@ -776,7 +937,12 @@ impl Shared {
         let mut count = 0;
         loop {
             let Some(entry) = self.uring.borrow_mut().completion().next() else { return count };
+            if entry.user_data() == TIMER {
+                self.timer.set(Timer { armed: false, due: true, ..self.timer.get() });
+                continue;
+            }
             count += 1;
+            self.timer.set(Timer { progress: true, ..self.timer.get() });
             self.in_kernel.set(self.in_kernel.get() - 1);
             let slot = usize::try_from(entry.user_data()).expect("made from a usize in `fill`");
             self.complete(slot, entry.result());
@@ -796,6 +962,7 @@ impl Shared {
                 return;
             }
             Step::Done(result) => {
+                op.file.lock.inner.counts.add(op.kind, op.bytes, result.is_ok());
                 if result.is_err() && op.kind.promises() {
                     op.file.lock.inner.failed.store(true, Ordering::SeqCst);
                 }
@@ -861,6 +1028,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.pump.close();
         self.ear.close();
+        self.event.raise();
         // No future is left: each holds the ring. What remains was abandoned; the kernel may still write to it.
         let mut patience = 1_000;
         while 0 < self.in_kernel.get() {
@@ -921,38 +1089,55 @@ impl Bell {
 
 async fn run_pump(ring: Weak<Shared>, bell: Rc<Bell>) {
     while bell.heard().await {
-        match ring.upgrade() {
-            Some(ring) => ring.turn(),
-            None => return,
+        let Some(held) = ring.upgrade() else { return };
+        held.uring.borrow_mut().completion().disable_eventfd();
+        let waits = held.arm();
+        drop(held);
+        loop {
+            let Some(held) = ring.upgrade() else { return };
+            let polls = rt::task_polls();
+            let moved = held.turn();
+            if held.in_kernel.get() == 0 {
+                break;
+            }
+            let stops = if waits && moved.is_some() { held.is_due() } else { Some(false) };
+            if let Some(turn) = stops {
+                held.listen(turn);
+                break;
+            }
+            drop(held);
+            rt::yield_now().await;
+            // Nothing to submit, nothing complete, and no other task has run since.
+            if moved == Some(false)
+                && rt::task_polls() == polls + 1
+                && let Some(held) = ring.upgrade()
+            {
+                held.wait();
+            }
         }
     }
 }
 
-async fn run_ear(ring: Weak<Shared>, bell: Rc<Bell>, event: Rc<EventFd>) {
+async fn run_ear(bell: Rc<Bell>, pump: Rc<Bell>, event: Rc<EventFd>) {
     while bell.heard().await {
-        while ring.upgrade().is_some_and(|ring| 0 < ring.in_kernel.get()) {
-            if event.wait().await.is_err() {
-                // Slow, but nothing is lost.
-                rt::sleep(Duration::from_millis(1)).await;
-            }
-            match ring.upgrade() {
-                Some(ring) => ring.turn(),
-                None => return,
-            }
+        if event.wait().await.is_err() {
+            // Slow, but nothing is lost.
+            rt::sleep(Duration::from_millis(1)).await;
         }
+        pump.ring();
     }
 }
 
-/// The best ring this kernel makes, and whether the newer flags are on.
+/// The best ring this kernel makes, and whether completions wait for us to ask for them.
 fn setup(depth: u32) -> io::Result<(IoUring, bool)> {
-    let cooperative = IoUring::builder()
+    let deferred = IoUring::builder()
         .setup_clamp()
         .setup_submit_all()
         .setup_single_issuer()
-        .setup_coop_taskrun()
+        .setup_defer_taskrun()
         .setup_taskrun_flag()
         .build(depth);
-    match cooperative {
+    match deferred {
         Ok(uring) => Ok((uring, true)),
         Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
             Ok((IoUring::builder().setup_clamp().build(depth)?, false))
@@ -1062,6 +1247,18 @@ mod tests {
         assert!(read.as_slice() == large.as_slice());
         ring.drained().await;
         assert_eq!(ring.in_flight(), 0);
+        let bytes = 4096 + 8192 + (1 << 20) + 135_168 + (3 << 20);
+        let counted = DriveCounters {
+            reads: 5,
+            read_bytes: bytes,
+            writes: 5,
+            written_bytes: bytes,
+            durable_writes: 3,
+            flushes: 1,
+            trims: 1,
+            errors: 0,
+        };
+        assert_eq!(drive.counters(), counted);
     }
 
     #[test]
@@ -1196,8 +1393,13 @@ mod tests {
     fn check_step(kind: Kind, done: u64, result: i32, want: Option<Result<(), DriveCause>>) {
         let file = File::open("/dev/null").expect("exists");
         let twin = file.try_clone().expect("a descriptor");
-        let inner =
-            LockInner { name: "t".into(), path: "t".into(), _file: twin, failed: AtomicBool::new(false) };
+        let inner = LockInner {
+            name: "t".into(),
+            path: "t".into(),
+            _file: twin,
+            failed: AtomicBool::new(false),
+            counts: Counts::default(),
+        };
         let lock = DriveLock { inner: Arc::new(inner) };
         let buffer = matches!(kind, Kind::Read | Kind::Write { .. }).then(|| Buffer::unpooled(1));
         let mut op = Op {

@@ -37,6 +37,14 @@ impl EventFd {
         self.fd.as_raw_fd()
     }
 
+    /// Adds to the counter, so that the next [`wait`](Self::wait) ends once the executor had its turn.
+    pub(crate) fn raise(&self) {
+        // It cannot fail before 2^64 - 1 is reached, and every wait sets it back to zero.
+        // SAFETY: no pointers but that of a local value.
+        #[expect(unsafe_code, reason = "eventfd has no safe form in std")]
+        let _written = unsafe { libc::eventfd_write(self.fd.as_raw_fd(), 1) };
+    }
+
     /// Waits until the counter is above zero and sets it to zero.
     pub(crate) async fn wait(&self) -> io::Result<()> {
         let read = self.file.read_at(0, size_of::<u64>()).await?;

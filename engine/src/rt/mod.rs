@@ -15,6 +15,7 @@ mod event;
 mod heartbeat;
 mod platform;
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -184,7 +185,7 @@ where
                 let heart = heartbeat::Heart::start();
                 // Nobody waits for an attempt that was given up and begins after all.
                 let _unheard = begun.send(());
-                let result = run(context).await;
+                let result = counted(run(context)).await;
                 drop(heart);
                 Some(result)
             })
@@ -207,7 +208,25 @@ where
 
 /// Runs `future` on this core until it ends, whoever is interested or not. It runs up to its first wait at once.
 pub fn spawn_local(future: impl Future<Output = ()> + 'static) {
-    drop(glommio::spawn_local(future).detach());
+    drop(glommio::spawn_local(counted(future)).detach());
+}
+
+thread_local! {
+    static TASK_POLLS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Times any task of this core was polled: a task that yields can tell by it whether others had something to do.
+pub(crate) fn task_polls() -> u64 {
+    TASK_POLLS.get()
+}
+
+async fn counted<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        TASK_POLLS.set(TASK_POLLS.get().wrapping_add(1));
+        future.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// Waits for `duration`.
@@ -294,7 +313,6 @@ fn origin() -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::Cell;
     use std::rc::Rc;
 
     fn check(list: &str, want: &[usize]) {
