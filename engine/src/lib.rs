@@ -27,7 +27,7 @@ pub mod simulator;
 pub use error::{Corrupt, DriveCause, DriveError, DriveOp, EngineError};
 pub use handle::{
     Bucket, BucketError, Directory, Engine, ListPage, ListQuery, ObjectReader, ObjectStream, ObjectVersion,
-    PartInfo, PutWriter, UploadId, UploadInfo,
+    PartInfo, PutWriter, Tuning, UploadId, UploadInfo,
 };
 pub use object::{ETag, ObjectInfo, PutCondition, PutRefused};
 pub use shard::{Shard, SpaceFacts, Staged, Transaction, TransactionBody, TransactionPut};

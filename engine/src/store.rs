@@ -16,7 +16,7 @@ use crate::format::anchor::Anchor;
 use crate::format::superblock::{FORMAT_VERSION, NotSuperblock, Superblock, TAIL_BYTES, ZONES_AT, divide};
 use crate::format::zone::{ZoneHeader, ZoneKind};
 use crate::handle::directory::{DIRECTORY_SHARD, directory_of};
-use crate::handle::{Core, Engine, Shared};
+use crate::handle::{Core, Engine, Shared, Tuning};
 use crate::limits::SHARDS_MAX;
 use crate::meta::checkpoint::{first_anchor, load, write_anchor};
 use crate::meta::log::{Log, LogGround, block_buffer, grant_zone};
@@ -315,8 +315,13 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store of the given drives on `cores` cores.
+    /// A store of the given drives on `cores` cores, without a read cache.
     pub fn new(superblocks: Vec<Superblock>, cores: u16) -> Store {
+        Store::tuned(superblocks, cores, Tuning::default())
+    }
+
+    /// A store of the given drives on `cores` cores.
+    pub fn tuned(superblocks: Vec<Superblock>, cores: u16, tuning: Tuning) -> Store {
         let shards = superblocks.first().map_or(0, |superblock| superblock.shard_count);
         let zones = superblocks
             .iter()
@@ -330,6 +335,7 @@ impl Store {
             superblocks,
             zones,
             stats: (0..shards).map(|_| Arc::default()).collect(),
+            tuning,
             ready: AtomicBool::new(false),
         };
         Store { shared: Arc::new(shared) }
@@ -460,6 +466,7 @@ impl Store {
             platform: core.platform.clone(),
             stats,
             tell_all: Box::new(tell_all),
+            checkpoint_log_bytes: self.shared.tuning.checkpoint_log_bytes,
         };
         let of_kind = |kind| headers.iter().filter(move |(_, header)| header.kind == kind);
         let space = ShardSpace {

@@ -10,7 +10,6 @@ mod hyper_io;
 pub mod server;
 pub mod root_key;
 mod drive_list;
-mod memory;
 pub mod route;
 pub mod auth;
 pub mod body;

@@ -28,7 +28,7 @@ use nilas_engine::drive::{Arena, ArenaConfig, Drive, DriveLock, OpenError, Ring,
 use nilas_engine::format::superblock::Superblock;
 use nilas_engine::rt::{self, CorePlatform, RtConfig, RtError};
 use nilas_engine::store::{FormatConfig, Store, StoreError, format, recognise};
-use nilas_engine::{CoreId, Engine, EngineError};
+use nilas_engine::{CoreId, Engine, EngineError, Tuning};
 
 use sha2::{Digest, Sha256};
 
@@ -228,7 +228,10 @@ impl Server {
 
     /// Serves until `stop`; calls `on_ready` once when every shard has recovered.
     pub fn run(self, stop: &Stop, on_ready: impl FnOnce() + Send + 'static) -> Result<(), ServerError> {
-        let store = Store::new(self.superblocks.clone(), u16::try_from(self.cores).expect("at most 64"));
+        let cache_bytes = cache_bytes_per_core(self.config.cache_bytes, self.process_bytes, self.cores);
+        let tuning = Tuning { cache_bytes, ..Tuning::default() };
+        let cores = u16::try_from(self.cores).expect("at most 64");
+        let store = Store::tuned(self.superblocks.clone(), cores, tuning);
         let setup = Arc::new(CoreSetup {
             store: store.clone(),
             locks: self.locks.clone(),
@@ -236,7 +239,7 @@ impl Server {
             address: self.address,
             region: self.config.region.clone(),
             stop: stop.clone(),
-            cache_bytes: cache_bytes_per_core(self.config.cache_bytes, self.process_bytes, self.cores),
+            cache_bytes,
             recovering: Arc::new(AtomicUsize::new(self.cores)),
             counters: (0..self.cores).map(|_| Arc::new(admin::Counters::new())).collect(),
             plan: self.memory,

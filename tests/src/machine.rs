@@ -16,7 +16,7 @@ use nilas_engine::limits::INLINE_BYTES_MAX;
 use nilas_engine::platform::Platform;
 use nilas_engine::simulator::{Random, Simulator, Stopped};
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
-use nilas_engine::{CoreId, Engine};
+use nilas_engine::{CoreId, Engine, Tuning};
 
 /// How a simulated store is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,15 +30,13 @@ pub struct Geometry {
 }
 
 /// Zones as small as they may be: recovery is quick, and logs and extents often go from one to the next.
-pub const ZONE_BYTES: u64 = 256 << 10;
+pub const ZONE_BYTES: u64 = 128 << 10;
 /// Larger ones, for objects of the largest inline size.
 pub const LARGE_ZONE_BYTES: u64 = 1 << 20;
 /// Zones of a drive that is never full within one round.
-pub const ZONES: u64 = 24;
+pub const ZONES: u64 = 64;
 /// What stands before and behind the zones, in bytes.
-const OUTSIDE_BYTES: u64 = (1 << 20) + (64 << 10);
-/// Bytes of a log record besides an object's own.
-const RECORD_BYTES: u64 = 1_024;
+const OUTSIDE_BYTES: u64 = 2 << 20;
 
 impl Geometry {
     /// The usual machine.
@@ -53,7 +51,7 @@ impl Geometry {
 
     /// Bytes of the largest object that is kept in the log: a record takes half a zone at most.
     pub fn inline_bytes_max(&self) -> u64 {
-        INLINE_BYTES_MAX.min((self.zone_bytes - 8_192) / 2 - RECORD_BYTES)
+        INLINE_BYTES_MAX.min(self.zone_bytes / 4)
     }
 
     /// A size of an object, most of them small, some at the edge between log and extents.
@@ -149,7 +147,11 @@ pub fn formatted(geometry: Geometry) -> Medium {
 pub async fn start(machine: &Simulator, drive: &SimulatedDrive, cores: u16) -> Result<Vec<Engine>, String> {
     let drives = || vec![Rc::new(drive.clone()) as Rc<dyn Drive>];
     let superblocks = recognise(&drives()).await.map_err(|e| e.to_string())?.ok_or("blank")?;
-    let store = Store::new(superblocks, cores);
+    // Checkpoints after a few records, some hundreds, or hardly ever; a cache of a few objects, or none.
+    let checkpoint_log_bytes =
+        [8 << 10, 64 << 10, 1 << 20][usize::try_from(machine.random() % 3).expect("small")];
+    let cache_bytes = [0, 1 << 20][usize::try_from(machine.random() % 2).expect("small")];
+    let store = Store::tuned(superblocks, cores, Tuning { cache_bytes, checkpoint_log_bytes });
     let mut starts = Vec::new();
     for core in 0..cores {
         let platform: Rc<dyn Platform> = Rc::new(machine.clone());

@@ -148,6 +148,16 @@ impl Cache {
         Some(entry.value.clone())
     }
 
+    /// Whether it keeps nothing.
+    pub fn is_off(&self) -> bool {
+        self.room_bytes == 0
+    }
+
+    /// Whether a value is there; counts as no use of it.
+    pub fn contains(&self, key: &CacheKey) -> bool {
+        self.room_bytes > 0 && self.table.find(key, key.hash()).is_some()
+    }
+
     /// Tells of a value that was read from a drive and verified, after [`Cache::get`] did not find it.
     ///
     /// Copies it if it is worth keeping. Empty values and those over [`CACHE_VALUE_BYTES_MAX`] are not.

@@ -1,7 +1,7 @@
 //! Reading one object: pieces of up to 1 MiB, a few read ahead, each verified unit by unit before it is handed out.
 //!
-//! Runs on the core that has the client's connection. I1. No byte leaves that is not covered by a unit checksum that
-//! was just verified. I2. The blobs of an open reader are never reused: the shard sees that they are still referred to.
+//! Runs on the core that has the client's connection, whose cache is asked first. I1. No byte leaves that is not covered by
+//! a unit checksum that was just verified, or was when the unit came into the cache. I2. The blobs of an open reader are never reused: the shard sees that they are still referred to.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -16,6 +16,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 
 use super::Core;
+use crate::cache::CacheKey;
 use crate::drive::Drive;
 use crate::error::{Corrupt, EngineError};
 use crate::format::cell::{Place, Units};
@@ -25,7 +26,7 @@ use crate::meta::index::Blob;
 use crate::object::ObjectInfo;
 use crate::platform::{LocalFuture, Platform};
 use crate::stats::ShardStats;
-use crate::units::{BLOCK_BYTES, DriveOffset, UNIT_BYTES, round_up_to_block};
+use crate::units::{BLOCK_BYTES, DriveOffset, Sequence, ShardId, UNIT_BYTES, round_up_to_block};
 
 pub(super) type Found = (ObjectInfo, Arc<[Blob]>);
 
@@ -36,17 +37,12 @@ pub struct ObjectReader {
     pub info: ObjectInfo,
     blobs: Arc<[Blob]>,
     core: Rc<Core>,
-    stats: Arc<ShardStats>,
+    shard: ShardId,
 }
 
 impl ObjectReader {
-    pub(super) fn new(
-        info: ObjectInfo,
-        blobs: Arc<[Blob]>,
-        core: &Rc<Core>,
-        stats: Arc<ShardStats>,
-    ) -> ObjectReader {
-        ObjectReader { info, blobs, core: core.clone(), stats }
+    pub(super) fn new(info: ObjectInfo, blobs: Arc<[Blob]>, core: &Rc<Core>, shard: ShardId) -> ObjectReader {
+        ObjectReader { info, blobs, core: core.clone(), shard }
     }
 
     /// Sizes of the parts of a multipart object in order; one entry for an object put in one piece.
@@ -72,9 +68,8 @@ impl ObjectReader {
             reads: FuturesOrdered::new(),
             reading: VecDeque::new(),
             depth: 1,
-            drives: self.core.drives.clone(),
-            platform: self.core.platform.clone(),
-            stats: self.stats,
+            core: self.core,
+            shard: self.shard,
             _blobs: self.blobs,
         }
     }
@@ -89,9 +84,8 @@ pub struct ObjectStream {
     /// What `reads` are reading, in order.
     reading: VecDeque<Piece>,
     depth: usize,
-    drives: Vec<Rc<dyn Drive>>,
-    platform: Rc<dyn Platform>,
-    stats: Arc<ShardStats>,
+    core: Rc<Core>,
+    shard: ShardId,
     _blobs: Arc<[Blob]>,
 }
 
@@ -105,9 +99,19 @@ impl ObjectStream {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, EngineError>>> {
         while self.reads.len() < self.depth {
             let Some(piece) = self.pieces.pop_front() else { break };
-            let drive = self.drives[usize::from(piece.drive)].clone();
-            self.reading.push_back(piece.clone());
-            self.reads.push_back(Box::pin(piece.read(drive, self.platform.clone(), self.stats.clone())));
+            let (now, cached, later) = self.look_up(piece);
+            if let Some(later) = later {
+                self.pieces.push_front(later);
+            }
+            match cached {
+                Some(bytes) if self.reads.is_empty() => return Poll::Ready(Some(Ok(bytes))),
+                Some(bytes) => self.reads.push_back(Box::pin(std::future::ready(Ok(bytes)))),
+                None => {
+                    let read = now.clone().read_for(self.core.clone(), self.shard);
+                    self.reads.push_back(Box::pin(read));
+                }
+            }
+            self.reading.push_back(now);
         }
         let polled = self.reads.poll_next_unpin(cx);
         if polled.is_ready() {
@@ -119,6 +123,34 @@ impl ObjectStream {
             self.reads = FuturesOrdered::new();
         }
         polled
+    }
+
+    /// Asks the cache for the units of a piece: answers the first one when it is there, else all before the next one that
+    /// is; and what is left of the piece. Every unit is asked for once.
+    fn look_up(&self, piece: Piece) -> (Piece, Option<Bytes>, Option<Piece>) {
+        let mut cache = self.core.cache.borrow_mut();
+        if cache.is_off() {
+            return (piece, None, None);
+        }
+        let first = piece.wanted.start / UNIT_BYTES;
+        let units = piece.bytes.div_ceil(UNIT_BYTES);
+        if piece.asked {
+            return (piece, None, None);
+        }
+        if let Some(unit) = cache.get(&piece.key(self.shard, first)) {
+            let (now, later) = piece.split_at_unit(first + 1);
+            let from = usize::try_from(now.wanted.start - first * UNIT_BYTES).expect("within a unit");
+            let to = usize::try_from(now.wanted.end - first * UNIT_BYTES).expect("within a unit");
+            return (now, Some(unit.slice(from..to)), later);
+        }
+        // A unit that is there ends the read; it is asked for again when its turn comes, right away.
+        let end = (first + 1..units).find(|unit| cache.contains(&piece.key(self.shard, *unit)));
+        let (mut now, later) = piece.split_at_unit(end.unwrap_or(units));
+        for unit in first + 1..end.unwrap_or(units) {
+            drop(cache.get(&now.key(self.shard, unit)));
+        }
+        now.asked = true;
+        (now, None, later)
     }
 
     /// Pieces that are read, or kept for the next calls, at a time: 1 to `IO_DEPTH_PER_STREAM`.
@@ -168,6 +200,10 @@ struct Piece {
     wanted: Range<u64>,
     units: Units,
     first_unit: usize,
+    /// The change that made the blob.
+    blob: Sequence,
+    /// Whether the cache was asked for its units.
+    asked: bool,
 }
 
 /// Cuts a range of an object into reads. Pure.
@@ -202,6 +238,8 @@ fn blob_pieces(blob: &Blob, wanted: Range<u64>, piece_bytes: u64, pieces: &mut V
                 wanted: from - unit_start..to.min(until) - unit_start,
                 units: blob.units.clone(),
                 first_unit: usize::try_from(unit_start / UNIT_BYTES).expect("units are in memory"),
+                blob: blob.sequence,
+                asked: false,
             });
             from = until;
         }
@@ -217,6 +255,48 @@ fn blob_pieces(blob: &Blob, wanted: Range<u64>, piece_bytes: u64, pieces: &mut V
 }
 
 impl Piece {
+    /// How the cache calls the `nth` unit of the piece.
+    fn key(&self, shard: ShardId, nth: u64) -> CacheKey {
+        let unit = u32::try_from(self.first_unit as u64 + nth).expect("a blob has fewer units");
+        CacheKey { shard, blob: self.blob.0, unit }
+    }
+
+    /// The piece up to its `nth` unit, and what is wanted of the rest.
+    fn split_at_unit(self, nth: u64) -> (Piece, Option<Piece>) {
+        let cut = nth * UNIT_BYTES;
+        if self.wanted.end <= cut {
+            return (self, None);
+        }
+        let later = Piece {
+            at: self.at.plus(cut),
+            bytes: self.bytes - cut,
+            wanted: self.wanted.start.max(cut) - cut..self.wanted.end - cut,
+            first_unit: self.first_unit + usize::try_from(nth).expect("units are in memory"),
+            units: self.units.clone(),
+            ..self
+        };
+        (Piece { bytes: cut, wanted: self.wanted.start..cut, ..self }, Some(later))
+    }
+
+    /// Reads for a client: what was read is offered to the core's cache.
+    async fn read_for(self, core: Rc<Core>, shard: ShardId) -> Result<Bytes, EngineError> {
+        let drive = core.drives[usize::from(self.drive)].clone();
+        let stats = core.shared.stats[usize::from(shard.0)].clone();
+        let (buffer, at) = self.read_units(drive, core.platform.clone(), stats).await?;
+        let mut cache = core.cache.borrow_mut();
+        if !cache.is_off() {
+            let unit_bytes = usize::try_from(UNIT_BYTES).expect("64 KiB");
+            let bytes = &buffer[at..at + usize::try_from(self.bytes).expect("within the buffer")];
+            for (nth, unit) in (0..).zip(bytes.chunks(unit_bytes)) {
+                if self.wanted.start < (nth + 1) * UNIT_BYTES {
+                    cache.offer(self.key(shard, nth), unit);
+                }
+            }
+        }
+        let at = |offset: u64| at + usize::try_from(offset).expect("within the buffer");
+        Ok(buffer.slice(at(self.wanted.start)..at(self.wanted.end)))
+    }
+
     /// Reads, verifies, and answers the wanted bytes without copying them.
     async fn read(
         self,
@@ -224,6 +304,19 @@ impl Piece {
         platform: Rc<dyn Platform>,
         stats: Arc<ShardStats>,
     ) -> Result<Bytes, EngineError> {
+        let wanted = self.wanted.clone();
+        let (buffer, start) = self.read_units(drive, platform, stats).await?;
+        let at = |offset: u64| start + usize::try_from(offset).expect("within the buffer");
+        Ok(buffer.slice(at(wanted.start)..at(wanted.end)))
+    }
+
+    /// Reads and verifies all units of the piece; answers the memory they are in and where they start.
+    async fn read_units(
+        &self,
+        drive: Rc<dyn Drive>,
+        platform: Rc<dyn Platform>,
+        stats: Arc<ShardStats>,
+    ) -> Result<(Bytes, usize), EngineError> {
         let skip = self.at.0 % BLOCK_BYTES;
         let start = DriveOffset(self.at.0 - skip);
         let bytes = round_up_to_block(skip + self.bytes);
@@ -235,7 +328,7 @@ impl Piece {
         self.verify(&buffer.as_slice()[at(0)..at(self.bytes)]).inspect_err(|_| {
             stats.corrupt_units.fetch_add(1, Relaxed);
         })?;
-        Ok(buffer.freeze().slice(at(self.wanted.start)..at(self.wanted.end)))
+        Ok((buffer.freeze(), at(0)))
     }
 
     fn verify(&self, bytes: &[u8]) -> Result<(), Corrupt> {

@@ -25,10 +25,11 @@ pub use directory::{Bucket, BucketError, Directory};
 pub use get::{ObjectReader, ObjectStream};
 pub use put::PutWriter;
 
+use crate::cache::{Cache, CacheStats};
 use crate::drive::Drive;
 use crate::error::EngineError;
 use crate::format::superblock::Superblock;
-use crate::limits::{LIST_KEYS_MAX, MAILBOX_MESSAGES_MAX, MAILBOX_WAIT_MS_MAX};
+use crate::limits::{CHECKPOINT_LOG_BYTES_MAX, LIST_KEYS_MAX, MAILBOX_MESSAGES_MAX, MAILBOX_WAIT_MS_MAX};
 use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
 use crate::platform::{Platform, spawn};
 use crate::shard::mailbox::{Job, Mesh};
@@ -125,12 +126,28 @@ pub struct ListPage {
     pub next_after: Option<Bytes>,
 }
 
+/// What a process chooses for a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Bytes of the read cache of each core; 0 for none.
+    pub cache_bytes: u64,
+    /// Log bytes of a shard after which a checkpoint is taken, at most.
+    pub checkpoint_log_bytes: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Tuning {
+        Tuning { cache_bytes: 0, checkpoint_log_bytes: CHECKPOINT_LOG_BYTES_MAX }
+    }
+}
+
 /// What all cores of a process share.
 pub(crate) struct Shared {
     pub(crate) mesh: Mesh,
     pub(crate) superblocks: Vec<Superblock>,
     pub(crate) zones: Vec<Arc<ZoneTable>>,
     pub(crate) stats: Vec<Arc<ShardStats>>,
+    pub(crate) tuning: Tuning,
     pub(crate) ready: AtomicBool,
 }
 
@@ -141,6 +158,7 @@ pub(crate) struct Core {
     pub(crate) platform: Rc<dyn Platform>,
     pub(crate) drives: Vec<Rc<dyn Drive>>,
     flushes: Vec<Rc<FlushGroup>>,
+    pub(crate) cache: RefCell<Cache>,
     pub(crate) shards: RefCell<BTreeMap<ShardId, Rc<Shard>>>,
     pub(crate) directory: RefCell<Arc<Directory>>,
     /// Only on the core of shard 0: cores that have recovered, and buckets in the middle of a change.
@@ -156,6 +174,7 @@ impl Core {
         platform: Rc<dyn Platform>,
         drives: Vec<Rc<dyn Drive>>,
     ) -> Rc<Core> {
+        let cache = RefCell::new(Cache::new(shared.tuning.cache_bytes));
         let flushes = drives.iter().map(|drive| FlushGroup::new(drive.clone())).collect();
         Rc::new(Core {
             id,
@@ -163,6 +182,7 @@ impl Core {
             platform,
             drives,
             flushes,
+            cache,
             shards: RefCell::default(),
             directory: RefCell::default(),
             recovered: Cell::new(0),
@@ -227,6 +247,11 @@ impl Engine {
     /// Jobs that wait in the mailbox of every core, by number; at most `MAILBOX_MESSAGES_MAX`.
     pub fn mailbox_messages(&self) -> impl Iterator<Item = usize> {
         (0..self.core.shared.mesh.cores()).map(|core| self.core.shared.mesh.waiting(CoreId(core)))
+    }
+
+    /// What this core's read cache did and holds.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.core.cache.borrow().stats()
     }
 
     /// Bytes of all drives that are used by zones, and how many of them no zone was granted from.
@@ -320,8 +345,7 @@ impl Engine {
         version: Option<Sequence>,
     ) -> Result<Option<ObjectReader>, EngineError> {
         let found = self.find(bucket, key, version).await?;
-        let stats = self.core.shared.stats[usize::from(bucket.shard.0)].clone();
-        Ok(found.map(|(info, blobs)| ObjectReader::new(info, blobs, &self.core, stats)))
+        Ok(found.map(|(info, blobs)| ObjectReader::new(info, blobs, &self.core, bucket.shard)))
     }
 
     async fn find(

@@ -137,6 +137,8 @@ pub(crate) struct ShardGround {
     pub(crate) stats: Arc<ShardStats>,
     /// Tells all shards that zones came free or are needed.
     pub(crate) tell_all: Box<dyn Fn()>,
+    /// Log bytes after which a checkpoint is taken, at most.
+    pub(crate) checkpoint_log_bytes: u64,
 }
 
 impl ShardGround {

@@ -18,7 +18,7 @@ use crate::format::cell::{Cell, Place, Units};
 use crate::format::checksum::unit_checksums;
 use crate::format::page::TreeKind;
 use crate::format::record::Extent;
-use crate::limits::{CHECKPOINT_LOG_BYTES_MAX, CHECKPOINT_RECORDS_MAX, CLEAN_CELLS_MAX, IO_BYTES_MAX};
+use crate::limits::{CHECKPOINT_RECORDS_MAX, CLEAN_CELLS_MAX, IO_BYTES_MAX};
 use crate::meta::checkpoint::{Snapshot, anchor_of, write_anchor, write_pages, zone_of};
 use crate::meta::index::CellId;
 use crate::meta::log::release_zone;
@@ -119,7 +119,7 @@ impl Shard {
         let superblock = self.ground.home();
         let drives = u64::from(superblock.drive_count);
         let shards_here = u64::from(superblock.shard_count).div_ceil(drives);
-        (superblock.drive_bytes / shards_here / 8).min(CHECKPOINT_LOG_BYTES_MAX)
+        (superblock.drive_bytes / shards_here / 8).min(self.ground.checkpoint_log_bytes)
     }
 
     /// What tells that upkeep might find something to do that it did not find last time.

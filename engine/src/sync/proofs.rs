@@ -9,9 +9,9 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::panic::catch_unwind;
 use std::pin::pin;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::AtomicUsize as Plain;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 
 use futures_util::future::select;

@@ -2,7 +2,7 @@
 //! `main` hands over; `check`, `clients` and `readme` add their sections. Closing line: `NAME: N passed, N failed (N s)`.
 
 use crate::shell::{Failure, cargo, program};
-use crate::{check, clients, prove, readme};
+use crate::{check, clients, readme};
 use std::process::ExitCode;
 use std::time::Instant;
 
