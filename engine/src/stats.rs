@@ -23,6 +23,7 @@ pub struct ShardStats {
     pub page_bytes: AtomicU64,
     pub moved_bytes: AtomicU64,
     pub zones_released: AtomicU64,
+    pub upkeep_errors: AtomicU64,
     pub index_bytes: AtomicU64,
     pub read_only: AtomicBool,
     /// Why the shard is read-only; set once.

@@ -400,9 +400,9 @@ impl Store {
         let page_bytes = loaded.zone_bytes.clone();
         let replayed = replay(drive, &core.platform, &superblock, id, &map.used, loaded).await?;
         let mut damage = replayed.damage;
-        if let Some(EngineError::Drive(error)) = damage {
+        if let Some(error) = damage.take_if(|error| !matches!(error, EngineError::Corrupt(_))) {
             // What cannot be read now may be readable at the next start: a part of the log must not pass for all of it.
-            return Err(error.into());
+            return Err(error);
         }
         if let (DIRECTORY_SHARD, Some(error)) = (id, &damage) {
             // Without the newest directory, buckets that were made would be missing and deleted ones back.

@@ -351,6 +351,8 @@ impl Possible {
     ) -> Result<(), Finding> {
         match answer {
             Err(Looked::Finding(found)) => Err(found.at(format!("{op:?} in {name}"))),
+            // The engine was not asked, so the answer says nothing of the store.
+            Ok(Answer::NoSlot) => Ok(()),
             Ok(answer) => {
                 let mut wanted = Vec::new();
                 let mut left = Vec::new();

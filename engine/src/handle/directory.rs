@@ -139,8 +139,11 @@ impl Engine {
             let record = Record { bucket: id, changes: vec![clear] };
             if let Err(error) = settle_durably(&shard, &record, true).await {
                 // When the record may be in the log after all, nothing more may be acknowledged in this bucket.
-                if is_surely_unlogged(&error) {
-                    engine.reopen(&bucket).await?;
+                match is_surely_unlogged(&error) {
+                    true => engine.reopen(&bucket).await?,
+                    false => {
+                        engine.on_shard(bucket.shard, move |owner| async move { owner.doubt(id) }).await?
+                    }
                 }
                 return Err(error.into());
             }

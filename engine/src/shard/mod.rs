@@ -179,6 +179,8 @@ pub struct Shard {
     /// Displaced for good, but perhaps still read.
     unused: RefCell<Vec<Vec<Extent>>>,
     open_buckets: RefCell<HashSet<BucketId>>,
+    /// Buckets whose deletion failed in a way that only the next start can tell how.
+    doubtful: RefCell<HashSet<BucketId>>,
     extent_zones: RefCell<BTreeSet<ZoneId>>,
     packs: RefCell<BTreeMap<u32, u64>>,
     page_zones: RefCell<BTreeSet<u32>>,
@@ -235,6 +237,7 @@ impl Shard {
             retired: RefCell::default(),
             unused: RefCell::default(),
             open_buckets: RefCell::default(),
+            doubtful: RefCell::default(),
             extent_zones: RefCell::new(space.extent_zones),
             packs: RefCell::new(space.packs),
             page_zones: RefCell::new(space.page_zones),
@@ -578,6 +581,7 @@ impl Shard {
         key: &[u8],
         version: Option<Sequence>,
     ) -> Result<Option<(ObjectInfo, Arc<[Blob]>)>, EngineError> {
+        self.check_certain(bucket)?;
         let found = self.with_bucket(bucket, |bucket| bucket.open(key, version)).flatten();
         let found = found.map(|(info, blobs)| (info, self.pins.borrow_mut().open(blobs)));
         let sequence = match &found {
@@ -591,6 +595,7 @@ impl Shard {
 
     /// What is known of the object of a key, once it is durable.
     pub(crate) async fn head(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectInfo>, EngineError> {
+        self.check_certain(bucket)?;
         let found = self.with_bucket(bucket, |bucket| bucket.object(key)).flatten();
         let sequence = match &found {
             Some(info) => info.sequence,
@@ -610,6 +615,7 @@ impl Shard {
         if !self.is_whole {
             return Err(EngineError::ReadOnly { shard: self.ground.id });
         }
+        self.check_certain(bucket)?;
         let found = self.with_bucket(bucket, look);
         self.durable(self.changed(bucket)).await?;
         Ok(found)
@@ -623,12 +629,25 @@ impl Shard {
         self.with_bucket(bucket, |bucket| bucket.changed).unwrap_or_default()
     }
 
+    /// Says nothing more of a bucket: whether it is still there is known only after the next start.
+    pub(crate) fn doubt(&self, bucket: BucketId) {
+        self.doubtful.borrow_mut().insert(bucket);
+    }
+
+    fn check_certain(&self, bucket: BucketId) -> Result<(), EngineError> {
+        match self.doubtful.borrow().contains(&bucket) {
+            true => Err(EngineError::ReadOnly { shard: self.ground.id }),
+            false => Ok(()),
+        }
+    }
+
     /// Answers a refusal once what it tells of the bucket is durable.
     pub(crate) async fn refuse<T>(
         &self,
         bucket: BucketId,
         refused: PutRefused,
     ) -> Result<Result<T, PutRefused>, EngineError> {
+        self.check_certain(bucket)?;
         self.durable(self.changed(bucket)).await?;
         Ok(Err(refused))
     }

@@ -69,14 +69,13 @@ impl Shard {
                 Due::Checkpoint => self.checkpoint(&mut upkeep).await,
                 Due::Space => self.make_space(&mut upkeep).await,
             };
-            match done {
-                Ok(()) => {}
-                // Nothing was lost: it is tried again when something has changed.
-                Err(EngineError::Full { .. }) => self.note_fruitless(),
-                Err(error) => {
-                    self.ground.stats.log_failed(&error);
-                    self.log.fail();
+            if let Err(error) = done {
+                // Nothing was lost, and it is tried again when something has changed. A drive that was given up fails
+                // the log's own next write.
+                if !matches!(error, EngineError::Full { .. }) {
+                    self.ground.stats.upkeep_errors.fetch_add(1, Relaxed);
                 }
+                self.note_fruitless();
             }
             self.upkeep_progress.notify();
         }
@@ -485,7 +484,9 @@ impl Shard {
 
     /// Has upkeep try to make zones free; answers whether it did. `self.reserve` waits here before it refuses.
     pub(crate) async fn want_space(&self) -> bool {
-        if !self.upkeep_running.get() {
+        if !self.upkeep_running.get() || self.upkeep_ended.get() || self.is_fruitless() {
+            // Nothing to be had here; another shard may have something for the next who asks.
+            (self.ground.tell_all)();
             return false;
         }
         let before: u32 = self.ground.zones.iter().map(|zones| zones.free()).sum();
