@@ -58,7 +58,7 @@ pub fn make() -> Medium {
             store: STORE,
             zone_bytes: Some(GEOMETRY.zone_bytes),
         };
-        format(&[drive.clone()], config).await.expect("blank and large enough");
+        format(std::slice::from_ref(&drive), config).await.expect("blank and large enough");
         let engine = open(&machine, &drive).await;
         let red = engine.create_bucket("red", Bytes::from_static(b"note of red")).await.expect("new");
         let green = engine.create_bucket("green", Bytes::new()).await.expect("new");
