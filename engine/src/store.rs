@@ -48,6 +48,13 @@ pub enum StoreError {
         /// Its format.
         got: u32,
     },
+    /// It was written in a format that this program has left behind.
+    Older {
+        /// The drive.
+        drive: Arc<str>,
+        /// Its format.
+        got: u32,
+    },
     /// It is smaller than its superblock says, or too small to be formatted.
     Small {
         /// The drive.
@@ -89,6 +96,11 @@ impl fmt::Display for StoreError {
             StoreError::Newer { drive, got } => write!(
                 f,
                 "drive {drive} has format {got}, this program knows up to {FORMAT_VERSION}: use a newer program"
+            ),
+            StoreError::Older { drive, got } => write!(
+                f,
+                "drive {drive} has format {got}, this program reads format {FORMAT_VERSION} only and leaves it \
+                 untouched: start the program that wrote it and copy its buckets to a store of this one"
             ),
             StoreError::Small { drive, got, expected } => {
                 write!(f, "drive {drive} has {got} bytes, {expected} are needed")
@@ -193,7 +205,11 @@ async fn read_superblock(drive: &dyn Drive) -> Result<Option<Superblock>, StoreE
             }
             Ok(_) | Err(NotSuperblock::Empty) => {}
             Err(NotSuperblock::Version { got }) => {
-                problem = Some(StoreError::Newer { drive: drive.name(), got });
+                let drive = drive.name();
+                problem = Some(match got < FORMAT_VERSION {
+                    true => StoreError::Older { drive, got },
+                    false => StoreError::Newer { drive, got },
+                });
             }
             Err(NotSuperblock::Damaged { magic, what }) => {
                 let what = if magic { what } else { "its first bytes" };

@@ -20,6 +20,7 @@ pub mod machine;
 pub mod conformance;
 pub mod on_drives;
 pub mod sim;
+pub mod golden;
 pub mod model;
 pub mod ops;
 pub mod prove;

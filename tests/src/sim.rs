@@ -15,7 +15,7 @@ use bytes::Bytes;
 use nilas_engine::drive::Drive;
 use nilas_engine::drive::simulated::{Faults, Happened, Loss, Medium, Rates, SimulatedDrive};
 use nilas_engine::simulator::{Random, Simulator, Stopped};
-use nilas_engine::store::{StoreError, recognise};
+use nilas_engine::store::recognise;
 use nilas_engine::{
     Bucket, BucketError, DriveOp, Engine, EngineError, ListQuery, PutCondition, PutRefused, Sequence,
     ShardId, UploadId,
@@ -152,10 +152,6 @@ pub fn every_cut(seed: u64, losses: u64) -> (Counts, Option<(u64, u64, Finding)>
     (counts, None)
 }
 
-/// Known and wrong: when the power goes in the middle of the first superblock, its fields and its checksum, which lie
-/// in different sectors, may not both be there. Then the drive is refused and has to be wiped by hand.
-const TORN_SUPERBLOCK_IS_FOREIGN: bool = true;
-
 /// Formatting, cut at every step: afterwards the drive is blank and can be formatted, or holds a store that starts.
 pub fn every_cut_of_format(seed: u64) -> Result<Counts, Finding> {
     let mut counts = Counts::default();
@@ -179,10 +175,6 @@ pub fn every_cut_of_format(seed: u64) -> Result<Counts, Finding> {
                 }
             }
             Ok(Ok(Some(_))) => {}
-            Ok(Err(StoreError::Foreign { .. })) if TORN_SUPERBLOCK_IS_FOREIGN && !finished => {
-                counts.cuts += 1;
-                continue;
-            }
             other => return finding(Kind::Wrong, format!("cut {cut} of formatting: {other:?}")),
         }
         ground.check(

@@ -7,7 +7,7 @@ use std::path::Path;
 /// A target's name and its entry function.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 16] = [
     ("auth", nilas_http::auth::fuzz_auth),
     ("chunked", nilas_http::body::fuzz_chunked),
     ("route", nilas_http::s3::fuzz::fuzz_route),
@@ -17,6 +17,13 @@ const TARGETS: [Target; 9] = [
     ("commit", nilas_catalog::commit::fuzz_commit),
     ("record", nilas_engine::format::fuzz_record),
     ("superblock", nilas_engine::format::fuzz_superblock),
+    ("zone", nilas_engine::format::fuzz_zone),
+    ("block", nilas_engine::format::fuzz_block),
+    ("anchor", nilas_engine::format::fuzz_anchor),
+    ("table", nilas_engine::format::fuzz_table),
+    ("cell", nilas_engine::format::fuzz_cell),
+    ("leaf", nilas_engine::meta::index::fuzz_leaf),
+    ("index", nilas_engine::meta::index::fuzz_index),
 ];
 const CHANGES_PER_INPUT: u64 = 300;
 /// Longer inputs are cut at evenly spread places only, so that the test stays quick.

@@ -17,6 +17,8 @@ pub const TABLE_PAGES_MAX: usize = 190;
 /// (Btrfs) has its own first block: a drive with that must not pass for one that was formatted by half.
 const ANCHORS_AT: u64 = 128 * 1024;
 const MAGIC: [u8; 8] = *b"NILASAN\0";
+/// Bytes of the fields of an anchor without table pages, as formatting writes it.
+const FIRST_BYTES: usize = 92;
 const BLOCK: usize = 4096;
 
 /// What an anchor says.
@@ -58,13 +60,19 @@ impl Anchor {
     }
 
     /// Whether a block in that part may be what an interrupted formatting left: nothing, or some sectors of a first
-    /// anchor, which has only its first and its last bytes.
+    /// anchor, which has only fields in its first sector and its checksum at the end.
     pub fn is_blank_or_first(block: &[u8]) -> bool {
         let rest = match block.split_last_chunk::<8>() {
             Some((rest, _)) => rest,
             None => block,
         };
-        rest.starts_with(&MAGIC) || rest.iter().all(|byte| *byte == 0)
+        let (fields, zeros) = rest.split_at_checked(FIRST_BYTES).unwrap_or((rest, &[]));
+        let is_first = || {
+            fields.starts_with(&MAGIC)
+                && fields.get(32..40) == Some(&1_u64.to_le_bytes())
+                && fields.get(88..) == Some(&0_u32.to_le_bytes())
+        };
+        zeros.iter().all(|byte| *byte == 0) && (fields.iter().all(|byte| *byte == 0) || is_first())
     }
 
     /// One block.
@@ -167,6 +175,19 @@ mod tests {
             bad[at] ^= 2;
             assert_eq!(Anchor::decode(&bad, 5, ShardId(2)), None, "byte {at}");
             fuzz_anchor(&bad);
+        }
+        assert!(!Anchor::is_blank_or_first(&block), "a later one");
+        let first = Anchor { number: 1, covered: Sequence(0), table: Vec::new(), ..anchor }.encode();
+        for written in 0_u8..=255 {
+            let mut torn = [0; BLOCK];
+            for (sector, (to, from)) in torn.chunks_mut(512).zip(first.chunks(512)).enumerate() {
+                if written & (1 << sector) != 0 {
+                    to.copy_from_slice(from);
+                }
+            }
+            assert!(Anchor::is_blank_or_first(&torn), "sectors {written:#010b} of a first one");
+            torn[700] = 1;
+            assert!(!Anchor::is_blank_or_first(&torn), "and something else");
         }
         let [a, b] = [Anchor::places(ShardId(63), 1, 1 << 30), Anchor::places(ShardId(0), 2, 1 << 30)];
         assert!(a[0].0 + BLOCK_BYTES <= super::super::superblock::ZONES_AT);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::record::{Extent, unit_count};
 use super::{Malformed, varint};
+use crate::limits::RECORD_BYTES_MAX;
 use crate::object::ETag;
 use crate::units::{BLOCK_BYTES, DriveOffset, Sequence};
 
@@ -227,6 +228,9 @@ impl<'a> Cell<'a> {
         let place = match self.place_flag {
             flag::PLACE_LOG => {
                 let drive = r.drive()?;
+                if self.size > RECORD_BYTES_MAX as u64 {
+                    return r.malformed("cell size");
+                }
                 Place::Log { drive, at: DriveOffset(r.number("cell at")?) }
             }
             flag::PLACE_EXTENTS => {

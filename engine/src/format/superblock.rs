@@ -1,16 +1,19 @@
 //! The superblock: which store a drive belongs to and how it is divided. See FORMAT.md, "Superblock".
 //!
-//! `store` writes all copies at format and reads them at start; any valid copy of the highest sequence serves.
+//! `store` writes all copies at format and reads them at start; any valid copy of the highest sequence serves. I1. All
+//! that is not zero of a copy lies in its first 512 bytes, the unit that is not torn, so the very first copy of a drive
+//! is whole or not there.
 
 use bytes::Bytes;
 
+use super::checksum::crc64;
 use super::{Malformed, Put, Reader};
 use crate::limits::{SHARDS_MAX, ZONE_BYTES_MAX};
 use crate::units::{BLOCK_BYTES, DriveOffset};
 
 /// First eight bytes of every copy.
 pub const MAGIC: [u8; 8] = *b"NILASSB\0";
-/// The format that this program writes; it refuses to open a newer one.
+/// The format that this program writes; it refuses to open any other.
 pub const FORMAT_VERSION: u32 = 2;
 /// Where the first zone starts on every drive.
 pub const ZONES_AT: u64 = 1 << 20;
@@ -21,6 +24,9 @@ pub const ZONE_BYTES_MIN: u64 = 64 << 10;
 /// Smallest zone that is chosen by itself.
 const ZONE_BYTES_USUAL_MIN: u64 = 4 << 20;
 const BLOCK: usize = 4096;
+/// Where the checksum stands: behind everything it covers, in the same sector of the drive.
+const CHECKSUM_AT: usize = SECTOR - 8;
+const SECTOR: usize = 512;
 
 /// What the superblock says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +58,7 @@ pub struct Superblock {
 pub enum NotSuperblock {
     /// Only zeros.
     Empty,
-    /// A superblock of a format that this program does not know.
+    /// A superblock of another format than this program's.
     Version {
         /// The version found.
         got: u32,
@@ -86,7 +92,7 @@ impl Superblock {
         out.u64(self.sequence).u64(self.drive_bytes).u64(self.zone_bytes);
         out.u32(self.zone_count).u16(self.shard_count).u16(self.drive_index).u16(self.drive_count);
         out.u16(0).u32(0).u64(self.created_ms);
-        super::zone::seal(out)
+        seal(out)
     }
 
     /// Reads one block.
@@ -100,8 +106,11 @@ impl Superblock {
         if magic.as_ref() != MAGIC.as_slice() {
             return Err(NotSuperblock::Damaged { magic: false, what: "magic" });
         }
-        if !super::zone::is_sealed(block) {
-            return Err(NotSuperblock::Damaged { magic: true, what: "checksum" });
+        if !is_sealed(block) {
+            return Err(match is_first_version(block) {
+                true => NotSuperblock::Version { got: 1 },
+                false => NotSuperblock::Damaged { magic: true, what: "checksum" },
+            });
         }
         let mut read = || -> Result<(u32, Superblock), Malformed> {
             let version = r.u32("version")?;
@@ -128,6 +137,9 @@ impl Superblock {
         if version != FORMAT_VERSION {
             return Err(NotSuperblock::Version { got: version });
         }
+        if block.get(SECTOR..).unwrap_or_default().iter().any(|byte| *byte != 0) {
+            return Err(NotSuperblock::Damaged { magic: true, what: "zeros behind the checksum" });
+        }
         superblock.validate().map_err(|what| NotSuperblock::Damaged { magic: true, what })?;
         Ok(superblock)
     }
@@ -148,6 +160,25 @@ impl Superblock {
     }
 }
 
+/// Pads `fields` to a block whose first sector ends in the checksum of all before it.
+fn seal(mut fields: Vec<u8>) -> [u8; BLOCK] {
+    fields.resize(CHECKSUM_AT, 0);
+    let crc = crc64(&fields);
+    fields.u64(crc).resize(BLOCK, 0);
+    fields.try_into().expect("resized to a block above")
+}
+
+/// Whether `block` is a whole block whose first sector ends in its checksum.
+fn is_sealed(block: &[u8]) -> bool {
+    let sector = block.first_chunk::<SECTOR>().and_then(|sector| sector.split_last_chunk::<8>());
+    block.len() == BLOCK && sector.is_some_and(|(fields, crc)| crc64(fields) == u64::from_le_bytes(*crc))
+}
+
+/// Whether this is a superblock of version 1, which had its checksum at the end of the block.
+fn is_first_version(block: &[u8]) -> bool {
+    super::zone::is_sealed(block) && block.get(8..12) == Some(&1_u32.to_le_bytes())
+}
+
 /// How a drive of `drive_bytes` is divided: bytes per zone (unless given) and number of zones; `None` when it is too
 /// small.
 pub fn divide(drive_bytes: u64, zone_bytes: Option<u64>) -> Option<(u64, u32)> {
@@ -160,8 +191,13 @@ pub fn divide(drive_bytes: u64, zone_bytes: Option<u64>) -> Option<(u64, u32)> {
 
 /// Fuzz entry: whatever decodes, encodes back to a block that decodes to the same.
 pub fn fuzz_superblock(bytes: &[u8]) {
-    if let Ok(superblock) = Superblock::decode(bytes) {
-        assert_eq!(Superblock::decode(&superblock.encode()), Ok(superblock));
+    // As it is, and with its checksum made right, or no input would ever get behind it.
+    let mut fields = bytes.to_vec();
+    fields.truncate(CHECKSUM_AT);
+    for block in [bytes, seal(fields).as_slice()] {
+        if let Ok(superblock) = Superblock::decode(block) {
+            assert_eq!(Superblock::decode(&superblock.encode()), Ok(superblock));
+        }
     }
 }
 
@@ -197,12 +233,31 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_is_named() {
-        let mut block = sample().encode().to_vec();
-        block.truncate(BLOCK - 8);
-        block[8] = 3;
-        let block = super::super::zone::seal(block);
-        assert_eq!(Superblock::decode(&block), Err(NotSuperblock::Version { got: 3 }));
+    fn torn_is_whole_or_empty() {
+        let block = sample().encode();
+        for written in 0_u8..=255 {
+            let mut torn = [0; BLOCK];
+            for (sector, (to, from)) in torn.chunks_mut(SECTOR).zip(block.chunks(SECTOR)).enumerate() {
+                if written & (1 << sector) != 0 {
+                    to.copy_from_slice(from);
+                }
+            }
+            let wanted = if written & 1 == 0 { Err(NotSuperblock::Empty) } else { Ok(sample()) };
+            assert_eq!(Superblock::decode(&torn), wanted, "sectors {written:#010b}");
+        }
+    }
+
+    #[test]
+    fn other_versions_are_named() {
+        let mut fields = sample().encode()[..CHECKSUM_AT].to_vec();
+        fields[8] = 3;
+        let mut newer = seal(fields.clone());
+        // What a newer version keeps behind the first sector is its own affair.
+        newer[BLOCK - 1] = 1;
+        assert_eq!(Superblock::decode(&newer), Err(NotSuperblock::Version { got: 3 }));
+        fields[8] = 1;
+        let oldest = super::super::zone::seal(fields);
+        assert_eq!(Superblock::decode(&oldest), Err(NotSuperblock::Version { got: 1 }));
     }
 
     #[test]

@@ -44,8 +44,8 @@ pub struct ZoneHeader {
     pub kind: ZoneKind,
     /// The shard that owns it.
     pub shard: ShardId,
-    /// For a log zone its place in the shard's log, from 0; for a pack zone the newest sequence at its grant; otherwise
-    /// 0.
+    /// For a log zone its place in the shard's log, from 0; for a pack zone the log position of the shard's newest anchor
+    /// at its grant, its age; otherwise 0.
     pub position: u64,
 }
 

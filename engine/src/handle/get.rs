@@ -364,7 +364,7 @@ mod tests {
 
     fn blob(size: u64, place: Place) -> Blob {
         let units = Units::of(&(0..unit_count(size)).collect::<Vec<u64>>());
-        Blob { sequence: crate::units::Sequence(1), size, place, units }
+        Blob { sequence: Sequence(1), size, place, units }
     }
 
     fn extents(list: &[(u64, u64)]) -> Place {

@@ -25,7 +25,7 @@ use crate::format::superblock::Superblock;
 use crate::meta::log::{LogCut, block_buffer};
 use crate::platform::Platform;
 use crate::space::writer::ZoneWriter;
-use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId};
+use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId, round_up_to_block};
 
 /// Bytes of pages read at once, and reads in flight.
 const READ_BYTES: u64 = 1 << 20;
@@ -386,7 +386,7 @@ fn runs(superblock: &Superblock, wanted: &[Wanted]) -> Result<Vec<Run>, Corrupt>
     for nth in order {
         let page = wanted[nth].page;
         let start = DriveOffset(page.at.0 - page.at.0 % BLOCK_BYTES);
-        let end = page.at.0.saturating_add(u64::from(page.bytes)).next_multiple_of(BLOCK_BYTES);
+        let end = round_up_to_block(page.at.0.saturating_add(u64::from(page.bytes)));
         let zones_end = superblock.zone_at(superblock.zone_count).0;
         if page.at < superblock.zone_at(0) || zones_end < end {
             let (what, got) = ("checkpoint page outside of all zones", page.at.0);
@@ -403,4 +403,176 @@ fn runs(superblock: &Superblock, wanted: &[Wanted]) -> Result<Vec<Run>, Corrupt>
         }
     }
     Ok(runs)
+}
+
+#[cfg(all(test, not(feature = "prove-threads")))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::drive::simulated::{Faults, Medium, SimulatedDrive};
+    use crate::format::record::{BlobPlace, BlobRecord, Change, Record};
+    use crate::format::zone::ZoneKind;
+    use crate::meta::index::NoEffects;
+    use crate::object::ETag;
+    use crate::simulator::Simulator;
+    use crate::space::writer::WriterGround;
+    use crate::space::zones::ZoneTable;
+
+    const SUPERBLOCK: Superblock = Superblock {
+        store: 7,
+        drive: 8,
+        sequence: 1,
+        drive_bytes: (2 << 20) + 20 * (64 << 10),
+        zone_bytes: 64 << 10,
+        zone_count: 20,
+        shard_count: 1,
+        drive_index: 0,
+        drive_count: 1,
+        created_ms: 0,
+    };
+    const SHARD: ShardId = ShardId(0);
+    const OBJECTS: u64 = 2_000;
+
+    fn wanted(at: u64, bytes: u32) -> Wanted {
+        let page = PageRef { at: DriveOffset(at), bytes, crc: 0 };
+        Wanted { page, what: (PageKind::Table, BucketId(0)) }
+    }
+
+    fn check_runs(pages: &[(u64, u32)], want: &[(u64, u64, &[usize])]) {
+        let zones_at = SUPERBLOCK.zone_at(0).0;
+        let pages: Vec<Wanted> = pages.iter().map(|(at, bytes)| wanted(zones_at + at, *bytes)).collect();
+        let runs = runs(&SUPERBLOCK, &pages).expect("inside of the zones");
+        let got: Vec<(u64, u64, &[usize])> =
+            runs.iter().map(|run| (run.start.0 - zones_at, run.bytes, run.pages.as_slice())).collect();
+        assert_eq!(got, want, "{:?}", pages.iter().map(|wanted| wanted.page).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn neighbours_are_read_together() {
+        check_runs(&[], &[]);
+        check_runs(&[(5_000, 100)], &[(4_096, 4_096, &[0])]);
+        check_runs(&[(8_190, 4)], &[(4_096, 8_192, &[0])]);
+        check_runs(&[(9_000, 50), (4_096, 50), (4_146, 4_000)], &[(4_096, 8_192, &[1, 2, 0])]);
+        let gap = GAP_BYTES;
+        check_runs(&[(0, 100), (4_096 + gap, 100)], &[(0, 8_192 + gap, &[0, 1])]);
+        check_runs(&[(0, 100), (8_192 + gap, 100)], &[(0, 4_096, &[0]), (8_192 + gap, 4_096, &[1])]);
+        // As much as one read takes, then the next one; a page larger than that has one of its own.
+        check_runs(
+            &[(0, 500_000), (500_000, 500_000), (1_000_000, 200_000)],
+            &[(0, 1_003_520, &[0, 1]), (999_424, 200_704, &[2])],
+        );
+        check_runs(&[(100, 1_200_000), (10, 50)], &[(0, 4_096, &[1]), (0, 1_200_128, &[0])]);
+    }
+
+    #[test]
+    fn pages_outside_of_the_zones_are_damage() {
+        let (from, to) = (SUPERBLOCK.zone_at(0).0, SUPERBLOCK.zone_at(SUPERBLOCK.zone_count).0);
+        assert!(runs(&SUPERBLOCK, &[wanted(to - 100, 100)]).is_ok());
+        for (at, bytes) in
+            [(0, 48), (from - 1, 48), (to - 100, 101), (to, 48), (u64::MAX, 48), (u64::MAX, u32::MAX)]
+        {
+            assert!(runs(&SUPERBLOCK, &[wanted(from, 48), wanted(at, bytes)]).is_err(), "{bytes} at {at}");
+        }
+    }
+
+    fn on_drive<T: 'static>(
+        medium: &Medium,
+        work: impl AsyncFnOnce(Rc<dyn Drive>, Rc<dyn Platform>) -> T + 'static,
+    ) -> T {
+        let simulator = Simulator::new(3);
+        let drive: Rc<dyn Drive> = Rc::new(SimulatedDrive::new(&simulator, medium, Faults::default()));
+        let platform: Rc<dyn Platform> = Rc::new(simulator.clone());
+        simulator.run(async move { work(drive, platform).await }).expect("no cut and no deadlock")
+    }
+
+    /// A medium with the checkpoint of an index of several leaves, and its anchor.
+    fn checkpointed() -> (Medium, Anchor) {
+        let medium = Medium::new(SUPERBLOCK.drive_bytes);
+        let anchor = on_drive(&medium, async |drive, platform| {
+            let mut index = Index::default();
+            for nth in 1..=OBJECTS {
+                let place = BlobPlace::Inline(Bytes::from_static(b"abc"));
+                let put = Change::PutObject {
+                    key: Bytes::from(format!("key/{nth}")),
+                    modified_ms: nth,
+                    etag: ETag::default(),
+                    attributes: Bytes::new(),
+                    versioned: false,
+                    blob: BlobRecord { size: 3, place, units: [nth].into() },
+                };
+                let record = Record { bucket: BucketId(1), changes: vec![put] };
+                index.apply(Sequence(nth), &record, 0, &[DriveOffset(nth)], &mut NoEffects);
+            }
+            let ground = WriterGround {
+                shard: SHARD,
+                superblock: SUPERBLOCK,
+                drive: drive.clone(),
+                zones: Arc::new(ZoneTable::new(SUPERBLOCK.zone_count, 0)),
+                platform: platform.clone(),
+            };
+            let mut writer = ZoneWriter::new(ground, ZoneKind::Checkpoint, None);
+            let snapshot = Snapshot::of(&index);
+            let written =
+                write_pages(&mut writer, &SUPERBLOCK, SHARD, &platform, snapshot).await.expect("room");
+            assert!(20 < written.pages.len() && written.zone_bytes.len() > 1, "several leaves and zones");
+            let at = SUPERBLOCK.zone_at(0);
+            let cut = LogCut { covered: Sequence(OBJECTS), position: 0, at, number: 1 };
+            let anchor = anchor_of(&SUPERBLOCK, SHARD, 1, &cut, &written, 0);
+            write_anchor(&*drive, &SUPERBLOCK, &anchor).await.expect("the drive works");
+            drive.flush().await.expect("the drive works");
+            anchor
+        });
+        (medium, anchor)
+    }
+
+    /// Objects that are loaded, and whether there was damage; `None` without an anchor.
+    fn loaded(medium: &Medium) -> Option<(u64, bool)> {
+        on_drive(&medium.duplicate(), async |drive, platform| {
+            let loaded = load(&drive, &platform, &SUPERBLOCK, SHARD).await.ok()?;
+            let mut objects = 0;
+            let counted = loaded.index.places(|_, _| {
+                objects += 1;
+                true
+            });
+            assert_eq!(counted, Ok(()));
+            Some((objects, loaded.damage.is_some()))
+        })
+    }
+
+    #[test]
+    fn damaged_pages_are_seen_and_nothing_of_them_is_taken() {
+        let (medium, anchor) = checkpointed();
+        assert_eq!(loaded(&medium), Some((OBJECTS, false)));
+        let mut pages = anchor.table.clone();
+        for table in &anchor.table {
+            let from = table.at.0 + crate::format::page::PAGE_HEADER_BYTES as u64;
+            let content: Vec<u8> =
+                (from..table.at.0 + u64::from(table.bytes)).map(|at| medium.byte(at)).collect();
+            pages.extend(decode_table(&content).expect("whole").into_iter().flat_map(|entry| entry.leaves));
+        }
+        assert!(20 < pages.len());
+        for page in pages {
+            let last = u64::from(page.bytes) - 1;
+            for offset in [0, 6, 24, 44, 48, last / 2, last] {
+                medium.flip(page.at.0 + offset, 0x10);
+                let (objects, damaged) = loaded(&medium).expect("the anchor is whole");
+                assert!(damaged && objects == 0, "byte {offset} of {page:?}: {objects} objects");
+                medium.flip(page.at.0 + offset, 0x10);
+            }
+        }
+        assert_eq!(loaded(&medium), Some((OBJECTS, false)));
+    }
+
+    #[test]
+    fn either_copy_of_an_anchor_serves() {
+        let (medium, anchor) = checkpointed();
+        let [head, tail] = Anchor::places(SHARD, anchor.number, SUPERBLOCK.drive_bytes);
+        medium.flip(head.0 + 90, 1);
+        assert_eq!(loaded(&medium), Some((OBJECTS, false)));
+        medium.flip(tail.0 + 4_090, 1);
+        assert_eq!(loaded(&medium), None);
+        medium.flip(head.0 + 90, 1);
+        assert_eq!(loaded(&medium), Some((OBJECTS, false)));
+    }
 }

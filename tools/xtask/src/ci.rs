@@ -69,6 +69,10 @@ pub fn prove(name: &str, seed: Option<u64>, count: Option<u64>, long: bool) -> R
     tests_binary("nilas-prove", &words, &[("--seed", seed), ("--count", count)])
 }
 
+pub fn golden() -> Result<(), Failure> {
+    tests_binary("nilas-golden", &[], &[])
+}
+
 /// One scenario of the load generator, on a server of this tree unless an argument names another.
 pub fn bench(scenario: &str, arguments: Vec<String>) -> Result<(), Failure> {
     cargo(["build", "--release", "-p", "nilas"]).passes()?;

@@ -68,6 +68,8 @@ enum Command {
     },
     /// Client suites only, all or the named ones
     Clients { names: Vec<String> },
+    /// Makes the golden image of this format's version anew
+    Golden,
     /// Coverage-guided fuzzing of one target, 60 seconds unless told
     Fuzz { target: String, seconds: Option<u64> },
     /// Everything CI runs
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         Command::Prove { name, seed, count, long } => plain(ci::prove(&name, seed, count, long)),
         Command::Crash { cycles, seed } => plain(ci::crash(cycles, seed)),
         Command::Bench { scenario, arguments } => plain(ci::bench(&scenario, arguments)),
+        Command::Golden => plain(ci::golden()),
         Command::Fuzz { target, seconds } => plain(fuzz::run(&target, seconds.unwrap_or(60))),
         Command::Run { arguments } => plain(
             cargo(["run", "--release", "-p", "nilas", "--bin", "nilas", "--", "serve"])

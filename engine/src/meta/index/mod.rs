@@ -332,13 +332,16 @@ impl Index {
         tree: Tree,
     ) -> Result<(), Malformed> {
         let mut problem = None;
-        let (mut objects, mut bytes, mut cells) = (0, 0, 0);
+        let (mut objects, mut bytes, mut cells) = (0, 0_u64, 0);
         tree.scan(b"", |cell| {
             cells += 1;
             let checked = match kind {
-                TreeKind::Objects | TreeKind::Parts => Cell::decode(cell.payload).map(|cell| {
+                TreeKind::Objects | TreeKind::Parts => Cell::decode(cell.payload).and_then(|cell| {
+                    cell.place()?;
                     objects += u64::from(!cell.is_marker);
-                    bytes += cell.size;
+                    // Sums of what is in one tree stay within 64 bits from here on.
+                    bytes = bytes.checked_add(cell.size).ok_or(Malformed { what: "sum of sizes", at: 0 })?;
+                    Ok(())
                 }),
                 TreeKind::Values => Ok(()),
                 TreeKind::Uploads => {
@@ -959,6 +962,40 @@ fn successor(prefix: &[u8]) -> Option<Bytes> {
     let mut next = prefix[..=at].to_vec();
     next[at] += 1;
     Some(next.into())
+}
+
+/// Fuzz entry: whatever a checkpoint's leaf makes of an index (the first byte says of which tree), can be asked for.
+pub fn fuzz_index(bytes: &[u8]) {
+    let Some((kind, bytes)) = bytes.split_first() else { return };
+    let kind = TreeKind::ALL[usize::from(*kind) % TreeKind::ALL.len()];
+    let slot = tree::Slot { bytes: Bytes::copy_from_slice(bytes), page: None };
+    if !leaf::is_valid(bytes) {
+        return;
+    }
+    let tree = Tree::from_slots(vec![slot]).expect("one leaf is in order");
+    let (mut index, id) = (Index::default(), BucketId(1));
+    if index.load(Sequence(9), id, kind, tree).is_err() || index.places(|_, _| true).is_err() {
+        return;
+    }
+    assert!(index.directory().len() <= bytes.len());
+    let Some(bucket) = index.buckets.get(&id) else { return };
+    let listed =
+        bucket.list(&ListQuery { max: 9, delimiter: Bytes::from_static(b"/"), ..ListQuery::default() });
+    assert!(listed.objects.len() + listed.prefixes.len() <= 9);
+    let versions = bucket.list_versions(b"", None, usize::MAX);
+    for version in &versions {
+        let found = bucket.open(&version.key, Some(version.info.sequence));
+        assert!(found.is_some() || bucket.has_version(&version.key, version.info.sequence));
+    }
+    for upload in bucket.list_uploads(b"", None, 9) {
+        assert!(bucket.parts(upload.id, 0, 9).is_none_or(|parts| parts.is_empty()));
+    }
+    bucket.scan_log_places(kind, b"", |_, _, _| true);
+    let changes = versions
+        .into_iter()
+        .map(|version| Change::DeleteVersion { key: version.key, version: version.info.sequence });
+    let record = Record { bucket: id, changes: changes.collect() };
+    index.apply(Sequence(10), &record, 0, &[], &mut NoEffects);
 }
 
 #[cfg(test)]

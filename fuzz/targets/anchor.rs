@@ -1,0 +1,4 @@
+//! An anchor through its decoder.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nilas_engine::format::fuzz_anchor(bytes));

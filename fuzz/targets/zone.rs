@@ -1,0 +1,4 @@
+//! A zone header through its decoder.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nilas_engine::format::fuzz_zone(bytes));

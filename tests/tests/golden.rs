@@ -1,0 +1,118 @@
+//! The committed store of this format's version: this program reads all of it, and writes the same bytes.
+
+use std::fs;
+
+use nilas_engine::ShardId;
+use nilas_engine::drive::simulated::Medium;
+use nilas_engine::format::anchor::Anchor;
+use nilas_engine::format::checksum::crc64;
+use nilas_engine::format::superblock::{NotSuperblock, Superblock};
+use nilas_engine::format::zone::{ZoneHeader, ZoneKind, ZoneState};
+use nilas_engine::store::{StoreError, recognise};
+use nilas_engine::units::BLOCK_BYTES;
+use nilas_tests::golden::{GEOMETRY, STORE, describe, from_text, make, on, open, path, to_text};
+
+fn committed(what: &str) -> String {
+    let path = path(what);
+    fs::read_to_string(&path).unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}: a format of another version has a golden image of its own (`cargo x golden`)",
+            path.display()
+        )
+    })
+}
+
+fn image() -> Medium {
+    from_text(&committed("image")).expect("lines of an image")
+}
+
+fn superblock(medium: &Medium) -> Superblock {
+    Superblock::decode(&medium.block(0)).expect("the first copy")
+}
+
+#[test]
+fn everything_in_it_is_read() {
+    assert_eq!(describe(&image()), committed("list"));
+}
+
+#[test]
+fn the_same_bytes_are_written() {
+    let (want, got) = (committed("image"), to_text(&make()));
+    let differs = want.lines().zip(got.lines()).find(|(want, got)| want != got);
+    assert!(
+        want == got,
+        "this program writes other bytes than the golden image: first {differs:?}. Where only the order or the place \
+         of writes changed, `cargo x golden` makes the image anew, and the old one must still be read: see \
+         `everything_in_it_is_read`. Where bytes mean something else, raise FORMAT_VERSION, say so in \
+         engine/FORMAT.md under \"Version history\", and add an image of the new version beside the old one."
+    );
+}
+
+/// The image says something of every kind of zone, of checkpoints and of a log behind one.
+#[test]
+fn it_holds_one_of_everything() {
+    let medium = image();
+    let superblock = superblock(&medium);
+    let state = |zone: u32| {
+        let at = superblock.zone_at(zone).0 / BLOCK_BYTES;
+        ZoneHeader::decode(&medium.block(at), STORE, zone)
+    };
+    let states: Vec<ZoneState> = (0..superblock.zone_count).map(state).collect();
+    for kind in [ZoneKind::Log, ZoneKind::Extent, ZoneKind::Checkpoint, ZoneKind::Pack] {
+        let is_kind = |state: &ZoneState| matches!(state, ZoneState::Used(header) if header.kind == kind);
+        assert!(states.iter().any(is_kind), "no zone of kind {kind:?}: {states:?}");
+    }
+    assert!(states.contains(&ZoneState::Released), "{states:?}");
+    assert!(!states.contains(&ZoneState::Damaged), "{states:?}");
+    let anchor = |number: u64, shard: ShardId| {
+        let [at, _] = Anchor::places(shard, number, superblock.drive_bytes);
+        Anchor::decode(&medium.block(at.0 / BLOCK_BYTES), STORE, shard)
+    };
+    let newest = |shard| (0..2).filter_map(|slot| anchor(slot, shard)).max_by_key(|anchor| anchor.number);
+    let anchors: Vec<Anchor> = (0..GEOMETRY.shards).filter_map(|shard| newest(ShardId(shard))).collect();
+    assert_eq!(anchors.len(), usize::from(GEOMETRY.shards));
+    let cut =
+        anchors.iter().find(|anchor| !anchor.table.is_empty()).expect("a checkpoint with leaves").clone();
+    on(&medium, async move |machine, drive| {
+        let engine = open(&machine, &drive).await;
+        let last = engine.on_shard(cut.shard, |shard| std::future::ready(shard.last_sequence())).await;
+        assert!(cut.covered < last.expect("the shard is there"), "no log behind {cut:?}");
+    });
+}
+
+#[test]
+fn text_and_back() {
+    let medium = image();
+    assert_eq!(to_text(&medium), committed("image"));
+    for bad in ["", "drive x", "drive 4096\n0 0g", "drive 4096\n1000 00", "drive 4096\nfff 00*2"] {
+        assert!(from_text(bad).is_err(), "{bad:?}");
+    }
+}
+
+/// What a program says to the image with another version in its superblocks, whose checksum ends at `sealed`.
+fn refused(version: u32, sealed: usize) -> StoreError {
+    let medium = image();
+    for at in Superblock::places(superblock(&medium).drive_bytes) {
+        let mut block = medium.block(at.0 / BLOCK_BYTES);
+        block[8..12].copy_from_slice(&version.to_le_bytes());
+        block[504..512].fill(0);
+        let crc = crc64(&block[..sealed - 8]);
+        block[sealed - 8..sealed].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(Superblock::decode(&block), Err(NotSuperblock::Version { got: version }));
+        medium.set_block(at.0 / BLOCK_BYTES, &block);
+    }
+    let before = to_text(&medium);
+    let refused = on(&medium, async |_, drive| recognise(&[drive]).await.expect_err("another version"));
+    assert_eq!(to_text(&medium), before, "what is refused is left as it is");
+    refused
+}
+
+#[test]
+fn other_versions_are_refused_by_name() {
+    let newer = refused(3, 512);
+    assert!(matches!(newer, StoreError::Newer { got: 3, .. }), "{newer:?}");
+    assert!(newer.to_string().contains("use a newer program"), "{newer}");
+    let older = refused(1, 4096);
+    assert!(matches!(older, StoreError::Older { got: 1, .. }), "{older:?}");
+    assert!(older.to_string().contains("copy its buckets"), "{older}");
+}
