@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{Malformed, Put, Reader};
 use crate::limits::{SHARDS_MAX, ZONE_BYTES_MAX};
+use crate::mutant::{Mutant, is};
 use crate::units::{BLOCK_BYTES, DriveOffset};
 
 /// First eight bytes of every copy.
@@ -100,7 +101,7 @@ impl Superblock {
         if magic.as_ref() != MAGIC.as_slice() {
             return Err(NotSuperblock::Damaged { magic: false, what: "magic" });
         }
-        if !super::zone::is_sealed(block) {
+        if !super::zone::is_sealed(block) && !is(Mutant::SuperblockUnchecked) {
             return Err(NotSuperblock::Damaged { magic: true, what: "checksum" });
         }
         let mut read = || -> Result<(u32, Superblock), Malformed> {
