@@ -506,6 +506,8 @@ impl Shard {
         }
         let before: u32 = self.ground.zones.iter().map(|zones| zones.free()).sum();
         self.space_wanted.set(true);
+        // What nothing came of without need may be worth it now; and who waits here must be answered.
+        self.fruitless.set(None);
         (self.ground.tell_all)();
         self.log.upkeep.notify();
         let changed = || -> Option<bool> {
