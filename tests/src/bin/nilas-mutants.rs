@@ -23,10 +23,10 @@ const VARIABLE: &str = "NILAS_MUTANT";
 /// No mistake at all.
 const NONE: &str = "none";
 /// A check that takes longer hangs, in seconds; without a mistake the longest takes a few.
-const CHECK_SECONDS_MAX: u64 = 60;
+const CHECK_SECONDS_MAX: u64 = 20;
 
 /// What is run, cheapest first: a programme of `prove` or of `sim`, its first seed, and its count.
-const CHECKS: [(&str, u64, u64); 24] = [
+const CHECKS: [(&str, u64, u64); 22] = [
     ("versions", 1, 1_200),
     ("space", 1, 1_200),
     ("model", 1, 4_000),
@@ -45,12 +45,10 @@ const CHECKS: [(&str, u64, u64); 24] = [
     ("crash", 1_000, 3_000),
     ("sim fault", 1_000, 400),
     ("faults", 1_000, 300),
-    ("flip", 100, 3_000),
-    ("tail", 100, 1_500),
-    ("small", 100, 4_000),
+    ("flip", 1, 900),
+    ("tail", 100, 900),
+    ("small", 100, 3_000),
     ("flush", 100, 600),
-    ("crash", 10_000, 12_000),
-    ("space", 1_000, 40_000),
 ];
 
 fn main() -> ExitCode {

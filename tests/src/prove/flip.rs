@@ -22,7 +22,7 @@ const WORDS: [Key; 4] = ["w0", "w1", "w2", "w3"];
 
 /// A store with a history, and one record behind it in every log.
 fn grown(seed: u64) -> Result<(Medium, Vec<Model>), Finding> {
-    let geometry = Geometry { zones: 8, ..Geometry::small(2) };
+    let geometry = Geometry { zones: 16, ..Geometry::small(2) };
     let life = Life::new(geometry);
     life.state.borrow_mut().history = Some(Vec::new());
     let mut script = Draw::new(seed, geometry).begin(OPERATIONS);

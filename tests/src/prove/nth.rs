@@ -17,7 +17,7 @@ const OPERATIONS: u64 = 14;
 
 /// A store with something in it, and what is to be asked of it next.
 pub(super) fn begun(seed: u64) -> Result<(Life, Draw), Finding> {
-    let geometry = Geometry { zones: 12, ..Geometry::small(2) };
+    let geometry = Geometry { zones: 20, ..Geometry::small(2) };
     let mut draw = Draw::new(seed, geometry);
     let life = Life::new(geometry);
     life.script(draw.begin(BEFORE));

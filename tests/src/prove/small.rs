@@ -62,7 +62,7 @@ fn row(mut nth: u64) -> Option<VecDeque<(Key, Op)>> {
 }
 
 pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Finding> {
-    let geometry = Geometry { zone_bytes: ZONE_BYTES, zones: 8, shards: 2 };
+    let geometry = Geometry { zone_bytes: ZONE_BYTES, zones: 16, shards: 2 };
     let base = Life::new(geometry);
     base.script([("x", Op::CreateBucket), ("y", Op::CreateBucket)].into());
     base.run(Session::strict(1))?;

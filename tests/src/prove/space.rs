@@ -24,7 +24,7 @@ const READERS: usize = 5;
 /// Bytes of the objects that measure how much fits in: two of them to a zone, in extents.
 const MEASURE_BYTES: u64 = 60_000;
 /// Of what fitted in at first, one in so many may be taken up by logs and pages later on.
-const SLACK: u64 = 4;
+const SLACK: u64 = 2;
 
 /// What the client knows.
 #[derive(Default)]

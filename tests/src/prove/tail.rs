@@ -60,7 +60,7 @@ struct Grown {
 }
 
 fn grown(seed: u64) -> Result<Grown, Finding> {
-    let geometry = Geometry { zones: 8, ..Geometry::small(2) };
+    let geometry = Geometry { zones: 16, ..Geometry::small(2) };
     let life = Life::new(geometry);
     life.state.borrow_mut().history = Some(Vec::new());
     life.script(script(&mut Random::new(seed)));
