@@ -11,6 +11,7 @@ pub mod units;
 pub mod error;
 pub mod object;
 pub mod platform;
+pub mod mutant;
 mod sync;
 pub mod stats;
 pub mod handle;

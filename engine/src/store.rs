@@ -21,6 +21,7 @@ use crate::limits::SHARDS_MAX;
 use crate::meta::checkpoint::{first_anchor, load, write_anchor};
 use crate::meta::log::{Log, LogGround, block_buffer, grant_zone};
 use crate::meta::recover::{Space, ZoneMap, derive_space, replay, scan_zones};
+use crate::mutant::{Mutant, is};
 use crate::platform::{Platform, spawn};
 use crate::shard::mailbox::Mesh;
 use crate::shard::{Shard, ShardGround, ShardSpace};
@@ -386,7 +387,7 @@ impl Store {
             let shard = self.recover_shard(&core, ShardId(shard), &maps).await?;
             core.shards.borrow_mut().insert(shard.ground.id, shard);
         }
-        for drive in &core.drives {
+        for drive in core.drives.iter().filter(|_| !is(Mutant::RecoveryUnflushed)) {
             drive.flush().await?;
         }
         let cores = self.shared.mesh.cores();
@@ -424,7 +425,7 @@ impl Store {
             // Without the newest directory, buckets that were made would be missing and deleted ones back.
             return Err(error.clone());
         }
-        let is_whole = damage.is_none();
+        let is_whole = damage.is_none() || is(Mutant::DamagedAnswersAbsence);
         let mut headers: Vec<(u16, ZoneHeader)> = Vec::new();
         for (drive, map) in (0_u16..).zip(maps) {
             headers
@@ -455,11 +456,11 @@ impl Store {
         };
         let log = Log::new(ground, replayed.tail, replayed.zones);
         match damage {
-            Some(error) => {
+            Some(error) if !is(Mutant::DamagedTakesWrites) => {
                 stats.log_failed(&error);
                 log.fail();
             }
-            None => spawn(&core.platform, log.clone().run()),
+            _ => spawn(&core.platform, log.clone().run()),
         }
         let (teller, mesh_core) = (Rc::downgrade(core), core.id());
         let tell_all = move || {
@@ -489,8 +490,14 @@ impl Store {
             free,
             usage,
             extent_zones: of_kind(ZoneKind::Extent).map(|(drive, header)| (*drive, header.zone)).collect(),
-            packs: of_kind(ZoneKind::Pack).map(|(_, header)| (header.zone, header.position)).collect(),
-            page_zones: of_kind(ZoneKind::Checkpoint).map(|(_, header)| header.zone).collect(),
+            packs: of_kind(ZoneKind::Pack)
+                .filter(|_| !is(Mutant::PacksForgotten))
+                .map(|(_, header)| (header.zone, header.position))
+                .collect(),
+            page_zones: of_kind(ZoneKind::Checkpoint)
+                .filter(|_| !is(Mutant::PagesForgotten))
+                .map(|(_, header)| header.zone)
+                .collect(),
             page_bytes,
         };
         Ok(Shard::new(ground, log, replayed.index, replayed.anchor, space, is_whole))

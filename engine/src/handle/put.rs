@@ -20,6 +20,7 @@ use crate::format::checksum::unit_checksums;
 use crate::format::record::{BlobPlace, BlobRecord, Extent};
 use crate::limits::{BLOB_BYTES_MAX, INLINE_BYTES_MAX, IO_BYTES_MAX, IO_DEPTH_PER_STREAM};
 use crate::meta::watermark::Notify;
+use crate::mutant::{Mutant, is};
 use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
 use crate::platform::{LocalFuture, spawn};
 use crate::shard::{check_attributes, check_key, inline_blob};
@@ -298,6 +299,9 @@ impl Large {
         }
         let drives: BTreeMap<u16, ()> = self.extents.iter().map(|extent| (extent.drive, ())).collect();
         for drive in drives.into_keys() {
+            if is(Mutant::LargeUnflushed) {
+                continue;
+            }
             self.engine.core.flushes[usize::from(drive)].flush().await?;
         }
         Ok(())
@@ -345,7 +349,8 @@ impl FlushGroup {
 
     /// Resolves after a flush that started after this call. A failed flush fails the drive for good.
     pub(crate) async fn flush(&self) -> Result<(), EngineError> {
-        let wanted = self.started.get() + 1;
+        let joins = is(Mutant::FlushJoinsRunning) && self.running.get();
+        let wanted = self.started.get() + u64::from(!joins);
         loop {
             if let Some(error) = self.failed.borrow().as_ref() {
                 return Err(EngineError::Drive(error.clone()));
@@ -376,6 +381,7 @@ impl FlushGroup {
         self.started.set(number);
         match self.drive.flush().await {
             Ok(()) => self.ended.set(number),
+            Err(_) if is(Mutant::FlushFailureIgnored) => self.ended.set(number),
             Err(error) => *self.failed.borrow_mut() = Some(error),
         }
         drop(leading);

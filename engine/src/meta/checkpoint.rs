@@ -23,6 +23,7 @@ use crate::format::page::{
 };
 use crate::format::superblock::Superblock;
 use crate::meta::log::{LogCut, block_buffer};
+use crate::mutant::{Mutant, is};
 use crate::platform::Platform;
 use crate::space::writer::ZoneWriter;
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId, round_up_to_block};
@@ -233,7 +234,9 @@ pub(crate) async fn load(
         EngineError::from(Corrupt { what: "anchors of a shard", at, got: 0, expected: 1 })
     })?;
     let mut loaded = Loaded { index: Index::default(), zone_bytes: HashMap::new(), damage: None, anchor };
-    loaded.index.last_bucket = loaded.anchor.last_bucket;
+    if !is(Mutant::BucketIdForgotten) {
+        loaded.index.last_bucket = loaded.anchor.last_bucket;
+    }
     match load_index(drive, platform, superblock, &mut loaded).await {
         Ok(()) => {}
         Err(EngineError::Corrupt(corrupt)) => loaded.damage = Some(corrupt.into()),
@@ -255,9 +258,9 @@ pub(crate) async fn newest_anchor(
             let (buffer, result) = drive.read(at, Buffer::unpooled(block)).await;
             result?;
             let found = Anchor::decode(buffer.as_slice(), superblock.store, shard);
-            if let Some(found) =
-                found.filter(|found| newest.as_ref().is_none_or(|best| best.number < found.number))
-            {
+            if let Some(found) = found.filter(|found| {
+                newest.as_ref().is_none_or(|best| (best.number < found.number) != is(Mutant::OldestAnchor))
+            }) {
                 newest = Some(found);
             }
         }

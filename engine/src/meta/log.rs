@@ -29,6 +29,7 @@ use crate::format::zone::{ZoneHeader, ZoneKind};
 use crate::limits::{
     COMMIT_DELAY_US_MAX, LOG_BLOCK_BYTES_MAX, LOG_PENDING_BYTES_MAX, LOG_WAIT_MS_MAX, RECORD_BYTES_MAX,
 };
+use crate::mutant::{Mutant, is};
 use crate::platform::{Platform, spawn};
 use crate::space::zones::{Purpose, ZoneTable};
 use crate::stats::ShardStats;
@@ -216,7 +217,7 @@ impl Log {
     /// Closes the open block and answers where the log goes on behind everything that was appended.
     pub(crate) fn cut(&self) -> LogCut {
         let mut state = self.state.borrow_mut();
-        if state.open.records > 0 {
+        if state.open.records > 0 && !is(Mutant::CutInBlock) {
             let closed = state.close();
             state.closed.push_back(closed);
         }
@@ -386,7 +387,12 @@ impl Log {
             let payload_bytes = block.payload.len();
             let records = block.records;
             let started_us = self.ground.platform.monotonic_us();
-            if let Err(error) = self.write(block).await {
+            if is(Mutant::MarkBeforeWrite) {
+                self.watermark.advance(last);
+            }
+            if let Err(error) = self.write(block).await
+                && !is(Mutant::LogFailureIgnored)
+            {
                 self.ground.stats.log_failed(&error);
                 self.fail();
                 return;
@@ -401,7 +407,7 @@ impl Log {
                 state.write_us =
                     if state.write_us == 0 { write_us } else { (state.write_us * 7 + write_us) / 8 };
             }
-            self.watermark.advance(last);
+            self.watermark.advance(Sequence(last.0 + u64::from(is(Mutant::MarkTooFar))));
             self.prepare_zone().await;
             self.write_ahead();
             self.progress.notify();
@@ -484,7 +490,7 @@ impl Log {
         let (start, end) = (block.at.0, block.at.0 + bytes);
         let overlaps = |(from, to): (u64, u64)| start < to && from < end;
         self.zeroing.done.until(|| (!self.zeroing.busy.get().is_some_and(overlaps)).then_some(())).await;
-        let (_buffer, result) = ground.drive.write(block.at, buffer, true).await;
+        let (_buffer, result) = ground.drive.write(block.at, buffer, !is(Mutant::LogUndurable)).await;
         Ok(result?)
     }
 
@@ -648,7 +654,7 @@ pub(crate) async fn grant_zone(
     let header = ZoneHeader { store: superblock.store, zone, kind, shard, position };
     let block = header.encode();
     for at in zone_header_places(superblock, zone) {
-        drive.write(at, block_buffer(&block), true).await.1?;
+        drive.write(at, block_buffer(&block), !is(Mutant::ZoneHeaderUndurable)).await.1?;
     }
     Ok(Granted { zone, is_fresh })
 }
@@ -663,7 +669,7 @@ pub(crate) async fn release_zone(
 ) -> Result<bool, EngineError> {
     let block = ZoneHeader::encode_released(superblock.store, zone);
     let [first, second] = zone_header_places(superblock, zone);
-    for at in [second, first] {
+    for at in if is(Mutant::ReleaseFirstCopyFirst) { [first, second] } else { [second, first] } {
         drive.write(at, block_buffer(&block), true).await.1?;
     }
     zones.mark_laid_out(zone);

@@ -21,6 +21,7 @@ use crate::format::cell::Place;
 use crate::format::record::Record;
 use crate::format::superblock::Superblock;
 use crate::format::zone::{ZoneHeader, ZoneKind, ZoneState};
+use crate::mutant::{Mutant, is};
 use crate::platform::{LocalFuture, Platform};
 use crate::space::extents::FreeSpace;
 use crate::space::usage::Usage;
@@ -221,7 +222,7 @@ impl Replay {
                     false if used > 0 => break,
                     false => self.read(at, stored).await?,
                 };
-                if !header.is_whole(&block) {
+                if !header.is_whole(&block) && !is(Mutant::BlockUnchecked) {
                     return Ok(end);
                 }
                 self.apply(&header, &block)?;
@@ -254,7 +255,8 @@ impl Replay {
         let header =
             BlockHeader::decode(bytes.get(from..)?, self.superblock.store, self.shard, at.plus(used))?;
         let expected = (self.tail.number, Sequence(self.tail.last.0 + 1));
-        (header.records > 0 && (header.number, header.first) == expected).then_some(header)
+        (header.records > 0 && ((header.number, header.first) == expected || is(Mutant::BlockAnyNumber)))
+            .then_some(header)
     }
 
     fn apply(&mut self, header: &BlockHeader, block: &Bytes) -> Result<(), EngineError> {
@@ -264,13 +266,18 @@ impl Replay {
         };
         let payload = block.slice(HEADER_BYTES..HEADER_BYTES + header.payload_bytes as usize);
         let mut from = 0;
-        for _ in 0..header.records {
+        for nth in 0..header.records {
             let (record, length, inline_at) =
                 Record::decode(&payload.slice(from..)).map_err(|e| damaged(from + e.at))?;
             let place = |at: usize| header.at.plus((HEADER_BYTES + from + at) as u64);
             let places: Vec<DriveOffset> = inline_at.into_iter().map(place).collect();
             let first = Sequence(self.tail.last.0 + 1);
-            self.index.apply(first, &record, self.superblock.drive_index, &places, &mut NoEffects);
+            if !(is(Mutant::LastRecordSkipped) && nth > 0 && nth + 1 == header.records) {
+                self.index.apply(first, &record, self.superblock.drive_index, &places, &mut NoEffects);
+            }
+            if is(Mutant::ReplayTwice) {
+                self.index.apply(first, &record, self.superblock.drive_index, &places, &mut NoEffects);
+            }
             self.tail.last.0 += sequences_of(&record);
             from += length;
         }
@@ -283,6 +290,9 @@ impl Replay {
     /// A block numbered like the expected one or later, behind where the log seems to end, proves that what is missing
     /// was durable once.
     async fn refuse_later_block(&self, zone: LogZone, from: DriveOffset) -> Result<(), EngineError> {
+        if is(Mutant::LaterBlockIgnored) {
+            return Ok(());
+        }
         let end = zone.end.0.min(from.0 + LOOK_AHEAD_BYTES);
         let mut at = from;
         while at.0 < end {

@@ -33,6 +33,7 @@ use crate::meta::index::{Blob, BucketIndex, Effects, Index, sequences_of};
 use crate::meta::log::{Log, grant_zone};
 use crate::meta::recover::extent_room;
 use crate::meta::watermark::Notify;
+use crate::mutant::{Mutant, is};
 use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
 use crate::platform::{Platform, spawn};
 use crate::space::extents::FreeSpace;
@@ -363,6 +364,11 @@ impl Shard {
             Some(value) => Change::SetValue { key, value },
             None => Change::ClearValue { key },
         }));
+        if is(Mutant::TransactionSplit) && changes.len() > 1 {
+            let first = changes.drain(..1).collect();
+            self.settle_record(&Record { bucket, changes: first }, only_frees)?;
+            self.log.cut();
+        }
         let sequence = self.settle_record(&Record { bucket, changes }, only_frees)?;
         reservations.into_iter().for_each(Reservation::publish);
         Ok(sequence)
@@ -427,6 +433,9 @@ impl Shard {
         }
         let drives: BTreeSet<u16> = reservation.extents.iter().map(|extent| extent.drive).collect();
         for drive in drives {
+            if is(Mutant::StagedUnflushed) {
+                continue;
+            }
             ground.drives[usize::from(drive)].flush().await?;
         }
         Ok(Staged { size, units, reservation })
@@ -497,12 +506,15 @@ impl Shard {
         let change =
             Change::PutObject { key: key.clone(), modified_ms, etag, attributes: kept, versioned, blob };
         let record = Record { bucket, changes: vec![change] };
+        let early = is(Mutant::ConditionEarly).then(|| self.check(bucket, &key, &condition));
         self.log.room(record.encoded_bytes_max(), false).await?;
-        if let Err(refused) = self.check(bucket, &key, &condition) {
+        if let Err(refused) = early.unwrap_or_else(|| self.check(bucket, &key, &condition)) {
             return self.refuse(bucket, refused).await;
         }
         let sequence = self.settle_record(&record, false)?;
-        self.durable(sequence).await?;
+        if !is(Mutant::PutEarly) {
+            self.durable(sequence).await?;
+        }
         Ok(Ok(ObjectInfo { sequence, size, modified_ms, etag, attributes }))
     }
 
@@ -530,7 +542,9 @@ impl Shard {
             // Nothing to do, but their absence may itself be news that is not durable yet.
             false => self.changed(bucket),
         };
-        self.durable(sequence).await?;
+        if !is(Mutant::DeleteEarly) {
+            self.durable(sequence).await?;
+        }
         self.reclaim();
         self.note_free_bytes();
         Ok(Ok(found))
@@ -585,8 +599,10 @@ impl Shard {
         let found = self.with_bucket(bucket, |bucket| bucket.open(key, version)).flatten();
         let found = found.map(|(info, blobs)| (info, self.pins.borrow_mut().open(blobs)));
         let sequence = match &found {
+            Some(_) if is(Mutant::ReadEarly) => Sequence(0),
             Some((info, _)) => info.sequence,
             None if !self.is_whole => return Err(EngineError::ReadOnly { shard: self.ground.id }),
+            None if is(Mutant::AbsenceEarly) => Sequence(0),
             None => self.changed(bucket),
         };
         self.durable(sequence).await?;
@@ -600,6 +616,7 @@ impl Shard {
         let sequence = match &found {
             Some(info) => info.sequence,
             None if !self.is_whole => return Err(EngineError::ReadOnly { shard: self.ground.id }),
+            None if is(Mutant::AbsenceEarly) => Sequence(0),
             None => self.changed(bucket),
         };
         self.durable(sequence).await?;
@@ -617,7 +634,9 @@ impl Shard {
         }
         self.check_certain(bucket)?;
         let found = self.with_bucket(bucket, look);
-        self.durable(self.changed(bucket)).await?;
+        if !is(Mutant::ListEarly) {
+            self.durable(self.changed(bucket)).await?;
+        }
         Ok(found)
     }
 
@@ -648,7 +667,9 @@ impl Shard {
         refused: PutRefused,
     ) -> Result<Result<T, PutRefused>, EngineError> {
         self.check_certain(bucket)?;
-        self.durable(self.changed(bucket)).await?;
+        if !is(Mutant::RefusalEarly) {
+            self.durable(self.changed(bucket)).await?;
+        }
         Ok(Err(refused))
     }
 
@@ -697,7 +718,7 @@ impl Shard {
     /// Closes a bucket to writes if nothing is in it; answers whether it did.
     pub(crate) fn close_bucket_if_empty(&self, bucket: BucketId) -> bool {
         let empty = self.with_bucket(bucket, BucketIndex::is_empty).unwrap_or(true);
-        if empty {
+        if empty && !is(Mutant::BucketLeftOpen) {
             self.open_buckets.borrow_mut().remove(&bucket);
         }
         empty
@@ -787,10 +808,16 @@ impl Shard {
 
     /// Gives back extents that were reserved and never published. No write to them may be under way.
     pub(crate) fn give_back(&self, extents: &[Extent]) {
+        if is(Mutant::DroppedKept) {
+            return;
+        }
         self.freed_count.set(self.freed_count.get() + 1);
         let mut space = self.space.borrow_mut();
         for extent in extents {
             space.give(extent.drive, extent.at, extent.bytes);
+            if is(Mutant::GivenBackTwice) {
+                space.give(extent.drive, extent.at, extent.bytes);
+            }
         }
         drop(space);
         self.note_free_bytes();
@@ -801,7 +828,10 @@ impl Shard {
         let durable = self.log.watermark.value();
         let mut unused = self.unused.borrow_mut();
         let mut retired = self.retired.borrow_mut();
-        while retired.front().is_some_and(|(sequence, _)| *sequence <= durable) {
+        while retired
+            .front()
+            .is_some_and(|(sequence, _)| *sequence <= durable || is(Mutant::FreeBeforeDurable))
+        {
             unused.extend(retired.pop_front().map(|(_, extents)| extents));
         }
         if unused.is_empty() {
@@ -810,7 +840,7 @@ impl Shard {
         let (mut space, mut pins) = (self.space.borrow_mut(), self.pins.borrow_mut());
         unused.retain(|extents| {
             let is_read = extents.first().is_some_and(|first| pins.has_readers(first.drive, first.at));
-            if !is_read {
+            if !is_read || is(Mutant::PinsIgnored) {
                 extents.iter().for_each(|extent| space.give(extent.drive, extent.at, extent.bytes));
                 self.freed_count.set(self.freed_count.get() + 1);
             }
@@ -905,7 +935,7 @@ fn check_condition(condition: &PutCondition, etag: Option<ETag>) -> Result<(), P
         }
         (PutCondition::IfAbsent, Some(_)) => Err(PutRefused::PreconditionFailed),
         (PutCondition::IfPresent | PutCondition::IfMatch(_), None) => Err(PutRefused::NoSuchKey),
-        (PutCondition::IfMatch(tags), Some(etag)) => match tags.contains(&etag) {
+        (PutCondition::IfMatch(tags), Some(etag)) => match tags.contains(&etag) || is(Mutant::MatchIgnored) {
             true => Ok(()),
             false => Err(PutRefused::PreconditionFailed),
         },

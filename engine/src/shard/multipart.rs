@@ -10,6 +10,7 @@ use crate::error::EngineError;
 use crate::format::record::{BlobRecord, Change, Record};
 use crate::handle::{PartInfo, UploadId, UploadInfo};
 use crate::limits::{PARTS_MAX, UPLOADS_MAX};
+use crate::mutant::{Mutant, is};
 use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
 use crate::units::{BucketId, Sequence};
 
@@ -122,7 +123,9 @@ impl Shard {
             return self.refuse(bucket, refused).await;
         }
         let sequence = self.settle_record(&record, false)?;
-        self.durable(sequence).await?;
+        if !is(Mutant::CompleteEarly) {
+            self.durable(sequence).await?;
+        }
         Ok(Ok(ObjectInfo { sequence, size, modified_ms, etag, attributes }))
     }
 

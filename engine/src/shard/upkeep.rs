@@ -23,6 +23,7 @@ use crate::meta::checkpoint::{Snapshot, anchor_of, write_anchor, write_pages, zo
 use crate::meta::index::CellId;
 use crate::meta::log::release_zone;
 use crate::meta::recover::extent_room;
+use crate::mutant::{Mutant, is};
 use crate::space::usage::{Candidate, ZoneId, victims};
 use crate::space::writer::ZoneWriter;
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence};
@@ -34,7 +35,11 @@ const GAP_BYTES: u64 = 16 << 10;
 /// A log tail below this is replayed at the next start rather than written out at a stop.
 const STOP_TAIL_BYTES: u64 = 1 << 20;
 /// Zones fuller than this (in percent) are cleaned only when writes wait for space.
-const LIVE_SHARE_EASY: u64 = 80;
+const LIVE_SHARE_EASY: u64 = 90;
+/// Zones that one round of cleaning fills at most: each round ends in a checkpoint, which is cheaper for many.
+const OUTPUT_ZONES_MAX: u64 = 32;
+/// Zones that it fills when only those kept for upkeep are left.
+const OUTPUT_ZONES_MIN: u64 = 2;
 const LIVE_SHARE_MAX: u64 = 97;
 
 /// What the task writes with.
@@ -143,18 +148,27 @@ impl Shard {
         let ground = &self.ground;
         let superblock = *ground.home();
         self.rewrite_sparse_pages();
-        let (cut, snapshot) = {
+        let (mut cut, mut snapshot) = {
             let index = self.index.borrow();
             (self.log.cut(), Snapshot::of(&index))
         };
+        if is(Mutant::SnapshotLate) {
+            cut = self.log.cut();
+            self.ground.platform.sleep(Duration::from_micros(20)).await;
+            snapshot = Snapshot::of(&self.index.borrow());
+        }
         let written =
             write_pages(&mut upkeep.pages, &superblock, ground.id, &ground.platform, snapshot).await;
         let granted = upkeep.pages.take_granted();
         self.gained.set(self.gained.get() - i64::try_from(granted.len()).expect("a few zones"));
         self.page_zones.borrow_mut().extend(granted);
         let written = written?;
-        ground.home_drive().flush().await?;
-        self.durable(cut.covered).await?;
+        if !is(Mutant::AnchorBeforePages) {
+            ground.home_drive().flush().await?;
+        }
+        if !is(Mutant::AnchorBeforeLog) {
+            self.durable(cut.covered).await?;
+        }
         let number = self.anchor.borrow().number + 1;
         let anchor = anchor_of(&superblock, ground.id, number, &cut, &written, ground.platform.now_ms());
         write_anchor(&**ground.home_drive(), &superblock, &anchor).await?;
@@ -277,7 +291,11 @@ impl Shard {
             .map(|(zone, age)| Candidate { zone, live: usage.zone(zone).live, room, age })
             .filter(|candidate| candidate.live > 0)
             .collect();
-        victims(candidates, room, room / 16, share)
+        let zones = self.ground.home_zones();
+        let shards = u64::from(self.ground.home().shard_count).max(1);
+        let output = (u64::from(zones.spare()) / shards).clamp(OUTPUT_ZONES_MIN, OUTPUT_ZONES_MAX);
+        // Less than a zone in all would leave as many taken as before.
+        victims(candidates, room * output, room / 8, share)
     }
 
     /// Moves what is in use in `chosen` to pack zones, each object verified on the way.
@@ -341,6 +359,9 @@ impl Shard {
                 batch.push((moving, (self.ground.home().drive_index, at)));
             }
             self.turn().await;
+        }
+        if is(Mutant::PackAfterIndex) {
+            self.move_cells(&mut batch);
         }
         upkeep.packs.write().await?;
         self.move_cells(&mut batch);
@@ -425,7 +446,9 @@ impl Shard {
         }
         let pages: Vec<u32> = self.page_zones.borrow().iter().copied().collect();
         for zone in pages {
-            if upkeep.pages.zone() != Some(zone) && !self.page_bytes.borrow().contains_key(&zone) {
+            if upkeep.pages.zone() != Some(zone)
+                && (is(Mutant::PageZoneReleased) || !self.page_bytes.borrow().contains_key(&zone))
+            {
                 self.page_zones.borrow_mut().remove(&zone);
                 self.release(home, zone).await?;
             }
@@ -449,10 +472,11 @@ impl Shard {
         let held = self.usage.borrow().zone(zone);
         let superblock = &self.ground.superblocks[usize::from(zone.0)];
         let start = superblock.zone_at(zone.1);
-        held.live == 0
-            && held.displaced <= self.log.watermark.value()
-            && held.moved_by <= self.anchor.borrow().number
-            && !self.pins.borrow_mut().has_readers_in(zone.0, start, start.plus(superblock.zone_bytes))
+        (held.live == 0 || is(Mutant::ZoneReleasedLive))
+            && (held.displaced <= self.log.watermark.value() || is(Mutant::ZoneReleasedEarly))
+            && (held.moved_by <= self.anchor.borrow().number || is(Mutant::ZoneReleasedUncovered))
+            && (is(Mutant::ZoneReleasedWhileRead)
+                || !self.pins.borrow_mut().has_readers_in(zone.0, start, start.plus(superblock.zone_bytes)))
     }
 
     async fn release(&self, drive: u16, zone: u32) -> Result<(), EngineError> {
@@ -491,6 +515,8 @@ impl Shard {
         }
         let before: u32 = self.ground.zones.iter().map(|zones| zones.free()).sum();
         self.space_wanted.set(true);
+        // What nothing came of without need may be worth it now; and who waits here must be answered.
+        self.fruitless.set(None);
         (self.ground.tell_all)();
         self.log.upkeep.notify();
         let changed = || -> Option<bool> {

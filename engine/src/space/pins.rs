@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 
 use crate::format::cell::Place;
 use crate::meta::index::Blob;
+use crate::mutant::{Mutant, is};
 use crate::sync::{Mistake, is_seeded, step};
 use crate::units::DriveOffset;
 
@@ -36,6 +37,7 @@ impl Pins {
         let Some(key) = main_place(&blobs) else { return blobs.into() };
         if let Some(open) = self.open.get(&key).and_then(share)
             && *open == *blobs
+            && !is(Mutant::PinsUnshared)
         {
             return open;
         }

@@ -128,7 +128,7 @@ impl ZoneTable {
 
     /// Whether space is to be made before more is stored.
     pub(crate) fn is_low(&self) -> bool {
-        self.spare() <= self.zone_count() / 16
+        self.spare() <= self.zone_count() / 24
     }
 
     /// All zones.

@@ -14,7 +14,9 @@ mod model;
 mod nth;
 mod script;
 mod small;
+mod space;
 mod tail;
+mod versions;
 
 use std::fmt;
 
@@ -33,7 +35,7 @@ pub struct Programme {
 }
 
 /// All of them. A count of 0 means all there are.
-pub const PROGRAMMES: [Programme; 8] = [
+pub const PROGRAMMES: [Programme; 10] = [
     Programme { name: "model", unit: "operations", counts: [200_000, 10_000_000], run: model::run },
     Programme { name: "small", unit: "recoveries", counts: [20_000, 0], run: small::run },
     Programme { name: "crash", unit: "points", counts: [20_000, 5_000_000], run: crash::run },
@@ -41,6 +43,8 @@ pub const PROGRAMMES: [Programme; 8] = [
     Programme { name: "nth", unit: "failures", counts: [4_000, 200_000], run: nth::run },
     Programme { name: "flip", unit: "flips", counts: [10_000, 0], run: flip::run },
     Programme { name: "tail", unit: "tails", counts: [4_000, 200_000], run: tail::run },
+    Programme { name: "space", unit: "operations", counts: [20_000, 2_000_000], run: space::run },
+    Programme { name: "versions", unit: "operations", counts: [20_000, 2_000_000], run: versions::run },
     Programme { name: "flush", unit: "failures", counts: [1_500, 50_000], run: flush::run },
 ];
 

@@ -9,12 +9,16 @@ use std::time::Instant;
 /// Seeds of the simulation in CI: seconds, not hours. `cargo x sim` runs as many as it is told.
 const SIM_SEEDS: u64 = 1_000;
 
+/// Mistakes that CI builds into the engine; `cargo x mutants` builds in all of them.
+const MUTANTS_SAMPLED: u64 = 12;
+
 /// Everything CI runs, in the order in which a failure is cheapest to learn.
 pub fn sections(report: &mut Report) {
     check::sections(report);
     test_sections(report, false);
     report.section("sim", || sim(None, Some(SIM_SEEDS)));
     report.section("prove", || prove("all", None, None, false));
+    report.section("mutants", || mutants(vec!["--sample".to_owned(), MUTANTS_SAMPLED.to_string()]));
     report.section("threads", || crate::prove::run("threads", None));
     report.section("readme", readme::run);
 }
@@ -71,6 +75,12 @@ pub fn prove(name: &str, seed: Option<u64>, count: Option<u64>, long: bool) -> R
 
 pub fn golden() -> Result<(), Failure> {
     tests_binary("nilas-golden", &[], &[])
+}
+
+/// Each seeded mistake must be found; they are in no other build than this one.
+pub fn mutants(arguments: Vec<String>) -> Result<(), Failure> {
+    let build = ["run", "--profile", "mutants", "--quiet", "-p", "nilas-tests", "--features", "mutants"];
+    cargo(build).args(["--bin", "nilas-mutants", "--"]).args(arguments).passes()
 }
 
 /// One scenario of the load generator, on a server of this tree unless an argument names another.

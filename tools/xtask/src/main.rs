@@ -53,6 +53,11 @@ enum Command {
         #[arg(long)]
         long: bool,
     },
+    /// Builds mistakes into the engine, one at a time: each must be found (`--list`, `--only NAME`, `--sample N`)
+    Mutants {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// `kill -9` of a real server under load, restart, compare with what was acknowledged
     Crash {
         #[arg(long)]
@@ -89,6 +94,7 @@ fn main() -> ExitCode {
         Command::Clients { names } => sections("clients", |report| clients::sections(report, &names)),
         Command::Sim { seed, seeds } => plain(ci::sim(seed, seeds)),
         Command::Prove { name, seed, count, long } => plain(ci::prove(&name, seed, count, long)),
+        Command::Mutants { arguments } => plain(ci::mutants(arguments)),
         Command::Crash { cycles, seed } => plain(ci::crash(cycles, seed)),
         Command::Bench { scenario, arguments } => plain(ci::bench(&scenario, arguments)),
         Command::Golden => plain(ci::golden()),

@@ -21,6 +21,7 @@ use crate::format::page::TreeKind;
 use crate::format::record::{BlobPlace, BlobRecord, Change, Extent, Record};
 use crate::format::{Malformed, Put, Reader};
 use crate::handle::{ListPage, ListQuery, ObjectVersion, PartInfo, UploadId, UploadInfo};
+use crate::mutant::{Mutant, is};
 use crate::object::{ETag, ObjectInfo};
 use crate::units::{BucketId, DriveOffset, Sequence, ShardId};
 use tree::{CellRef, Tree};
@@ -98,7 +99,7 @@ pub(crate) const DIRECTORY_BUCKET: BucketId = BucketId(0);
 
 /// Sequences that a record takes: one for each of its changes.
 pub(crate) fn sequences_of(record: &Record) -> u64 {
-    (record.changes.len() as u64).max(1)
+    if is(Mutant::SequencePerRecord) { 1 } else { (record.changes.len() as u64).max(1) }
 }
 
 impl Index {
@@ -168,7 +169,11 @@ impl Index {
                 }
                 Change::DeleteObject { key } => bucket.remove_version(key, |cell| cell.is_null, effects),
                 Change::DeleteVersion { key, version } => {
-                    bucket.remove_version(key, |cell| cell.sequence == *version, effects);
+                    bucket.remove_version(
+                        key,
+                        |cell| cell.sequence == *version || is(Mutant::NewestVersionDeleted),
+                        effects,
+                    );
                 }
                 Change::SetValue { key, value } => {
                     let at = bucket.values.seek(key);
@@ -216,7 +221,9 @@ impl Index {
                     let part = part_key(*upload, *number);
                     let at = bucket.parts.seek(&part);
                     if let Some(old) = bucket.parts.at(at).filter(|cell| cell.key.compare(&part).is_eq()) {
-                        displace(old.payload, effects);
+                        if !is(Mutant::PartReplacedKept) {
+                            displace(old.payload, effects);
+                        }
                         bucket.parts.replace(at, &scratch);
                     } else {
                         bucket.parts.insert(at, &part, &scratch);
@@ -246,7 +253,9 @@ impl Index {
                 Change::AbortUpload { upload } => {
                     if bucket.remove_upload(*upload) {
                         self.upload_count -= 1;
-                        bucket.keep_parts(*upload, &[], effects);
+                        if !is(Mutant::AbortKeepsParts) {
+                            bucket.keep_parts(*upload, &[], effects);
+                        }
                     }
                 }
                 Change::SetBucket { .. } | Change::ClearBucket { .. } => {}
@@ -366,7 +375,9 @@ impl Index {
                 _ => {}
             }
         }
-        if let Some(place) = self.tree_mut(bucket, kind) {
+        if let Some(place) = self.tree_mut(bucket, kind)
+            && !(is(Mutant::DirectoryNotLoaded) && kind == TreeKind::Directory)
+        {
             *place = tree;
         }
         Ok(())
@@ -420,8 +431,10 @@ impl Index {
             let mut at = tree.seek(&id.key);
             while let Some(cell) = tree.at(at).filter(|cell| cell.key.compare(&id.key).is_eq()) {
                 let old = Cell::decode(cell.payload).expect("checked when it came in");
-                if old.sequence == id.sequence {
-                    if old.log_place() == Some(from) {
+                if old.sequence == id.sequence || is(Mutant::MoveUnchecked) {
+                    if old.log_place() == Some(from)
+                        || (is(Mutant::MoveUnchecked) && old.log_place().is_some())
+                    {
                         let (_, units) = old.place().expect("checked when it came in");
                         let place = Place::Log { drive: to.0, at: to.1 };
                         let new = NewCell {
@@ -581,11 +594,11 @@ impl BucketIndex {
                     self.objects.replace(at, payload);
                     return;
                 }
-                Some(false) => {
+                Some(false) if !is(Mutant::NullTwice) => {
                     self.remove_version(key, |cell| cell.is_null, effects);
                     at = self.objects.seek(key);
                 }
-                None => {}
+                _ => {}
             }
         }
         self.objects.insert(at, key, payload);
@@ -613,6 +626,7 @@ impl BucketIndex {
             self.object_bytes -= cell.size;
         }
         match cell.parts() {
+            None if is(Mutant::OverwriteKept) => {}
             None => displace(found.payload, effects),
             Some(upload) => self.remove_parts(upload, effects),
         }
@@ -670,7 +684,9 @@ impl BucketIndex {
                     return size;
                 }
             } else {
-                displace(payload, effects);
+                if !is(Mutant::UnchosenKept) {
+                    displace(payload, effects);
+                }
                 self.parts.remove(at);
             }
         }
@@ -746,6 +762,9 @@ impl BucketIndex {
             }
             let cell = Cell::decode(found.payload).expect("checked when it came in");
             if cell.is_marker {
+                if is(Mutant::MarkerListed) {
+                    continue;
+                }
                 seen = Some(found.key.to_vec().into());
                 continue;
             }
@@ -756,6 +775,7 @@ impl BucketIndex {
             let passed = common.as_ref().is_some_and(|common| !after.is_empty() && common <= after);
             if !passed {
                 if query.max <= page.objects.len() + page.prefixes.len() {
+                    last = last.map(|last| if is(Mutant::ListSkips) { key.clone() } else { last });
                     page.next_after = last.or_else(|| (!after.is_empty()).then(|| after.clone()));
                     return page;
                 }
@@ -769,6 +789,9 @@ impl BucketIndex {
                 Some(common) => {
                     let Some(next) = successor(&common) else { break };
                     at = self.objects.seek(&next);
+                    if is(Mutant::SeekTooFar) {
+                        at = self.objects.next(at);
+                    }
                 }
                 None => seen = Some(key),
             }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::leaf::{Cell, Key, LEAF_BYTES_MAX, Leaf, build, build_behind};
 use crate::format::page::PageRef;
+use crate::mutant::{Mutant, is};
 
 const CHUNK_LEAVES_MAX: usize = 512;
 
@@ -298,13 +299,16 @@ impl Tree {
         let slot = &mut chunk.leaves[at.leaf];
         self.bytes = self.bytes + bytes.len() as u64 - slot.bytes.len() as u64;
         let same_first = Leaf::of(&slot.bytes).key(0).compare(&Leaf::of(&bytes).key(0).to_vec()).is_eq();
-        *slot = Slot { bytes, page: None };
+        *slot = Slot { bytes, page: slot.page.filter(|_| is(Mutant::StalePage)) };
         if !same_first {
             self.first_changed(at);
         }
     }
 
     fn first_changed(&mut self, at: Position) {
+        if is(Mutant::FenceStale) {
+            return;
+        }
         let chunk = &mut self.chunks[at.chunk];
         let first = chunk.leaves[at.leaf].first().to_vec();
         if !chunk.fence.set(at.leaf, &first) {
@@ -320,6 +324,7 @@ impl Tree {
         for (nth, bytes) in pieces.into_iter().enumerate() {
             match nth {
                 0 => self.exchange(at, bytes),
+                _ if is(Mutant::LeafLost) => {}
                 _ => {
                     place.leaf += 1;
                     self.add_leaf(place, bytes);

@@ -1,0 +1,442 @@
+//! A small drive that is filled, overwritten and emptied again and again, with readers that are slow, uploads that are
+//! given up, restarts and power cuts: what is stored stays whole, and space comes back.
+//!
+//! I1. Whatever is read is what was written with the attributes that came with it. I2. A reader that was opened before a
+//! delete gives the bytes of then. I3. After everything was deleted, about as much fits in as at the beginning.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nilas_engine::drive::simulated::{Faults, Loss, SimulatedDrive};
+use nilas_engine::simulator::{Random, Simulator};
+use nilas_engine::{Bucket, Engine, EngineError, ObjectReader, PutCondition, ShardId};
+
+use super::Tally;
+use crate::conformance::{content, feed, put, read, tag};
+use crate::machine::{Finding, Geometry, Kind, ZONE_BYTES, failures, finding, formatted, on_machine, start};
+
+const KEYS: u64 = 48;
+const SESSIONS: u64 = 7;
+const READERS: usize = 5;
+/// Bytes of the objects that measure how much fits in: two of them to a zone, in extents.
+const MEASURE_BYTES: u64 = 60_000;
+/// Of what fitted in at first, one in so many may be taken up by logs and pages later on.
+const SLACK: u64 = 2;
+
+/// What the client knows.
+#[derive(Default)]
+struct Known {
+    keys: BTreeMap<Bytes, u64>,
+    /// Asked and not answered: the key, and what it has if that happened.
+    maybe: Option<(Bytes, Option<u64>)>,
+    next_seed: u64,
+    /// Objects that fitted in at first.
+    measure: u64,
+    /// Highest bucket id seen.
+    bucket_id: u64,
+    operations: u64,
+}
+
+type Shared = Rc<RefCell<Known>>;
+
+pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Finding> {
+    for seed in seed.. {
+        if count <= tally.done {
+            break;
+        }
+        tally.place = format!("--seed {seed} --count 1");
+        live(tally, seed)?;
+        tally.note("stores", 1);
+    }
+    Ok(())
+}
+
+fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
+    let mut random = Random::new(seed ^ 0x51ac);
+    let geometry = Geometry { zone_bytes: ZONE_BYTES, zones: 36, shards: 1 + u16::from(random.one_in(2)) };
+    let medium = formatted(geometry);
+    let known = Shared::default();
+    for session in 0..=SESSIONS {
+        let calm = Faults { latency_us_max: 40, ..Faults::default() };
+        let is_last = session == SESSIONS;
+        let cut_at = (!is_last && 0 < session && random.one_in(2)).then(|| 100 + random.below(1_500));
+        let (kept, drawn) = (known.clone(), random.draw());
+        let faults = Faults { cut_at, ..calm };
+        let ended = on_machine(random.draw(), &medium, faults, async move |machine, drive| {
+            Session::start(machine, drive, kept, drawn).await?.run(session, is_last).await
+        })?;
+        tally.note("cuts", u64::from(ended.is_none()));
+        let loss = [Loss::Lose, Loss::Keep, Loss::Draw, Loss::Draw];
+        medium.lose_power_as(loss[usize::try_from(random.below(4)).expect("below 4")], &mut random);
+        tally.done += std::mem::take(&mut known.borrow_mut().operations);
+    }
+    Ok(())
+}
+
+fn size_of(seed: u64) -> u64 {
+    match seed % 5 {
+        0 => seed * 37 % 3_000,
+        1 => 20_000 + seed * 91 % 10_000,
+        2 => 40_000 + seed * 53 % 100_000,
+        _ => 1 + seed * 7 % 500,
+    }
+}
+
+fn attributes(seed: u64) -> Bytes {
+    Bytes::copy_from_slice(&seed.to_le_bytes())
+}
+
+/// What a reader gives must be what its attributes say; `expected` names the seed where it is known.
+async fn check(reader: ObjectReader, expected: Option<u64>) -> Result<(), Finding> {
+    let seed = reader.info.attributes.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    if expected.is_some_and(|expected| expected != seed) {
+        return finding(Kind::Lost, format!("object {seed} where {expected:?} was acknowledged"));
+    }
+    let size = reader.info.size;
+    match read(reader, 0..size).await {
+        Ok(bytes) if bytes == content(seed, size) => Ok(()),
+        Ok(_) => finding(Kind::Wrong, format!("foreign bytes in object {seed} of {size} bytes")),
+        Err(EngineError::Busy { .. }) => Ok(()),
+        Err(error) => finding(Kind::Lost, format!("object {seed} of {size} bytes: {error}")),
+    }
+}
+
+/// Whether a change happened; without faults only a lack of room may keep it from that.
+fn happened<T, E: std::fmt::Debug>(answer: Result<Result<T, E>, EngineError>) -> Result<bool, Finding> {
+    match answer {
+        Ok(Ok(_)) => Ok(true),
+        Ok(Err(refused)) => finding(Kind::Wrong, format!("refused: {refused:?}")),
+        Err(EngineError::Full { .. } | EngineError::Busy { .. }) => Ok(false),
+        Err(error) => finding(Kind::Wrong, format!("without a fault: {error}")),
+    }
+}
+
+/// One machine.
+struct Session {
+    machine: Simulator,
+    engine: Engine,
+    bucket: Arc<Bucket>,
+    known: Shared,
+    random: Random,
+    held: VecDeque<(ObjectReader, u64)>,
+}
+
+impl Session {
+    async fn start(
+        machine: Simulator,
+        drive: SimulatedDrive,
+        known: Shared,
+        drawn: u64,
+    ) -> Result<Session, Finding> {
+        let mut random = Random::new(drawn);
+        let engines = match start(&machine, &drive, 1 + u16::from(random.one_in(3))).await {
+            Ok(engines) => engines,
+            Err(text) => return finding(Kind::Lost, format!("the store does not start: {text}")),
+        };
+        let engine = engines.into_iter().next_back().expect("at least one core");
+        let failed = failures(&engine);
+        if !failed.is_empty() {
+            return finding(Kind::Lost, format!("read-only after a restart: {failed:?}"));
+        }
+        let bucket = match engine.bucket("space") {
+            Some(bucket) => bucket,
+            None => match engine.create_bucket("space", Bytes::new()).await {
+                Ok(bucket) => bucket,
+                Err(error) => return finding(Kind::Wrong, format!("no bucket: {error:?}")),
+            },
+        };
+        Ok(Session { machine, engine, bucket, known, random, held: VecDeque::new() })
+    }
+
+    async fn run(mut self, session: u64, is_last: bool) -> Result<(), Finding> {
+        self.check_all().await?;
+        self.short_bucket().await?;
+        if session == 0 {
+            let fits = self.measure().await?;
+            self.known.borrow_mut().measure = fits;
+        }
+        let (failed, done) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(false)));
+        self.spawn_reader(failed.clone(), done.clone());
+        for _ in 0..if is_last { 40 } else { 160 } {
+            self.known.borrow_mut().operations += 1;
+            self.operation().await?;
+            if let Some(found) = failed.borrow_mut().take() {
+                return Err(found);
+            }
+        }
+        done.set(true);
+        while let Some((reader, seed)) = self.held.pop_front() {
+            check(reader, Some(seed)).await?;
+        }
+        self.audit().await?;
+        self.check_all().await?;
+        if is_last {
+            let keys: Vec<Bytes> = self.known.borrow().keys.keys().cloned().collect();
+            for key in keys {
+                self.delete(key).await?;
+            }
+            drop(self.engine.delete(&self.bucket, vec![Bytes::from_static(b"race")]).await);
+            // Those that a power cut has left open.
+            for upload in
+                self.engine.uploads(&self.bucket, Bytes::new(), None, 1_000).await.unwrap_or_default()
+            {
+                drop(self.engine.abort_upload(&self.bucket, upload.id).await);
+            }
+            let (first, last) = (self.known.borrow().measure, self.measure().await?);
+            if last + first / SLACK < first {
+                let text = format!("{last} objects fit into the emptied drive, {first} did at first");
+                return finding(Kind::Wrong, text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads anything at any time.
+    fn spawn_reader(&self, failed: Rc<RefCell<Option<Finding>>>, done: Rc<Cell<bool>>) {
+        let (engine, bucket, known) = (self.engine.clone(), self.bucket.clone(), self.known.clone());
+        let machine = self.machine.clone();
+        self.machine.spawn(async move {
+            while !done.get() {
+                machine.sleep_us(1 + machine.random() % 60).await;
+                let key = {
+                    let known = known.borrow();
+                    let nth = machine.random() % (known.keys.len() as u64).max(1);
+                    known.keys.keys().nth(usize::try_from(nth).expect("an index")).cloned()
+                };
+                let Some(key) = key else { continue };
+                if let Ok(Some(reader)) = engine.open(&bucket, key).await
+                    && let Err(found) = check(reader, None).await
+                {
+                    failed.borrow_mut().get_or_insert(found);
+                }
+            }
+        });
+    }
+
+    fn seed(&self) -> u64 {
+        let mut known = self.known.borrow_mut();
+        known.next_seed += 1;
+        known.next_seed
+    }
+
+    fn key(&mut self) -> Bytes {
+        format!("key/{:02}/a-longer-name-so-that-leaves-are-split", self.random.below(KEYS)).into()
+    }
+
+    /// Asks for a change of one key and notes what came of it.
+    async fn change(
+        &self,
+        key: Bytes,
+        seed: Option<u64>,
+        ask: impl Future<Output = Result<bool, Finding>>,
+    ) -> Result<bool, Finding> {
+        self.known.borrow_mut().maybe = Some((key.clone(), seed));
+        let done = ask.await?;
+        let mut known = self.known.borrow_mut();
+        known.maybe = None;
+        match (done, seed) {
+            (true, Some(seed)) => drop(known.keys.insert(key, seed)),
+            (true, None) => drop(known.keys.remove(&key)),
+            (false, _) => {}
+        }
+        Ok(done)
+    }
+
+    async fn put(&self, key: Bytes, seed: u64) -> Result<bool, Finding> {
+        let ask = async {
+            let asked = put(&self.engine, &self.bucket, &key, seed, size_of(seed), PutCondition::None);
+            happened(asked.await)
+        };
+        self.change(key.clone(), Some(seed), ask).await
+    }
+
+    async fn delete(&self, key: Bytes) -> Result<bool, Finding> {
+        let ask = async {
+            let deleted = self.engine.delete(&self.bucket, vec![key.clone()]).await;
+            happened(deleted.map(Ok::<_, ()>))
+        };
+        self.change(key.clone(), None, ask).await
+    }
+
+    async fn operation(&mut self) -> Result<(), Finding> {
+        let key = self.key();
+        match self.random.below(16) {
+            0..=7 => {
+                if !self.put(key, self.seed()).await? {
+                    // Full: some of it goes.
+                    for _ in 0..6 {
+                        let key = self.key();
+                        self.delete(key).await?;
+                    }
+                }
+            }
+            8 | 9 => drop(self.delete(key).await?),
+            10 | 11 => self.hold(key).await?,
+            12 => self.race().await?,
+            13 => {
+                // Given up half way.
+                if let Ok(mut writer) = self.engine.writer(&self.bucket, 90_000).await {
+                    let written = writer.write(content(1, 70_000)).await;
+                    drop(written);
+                }
+            }
+            _ => self.upload(key).await?,
+        }
+        Ok(())
+    }
+
+    /// Opens an object twice, drops the second reader, and keeps the first for some time.
+    async fn hold(&mut self, key: Bytes) -> Result<(), Finding> {
+        let Some(seed) = self.known.borrow().keys.get(&key).copied() else { return Ok(()) };
+        let first = self.engine.open(&self.bucket, key.clone()).await;
+        let second = self.engine.open(&self.bucket, key).await;
+        match (first, second) {
+            (Ok(Some(first)), Ok(Some(_))) => self.held.push_back((first, seed)),
+            (first, _) => {
+                let text =
+                    format!("object {seed} cannot be opened: {:?}", first.map(|found| found.is_some()));
+                return finding(Kind::Lost, text);
+            }
+        }
+        if READERS < self.held.len()
+            && let Some((reader, seed)) = self.held.pop_front()
+        {
+            check(reader, Some(seed)).await?;
+        }
+        Ok(())
+    }
+
+    /// Two that want a key to be theirs alone.
+    async fn race(&self) -> Result<(), Finding> {
+        let key = Bytes::from_static(b"race");
+        if self.engine.delete(&self.bucket, vec![key.clone()]).await.is_err() {
+            return Ok(());
+        }
+        let seeds = [self.seed(), self.seed()];
+        let asks = seeds.map(|seed| put(&self.engine, &self.bucket, &key, seed, 500, PutCondition::IfAbsent));
+        let both = futures_util::future::join_all(asks).await;
+        match both.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count() {
+            2 => finding(Kind::Wrong, "two have made a key that was to be absent"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Parts, some replaced, some not chosen; completed or aborted.
+    async fn upload(&mut self, key: Bytes) -> Result<(), Finding> {
+        let (engine, bucket) = (self.engine.clone(), self.bucket.clone());
+        let seed = self.seed();
+        let Ok(Ok(upload)) = engine.create_upload(&bucket, key.clone(), attributes(seed)).await else {
+            return Ok(());
+        };
+        let size = [900, 50_000][usize::from(self.random.one_in(2))];
+        let mut chosen = None;
+        for (number, seed) in [(1, seed), (2, 3), (1, seed), (3, 3)] {
+            let Ok(mut writer) = engine.writer(&bucket, size).await else { continue };
+            if feed(&mut writer, &content(seed, size)).await.is_err() {
+                continue;
+            }
+            let part = writer.publish_part(upload, number, tag(seed), Bytes::new()).await;
+            if let (Ok(Ok(part)), 1) = (part, number) {
+                chosen = Some((number, part.sequence));
+            }
+        }
+        if let Some(part) = chosen.filter(|_| self.random.one_in(2)) {
+            let ask = async {
+                let (parts, tag) = (vec![part], tag(seed));
+                let none = PutCondition::None;
+                happened(engine.complete_upload(&bucket, upload, parts, none, tag, attributes(seed)).await)
+            };
+            if self.change(key, Some(seed), ask).await? {
+                return Ok(());
+            }
+        }
+        match engine.abort_upload(&bucket, upload).await {
+            Ok(true) | Err(EngineError::Full { .. } | EngineError::Busy { .. }) => Ok(()),
+            other => finding(Kind::Wrong, format!("aborting an upload: {other:?}")),
+        }
+    }
+
+    /// A bucket that is made and deleted has an id of its own.
+    async fn short_bucket(&self) -> Result<(), Finding> {
+        let Ok(bucket) = self.engine.create_bucket("short", Bytes::new()).await else {
+            drop(self.engine.delete_bucket("short").await);
+            return Ok(());
+        };
+        let before = std::mem::replace(&mut self.known.borrow_mut().bucket_id, bucket.id.0);
+        if bucket.id.0 <= before {
+            return finding(Kind::Wrong, format!("bucket id {} after {before}", bucket.id.0));
+        }
+        drop(self.engine.delete_bucket("short").await);
+        Ok(())
+    }
+
+    /// How many objects fit in; they are deleted again.
+    async fn measure(&self) -> Result<u64, Finding> {
+        let mut keys = Vec::new();
+        loop {
+            let key = Bytes::from(format!("measure/{}", keys.len()));
+            let asked = put(&self.engine, &self.bucket, &key, 3, MEASURE_BYTES, PutCondition::None);
+            if !happened(asked.await)? {
+                break;
+            }
+            keys.push(key);
+        }
+        for key in &keys {
+            match self.engine.delete(&self.bucket, vec![key.clone()]).await {
+                Ok(_) => {}
+                Err(error) => return finding(Kind::Wrong, format!("a full drive does not delete: {error}")),
+            }
+        }
+        Ok(keys.len() as u64)
+    }
+
+    async fn check_all(&self) -> Result<(), Finding> {
+        let keys: Vec<(Bytes, u64)> =
+            self.known.borrow().keys.iter().map(|(key, seed)| (key.clone(), *seed)).collect();
+        let maybe = self.known.borrow_mut().maybe.take();
+        if let Some((key, _)) = &maybe {
+            // Either is right; what is there now stays.
+            let found = self.engine.head(&self.bucket, key.clone()).await;
+            let seed = found.ok().flatten().and_then(|info| info.attributes.first_chunk::<8>().copied());
+            let seed = seed.map(u64::from_le_bytes);
+            let before = self.known.borrow().keys.get(key).copied();
+            let after = maybe.as_ref().and_then(|(_, seed)| *seed);
+            if seed != before && seed != after {
+                return finding(Kind::Wrong, format!("{seed:?} where {before:?} or {after:?} should be"));
+            }
+            let mut known = self.known.borrow_mut();
+            match seed {
+                Some(seed) => drop(known.keys.insert(key.clone(), seed)),
+                None => drop(known.keys.remove(key)),
+            }
+        }
+        let unsure = maybe.map(|(key, _)| key);
+        for (key, seed) in keys.into_iter().filter(|(key, _)| Some(key) != unsure.as_ref()) {
+            match self.engine.open(&self.bucket, key).await {
+                Ok(Some(reader)) => check(reader, Some(seed)).await?,
+                other => {
+                    let text = format!("object {seed}: {:?}", other.map(|found| found.is_some()));
+                    return finding(Kind::Lost, text);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn audit(&self) -> Result<(), Finding> {
+        for shard in (0_u16..).zip(self.engine.stats()).map(|(shard, _)| ShardId(shard)) {
+            for patience in (0..50).rev() {
+                let facts = self.engine.on_shard(shard, |shard| async move { shard.audit_space() });
+                match facts.await {
+                    Ok(Ok(facts)) if facts.granted_bytes == facts.free_bytes + facts.used_bytes => break,
+                    Ok(Ok(_)) if 0 < patience => self.machine.sleep_us(200).await,
+                    other => return finding(Kind::Wrong, format!("space of {shard}: {other:?}")),
+                }
+            }
+        }
+        Ok(())
+    }
+}
