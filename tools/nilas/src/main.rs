@@ -75,6 +75,12 @@ struct Serve {
     /// Memory to get by with, such as 512MiB [default: what the machine and control groups allow]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     memory: Option<u64>,
+    /// Bytes that the scrub reads in a second, in the background, to verify all that is stored; 0 for none
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = parse_bytes)]
+    scrub_rate: u64,
+    /// Hours between the end of one pass of the scrub and the next
+    #[arg(long, value_name = "HOURS", default_value_t = 168)]
+    scrub_every: u32,
     /// The region that S3 clients are told
     #[arg(long, value_name = "NAME", default_value = "us-east-1", env = "NILAS_REGION")]
     region: String,
@@ -137,6 +143,8 @@ fn serve(arguments: Serve) -> Result<(), ServeError> {
         cores: arguments.cores,
         cache_bytes: arguments.cache,
         root_key: root_key_from_environment()?,
+        scrub_bytes_per_second: arguments.scrub_rate,
+        scrub_every: std::time::Duration::from_secs(u64::from(arguments.scrub_every) * 3600),
         region: arguments.region,
         memory_bytes: arguments.memory,
     };
