@@ -106,6 +106,10 @@ pub enum ServerError {
     SameDrive {
         path: PathBuf,
     },
+    /// A device that is not there; no file is made in its place.
+    NoDevice {
+        path: PathBuf,
+    },
     /// The data directory knows a store, and these drives are new or blank.
     OtherDrives {
         data: PathBuf,
@@ -135,6 +139,9 @@ impl fmt::Display for ServerError {
             ServerError::Cores(e) => write!(f, "{e}"),
             ServerError::Core { core, source } => write!(f, "core {}: {source}", core.0),
             ServerError::SameDrive { path } => write!(f, "drive {} is named twice", path.display()),
+            ServerError::NoDevice { path } => {
+                write!(f, "drive {} is missing: there is no such device", path.display())
+            }
             ServerError::OtherDrives { data, path } => write!(
                 f,
                 "drive {} is missing or blank, but {} belongs to a store on other drives (its file `drives` names them): \
@@ -303,6 +310,8 @@ fn open_store(
             probe_medium(path).map_err(ServerError::Machine)?;
         } else if is_known {
             return Err(other(path));
+        } else if path.starts_with("/dev") {
+            return Err(ServerError::NoDevice { path: path.clone() });
         } else {
             make_drive_file(path, config.drive_bytes)?;
             made.push(path.clone());

@@ -25,7 +25,7 @@ use nilas_tests::sizes::{KIB, MIB};
 use serde_json::Value;
 
 fn drive(command: &str, paths: &[&Path], more: &[&str]) -> Output {
-    let nilas = binary("nilas", "NILAS_BINARY").expect("the release binary");
+    let nilas = binary("nilas", "NILAS_BIN").expect("the release binary");
     let mut run = Command::new(nilas);
     run.args(["drive", command]).args(paths).args(more);
     run.output().expect("it starts")
@@ -62,7 +62,7 @@ struct Image {
 
 /// A stopped server's drive with a small and a large object.
 fn image() -> Image {
-    let mut server = Server::start(ServerOptions::fresh().drive_size("96MiB")).expect("starts");
+    let mut server = Server::start(ServerOptions::fresh().drive_size("256MiB")).expect("starts");
     let (small, large) = (payload("small", 1, 3000), payload("large", 1, 300 * KIB));
     let mut client = server.client();
     assert_eq!(client.create_bucket("held").expect("create").status, 200);
@@ -172,7 +172,7 @@ fn any_image_has_an_answer() {
     check_verdict(&[], "blank", "blank");
     check_verdict(&vec![0; 4 * MIB], "blank", "blank");
     check_verdict(&payload("foreign", 1, 3 * MIB), "foreign", "no Nilas store");
-    check_verdict(&whole[..60 * MIB], "truncated", "are needed");
+    check_verdict(&whole[..200 * MIB], "truncated", "are needed");
     for (version, verdict) in [(1, "older format"), (3, "newer format")] {
         let mut bytes = whole.clone();
         let copies = json(&drive("inspect", &[&image.path], &["--json"]))[0]["superblocks"].clone();
@@ -197,7 +197,7 @@ fn all_drives_of_a_store_are_checked_in_their_order() {
     let [a, b] = ["a.img", "b.img"].map(|name| directory.join(name));
     for path in [&a, &b] {
         let file = fs::File::create_new(path).expect("a fresh name");
-        file.set_len(96 * MIB as u64).expect("a sparse file");
+        file.set_len(256 * MIB as u64).expect("a sparse file");
     }
     let mut server =
         Server::start(ServerOptions { drives: vec![a.clone(), b.clone()], ..ServerOptions::fresh() })
