@@ -280,6 +280,7 @@ pub async fn check(
             }
             Err(error) => return Err(error.into()),
         };
+        let is_whole = replayed.damage.is_none();
         match replayed.damage {
             Some(EngineError::Corrupt(corrupt)) if !is_damaged => {
                 report.problems.push(problem(corrupt.what, &corrupt));
@@ -289,7 +290,8 @@ pub async fn check(
         }
         if let Some(log) = facts.and_then(|facts| facts.log.as_ref()) {
             report.log_blocks += log.blocks;
-            if log.is_torn {
+            // A later block behind it says which: then it is a problem.
+            if log.is_torn && is_whole {
                 report.notes.push(format!(
                     "{shard}: the last log block, at {} of drive {}, is torn by a power cut, or damaged: nothing tells \
                      which, and a start would drop it",
