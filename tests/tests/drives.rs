@@ -253,7 +253,8 @@ const SCRUB: ScrubConfig = ScrubConfig {
 
 /// Where a whole block of the drive holds these bytes.
 fn block_of(medium: &Medium, bytes: &[u8]) -> u64 {
-    let holds = |at: &u64| medium.block(*at)[..bytes.len().min(4096)] == bytes[..bytes.len().min(4096)];
+    let holds =
+        |at: &u64| medium.block(*at / 4096)[..bytes.len().min(4096)] == bytes[..bytes.len().min(4096)];
     (0..(64 << 20)).step_by(4096).find(holds).expect("it is stored")
 }
 
@@ -360,7 +361,7 @@ fn scrub_and_check_name_every_damaged_unit() {
         // A page of the newest checkpoint of some shard, found by its magic.
         let page = (0..(64_u64 << 20))
             .step_by(4096)
-            .filter(|at| medium.block(*at).starts_with(b"NKPG"))
+            .filter(|at| medium.block(*at / 4096).starts_with(b"NKPG"))
             .map(|at| at + 50)
             .collect::<Vec<u64>>();
         assert!(!page.is_empty(), "pages start on blocks, each write anew");
