@@ -23,12 +23,13 @@ pub mod drive;
 pub mod rt;
 pub mod format;
 pub mod store;
+pub mod inspect;
 pub mod simulator;
 
 pub use error::{Corrupt, DriveCause, DriveError, DriveOp, EngineError};
 pub use handle::{
-    Bucket, BucketError, Directory, Engine, ListPage, ListQuery, ObjectReader, ObjectStream, ObjectVersion,
-    PartInfo, PutWriter, Tuning, UploadId, UploadInfo,
+    Bucket, BucketError, DamagedUnit, Directory, Engine, ListPage, ListQuery, ObjectReader, ObjectStream,
+    ObjectVersion, PartInfo, PutWriter, ScrubConfig, ShardScrub, Tuning, UploadId, UploadInfo,
 };
 pub use object::{ETag, ObjectInfo, PutCondition, PutRefused};
 pub use shard::{Shard, SpaceFacts, Staged, Transaction, TransactionBody, TransactionPut};

@@ -67,6 +67,9 @@ pub const CHECKPOINT_RECORDS_MAX: u64 = 200_000;
 /// Small objects that one round of cleaning moves.
 pub const CLEAN_CELLS_MAX: usize = 65_536;
 
+/// Damaged units of one shard that a scrub keeps for its report; more are only counted.
+pub const SCRUB_REPORT_MAX: usize = 1_000;
+
 /// Shards of one store.
 pub const SHARDS_MAX: u16 = 64;
 

@@ -25,6 +25,11 @@ pub struct ShardStats {
     pub zones_released: AtomicU64,
     pub upkeep_errors: AtomicU64,
     pub index_bytes: AtomicU64,
+    pub scrub_units: AtomicU64,
+    pub scrub_bytes: AtomicU64,
+    pub scrub_damaged_units: AtomicU64,
+    pub scrub_passes: AtomicU64,
+    pub scrub_pass_bytes: AtomicU64,
     pub read_only: AtomicBool,
     /// Why the shard is read-only; set once.
     pub failure: FailureText,

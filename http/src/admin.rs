@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
+use nilas_engine::ShardScrub;
+use serde_json::{Value, json};
 
+use crate::drive_tools::damaged_json;
 use crate::memory::{Budget, BudgetFacts, CoreMemory};
 use crate::render::body::ResponseBody;
 use crate::route::{Admin, Operation};
@@ -65,7 +68,7 @@ fn class_of(code: u16) -> usize {
 
 /// Every kind of request, in a fixed order.
 fn kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let pages = ["Healthz", "Readyz", "Metrics"].into_iter().map(|name| ("admin", name));
+    let pages = ["Healthz", "Readyz", "Metrics", "Scrub"].into_iter().map(|name| ("admin", name));
     let others = [("iceberg", "Iceberg"), ("s3", "Unknown")];
     pages.chain(others).chain(Operation::NAMES.into_iter().map(|name| ("s3", name)))
 }
@@ -76,6 +79,7 @@ pub(crate) fn name(page: Admin) -> &'static str {
         Admin::Healthz => "Healthz",
         Admin::Readyz => "Readyz",
         Admin::Metrics => "Metrics",
+        Admin::Scrub => "Scrub",
     }
 }
 
@@ -89,6 +93,28 @@ fn text_answer(status: StatusCode, body: Bytes, content_type: &'static str) -> R
     *response.status_mut() = status;
     response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+/// How far the scrub of every shard is and what it found. Names objects, so it is for the root key alone.
+pub(crate) fn scrub(shards: &[ShardScrub]) -> Response<ResponseBody> {
+    let shards = shards.iter().map(|state| {
+        json!({
+            "shard": state.shard.0,
+            "is_running": state.is_running,
+            "passes": state.passes,
+            "began_ms": state.began_ms,
+            "ended_ms": state.ended_ms,
+            "objects_done": state.objects_done,
+            "objects": state.objects,
+            "bytes_done": state.bytes_done,
+            "bytes": state.bytes,
+            "damaged_units": state.damaged_units,
+            "damaged_beyond": state.damaged_units.saturating_sub(state.damaged.len() as u64),
+            "damaged": Value::from_iter(state.damaged.iter().map(damaged_json)),
+        })
+    });
+    let text = json!({ "shards": Value::from_iter(shards) }).to_string();
+    text_answer(StatusCode::OK, text.into(), "application/json")
 }
 
 /// Everything that is counted.
@@ -137,7 +163,7 @@ fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {
     }
     let stats = parts.engine.stats();
     type Read = fn(&nilas_engine::stats::ShardStats) -> &AtomicU64;
-    let counters: [(&str, &str, &str, Read); 9] = [
+    let counters: [(&str, &str, &str, Read); 14] = [
         ("nilas_log_blocks_total", "counter", "Durable log writes, each one flush.", |s| &s.log_blocks),
         ("nilas_log_records_total", "counter", "Records in them.", |s| &s.log_records),
         ("nilas_log_bytes_total", "counter", "Bytes of them.", |s| &s.log_bytes),
@@ -145,6 +171,15 @@ fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {
         ("nilas_read_bytes_total", "counter", "Object bytes read from drives.", |s| &s.read_bytes),
         ("nilas_corrupt_units_total", "counter", "Reads refused because a checksum did not fit.", |s| {
             &s.corrupt_units
+        }),
+        ("nilas_scrub_units_total", "counter", "Units that the scrub verified.", |s| &s.scrub_units),
+        ("nilas_scrub_bytes_total", "counter", "Bytes of them.", |s| &s.scrub_bytes),
+        ("nilas_scrub_damaged_units_total", "counter", "Damaged units that it found.", |s| {
+            &s.scrub_damaged_units
+        }),
+        ("nilas_scrub_passes_total", "counter", "Passes that it ended.", |s| &s.scrub_passes),
+        ("nilas_scrub_pass_bytes", "gauge", "Bytes verified since the newest pass began.", |s| {
+            &s.scrub_pass_bytes
         }),
         ("nilas_objects", "gauge", "Objects.", |s| &s.objects),
         ("nilas_object_bytes", "gauge", "Bytes of objects.", |s| &s.object_bytes),

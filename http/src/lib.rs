@@ -17,4 +17,5 @@ pub mod attributes;
 pub mod download;
 pub mod s3;
 pub mod admin;
+pub mod drive_tools;
 pub mod render;

@@ -36,6 +36,7 @@ pub enum Admin {
     Healthz,
     Readyz,
     Metrics,
+    Scrub,
 }
 
 /// An S3 operation with what it works on.
@@ -326,11 +327,13 @@ fn route_own<'a>(method: &Method, path: &'a str) -> Option<Result<Route<'a>, Fai
         "/healthz" => Some(Admin::Healthz),
         "/readyz" => Some(Admin::Readyz),
         "/metrics" => Some(Admin::Metrics),
+        "/_nilas/scrub" => Some(Admin::Scrub),
         _ => None,
     };
     if let Some(admin) = admin {
         return Some(match *method {
             Method::GET | Method::HEAD => Ok(Route::Admin(admin)),
+            Method::POST if admin == Admin::Scrub => Ok(Route::Admin(admin)),
             _ => Err(not_allowed(method, "SERVICE")),
         });
     }
@@ -738,6 +741,7 @@ mod tests {
         assert_eq!(ask("GET /healthz", "h"), Ok(Route::Admin(Admin::Healthz)));
         assert_eq!(ask("HEAD /readyz", "h"), Ok(Route::Admin(Admin::Readyz)));
         assert_eq!(ask("GET /metrics?a=b", "h"), Ok(Route::Admin(Admin::Metrics)));
+        assert_eq!(ask("POST /_nilas/scrub", "h"), Ok(Route::Admin(Admin::Scrub)));
         assert_eq!(ask("GET /_iceberg/v1/config?w=1", "h"), Ok(Route::Iceberg { rest: "/v1/config" }));
         assert_eq!(ask("PATCH /iceberg/v1/a%1Fb", "h"), Ok(Route::Iceberg { rest: "/v1/a%1Fb" }));
         assert_eq!(ask("GET /iceberg", "h"), Ok(Route::Iceberg { rest: "" }));

@@ -28,7 +28,7 @@ use nilas_engine::drive::{Arena, ArenaConfig, Drive, DriveLock, OpenError, Ring,
 use nilas_engine::format::superblock::Superblock;
 use nilas_engine::rt::{self, CorePlatform, RtConfig, RtError};
 use nilas_engine::store::{FormatConfig, Store, StoreError, format, recognise};
-use nilas_engine::{CoreId, Engine, EngineError, Tuning};
+use nilas_engine::{CoreId, DamagedUnit, Engine, EngineError, ScrubConfig, Tuning};
 
 use sha2::{Digest, Sha256};
 
@@ -51,6 +51,11 @@ use crate::s3::{Owner, S3};
 const HELD_WAIT: Duration = Duration::from_millis(20);
 const HELD_TRIES: u32 = 100;
 
+/// Bytes in a second of a scrub that was asked for where none is started by itself, and how long the first pass waits
+/// after the start.
+const SCRUB_BYTES_PER_SECOND: u64 = 32 << 20;
+const SCRUB_FIRST_AFTER: Duration = Duration::from_secs(600);
+
 /// What the process is asked to do.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -69,6 +74,10 @@ pub struct ServerConfig {
     pub cache_bytes: Option<u64>,
     /// The root key from the environment: access key and secret key.
     pub root_key: Option<(String, String)>,
+    /// Bytes that the scrub reads in a second; 0: none is started by itself.
+    pub scrub_bytes_per_second: u64,
+    /// Time between the end of a pass of the scrub and the next one.
+    pub scrub_every: Duration,
     /// The region that S3 clients are told.
     pub region: String,
     /// Memory that the process is to get by with; `None` for all that it may use.
@@ -95,6 +104,10 @@ pub enum ServerError {
     },
     /// One drive is named twice.
     SameDrive {
+        path: PathBuf,
+    },
+    /// A device that is not there; no file is made in its place.
+    NoDevice {
         path: PathBuf,
     },
     /// The data directory knows a store, and these drives are new or blank.
@@ -126,6 +139,9 @@ impl fmt::Display for ServerError {
             ServerError::Cores(e) => write!(f, "{e}"),
             ServerError::Core { core, source } => write!(f, "core {}: {source}", core.0),
             ServerError::SameDrive { path } => write!(f, "drive {} is named twice", path.display()),
+            ServerError::NoDevice { path } => {
+                write!(f, "drive {} is missing: there is no such device", path.display())
+            }
             ServerError::OtherDrives { data, path } => write!(
                 f,
                 "drive {} is missing or blank, but {} belongs to a store on other drives (its file `drives` names them): \
@@ -239,6 +255,8 @@ impl Server {
             address: self.address,
             region: self.config.region.clone(),
             stop: stop.clone(),
+            scrub_bytes_per_second: self.config.scrub_bytes_per_second,
+            scrub_every: self.config.scrub_every,
             cache_bytes,
             recovering: Arc::new(AtomicUsize::new(self.cores)),
             counters: (0..self.cores).map(|_| Arc::new(admin::Counters::new())).collect(),
@@ -292,6 +310,8 @@ fn open_store(
             probe_medium(path).map_err(ServerError::Machine)?;
         } else if is_known {
             return Err(other(path));
+        } else if path.starts_with("/dev") {
+            return Err(ServerError::NoDevice { path: path.clone() });
         } else {
             make_drive_file(path, config.drive_bytes)?;
             made.push(path.clone());
@@ -325,6 +345,8 @@ struct CoreSetup {
     address: SocketAddr,
     region: String,
     stop: Stop,
+    scrub_bytes_per_second: u64,
+    scrub_every: Duration,
     /// Bound of the read cache of one core; 0: it has none.
     cache_bytes: u64,
     /// Cores that cannot serve yet.
@@ -448,6 +470,8 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
         request_number: Cell::new(0),
         request_salt: rt::random_u128(),
         region: setup.region.clone(),
+        scrub_bytes_per_second: setup.scrub_bytes_per_second,
+        scrub_every: setup.scrub_every,
         cache_bytes: setup.cache_bytes,
         counters: setup.counters.clone(),
         memories: setup.memory.clone(),
@@ -465,6 +489,10 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
             Ok(engine) => {
                 while !engine.is_ready() && !recovery.stop.is_begun() {
                     rt::sleep(Duration::from_millis(1)).await;
+                }
+                if core == CoreId(0) && engine.is_ready() && recovery.scrub_bytes_per_second > 0 {
+                    // Without room in a mailbox at this moment there is no scrub until somebody asks for one.
+                    drop(engine.scrub_start(recovering.scrub_config(SCRUB_FIRST_AFTER)).await);
                 }
                 recovering.set_engine(engine);
                 if recovery.recovering.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -513,6 +541,8 @@ pub(crate) struct CoreState {
     request_number: Cell<u64>,
     request_salt: u128,
     region: String,
+    scrub_bytes_per_second: u64,
+    scrub_every: Duration,
     /// Bound of this core's read cache.
     pub(crate) cache_bytes: u64,
     /// One for each core of the process, this core's among them.
@@ -597,6 +627,7 @@ impl CoreState {
             }
         };
         match route {
+            Route::Admin(Admin::Scrub) => ("admin", "Scrub", self.scrub(head, request_id).await),
             Route::Admin(page) => ("admin", admin::name(page), self.admin(page)),
             Route::Iceberg { rest } => ("iceberg", "Iceberg", self.iceberg(head, rest, body).await),
             Route::S3(target) => {
@@ -638,7 +669,42 @@ impl CoreState {
             Admin::Readyz if self.is_ready() => admin::plain(StatusCode::OK, "ready\n"),
             Admin::Readyz => admin::plain(StatusCode::SERVICE_UNAVAILABLE, "recovering\n"),
             Admin::Metrics => admin::metrics(self),
+            Admin::Scrub => admin::plain(StatusCode::FORBIDDEN, "signed requests only\n"),
         }
+    }
+
+    /// How far the scrub is; a POST starts a pass now. Damaged objects are named, so the request is signed.
+    async fn scrub(&self, head: &Parts, request_id: &str) -> Response<ResponseBody> {
+        let Some(parts) = self.parts.get() else { return self.refuse_s3(starting(), head, request_id) };
+        let now_ms = parts.engine.now_ms();
+        let verified =
+            verify(&view_of(head), &self.root_key, &mut self.signing_keys.borrow_mut(), now_ms).map(drop);
+        if let Err(error) = verified {
+            return self.refuse_s3(Failure::from(error), head, request_id);
+        }
+        let mut started = Ok(());
+        if head.method == Method::POST {
+            started = parts.engine.scrub_start(self.scrub_config(Duration::ZERO)).await;
+        }
+        let status = match started {
+            Ok(()) => parts.engine.scrub_status().await,
+            Err(error) => Err(error),
+        };
+        match status {
+            Ok(shards) => admin::scrub(&shards),
+            Err(_) => {
+                admin::plain(StatusCode::SERVICE_UNAVAILABLE, "a core is busy or stopping: try again\n")
+            }
+        }
+    }
+
+    fn scrub_config(&self, first_after: Duration) -> ScrubConfig {
+        let bytes_per_second = match self.scrub_bytes_per_second {
+            0 => SCRUB_BYTES_PER_SECOND,
+            bytes => bytes,
+        };
+        let report = |damaged: &DamagedUnit| eprintln!("nilas: damaged: {damaged}");
+        ScrubConfig { bytes_per_second, first_after, repeat_after: self.scrub_every, report }
     }
 
     /// Whether every core serves: the next connection may be another core's.

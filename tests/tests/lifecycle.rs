@@ -260,6 +260,40 @@ fn drives_stand_in_their_order() {
 }
 
 #[test]
+fn drives_that_are_not_the_stores_are_named() {
+    let directory = fresh_directory();
+    fs::create_dir_all(&directory).expect("a fresh directory");
+    let absent = PathBuf::from("/dev/nilas-no-such-device");
+    let options = ServerOptions { drives: vec![absent.clone()], ..ServerOptions::fresh() };
+    expect_refused(options, "a device that is not there", "/dev/nilas-no-such-device is missing");
+    assert!(!absent.exists(), "a file was made among the devices");
+
+    let [a, b, other] = ["a.img", "b.img", "other.img"].map(|name| directory.join(name));
+    for path in [&a, &b, &other] {
+        let file = fs::File::create_new(path).expect("a fresh name");
+        file.set_len(256 * MIB as u64).expect("a sparse file");
+    }
+    let with = |drives: &[&PathBuf]| ServerOptions {
+        drives: drives.iter().map(|drive| (*drive).clone()).collect(),
+        ..ServerOptions::fresh()
+    };
+    drop(start(with(&[&a, &b])));
+    drop(start(with(&[&other])));
+    expect_refused(with(&[&a, &other]), "a drive of another store", "other.img: store id is");
+    expect_refused(with(&[&b, &a]), "swapped drives", "b.img: drive number is 1, expected 0");
+    expect_refused(with(&[&b]), "the first is missing", "b.img: drive number is 1, expected 0");
+    expect_refused(with(&[&a]), "the second is missing", "a.img: number of drives is 1, expected 2");
+    let file = fs::OpenOptions::new().write(true).open(&b).expect("a drive");
+    file.set_len(200 * MIB as u64).expect("a smaller file");
+    expect_refused(
+        with(&[&a, &b]),
+        "a shrunk drive",
+        &format!("b.img has {} bytes, {} are needed", 200 * MIB, 256 * MIB),
+    );
+    fs::remove_dir_all(&directory).expect("it was just made");
+}
+
+#[test]
 fn data_in_memory_is_refused() {
     let shared = Path::new("/dev/shm");
     assert!(shared.is_dir(), "/dev/shm is missing: mount a tmpfs there");

@@ -8,6 +8,7 @@
 pub(crate) mod get;
 pub(crate) mod put;
 pub(crate) mod directory;
+pub(crate) mod scrub;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use futures_channel::oneshot;
 pub use directory::{Bucket, BucketError, Directory};
 pub use get::{ObjectReader, ObjectStream};
 pub use put::PutWriter;
+pub use scrub::{DamagedUnit, ScrubConfig, ShardScrub};
 
 use crate::cache::{Cache, CacheStats};
 use crate::drive::Drive;
@@ -165,6 +167,7 @@ pub(crate) struct Core {
     pub(crate) recovered: Cell<u16>,
     pub(crate) changing: RefCell<std::collections::BTreeSet<Arc<str>>>,
     pub(crate) changed: crate::meta::watermark::Notify,
+    pub(crate) scrub: scrub::CoreScrub,
 }
 
 impl Core {
@@ -188,6 +191,7 @@ impl Core {
             recovered: Cell::new(0),
             changing: RefCell::default(),
             changed: crate::meta::watermark::Notify::default(),
+            scrub: scrub::CoreScrub::default(),
         })
     }
 

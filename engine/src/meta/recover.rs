@@ -90,7 +90,7 @@ async fn read_zone_state(
 
 /// A grant writes the first copy and then the second one, giving back the second and then the first: between the two
 /// the first copy alone says what the zone is.
-fn judge(copies: [ZoneState; 2]) -> ZoneState {
+pub(crate) fn judge(copies: [ZoneState; 2]) -> ZoneState {
     match copies {
         [ZoneState::Used(a), ZoneState::Used(b)] if a != b => ZoneState::Damaged,
         [ZoneState::Used(header), _] | [ZoneState::Damaged, ZoneState::Used(header)] => {

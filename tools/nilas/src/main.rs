@@ -1,13 +1,14 @@
-//! The binary that users run: `nilas serve`.
+//! The binary that users run: `nilas serve`, `nilas drive`.
 //!
 //! Parses the command line, prints what the server found, turns signals into a stop, and errors into one line and an
-//! exit code: 0 stopped as asked, 1 failed, 2 wrong usage.
+//! exit code: 0 stopped as asked, 1 failed, 2 wrong usage; of `drive` 0 clean, 1 damage, 2 could not be read.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use nilas_http::drive_tools::{DriveTool, ToolAnswer, check_drives, inspect_drives};
 use nilas_http::listen::Stop;
 use nilas_http::server::{Server, ServerConfig, ServerError};
 
@@ -23,6 +24,31 @@ struct CommandLine {
 enum Command {
     /// Serves S3 and the catalog; formats a store in the data directory at first start.
     Serve(Serve),
+    /// Looks at the drives of a store that is not served; writes nothing.
+    #[command(subcommand)]
+    Drive(DriveCommand),
+}
+
+#[derive(Subcommand)]
+enum DriveCommand {
+    /// Says what is on each drive: superblocks, zones, checkpoints, logs.
+    Inspect(DriveArguments),
+    /// Reads and verifies everything: headers, checkpoints, logs and every unit of every object and part. Exit code 0:
+    /// clean, 1: something is damaged, 2: it could not be read.
+    Check(DriveArguments),
+}
+
+#[derive(Args)]
+struct DriveArguments {
+    /// Files or block devices; to check, all drives of the store in their order
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// JSON in place of text
+    #[arg(long)]
+    json: bool,
+    /// Look although a server holds the drives: what changes meanwhile may look like damage
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Args)]
@@ -49,21 +75,63 @@ struct Serve {
     /// Memory to get by with, such as 512MiB [default: what the machine and control groups allow]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     memory: Option<u64>,
+    /// Bytes that the scrub reads in a second, in the background, to verify all that is stored; 0 for none
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = parse_bytes)]
+    scrub_rate: u64,
+    /// Hours between the end of one pass of the scrub and the next
+    #[arg(long, value_name = "HOURS", default_value_t = 168)]
+    scrub_every: u32,
     /// The region that S3 clients are told
     #[arg(long, value_name = "NAME", default_value = "us-east-1", env = "NILAS_REGION")]
     region: String,
 }
 
 fn main() -> ExitCode {
-    let Command::Serve(arguments) = CommandLine::parse().command;
-    match serve(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+    match CommandLine::parse().command {
+        Command::Serve(arguments) => match serve(arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("nilas: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Command::Drive(command) => drive(command),
+    }
+}
+
+fn drive(command: DriveCommand) -> ExitCode {
+    let tool = |arguments: DriveArguments| DriveTool {
+        paths: arguments.paths,
+        json: arguments.json,
+        force: arguments.force,
+    };
+    let answer = match command {
+        DriveCommand::Inspect(arguments) => inspect_drives(&tool(arguments)),
+        DriveCommand::Check(arguments) => {
+            let mut told = std::time::Instant::now();
+            check_drives(&tool(arguments), &mut |line| {
+                if PROGRESS_EVERY <= told.elapsed() {
+                    told = std::time::Instant::now();
+                    eprintln!("nilas: {line}");
+                }
+            })
+        }
+    };
+    match answer {
+        Ok(ToolAnswer { text, code }) => {
+            // Whoever closed the pipe has seen enough.
+            drop(std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()));
+            ExitCode::from(code)
+        }
         Err(error) => {
             eprintln!("nilas: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }
+
+/// How often a check says how far it is.
+const PROGRESS_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
 
 fn serve(arguments: Serve) -> Result<(), ServeError> {
     let started = std::time::Instant::now();
@@ -75,6 +143,8 @@ fn serve(arguments: Serve) -> Result<(), ServeError> {
         cores: arguments.cores,
         cache_bytes: arguments.cache,
         root_key: root_key_from_environment()?,
+        scrub_bytes_per_second: arguments.scrub_rate,
+        scrub_every: std::time::Duration::from_secs(u64::from(arguments.scrub_every) * 3600),
         region: arguments.region,
         memory_bytes: arguments.memory,
     };

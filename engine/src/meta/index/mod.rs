@@ -953,7 +953,7 @@ fn upload_key(upload: u128) -> [u8; 16] {
 }
 
 #[expect(clippy::big_endian_bytes, reason = "byte order is number order")]
-fn upload_of(key: &[u8]) -> u128 {
+pub(crate) fn upload_of(key: &[u8]) -> u128 {
     key.first_chunk::<16>().map_or(0, |id| u128::from_be_bytes(*id))
 }
 
@@ -966,7 +966,7 @@ fn part_key(upload: u128, number: u16) -> [u8; 18] {
 }
 
 #[expect(clippy::big_endian_bytes, reason = "byte order is number order")]
-fn part_number(key: &[u8]) -> u16 {
+pub(crate) fn part_number(key: &[u8]) -> u16 {
     key.get(16..18)
         .and_then(|number| number.first_chunk::<2>())
         .map_or(0, |number| u16::from_be_bytes(*number))
