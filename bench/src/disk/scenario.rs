@@ -22,7 +22,7 @@ use nilas_engine::error::EngineError;
 use nilas_engine::limits::LIST_KEYS_MAX;
 use nilas_engine::rt::{self, CorePlatform, RtConfig};
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
-use nilas_engine::{Bucket, CoreId, ETag, Engine, ListQuery, PutCondition};
+use nilas_engine::{Bucket, CoreId, ETag, Engine, ListQuery, PutCondition, Tuning};
 use nilas_tests::device;
 use nilas_tests::rng::{self, Rng};
 
@@ -34,6 +34,8 @@ pub(super) const NAMES: [&str; 5] = ["cached-read", "fresh", "aged", "open", "in
 
 /// Shards of every store, and buckets: enough for the cores of a small machine to share.
 const SHARDS: u16 = 4;
+/// Bytes of each core's read cache.
+const CACHE_BYTES: u64 = 256 << 20;
 const BUCKETS: u64 = 8;
 /// Objects of `cached-read`: 4 MiB, which any cache holds.
 const CACHED: u64 = 1_000;
@@ -386,7 +388,8 @@ where
         }
     });
     let superblocks: Result<_, String> = only(prepared.map_err(|error| error.to_string())?)?;
-    let store = Store::new(superblocks?, cores);
+    // As a server does by itself: part of the memory for a cache.
+    let store = Store::tuned(superblocks?, cores, Tuning { cache_bytes: CACHE_BYTES, ..Tuning::default() });
     let done = Arc::new(AtomicBool::new(false));
     let lock = lock.clone();
     let running = rt::start(usize::from(cores), RtConfig::server(), move |context| {

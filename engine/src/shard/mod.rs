@@ -197,7 +197,7 @@ pub struct Shard {
     gained: Cell<i64>,
     freed_count: Cell<u64>,
     /// When upkeep found nothing to do, what it had looked at.
-    fruitless: Cell<Option<(u64, u64, u64)>>,
+    fruitless: Cell<Option<(u64, u64, u64, bool)>>,
     space_wanted: Cell<bool>,
     closing: Cell<bool>,
     upkeep_running: Cell<bool>,

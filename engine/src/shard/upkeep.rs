@@ -127,8 +127,13 @@ impl Shard {
     }
 
     /// What tells that upkeep might find something to do that it did not find last time.
-    fn stamp(&self) -> (u64, u64, u64) {
-        (self.usage.borrow().displacements, self.freed_count.get(), self.log.position())
+    fn stamp(&self) -> (u64, u64, u64, bool) {
+        (self.usage.borrow().displacements, self.freed_count.get(), self.log.position(), self.is_pressed())
+    }
+
+    /// Whether somebody waits for space: then more work is done for less of it.
+    fn is_pressed(&self) -> bool {
+        self.log.is_starved() || self.space_wanted.get()
     }
 
     fn is_fruitless(&self) -> bool {
@@ -239,8 +244,7 @@ impl Shard {
             self.checkpoint(upkeep).await?;
         }
         if !self.is_satisfied(before) {
-            let is_pressed = self.log.is_starved() || self.space_wanted.get();
-            let share = if is_pressed { LIVE_SHARE_MAX } else { LIVE_SHARE_EASY };
+            let share = if self.is_pressed() { LIVE_SHARE_MAX } else { LIVE_SHARE_EASY };
             let chosen = self.choose_victims(upkeep, share);
             if !chosen.is_empty() {
                 self.clean(&chosen, upkeep).await?;
@@ -508,9 +512,7 @@ impl Shard {
 
     /// Has upkeep try to make zones free; answers whether it did. `self.reserve` waits here before it refuses.
     pub(crate) async fn want_space(&self) -> bool {
-        if !self.upkeep_running.get() || self.upkeep_ended.get() || self.is_fruitless() {
-            // Nothing to be had here; another shard may have something for the next who asks.
-            (self.ground.tell_all)();
+        if !self.upkeep_running.get() || self.upkeep_ended.get() {
             return false;
         }
         let before: u32 = self.ground.zones.iter().map(|zones| zones.free()).sum();

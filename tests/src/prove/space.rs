@@ -185,7 +185,8 @@ impl Session {
             {
                 drop(self.engine.abort_upload(&self.bucket, upload.id).await);
             }
-            let (first, last) = (self.known.borrow().measure, self.measure().await?);
+            let first = self.known.borrow().measure;
+            let last = self.measure().await?;
             if last + first / SLACK < first {
                 let text = format!("{last} objects fit into the emptied drive, {first} did at first");
                 return finding(Kind::Wrong, text);
