@@ -37,7 +37,7 @@ const STOP_TAIL_BYTES: u64 = 1 << 20;
 /// Zones fuller than this (in percent) are cleaned only when writes wait for space.
 const LIVE_SHARE_EASY: u64 = 90;
 /// Zones that one round of cleaning fills at most: each round ends in a checkpoint, which is cheaper for many.
-const OUTPUT_ZONES_MAX: u64 = 32;
+const OUTPUT_ZONES_MAX: u64 = 64;
 /// Zones that it fills when only those kept for upkeep are left.
 const OUTPUT_ZONES_MIN: u64 = 2;
 const LIVE_SHARE_MAX: u64 = 97;
@@ -236,6 +236,7 @@ impl Shard {
     /// in mostly dead ones.
     async fn make_space(&self, upkeep: &mut Upkeep) -> Result<(), EngineError> {
         let before = self.gained.get();
+        let mut has_moved = false;
         self.release_zones(upkeep).await?;
         let anchor_position = self.anchor.borrow().log_position;
         if !self.is_satisfied(before)
@@ -247,11 +248,14 @@ impl Shard {
             let share = if self.is_pressed() { LIVE_SHARE_MAX } else { LIVE_SHARE_EASY };
             let chosen = self.choose_victims(upkeep, share);
             if !chosen.is_empty() {
+                let moved = self.ground.stats.moved_bytes.load(Relaxed);
                 self.clean(&chosen, upkeep).await?;
                 self.checkpoint(upkeep).await?;
+                // Objects that were moved stand closer now, also when no whole zone came of it yet.
+                has_moved = moved < self.ground.stats.moved_bytes.load(Relaxed);
             }
         }
-        if self.gained.get() <= before {
+        if self.gained.get() <= before && !has_moved {
             self.note_fruitless();
             if self.log.is_starved() {
                 // Another shard may hold what this one needs.
@@ -296,8 +300,7 @@ impl Shard {
             .filter(|candidate| candidate.live > 0)
             .collect();
         let zones = self.ground.home_zones();
-        let shards = u64::from(self.ground.home().shard_count).max(1);
-        let output = (u64::from(zones.spare()) / shards).clamp(OUTPUT_ZONES_MIN, OUTPUT_ZONES_MAX);
+        let output = (u64::from(zones.for_upkeep()) / 2).clamp(OUTPUT_ZONES_MIN, OUTPUT_ZONES_MAX);
         // Less than a zone in all would leave as many taken as before.
         victims(candidates, room * output, room / 8, share)
     }
@@ -308,7 +311,7 @@ impl Shard {
         moving.sort_by_key(|moving| moving.from);
         let mut batch: Vec<(Moving, (u16, DriveOffset))> = Vec::new();
         let mut rest = moving.into_iter().peekable();
-        while let Some(first) = rest.next() {
+        'zones: while let Some(first) = rest.next() {
             let start = first.from.1.0 - first.from.1.0 % BLOCK_BYTES;
             let mut end = first.from.1.0 + first.size;
             let drive = first.from.0;
@@ -358,7 +361,12 @@ impl Shard {
                     self.packs.borrow_mut().insert(zone, stamp);
                     self.gained.set(self.gained.get() - 1);
                 }
-                let at = at?;
+                let at = match at {
+                    Ok(at) => at,
+                    // What was moved so far sets zones free.
+                    Err(EngineError::Full { .. }) => break 'zones,
+                    Err(other) => return Err(other),
+                };
                 upkeep.packs.pending().1.extend_from_slice(body);
                 batch.push((moving, (self.ground.home().drive_index, at)));
             }

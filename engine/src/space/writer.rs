@@ -81,7 +81,7 @@ impl ZoneWriter {
                 ground.shard,
                 stamp,
                 self.kind,
-                Purpose::Upkeep,
+                if self.kind == ZoneKind::Pack { Purpose::Moves } else { Purpose::Upkeep },
             )
             .await?;
             self.granted.push(granted.zone);

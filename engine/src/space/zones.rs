@@ -14,7 +14,9 @@ use crate::sync::{AtomicBool, AtomicU32, Mistake, Ordering, is_seeded, step};
 pub(crate) enum Purpose {
     /// To store more.
     Data,
-    /// To get space back, or to remember what was deleted.
+    /// To move small objects closer together.
+    Moves,
+    /// To write a checkpoint, or to remember what was deleted.
     Upkeep,
 }
 
@@ -78,6 +80,7 @@ impl ZoneTable {
     pub(crate) fn claim(&self, purpose: Purpose) -> Option<u32> {
         let kept = match purpose {
             Purpose::Data => self.reserve.saturating_add(self.promised.load(Ordering::Acquire)),
+            Purpose::Moves => self.promised.load(Ordering::Acquire),
             Purpose::Upkeep => 0,
         };
         let one_less = |free: u32| if free <= kept { None } else { Some(free - 1) };
@@ -126,9 +129,14 @@ impl ZoneTable {
         self.free().saturating_sub(self.reserve).saturating_sub(self.promised.load(Ordering::Acquire))
     }
 
+    /// Zones not taken that cleaning may fill: all but what checkpoints may need.
+    pub(crate) fn for_upkeep(&self) -> u32 {
+        self.free().saturating_sub(self.promised.load(Ordering::Acquire))
+    }
+
     /// Whether space is to be made before more is stored.
     pub(crate) fn is_low(&self) -> bool {
-        self.spare() <= self.zone_count() / 24
+        self.spare() <= self.zone_count() / 32
     }
 
     /// All zones.
