@@ -161,9 +161,19 @@ fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {
     for (core, waiting) in parts.engine.mailbox_messages().enumerate() {
         writeln!(out, "nilas_mailbox_messages{{core=\"{core}\"}} {waiting}")?;
     }
+    let cache = parts.engine.cache_stats();
+    let figures = [
+        ("nilas_cache_hits_total", "counter", "Units found in the core's read cache.", cache.hits),
+        ("nilas_cache_misses_total", "counter", "Units not found there.", cache.misses),
+        ("nilas_cache_bytes", "gauge", "Bytes that it holds.", cache.bytes),
+    ];
+    for (name, kind, help, value) in figures {
+        family(out, name, kind, help)?;
+        writeln!(out, "{name}{{core=\"{core}\"}} {value}")?;
+    }
     let stats = parts.engine.stats();
     type Read = fn(&nilas_engine::stats::ShardStats) -> &AtomicU64;
-    let counters: [(&str, &str, &str, Read); 14] = [
+    let counters: [(&str, &str, &str, Read); 19] = [
         ("nilas_log_blocks_total", "counter", "Durable log writes, each one flush.", |s| &s.log_blocks),
         ("nilas_log_records_total", "counter", "Records in them.", |s| &s.log_records),
         ("nilas_log_bytes_total", "counter", "Bytes of them.", |s| &s.log_bytes),
@@ -181,6 +191,18 @@ fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {
         ("nilas_scrub_pass_bytes", "gauge", "Bytes verified since the newest pass began.", |s| {
             &s.scrub_pass_bytes
         }),
+        ("nilas_checkpoints_total", "counter", "Checkpoints of the index.", |s| &s.checkpoints),
+        ("nilas_moved_bytes_total", "counter", "Bytes of small objects that cleaning moved.", |s| {
+            &s.moved_bytes
+        }),
+        ("nilas_zones_released_total", "counter", "Zones given back.", |s| &s.zones_released),
+        (
+            "nilas_upkeep_errors_total",
+            "counter",
+            "Checkpoints and cleanings that failed and are tried again.",
+            |s| &s.upkeep_errors,
+        ),
+        ("nilas_index_bytes", "gauge", "Bytes of the index in memory.", |s| &s.index_bytes),
         ("nilas_objects", "gauge", "Objects.", |s| &s.objects),
         ("nilas_object_bytes", "gauge", "Bytes of objects.", |s| &s.object_bytes),
         ("nilas_free_extent_bytes", "gauge", "Free bytes in granted extent zones.", |s| &s.free_extent_bytes),
