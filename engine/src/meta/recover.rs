@@ -96,7 +96,9 @@ pub(crate) fn judge(copies: [ZoneState; 2]) -> ZoneState {
         [ZoneState::Used(header), _] | [ZoneState::Damaged, ZoneState::Used(header)] => {
             ZoneState::Used(header)
         }
-        [ZoneState::Released | ZoneState::Damaged, ZoneState::Released] => ZoneState::Released,
+        // A first copy that says released was written last of the two, and is written first by the next grant.
+        [ZoneState::Released, ZoneState::Released | ZoneState::Damaged]
+        | [ZoneState::Damaged, ZoneState::Released] => ZoneState::Released,
         [ZoneState::Free, ZoneState::Free | ZoneState::Released]
         | [ZoneState::Released | ZoneState::Damaged, ZoneState::Free] => ZoneState::Free,
         _ => ZoneState::Damaged,
