@@ -88,6 +88,8 @@ impl Store {
         name: Arc<str>,
         json_attributes: Bytes,
     ) -> Result<Store, Failure> {
+        // Of a shard whose log is damaged, a table that is missing may have been lost with the damage.
+        shard.check_whole().map_err(Failure::Engine)?;
         let state = shard.extension::<CatalogState>();
         let warehouse = match state.get(bucket) {
             Some(warehouse) => warehouse,

@@ -295,6 +295,11 @@ impl Shard {
 
     // ---- values and transactions: what the layer above keeps here ----
 
+    /// [`EngineError::ReadOnly`] when the shard's log is damaged: then what is missing here may have been lost.
+    pub fn check_whole(&self) -> Result<(), EngineError> {
+        if self.is_whole { Ok(()) } else { Err(EngineError::ReadOnly { shard: self.ground.id }) }
+    }
+
     /// The value of a key, durable or not: await [`Shard::durable`] before telling anybody.
     pub fn record(&self, bucket: BucketId, key: &[u8]) -> Option<Bytes> {
         self.index.borrow().buckets.get(&bucket)?.value(key)
