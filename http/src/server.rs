@@ -310,7 +310,7 @@ fn open_store(
             probe_medium(path).map_err(ServerError::Machine)?;
         } else if is_known {
             return Err(other(path));
-        } else if path.starts_with("/dev") {
+        } else if path.starts_with("/dev") && !path.starts_with("/dev/shm") {
             return Err(ServerError::NoDevice { path: path.clone() });
         } else {
             make_drive_file(path, config.drive_bytes)?;

@@ -196,6 +196,6 @@ fn a_device_that_is_gone_is_refused() {
     assert!(server.sigterm().is_some());
     let gone = PathBuf::from(format!("{}-gone", device.path().display()));
     // Not taken for a file that is still to be made.
-    expect_refused(on(&[device.path(), &gone]), Path::new("/dev"), "keeps files in memory");
+    expect_refused(on(&[device.path(), &gone]), &gone, "is missing");
     assert!(!gone.exists(), "a file was made in the place of a device");
 }

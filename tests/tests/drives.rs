@@ -179,8 +179,10 @@ fn any_image_has_an_answer() {
         for copy in copies.as_array().expect("copies") {
             let at = usize::try_from(copy["at"].as_u64().expect("a place")).expect("inside");
             bytes[at + 8] = version;
-            let crc = crc64(&bytes[at..at + 4088]);
-            bytes[at + 4088..at + 4096].copy_from_slice(&crc.to_le_bytes());
+            // The first version had its checksum at the end of the block, later ones at the end of the first sector.
+            let end = if version == 1 { at + 4088 } else { at + 504 };
+            let crc = crc64(&bytes[at..end]);
+            bytes[end..end + 8].copy_from_slice(&crc.to_le_bytes());
         }
         check_verdict(&bytes, verdict, &format!("format {version}"));
     }
