@@ -465,6 +465,10 @@ impl Drive for UringDrive {
         Box::pin(without_buffer(self.start(Kind::Allocate, at, bytes, None)))
     }
 
+    fn is_laid_out(&self) -> bool {
+        self.block_device
+    }
+
     fn trim(&self, at: DriveOffset, bytes: u64) -> LocalBoxFuture<'static, Result<(), DriveError>> {
         assert_range(at, bytes, self.size);
         Box::pin(without_buffer(self.start(Kind::Trim, at, bytes, None)))
