@@ -411,13 +411,13 @@ async fn read(drive: &Rc<dyn Drive>, at: DriveOffset, bytes: u64) -> Result<Byte
 async fn read_zones(drive: &Rc<dyn Drive>, superblock: &Superblock) -> Result<Vec<ZoneFacts>, DriveError> {
     let mut zones = Vec::new();
     for zone in 0..superblock.zone_count {
-        let at = superblock.zone_at(zone);
-        let last = DriveOffset(at.0 + superblock.zone_bytes - BLOCK_BYTES);
+        let headers = superblock.zone_headers(zone);
+        let [at, last] = headers;
         if drive.size() < last.0 + BLOCK_BYTES {
             break;
         }
         let mut copies = [ZoneState::Free; 2];
-        for (copy, at) in copies.iter_mut().zip([at, last]) {
+        for (copy, at) in copies.iter_mut().zip(headers) {
             *copy = ZoneHeader::decode(&read(drive, at, BLOCK_BYTES).await?, superblock.store, zone);
         }
         zones.push(ZoneFacts { zone, at, copies, state: judge(copies) });
@@ -483,7 +483,8 @@ async fn walk_log(
     }
     let mut first = Sequence(anchor.covered.0.saturating_add(1));
     for (position, zone) in log_zones.range(anchor.log_position..) {
-        let (start, end) = (zone.at.plus(BLOCK_BYTES), zone.at.0 + superblock.zone_bytes - BLOCK_BYTES);
+        let [first_header, last_header] = superblock.zone_headers(zone.zone);
+        let (start, end) = (first_header.plus(BLOCK_BYTES), last_header.0);
         let mut at = if *position == anchor.log_position { anchor.log_at } else { start };
         if at < start || !at.is_block_aligned() {
             break;
@@ -539,8 +540,7 @@ fn judge_drive(facts: &DriveFacts, superblock: &Superblock, report: &mut CheckRe
             report.problems.push(problem(None, format!("zone header of zone {}", zone.zone), zone.at));
             continue;
         }
-        let last = DriveOffset(zone.at.0 + superblock.zone_bytes - BLOCK_BYTES);
-        for (copy, at) in zone.copies.iter().zip([zone.at, last]) {
+        for (copy, at) in zone.copies.iter().zip(superblock.zone_headers(zone.zone)) {
             if *copy == ZoneState::Damaged {
                 let what = format!("zone header copy of zone {}", zone.zone);
                 report.problems.push(problem(None, what, at));

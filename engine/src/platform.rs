@@ -28,6 +28,11 @@ pub trait Platform: 'static {
     fn buffer(&self, bytes: usize) -> LocalFuture<Result<Buffer, EngineError>>;
 }
 
+/// A buffer for the engine's own work: readers may hold all of the core's, and it goes on without.
+pub(crate) async fn upkeep_buffer(platform: &Rc<dyn Platform>, bytes: usize) -> Buffer {
+    platform.buffer(bytes).await.unwrap_or_else(|_| Buffer::unpooled(bytes))
+}
+
 /// [`Platform::spawn`] for any future.
 pub(crate) fn spawn(platform: &Rc<dyn Platform>, task: impl Future<Output = ()> + 'static) {
     platform.spawn(Box::pin(task));

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::drive::{Buffer, Drive};
 use crate::error::{DriveError, EngineError};
 use crate::format::anchor::Anchor;
-use crate::format::superblock::{FORMAT_VERSION, NotSuperblock, Superblock, TAIL_BYTES, ZONES_AT, divide};
+use crate::format::superblock::{
+    FORMAT_VERSION, NotSuperblock, Superblock, TAIL_BYTES, ZONE_BYTES_USUAL_MIN, ZONES_AT, divide,
+};
 use crate::format::zone::{ZoneHeader, ZoneKind};
 use crate::handle::directory::{DIRECTORY_SHARD, directory_of};
 use crate::handle::{Core, Engine, Shared, Tuning};
@@ -263,9 +265,8 @@ pub async fn format(drives: &[Rc<dyn Drive>], config: FormatConfig) -> Result<Ve
             let expected = ZONES_AT + TAIL_BYTES + zones_min(shards_here) * zone_bytes;
             StoreError::Small { drive: drive.name(), got: drive.size(), expected }
         };
-        let usual = 4 << 20;
         let (zone_bytes, zone_count) = divide(drive_bytes, config.zone_bytes)
-            .ok_or_else(|| small(config.zone_bytes.unwrap_or(usual)))?;
+            .ok_or_else(|| small(config.zone_bytes.unwrap_or(ZONE_BYTES_USUAL_MIN)))?;
         if u64::from(zone_count) < zones_min(shards_here) {
             return Err(small(zone_bytes));
         }
@@ -318,8 +319,7 @@ const RESERVE_PER_SHARD: u32 = 3;
 async fn clear_zone_headers(drive: &dyn Drive, superblock: &Superblock) -> Result<(), DriveError> {
     let zero = [0_u8; 4096];
     for zone in 0..superblock.zone_count {
-        let at = superblock.zone_at(zone);
-        for at in [at, DriveOffset(at.0 + superblock.zone_bytes - BLOCK_BYTES)] {
+        for at in superblock.zone_headers(zone) {
             if read(drive, at, BLOCK_BYTES).await?.iter().any(|byte| *byte != 0) {
                 drive.write(at, block_buffer(&zero), false).await.1?;
             }

@@ -3,19 +3,15 @@
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nilas_engine::drive::simulated::{Faults, Medium, SimulatedDrive};
-use nilas_engine::drive::{
-    Arena, ArenaConfig, Drive, DriveLock, Ring, RingConfig, UringDrive, create_file, lock_drive,
-};
+use nilas_engine::drive::{Drive, DriveLock, create_file, lock_drive};
 use nilas_engine::platform::Platform;
-use nilas_engine::rt::{CorePlatform, RtConfig, sleep, start};
 use nilas_engine::simulator::Simulator;
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{CoreId, Engine};
 use nilas_tests::conformance;
+use nilas_tests::on_drives::conform;
 use nilas_tests::prove::PROGRAMMES;
 use nilas_tests::sim::{Counts, Workload, every_cut, every_cut_of_format, round};
 
@@ -81,71 +77,25 @@ fn lock(files: &[DriveFile]) -> Vec<DriveLock> {
     files.iter().map(|file| lock_drive(&file.0).expect("nobody else uses it")).collect()
 }
 
-fn on_files(cores: u16, locks: Vec<DriveLock>) {
-    let open = move || {
-        let arena = Arena::new(ArenaConfig::default()).expect("address space");
-        let ring = Ring::new(&arena, RingConfig::default()).expect("io_uring");
-        let open =
-            |lock| UringDrive::open(lock, &ring).expect("O_DIRECT in the target directory") as Rc<dyn Drive>;
-        (arena, locks.iter().map(open).collect::<Vec<_>>())
-    };
-    let opened = open.clone();
-    let formatted = start(1, RtConfig::server(), move |_| {
-        let (_arena, drives) = opened();
-        async move {
-            match recognise(&drives).await.expect("ours or blank") {
-                Some(superblocks) => superblocks,
-                None => format(&drives, format_config()).await.expect("large enough"),
-            }
-        }
-    });
-    let superblocks = formatted.expect("a core").join().pop().expect("one core").expect("no panic");
-    let store = Store::new(superblocks, cores);
-    let done = Arc::new(AtomicBool::new(false));
-    let running = start(usize::from(cores), RtConfig::server(), move |context| {
-        let (arena, drives) = open();
-        let (store, done) = (store.clone(), done.clone());
-        async move {
-            let platform: Rc<dyn Platform> = Rc::new(CorePlatform::new(arena));
-            let engine = store.start_core(context.core, platform, drives).await.expect("recovers");
-            while !store.is_ready() {
-                sleep(std::time::Duration::from_millis(1)).await;
-            }
-            if context.core.0 + 1 == context.cores {
-                conformance::run(&engine).await;
-                done.store(true, Ordering::SeqCst);
-            }
-            // The others serve until the last one is done; then what is pending is written.
-            while !done.load(Ordering::SeqCst) {
-                sleep(std::time::Duration::from_millis(5)).await;
-            }
-            engine.stop().await;
-        }
-    });
-    for core in running.expect("cores start").join() {
-        core.expect("no panic");
-    }
-}
-
 #[test]
 fn conformance_on_one_real_core() {
     let files = [DriveFile::new("one")];
-    on_files(1, lock(&files));
+    conform(1, lock(&files));
 }
 
 #[test]
 fn conformance_on_two_real_cores_twice() {
     let files = [DriveFile::new("two")];
     let locks = lock(&files);
-    on_files(2, locks.clone());
+    conform(2, locks.clone());
     // What the first run left is recovered by another number of cores.
-    on_files(1, locks);
+    conform(1, locks);
 }
 
 #[test]
 fn conformance_on_two_real_drives() {
     let files = [DriveFile::new("first"), DriveFile::new("second")];
-    on_files(2, lock(&files));
+    conform(2, lock(&files));
 }
 
 fn rounds(workload: Workload, seeds: std::ops::Range<u64>) {

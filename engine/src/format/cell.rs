@@ -101,6 +101,23 @@ pub struct NewCell<'a> {
     pub units: &'a [u64],
 }
 
+impl NewCell<'static> {
+    /// A version without bytes, tag or attributes.
+    pub const fn empty(sequence: Sequence) -> NewCell<'static> {
+        NewCell {
+            sequence,
+            is_marker: false,
+            is_null: false,
+            modified_ms: 0,
+            etag: ETag { md5: [0; 16], parts: 0 },
+            size: 0,
+            attributes: &[],
+            place: &Place::Nowhere,
+            units: &[],
+        }
+    }
+}
+
 impl NewCell<'_> {
     /// Appends the cell.
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -201,6 +218,24 @@ impl<'a> Cell<'a> {
             place_flag: flags & flag::PLACE,
             rest: r.rest,
         })
+    }
+
+    /// The same cell with its bytes somewhere else.
+    pub fn placed<'b>(&self, place: &'b Place, units: &'b [u64]) -> NewCell<'b>
+    where
+        'a: 'b,
+    {
+        NewCell {
+            sequence: self.sequence,
+            is_marker: self.is_marker,
+            is_null: self.is_null,
+            modified_ms: self.modified_ms,
+            etag: self.etag,
+            size: self.size,
+            attributes: self.attributes,
+            place,
+            units,
+        }
     }
 
     /// Whether the bytes are in the log or a pack, and where: without allocating.
@@ -345,19 +380,8 @@ impl<'a> Slice<'a> {
 pub fn fuzz_cell(bytes: &[u8]) {
     let Ok(cell) = Cell::decode(bytes) else { return };
     let Ok((place, units)) = cell.place() else { return };
-    let new = NewCell {
-        sequence: cell.sequence,
-        is_marker: cell.is_marker,
-        is_null: cell.is_null,
-        modified_ms: cell.modified_ms,
-        etag: cell.etag,
-        size: cell.size,
-        attributes: cell.attributes,
-        place: &place,
-        units: units.as_slice(),
-    };
     let mut again = Vec::new();
-    new.encode(&mut again);
+    cell.placed(&place, units.as_slice()).encode(&mut again);
     let read = Cell::decode(&again).and_then(|cell| cell.place());
     assert_eq!(read, Ok((place, units)));
 }

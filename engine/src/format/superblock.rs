@@ -23,7 +23,7 @@ pub const TAIL_BYTES: u64 = 1 << 20;
 /// Smallest zone that can be asked for.
 pub const ZONE_BYTES_MIN: u64 = 64 << 10;
 /// Smallest zone that is chosen by itself.
-const ZONE_BYTES_USUAL_MIN: u64 = 4 << 20;
+pub const ZONE_BYTES_USUAL_MIN: u64 = 4 << 20;
 const BLOCK: usize = 4096;
 /// Where the checksum stands: behind everything it covers, in the same sector of the drive.
 const CHECKSUM_AT: usize = SECTOR - 8;
@@ -83,6 +83,17 @@ impl Superblock {
     /// Where zone `zone` starts.
     pub fn zone_at(&self, zone: u32) -> DriveOffset {
         DriveOffset(ZONES_AT + u64::from(zone) * self.zone_bytes)
+    }
+
+    /// Where the two copies of a zone's header stand: its first and its last block.
+    pub fn zone_headers(&self, zone: u32) -> [DriveOffset; 2] {
+        let at = self.zone_at(zone);
+        [at, DriveOffset(at.0 + self.zone_bytes - BLOCK_BYTES)]
+    }
+
+    /// Bytes of a zone between the copies of its header.
+    pub fn room_bytes(&self) -> u64 {
+        self.zone_bytes - 2 * BLOCK_BYTES
     }
 
     /// One block.

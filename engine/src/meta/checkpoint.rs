@@ -24,7 +24,7 @@ use crate::format::page::{
 use crate::format::superblock::Superblock;
 use crate::meta::log::{LogCut, block_buffer};
 use crate::mutant::{Mutant, is};
-use crate::platform::Platform;
+use crate::platform::{Platform, upkeep_buffer};
 use crate::space::writer::ZoneWriter;
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId, round_up_to_block};
 
@@ -84,7 +84,7 @@ pub(crate) async fn write_pages(
     let last_bucket = snapshot.last_bucket;
     let mut written =
         Written { table: Vec::new(), pages: Vec::new(), zone_bytes: HashMap::new(), last_bucket };
-    let room = usize::try_from(superblock.zone_bytes - 2 * BLOCK_BYTES).expect("at most 256 MiB");
+    let room = usize::try_from(superblock.room_bytes()).expect("at most 256 MiB");
     let content_max = TABLE_CONTENT_BYTES.min(room / 2);
     let mut content = Vec::new();
     let mut since_turn = 0;
@@ -354,10 +354,7 @@ async fn read_pages(
         let (drive, platform) = (drive.clone(), platform.clone());
         async move {
             let length = usize::try_from(run.bytes).expect("about READ_BYTES");
-            let buffer = match platform.buffer(length).await {
-                Ok(buffer) => buffer,
-                Err(_) => Buffer::unpooled(length),
-            };
+            let buffer = upkeep_buffer(&platform, length).await;
             let (buffer, result) = drive.read(run.start, buffer).await;
             (run, buffer, result)
         }
@@ -514,7 +511,7 @@ mod tests {
                 zones: Arc::new(ZoneTable::new(SUPERBLOCK.zone_count, 0)),
                 platform: platform.clone(),
             };
-            let mut writer = ZoneWriter::new(ground, ZoneKind::Checkpoint, None);
+            let mut writer = ZoneWriter::new(ground, ZoneKind::Checkpoint);
             let snapshot = Snapshot::of(&index);
             let written =
                 write_pages(&mut writer, &SUPERBLOCK, SHARD, &platform, snapshot).await.expect("room");

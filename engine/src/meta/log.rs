@@ -56,9 +56,8 @@ pub(crate) struct LogZone {
 impl LogZone {
     /// The room between the two copies of the zone header.
     pub(crate) fn of(superblock: &Superblock, zone: u32, position: u64, is_fresh: bool) -> LogZone {
-        let at = superblock.zone_at(zone);
-        let end = DriveOffset(at.0 + superblock.zone_bytes - BLOCK_BYTES);
-        LogZone { zone, position, start: at.plus(BLOCK_BYTES), end, is_fresh }
+        let [first, end] = superblock.zone_headers(zone);
+        LogZone { zone, position, start: first.plus(BLOCK_BYTES), end, is_fresh }
     }
 }
 
@@ -653,7 +652,7 @@ pub(crate) async fn grant_zone(
     }
     let header = ZoneHeader { store: superblock.store, zone, kind, shard, position };
     let block = header.encode();
-    for at in zone_header_places(superblock, zone) {
+    for at in superblock.zone_headers(zone) {
         drive.write(at, block_buffer(&block), !is(Mutant::ZoneHeaderUndurable)).await.1?;
     }
     Ok(Granted { zone, is_fresh })
@@ -668,17 +667,12 @@ pub(crate) async fn release_zone(
     zone: u32,
 ) -> Result<bool, EngineError> {
     let block = ZoneHeader::encode_released(superblock.store, zone);
-    let [first, second] = zone_header_places(superblock, zone);
+    let [first, second] = superblock.zone_headers(zone);
     for at in if is(Mutant::ReleaseFirstCopyFirst) { [first, second] } else { [second, first] } {
         drive.write(at, block_buffer(&block), true).await.1?;
     }
     zones.mark_laid_out(zone);
     Ok(zones.release(zone))
-}
-
-fn zone_header_places(superblock: &Superblock, zone: u32) -> [DriveOffset; 2] {
-    let at = superblock.zone_at(zone);
-    [at, DriveOffset(at.0 + superblock.zone_bytes - BLOCK_BYTES)]
 }
 
 /// One block in a buffer of its own.

@@ -77,10 +77,9 @@ async fn read_zone_state(
     superblock: &Superblock,
     zone: u32,
 ) -> Result<ZoneState, EngineError> {
-    let at = superblock.zone_at(zone);
     let block = usize::try_from(BLOCK_BYTES).expect("4 KiB");
     let mut states = [ZoneState::Free; 2];
-    for (state, at) in states.iter_mut().zip([at, DriveOffset(at.0 + superblock.zone_bytes - BLOCK_BYTES)]) {
+    for (state, at) in states.iter_mut().zip(superblock.zone_headers(zone)) {
         let (buffer, result) = drive.read(at, Buffer::unpooled(block)).await;
         result?;
         *state = ZoneHeader::decode(buffer.as_slice(), superblock.store, zone);
@@ -390,5 +389,5 @@ pub(crate) fn derive_space(
 
 /// The part of an extent zone between its header copies.
 pub(crate) fn extent_room(superblock: &Superblock, zone: u32) -> (DriveOffset, u64) {
-    (superblock.zone_at(zone).plus(BLOCK_BYTES), superblock.zone_bytes - 2 * BLOCK_BYTES)
+    (superblock.zone_at(zone).plus(BLOCK_BYTES), superblock.room_bytes())
 }

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use super::index::{Blob, Index, part_number, upload_of};
-use crate::drive::{Buffer, Drive};
+use crate::drive::Drive;
 use crate::error::DriveError;
 use crate::format::cell::{Cell, Place};
 use crate::format::checksum::crc64;
@@ -18,7 +18,7 @@ use crate::format::page::TreeKind;
 use crate::handle::UploadId;
 use crate::limits::IO_BYTES_MAX;
 use crate::meta::index::blob_of;
-use crate::platform::Platform;
+use crate::platform::{Platform, upkeep_buffer};
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, UNIT_BYTES};
 
 /// Cells looked at in one turn of the walk, and units that one turn may answer before it stops.
@@ -77,7 +77,7 @@ pub(crate) fn next_items(index: &Index, from: Cursor) -> Turn {
     let (mut looked, mut units) = (0, 0);
     let mut last: Option<(Vec<u8>, Sequence)> = None;
     let held = &index.buckets[&bucket];
-    let stopped = held.scan_log_places(from.tree, &from.key, |found, cell, _| {
+    let stopped = held.scan_cells(from.tree, &from.key, |found, cell| {
         if found.key.compare(&from.key).is_eq() && from.below <= cell.sequence {
             return true;
         }
@@ -111,7 +111,7 @@ pub(crate) fn next_items(index: &Index, from: Cursor) -> Turn {
 /// Where the bytes of an item are now; `None` when it is gone.
 pub(crate) fn still_at(index: &Index, item: &Item) -> Option<Blob> {
     let mut now = None;
-    index.buckets.get(&item.bucket)?.scan_log_places(item.tree, &item.key, |found, cell, _| {
+    index.buckets.get(&item.bucket)?.scan_cells(item.tree, &item.key, |found, cell| {
         if found.key.compare(&item.key).is_eq() && cell.sequence != item.blob.sequence {
             return true;
         }
@@ -148,7 +148,7 @@ pub(crate) fn owner_of(index: &Index, item: &Item) -> Owner {
         return Owner { key: open.key.to_vec(), part: Some((UploadId(upload), number)), ..whole };
     }
     let mut found = whole;
-    bucket.scan_log_places(TreeKind::Objects, &[], |object, cell, _| {
+    bucket.scan_cells(TreeKind::Objects, &[], |object, cell| {
         let is_it = cell.parts() == Some(upload);
         if is_it {
             found.key = object.key.to_vec();
@@ -157,7 +157,7 @@ pub(crate) fn owner_of(index: &Index, item: &Item) -> Owner {
         !is_it
     });
     let first = item.key.get(..16).unwrap_or_default();
-    bucket.scan_log_places(TreeKind::Parts, first, |part, cell: &Cell<'_>, _| {
+    bucket.scan_cells(TreeKind::Parts, first, |part, cell: &Cell<'_>| {
         let is_before = part.key.compare(&item.key).is_lt();
         if is_before {
             found.offset += cell.size;
@@ -294,11 +294,7 @@ async fn read_and_check(
     let end = end.checked_next_multiple_of(BLOCK_BYTES).ok_or(None)?;
     let drive = drives.get(usize::from(first.drive)).filter(|drive| end <= drive.size()).ok_or(None)?;
     let length = usize::try_from(end - start).expect("about IO_BYTES_MAX");
-    let buffer = match platform.buffer(length).await {
-        Ok(buffer) => buffer,
-        // Readers may hold every buffer; this goes on without.
-        Err(_) => Buffer::unpooled(length),
-    };
+    let buffer = upkeep_buffer(platform, length).await;
     let (buffer, result) = drive.read(DriveOffset(start), buffer).await;
     result.map_err(Some)?;
     for unit in pieces.iter().flat_map(|piece| units_of(*piece)) {

@@ -270,7 +270,7 @@ impl Shard {
         if self.log.watermark.has_failed() || self.upkeep_running.replace(true) {
             return;
         }
-        let writer = |kind, filling| {
+        let writer = |kind| {
             let ground = WriterGround {
                 shard: ground.id,
                 superblock: *ground.home(),
@@ -278,10 +278,10 @@ impl Shard {
                 zones: ground.home_zones().clone(),
                 platform: ground.platform.clone(),
             };
-            ZoneWriter::new(ground, kind, filling)
+            ZoneWriter::new(ground, kind)
         };
-        let pages = writer(ZoneKind::Checkpoint, None);
-        let packs = writer(ZoneKind::Pack, None);
+        let pages = writer(ZoneKind::Checkpoint);
+        let packs = writer(ZoneKind::Pack);
         spawn(&ground.platform, self.clone().upkeep(Upkeep { pages, packs }));
     }
 
@@ -634,9 +634,7 @@ impl Shard {
         bucket: BucketId,
         look: impl FnOnce(&BucketIndex) -> T,
     ) -> Result<Option<T>, EngineError> {
-        if !self.is_whole {
-            return Err(EngineError::ReadOnly { shard: self.ground.id });
-        }
+        self.check_whole()?;
         self.check_certain(bucket)?;
         let found = self.with_bucket(bucket, look);
         if !is(Mutant::ListEarly) {

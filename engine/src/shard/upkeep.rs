@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::Shard;
-use crate::drive::Buffer;
 use crate::error::EngineError;
 use crate::format::cell::{Cell, Place, Units};
 use crate::format::checksum::unit_checksums;
@@ -24,6 +23,7 @@ use crate::meta::index::CellId;
 use crate::meta::log::release_zone;
 use crate::meta::recover::extent_room;
 use crate::mutant::{Mutant, is};
+use crate::platform::upkeep_buffer;
 use crate::space::usage::{Candidate, ZoneId, victims};
 use crate::space::writer::ZoneWriter;
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence};
@@ -201,7 +201,7 @@ impl Shard {
     /// the index needs.
     fn rewrite_sparse_pages(&self) {
         let superblock = *self.ground.home();
-        let room = superblock.zone_bytes - 2 * BLOCK_BYTES;
+        let room = superblock.room_bytes();
         let mut index = self.index.borrow_mut();
         let taken = self.page_zones.borrow().len() as u64 * room;
         if taken <= 2 * index.bytes() + 2 * room {
@@ -223,7 +223,7 @@ impl Shard {
 
     /// Keeps as many zones for the next checkpoint as the whole index would need.
     pub(crate) fn promise_pages(&self) {
-        let room = self.ground.home().zone_bytes - 2 * BLOCK_BYTES;
+        let room = self.ground.home().room_bytes();
         let bytes = self.index.borrow().bytes();
         let wanted = u32::try_from((bytes + bytes / 4).div_ceil(room)).unwrap_or(u32::MAX / 2);
         self.ground.home_zones().promise(self.promised.replace(wanted), wanted);
@@ -289,7 +289,7 @@ impl Shard {
     }
 
     fn choose_victims(&self, upkeep: &Upkeep, share: u64) -> Vec<ZoneId> {
-        let room = self.ground.home().zone_bytes - 2 * BLOCK_BYTES;
+        let room = self.ground.home().room_bytes();
         let (usage, spoiled) = (self.usage.borrow(), self.spoiled.borrow());
         let filling = upkeep.packs.zone();
         let candidates = self
@@ -327,10 +327,7 @@ impl Shard {
             }
             let bytes =
                 usize::try_from(end.next_multiple_of(BLOCK_BYTES) - start).expect("about IO_BYTES_MAX");
-            let buffer = match self.ground.platform.buffer(bytes).await {
-                Ok(buffer) => buffer,
-                Err(_) => Buffer::unpooled(bytes),
-            };
+            let buffer = upkeep_buffer(&self.ground.platform, bytes).await;
             let (buffer, result) =
                 self.ground.drives[usize::from(drive)].read(DriveOffset(start), buffer).await;
             if result.is_err() {
@@ -406,7 +403,7 @@ impl Shard {
                     let mut last: Option<Vec<u8>> = None;
                     let stopped = self.with_bucket(bucket, |held| {
                         let usage = self.usage.borrow();
-                        held.scan_log_places(tree, &from, |found, cell, place| {
+                        held.scan_cells(tree, &from, |found, cell| {
                             // Versions of one key are looked at in one turn.
                             let goes_on = last.as_ref().is_some_and(|last| found.key.compare(last).is_eq());
                             if CELLS_PER_TURN <= looked && !goes_on {
@@ -416,7 +413,9 @@ impl Shard {
                             if looked == CELLS_PER_TURN {
                                 last = Some(found.key.to_vec());
                             }
-                            if usage.zone_at(place.0, place.1).is_some_and(|zone| zones.contains(&zone)) {
+                            if let Some(place) = cell.log_place()
+                                && usage.zone_at(place.0, place.1).is_some_and(|zone| zones.contains(&zone))
+                            {
                                 moving.push(moving_of(bucket, tree, found.key.to_vec(), cell, place));
                             }
                             true

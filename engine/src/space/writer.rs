@@ -8,13 +8,13 @@
 use std::rc::Rc;
 
 use super::zones::{Purpose, ZoneTable};
-use crate::drive::{Buffer, Drive};
+use crate::drive::Drive;
 use crate::error::EngineError;
 use crate::format::superblock::Superblock;
 use crate::format::zone::ZoneKind;
 use crate::limits::IO_BYTES_MAX;
 use crate::meta::log::grant_zone;
-use crate::platform::Platform;
+use crate::platform::{Platform, upkeep_buffer};
 use crate::units::{BLOCK_BYTES, DriveOffset, ShardId, round_up_to_block};
 
 /// What a writer runs on.
@@ -29,11 +29,11 @@ pub(crate) struct WriterGround {
 
 /// A zone being filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FillingZone {
-    pub(crate) zone: u32,
+struct FillingZone {
+    zone: u32,
     /// Where the next bytes go; a block boundary between writes.
-    pub(crate) at: DriveOffset,
-    pub(crate) end: DriveOffset,
+    at: DriveOffset,
+    end: DriveOffset,
 }
 
 /// The writer.
@@ -50,9 +50,9 @@ pub(crate) struct ZoneWriter {
 }
 
 impl ZoneWriter {
-    /// Goes on in `filling`, if there is one.
-    pub(crate) fn new(ground: WriterGround, kind: ZoneKind, filling: Option<FillingZone>) -> ZoneWriter {
-        ZoneWriter { ground, kind, filling, pending: Vec::new(), granted: Vec::new(), written_bytes: 0 }
+    /// Takes a zone of its own at the first use.
+    pub(crate) fn new(ground: WriterGround, kind: ZoneKind) -> ZoneWriter {
+        ZoneWriter { ground, kind, filling: None, pending: Vec::new(), granted: Vec::new(), written_bytes: 0 }
     }
 
     /// The zone being filled.
@@ -85,12 +85,8 @@ impl ZoneWriter {
             )
             .await?;
             self.granted.push(granted.zone);
-            let start = ground.superblock.zone_at(granted.zone);
-            let filling = FillingZone {
-                zone: granted.zone,
-                at: start.plus(BLOCK_BYTES),
-                end: DriveOffset(start.0 + ground.superblock.zone_bytes - BLOCK_BYTES),
-            };
+            let [first, end] = ground.superblock.zone_headers(granted.zone);
+            let filling = FillingZone { zone: granted.zone, at: first.plus(BLOCK_BYTES), end };
             self.filling = Some(filling);
             if !fits(&filling, 0) {
                 let max = filling.end.0 - filling.at.0;
@@ -128,11 +124,7 @@ impl ZoneWriter {
             && block <= self.pending.len()
         {
             let bytes = (self.pending.len() - self.pending.len() % block).min(IO_BYTES_MAX);
-            let mut buffer = match self.ground.platform.buffer(bytes).await {
-                Ok(buffer) => buffer,
-                // Readers may hold every buffer; upkeep goes on without.
-                Err(_) => Buffer::unpooled(bytes),
-            };
+            let mut buffer = upkeep_buffer(&self.ground.platform, bytes).await;
             buffer.as_mut_slice().copy_from_slice(&self.pending[..bytes]);
             let at = filling.at;
             filling.at = filling.at.plus(bytes as u64);

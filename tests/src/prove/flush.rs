@@ -7,7 +7,7 @@ use nilas_engine::drive::simulated::Faults;
 
 use super::Tally;
 use super::life::Session;
-use super::nth::{begun, end};
+use super::nth::{end, measured};
 use crate::machine::{Finding, Kind, finding};
 
 pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Finding> {
@@ -15,12 +15,7 @@ pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Findin
         if count <= tally.done {
             break;
         }
-        tally.note("workloads", 1);
-        let place = format!("--seed {seed} --count 1");
-        tally.place.clone_from(&place);
-        let (base, _) = begun(seed)?;
-        let calm = base.branch();
-        calm.run(Session { compare: false, ..Session::strict(seed) })?;
+        let (base, calm, place) = measured(tally, seed)?;
         let barriers = calm.state.borrow().barriers;
         if barriers == 0 {
             return finding(Kind::Wrong, "a row of changes without a flush or durable write");

@@ -27,17 +27,23 @@ pub(super) fn begun(seed: u64) -> Result<(Life, Draw), Finding> {
     Ok((life, draw))
 }
 
+/// The machine to fail at every step, and one that went the same way without a failure: how many steps there are.
+pub(super) fn measured(tally: &mut Tally, seed: u64) -> Result<(Life, Life, String), Finding> {
+    tally.note("workloads", 1);
+    let place = format!("--seed {seed} --count 1");
+    tally.place.clone_from(&place);
+    let (base, _) = begun(seed)?;
+    let calm = base.branch();
+    calm.run(Session { compare: false, ..Session::strict(seed) })?;
+    Ok((base, calm, place))
+}
+
 pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Finding> {
     for seed in seed.. {
         if count <= tally.done {
             break;
         }
-        tally.note("workloads", 1);
-        let place = format!("--seed {seed} --count 1");
-        tally.place.clone_from(&place);
-        let (base, _) = begun(seed)?;
-        let calm = base.branch();
-        calm.run(Session { compare: false, ..Session::strict(seed) })?;
+        let (base, calm, place) = measured(tally, seed)?;
         let (steps, buffers) = (calm.state.borrow().steps, calm.state.borrow().buffers);
         let none = Faults::default();
         let faults = (1..=steps).flat_map(|nth| {

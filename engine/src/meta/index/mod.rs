@@ -139,8 +139,6 @@ impl Index {
                 Change::PutObject { key, modified_ms, etag, attributes, versioned, blob } => {
                     let place = place_of(blob, effects);
                     let cell = NewCell {
-                        sequence,
-                        is_marker: false,
                         is_null: !versioned,
                         modified_ms: *modified_ms,
                         etag: *etag,
@@ -148,21 +146,17 @@ impl Index {
                         attributes,
                         place: &place,
                         units: &blob.units,
+                        ..NewCell::empty(sequence)
                     };
                     cell.encode(&mut scratch);
                     bucket.set_object(key, *versioned, &scratch, effects);
                 }
                 Change::PutMarker { key, modified_ms, versioned } => {
                     let cell = NewCell {
-                        sequence,
                         is_marker: true,
                         is_null: !versioned,
                         modified_ms: *modified_ms,
-                        etag: ETag::default(),
-                        size: 0,
-                        attributes: &[],
-                        place: &Place::Nowhere,
-                        units: &[],
+                        ..NewCell::empty(sequence)
                     };
                     cell.encode(&mut scratch);
                     bucket.set_object(key, *versioned, &scratch, effects);
@@ -176,42 +170,25 @@ impl Index {
                     );
                 }
                 Change::SetValue { key, value } => {
-                    let at = bucket.values.seek(key);
-                    match bucket.values.at(at).is_some_and(|cell| cell.key.compare(key).is_eq()) {
-                        true => bucket.values.replace(at, value),
-                        false => bucket.values.insert(at, key, value),
-                    }
+                    bucket.values.set(key, value);
                 }
                 Change::ClearValue { key } => {
-                    let at = bucket.values.seek(key);
-                    if bucket.values.at(at).is_some_and(|cell| cell.key.compare(key).is_eq()) {
-                        bucket.values.remove(at);
-                    }
+                    bucket.values.unset(key);
                 }
                 Change::OpenUpload { upload, key, created_ms, attributes } => {
-                    let id = upload_key(*upload);
-                    let at = bucket.uploads.seek(&id);
                     scratch.u64(*created_ms).string(key).string(attributes);
-                    match bucket.uploads.at(at).is_some_and(|cell| cell.key.compare(&id).is_eq()) {
-                        true => bucket.uploads.replace(at, &scratch),
-                        false => {
-                            bucket.uploads.insert(at, &id, &scratch);
-                            self.upload_count += 1;
-                        }
-                    }
+                    self.upload_count += usize::from(bucket.uploads.set(&upload_key(*upload), &scratch));
                 }
                 Change::PutPart { upload, number, modified_ms, etag, attributes, blob } => {
                     let place = place_of(blob, effects);
                     let cell = NewCell {
-                        sequence,
-                        is_marker: false,
-                        is_null: false,
                         modified_ms: *modified_ms,
                         etag: *etag,
                         size: blob.size,
                         attributes,
                         place: &place,
                         units: &blob.units,
+                        ..NewCell::empty(sequence)
                     };
                     cell.encode(&mut scratch);
                     if bucket.uploads.get(&upload_key(*upload)).is_none() {
@@ -237,15 +214,13 @@ impl Index {
                     let size = bucket.keep_parts(*upload, parts, effects);
                     let count = u16::try_from(parts.len()).expect("at most PARTS_MAX");
                     let cell = NewCell {
-                        sequence,
-                        is_marker: false,
                         is_null: !versioned,
                         modified_ms: *modified_ms,
                         etag: *etag,
                         size,
                         attributes,
                         place: &Place::Parts { upload: *upload, count },
-                        units: &[],
+                        ..NewCell::empty(sequence)
                     };
                     cell.encode(&mut scratch);
                     bucket.set_object(key, *versioned, &scratch, effects);
@@ -271,17 +246,10 @@ impl Index {
                     let mut payload = Vec::new();
                     payload.u64(record.bucket.0).u16(shard.0).u64(*created_ms).string(annotation);
                     self.last_bucket = self.last_bucket.max(record.bucket);
-                    let at = self.directory.seek(name);
-                    match self.directory.at(at).is_some_and(|cell| cell.key.compare(name).is_eq()) {
-                        true => self.directory.replace(at, &payload),
-                        false => self.directory.insert(at, name, &payload),
-                    }
+                    self.directory.set(name, &payload);
                 }
                 Change::ClearBucket { name } => {
-                    let at = self.directory.seek(name);
-                    if self.directory.at(at).is_some_and(|cell| cell.key.compare(name).is_eq()) {
-                        self.directory.remove(at);
-                    }
+                    self.directory.unset(name);
                 }
                 _ => {}
             }
@@ -437,18 +405,7 @@ impl Index {
                     {
                         let (_, units) = old.place().expect("checked when it came in");
                         let place = Place::Log { drive: to.0, at: to.1 };
-                        let new = NewCell {
-                            sequence: old.sequence,
-                            is_marker: old.is_marker,
-                            is_null: old.is_null,
-                            modified_ms: old.modified_ms,
-                            etag: old.etag,
-                            size: old.size,
-                            attributes: old.attributes,
-                            place: &place,
-                            units: units.as_slice(),
-                        };
-                        new.encode(&mut scratch);
+                        old.placed(&place, units.as_slice()).encode(&mut scratch);
                         tree.replace(at, &scratch);
                         moved = true;
                     }
@@ -654,13 +611,7 @@ impl BucketIndex {
     }
 
     fn remove_upload(&mut self, upload: u128) -> bool {
-        let id = upload_key(upload);
-        let at = self.uploads.seek(&id);
-        let found = self.uploads.at(at).is_some_and(|cell| cell.key.compare(&id).is_eq());
-        if found {
-            self.uploads.remove(at);
-        }
-        found
+        self.uploads.unset(&upload_key(upload))
     }
 
     /// Removes the parts of an upload that are not named, in ascending order; answers the bytes of those that stay.
@@ -861,22 +812,19 @@ impl BucketIndex {
         found
     }
 
-    /// Visits cells of a tree that have bytes in the log or in packs, from a key on; answers the key to go on with when
-    /// `visit` said stop.
-    pub(crate) fn scan_log_places(
+    /// Visits cells of the tree of objects or of parts, from a key on; answers the key to go on with when `visit` said
+    /// stop.
+    pub(crate) fn scan_cells(
         &self,
         tree: TreeKind,
         from: &[u8],
-        mut visit: impl FnMut(&CellRef<'_>, &Cell<'_>, (u16, DriveOffset)) -> bool,
+        mut visit: impl FnMut(&CellRef<'_>, &Cell<'_>) -> bool,
     ) -> Option<Vec<u8>> {
         let tree = if tree == TreeKind::Parts { &self.parts } else { &self.objects };
         let mut stopped = None;
         tree.scan(from, |found| {
             let cell = Cell::decode(found.payload).expect("checked when it came in");
-            let goes_on = match cell.log_place() {
-                Some(place) => visit(&found, &cell, place),
-                None => visit(&found, &cell, (u16::MAX, DriveOffset(u64::MAX))),
-            };
+            let goes_on = visit(&found, &cell);
             if !goes_on {
                 stopped = Some(found.key.to_vec());
             }
@@ -1013,7 +961,7 @@ pub fn fuzz_index(bytes: &[u8]) {
     for upload in bucket.list_uploads(b"", None, 9) {
         assert!(bucket.parts(upload.id, 0, 9).is_none_or(|parts| parts.is_empty()));
     }
-    bucket.scan_log_places(kind, b"", |_, _, _| true);
+    bucket.scan_cells(kind, b"", |_, _| true);
     let changes = versions
         .into_iter()
         .map(|version| Change::DeleteVersion { key: version.key, version: version.info.sequence });

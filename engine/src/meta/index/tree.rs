@@ -203,6 +203,32 @@ impl Tree {
         self.exchange_for(at, pieces(&cells));
     }
 
+    /// Gives a key that stands once its payload; answers whether the key is new.
+    pub(crate) fn set(&mut self, key: &[u8], payload: &[u8]) -> bool {
+        let at = self.seek(key);
+        let is_new = !self.is_at(at, key);
+        if is_new {
+            self.insert(at, key, payload);
+        } else {
+            self.replace(at, payload);
+        }
+        is_new
+    }
+
+    /// Removes the first cell of a key; answers whether there was one.
+    pub(crate) fn unset(&mut self, key: &[u8]) -> bool {
+        let at = self.seek(key);
+        let is_there = self.is_at(at, key);
+        if is_there {
+            self.remove(at);
+        }
+        is_there
+    }
+
+    fn is_at(&self, at: Position, key: &[u8]) -> bool {
+        self.at(at).is_some_and(|cell| cell.key.compare(key).is_eq())
+    }
+
     /// Exchanges the payload of the cell at `at`.
     pub(crate) fn replace(&mut self, at: Position, payload: &[u8]) {
         let old = self.chunks[at.chunk].leaves[at.leaf].bytes.clone();
