@@ -633,6 +633,11 @@ impl Shard {
         Ok(found)
     }
 
+    /// Has the space of bytes that the index refers to now used by nobody else until what this answers is dropped.
+    pub(crate) fn hold(&self, blob: Blob) -> Arc<[Blob]> {
+        self.pins.borrow_mut().open(vec![blob])
+    }
+
     /// What is known of the object of a key, once it is durable.
     pub(crate) async fn head(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectInfo>, EngineError> {
         self.check_certain(bucket)?;

@@ -1,19 +1,21 @@
 //! A small drive that is filled, overwritten and emptied again and again, with readers that are slow, uploads that are
-//! given up, restarts and power cuts: what is stored stays whole, and space comes back.
+//! given up, a scrub, restarts and power cuts: what is stored stays whole, and space comes back.
 //!
 //! I1. Whatever is read is what was written with the attributes that came with it. I2. A reader that was opened before a
 //! delete gives the bytes of then. I3. After everything was deleted, all zones but a counted few take large objects
-//! again.
+//! again. I4. The scrub, which runs all the time, finds no damage.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use bytes::Bytes;
 use nilas_engine::drive::simulated::{Faults, Loss, SimulatedDrive};
 use nilas_engine::simulator::{Random, Simulator};
-use nilas_engine::{Bucket, Engine, EngineError, ObjectReader, PutCondition, ShardId};
+use nilas_engine::{Bucket, Engine, EngineError, ObjectReader, PutCondition, ScrubConfig, ShardId};
 
 use super::Tally;
 use crate::conformance::{content, feed, put, read, tag};
@@ -45,6 +47,8 @@ struct Known {
     /// Highest bucket id seen.
     bucket_id: u64,
     operations: u64,
+    /// Units that the scrub verified.
+    scrubbed: u64,
 }
 
 type Shared = Rc<RefCell<Known>>;
@@ -82,6 +86,7 @@ fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
         let loss = [Loss::Lose, Loss::Keep, Loss::Draw, Loss::Draw];
         medium.lose_power_as(loss[usize::try_from(random.below(4)).expect("below 4")], &mut random);
         tally.done += std::mem::take(&mut known.borrow_mut().operations);
+        tally.note("units scrubbed", std::mem::take(&mut known.borrow_mut().scrubbed));
     }
     Ok(())
 }
@@ -169,6 +174,7 @@ impl Session {
         }
         let (failed, done) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(false)));
         self.spawn_reader(failed.clone(), done.clone());
+        self.spawn_scrub(failed.clone(), done.clone());
         for _ in 0..if is_last { 40 } else { 160 } {
             self.known.borrow_mut().operations += 1;
             self.operation().await?;
@@ -200,7 +206,8 @@ impl Session {
     }
 
     async fn check_measure(&self) -> Result<(), Finding> {
-        let (expected, got) = (self.known.borrow().measure, self.measure().await?);
+        let expected = self.known.borrow().measure;
+        let got = self.measure().await?;
         if got < expected {
             let text = format!("{got} objects fit into the empty drive, expected {expected} or more");
             return finding(Kind::Wrong, text);
@@ -226,6 +233,33 @@ impl Session {
                 {
                     failed.borrow_mut().get_or_insert(found);
                 }
+            }
+        });
+    }
+
+    /// Scrubs one pass after the other, some of them slowly.
+    fn spawn_scrub(&self, failed: Rc<RefCell<Option<Finding>>>, done: Rc<Cell<bool>>) {
+        let (engine, known, machine) = (self.engine.clone(), self.known.clone(), self.machine.clone());
+        self.machine.spawn(async move {
+            while !done.get() {
+                let config = ScrubConfig {
+                    bytes_per_second: [100 << 20, 1 << 30][usize::from(machine.random().is_multiple_of(2))],
+                    first_after: Duration::from_micros(1 + machine.random() % 500),
+                    repeat_after: Duration::from_secs(1),
+                    report: |_| {},
+                };
+                if engine.scrub_start(config).await.is_err() {
+                    return;
+                }
+                machine.sleep_us(machine.random() % 8_000).await;
+                for state in engine.scrub_status().await.unwrap_or_default() {
+                    if let Some(damaged) = state.damaged.first() {
+                        let text = format!("the scrub finds damage: {damaged}");
+                        failed.borrow_mut().get_or_insert(Finding { kind: Kind::Wrong, text });
+                    }
+                }
+                let units = engine.stats().iter().map(|stats| stats.scrub_units.load(Relaxed)).sum();
+                known.borrow_mut().scrubbed = units;
             }
         });
     }
