@@ -24,6 +24,7 @@ use crate::format::superblock::{FORMAT_VERSION, NotSuperblock, Superblock};
 use crate::format::zone::{ZoneHeader, ZoneKind, ZoneState};
 use crate::handle::DamagedUnit;
 use crate::handle::directory::DIRECTORY_SHARD;
+use crate::limits::ZONE_BYTES_MIN;
 use crate::meta::checkpoint::load;
 use crate::meta::index::Index;
 use crate::meta::recover::{derive_space, judge, replay};
@@ -178,6 +179,9 @@ pub async fn inspect(drive: &Rc<dyn Drive>) -> Result<DriveFacts, DriveError> {
                 facts.other_version = Some(got);
                 let than = if got < FORMAT_VERSION { "older" } else { "newer" };
                 Found::Damaged(format!("format version {got}, {than} than {FORMAT_VERSION}"))
+            }
+            Err(NotSuperblock::SmallZones { got }) => {
+                Found::Damaged(format!("zones of {got} bytes, {ZONE_BYTES_MIN} are needed"))
             }
             Err(NotSuperblock::Damaged { magic: true, what }) => Found::Damaged(what.to_owned()),
             Err(NotSuperblock::Damaged { magic: false, .. }) => Found::Damaged("no superblock".to_owned()),

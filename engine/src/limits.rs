@@ -3,6 +3,8 @@
 //! A bound that a client can reach gives [`EngineError::TooLarge`](crate::EngineError::TooLarge) or
 //! [`EngineError::Busy`](crate::EngineError::Busy) with its name; `docs/limits.md` lists them for operators.
 
+use crate::units::{BLOCK_BYTES, UNIT_BYTES};
+
 /// Bytes of an object key, as in S3.
 pub const KEY_BYTES_MAX: usize = 1024;
 
@@ -73,6 +75,9 @@ pub const SCRUB_REPORT_MAX: usize = 1_000;
 /// Shards of one store.
 pub const SHARDS_MAX: u16 = 64;
 
+/// Smallest zone, in bytes: between its two headers an extent zone must have room for a unit of 64 KiB.
+pub const ZONE_BYTES_MIN: u64 = 128 << 10;
+
 /// Largest zone, in bytes.
 pub const ZONE_BYTES_MAX: u64 = 256 << 20;
 
@@ -86,4 +91,5 @@ const _: () = {
     let small = ATTRIBUTES_BYTES_MAX + KEY_BYTES_MAX;
     assert!(INLINE_BYTES_MAX < (LOG_BLOCK_BYTES_MAX - small) as u64);
     assert!(LOG_BLOCK_BYTES_MAX <= RECORD_BYTES_MAX);
+    assert!(UNIT_BYTES <= ZONE_BYTES_MIN - 2 * BLOCK_BYTES);
 };

@@ -15,11 +15,12 @@ use crate::error::{DriveError, EngineError};
 use crate::format::anchor::Anchor;
 use crate::format::superblock::{
     FORMAT_VERSION, NotSuperblock, Superblock, TAIL_BYTES, ZONE_BYTES_USUAL_MIN, ZONES_AT, divide,
+    is_zone_bytes,
 };
 use crate::format::zone::{ZoneHeader, ZoneKind};
 use crate::handle::directory::{DIRECTORY_SHARD, directory_of};
 use crate::handle::{Core, Engine, Shared, Tuning};
-use crate::limits::SHARDS_MAX;
+use crate::limits::{SHARDS_MAX, ZONE_BYTES_MIN};
 use crate::meta::checkpoint::{first_anchor, load, write_anchor};
 use crate::meta::log::{Log, LogGround, block_buffer, grant_zone};
 use crate::meta::recover::{Space, ZoneMap, derive_space, replay, scan_zones};
@@ -67,6 +68,15 @@ pub enum StoreError {
         /// The size it must have.
         expected: u64,
     },
+    /// Its zones are smaller than this program can use.
+    SmallZones {
+        /// The drive.
+        drive: Arc<str>,
+        /// Bytes of a zone.
+        got: u64,
+        /// The fewest that it may have.
+        expected: u64,
+    },
     /// It belongs to another store, or stands in another place of its store.
     Misplaced {
         /// The drive.
@@ -108,6 +118,11 @@ impl fmt::Display for StoreError {
             StoreError::Small { drive, got, expected } => {
                 write!(f, "drive {drive} has {got} bytes, {expected} are needed")
             }
+            StoreError::SmallZones { drive, got, expected } => write!(
+                f,
+                "drive {drive} has zones of {got} bytes, {expected} are needed: it is left untouched; copy its \
+                 buckets to a new store with the program that wrote it"
+            ),
             StoreError::Misplaced { drive, what, got, expected } => {
                 write!(
                     f,
@@ -148,7 +163,8 @@ pub struct FormatConfig {
     pub now_ms: u64,
     /// The store's identity.
     pub store: u128,
-    /// Bytes of one zone; `None` chooses by the size of the drive.
+    /// Bytes of one zone, a power of two from `ZONE_BYTES_MIN` to `ZONE_BYTES_MAX`; `None` chooses by the size of the
+    /// drive.
     pub zone_bytes: Option<u64>,
 }
 
@@ -214,6 +230,10 @@ async fn read_superblock(drive: &dyn Drive) -> Result<Option<Superblock>, StoreE
                     false => StoreError::Newer { drive, got },
                 });
             }
+            Err(NotSuperblock::SmallZones { got }) => {
+                let (drive, expected) = (drive.name(), ZONE_BYTES_MIN);
+                problem = Some(StoreError::SmallZones { drive, got, expected });
+            }
             Err(NotSuperblock::Damaged { magic, what }) => {
                 let what = if magic { what } else { "its first bytes" };
                 problem.get_or_insert(StoreError::Foreign { drive: drive.name(), what });
@@ -256,6 +276,7 @@ async fn read(drive: &dyn Drive, at: DriveOffset, bytes: u64) -> Result<Vec<u8>,
 /// Makes a store of blank drives ([`recognise`] said so), durable on return.
 pub async fn format(drives: &[Rc<dyn Drive>], config: FormatConfig) -> Result<Vec<Superblock>, StoreError> {
     assert!((1..=SHARDS_MAX).contains(&config.shards));
+    assert!(config.zone_bytes.is_none_or(is_zone_bytes), "{:?} bytes of a zone", config.zone_bytes);
     let drive_count = u16::try_from(drives.len()).expect("a handful of drives");
     let mut superblocks = Vec::new();
     for (drive_index, drive) in (0_u16..).zip(drives) {

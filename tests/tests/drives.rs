@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,11 +15,12 @@ use nilas_engine::drive::simulated::{Faults, Medium, SimulatedDrive};
 use nilas_engine::format::checksum::crc64;
 use nilas_engine::inspect::check;
 use nilas_engine::platform::Platform;
-use nilas_engine::simulator::Simulator;
+use nilas_engine::simulator::{Random, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format};
-use nilas_engine::{CoreId, DamagedUnit, Engine, PutCondition, ScrubConfig, Tuning};
+use nilas_engine::{CoreId, DamagedUnit, Engine, EngineError, PutCondition, ScrubConfig, Tuning};
 use nilas_tests::client::Call;
 use nilas_tests::conformance::{content, feed, put, tag};
+use nilas_tests::machine::{Geometry, formatted, start};
 use nilas_tests::rng::payload;
 use nilas_tests::server::{Server, ServerOptions, binary, fresh_directory, write_file};
 use nilas_tests::sizes::{KIB, MIB};
@@ -272,6 +274,54 @@ async fn all_scrubbed(engine: &Engine, machine: &Simulator) -> Vec<DamagedUnit> 
     }
 }
 
+/// One damaged object among others that are overwritten, deleted and moved all the time: the scrub names that one, with
+/// version and offset, and nothing else.
+#[test]
+fn the_scrub_names_damage_while_zones_are_cleaned() {
+    let simulator = Simulator::new(12);
+    let geometry = Geometry { zones: 20, ..Geometry::small(1) };
+    let medium = formatted(geometry);
+    let machine = simulator.clone();
+    let ended = simulator.run(async move {
+        let device =
+            SimulatedDrive::new(&machine, &medium, Faults { latency_us_max: 40, ..Faults::default() });
+        let engine = start(&machine, &device, 1).await.expect("recovers").remove(0);
+        let bucket = engine.create_bucket("held", Bytes::new()).await.expect("a new name");
+        let (large, size) = (Bytes::from_static(b"large"), 200_000);
+        let stored = put(&engine, &bucket, &large, 7, size, PutCondition::None).await;
+        let version = stored.expect("room").expect("no condition").sequence;
+        medium.flip(block_of(&medium, &content(7, size)[65_536..]) + 9, 1);
+        let (mut random, mut passes) = (Random::new(12), 0);
+        for nth in 0..3_000_u64 {
+            if nth.is_multiple_of(50) {
+                let config = ScrubConfig { bytes_per_second: 4 << 30, ..SCRUB };
+                engine.scrub_start(config).await.expect("cores run");
+            }
+            let key = Bytes::from(format!("key/{}", random.below(60)));
+            let size = [random.below(9_000), 140_000][usize::from(random.one_in(12))];
+            match put(&engine, &bucket, &key, nth, size, PutCondition::None).await {
+                Ok(stored) => drop(stored.expect("no condition")),
+                Err(EngineError::Full { .. } | EngineError::Busy { .. }) => {
+                    let keys = (0..60).step_by(3).map(|nth| Bytes::from(format!("key/{nth}"))).collect();
+                    engine.delete(&bucket, keys).await.expect("a full drive deletes");
+                }
+                Err(other) => panic!("{other}"),
+            }
+            let state = engine.scrub_status().await.expect("cores run").remove(0);
+            passes = passes.max(state.passes);
+            for found in &state.damaged {
+                let named = (found.bucket_name.as_deref(), &found.key, found.version, found.offset);
+                assert_eq!(named, (Some("held"), &large, version, 65_536), "{found}");
+            }
+            assert!(state.passes == 0 || !state.damaged.is_empty(), "a pass ended and found nothing");
+        }
+        let stats = &engine.stats()[0];
+        let (moved, released) = (stats.moved_bytes.load(Relaxed), stats.zones_released.load(Relaxed));
+        assert!(5 < passes && 1 << 20 < moved && 60 < released, "{passes} {moved} {released}");
+    });
+    assert_eq!(ended, Ok(()));
+}
+
 #[test]
 fn scrub_and_check_name_every_damaged_unit() {
     let simulator = Simulator::new(11);
@@ -345,11 +395,7 @@ fn scrub_and_check_name_every_damaged_unit() {
             damaged.iter().find(|unit| unit.part == Some((open, 5))).expect("the open upload's part");
         assert_eq!(of_open.version, open_part);
         assert!(damaged.iter().all(|unit| unit.bucket_name.as_deref() == Some("held")), "{damaged:?}");
-        let counted: u64 = engine
-            .stats()
-            .iter()
-            .map(|stats| stats.scrub_damaged_units.load(std::sync::atomic::Ordering::Relaxed))
-            .sum();
+        let counted: u64 = engine.stats().iter().map(|stats| stats.scrub_damaged_units.load(Relaxed)).sum();
         assert_eq!(counted, 4);
         engine.scrub_stop().await.expect("cores run");
         engine.stop().await;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::checksum::crc64;
 use super::{Malformed, Put, Reader};
-use crate::limits::{SHARDS_MAX, ZONE_BYTES_MAX};
+use crate::limits::{SHARDS_MAX, ZONE_BYTES_MAX, ZONE_BYTES_MIN};
 use crate::mutant::{Mutant, is};
 use crate::units::{BLOCK_BYTES, DriveOffset};
 
@@ -20,8 +20,6 @@ pub const FORMAT_VERSION: u32 = 2;
 pub const ZONES_AT: u64 = 1 << 20;
 /// Bytes kept at the end of a drive for the last two copies and the second copies of the anchors.
 pub const TAIL_BYTES: u64 = 1 << 20;
-/// Smallest zone that can be asked for.
-pub const ZONE_BYTES_MIN: u64 = 64 << 10;
 /// Smallest zone that is chosen by itself.
 pub const ZONE_BYTES_USUAL_MIN: u64 = 4 << 20;
 const BLOCK: usize = 4096;
@@ -63,6 +61,11 @@ pub enum NotSuperblock {
     Version {
         /// The version found.
         got: u32,
+    },
+    /// A store whose zones are smaller than `ZONE_BYTES_MIN`.
+    SmallZones {
+        /// Bytes of a zone.
+        got: u64,
     },
     /// Anything else: foreign data, or a damaged copy (`magic` tells whether the first bytes fit).
     Damaged {
@@ -152,6 +155,9 @@ impl Superblock {
         if block.get(SECTOR..).unwrap_or_default().iter().any(|byte| *byte != 0) {
             return Err(NotSuperblock::Damaged { magic: true, what: "zeros behind the checksum" });
         }
+        if superblock.zone_bytes < ZONE_BYTES_MIN {
+            return Err(NotSuperblock::SmallZones { got: superblock.zone_bytes });
+        }
         superblock.validate().map_err(|what| NotSuperblock::Damaged { magic: true, what })?;
         Ok(superblock)
     }
@@ -160,8 +166,7 @@ impl Superblock {
         let zones = u128::from(self.zone_count) * u128::from(self.zone_bytes);
         let needed = u128::from(ZONES_AT) + zones + u128::from(TAIL_BYTES);
         let checks = [
-            (self.zone_bytes.is_power_of_two(), "zone bytes: no power of two"),
-            ((ZONE_BYTES_MIN..=ZONE_BYTES_MAX).contains(&self.zone_bytes), "zone bytes: out of range"),
+            (is_zone_bytes(self.zone_bytes), "zone bytes: no power of two, or too many"),
             (self.zone_count > 0, "zone count: zero"),
             (needed <= u128::from(self.drive_bytes), "zones beyond the drive"),
             (self.drive_bytes.is_multiple_of(BLOCK_BYTES), "drive bytes: no whole blocks"),
@@ -189,6 +194,11 @@ fn is_sealed(block: &[u8]) -> bool {
 /// Whether this is a superblock of version 1, which had its checksum at the end of the block.
 fn is_first_version(block: &[u8]) -> bool {
     super::zone::is_sealed(block) && block.get(8..12) == Some(&1_u32.to_le_bytes())
+}
+
+/// Whether zones may have so many bytes.
+pub fn is_zone_bytes(bytes: u64) -> bool {
+    bytes.is_power_of_two() && (ZONE_BYTES_MIN..=ZONE_BYTES_MAX).contains(&bytes)
 }
 
 /// How a drive of `drive_bytes` is divided: bytes per zone (unless given) and number of zones; `None` when it is too
@@ -245,6 +255,16 @@ mod tests {
     }
 
     #[test]
+    fn zones_without_room_are_refused() {
+        for (zone_bytes, want) in
+            [(64 << 10, Err(NotSuperblock::SmallZones { got: 64 << 10 })), (128 << 10, Ok(()))]
+        {
+            let block = Superblock { zone_bytes, ..sample() }.encode();
+            assert_eq!(Superblock::decode(&block).map(|_| ()), want);
+        }
+    }
+
+    #[test]
     fn torn_is_whole_or_empty() {
         let block = sample().encode();
         for written in 0_u8..=255 {
@@ -275,7 +295,7 @@ mod tests {
     #[test]
     fn divisions() {
         assert_eq!(divide(192 << 20, None), Some((4 << 20, 47)));
-        assert_eq!(divide(10 << 20, Some(64 << 10)), Some((64 << 10, 128)));
+        assert_eq!(divide(10 << 20, Some(128 << 10)), Some((128 << 10, 64)));
         assert_eq!(divide(64 << 30, None), Some((64 << 20, 1023)));
         assert_eq!(divide(1 << 20, None), None);
         assert_eq!(divide(17 << 20, None), None);

@@ -243,7 +243,7 @@ impl Core {
 }
 
 async fn settle_durably(shard: &Rc<Shard>, record: &Record, frees: bool) -> Result<(), EngineError> {
-    shard.log.room(record.encoded_bytes_max(), frees).await?;
+    shard.log_room(record.encoded_bytes_max(), frees).await?;
     let sequence = shard.settle_record(record, frees)?;
     shard.durable(sequence).await
 }

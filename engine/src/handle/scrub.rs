@@ -1,12 +1,13 @@
 //! The scrub: reads everything that is stored, beside requests and at a bounded rate, and tells what is damaged.
 //!
-//! The server starts it on all cores; each core takes its shards one after the other. I1. A unit is reported only if its
-//! object still has it at the place that was read, so space that was used again is never taken for damage. I2. What was
+//! The server starts it on all cores; each core takes its shards one after the other. I1. A unit is reported only if it
+//! is damaged while its object is held as readers hold it, so space that was used again is never taken for damage. I2. What was
 //! not durable yet is waited for, not read. I3. Nothing that is read here goes into a cache, and nothing is written.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::future::ready;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -146,7 +147,7 @@ impl Engine {
                 let shards: Vec<ShardId> = core.shards.borrow().keys().copied().collect();
                 let states: Vec<ShardScrub> =
                     shards.into_iter().map(|shard| core.scrub.with(shard, |state| state.clone())).collect();
-                std::future::ready(states)
+                ready(states)
             });
             all.extend(found.await?);
         }
@@ -162,7 +163,7 @@ impl Engine {
             let job = job.clone();
             let run = move |core: &Rc<Core>| {
                 job(core);
-                std::future::ready(())
+                ready(())
             };
             self.on_core(CoreId(core), run).await?;
         }
@@ -274,19 +275,23 @@ impl Scrub {
         if !self.goes_on() {
             return Vec::new();
         }
-        let (mut moved, mut last_moved) = (Vec::new(), None);
-        for bad in bad {
-            let item = &items[bad.item];
+        let suspects: BTreeSet<usize> = bad.iter().map(|bad| bad.item).collect();
+        let mut moved = Vec::new();
+        for item in suspects.into_iter().map(|nth| &items[nth]) {
             let now = still_at(&shard.index.borrow(), item);
-            match now {
-                Some(blob) if blob.place == item.blob.place => self.note(shard, item, &bad),
-                Some(blob) if last_moved != Some(bad.item) => {
-                    last_moved = Some(bad.item);
-                    moved.push(Item { blob, ..item.clone() });
-                }
-                // Deleted meanwhile, or on the list already.
-                Some(_) | None => {}
+            // Deleted meanwhile.
+            let Some(blob) = now else { continue };
+            if blob.place != item.blob.place {
+                moved.push(Item { blob, ..item.clone() });
+                continue;
             }
+            // It may have been elsewhere when it was read: while it is held, its space is nobody else's.
+            let held = shard.hold(blob);
+            let item = std::slice::from_ref(item);
+            for bad in verify(&self.core.drives, &self.core.platform, item, |_| ready(true)).await {
+                self.note(shard, &item[0], &bad);
+            }
+            drop(held);
         }
         let bytes = items.iter().map(|item| item.blob.size).sum();
         let units = items.iter().map(|item| item.blob.units.as_slice().len() as u64).sum();

@@ -423,8 +423,8 @@ mod tests {
         store: 7,
         drive: 8,
         sequence: 1,
-        drive_bytes: (2 << 20) + 20 * (64 << 10),
-        zone_bytes: 64 << 10,
+        drive_bytes: (2 << 20) + 20 * (128 << 10),
+        zone_bytes: 128 << 10,
         zone_count: 20,
         shard_count: 1,
         drive_index: 0,
@@ -432,7 +432,7 @@ mod tests {
         created_ms: 0,
     };
     const SHARD: ShardId = ShardId(0);
-    const OBJECTS: u64 = 2_000;
+    const OBJECTS: u64 = 4_000;
 
     fn wanted(at: u64, bytes: u32) -> Wanted {
         let page = PageRef { at: DriveOffset(at), bytes, crc: 0 };

@@ -43,7 +43,10 @@ use crate::space::writer::{WriterGround, ZoneWriter};
 use crate::space::zones::{Purpose, ZoneTable};
 use crate::stats::ShardStats;
 use crate::units::{BucketId, DriveOffset, Sequence, ShardId};
-use upkeep::Upkeep;
+use upkeep::{Idle, Upkeep};
+
+/// Rounds of upkeep after which no more is free than before, until something is refused as too much for the drive.
+const SPACE_WAITS_MAX: u32 = 4;
 
 /// A change of several objects and values of one bucket: one log record, one flush, all or nothing.
 #[derive(Debug, Default)]
@@ -198,6 +201,7 @@ pub struct Shard {
     freed_count: Cell<u64>,
     /// When upkeep found nothing to do, what it had looked at.
     fruitless: Cell<Option<(u64, u64, u64, bool)>>,
+    idle: Cell<Idle>,
     space_wanted: Cell<bool>,
     closing: Cell<bool>,
     upkeep_running: Cell<bool>,
@@ -249,6 +253,7 @@ impl Shard {
             gained: Cell::new(0),
             freed_count: Cell::new(0),
             fruitless: Cell::new(None),
+            idle: Cell::default(),
             space_wanted: Cell::new(false),
             closing: Cell::new(false),
             upkeep_running: Cell::new(false),
@@ -379,10 +384,24 @@ impl Shard {
         Ok(sequence)
     }
 
+    /// [`Log::room`]; before a record is refused for a full drive, upkeep looks whether something came free since it last
+    /// did.
+    pub(crate) async fn log_room(&self, bytes: usize, frees: bool) -> Result<(), EngineError> {
+        let mut waits = 0;
+        loop {
+            match self.log.room(bytes, frees).await {
+                Err(EngineError::Full { .. }) if waits < SPACE_WAITS_MAX && self.want_space().await => {
+                    waits += 1
+                }
+                found => return found,
+            }
+        }
+    }
+
     /// Resolves once [`Shard::settle`] of up to `bytes` (keys, values, inline bodies and 200 bytes for each) finds
     /// room in the log; fails when it never will.
     pub async fn room(&self, bytes: usize) -> Result<(), EngineError> {
-        self.log.room(bytes, false).await
+        self.log_room(bytes, false).await
     }
 
     /// Resolves once every record up to `sequence` is durable; [`EngineError::ReadOnly`] when that will never be.
@@ -512,7 +531,7 @@ impl Shard {
             Change::PutObject { key: key.clone(), modified_ms, etag, attributes: kept, versioned, blob };
         let record = Record { bucket, changes: vec![change] };
         let early = is(Mutant::ConditionEarly).then(|| self.check(bucket, &key, &condition));
-        self.log.room(record.encoded_bytes_max(), false).await?;
+        self.log_room(record.encoded_bytes_max(), false).await?;
         if let Err(refused) = early.unwrap_or_else(|| self.check(bucket, &key, &condition)) {
             return self.refuse(bucket, refused).await;
         }
@@ -532,7 +551,7 @@ impl Shard {
     ) -> Result<Result<Vec<bool>, PutRefused>, EngineError> {
         let changes: Vec<Change> = keys.iter().map(|key| Change::DeleteObject { key: key.clone() }).collect();
         let record = Record { bucket, changes };
-        self.log.room(record.encoded_bytes_max(), true).await?;
+        self.log_room(record.encoded_bytes_max(), true).await?;
         for key in &keys {
             if let Err(refused) = self.check(bucket, key, &condition) {
                 return self.refuse(bucket, refused).await;
@@ -564,7 +583,7 @@ impl Shard {
     ) -> Result<Result<Sequence, PutRefused>, EngineError> {
         let marker = Change::PutMarker { key: key.clone(), modified_ms: self.now_ms(), versioned };
         let record = Record { bucket, changes: vec![marker] };
-        self.log.room(record.encoded_bytes_max(), true).await?;
+        self.log_room(record.encoded_bytes_max(), true).await?;
         if let Err(refused) = self.check(bucket, &key, &PutCondition::None) {
             return self.refuse(bucket, refused).await;
         }
@@ -581,7 +600,7 @@ impl Shard {
         version: Sequence,
     ) -> Result<bool, EngineError> {
         let record = Record { bucket, changes: vec![Change::DeleteVersion { key: key.clone(), version }] };
-        self.log.room(record.encoded_bytes_max(), true).await?;
+        self.log_room(record.encoded_bytes_max(), true).await?;
         let found = self.with_bucket(bucket, |held| held.has_version(&key, version)).unwrap_or(false);
         let sequence = match found && self.is_open(bucket) {
             true => self.settle_record(&record, true)?,
@@ -612,6 +631,11 @@ impl Shard {
         };
         self.durable(sequence).await?;
         Ok(found)
+    }
+
+    /// Has the space of bytes that the index refers to now used by nobody else until what this answers is dropped.
+    pub(crate) fn hold(&self, blob: Blob) -> Arc<[Blob]> {
+        self.pins.borrow_mut().open(vec![blob])
     }
 
     /// What is known of the object of a key, once it is durable.
@@ -742,7 +766,8 @@ impl Shard {
         if self.log.watermark.has_failed() {
             return Err(EngineError::ReadOnly { shard: self.ground.id });
         }
-        let mut waited_with: Option<u64> = None;
+        // The most that was there when this waited, and how often it has waited since.
+        let (mut best, mut waits) = (None, 0);
         loop {
             self.reclaim();
             let reserved = self.space.borrow_mut().reserve(size);
@@ -760,14 +785,20 @@ impl Shard {
                 u64::from(zones.spare()) * extent_room(superblock, 0).1
             };
             let available = self.space.borrow().free_bytes() + drives.map(spare).sum::<u64>();
-            // Waited for once already, and no more came of it: pieces that are too small, or zones given back and taken.
-            let is_hopeless = waited_with.is_some_and(|before| available <= before);
+            // Zones that upkeep keeps count as well: what is made free fills them up first.
+            let free: u64 = self.ground.zones.iter().map(|zones| u64::from(zones.free())).sum();
+            let held = Some((free, self.space.borrow().free_bytes()));
+            if best < held {
+                (best, waits) = (held, 0);
+            }
+            // No more comes of it: pieces that are too small, or zones given back and taken by others.
+            let is_hopeless = SPACE_WAITS_MAX <= waits;
             let full = EngineError::Full { wanted_bytes: size };
             if available < size {
                 if is_hopeless || !self.want_space().await {
                     return Err(full);
                 }
-                waited_with = Some(available);
+                waits += 1;
                 continue;
             }
             self.growing.set(true);
@@ -779,9 +810,7 @@ impl Shard {
             });
             match answer.await.map_err(|_| EngineError::Stopping)? {
                 Ok(()) => {}
-                Err(EngineError::Full { .. }) if !is_hopeless && self.want_space().await => {
-                    waited_with = Some(available);
-                }
+                Err(EngineError::Full { .. }) if !is_hopeless && self.want_space().await => waits += 1,
                 Err(EngineError::Full { .. }) => return Err(full),
                 Err(other) => return Err(other),
             }
@@ -849,6 +878,8 @@ impl Shard {
             }
             is_read
         });
+        // Upkeep may have looked before this and found nothing.
+        self.log.upkeep.notify();
     }
 
     /// Takes stock of all space: looks at every object, for tests and tools. Damage names an extent that is in use and
@@ -907,6 +938,10 @@ impl Effects for Settled<'_> {
 
     fn displaced(&mut self, drive: u16, at: DriveOffset, bytes: u64) {
         self.usage.displaced(drive, at, bytes, self.by);
+    }
+
+    fn moved(&mut self, from: (u16, DriveOffset), to: (u16, DriveOffset), bytes: u64) {
+        self.usage.moved(from, to, bytes, self.by);
     }
 
     fn freed(&mut self, extents: Vec<Extent>) {

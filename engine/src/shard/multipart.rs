@@ -27,7 +27,7 @@ impl Shard {
         let upload = self.random_u128();
         let open = Change::OpenUpload { upload, key: key.clone(), created_ms: self.now_ms(), attributes };
         let record = Record { bucket, changes: vec![open] };
-        self.log.room(record.encoded_bytes_max(), false).await?;
+        self.log_room(record.encoded_bytes_max(), false).await?;
         if let Err(refused) = self.check(bucket, &key, &PutCondition::None) {
             return Ok(Err(refused));
         }
@@ -57,7 +57,7 @@ impl Shard {
         let part =
             Change::PutPart { upload: id.0, number, modified_ms, etag, attributes: attributes.clone(), blob };
         let record = Record { bucket, changes: vec![part] };
-        self.log.room(record.encoded_bytes_max(), false).await?;
+        self.log_room(record.encoded_bytes_max(), false).await?;
         if !self.has_upload(bucket, id) {
             return self.refuse(bucket, PutRefused::NoSuchUpload).await;
         }
@@ -103,7 +103,7 @@ impl Shard {
             parts: parts.clone(),
         };
         let record = Record { bucket, changes: vec![complete] };
-        self.log.room(record.encoded_bytes_max(), false).await?;
+        self.log_room(record.encoded_bytes_max(), false).await?;
         // Only now, in one turn with the settling: the parts named are the ones that are there.
         let size = self.with_bucket(bucket, |bucket| {
             if !bucket.has_upload(id) {
@@ -131,7 +131,7 @@ impl Shard {
 
     pub(crate) async fn abort_upload(&self, bucket: BucketId, id: UploadId) -> Result<bool, EngineError> {
         let record = Record { bucket, changes: vec![Change::AbortUpload { upload: id.0 }] };
-        self.log.room(record.encoded_bytes_max(), true).await?;
+        self.log_room(record.encoded_bytes_max(), true).await?;
         if !self.has_upload(bucket, id) {
             self.look(bucket, |_| ()).await?;
             return Ok(false);

@@ -61,6 +61,16 @@ enum Due {
     End,
 }
 
+/// Rounds of cleaning that brought nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Idle {
+    /// What had gone out of use when they were counted, not counting moves.
+    displacements: u64,
+    /// The most that was gained since.
+    gained_most: i64,
+    rounds: usize,
+}
+
 /// A small object on its way out of a zone.
 struct Moving {
     bucket: BucketId,
@@ -256,7 +266,7 @@ impl Shard {
         if !self.is_satisfied(before) && self.checkpoint_pays() {
             self.checkpoint(upkeep).await?;
         }
-        if !self.is_satisfied(before) {
+        if !self.is_satisfied(before) && !self.is_idle() {
             let share = if self.is_pressed() { LIVE_SHARE_MAX } else { LIVE_SHARE_EASY };
             let chosen = self.choose_victims(upkeep, share);
             if !chosen.is_empty() {
@@ -270,6 +280,7 @@ impl Shard {
         if self.gained.get() <= before && !has_moved && self.log.holds_zone_behind(position) {
             self.checkpoint(upkeep).await?;
         }
+        self.note_round();
         if self.gained.get() <= before && !has_moved {
             self.note_fruitless();
             if self.log.is_starved() {
@@ -301,6 +312,22 @@ impl Shard {
         room <= dead && pages <= dead
     }
 
+    /// Whether so many rounds brought no zone that all there is was moved once: then it stands as close as it can, and
+    /// going on would only move it around. Counted anew when something went out of use.
+    fn is_idle(&self) -> bool {
+        let idle = self.idle.get();
+        idle.displacements == self.usage.borrow().displacements && self.cleanable_zones().len() < idle.rounds
+    }
+
+    fn note_round(&self) {
+        let (displacements, gained) = (self.usage.borrow().displacements, self.gained.get());
+        let before = self.idle.get();
+        self.idle.set(match before.displacements == displacements && gained <= before.gained_most {
+            true => Idle { rounds: before.rounds + 1, ..before },
+            false => Idle { displacements, gained_most: gained, rounds: 0 },
+        });
+    }
+
     /// Whether enough was given back since `before`.
     fn is_satisfied(&self, before: i64) -> bool {
         before < self.gained.get() && !self.ground.home_zones().is_low()
@@ -323,7 +350,8 @@ impl Shard {
         let filling = upkeep.packs.zone();
         let position = self.log.position();
         let cleanable = self.cleanable_zones();
-        let candidates = cleanable
+        let home = self.ground.home().drive_index;
+        let candidates: Vec<Candidate> = cleanable
             .iter()
             .copied()
             .filter(|(zone, _)| filling != Some(zone.1) && !spoiled.contains(zone))
@@ -331,8 +359,13 @@ impl Shard {
                 let age = position.saturating_sub(stamp);
                 Candidate { zone, live: usage.zone(zone).live, room, age }
             })
-            .filter(|candidate| candidate.live > 0)
+            .filter(|candidate| candidate.live > 0 && candidate.live * 100 <= room * share)
             .collect();
+        let (zones, live) = held_in(&candidates, filling.map(|zone| usage.zone((home, zone)).live));
+        if zones <= live.div_ceil(room) {
+            // As few zones as can hold it: moving it would go on for ever.
+            return Vec::new();
+        }
         // Less than a zone in all would leave as many taken as before.
         let chosen = victims(candidates, (room * ROUND_ZONES).min(ROUND_BYTES_MAX), room / 8, share);
         let chosen: HashSet<ZoneId> = chosen.into_iter().collect();
@@ -624,7 +657,8 @@ impl Shard {
         self.upkeep_progress.notify();
     }
 
-    /// Has upkeep try to make zones free; answers whether it did. `self.reserve` waits here before it refuses.
+    /// Has upkeep try to make zones free; answers whether it found something to do. `self.reserve` waits here before it
+    /// refuses.
     pub(crate) async fn want_space(&self) -> bool {
         if !self.upkeep_running.get() || self.upkeep_ended.get() {
             return false;
@@ -640,10 +674,20 @@ impl Shard {
             if before < now {
                 return Some(true);
             }
-            (!self.space_wanted.get() || self.upkeep_ended.get()).then_some(false)
+            if self.upkeep_ended.get() {
+                return Some(false);
+            }
+            // A round that gave back no more than it took has moved bytes together: the next one may.
+            (!self.space_wanted.get()).then(|| self.fruitless.get().is_none())
         };
         self.upkeep_progress.until(changed).await
     }
+}
+
+/// Zones, and bytes in use in them.
+fn held_in(candidates: &[Candidate], filling: Option<u64>) -> (u64, u64) {
+    let lives = candidates.iter().map(|candidate| candidate.live).chain(filling);
+    lives.fold((0, 0), |(zones, sum), live| (zones + 1, sum + live))
 }
 
 fn moving_of(

@@ -3,8 +3,8 @@
 //!
 //! The shard's core opens and looks; readers on any core drop. I1. Only the shard's core makes a reader of what is here,
 //! so a place without readers gets none once the index does not refer to it. I2. Everything open is found under the
-//! first of its extents and under each of its places in the log. `sync::proofs` runs [`share`] and [`is_unread`] under a
-//! model checker.
+//! first of its extents and under each of its places in the log, also where an object was opened again after some of it
+//! had been moved. `sync::proofs` runs [`share`] and [`is_unread`] under a model checker.
 
 use std::collections::HashMap;
 use std::sync::atomic::{Ordering, fence};
@@ -19,15 +19,20 @@ use crate::units::DriveOffset;
 /// Entries kept before those without readers are looked for.
 const ENTRIES_MIN: usize = 1024;
 
+/// A drive and a place on it.
+type Spot = (u16, DriveOffset);
+
 /// The open objects of one shard.
 pub(crate) struct Pins {
-    open: HashMap<(u16, DriveOffset), Weak<[Blob]>>,
+    open: HashMap<Spot, Weak<[Blob]>>,
+    /// What was open at a place when the same object was opened with other places besides: some of it was moved.
+    older: Vec<(Spot, Weak<[Blob]>)>,
     purge_at: usize,
 }
 
 impl Default for Pins {
     fn default() -> Pins {
-        Pins { open: HashMap::new(), purge_at: ENTRIES_MIN }
+        Pins { open: HashMap::new(), older: Vec::new(), purge_at: ENTRIES_MIN }
     }
 }
 
@@ -46,11 +51,11 @@ impl Pins {
         if blobs.len() > 1 {
             for blob in blobs.iter() {
                 if let Place::Log { drive, at } = blob.place {
-                    self.open.insert((drive, at), weak.clone());
+                    self.note((drive, at), weak.clone());
                 }
             }
         }
-        self.open.insert(key, weak);
+        self.note(key, weak);
         if self.purge_at <= self.open.len() {
             self.open.retain(|_, weak| weak.strong_count() > 0);
             self.purge_at = (self.open.len() * 2).max(ENTRIES_MIN);
@@ -58,8 +63,22 @@ impl Pins {
         blobs
     }
 
+    fn note(&mut self, place: Spot, weak: Weak<[Blob]>) {
+        if let Some(before) = self.open.insert(place, weak.clone())
+            && !before.ptr_eq(&weak)
+            && !is_unread(&before)
+            && !is(Mutant::PinsUnshared)
+        {
+            self.older.retain(|(_, weak)| !is_unread(weak));
+            self.older.push((place, before));
+        }
+    }
+
     /// Whether the object whose bytes are known by this place has readers.
     pub(crate) fn has_readers(&mut self, drive: u16, at: DriveOffset) -> bool {
+        if self.older.iter().any(|(place, weak)| *place == (drive, at) && !is_unread(weak)) {
+            return true;
+        }
         let Some(weak) = self.open.get(&(drive, at)) else { return false };
         if !is_unread(weak) {
             return true;
@@ -70,8 +89,9 @@ impl Pins {
 
     /// Whether anything in a range of a drive has readers.
     pub(crate) fn has_readers_in(&mut self, drive: u16, from: DriveOffset, to: DriveOffset) -> bool {
-        let inside = |place: &(u16, DriveOffset)| place.0 == drive && from <= place.1 && place.1 < to;
-        self.open.iter().any(|(place, weak)| inside(place) && !is_unread(weak))
+        let inside = |place: &Spot| place.0 == drive && from <= place.1 && place.1 < to;
+        let older = self.older.iter().map(|(place, weak)| (place, weak));
+        self.open.iter().chain(older).any(|(place, weak)| inside(place) && !is_unread(weak))
     }
 }
 
@@ -144,9 +164,27 @@ mod tests {
         assert!(pins.has_readers(2, DriveOffset(1 << 20)) && pins.has_readers(0, DriveOffset(9000)));
         drop(mixed);
         assert!(!pins.has_readers(2, DriveOffset(1 << 20)) && !pins.has_readers(0, DriveOffset(9000)));
+        assert!(pins.older.is_empty(), "nothing was moved while it was read");
         for at in 0..5000 {
             drop(pins.open(vec![in_log(at)]));
         }
         assert!(pins.open.len() < 2 * ENTRIES_MIN, "what was read once is forgotten");
+    }
+
+    #[test]
+    fn readers_from_before_a_move_count() {
+        let mut pins = Pins::default();
+        let extent = Extent { drive: 2, at: DriveOffset(1 << 20), bytes: 4096 };
+        let large = Blob { place: Place::Extents([extent].into()), ..in_log(7) };
+        let before = pins.open(vec![in_log(9000), large.clone()]);
+        let after = pins.open(vec![in_log(30_000), large.clone()]);
+        drop(after);
+        assert!(pins.has_readers(2, DriveOffset(1 << 20)), "the one from before the move");
+        assert!(pins.has_readers_in(0, DriveOffset(8192), DriveOffset(12_288)));
+        assert!(!pins.has_readers_in(0, DriveOffset(28_672), DriveOffset(32_768)));
+        drop(before);
+        assert!(!pins.has_readers(2, DriveOffset(1 << 20)));
+        drop(pins.open(vec![in_log(9000), large]));
+        assert!(!pins.has_readers_in(2, DriveOffset(0), DriveOffset(u64::MAX)));
     }
 }

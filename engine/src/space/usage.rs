@@ -26,7 +26,7 @@ pub(crate) struct ZoneUse {
 pub(crate) struct Usage {
     zones: HashMap<ZoneId, ZoneUse>,
     zone_bytes: Vec<u64>,
-    /// Rises whenever something went out of use.
+    /// Rises whenever something went out of use; moves don't count.
     pub(crate) displacements: u64,
 }
 
@@ -50,12 +50,27 @@ impl Usage {
     }
 
     pub(crate) fn displaced(&mut self, drive: u16, at: DriveOffset, bytes: u64, by: Sequence) {
+        self.take_away(drive, at, bytes, by);
+        self.displacements += 1;
+    }
+
+    pub(crate) fn moved(
+        &mut self,
+        from: (u16, DriveOffset),
+        to: (u16, DriveOffset),
+        bytes: u64,
+        by: Sequence,
+    ) {
+        self.take_away(from.0, from.1, bytes, by);
+        self.placed(to.0, to.1, bytes);
+    }
+
+    fn take_away(&mut self, drive: u16, at: DriveOffset, bytes: u64, by: Sequence) {
         let Some(zone) = self.zone_at(drive, at) else { return };
         let held = self.zones.entry(zone).or_default();
-        assert!(bytes <= held.live, "{bytes} bytes of zone {zone:?} displaced, {} are in use", held.live);
+        assert!(bytes <= held.live, "{bytes} bytes of zone {zone:?} went, {} are in use", held.live);
         held.live -= bytes;
         held.displaced = held.displaced.max(by);
-        self.displacements += 1;
     }
 
     pub(crate) fn zone(&self, zone: ZoneId) -> ZoneUse {
@@ -142,7 +157,9 @@ mod tests {
         usage.placed(0, at(3), 70);
         usage.placed(0, at(3), 30);
         usage.displaced(0, at(3), 70, Sequence(9));
-        assert_eq!(usage.zone((0, 3)), ZoneUse { live: 30, displaced: Sequence(9) });
+        usage.moved((0, at(3)), (0, at(4)), 30, Sequence(12));
+        assert_eq!(usage.zone((0, 3)), ZoneUse { live: 0, displaced: Sequence(12) });
+        assert_eq!((usage.zone((0, 4)).live, usage.displacements), (30, 1));
         assert_eq!(usage.zone_at(0, DriveOffset(0)), None);
         assert_eq!(usage.zone_at(9, at(1)), None);
     }

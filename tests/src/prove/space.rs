@@ -1,18 +1,21 @@
 //! A small drive that is filled, overwritten and emptied again and again, with readers that are slow, uploads that are
-//! given up, restarts and power cuts: what is stored stays whole, and space comes back.
+//! given up, a scrub, restarts and power cuts: what is stored stays whole, and space comes back.
 //!
 //! I1. Whatever is read is what was written with the attributes that came with it. I2. A reader that was opened before a
-//! delete gives the bytes of then. I3. After everything was deleted, about as much fits in as at the beginning.
+//! delete gives the bytes of then. I3. After everything was deleted, all zones but a counted few take large objects
+//! again. I4. The scrub, which runs all the time, finds no damage.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use bytes::Bytes;
 use nilas_engine::drive::simulated::{Faults, Loss, SimulatedDrive};
 use nilas_engine::simulator::{Random, Simulator};
-use nilas_engine::{Bucket, Engine, EngineError, ObjectReader, PutCondition, ShardId};
+use nilas_engine::{Bucket, Engine, EngineError, ObjectReader, PutCondition, ScrubConfig, ShardId};
 
 use super::Tally;
 use crate::conformance::{content, feed, put, read, tag};
@@ -23,8 +26,14 @@ const SESSIONS: u64 = 7;
 const READERS: usize = 5;
 /// Bytes of the objects that measure how much fits in: two of them to a zone, in extents.
 const MEASURE_BYTES: u64 = 60_000;
-/// Of what fitted in at first, one in so many may be taken up by logs and pages later on.
-const SLACK: u64 = 2;
+const MEASURE_PER_ZONE: u64 = 2;
+/// Zones of the drive.
+const ZONES: [u64; 4] = [36, 24, 20, 16];
+/// Zones of the shard that has the bucket which hold no large object when everything was deleted: 3 kept for upkeep, 1
+/// promised to the next checkpoint, 2 of pages (the newest and the one being filled), 2 of the log, 1 pack being filled.
+const BUSY_ZONES: u64 = 9;
+/// Of one without: 3 kept for upkeep, 1 of the log.
+const IDLE_ZONES: u64 = 4;
 
 /// What the client knows.
 #[derive(Default)]
@@ -33,11 +42,13 @@ struct Known {
     /// Asked and not answered: the key, and what it has if that happened.
     maybe: Option<(Bytes, Option<u64>)>,
     next_seed: u64,
-    /// Objects that fitted in at first.
+    /// Objects that must fit in when everything was deleted.
     measure: u64,
     /// Highest bucket id seen.
     bucket_id: u64,
     operations: u64,
+    /// Units that the scrub verified.
+    scrubbed: u64,
 }
 
 type Shared = Rc<RefCell<Known>>;
@@ -56,9 +67,12 @@ pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Findin
 
 fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
     let mut random = Random::new(seed ^ 0x51ac);
-    let geometry = Geometry { zone_bytes: ZONE_BYTES, zones: 36, shards: 1 + u16::from(random.one_in(2)) };
+    let zones = ZONES[usize::try_from(seed % ZONES.len() as u64).expect("below 4")];
+    let geometry = Geometry { zone_bytes: ZONE_BYTES, zones, shards: 1 + u16::from(random.one_in(2)) };
     let medium = formatted(geometry);
     let known = Shared::default();
+    let idle = IDLE_ZONES * u64::from(geometry.shards - 1);
+    known.borrow_mut().measure = MEASURE_PER_ZONE * (zones - BUSY_ZONES - idle);
     for session in 0..=SESSIONS {
         let calm = Faults { latency_us_max: 40, ..Faults::default() };
         let is_last = session == SESSIONS;
@@ -72,6 +86,7 @@ fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
         let loss = [Loss::Lose, Loss::Keep, Loss::Draw, Loss::Draw];
         medium.lose_power_as(loss[usize::try_from(random.below(4)).expect("below 4")], &mut random);
         tally.done += std::mem::take(&mut known.borrow_mut().operations);
+        tally.note("units scrubbed", std::mem::take(&mut known.borrow_mut().scrubbed));
     }
     Ok(())
 }
@@ -155,11 +170,11 @@ impl Session {
         self.check_all().await?;
         self.short_bucket().await?;
         if session == 0 {
-            let fits = self.measure().await?;
-            self.known.borrow_mut().measure = fits;
+            self.check_measure().await?;
         }
         let (failed, done) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(false)));
         self.spawn_reader(failed.clone(), done.clone());
+        self.spawn_scrub(failed.clone(), done.clone());
         for _ in 0..if is_last { 40 } else { 160 } {
             self.known.borrow_mut().operations += 1;
             self.operation().await?;
@@ -185,12 +200,17 @@ impl Session {
             {
                 drop(self.engine.abort_upload(&self.bucket, upload.id).await);
             }
-            let first = self.known.borrow().measure;
-            let last = self.measure().await?;
-            if last + first / SLACK < first {
-                let text = format!("{last} objects fit into the emptied drive, {first} did at first");
-                return finding(Kind::Wrong, text);
-            }
+            self.check_measure().await?;
+        }
+        Ok(())
+    }
+
+    async fn check_measure(&self) -> Result<(), Finding> {
+        let expected = self.known.borrow().measure;
+        let got = self.measure().await?;
+        if got < expected {
+            let text = format!("{got} objects fit into the empty drive, expected {expected} or more");
+            return finding(Kind::Wrong, text);
         }
         Ok(())
     }
@@ -213,6 +233,33 @@ impl Session {
                 {
                     failed.borrow_mut().get_or_insert(found);
                 }
+            }
+        });
+    }
+
+    /// Scrubs one pass after the other, some of them slowly.
+    fn spawn_scrub(&self, failed: Rc<RefCell<Option<Finding>>>, done: Rc<Cell<bool>>) {
+        let (engine, known, machine) = (self.engine.clone(), self.known.clone(), self.machine.clone());
+        self.machine.spawn(async move {
+            while !done.get() {
+                let config = ScrubConfig {
+                    bytes_per_second: [100 << 20, 1 << 30][usize::from(machine.random().is_multiple_of(2))],
+                    first_after: Duration::from_micros(1 + machine.random() % 500),
+                    repeat_after: Duration::from_secs(1),
+                    report: |_| {},
+                };
+                if engine.scrub_start(config).await.is_err() {
+                    return;
+                }
+                machine.sleep_us(machine.random() % 8_000).await;
+                for state in engine.scrub_status().await.unwrap_or_default() {
+                    if let Some(damaged) = state.damaged.first() {
+                        let text = format!("the scrub finds damage: {damaged}");
+                        failed.borrow_mut().get_or_insert(Finding { kind: Kind::Wrong, text });
+                    }
+                }
+                let units = engine.stats().iter().map(|stats| stats.scrub_units.load(Relaxed)).sum();
+                known.borrow_mut().scrubbed = units;
             }
         });
     }

@@ -45,6 +45,8 @@ pub(crate) trait Effects {
     fn placed(&mut self, drive: u16, at: DriveOffset, bytes: u64);
     /// Bytes in a log or pack zone went out of use.
     fn displaced(&mut self, drive: u16, at: DriveOffset, bytes: u64);
+    /// Bytes in a log or pack zone are in another one now.
+    fn moved(&mut self, from: (u16, DriveOffset), to: (u16, DriveOffset), bytes: u64);
     /// The extents of one object or part went out of use; readers of it are known by the first of them.
     fn freed(&mut self, extents: Vec<Extent>);
 }
@@ -55,6 +57,7 @@ pub(crate) struct NoEffects;
 impl Effects for NoEffects {
     fn placed(&mut self, _drive: u16, _at: DriveOffset, _bytes: u64) {}
     fn displaced(&mut self, _drive: u16, _at: DriveOffset, _bytes: u64) {}
+    fn moved(&mut self, _from: (u16, DriveOffset), _to: (u16, DriveOffset), _bytes: u64) {}
     fn freed(&mut self, _extents: Vec<Extent>) {}
 }
 
@@ -584,8 +587,7 @@ impl BucketIndex {
         let (_, units) = cell.place().expect("checked when it came in");
         let place = Place::Log { drive: to.0, at: to.1 };
         cell.placed(&place, units.as_slice()).encode(scratch);
-        effects.displaced(from.0, from.1, cell.size);
-        effects.placed(to.0, to.1, cell.size);
+        effects.moved(from, to, cell.size);
         tree.replace(at, scratch);
     }
 
@@ -1062,6 +1064,7 @@ mod tests {
     impl Effects for Freed {
         fn placed(&mut self, _drive: u16, _at: DriveOffset, _bytes: u64) {}
         fn displaced(&mut self, _drive: u16, _at: DriveOffset, _bytes: u64) {}
+        fn moved(&mut self, _from: (u16, DriveOffset), _to: (u16, DriveOffset), _bytes: u64) {}
         fn freed(&mut self, extents: Vec<Extent>) {
             self.0.extend(extents);
         }
