@@ -36,9 +36,14 @@ use crate::stats::ShardStats;
 use crate::units::{BLOCK_BYTES, DriveOffset, Sequence, ShardId};
 
 /// Zeros are written this far ahead of the open block, so that log writes overwrite blocks that the file system has
-/// already laid out (measured: a durable write to unwritten extents takes 1.7 times as long).
-const PREWRITE_AHEAD_BYTES: u64 = 4 << 20;
-const PREWRITE_STEP_BYTES: u64 = 1 << 20;
+/// already laid out (measured: a durable write to unwritten extents takes 1.7 times as long). At most as far as the log
+/// has come since the start, so that a log that is hardly used is not mostly zeros.
+const PREWRITE_AHEAD_BYTES_MAX: u64 = 4 << 20;
+const PREWRITE_AHEAD_BYTES_MIN: u64 = 64 << 10;
+const PREWRITE_STEP_BYTES_MAX: u64 = 1 << 20;
+/// Where blocks are larger than this on average, no zeros go ahead: they would double what is written, and the journal
+/// of the file system is a small part of so large a write.
+const PREWRITE_BLOCK_BYTES_MAX: u64 = 64 << 10;
 /// How long after a write its writers are taken to be still active, in microseconds.
 const WRITERS_KNOWN_US: u64 = 10_000;
 
@@ -131,6 +136,9 @@ struct State {
     closed: VecDeque<Block>,
     pending_bytes: usize,
     prewritten: u64,
+    /// Bytes of a block, on average over the last ones; of all blocks since the start.
+    block_bytes: u64,
+    written_bytes: u64,
     /// Writers known to be active when the last write ended (its records and those that came meanwhile), and how long
     /// that write took: what group commit goes by.
     active_writers: u32,
@@ -179,6 +187,8 @@ impl Log {
             closed: VecDeque::new(),
             pending_bytes: 0,
             prewritten: if tail.zone.is_fresh { tail.at.0 } else { tail.zone.end.0 },
+            block_bytes: 0,
+            written_bytes: 0,
             active_writers: 0,
             write_ended_us: 0,
             write_us: 0,
@@ -401,6 +411,8 @@ impl Log {
             {
                 let mut state = self.state.borrow_mut();
                 state.pending_bytes -= payload_bytes;
+                state.block_bytes = (state.block_bytes * 7 + stored_bytes(payload_bytes)) / 8;
+                state.written_bytes += stored_bytes(payload_bytes);
                 state.active_writers = records + state.open.records;
                 state.write_ended_us = started_us + write_us;
                 state.write_us =
@@ -539,17 +551,17 @@ impl Log {
         let (from, to) = {
             let mut state = self.state.borrow_mut();
             let end = state.zone.end.0;
-            if !state.zone.is_fresh {
+            if !state.zone.is_fresh || PREWRITE_BLOCK_BYTES_MAX < state.block_bytes {
                 return;
             }
-            // What is open may still grow to a full block before it is written.
-            let reach = state.open.at.0 + (HEADER_BYTES + LOG_BLOCK_BYTES_MAX) as u64;
+            let ahead = state.written_bytes.clamp(PREWRITE_AHEAD_BYTES_MIN, PREWRITE_AHEAD_BYTES_MAX);
+            let ahead = ahead - ahead % PREWRITE_AHEAD_BYTES_MIN;
             let from = state.prewritten.max(state.open.end_with(0));
-            let wanted = reach + PREWRITE_AHEAD_BYTES / 2;
+            let wanted = state.open.end_with(0) + ahead / 2;
             if self.zeroing.busy.get().is_some() || wanted <= from || end <= from {
                 return;
             }
-            let to = (from + PREWRITE_STEP_BYTES).min(end);
+            let to = (from + ahead.min(PREWRITE_STEP_BYTES_MAX)).min(end);
             state.prewritten = to;
             (from, to)
         };
