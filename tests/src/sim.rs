@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use nilas_engine::drive::Drive;
 use nilas_engine::drive::simulated::{Faults, Happened, Loss, Medium, Rates, SimulatedDrive};
 use nilas_engine::simulator::{Random, Simulator, Stopped};
 use nilas_engine::store::recognise;
@@ -23,7 +22,7 @@ use nilas_engine::{
 
 use crate::conformance::{content, feed, put, read, tag, transact};
 use crate::machine::{
-    Finding, Geometry, Kind, LARGE_ZONE_BYTES, failures, finding, format_on, formatted, grouped, guarded,
+    Finding, Geometry, Kind, LARGE_ZONE_BYTES, drives, failures, finding, format_on, formatted, grouped, guarded,
     is_read_only, start,
 };
 
@@ -157,7 +156,7 @@ pub fn every_cut_of_format(seed: u64) -> Result<Counts, Finding> {
     let mut counts = Counts::default();
     for cut in 1_u64.. {
         let geometry = Geometry::small(3);
-        let medium = Medium::new(geometry.medium_bytes());
+        let medium = geometry.medium();
         let faults = Faults { cut_at: Some(cut), latency_us_max: 60, ..Faults::default() };
         let finished = format_on(&medium, seed, geometry, faults);
         medium.lose_power(&mut Random::new(seed ^ cut));
@@ -165,9 +164,8 @@ pub fn every_cut_of_format(seed: u64) -> Result<Counts, Finding> {
         counts.rounds += 1;
         let mut ground = Ground { medium, ..Ground::new(geometry) };
         let simulator = Simulator::new(seed);
-        let drive: Rc<dyn Drive> =
-            Rc::new(SimulatedDrive::new(&simulator, &ground.medium, Faults::default()));
-        let recognised = simulator.run(async move { recognise(&[drive]).await });
+        let drives = drives(&SimulatedDrive::new(&simulator, &ground.medium, Faults::default()));
+        let recognised = simulator.run(async move { recognise(&drives).await });
         match recognised {
             Ok(Ok(None)) => {
                 if finished || !format_on(&ground.medium, seed, geometry, Faults::default()) {

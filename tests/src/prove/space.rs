@@ -16,7 +16,7 @@ use nilas_engine::{Bucket, Engine, EngineError, ObjectReader, PutCondition, Shar
 
 use super::Tally;
 use crate::conformance::{content, feed, put, read, tag};
-use crate::machine::{Finding, Geometry, Kind, ZONE_BYTES, failures, finding, formatted, on_machine, start};
+use crate::machine::{Finding, Geometry, Kind, failures, finding, formatted, on_machine, start};
 
 const KEYS: u64 = 48;
 const SESSIONS: u64 = 7;
@@ -56,7 +56,7 @@ pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Findin
 
 fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
     let mut random = Random::new(seed ^ 0x51ac);
-    let geometry = Geometry { zone_bytes: ZONE_BYTES, zones: 36, shards: 1 + u16::from(random.one_in(2)) };
+    let geometry = Geometry { zones: 36, ..Geometry::small(1 + u16::from(random.one_in(2))) };
     let medium = formatted(geometry);
     let known = Shared::default();
     for session in 0..=SESSIONS {
