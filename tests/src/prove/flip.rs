@@ -20,7 +20,9 @@ use crate::model::{Condition, Key, Model, Op};
 
 const OPERATIONS: u64 = 14;
 /// Flips of one store of a sample.
-const STORE_FLIPS: u64 = 250;
+const STORE_FLIPS: u64 = 60;
+/// Machines that a store lives through: one in three takes checkpoints after a few records.
+const SESSIONS: u64 = 4;
 /// Buckets for the last records: as many as put one on every shard.
 const WORDS: [Key; 4] = ["w0", "w1", "w2", "w3"];
 
@@ -45,9 +47,13 @@ fn grown(seed: u64) -> Result<Grown, Finding> {
     let settled = script.len();
     let word = Op::Put { key: "word", seed: 1, size: 9, condition: Condition::None };
     WORDS.iter().for_each(|name| script.push_back((name, word.clone())));
-    life.script(script);
-    life.run(Session { stop: true, ..Session::strict(seed) })?;
-    life.medium.lose_power_as(Loss::Keep, &mut Random::new(seed));
+    let share = script.len().div_ceil(index(SESSIONS));
+    for session in 0..SESSIONS {
+        let rest = script.split_off(share.min(script.len()));
+        life.script(std::mem::replace(&mut script, rest));
+        life.run(Session { stop: true, ..Session::strict(seed * SESSIONS + session) })?;
+        life.medium.lose_power_as(Loss::Keep, &mut Random::new(seed));
+    }
     let history = life.state.borrow_mut().history.take().unwrap_or_default();
     let history = history.into_iter().take(settled).map(|(model, _)| model).collect();
     let copies = copies(&life.medium);
