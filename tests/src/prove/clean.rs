@@ -64,7 +64,7 @@ fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
     let known: Shared =
         Rc::new(RefCell::new(keys.map(|key| (key, Held { known: vec![None], answers: 0 })).collect()));
     let counts = Rc::new(Cell::new(Counts::default()));
-    for _ in 0..SESSIONS {
+    for session_nth in 0..SESSIONS {
         let calm = Faults { latency_us_max: 40, ..Faults::default() };
         let rates = Rates {
             slow: [0, 0, 200][below(&mut random, 3)],
@@ -73,6 +73,7 @@ fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
         };
         let cut_at = Some(1 + random.below(CUT_MAX));
         let work = Faults { cut_at, rates, ..calm };
+        tally.place = format!("session {session_nth}, {cut_at:?}, slow {}, write errors {}, --seed {seed} --count 1", rates.slow, rates.write_error);
         let (known, counted, drawn) = (known.clone(), counts.clone(), random.draw());
         let ended = on_machine(random.draw(), &medium, calm, async move |machine, drive| {
             session(machine, drive, known, counted, work, drawn).await
@@ -126,9 +127,6 @@ async fn look(engine: &Engine, bucket: &Bucket, key: &Bytes) -> Result<Result<Op
     match read(reader, 0..size).await {
         Ok(bytes) if size == size_of(seed) && bytes == content(seed, size) => Ok(Ok(Some(seed))),
         Ok(_) => finding(Kind::Wrong, format!("foreign bytes in object {seed} of {size} bytes")),
-        Err(EngineError::Corrupt(damage)) => {
-            finding(Kind::Lost, format!("object {seed} of {size} bytes: {damage}"))
-        }
         Err(error) => Ok(Err(error)),
     }
 }
@@ -160,7 +158,7 @@ async fn session(
     let held: Vec<(Bytes, Vec<Option<u64>>)> =
         known.borrow().iter().map(|(key, held)| (key.clone(), held.known.clone())).collect();
     for (key, may) in held {
-        match look(&engine, &bucket, &key).await? {
+        match look(&engine, &bucket, &key).await.map_err(|found| found.at("after the start"))? {
             Ok(seen) if may.contains(&seen) => {
                 known.borrow_mut().entry(key).and_modify(|held| held.known = vec![seen]);
             }
@@ -190,11 +188,12 @@ async fn session(
     }
     for _ in 0..2 {
         let (engine, bucket, known) = (engine.clone(), bucket.clone(), known.clone());
-        let (found, running, machine) = (found.clone(), running.clone(), machine.clone());
+        let (found, running, machine, drive) =
+            (found.clone(), running.clone(), machine.clone(), drive.clone());
         machine.clone().spawn(async move {
             while 0 < running.get() {
                 machine.sleep_us(1 + machine.random() % 60).await;
-                if let Err(finding) = observe(&engine, &bucket, &known, &machine).await {
+                if let Err(finding) = observe(&engine, &bucket, &known, &machine, &drive).await {
                     found.borrow_mut().get_or_insert(finding);
                 }
             }
@@ -233,6 +232,7 @@ async fn observe(
     bucket: &Bucket,
     known: &Shared,
     machine: &Simulator,
+    drive: &SimulatedDrive,
 ) -> Result<(), Finding> {
     let (key, before) = {
         let known = known.borrow();
@@ -240,7 +240,14 @@ async fn observe(
         let (key, held) = known.iter().nth(usize::try_from(nth).expect("an index")).expect("below their number");
         (key.clone(), held.clone())
     };
-    let Ok(seen) = look(engine, bucket, &key).await? else { return Ok(()) };
+    let seen = match look(engine, bucket, &key).await? {
+        Ok(seen) => seen,
+        // A drive that was given up may have forgotten what was moved and not flushed: it tells, until the next start.
+        Err(EngineError::Corrupt(damage)) if !drive.has_failed() => {
+            return finding(Kind::Lost, format!("{key:?} while it works: {damage}"));
+        }
+        Err(_) => return Ok(()),
+    };
     let mut known = known.borrow_mut();
     let Some(held) = known.get_mut(&key).filter(|held| held.answers == before.answers) else { return Ok(()) };
     match held.known.iter().position(|may| *may == seen) {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nilas_engine::drive::simulated::{Faults, Loss, SimulatedDrive};
 use nilas_engine::simulator::{Random, Simulator};
-use nilas_engine::{Bucket, Engine, EngineError, ObjectReader, PutCondition, ShardId};
+use nilas_engine::{Bucket, Engine, EngineError, ListQuery, ObjectReader, PutCondition, ShardId};
 
 use super::Tally;
 use crate::conformance::{content, feed, put, read, tag};
@@ -20,7 +20,15 @@ use crate::machine::{Finding, Geometry, Kind, failures, finding, formatted, on_m
 
 const KEYS: u64 = 48;
 const SESSIONS: u64 = 7;
+/// Machines on which the emptied drive is filled again: what each start forgets adds up.
+const RESTARTS: u64 = 4;
 const READERS: usize = 5;
+/// Those that race for a key, and the puts before them that fill the log.
+const RACERS: u64 = 3;
+const CROWD: u64 = 9;
+const CROWD_BYTES: u64 = 30_000;
+/// What keys begin with that nothing is expected of.
+const MEASURE: &str = "measure/";
 /// Bytes of the objects that measure how much fits in: two of them to a zone, in extents.
 const MEASURE_BYTES: u64 = 60_000;
 /// Of what fitted in at first, one in so many may be taken up by logs and pages later on.
@@ -59,14 +67,14 @@ fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
     let geometry = Geometry { zones: 36, ..Geometry::small(1 + u16::from(random.one_in(2))) };
     let medium = formatted(geometry);
     let known = Shared::default();
-    for session in 0..=SESSIONS {
+    for session in 0..=SESSIONS + RESTARTS {
         let calm = Faults { latency_us_max: 40, ..Faults::default() };
-        let is_last = session == SESSIONS;
-        let cut_at = (!is_last && 0 < session && random.one_in(2)).then(|| 100 + random.below(1_500));
+        let cut_at = (0 < session && session < SESSIONS && random.one_in(2)).then(|| 100 + random.below(1_500));
         let (kept, drawn) = (known.clone(), random.draw());
         let faults = Faults { cut_at, ..calm };
         let ended = on_machine(random.draw(), &medium, faults, async move |machine, drive| {
-            Session::start(machine, drive, kept, drawn).await?.run(session, is_last).await
+            let session_of = Session::start(machine, drive, kept, drawn).await?;
+            if session <= SESSIONS { session_of.run(session).await } else { session_of.measure_emptied().await }
         })?;
         tally.note("cuts", u64::from(ended.is_none()));
         let loss = [Loss::Lose, Loss::Keep, Loss::Draw, Loss::Draw];
@@ -151,8 +159,10 @@ impl Session {
         Ok(Session { machine, engine, bucket, known, random, held: VecDeque::new() })
     }
 
-    async fn run(mut self, session: u64, is_last: bool) -> Result<(), Finding> {
+    async fn run(mut self, session: u64) -> Result<(), Finding> {
+        let is_last = session == SESSIONS;
         self.check_all().await?;
+        self.delete_measures().await?;
         self.short_bucket().await?;
         if session == 0 {
             let fits = self.measure().await?;
@@ -166,6 +176,10 @@ impl Session {
             if let Some(found) = failed.borrow_mut().take() {
                 return Err(found);
             }
+        }
+        // Full of objects of a zone's half, with small ones in between: what is left of zones has to be moved.
+        if 0 < session && self.random.one_in(2) {
+            self.measure().await?;
         }
         done.set(true);
         while let Some((reader, seed)) = self.held.pop_front() {
@@ -185,12 +199,19 @@ impl Session {
             {
                 drop(self.engine.abort_upload(&self.bucket, upload.id).await);
             }
-            let first = self.known.borrow().measure;
-            let last = self.measure().await?;
-            if last + first / SLACK < first {
-                let text = format!("{last} objects fit into the emptied drive, {first} did at first");
-                return finding(Kind::Wrong, text);
-            }
+            self.measure_emptied().await?;
+        }
+        Ok(())
+    }
+
+    /// As much fits into the emptied drive as at first.
+    async fn measure_emptied(&self) -> Result<(), Finding> {
+        let first = self.known.borrow().measure;
+        let last = self.measure().await?;
+        if std::env::var_os("NILAS_TRACE").is_some() { eprintln!("shards {} first {first} last {last}", self.engine.stats().len()); }
+        if last + first / SLACK < first {
+            let text = format!("{last} objects fit into the emptied drive, {first} did at first");
+            return finding(Kind::Wrong, text);
         }
         Ok(())
     }
@@ -276,8 +297,8 @@ impl Session {
             }
             8 | 9 => drop(self.delete(key).await?),
             10 | 11 => self.hold(key).await?,
-            12 => self.race().await?,
-            13 => {
+            12 | 13 if self.random.one_in(2) => self.race().await?,
+            12 | 13 => {
                 // Given up half way.
                 if let Ok(mut writer) = self.engine.writer(&self.bucket, 90_000).await {
                     let written = writer.write(content(1, 70_000)).await;
@@ -310,19 +331,26 @@ impl Session {
         Ok(())
     }
 
-    /// Two that want a key to be theirs alone.
-    async fn race(&self) -> Result<(), Finding> {
+    /// Some that want a key to be theirs alone, sometimes behind so much that they wait for room in the log.
+    async fn race(&mut self) -> Result<(), Finding> {
         let key = Bytes::from_static(b"race");
         if self.engine.delete(&self.bucket, vec![key.clone()]).await.is_err() {
             return Ok(());
         }
-        let seeds = [self.seed(), self.seed()];
-        let asks = seeds.map(|seed| put(&self.engine, &self.bucket, &key, seed, 500, PutCondition::IfAbsent));
-        let both = futures_util::future::join_all(asks).await;
-        match both.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count() {
-            2 => finding(Kind::Wrong, "two have made a key that was to be absent"),
-            _ => Ok(()),
+        let crowd = if self.random.one_in(2) { CROWD } else { 0 };
+        let others: Vec<Bytes> = (0..crowd).map(|nth| format!("{MEASURE}crowd/{nth}").into()).collect();
+        let rows = others.iter().map(|other| (other, CROWD_BYTES, PutCondition::None));
+        let asks = rows.chain((0..RACERS).map(|_| (&key, 500, PutCondition::IfAbsent)));
+        let asks = asks.map(|(key, size, condition)| {
+            put(&self.engine, &self.bucket, key, self.seed(), size, condition)
+        });
+        let answers = futures_util::future::join_all(asks).await;
+        let won = answers[others.len()..].iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count();
+        if 1 < won {
+            return finding(Kind::Wrong, format!("{won} have made a key that was to be absent"));
         }
+        drop(self.engine.delete(&self.bucket, others).await);
+        Ok(())
     }
 
     /// Parts, some replaced, some not chosen; completed or aborted.
@@ -378,7 +406,7 @@ impl Session {
     async fn measure(&self) -> Result<u64, Finding> {
         let mut keys = Vec::new();
         loop {
-            let key = Bytes::from(format!("measure/{}", keys.len()));
+            let key = Bytes::from(format!("{MEASURE}{}", keys.len()));
             let asked = put(&self.engine, &self.bucket, &key, 3, MEASURE_BYTES, PutCondition::None);
             if !happened(asked.await)? {
                 break;
@@ -392,6 +420,21 @@ impl Session {
             }
         }
         Ok(keys.len() as u64)
+    }
+
+    /// What a power cut has left of a measurement or a crowd.
+    async fn delete_measures(&self) -> Result<(), Finding> {
+        let query = ListQuery { prefix: Bytes::from_static(MEASURE.as_bytes()), max: 1_000, ..ListQuery::default() };
+        let page = match self.engine.list(&self.bucket, query).await {
+            Ok(page) => page,
+            Err(error) => return finding(Kind::Wrong, format!("no listing: {error}")),
+        };
+        for (key, _) in page.objects {
+            if let Err(error) = self.engine.delete(&self.bucket, vec![key]).await {
+                return finding(Kind::Wrong, format!("a full drive does not delete: {error}"));
+            }
+        }
+        Ok(())
     }
 
     async fn check_all(&self) -> Result<(), Finding> {
