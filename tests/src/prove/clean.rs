@@ -22,7 +22,7 @@ use crate::machine::{Finding, Geometry, Kind, failures, finding, formatted, on_m
 
 const WRITERS: u64 = 3;
 /// Keys of one writer.
-const KEYS: u64 = 14;
+const KEYS: u64 = 20;
 const SESSIONS: u64 = 12;
 /// Operations of one writer in a session.
 const OPERATIONS: u64 = 60;
@@ -30,8 +30,10 @@ const OPERATIONS: u64 = 60;
 const CUT_MAX: u64 = 900;
 /// The same from the first write on that has failed.
 const CUT_AFTER_ERROR_MAX: u64 = 80;
-/// Most of a session's last operations that may be of unknown end, before its writer gives up.
+/// Operations of unknown end after which a writer gives up.
 const ERRORS_MAX: u64 = 4;
+/// Reads of one reader in a session.
+const READS_MAX: u64 = 1_000;
 
 /// What a key may hold: the seed of its object. One entry when that is certain; they are in the order of asking.
 #[derive(Clone, Debug)]
@@ -67,7 +69,7 @@ fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
     for session_nth in 0..SESSIONS {
         let calm = Faults { latency_us_max: 40, ..Faults::default() };
         let rates = Rates {
-            slow: [0, 0, 200][below(&mut random, 3)],
+            slow: [0, 60, 200][below(&mut random, 3)],
             write_error: [0, 300][below(&mut random, 2)],
             ..Rates::default()
         };
@@ -79,6 +81,8 @@ fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
             session(machine, drive, known, counted, work, drawn).await
         })?;
         tally.note("cuts", u64::from(ended.is_none()));
+        tally.note("long waits", counts.get().waits);
+        counts.set(Counts { waits: 0, ..counts.get() });
         tally.done += 1;
         let loss = [Loss::Lose, Loss::Lose, Loss::Keep, Loss::Draw];
         medium.lose_power_as(loss[below(&mut random, 4)], &mut random);
@@ -92,6 +96,7 @@ fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
 
 #[derive(Clone, Copy, Default)]
 struct Counts {
+    waits: u64,
     operations: u64,
     moved: u64,
     released: u64,
@@ -191,7 +196,10 @@ async fn session(
         let (found, running, machine, drive) =
             (found.clone(), running.clone(), machine.clone(), drive.clone());
         machine.clone().spawn(async move {
-            while 0 < running.get() {
+            for _ in 0..READS_MAX {
+                if running.get() == 0 {
+                    break;
+                }
                 machine.sleep_us(1 + machine.random() % 60).await;
                 if let Err(finding) = observe(&engine, &bucket, &known, &machine, &drive).await {
                     found.borrow_mut().get_or_insert(finding);
@@ -215,6 +223,7 @@ async fn session(
             drive.set_faults(Faults { cut_at, rates, ..work });
         }
     }
+    if machine.now_us() > 2_000_000 && std::env::var_os("NILAS_TRACE").is_some() { eprintln!("{drawn} {} us slow {} errors {} failed {} wrong {went_wrong}", machine.now_us(), work.rates.slow, work.rates.write_error, drive.has_failed()); }
     counts.set(Counts { operations: counts.get().operations + WRITERS * OPERATIONS, ..counts.get() });
     found.take().map_or(Ok(()), Err)
 }
@@ -257,6 +266,15 @@ async fn observe(
     Ok(())
 }
 
+/// What came of an operation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Done,
+    /// It did not happen, for want of room or time.
+    Full,
+    Unknown,
+}
+
 /// A client: it does one thing after the other, and only it writes to its keys.
 struct Writer {
     engine: Engine,
@@ -273,17 +291,17 @@ impl Writer {
             let us = self.random.below(30);
             machine.sleep_us(us).await;
             let key = self.key();
-            let done = if self.random.one_in(6) { self.delete(key).await? } else { self.put(key).await? };
-            if done {
-                continue;
-            }
-            errors += 1;
-            if ERRORS_MAX < errors {
-                break;
-            }
-            for _ in 0..2 {
-                let key = self.key();
-                self.delete(key).await?;
+            let end = match self.random.below(16) {
+                0 | 1 => self.delete(vec![key]).await?,
+                // Much at once: more than one zone may be empty then.
+                2 => self.delete_some().await?,
+                _ => self.put(key).await?,
+            };
+            match end {
+                End::Done => {}
+                End::Full => drop(self.delete_some().await?),
+                End::Unknown if ERRORS_MAX < errors => break,
+                End::Unknown => errors += 1,
             }
         }
         Ok(())
@@ -294,30 +312,45 @@ impl Writer {
         name(self.number, nth)
     }
 
-    async fn put(&mut self, key: Bytes) -> Result<bool, Finding> {
+    async fn delete_some(&mut self) -> Result<End, Finding> {
+        let keys = (0..KEYS).filter(|_| self.random.one_in(2)).map(|nth| name(self.number, nth)).collect();
+        self.delete(keys).await
+    }
+
+    async fn put(&mut self, key: Bytes) -> Result<End, Finding> {
         let seed = (self.random.draw() >> 20).max(1);
         self.ask(&key, Some(seed));
         let answer = put(&self.engine, &self.bucket, &key, seed, size_of(seed), PutCondition::None).await;
         match answer {
             Ok(Err(refused)) => finding(Kind::Wrong, format!("refused: {refused:?}")),
-            Ok(Ok(_)) => Ok(self.settle(&key, true)),
-            Err(error) => Ok(self.failed(&key, &error)),
+            Ok(Ok(_)) => Ok(self.settle(&[key], true)),
+            Err(error) => Ok(self.failed(&[key], &error)),
         }
     }
 
-    async fn delete(&mut self, key: Bytes) -> Result<bool, Finding> {
-        let certain = {
-            let known = self.known.borrow();
-            let may = &known[&key].known;
-            (may.len() == 1).then(|| may[0].is_some())
-        };
-        self.ask(&key, None);
-        match self.engine.delete(&self.bucket, vec![key.clone()]).await {
-            Ok(found) if certain.is_some_and(|there| found != [there]) => {
-                finding(Kind::Lost, format!("delete of {key:?}: was there {found:?}, expected {certain:?}"))
+    async fn delete(&mut self, keys: Vec<Bytes>) -> Result<End, Finding> {
+        let mut certain = Vec::new();
+        for key in &keys {
+            {
+                let known = self.known.borrow();
+                let may = &known[key].known;
+                certain.push((may.len() == 1).then(|| may[0].is_some()));
             }
-            Ok(_) => Ok(self.settle(&key, true)),
-            Err(error) => Ok(self.failed(&key, &error)),
+            self.ask(key, None);
+        }
+        match self.engine.delete(&self.bucket, keys.clone()).await {
+            Ok(found) => {
+                let mut all = keys.iter().zip(&found).zip(certain);
+                let wrong = all.find(|((_, found), certain)| certain.is_some_and(|there| there != **found));
+                match wrong {
+                    Some(((key, found), certain)) => {
+                        let text = format!("delete of {key:?}: was there {found}, expected {certain:?}");
+                        finding(Kind::Lost, text)
+                    }
+                    None => Ok(self.settle(&keys, true)),
+                }
+            }
+            Err(error) => Ok(self.failed(&keys, &error)),
         }
     }
 
@@ -326,24 +359,26 @@ impl Writer {
     }
 
     /// The newest change was answered: it is what there is, or it did not happen.
-    fn settle(&self, key: &Bytes, happened: bool) -> bool {
-        self.known.borrow_mut().entry(key.clone()).and_modify(|held| {
-            held.answers += 1;
-            let newest = held.known.pop();
-            if happened {
-                held.known = newest.into_iter().collect();
-            }
-        });
-        happened
+    fn settle(&self, keys: &[Bytes], happened: bool) -> End {
+        for key in keys {
+            self.known.borrow_mut().entry(key.clone()).and_modify(|held| {
+                held.answers += 1;
+                let newest = held.known.pop();
+                if happened {
+                    held.known = newest.into_iter().collect();
+                }
+            });
+        }
+        if happened { End::Done } else { End::Full }
     }
 
     /// Nobody knows, unless the error says that nothing happened.
-    fn failed(&self, key: &Bytes, error: &EngineError) -> bool {
+    fn failed(&self, keys: &[Bytes], error: &EngineError) -> End {
         match error {
             EngineError::Full { .. } | EngineError::Busy { .. } | EngineError::TooLarge { .. } => {
-                self.settle(key, false)
+                self.settle(keys, false)
             }
-            _ => false,
+            _ => End::Unknown,
         }
     }
 }
