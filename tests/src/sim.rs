@@ -22,8 +22,8 @@ use nilas_engine::{
 
 use crate::conformance::{content, feed, put, read, tag, transact};
 use crate::machine::{
-    Finding, Geometry, Kind, LARGE_ZONE_BYTES, drives, failures, finding, format_on, formatted, grouped, guarded,
-    is_read_only, start,
+    Finding, Geometry, Kind, LARGE_ZONE_BYTES, drives, failures, finding, format_on, formatted, grouped,
+    guarded, is_read_only, start,
 };
 
 /// Buckets that stay for the whole round.

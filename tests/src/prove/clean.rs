@@ -75,14 +75,16 @@ fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
         };
         let cut_at = Some(1 + random.below(CUT_MAX));
         let work = Faults { cut_at, rates, ..calm };
-        tally.place = format!("session {session_nth}, {cut_at:?}, slow {}, write errors {}, --seed {seed} --count 1", rates.slow, rates.write_error);
+        tally.place = format!(
+            "session {session_nth}, {cut_at:?}, slow {}, write errors {}, --seed {seed} --count 1",
+            rates.slow, rates.write_error
+        );
         let (known, counted, drawn) = (known.clone(), counts.clone(), random.draw());
         let ended = on_machine(random.draw(), &medium, calm, async move |machine, drive| {
             session(machine, drive, known, counted, work, drawn).await
         })?;
         tally.note("cuts", u64::from(ended.is_none()));
-        tally.note("long waits", counts.get().waits);
-        counts.set(Counts { waits: 0, ..counts.get() });
+
         tally.done += 1;
         let loss = [Loss::Lose, Loss::Lose, Loss::Keep, Loss::Draw];
         medium.lose_power_as(loss[below(&mut random, 4)], &mut random);
@@ -96,7 +98,6 @@ fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
 
 #[derive(Clone, Copy, Default)]
 struct Counts {
-    waits: u64,
     operations: u64,
     moved: u64,
     released: u64,
@@ -121,7 +122,11 @@ fn size_of(seed: u64) -> u64 {
 }
 
 /// The seed of what stands under a key, every byte of it checked; an error of the engine leaves it open.
-async fn look(engine: &Engine, bucket: &Bucket, key: &Bytes) -> Result<Result<Option<u64>, EngineError>, Finding> {
+async fn look(
+    engine: &Engine,
+    bucket: &Bucket,
+    key: &Bytes,
+) -> Result<Result<Option<u64>, EngineError>, Finding> {
     let reader = match engine.open(bucket, key.clone()).await {
         Ok(Some(reader)) => reader,
         Ok(None) => return Ok(Ok(None)),
@@ -223,7 +228,6 @@ async fn session(
             drive.set_faults(Faults { cut_at, rates, ..work });
         }
     }
-    if machine.now_us() > 2_000_000 && std::env::var_os("NILAS_TRACE").is_some() { eprintln!("{drawn} {} us slow {} errors {} failed {} wrong {went_wrong}", machine.now_us(), work.rates.slow, work.rates.write_error, drive.has_failed()); }
     counts.set(Counts { operations: counts.get().operations + WRITERS * OPERATIONS, ..counts.get() });
     found.take().map_or(Ok(()), Err)
 }
@@ -246,7 +250,8 @@ async fn observe(
     let (key, before) = {
         let known = known.borrow();
         let nth = machine.random() % known.len() as u64;
-        let (key, held) = known.iter().nth(usize::try_from(nth).expect("an index")).expect("below their number");
+        let (key, held) =
+            known.iter().nth(usize::try_from(nth).expect("an index")).expect("below their number");
         (key.clone(), held.clone())
     };
     let seen = match look(engine, bucket, &key).await? {

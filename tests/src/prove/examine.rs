@@ -98,9 +98,10 @@ async fn look_at(
             Ok(seen) => {
                 whole = false;
                 // Older, but not absent: what a damaged shard cannot find may be in what it could not read.
-                let was = seen.is_some() && past
-                    .iter()
-                    .any(|contents| contents.objects.get(key).map(|object| &object.parts) == seen.as_ref());
+                let was = seen.is_some()
+                    && past.iter().any(|contents| {
+                        contents.objects.get(key).map(|object| &object.parts) == seen.as_ref()
+                    });
                 if !damaged || !was {
                     let text =
                         format!("{}/{key} is {seen:?}, expected {want:?}, damaged {damaged}", bucket.name);

@@ -113,7 +113,8 @@ fn kinds(medium: &Medium) -> Vec<Vec<u64>> {
 
 /// The place of a byte that is not zero.
 fn used_byte(medium: &Medium, block: u64, random: &mut Random) -> u64 {
-    let used: Vec<u64> = (0..).zip(medium.block(block)).filter(|(_, byte)| *byte != 0).map(|(at, _)| at).collect();
+    let used: Vec<u64> =
+        (0..).zip(medium.block(block)).filter(|(_, byte)| *byte != 0).map(|(at, _)| at).collect();
     used[index(random.below(used.len() as u64))]
 }
 
@@ -129,13 +130,7 @@ fn copies(medium: &Medium) -> BTreeSet<u64> {
     equal.into_values().filter(|blocks| 1 < blocks.len()).flatten().collect()
 }
 
-fn flip(
-    tally: &mut Tally,
-    store: &Grown,
-    at: u64,
-    mask: u64,
-    place: &str,
-) -> Result<(), Finding> {
+fn flip(tally: &mut Tally, store: &Grown, at: u64, mask: u64, place: &str) -> Result<(), Finding> {
     tally.place = format!("byte {at} mask {mask}, {place}");
     let flipped = store.medium.duplicate();
     flipped.flip(at, u8::try_from(mask).expect("below 256"));

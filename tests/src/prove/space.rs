@@ -73,12 +73,17 @@ fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
     let known = Shared::default();
     for session in 0..=SESSIONS + RESTARTS {
         let calm = Faults { latency_us_max: 40, ..Faults::default() };
-        let cut_at = (0 < session && session < SESSIONS && random.one_in(2)).then(|| 100 + random.below(1_500));
+        let cut_at =
+            (0 < session && session < SESSIONS && random.one_in(2)).then(|| 100 + random.below(1_500));
         let (kept, drawn) = (known.clone(), random.draw());
         let faults = Faults { cut_at, ..calm };
         let ended = on_machine(random.draw(), &medium, faults, async move |machine, drive| {
             let session_of = Session::start(machine, drive, kept, drawn).await?;
-            if session <= SESSIONS { session_of.run(session).await } else { session_of.measure_emptied().await }
+            if session <= SESSIONS {
+                session_of.run(session).await
+            } else {
+                session_of.measure_emptied().await
+            }
         })?;
         tally.note("cuts", u64::from(ended.is_none()));
         let loss = [Loss::Lose, Loss::Keep, Loss::Draw, Loss::Draw];
@@ -345,9 +350,8 @@ impl Session {
         let others: Vec<Bytes> = (0..crowd).map(|nth| format!("{MEASURE}crowd/{nth}").into()).collect();
         let rows = others.iter().map(|other| (other, CROWD_BYTES, PutCondition::None));
         let asks = rows.chain((0..RACERS).map(|_| (&key, 500, PutCondition::IfAbsent)));
-        let asks = asks.map(|(key, size, condition)| {
-            put(&self.engine, &self.bucket, key, self.seed(), size, condition)
-        });
+        let asks = asks
+            .map(|(key, size, condition)| put(&self.engine, &self.bucket, key, self.seed(), size, condition));
         let answers = futures_util::future::join_all(asks).await;
         let won = answers[others.len()..].iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count();
         if 1 < won {
@@ -428,7 +432,8 @@ impl Session {
 
     /// What a power cut has left of a measurement or a crowd.
     async fn delete_measures(&self) -> Result<(), Finding> {
-        let query = ListQuery { prefix: Bytes::from_static(MEASURE.as_bytes()), max: 1_000, ..ListQuery::default() };
+        let query =
+            ListQuery { prefix: Bytes::from_static(MEASURE.as_bytes()), max: 1_000, ..ListQuery::default() };
         let page = match self.engine.list(&self.bucket, query).await {
             Ok(page) => page,
             Err(error) => return finding(Kind::Wrong, format!("no listing: {error}")),
