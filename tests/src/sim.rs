@@ -194,7 +194,8 @@ fn draw_geometry(random: &mut Random) -> Geometry {
     let shards = 2 + u16::try_from(random.below(3)).expect("below 3");
     let small = Geometry::small(shards);
     let geometry = if random.one_in(16) { Geometry { zone_bytes: LARGE_ZONE_BYTES, ..small } } else { small };
-    Geometry { drives: if random.one_in(4) { 2 } else { 1 }, ..geometry }
+    let drives = if random.one_in(4) { 2 } else { 1 };
+    Geometry { drives, zones: geometry.zones / drives, ..geometry }
 }
 
 /// A store that lives through several crashes, in recovery as well as in work.
@@ -1159,8 +1160,8 @@ fn race_key(race: u64) -> Bytes {
     format!("race/{race}").into()
 }
 
-/// Reads and lists what others are about to change: what it has seen must stay, also when the power goes before the
-/// writer was answered.
+/// Reads, lists and is refused because of what others are about to change: what it has seen must stay, also when the power
+/// goes before the writer was answered.
 struct Watcher {
     engine: Engine,
     model: SharedModel,
@@ -1178,7 +1179,25 @@ impl Watcher {
             (place.clone(), state.settled)
         };
         let Some(bucket) = self.engine.bucket(&place.0) else { return Ok(()) };
-        if self.machine.random().is_multiple_of(2) {
+        let how = self.machine.random() % 3;
+        if how == 0 {
+            // A tag that nothing has: the refusal tells whether there is anything.
+            let condition = PutCondition::IfMatch(vec![tag(u64::MAX)]);
+            let exists = match self.engine.delete_if(&bucket, place.1.clone(), condition).await {
+                Ok(Err(PutRefused::PreconditionFailed)) => true,
+                Ok(Err(PutRefused::NoSuchKey)) => false,
+                Ok(Err(PutRefused::NoSuchBucket)) | Err(_) => return Ok(()),
+                other => {
+                    return finding(
+                        Kind::Wrong,
+                        format!("a condition that {place:?} cannot meet: {other:?}"),
+                    );
+                }
+            };
+            let mut model = self.model.borrow_mut();
+            return model.observe(&place, settled, |version| version.is_some() == exists);
+        }
+        if how == 1 {
             let query = ListQuery { prefix: place.1.clone(), max: 1, ..ListQuery::default() };
             let Ok(page) = self.engine.list(&bucket, query).await else { return Ok(()) };
             let listed = page.objects.into_iter().find(|(key, _)| *key == place.1);

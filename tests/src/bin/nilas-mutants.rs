@@ -88,7 +88,10 @@ fn run_one(name: &str) -> ExitCode {
 }
 
 fn run_check(check: &str, seed: u64, count: u64) -> Option<Finding> {
-    let rounds = |workload| (seed..seed + count).find_map(|seed| round(workload, seed).1);
+    let rounds = |workload| {
+        let at = |seed| round(workload, seed).1.map(|found| found.at(format!("seed {seed}")));
+        (seed..seed + count).find_map(at)
+    };
     match check {
         "sim fault" => rounds(Workload::Fault),
         "sim flip" => rounds(Workload::Flip),
