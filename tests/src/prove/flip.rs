@@ -19,6 +19,8 @@ use crate::machine::{Finding, Geometry, Kind, finding};
 use crate::model::{Condition, Key, Model, Op};
 
 const OPERATIONS: u64 = 14;
+/// From a seed whose script fills the drive to the one that is taken for it.
+const SEEDS_APART: u64 = 1 << 32;
 /// Flips of one store of a sample.
 const STORE_FLIPS: u64 = 60;
 /// Machines that a store lives through: one in three takes checkpoints after a few records.
@@ -35,7 +37,7 @@ struct Grown {
 }
 
 fn grown(seed: u64) -> Result<Grown, Finding> {
-    let geometry = Geometry { zones: 24, ..Geometry::small(2) };
+    let geometry = Geometry { zones: 32, ..Geometry::small(2) };
     let life = Life::new(geometry);
     life.state.borrow_mut().history = Some(Vec::new());
     let mut script = Draw::new(seed, geometry).begin(OPERATIONS);
@@ -53,6 +55,10 @@ fn grown(seed: u64) -> Result<Grown, Finding> {
         life.script(std::mem::replace(&mut script, rest));
         life.run(Session { stop: true, ..Session::strict(seed * SESSIONS + session) })?;
         life.medium.lose_power_as(Loss::Keep, &mut Random::new(seed));
+    }
+    if life.state.borrow().full {
+        // The script did not come to its end, so there is no record behind it: another one.
+        return grown(seed + SEEDS_APART);
     }
     let history = life.state.borrow_mut().history.take().unwrap_or_default();
     let history = history.into_iter().take(settled).map(|(model, _)| model).collect();
