@@ -57,7 +57,7 @@ pub const MAILBOX_WAIT_MS_MAX: u64 = 1_000;
 /// How long a caller waits for a buffer of its core before it is refused, in milliseconds.
 pub const BUFFER_WAIT_MS_MAX: u64 = 10_000;
 
-/// Log bytes of one shard behind its newest checkpoint before the next is taken; an eighth of the shard's part of the
+/// Log bytes of one shard behind its newest checkpoint before the next is taken; a twelfth of the shard's part of the
 /// drive when that is less.
 pub const CHECKPOINT_LOG_BYTES_MAX: u64 = 256 << 20;
 

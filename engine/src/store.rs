@@ -309,9 +309,6 @@ fn zones_min(shards_here: u64) -> u64 {
     shards_here * (2 + u64::from(RESERVE_PER_SHARD)) + 4
 }
 
-/// One in so many zones is kept for cleaning besides, so that a round of it moves several at once.
-const RESERVE_PART: u32 = 64;
-
 /// Zones per shard that only upkeep may take.
 const RESERVE_PER_SHARD: u32 = 3;
 
@@ -347,8 +344,7 @@ impl Store {
             .iter()
             .map(|superblock| {
                 let shards_here = u32::from(shards).div_ceil(u32::from(superblock.drive_count));
-                let reserve = shards_here * RESERVE_PER_SHARD + superblock.zone_count / RESERVE_PART;
-                Arc::new(ZoneTable::new(superblock.zone_count, reserve))
+                Arc::new(ZoneTable::new(superblock.zone_count, shards_here * RESERVE_PER_SHARD))
             })
             .collect();
         let shared = Shared {

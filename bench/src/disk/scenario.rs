@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use nilas_engine::drive::{
 use nilas_engine::error::EngineError;
 use nilas_engine::limits::LIST_KEYS_MAX;
 use nilas_engine::rt::{self, CorePlatform, RtConfig};
+use nilas_engine::stats::ShardStats;
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{Bucket, CoreId, ETag, Engine, ListQuery, PutCondition, Tuning};
 use nilas_tests::device;
@@ -63,10 +64,26 @@ pub(super) struct Scale {
     /// How full `aged` makes the store, percent of its capacity in bytes of objects.
     #[arg(long, default_value_t = 80)]
     fill_percent: u64,
-    /// How often `aged` then overwrites every object, on average and uniformly at random.
+    /// How often `aged` then overwrites every object, on average.
     #[arg(long, default_value_t = 5)]
     overwrites: u64,
+    /// What `aged` writes: objects of 4 KiB, overwritten uniformly at random or by a Zipf law of exponent 0.99, or
+    /// objects of 4 KiB to 1 MiB, overwritten uniformly.
+    #[arg(long, value_enum, default_value_t = Load::Uniform)]
+    load: Load,
 }
+
+/// Which objects are overwritten, and their sizes.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Load {
+    Uniform,
+    Zipf,
+    Mixed,
+}
+
+/// Bytes of the objects of [`Load::Mixed`], as many of each.
+const MIXED_BYTES: [u64; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
+const ZIPF_EXPONENT: f64 = 0.99;
 
 /// Runs one scenario on a store of `store_bytes` in `directory`.
 pub(super) fn run(
@@ -128,30 +145,64 @@ fn fresh(lock: &DriveLock, name: &str, bytes: u64, out: &mut Figures) -> Result<
         let count = at.engine.capacity_bytes().0 * FRESH_PERCENT / 100 / bytes;
         at.put_all(count, &body).await
     })?;
-    written(name, &puts, bytes, before, lock.counters(), out);
+    written(name, &puts, before, lock.counters(), out);
     Ok(())
 }
 
 fn aged(lock: &DriveLock, scale: &Scale, out: &mut Figures) -> Result<(), String> {
     let before = lock.counters();
     let scale = scale.clone();
-    let (filled, between, aged) = session(lock, 1, true, move |at| {
+    let (filled, between, aged, kinds) = session(lock, 1, true, move |at| {
         let scale = scale.clone();
         async move {
-            let body = Bytes::from(rng::payload("aged", 0, usize_of(SMALL_BYTES)));
-            let count = at.engine.capacity_bytes().0 * scale.fill_percent / 100 / SMALL_BYTES;
-            let filled = at.put_all(count, &body).await?;
-            let between = at.lock.counters();
-            let rng = RefCell::new(Rng::new(1));
+            let load = scale.load;
+            let size = move |place: u64| match load {
+                Load::Uniform | Load::Zipf => SMALL_BYTES,
+                Load::Mixed => MIXED_BYTES[usize_of(place % MIXED_BYTES.len() as u64)],
+            };
+            let cycle: u64 = (0..MIXED_BYTES.len() as u64).map(size).sum();
+            let body = Bytes::from(rng::payload("aged", 0, usize_of((0..5).map(size).max().unwrap_or(0))));
+            let body = |place| body.slice(..usize_of(size(place)));
+            let wanted = at.engine.capacity_bytes().0 * scale.fill_percent / 100;
+            let count = wanted / cycle * MIXED_BYTES.len() as u64;
+            let filled = at.put_by(count, body, |number| number).await?;
+            let (between, kinds) = (at.lock.counters(), at.written_kinds());
             let places = filled.done.max(1);
-            let random = |_| rng.borrow_mut().below(places);
-            let aged = at.put_by(scale.overwrites * count, &body, random).await?;
-            Ok((filled, between, aged))
+            let rng = RefCell::new(Rng::new(1));
+            let weights = if load == Load::Zipf { zipf(places) } else { Vec::new() };
+            let random = |_| {
+                let drawn = rng.borrow_mut().draw();
+                match weights.last() {
+                    None => drawn % places,
+                    Some(all) => {
+                        let at = drawn as f64 / u64::MAX as f64 * all;
+                        // Neighbours in the law are far from each other among the keys.
+                        weights.partition_point(|sum| *sum < at) as u64 * 7_919 % places
+                    }
+                }
+            };
+            let aged = at.put_by(scale.overwrites * count, body, random).await?;
+            let now = at.written_kinds();
+            Ok((filled, between, aged, [0, 1, 2].map(|nth| now[nth] - kinds[nth])))
         }
     })?;
-    written("fill", &filled, SMALL_BYTES, before, between, out);
-    written("aged", &aged, SMALL_BYTES, between, lock.counters(), out);
+    written("fill", &filled, before, between, out);
+    written("aged", &aged, between, lock.counters(), out);
+    let stored = aged.bytes.max(1) as f64;
+    for (name, bytes) in ["log", "moved", "pages"].iter().zip(kinds) {
+        out.push((format!("aged_{name}_per_stored_byte"), bytes as f64 / stored));
+    }
     Ok(())
+}
+
+/// Running sums of the weights of a Zipf law over `count` ranks.
+fn zipf(count: u64) -> Vec<f64> {
+    let mut sum = 0.0;
+    let add = |rank: u64| {
+        sum += (rank as f64).powf(-ZIPF_EXPONENT);
+        sum
+    };
+    (1..=count).map(add).collect()
 }
 
 fn open(lock: &DriveLock, scale: &Scale, out: &mut Figures) -> Result<(), String> {
@@ -169,7 +220,7 @@ fn open(lock: &DriveLock, scale: &Scale, out: &mut Figures) -> Result<(), String
             repeat(IN_FLIGHT, f64::MAX, PROBES.min(found), |number| at.head(number * 7_919 % found.max(1)))
                 .await?;
             let body = Bytes::from(rng::payload("open", 1, usize_of(bytes)));
-            at.put_by(PROBES.min(found), &body, |number| number).await?;
+            at.put_all(PROBES.min(found), &body).await?;
             Ok((at.open_secs, after))
         })?;
         out.push((format!("{name}_open_s"), secs));
@@ -230,34 +281,26 @@ fn index(lock: &DriveLock, scale: &Scale, out: &mut Figures) -> Result<(), Strin
     Ok(())
 }
 
-fn written(
-    name: &str,
-    puts: &Puts,
-    bytes: u64,
-    before: DriveCounters,
-    after: DriveCounters,
-    out: &mut Figures,
-) {
+fn written(name: &str, puts: &Puts, before: DriveCounters, after: DriveCounters, out: &mut Figures) {
     let mut push = |figure: &str, value: f64| out.push((format!("{name}_{figure}"), value));
-    let ops = puts.done.max(1) as f64;
+    let (ops, bytes) = (puts.done.max(1) as f64, puts.bytes.max(1) as f64);
     push("ops", puts.done as f64);
     push("full", puts.refused as f64);
     push("per_s", ops / puts.secs.max(1e-9));
     push("last_fifth_per_first_fifth", puts.slowing);
     push("cpu_us_per_op", puts.cpu_secs * 1e6 / ops);
-    push(
-        "written_per_stored_byte",
-        (after.written_bytes - before.written_bytes) as f64 / (ops * bytes as f64),
-    );
+    push("written_per_stored_byte", (after.written_bytes - before.written_bytes) as f64 / bytes);
     push("flushes_per_op", (after.flushes - before.flushes) as f64 / ops);
     push("durable_writes_per_op", (after.durable_writes - before.durable_writes) as f64 / ops);
-    push("read_bytes_per_stored_byte", (after.read_bytes - before.read_bytes) as f64 / (ops * bytes as f64));
+    push("read_bytes_per_stored_byte", (after.read_bytes - before.read_bytes) as f64 / bytes);
 }
 
 /// What a row of puts did.
 #[derive(Clone, Copy, Debug)]
 struct Puts {
     done: u64,
+    /// Bytes of them.
+    bytes: u64,
     /// 1 when it ended because the store was full, else 0.
     refused: u64,
     secs: f64,
@@ -276,25 +319,41 @@ struct At {
 }
 
 impl At {
+    /// Bytes that all shards wrote: log blocks, objects moved, pages of checkpoints.
+    fn written_kinds(&self) -> [u64; 3] {
+        let sum = |of: fn(&ShardStats) -> &AtomicU64| {
+            self.engine.stats().iter().map(|stats| of(stats).load(SeqCst)).sum()
+        };
+        [sum(|stats| &stats.log_bytes), sum(|stats| &stats.moved_bytes), sum(|stats| &stats.page_bytes)]
+    }
+
     async fn put_all(&self, count: u64, body: &Bytes) -> Result<Puts, String> {
-        self.put_by(count, body, |number| number).await
+        self.put_by(count, |_| body.clone(), |number| number).await
     }
 
     /// Puts `count` objects, or until there is no space.
-    async fn put_by(&self, count: u64, body: &Bytes, place: impl Fn(u64) -> u64) -> Result<Puts, String> {
-        let in_flight = if PIECE_BYTES <= body.len() as u64 { 4 } else { IN_FLIGHT };
-        let (full, done) = (Cell::new(false), Cell::new(0_u64));
+    async fn put_by(
+        &self,
+        count: u64,
+        body: impl Fn(u64) -> Bytes,
+        place: impl Fn(u64) -> u64,
+    ) -> Result<Puts, String> {
+        let in_flight = if PIECE_BYTES <= body(0).len() as u64 { 4 } else { IN_FLIGHT };
+        let (full, done, bytes) = (Cell::new(false), Cell::new(0_u64), Cell::new(0_u64));
         let (from, cpu) = (Instant::now(), cpu_secs());
         let mut fifths = Vec::new();
         for fifth in 0..5 {
             let (first, end) = (count * fifth / 5, count * (fifth + 1) / 5);
             let put = |number| {
                 let place = place(first + number);
-                let (full, done) = (&full, &done);
+                let (full, done, bytes, body) = (&full, &done, &bytes, body(place));
                 async move {
                     if !full.get() {
-                        match self.put(place, body).await? {
-                            true => done.set(done.get() + 1),
+                        match self.put(place, &body).await? {
+                            true => {
+                                done.set(done.get() + 1);
+                                bytes.set(bytes.get() + body.len() as u64);
+                            }
                             false => full.set(true),
                         }
                     }
@@ -306,6 +365,7 @@ impl At {
         }
         Ok(Puts {
             done: done.get(),
+            bytes: bytes.get(),
             refused: u64::from(full.get()),
             secs: from.elapsed().as_secs_f64(),
             cpu_secs: cpu_secs() - cpu,

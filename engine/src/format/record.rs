@@ -69,6 +69,8 @@ pub enum Change {
     PutMarker { key: Bytes, modified_ms: u64, versioned: bool },
     /// Removes one version of a key, named by the change that made it.
     DeleteVersion { key: Bytes, version: Sequence },
+    /// Says where the bytes of one version or part are now: in a log or pack zone. `part` chooses the tree of its key.
+    MoveBytes { part: bool, key: Bytes, version: Sequence, drive: u16, at: DriveOffset },
 }
 
 /// The bytes of an object or part: how many, where, and the checksum of each 64 KiB unit.
@@ -120,6 +122,7 @@ mod tag {
     pub(super) const CLEAR_BUCKET: u8 = 10;
     pub(super) const PUT_MARKER: u8 = 11;
     pub(super) const DELETE_VERSION: u8 = 12;
+    pub(super) const MOVE_BYTES: u8 = 13;
     pub(super) const INLINE: u8 = 0;
     pub(super) const EXTENTS: u8 = 1;
 }
@@ -217,6 +220,9 @@ fn encode_change(change: &Change, out: &mut Vec<u8>, inline_at: &mut Vec<usize>)
         Change::DeleteVersion { key, version } => {
             out.u8(tag::DELETE_VERSION).string(key).u64(version.0);
         }
+        Change::MoveBytes { part, key, version, drive, at } => {
+            out.u8(tag::MOVE_BYTES).u8(u8::from(*part)).string(key).u64(version.0).u16(*drive).u64(at.0);
+        }
     }
 }
 
@@ -230,7 +236,8 @@ fn change_bytes_max(change: &Change) -> usize {
         Change::DeleteObject { key }
         | Change::ClearValue { key }
         | Change::PutMarker { key, .. }
-        | Change::DeleteVersion { key, .. } => key.len(),
+        | Change::DeleteVersion { key, .. }
+        | Change::MoveBytes { key, .. } => key.len(),
         Change::SetValue { key, value } => key.len() + value.len(),
         Change::OpenUpload { key, attributes, .. } => key.len() + attributes.len(),
         Change::PutPart { attributes, blob, .. } => attributes.len() + blob_bytes(blob),
@@ -252,7 +259,7 @@ fn decode_change(r: &mut Reader, inline_at: &mut Vec<usize>) -> Result<Change, M
             modified_ms: r.u64("modified")?,
             etag: decode_etag(r)?,
             attributes: attributes(r)?,
-            versioned: decode_flag(r)?,
+            versioned: decode_flag(r, "versioned")?,
             blob: decode_blob(r, inline_at)?,
         },
         tag::DELETE_OBJECT => Change::DeleteObject { key: key(r)? },
@@ -277,7 +284,8 @@ fn decode_change(r: &mut Reader, inline_at: &mut Vec<usize>) -> Result<Change, M
         },
         tag::COMPLETE_UPLOAD => {
             let (upload, key, modified_ms) = (r.u128("upload")?, key(r)?, r.u64("modified")?);
-            let (etag, attributes, versioned) = (decode_etag(r)?, attributes(r)?, decode_flag(r)?);
+            let (etag, attributes, versioned) =
+                (decode_etag(r)?, attributes(r)?, decode_flag(r, "versioned")?);
             let count = r.count(10, "parts")?;
             if count > usize::from(PARTS_MAX) {
                 return r.malformed("parts");
@@ -296,19 +304,28 @@ fn decode_change(r: &mut Reader, inline_at: &mut Vec<usize>) -> Result<Change, M
             annotation: attributes(r)?,
         },
         tag::CLEAR_BUCKET => Change::ClearBucket { name: r.string(KEY_BYTES_MAX, "bucket name")? },
-        tag::PUT_MARKER => {
-            Change::PutMarker { key: key(r)?, modified_ms: r.u64("modified")?, versioned: decode_flag(r)? }
-        }
+        tag::PUT_MARKER => Change::PutMarker {
+            key: key(r)?,
+            modified_ms: r.u64("modified")?,
+            versioned: decode_flag(r, "versioned")?,
+        },
         tag::DELETE_VERSION => Change::DeleteVersion { key: key(r)?, version: Sequence(r.u64("version")?) },
+        tag::MOVE_BYTES => Change::MoveBytes {
+            part: decode_flag(r, "part")?,
+            key: key(r)?,
+            version: Sequence(r.u64("version")?),
+            drive: r.u16("drive")?,
+            at: DriveOffset(r.u64("at")?),
+        },
         _ => return r.malformed("change"),
     })
 }
 
-fn decode_flag(r: &mut Reader) -> Result<bool, Malformed> {
-    match r.u8("versioned")? {
+fn decode_flag(r: &mut Reader, what: &'static str) -> Result<bool, Malformed> {
+    match r.u8(what)? {
         0 => Ok(false),
         1 => Ok(true),
-        _ => r.malformed("versioned"),
+        _ => r.malformed(what),
     }
 }
 
@@ -458,7 +475,8 @@ mod tests {
             Change::SetBucket { name: key.clone(), shard: ShardId(1), created_ms: 4, annotation: attributes },
             Change::ClearBucket { name: key.clone() },
             Change::PutMarker { key: key.clone(), modified_ms: 1, versioned: true },
-            Change::DeleteVersion { key, version: Sequence(8) },
+            Change::DeleteVersion { key: key.clone(), version: Sequence(8) },
+            Change::MoveBytes { part: true, key, version: Sequence(8), drive: 2, at: DriveOffset(77_777) },
         ];
         let mut records: Vec<Record> =
             changes.iter().map(|c| Record { bucket: BucketId(9), changes: vec![c.clone()] }).collect();

@@ -1,12 +1,12 @@
 //! What a shard does for itself: checkpoints, moving small objects out of zones that are mostly dead, giving zones back.
 //!
 //! One task per shard, started when the whole store has recovered. I1. Only this task moves bytes, takes checkpoints and
-//! gives zones back. I2. A zone goes only when the index refers to nothing in it, what displaced the last of it is
-//! durable, the checkpoint that knows of the last move is, no log block in it is needed for replay, and nobody reads
-//! there. I3. Everything here may stop at any moment: until an anchor is durable the older checkpoint and all that it
-//! needs are in place.
+//! gives zones back. I2. A zone goes only when the index refers to nothing in it, what displaced the last of it (a move
+//! does that too) is durable, no log block in it is needed for replay, and nobody reads there. I3. A move is logged after
+//! the moved bytes are durable where they are now. I4. Everything here may stop at any moment: until an anchor is durable the older
+//! checkpoint and all that it needs are in place.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::error::EngineError;
 use crate::format::cell::{Cell, Place, Units};
 use crate::format::checksum::unit_checksums;
 use crate::format::page::TreeKind;
-use crate::format::record::Extent;
+use crate::format::record::{Change, Extent, Record};
 use crate::limits::{CHECKPOINT_RECORDS_MAX, CLEAN_CELLS_MAX, IO_BYTES_MAX};
 use crate::meta::checkpoint::{Snapshot, anchor_of, write_anchor, write_pages, zone_of};
-use crate::meta::index::CellId;
+use crate::meta::index::leaf::LEAF_BYTES_MAX;
 use crate::meta::log::release_zone;
 use crate::meta::recover::extent_room;
 use crate::mutant::{Mutant, is};
@@ -36,11 +36,16 @@ const GAP_BYTES: u64 = 16 << 10;
 const STOP_TAIL_BYTES: u64 = 1 << 20;
 /// Zones fuller than this (in percent) are cleaned only when writes wait for space.
 const LIVE_SHARE_EASY: u64 = 90;
-/// Zones that one round of cleaning fills at most: each round ends in a checkpoint, which is cheaper for many.
-const OUTPUT_ZONES_MAX: u64 = 64;
-/// Zones that it fills when only those kept for upkeep are left.
-const OUTPUT_ZONES_MIN: u64 = 2;
 const LIVE_SHARE_MAX: u64 = 97;
+/// Zones' worth of bytes that one round of cleaning moves: it looks through the whole index once, which is cheaper for
+/// many, and takes them before more of what is in them has died, which is dearer.
+const ROUND_ZONES: u64 = 8;
+/// The same in bytes, for large zones.
+const ROUND_BYTES_MAX: u64 = 256 << 20;
+/// Moved bytes that are made durable and logged together, when no victim ends before.
+const MOVE_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of one record of moves: fits the smallest zone.
+const MOVE_RECORD_BYTES: usize = 16 << 10;
 
 /// What the task writes with.
 pub(crate) struct Upkeep {
@@ -58,10 +63,20 @@ enum Due {
 
 /// A small object on its way out of a zone.
 struct Moving {
-    id: CellId,
+    bucket: BucketId,
+    tree: TreeKind,
+    key: Vec<u8>,
+    version: Sequence,
     from: (u16, DriveOffset),
     size: u64,
     units: Units,
+}
+
+/// What was copied to packs and not logged yet.
+#[derive(Default)]
+struct Batch {
+    moves: Vec<(Moving, DriveOffset)>,
+    bytes: u64,
 }
 
 impl Shard {
@@ -123,7 +138,7 @@ impl Shard {
         let superblock = self.ground.home();
         let drives = u64::from(superblock.drive_count);
         let shards_here = u64::from(superblock.shard_count).div_ceil(drives);
-        (superblock.drive_bytes / shards_here / 8).min(self.ground.checkpoint_log_bytes)
+        (superblock.drive_bytes / shards_here / 12).min(self.ground.checkpoint_log_bytes)
     }
 
     /// What tells that upkeep might find something to do that it did not find last time.
@@ -232,16 +247,13 @@ impl Shard {
 
     // ---- space ----
 
-    /// Makes zones free: those that hold nothing, then those that a checkpoint sets free, then by moving what is left
-    /// in mostly dead ones.
+    /// Makes zones free: those that hold nothing, then by moving what is left in mostly dead ones; a checkpoint first
+    /// when that sets more free than it writes, and last when nothing else helps.
     async fn make_space(&self, upkeep: &mut Upkeep) -> Result<(), EngineError> {
         let before = self.gained.get();
         let mut has_moved = false;
         self.release_zones(upkeep).await?;
-        let anchor_position = self.anchor.borrow().log_position;
-        if !self.is_satisfied(before)
-            && (self.log.holds_zone_behind(anchor_position) || self.has_moved_zones())
-        {
+        if !self.is_satisfied(before) && self.checkpoint_pays() {
             self.checkpoint(upkeep).await?;
         }
         if !self.is_satisfied(before) {
@@ -249,11 +261,14 @@ impl Shard {
             let chosen = self.choose_victims(upkeep, share);
             if !chosen.is_empty() {
                 let moved = self.ground.stats.moved_bytes.load(Relaxed);
-                self.clean(&chosen, upkeep).await?;
-                self.checkpoint(upkeep).await?;
+                self.clean(chosen, upkeep).await?;
                 // Objects that were moved stand closer now, also when no whole zone came of it yet.
                 has_moved = moved < self.ground.stats.moved_bytes.load(Relaxed);
             }
+        }
+        let position = self.anchor.borrow().log_position;
+        if self.gained.get() <= before && !has_moved && self.log.holds_zone_behind(position) {
+            self.checkpoint(upkeep).await?;
         }
         if self.gained.get() <= before && !has_moved {
             self.note_fruitless();
@@ -268,50 +283,97 @@ impl Shard {
         Ok(())
     }
 
+    /// Whether the log behind the newest checkpoint has more room in zones that are all but dead than the next checkpoint
+    /// would write.
+    fn checkpoint_pays(&self) -> bool {
+        let room = self.ground.home().room_bytes();
+        let from = self.anchor.borrow().log_position;
+        let home = self.ground.home().drive_index;
+        let usage = self.usage.borrow();
+        let zones = self.log.zones_below(self.log.position());
+        let dead = |position: u64, zone: u32| {
+            let live = usage.zone((home, zone)).live;
+            if position < from || room / 8 < live { 0 } else { room - live }
+        };
+        let dead: u64 = zones.iter().map(|zone| dead(zone.position, zone.zone)).sum();
+        let (_, tail_records) = self.log.tail();
+        let pages = self.index.borrow().bytes().min(tail_records.saturating_mul(LEAF_BYTES_MAX as u64));
+        room <= dead && pages <= dead
+    }
+
     /// Whether enough was given back since `before`.
     fn is_satisfied(&self, before: i64) -> bool {
         before < self.gained.get() && !self.ground.home_zones().is_low()
     }
 
-    fn has_moved_zones(&self) -> bool {
-        let number = self.anchor.borrow().number;
-        self.cleanable_zones().iter().any(|(zone, _)| number < self.usage.borrow().zone(*zone).moved_by)
-    }
-
-    /// Zones that hold small objects and are not written any more, with how many log zones ago they were.
+    /// Zones that hold small objects and are not written any more, with the log position that these came from.
     fn cleanable_zones(&self) -> Vec<(ZoneId, u64)> {
         let drive = self.ground.home().drive_index;
         let position = self.anchor.borrow().log_position;
         let logs = self.log.zones_below(position).into_iter().map(|zone| (zone.zone, zone.position));
         let packs = self.packs.borrow();
         let packs = packs.iter().map(|(zone, stamp)| (*zone, *stamp));
-        logs.chain(packs).map(|(zone, stamp)| ((drive, zone), position.saturating_sub(stamp))).collect()
+        logs.chain(packs).map(|(zone, stamp)| ((drive, zone), stamp)).collect()
     }
 
-    fn choose_victims(&self, upkeep: &Upkeep, share: u64) -> Vec<ZoneId> {
+    /// Zones to clean now with their stamps, the oldest first: objects of one age are packed together.
+    fn choose_victims(&self, upkeep: &Upkeep, share: u64) -> Vec<(ZoneId, u64)> {
         let room = self.ground.home().room_bytes();
         let (usage, spoiled) = (self.usage.borrow(), self.spoiled.borrow());
         let filling = upkeep.packs.zone();
-        let candidates = self
-            .cleanable_zones()
-            .into_iter()
+        let position = self.log.position();
+        let cleanable = self.cleanable_zones();
+        let candidates = cleanable
+            .iter()
+            .copied()
             .filter(|(zone, _)| filling != Some(zone.1) && !spoiled.contains(zone))
-            .map(|(zone, age)| Candidate { zone, live: usage.zone(zone).live, room, age })
+            .map(|(zone, stamp)| {
+                let age = position.saturating_sub(stamp);
+                Candidate { zone, live: usage.zone(zone).live, room, age }
+            })
             .filter(|candidate| candidate.live > 0)
             .collect();
-        let zones = self.ground.home_zones();
-        let output = (u64::from(zones.for_upkeep()) / 2).clamp(OUTPUT_ZONES_MIN, OUTPUT_ZONES_MAX);
         // Less than a zone in all would leave as many taken as before.
-        victims(candidates, room * output, room / 8, share)
+        let chosen = victims(candidates, (room * ROUND_ZONES).min(ROUND_BYTES_MAX), room / 8, share);
+        let chosen: HashSet<ZoneId> = chosen.into_iter().collect();
+        let mut chosen: Vec<(ZoneId, u64)> =
+            cleanable.into_iter().filter(|(zone, _)| chosen.contains(zone)).collect();
+        chosen.sort_by_key(|(_, stamp)| *stamp);
+        chosen
     }
 
-    /// Moves what is in use in `chosen` to pack zones, each object verified on the way.
-    async fn clean(&self, chosen: &[ZoneId], upkeep: &mut Upkeep) -> Result<(), EngineError> {
-        let mut moving = self.find_cells(&chosen.iter().copied().collect()).await;
-        moving.sort_by_key(|moving| moving.from);
-        let mut batch: Vec<(Moving, (u16, DriveOffset))> = Vec::new();
-        let mut rest = moving.into_iter().peekable();
-        'zones: while let Some(first) = rest.next() {
+    /// Moves what is in use in `chosen` to pack zones, zone by zone, each object verified on the way, and gives back what
+    /// comes free while it goes on: so it needs no more room than for one or two zones.
+    async fn clean(&self, mut chosen: Vec<(ZoneId, u64)>, upkeep: &mut Upkeep) -> Result<(), EngineError> {
+        let mut moving = self.find_cells(&mut chosen).await;
+        let mut batch = Batch::default();
+        for (zone, _) in chosen {
+            let mut cells = moving.remove(&zone).unwrap_or_default();
+            cells.sort_by_key(|moving| moving.from);
+            let packed = self.pack_cells(cells, upkeep, &mut batch).await;
+            // What was moved so far sets zones free, also when there is no room for the rest.
+            self.settle_moves(&mut batch, upkeep).await?;
+            match packed {
+                Ok(()) => {}
+                Err(EngineError::Full { .. }) => break,
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the bytes of one zone's cells to packs.
+    async fn pack_cells(
+        &self,
+        cells: Vec<Moving>,
+        upkeep: &mut Upkeep,
+        batch: &mut Batch,
+    ) -> Result<(), EngineError> {
+        let mut rest = cells.into_iter().peekable();
+        while let Some(first) = rest.next() {
+            if !self.is_there(&first) {
+                continue;
+            }
             let start = first.from.1.0 - first.from.1.0 % BLOCK_BYTES;
             let mut end = first.from.1.0 + first.size;
             let drive = first.from.0;
@@ -322,8 +384,10 @@ impl Shard {
                     && next.from.1.0 <= end + GAP_BYTES
                     && next_end <= start + IO_BYTES_MAX as u64
             }) {
-                end = end.max(next.from.1.0 + next.size);
-                run.push(next);
+                if self.is_there(&next) {
+                    end = end.max(next.from.1.0 + next.size);
+                    run.push(next);
+                }
             }
             let bytes =
                 usize::try_from(end.next_multiple_of(BLOCK_BYTES) - start).expect("about IO_BYTES_MAX");
@@ -348,51 +412,88 @@ impl Shard {
                     self.spoiled.borrow_mut().extend(zone);
                     continue;
                 }
-                if IO_BYTES_MAX <= upkeep.packs.pending_bytes() + length {
-                    upkeep.packs.write().await?;
-                    self.move_cells(&mut batch);
-                }
-                let stamp = self.anchor.borrow().log_position;
+                let stamp = self.log.position();
                 let at = upkeep.packs.place(length, stamp).await;
                 for zone in upkeep.packs.take_granted() {
                     self.packs.borrow_mut().insert(zone, stamp);
                     self.gained.set(self.gained.get() - 1);
                 }
-                let at = match at {
-                    Ok(at) => at,
-                    // What was moved so far sets zones free.
-                    Err(EngineError::Full { .. }) => break 'zones,
-                    Err(other) => return Err(other),
-                };
+                let at = at?;
                 upkeep.packs.pending().1.extend_from_slice(body);
-                batch.push((moving, (self.ground.home().drive_index, at)));
+                batch.bytes += moving.size;
+                batch.moves.push((moving, at));
+            }
+            if MOVE_BYTES_MAX <= batch.bytes {
+                self.settle_moves(batch, upkeep).await?;
             }
             self.turn().await;
         }
-        if is(Mutant::PackAfterIndex) {
-            self.move_cells(&mut batch);
-        }
-        upkeep.packs.write().await?;
-        self.move_cells(&mut batch);
         Ok(())
     }
 
-    /// Has the index refer to where bytes are now. They are written; the next checkpoint makes them durable before it
-    /// tells of them.
-    fn move_cells(&self, batch: &mut Vec<(Moving, (u16, DriveOffset))>) {
-        let by = self.anchor.borrow().number + 1;
-        let (mut index, mut usage) = (self.index.borrow_mut(), self.usage.borrow_mut());
-        for (moving, to) in batch.drain(..) {
-            if index.move_cell(&moving.id, moving.from, to) {
-                usage.moved(moving.from, to, moving.size, by);
-                self.ground.stats.moved_bytes.fetch_add(moving.size, Relaxed);
+    /// Makes moved bytes durable, logs where they are now, and gives back what that sets free.
+    async fn settle_moves(&self, batch: &mut Batch, upkeep: &mut Upkeep) -> Result<(), EngineError> {
+        if batch.moves.is_empty() {
+            return Ok(());
+        }
+        let mut moves = std::mem::take(batch).moves;
+        if !is(Mutant::PackAfterIndex) {
+            upkeep.packs.write().await?;
+        }
+        if !is(Mutant::MovesUnflushed) {
+            self.ground.home_drive().flush().await?;
+        }
+        let drive = self.ground.home().drive_index;
+        // A record is about one bucket.
+        moves.sort_by_key(|(moving, _)| moving.bucket);
+        let mut rest = moves.into_iter().peekable();
+        let mut last = Sequence(0);
+        while let Some((first, at)) = rest.next() {
+            let bucket = first.bucket;
+            let mut group = vec![(first, at)];
+            let mut record = Record { bucket, changes: Vec::new() };
+            // Upper bound of what a move takes in a record.
+            let bound = |moving: &Moving| 128 + moving.key.len();
+            let mut bytes = 128 + group.iter().map(|(moving, _)| bound(moving)).sum::<usize>();
+            while let Some(next) =
+                rest.next_if(|(next, _)| next.bucket == bucket && bytes + bound(next) <= MOVE_RECORD_BYTES)
+            {
+                bytes += bound(&next.0);
+                group.push(next);
+            }
+            self.log.room(bytes, true).await?;
+            let mut moved = 0;
+            for (moving, at) in group {
+                // It may have been overwritten or deleted meanwhile.
+                if self.is_there(&moving) {
+                    moved += moving.size;
+                    let (part, key) = (moving.tree == TreeKind::Parts, moving.key.into());
+                    record.changes.push(Change::MoveBytes { part, key, version: moving.version, drive, at });
+                }
+            }
+            if !record.changes.is_empty() {
+                last = self.settle_record(&record, true)?;
+                self.ground.stats.moved_bytes.fetch_add(moved, Relaxed);
             }
         }
+        if is(Mutant::PackAfterIndex) {
+            upkeep.packs.write().await?;
+        }
+        self.durable(last).await?;
+        self.release_zones(upkeep).await
     }
 
-    /// Everything in use in the given zones, at most `CLEAN_CELLS_MAX` of it.
-    async fn find_cells(&self, zones: &HashSet<ZoneId>) -> Vec<Moving> {
-        let mut moving: Vec<Moving> = Vec::new();
+    fn is_there(&self, moving: &Moving) -> bool {
+        self.with_bucket(moving.bucket, |held| held.has_small(moving.tree, &moving.key, moving.version))
+            .unwrap_or(false)
+    }
+
+    /// Everything in use in the given zones, by zone. At most `CLEAN_CELLS_MAX` of it: the zones that were chosen last are
+    /// left out when it is more.
+    async fn find_cells(&self, zones: &mut Vec<(ZoneId, u64)>) -> HashMap<ZoneId, Vec<Moving>> {
+        let mut found: HashMap<ZoneId, Vec<Moving>> =
+            zones.iter().map(|(zone, _)| (*zone, Vec::new())).collect();
+        let mut count = 0;
         let mut buckets: Vec<BucketId> = self.index.borrow().buckets.keys().copied().collect();
         buckets.sort();
         for bucket in buckets {
@@ -403,26 +504,33 @@ impl Shard {
                     let mut last: Option<Vec<u8>> = None;
                     let stopped = self.with_bucket(bucket, |held| {
                         let usage = self.usage.borrow();
-                        held.scan_cells(tree, &from, |found, cell| {
+                        held.scan_cells(tree, &from, |cell_ref, cell| {
                             // Versions of one key are looked at in one turn.
-                            let goes_on = last.as_ref().is_some_and(|last| found.key.compare(last).is_eq());
+                            let goes_on =
+                                last.as_ref().is_some_and(|last| cell_ref.key.compare(last).is_eq());
                             if CELLS_PER_TURN <= looked && !goes_on {
                                 return false;
                             }
                             looked += 1;
                             if looked == CELLS_PER_TURN {
-                                last = Some(found.key.to_vec());
+                                last = Some(cell_ref.key.to_vec());
                             }
                             if let Some(place) = cell.log_place()
-                                && usage.zone_at(place.0, place.1).is_some_and(|zone| zones.contains(&zone))
+                                && let Some(zone) = usage.zone_at(place.0, place.1)
+                                && let Some(cells) = found.get_mut(&zone)
                             {
-                                moving.push(moving_of(bucket, tree, found.key.to_vec(), cell, place));
+                                cells.push(moving_of(bucket, tree, cell_ref.key.to_vec(), cell, place));
+                                count += 1;
                             }
                             true
                         })
                     });
-                    if CLEAN_CELLS_MAX <= moving.len() {
-                        return moving;
+                    while CLEAN_CELLS_MAX < count && zones.len() > 1 {
+                        let left_out = zones.pop().and_then(|(zone, _)| found.remove(&zone));
+                        count -= left_out.map_or(0, |cells| cells.len());
+                    }
+                    if CLEAN_CELLS_MAX <= count {
+                        return found;
                     }
                     match stopped.flatten() {
                         Some(key) => from = key,
@@ -432,7 +540,7 @@ impl Shard {
                 }
             }
         }
-        moving
+        found
     }
 
     // ---- giving zones back ----
@@ -485,7 +593,6 @@ impl Shard {
         let start = superblock.zone_at(zone.1);
         (held.live == 0 || is(Mutant::ZoneReleasedLive))
             && (held.displaced <= self.log.watermark.value() || is(Mutant::ZoneReleasedEarly))
-            && (held.moved_by <= self.anchor.borrow().number || is(Mutant::ZoneReleasedUncovered))
             && (is(Mutant::ZoneReleasedWhileRead)
                 || !self.pins.borrow_mut().has_readers_in(zone.0, start, start.plus(superblock.zone_bytes)))
     }
@@ -548,6 +655,5 @@ fn moving_of(
 ) -> Moving {
     let (place, units) = cell.place().expect("checked when it came in");
     assert!(matches!(place, Place::Log { .. }));
-    let sequence: Sequence = cell.sequence;
-    Moving { id: CellId { bucket, tree, key, sequence }, from, size: cell.size, units }
+    Moving { bucket, tree, key, version: cell.sequence, from, size: cell.size, units }
 }

@@ -1,8 +1,8 @@
 //! How many bytes of each log and pack zone of a shard are in use, and which zones are worth cleaning. Pure.
 //!
 //! `shard` counts here what records put and displace; `shard::maintain` asks which zones to clean and to give back.
-//! I1. A zone with nothing in use may be given back once the last displacement is durable and the checkpoint that knows
-//! of the last move is. Owned by the shard's core.
+//! I1. A zone with nothing in use may be given back once the last displacement is durable. A move displaces like any other
+//! change. Owned by the shard's core.
 
 use std::collections::HashMap;
 
@@ -19,8 +19,6 @@ pub(crate) struct ZoneUse {
     pub(crate) live: u64,
     /// The newest change that displaced something of it.
     pub(crate) displaced: Sequence,
-    /// The checkpoint that must be durable before the zone may go: it is the first that knows of the last move.
-    pub(crate) moved_by: u64,
 }
 
 /// All zones of one shard that hold small objects.
@@ -58,17 +56,6 @@ impl Usage {
         held.live -= bytes;
         held.displaced = held.displaced.max(by);
         self.displacements += 1;
-    }
-
-    /// Bytes were moved; the zone they came from may go once checkpoint `by` is durable.
-    pub(crate) fn moved(&mut self, from: (u16, DriveOffset), to: (u16, DriveOffset), bytes: u64, by: u64) {
-        if let Some(zone) = self.zone_at(from.0, from.1) {
-            let held = self.zones.entry(zone).or_default();
-            assert!(bytes <= held.live, "{bytes} bytes of zone {zone:?} moved, {} are in use", held.live);
-            held.live -= bytes;
-            held.moved_by = held.moved_by.max(by);
-        }
-        self.placed(to.0, to.1, bytes);
     }
 
     pub(crate) fn zone(&self, zone: ZoneId) -> ZoneUse {
@@ -114,7 +101,8 @@ pub(crate) fn victims(
 ) -> Vec<ZoneId> {
     let score = |candidate: &Candidate| {
         let (room, live) = (u128::from(candidate.room), u128::from(candidate.live.min(candidate.room)));
-        (room - live) * (u128::from(candidate.age) + 1) * 1024 / (room + live).max(1)
+        let weight = (candidate.age.saturating_add(1).saturating_mul(1 << 20)).isqrt();
+        (room - live) * u128::from(weight) / (room + live).max(1)
     };
     candidates.retain(|candidate| candidate.live.saturating_mul(100) <= candidate.room * live_share_max);
     candidates.sort_by_key(|candidate| (std::cmp::Reverse(score(candidate)), candidate.zone));
@@ -154,9 +142,7 @@ mod tests {
         usage.placed(0, at(3), 70);
         usage.placed(0, at(3), 30);
         usage.displaced(0, at(3), 70, Sequence(9));
-        usage.moved((0, at(3)), (0, at(4)), 30, 2);
-        assert_eq!(usage.zone((0, 3)), ZoneUse { live: 0, displaced: Sequence(9), moved_by: 2 });
-        assert_eq!(usage.zone((0, 4)).live, 30);
+        assert_eq!(usage.zone((0, 3)), ZoneUse { live: 30, displaced: Sequence(9) });
         assert_eq!(usage.zone_at(0, DriveOffset(0)), None);
         assert_eq!(usage.zone_at(9, at(1)), None);
     }

@@ -106,11 +106,6 @@ impl ZoneWriter {
         (at, &mut self.pending)
     }
 
-    /// Bytes that were placed and not written.
-    pub(crate) fn pending_bytes(&self) -> usize {
-        self.pending.len()
-    }
-
     /// Writes everything that is pending, the last block filled up with zeros.
     pub(crate) async fn write(&mut self) -> Result<(), EngineError> {
         let whole = usize::try_from(round_up_to_block(self.pending.len() as u64)).expect("in memory");

@@ -129,14 +129,10 @@ impl ZoneTable {
         self.free().saturating_sub(self.reserve).saturating_sub(self.promised.load(Ordering::Acquire))
     }
 
-    /// Zones not taken that cleaning may fill: all but what checkpoints may need.
-    pub(crate) fn for_upkeep(&self) -> u32 {
-        self.free().saturating_sub(self.promised.load(Ordering::Acquire))
-    }
-
-    /// Whether space is to be made before more is stored.
+    /// Whether space is to be made before more is stored: no sooner than it must, for what is in a zone dies while it
+    /// waits.
     pub(crate) fn is_low(&self) -> bool {
-        self.spare() <= self.zone_count() / 32
+        self.spare() <= self.reserve / 2
     }
 
     /// All zones.

@@ -1,8 +1,8 @@
 //! The index of one shard: every version of every object, every upload and value, in memory, in key order.
 //!
 //! `shard` applies a record here the moment it takes its place in the log; `recover` applies the same records from
-//! the drive, on top of a checkpoint. I1. `apply` is the only way to change what a key has, and the same records in the
-//! same order give the same index; only `move_cell` changes where bytes are. I2. What a change displaces is handed to
+//! the drive, on top of a checkpoint. I1. `apply` is the only way to change what a key has and where its bytes are, and
+//! the same records in the same order give the same index. I2. What a change displaces is handed to
 //! `Effects`, never dropped: its space may be in use by readers. I3. Versions of a key stand newest first, and at most
 //! one of them is the null version.
 
@@ -121,7 +121,10 @@ impl Index {
         let mut scratch = std::mem::take(&mut self.scratch);
         let bucket = self.buckets.entry(record.bucket).or_default();
         for (change, sequence) in record.changes.iter().zip((first.0..).map(Sequence)) {
-            bucket.changed = sequence;
+            // A move is no news to anybody.
+            if !matches!(change, Change::MoveBytes { .. }) {
+                bucket.changed = sequence;
+            }
             scratch.clear();
             let mut place_of = |blob: &BlobRecord, effects: &mut dyn Effects| match &blob.place {
                 BlobPlace::Inline(_) => {
@@ -232,6 +235,9 @@ impl Index {
                             bucket.keep_parts(*upload, &[], effects);
                         }
                     }
+                }
+                Change::MoveBytes { part, key, version, drive, at } => {
+                    bucket.move_bytes(tree_of(*part), key, *version, (*drive, *at), &mut scratch, effects);
                 }
                 Change::SetBucket { .. } | Change::ClearBucket { .. } => {}
             }
@@ -385,39 +391,6 @@ impl Index {
         Ok(())
     }
 
-    /// Exchanges where the bytes of a cell are, if they still are at `from`; answers whether they were.
-    pub(crate) fn move_cell(
-        &mut self,
-        id: &CellId,
-        from: (u16, DriveOffset),
-        to: (u16, DriveOffset),
-    ) -> bool {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        let mut moved = false;
-        if let Some(tree) = self.tree_mut(id.bucket, id.tree) {
-            let mut at = tree.seek(&id.key);
-            while let Some(cell) = tree.at(at).filter(|cell| cell.key.compare(&id.key).is_eq()) {
-                let old = Cell::decode(cell.payload).expect("checked when it came in");
-                if old.sequence == id.sequence || is(Mutant::MoveUnchecked) {
-                    if old.log_place() == Some(from)
-                        || (is(Mutant::MoveUnchecked) && old.log_place().is_some())
-                    {
-                        let (_, units) = old.place().expect("checked when it came in");
-                        let place = Place::Log { drive: to.0, at: to.1 };
-                        old.placed(&place, units.as_slice()).encode(&mut scratch);
-                        tree.replace(at, &scratch);
-                        moved = true;
-                    }
-                    break;
-                }
-                at = tree.next(at);
-            }
-        }
-        self.scratch = scratch;
-        moved
-    }
-
     /// Bytes of all leaves.
     pub(crate) fn bytes(&self) -> u64 {
         let trees = |bucket: &BucketIndex| {
@@ -427,13 +400,9 @@ impl Index {
     }
 }
 
-/// Which cell of an index.
-#[derive(Clone, Debug)]
-pub(crate) struct CellId {
-    pub(crate) bucket: BucketId,
-    pub(crate) tree: TreeKind,
-    pub(crate) key: Vec<u8>,
-    pub(crate) sequence: Sequence,
+/// The tree that a move is about.
+fn tree_of(part: bool) -> TreeKind {
+    if part { TreeKind::Parts } else { TreeKind::Objects }
 }
 
 impl BucketIndex {
@@ -572,6 +541,52 @@ impl BucketIndex {
             }
             at = self.objects.next(at);
         }
+    }
+
+    /// Where a version or part stands in its tree and where its bytes are, when they are in a log or pack zone.
+    fn find_small(
+        &self,
+        tree: TreeKind,
+        key: &[u8],
+        version: Sequence,
+    ) -> Option<(tree::Position, (u16, DriveOffset))> {
+        let tree = if tree == TreeKind::Parts { &self.parts } else { &self.objects };
+        let mut at = tree.seek(key);
+        loop {
+            let found = tree.at(at).filter(|cell| cell.key.compare(key).is_eq())?;
+            let cell = Cell::decode(found.payload).expect("checked when it came in");
+            if cell.sequence == version || is(Mutant::MoveUnchecked) {
+                return Some((at, cell.log_place()?));
+            }
+            at = tree.next(at);
+        }
+    }
+
+    /// Whether a version or part is there with its bytes in a log or pack zone.
+    pub(crate) fn has_small(&self, tree: TreeKind, key: &[u8], version: Sequence) -> bool {
+        self.find_small(tree, key, version).is_some()
+    }
+
+    /// Exchanges where the bytes of a version or part are, if it is still there.
+    fn move_bytes(
+        &mut self,
+        tree: TreeKind,
+        key: &[u8],
+        version: Sequence,
+        to: (u16, DriveOffset),
+        scratch: &mut Vec<u8>,
+        effects: &mut impl Effects,
+    ) {
+        let Some((at, from)) = self.find_small(tree, key, version) else { return };
+        let tree = if tree == TreeKind::Parts { &mut self.parts } else { &mut self.objects };
+        let Some(found) = tree.at(at) else { return };
+        let cell = Cell::decode(found.payload).expect("checked when it came in");
+        let (_, units) = cell.place().expect("checked when it came in");
+        let place = Place::Log { drive: to.0, at: to.1 };
+        cell.placed(&place, units.as_slice()).encode(scratch);
+        effects.displaced(from.0, from.1, cell.size);
+        effects.placed(to.0, to.1, cell.size);
+        tree.replace(at, scratch);
     }
 
     /// Takes the version at `at` out of all sums and gives up its bytes; the caller removes or replaces the cell.
