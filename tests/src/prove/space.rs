@@ -33,8 +33,9 @@ const MEASURE: &str = "measure/";
 /// Bytes of the objects that measure how much fits in: two of them to a zone, in extents.
 const MEASURE_BYTES: u64 = 60_000;
 /// Zones that a shard may hold on an emptied drive and did not at first: a second one for its log, the pages of its newest
-/// checkpoint and those of the next one, and a pack that is being filled.
-const HELD_ZONES: u64 = 4;
+/// checkpoint and those of the next one, a pack that is being filled, and
+/// two behind the newest checkpoint that replay still needs.
+const HELD_ZONES: u64 = 6;
 /// Objects of `MEASURE_BYTES` in a zone.
 const MEASURES_PER_ZONE: u64 = 2;
 
