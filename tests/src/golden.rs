@@ -24,11 +24,11 @@ use nilas_engine::{
 };
 
 use crate::conformance::transact;
-use crate::machine::{Geometry, ZONE_BYTES};
+use crate::machine::Geometry;
 
 /// The store's layout: few zones and the smallest that have room for a unit of data, so that a log goes through many of
 /// them within a few objects.
-pub const GEOMETRY: Geometry = Geometry { zone_bytes: ZONE_BYTES, zones: 20, shards: 2 };
+pub const GEOMETRY: Geometry = Geometry { zones: 20, ..Geometry::small(2) };
 /// Identity of the store.
 pub const STORE: u128 = 0x601d_e200_0000_0002;
 const SEED: u64 = 2;
@@ -50,7 +50,7 @@ pub fn path(what: &str) -> PathBuf {
 
 /// Makes the store: every kind of change, zone and page, and a log that goes on behind a checkpoint.
 pub fn make() -> Medium {
-    let medium = Medium::new(GEOMETRY.medium_bytes());
+    let medium = GEOMETRY.medium();
     on(&medium, async |machine, drive| {
         let config = FormatConfig {
             shards: GEOMETRY.shards,
@@ -300,7 +300,7 @@ async fn body_of(engine: &Engine, bucket: &Bucket, key: &Bytes, version: Option<
 /// A drive as text: a line for each run of bytes that are not zero, `OFFSET HEX` or `OFFSET BYTE*COUNT`, all but the
 /// count in hexadecimal.
 pub fn to_text(medium: &Medium) -> String {
-    let mut text = format!("drive {}\n", GEOMETRY.medium_bytes());
+    let mut text = format!("drive {}\n", GEOMETRY.drive_bytes());
     let mut line = |at: usize, bytes: &str| writeln!(text, "{at:06x} {bytes}").expect("memory");
     for block in medium.durable_blocks() {
         let bytes = medium.block(block);

@@ -23,8 +23,10 @@ use nilas_engine::{CoreId, Engine, Tuning};
 pub struct Geometry {
     /// Bytes of one zone.
     pub zone_bytes: u64,
-    /// Zones of the drive.
+    /// Zones of each drive.
     pub zones: u64,
+    /// Drives.
+    pub drives: u64,
     /// Shards of the store.
     pub shards: u16,
 }
@@ -35,17 +37,22 @@ pub const ZONE_BYTES: u64 = 128 << 10;
 pub const LARGE_ZONE_BYTES: u64 = 1 << 20;
 /// Zones of a drive that is never full within one round.
 pub const ZONES: u64 = 64;
-/// What stands before and behind the zones, in bytes.
+/// What stands before and behind the zones of a drive, in bytes.
 const OUTSIDE_BYTES: u64 = 2 << 20;
 
 impl Geometry {
     /// The usual machine.
     pub const fn small(shards: u16) -> Geometry {
-        Geometry { zone_bytes: ZONE_BYTES, zones: ZONES, shards }
+        Geometry { zone_bytes: ZONE_BYTES, zones: ZONES, drives: 1, shards }
     }
 
-    /// Bytes of the drive.
-    pub fn medium_bytes(&self) -> u64 {
+    /// A blank medium of this size.
+    pub fn medium(&self) -> Medium {
+        Medium::of_drives(self.drives, self.drive_bytes())
+    }
+
+    /// Bytes of one drive.
+    pub const fn drive_bytes(&self) -> u64 {
         OUTSIDE_BYTES + self.zones * self.zone_bytes
     }
 
@@ -116,14 +123,14 @@ pub fn guarded(work: impl FnOnce() -> Result<(), Finding>) -> Option<Finding> {
 /// Formats a medium; whether it came to its end. The seed makes the store another one.
 pub fn format_on(medium: &Medium, seed: u64, geometry: Geometry, faults: Faults) -> bool {
     let simulator = Simulator::new(seed);
-    let drive: Rc<dyn Drive> = Rc::new(SimulatedDrive::new(&simulator, medium, faults));
+    let drives = drives(&SimulatedDrive::new(&simulator, medium, faults));
     let config = FormatConfig {
         shards: geometry.shards,
         now_ms: 1,
         store: 0x5107_0000 + u128::from(seed),
         zone_bytes: Some(geometry.zone_bytes),
     };
-    let run = simulator.run(async move { format(&[drive], config).await.is_ok() });
+    let run = simulator.run(async move { format(&drives, config).await.is_ok() });
     run == Ok(true)
 }
 
@@ -135,7 +142,7 @@ pub fn formatted(geometry: Geometry) -> Medium {
     FORMATTED.with(|kept| {
         let mut kept = kept.borrow_mut();
         let medium = kept.entry(geometry).or_insert_with(|| {
-            let medium = Medium::new(geometry.medium_bytes());
+            let medium = geometry.medium();
             assert!(format_on(&medium, 1, geometry, Faults::default()), "a blank medium");
             medium
         });
@@ -143,10 +150,14 @@ pub fn formatted(geometry: Geometry) -> Medium {
     })
 }
 
+/// The drives of a machine as the engine takes them.
+pub fn drives(drive: &SimulatedDrive) -> Vec<Rc<dyn Drive>> {
+    drive.parts().into_iter().map(|part| Rc::new(part) as Rc<dyn Drive>).collect()
+}
+
 /// Starts the engine on `cores` cores of one machine and waits until it is ready.
 pub async fn start(machine: &Simulator, drive: &SimulatedDrive, cores: u16) -> Result<Vec<Engine>, String> {
-    let drives = || vec![Rc::new(drive.clone()) as Rc<dyn Drive>];
-    let superblocks = recognise(&drives()).await.map_err(|e| e.to_string())?.ok_or("blank")?;
+    let superblocks = recognise(&drives(drive)).await.map_err(|e| e.to_string())?.ok_or("blank")?;
     // Checkpoints after a few records, some hundreds, or hardly ever; a cache of a few objects, or none.
     let checkpoint_log_bytes =
         [8 << 10, 64 << 10, 1 << 20][usize::try_from(machine.random() % 3).expect("small")];
@@ -155,7 +166,7 @@ pub async fn start(machine: &Simulator, drive: &SimulatedDrive, cores: u16) -> R
     let mut starts = Vec::new();
     for core in 0..cores {
         let platform: Rc<dyn Platform> = Rc::new(machine.clone());
-        starts.push(store.start_core(CoreId(core), platform, drives()));
+        starts.push(store.start_core(CoreId(core), platform, drives(drive)));
     }
     let mut engines = Vec::new();
     for engine in futures_util::future::join_all(starts).await {

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use nilas_engine::drive::Drive;
 use nilas_engine::drive::simulated::{Faults, Happened, Loss, Medium, Rates, SimulatedDrive};
 use nilas_engine::simulator::{Random, Simulator, Stopped};
 use nilas_engine::store::recognise;
@@ -23,8 +22,8 @@ use nilas_engine::{
 
 use crate::conformance::{content, feed, put, read, tag, transact};
 use crate::machine::{
-    Finding, Geometry, Kind, LARGE_ZONE_BYTES, failures, finding, format_on, formatted, grouped, guarded,
-    is_read_only, start,
+    Finding, Geometry, Kind, LARGE_ZONE_BYTES, drives, failures, finding, format_on, formatted, grouped,
+    guarded, is_read_only, start,
 };
 
 /// Buckets that stay for the whole round.
@@ -157,7 +156,7 @@ pub fn every_cut_of_format(seed: u64) -> Result<Counts, Finding> {
     let mut counts = Counts::default();
     for cut in 1_u64.. {
         let geometry = Geometry::small(3);
-        let medium = Medium::new(geometry.medium_bytes());
+        let medium = geometry.medium();
         let faults = Faults { cut_at: Some(cut), latency_us_max: 60, ..Faults::default() };
         let finished = format_on(&medium, seed, geometry, faults);
         medium.lose_power(&mut Random::new(seed ^ cut));
@@ -165,9 +164,8 @@ pub fn every_cut_of_format(seed: u64) -> Result<Counts, Finding> {
         counts.rounds += 1;
         let mut ground = Ground { medium, ..Ground::new(geometry) };
         let simulator = Simulator::new(seed);
-        let drive: Rc<dyn Drive> =
-            Rc::new(SimulatedDrive::new(&simulator, &ground.medium, Faults::default()));
-        let recognised = simulator.run(async move { recognise(&[drive]).await });
+        let drives = drives(&SimulatedDrive::new(&simulator, &ground.medium, Faults::default()));
+        let recognised = simulator.run(async move { recognise(&drives).await });
         match recognised {
             Ok(Ok(None)) => {
                 if finished || !format_on(&ground.medium, seed, geometry, Faults::default()) {
@@ -191,11 +189,13 @@ pub fn every_cut_of_format(seed: u64) -> Result<Counts, Finding> {
     Ok(counts)
 }
 
-/// The machine of a seed: mostly small zones.
+/// The machine of a seed: mostly small zones, mostly one drive.
 fn draw_geometry(random: &mut Random) -> Geometry {
     let shards = 2 + u16::try_from(random.below(3)).expect("below 3");
     let small = Geometry::small(shards);
-    if random.one_in(16) { Geometry { zone_bytes: LARGE_ZONE_BYTES, ..small } } else { small }
+    let geometry = if random.one_in(16) { Geometry { zone_bytes: LARGE_ZONE_BYTES, ..small } } else { small };
+    let drives = if random.one_in(4) { 2 } else { 1 };
+    Geometry { drives, zones: geometry.zones / drives, ..geometry }
 }
 
 /// A store that lives through several crashes, in recovery as well as in work.
@@ -669,6 +669,18 @@ async fn epoch(field: Field, shape: Shape, faulty: [bool; 2]) -> Result<(), Find
             running.set(running.get() - 1);
         });
     }
+    // Without faults somebody looks at what is just being changed.
+    if !(faulty || faulty_later) && machine.random().is_multiple_of(2) {
+        let watcher = Watcher { engine: engines[0].clone(), model: model.clone(), machine: machine.clone() };
+        let (running, found) = (running.clone(), found.clone());
+        machine.spawn(async move {
+            while 0 < running.get() {
+                if let Err(finding) = watcher.look().await {
+                    found.borrow_mut().get_or_insert(finding);
+                }
+            }
+        });
+    }
     while 0 < running.get() {
         machine.sleep_us(50).await;
     }
@@ -796,6 +808,8 @@ pub type Version = Vec<(u64, u64)>;
 /// What the clients know of one key.
 #[derive(Clone, Default)]
 struct Key {
+    /// Rises when a change is acknowledged.
+    settled: u64,
     /// What it may be; one entry when that is certain.
     known: Vec<Option<Version>>,
     /// Everything that it was asked to be at some time.
@@ -839,7 +853,7 @@ impl Model {
     }
 
     fn key(&mut self, bucket: &str, key: &Bytes) -> &mut Key {
-        let fresh = || Key { known: vec![None], past: Vec::new() };
+        let fresh = || Key { known: vec![None], ..Key::default() };
         self.keys.entry((bucket.into(), key.clone())).or_insert_with(fresh)
     }
 
@@ -853,7 +867,30 @@ impl Model {
     /// The newest change that was asked for is acknowledged.
     fn settle(&mut self, bucket: &str, key: &Bytes) {
         let key = self.key(bucket, key);
+        key.settled += 1;
         key.known = key.known.pop().into_iter().collect();
+    }
+
+    /// Somebody has seen what a key is (`is_seen`), after nothing was acknowledged since it was `settled` so often: what
+    /// was asked for before can be no more.
+    fn observe(
+        &mut self,
+        (bucket, key): &(Arc<str>, Bytes),
+        settled: u64,
+        is_seen: impl Fn(&Option<Version>) -> bool,
+    ) -> Result<(), Finding> {
+        let state = self.key(bucket, key);
+        if state.settled != settled {
+            return Ok(());
+        }
+        match state.known.iter().position(is_seen) {
+            Some(nth) => drop(state.known.drain(..nth)),
+            None => {
+                let text = format!("somebody saw {bucket}/{key:?} as none of {:?}", state.known);
+                return finding(Kind::Lost, text);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -1123,6 +1160,68 @@ fn race_key(race: u64) -> Bytes {
     format!("race/{race}").into()
 }
 
+/// Reads, lists and is refused because of what others are about to change: what it has seen must stay, also when the power
+/// goes before the writer was answered.
+struct Watcher {
+    engine: Engine,
+    model: SharedModel,
+    machine: Simulator,
+}
+
+impl Watcher {
+    async fn look(&self) -> Result<(), Finding> {
+        self.machine.sleep_us(1 + self.machine.random() % 40).await;
+        let (place, settled) = {
+            let model = self.model.borrow();
+            let changing: Vec<_> = model.keys.iter().filter(|(_, state)| 1 < state.known.len()).collect();
+            let Some(nth) = self.machine.random().checked_rem(changing.len() as u64) else { return Ok(()) };
+            let (place, state) = changing[usize::try_from(nth).expect("an index")];
+            (place.clone(), state.settled)
+        };
+        let Some(bucket) = self.engine.bucket(&place.0) else { return Ok(()) };
+        let how = self.machine.random() % 3;
+        if how == 0 {
+            // A tag that nothing has: the refusal tells whether there is anything.
+            let condition = PutCondition::IfMatch(vec![tag(u64::MAX)]);
+            let exists = match self.engine.delete_if(&bucket, place.1.clone(), condition).await {
+                Ok(Err(PutRefused::PreconditionFailed)) => true,
+                Ok(Err(PutRefused::NoSuchKey)) => false,
+                Ok(Err(PutRefused::NoSuchBucket)) | Err(_) => return Ok(()),
+                other => {
+                    return finding(
+                        Kind::Wrong,
+                        format!("a condition that {place:?} cannot meet: {other:?}"),
+                    );
+                }
+            };
+            let mut model = self.model.borrow_mut();
+            return model.observe(&place, settled, |version| version.is_some() == exists);
+        }
+        if how == 1 {
+            let query = ListQuery { prefix: place.1.clone(), max: 1, ..ListQuery::default() };
+            let Ok(page) = self.engine.list(&bucket, query).await else { return Ok(()) };
+            let listed = page.objects.into_iter().find(|(key, _)| *key == place.1);
+            return self.model.borrow_mut().observe(&place, settled, |version| match (version, &listed) {
+                (None, None) => true,
+                (Some(version), Some((_, info))) => {
+                    let seeds = version.iter().flat_map(|(seed, _)| seed.to_le_bytes());
+                    let size: u64 = version.iter().map(|(_, size)| size).sum();
+                    size == info.size && seeds.eq(info.attributes.iter().copied())
+                }
+                _ => false,
+            });
+        }
+        match look(&self.engine, &bucket, &place.1).await {
+            Ok(seen) => self.model.borrow_mut().observe(&place, settled, |version| *version == seen),
+            Err(Looked::Finding(found)) => Err(found),
+            Err(Looked::Engine(EngineError::Corrupt(damage))) => {
+                finding(Kind::Lost, format!("{place:?} on a drive without faults: {damage}"))
+            }
+            Err(Looked::Engine(_)) => Ok(()),
+        }
+    }
+}
+
 /// One client: it does one thing after the other, and only it writes to its keys.
 struct Client {
     engine: Engine,
@@ -1386,12 +1485,64 @@ impl Client {
         drop(writer.write(bytes).await);
     }
 
+    /// A write to an empty bucket and the deletion of that bucket at once: one of them comes first, and then the other one
+    /// is refused.
+    async fn contest(
+        &mut self,
+        bucket: &Arc<Bucket>,
+        key: &Bytes,
+        seed: u64,
+        size: u64,
+    ) -> Result<(), Finding> {
+        let name = bucket.name.clone();
+        {
+            let mut model = self.model.borrow_mut();
+            model.ask(&name, key, Some(vec![(seed, size)]));
+            model.buckets.insert(name.clone(), vec![true, false]);
+        }
+        let written = put(&self.engine, bucket, key, seed, size, PutCondition::None);
+        let both = futures_util::future::join(written, self.engine.delete_bucket(&name)).await;
+        let mut model = self.model.borrow_mut();
+        let exists = match &both {
+            (Ok(Ok(_)), Ok(())) => {
+                let text = format!("{name} took a write and was deleted, and both were acknowledged");
+                return finding(Kind::Lost, text);
+            }
+            (Ok(Ok(_)), Err(BucketError::NotEmpty | BucketError::Engine(_))) => {
+                model.settle(&name, key);
+                vec![true]
+            }
+            (Ok(Err(PutRefused::NoSuchBucket)) | Err(_), Ok(())) => {
+                model.ask(&name, key, None);
+                model.settle(&name, key);
+                vec![false]
+            }
+            (Ok(Err(PutRefused::NoSuchBucket)), Err(BucketError::Engine(_))) => {
+                model.ask(&name, key, None);
+                model.settle(&name, key);
+                vec![true, false]
+            }
+            (Err(_), Err(BucketError::NotEmpty)) => vec![true],
+            (Err(_), Err(BucketError::Engine(_))) => vec![true, false],
+            other => return finding(Kind::Wrong, format!("a write to {name} and its deletion: {other:?}")),
+        };
+        model.buckets.insert(name, exists);
+        Ok(())
+    }
+
     /// A bucket of the client's own comes, holds something, and goes.
     async fn short_bucket(&mut self) -> Result<(), Finding> {
         let name: Arc<str> = format!("short-{}", self.number).into();
         let Some(bucket) = self.bucket(&name).await? else { return Ok(()) };
         let key = Bytes::from_static(b"own/short");
         let (seed, size) = (self.seed(), self.size());
+        let is_empty = {
+            let mut model = self.model.borrow_mut();
+            model.key(&name, &key).known == [None] && model.buckets.get(&name).is_some_and(|b| *b == [true])
+        };
+        if is_empty && self.random.one_in(2) {
+            return self.contest(&bucket, &key, seed, size).await;
+        }
         self.put_as(&bucket, &key, seed, size).await?;
         if self.random.one_in(3) {
             return Ok(());

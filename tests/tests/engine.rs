@@ -166,6 +166,7 @@ fn programmes_meet_what_they_are_for() {
         assert_eq!(programme.run(2, programme.counts[0] / 20).0.notes, tally.notes, "{name} again");
     };
     check("small", &["cuts"]);
+    check("clean", &["cuts", "bytes moved", "zones given back"]);
     check("faults", &["faults", "destroying"]);
     check("nth", &["errors"]);
     check("flush", &["errors"]);

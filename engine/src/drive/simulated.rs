@@ -68,11 +68,13 @@ struct Version {
     write: Rc<Write>,
 }
 
-/// What stays when the power goes: the durable bytes, and those that might have made it.
+/// What stays when the power goes: the durable bytes, and those that might have made it. Of one drive, or of several of
+/// the same size, one behind the other.
 #[derive(Clone)]
 pub struct Medium {
     inner: Rc<RefCell<Blocks>>,
     bytes: u64,
+    drives: u64,
 }
 
 #[derive(Default)]
@@ -153,7 +155,13 @@ fn place(block: u64) -> (usize, usize) {
 impl Medium {
     /// A blank medium.
     pub fn new(bytes: u64) -> Medium {
-        Medium { inner: Rc::default(), bytes }
+        Medium::of_drives(1, bytes)
+    }
+
+    /// A blank medium of so many drives, each of so many bytes: whole blocks, at least one drive (asserted).
+    pub fn of_drives(drives: u64, bytes_each: u64) -> Medium {
+        assert!(drives > 0 && bytes_each.is_multiple_of(BLOCK_BYTES));
+        Medium { inner: Rc::default(), bytes: drives * bytes_each, drives }
     }
 
     /// A copy with the same durable bytes.
@@ -161,7 +169,7 @@ impl Medium {
         let inner = self.inner.borrow();
         let (durable, bad) = (inner.durable.clone(), inner.bad.clone());
         let blocks = Blocks { durable, bad, ..Blocks::default() };
-        Medium { inner: Rc::new(RefCell::new(blocks)), bytes: self.bytes }
+        Medium { inner: Rc::new(RefCell::new(blocks)), ..*self }
     }
 
     /// A copy with the same pending writes, none of which is in flight any more: to lose power in several ways.
@@ -424,19 +432,25 @@ impl Happened {
     }
 }
 
-/// One run's view of a medium. Clones are the same drive.
+/// One run's view of a medium. Clones are the same drive; [`SimulatedDrive::parts`] are the drives of a medium of several,
+/// which share what is counted and the faults, and fail one by one.
 #[derive(Clone)]
 pub struct SimulatedDrive {
     simulator: Simulator,
     medium: Medium,
+    /// Its blocks of the medium.
+    range: Range<u64>,
     state: Rc<State>,
+    /// Which of the drives it is: one bit, or all of them.
+    bits: u64,
 }
 
 #[derive(Default)]
 struct State {
     operations: Cell<u64>,
     barriers: Cell<u64>,
-    failed: Cell<bool>,
+    /// Bits of the drives that were given up for writing.
+    failed: Cell<u64>,
     faults: Cell<Faults>,
     happened: Cell<Happened>,
 }
@@ -445,7 +459,18 @@ impl SimulatedDrive {
     /// Attaches a medium to a run.
     pub fn new(simulator: &Simulator, medium: &Medium, faults: Faults) -> SimulatedDrive {
         let state = Rc::new(State { faults: Cell::new(faults), ..State::default() });
-        SimulatedDrive { simulator: simulator.clone(), medium: medium.clone(), state }
+        let (range, bits) = (0..medium.bytes / BLOCK_BYTES, (1 << medium.drives) - 1);
+        SimulatedDrive { simulator: simulator.clone(), medium: medium.clone(), range, state, bits }
+    }
+
+    /// The drives of the medium, in order.
+    pub fn parts(&self) -> Vec<SimulatedDrive> {
+        let blocks = self.medium.bytes / BLOCK_BYTES / self.medium.drives;
+        let part = |nth: u64| {
+            let (range, bits) = (nth * blocks..(nth + 1) * blocks, 1 << nth);
+            SimulatedDrive { range, bits, ..self.clone() }
+        };
+        (0..self.medium.drives).map(part).collect()
     }
 
     /// Starts and ends of operations so far.
@@ -458,9 +483,18 @@ impl SimulatedDrive {
         self.state.barriers.get()
     }
 
-    /// Whether the drive was given up for writing.
+    /// Whether the drive, or any of several, was given up for writing.
     pub fn has_failed(&self) -> bool {
-        self.state.failed.get()
+        self.state.failed.get() & self.bits != 0
+    }
+
+    /// Whether all drives were.
+    pub fn has_failed_wholly(&self) -> bool {
+        self.state.failed.get() & self.bits == self.bits
+    }
+
+    fn give_up(&self) {
+        self.state.failed.set(self.state.failed.get() | self.bits);
     }
 
     /// Other faults from now on; what they number is counted on from now.
@@ -485,7 +519,7 @@ impl SimulatedDrive {
         let cause = match op {
             // Only writing is given up.
             DriveOp::Read => DriveCause::Errno(libc::EIO),
-            _ if self.state.failed.get() => DriveCause::Failed,
+            _ if self.has_failed() => DriveCause::Failed,
             _ => DriveCause::Errno(libc::EIO),
         };
         DriveError { drive: self.name(), op, at, bytes, cause }
@@ -569,23 +603,34 @@ impl SimulatedDrive {
         }
     }
 
+    /// The drive's first block of these, of the medium.
+    fn first(&self, at: DriveOffset) -> u64 {
+        self.range.start + at.0 / BLOCK_BYTES
+    }
+
+    /// Blocks of the drive that hold anything but zeros.
+    fn written(&self) -> Vec<u64> {
+        let written = self.medium.durable_blocks();
+        written.into_iter().filter(|block| self.range.contains(block)).collect()
+    }
+
     /// Another place of the same length: half of the time one that was written.
     fn elsewhere(&self, at: DriveOffset, bytes: u64) -> u64 {
-        let (count, places) = (bytes / BLOCK_BYTES, self.medium.bytes / BLOCK_BYTES);
-        let written = self.medium.durable_blocks();
+        let (count, end) = (bytes / BLOCK_BYTES, self.range.end);
+        let written = self.written();
         let drawn = match self.simulator.random().is_multiple_of(2) && !written.is_empty() {
             true => {
                 let nth = self.simulator.random() % written.len() as u64;
                 written[usize::try_from(nth).expect("an index")]
             }
-            false => self.simulator.random() % places,
+            false => self.range.start + self.simulator.random() % (end - self.range.start),
         };
-        let other = drawn.min(places - count);
-        if other == at.0 / BLOCK_BYTES { (other + 1).min(places - count) } else { other }
+        let other = drawn.min(end - count);
+        if other == self.first(at) { (other + 1).min(end - count) } else { other }
     }
 
     fn decay(&self) {
-        let written = self.medium.durable_blocks();
+        let written = self.written();
         if written.is_empty() {
             return;
         }
@@ -597,7 +642,7 @@ impl SimulatedDrive {
     /// Fills a buffer with what is there, or with what a faulty drive takes for it.
     fn fill(&self, at: DriveOffset, buf: &mut Buffer) -> Result<(), DriveError> {
         let bytes = buf.len() as u64;
-        let first = at.0 / BLOCK_BYTES;
+        let first = self.first(at);
         if self.happens(|r| r.bad_block, |h| &mut h.bad_blocks) {
             let nth = self.simulator.random() % (bytes / BLOCK_BYTES);
             self.medium.inner.borrow_mut().bad.insert(first + nth);
@@ -640,7 +685,7 @@ impl Drive for SimulatedDrive {
         mut buf: Buffer,
     ) -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)> {
         let bytes = buf.len() as u64;
-        super::assert_range(at, bytes, self.medium.bytes);
+        super::assert_range(at, bytes, self.size());
         let drive = self.clone();
         let started = self.step();
         Box::pin(async move {
@@ -664,18 +709,20 @@ impl Drive for SimulatedDrive {
         durable: bool,
     ) -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)> {
         let bytes = buf.len() as u64;
-        super::assert_range(at, bytes, self.medium.bytes);
+        super::assert_range(at, bytes, self.size());
         let (drive, started) = (self.clone(), self.step());
-        if !started || self.state.failed.get() {
+        if !started || self.has_failed() {
             let error = self.error(DriveOp::Write, at, bytes);
-            self.state.failed.set(self.state.failed.get() || durable);
+            if durable {
+                self.give_up();
+            }
             return Box::pin(std::future::ready((buf, Err(error))));
         }
         if self.happens(|r| r.corrupt_medium, |h| &mut h.corrupt_blocks) {
             self.decay();
         }
         let misdirected = self.happens(|r| r.misdirected_write, |h| &mut h.misdirected_writes);
-        let first = if misdirected { self.elsewhere(at, bytes) } else { at.0 / BLOCK_BYTES };
+        let first = if misdirected { self.elsewhere(at, bytes) } else { self.first(at) };
         let lost = self.happens(|r| r.lost_write, |h| &mut h.lost_writes);
         let taken = if lost { &[] } else { buf.as_slice() };
         let write = self.medium.write(first, taken);
@@ -692,7 +739,9 @@ impl Drive for SimulatedDrive {
                     true => drive.short(DriveOp::Write, at, bytes),
                     false => drive.error(DriveOp::Write, at, bytes),
                 };
-                drive.state.failed.set(drive.state.failed.get() || durable);
+                if durable {
+                    drive.give_up();
+                }
                 return (buf, Err(error));
             }
             write.completed.set(true);
@@ -709,14 +758,15 @@ impl Drive for SimulatedDrive {
         let blocks = self.medium.inner.borrow();
         let completed =
             |list: &[Version]| list.iter().take_while(|version| version.write.completed.get()).count();
-        let covered: Vec<_> = blocks.volatile.iter().map(|(at, list)| (*at, completed(list))).collect();
+        let own = blocks.volatile.range(self.range.clone());
+        let covered: Vec<_> = own.map(|(at, list)| (*at, completed(list))).collect();
         drop(blocks);
         Box::pin(async move {
             drive.delay().await;
-            let ended = drive.step() && drive.barrier() && started && !drive.state.failed.get();
+            let ended = drive.step() && drive.barrier() && started && !drive.has_failed();
             if !ended || drive.happens(|r| r.flush_error, |h| &mut h.flush_errors) {
                 let error = drive.error(DriveOp::Flush, DriveOffset(0), 0);
-                drive.state.failed.set(true);
+                drive.give_up();
                 drive.forget(covered);
                 return Err(error);
             }
@@ -734,7 +784,7 @@ impl Drive for SimulatedDrive {
     }
 
     fn size(&self) -> u64 {
-        self.medium.bytes
+        (self.range.end - self.range.start) * BLOCK_BYTES
     }
 
     fn name(&self) -> Arc<str> {
@@ -811,6 +861,23 @@ mod tests {
         assert_eq!(medium.durable_blocks(), [1, 2]);
         medium.flip(ONE, 1);
         assert_eq!((medium.byte(ONE), copy.byte(ONE)), (6, 7));
+    }
+
+    #[test]
+    fn drives_of_one_medium_fail_one_by_one() {
+        let medium = Medium::of_drives(2, 16 * ONE);
+        run(&medium, Faults { fail_barrier: Some(1), ..Faults::default() }, async |drive| {
+            let [a, b] = drive.parts().try_into().unwrap_or_else(|_| panic!("two drives"));
+            a.write(DriveOffset(ONE), filled(1, 1), false).await.1.expect("no fault");
+            b.write(DriveOffset(ONE), filled(2, 1), false).await.1.expect("no fault");
+            assert!(b.flush().await.is_err());
+            a.flush().await.expect("the other one");
+            assert_eq!((a.has_failed(), b.has_failed(), drive.has_failed()), (false, true, true));
+            assert!(!drive.has_failed_wholly());
+            assert_eq!((read(&a, ONE).await, a.size()), (Ok(1), 16 * ONE));
+        });
+        medium.lose_power_as(Loss::Lose, &mut Random::new(1));
+        assert_eq!((medium.byte(ONE), medium.byte(17 * ONE)), (1, 0));
     }
 
     #[test]

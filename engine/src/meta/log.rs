@@ -514,6 +514,13 @@ impl Log {
             }
             state.zone.position + 1
         };
+        // Taken before the last start, when the log was further on with blocks that never became durable.
+        let found = self.zones.borrow().get(&position).copied();
+        if found.is_some() {
+            self.state.borrow_mut().next_zone = found;
+            self.progress.notify();
+            return;
+        }
         let ground = &self.ground;
         for purpose in [Purpose::Data, Purpose::Upkeep] {
             let granted = grant_zone(

@@ -384,12 +384,16 @@ impl Shard {
             let mut cells = moving.remove(&zone).unwrap_or_default();
             cells.sort_by_key(|moving| moving.from);
             let packed = self.pack_cells(cells, upkeep, &mut batch).await;
+            let is_full = match packed {
+                Ok(()) => false,
+                Err(EngineError::Full { .. }) => true,
+                // Bytes of the batch may have been in a write that failed: it is not logged.
+                Err(other) => return Err(other),
+            };
             // What was moved so far sets zones free, also when there is no room for the rest.
             self.settle_moves(&mut batch, upkeep).await?;
-            match packed {
-                Ok(()) => {}
-                Err(EngineError::Full { .. }) => break,
-                Err(other) => return Err(other),
+            if is_full {
+                break;
             }
         }
         Ok(())

@@ -2,7 +2,8 @@
 //! is damaged.
 //!
 //! I1. A shard that is not read-only holds exactly what it should. I2. One that is takes no write; one that is not
-//! takes them. I3. A start that is refused serves nothing, which is an answer.
+//! takes them. I3. What one cannot find, it does not call absent: an older version or an error, never nothing. I4. A start
+//! that is refused serves nothing, which is an answer.
 
 use std::collections::BTreeSet;
 
@@ -54,15 +55,16 @@ async fn look_at_all(engine: &Engine, history: &[Model]) -> Result<Verdict, Find
     for name in names.into_iter().filter(|name| !name.starts_with(LAST_WORDS)) {
         let should = last.buckets.get(name);
         let Some(bucket) = engine.bucket(name) else {
-            if should.is_some() && !damaged {
+            if should.is_some() && !is_read_only(engine, ShardId(0)) {
                 return finding(Kind::Lost, format!("bucket {name} is silently gone"));
             }
             continue;
         };
         let past: Vec<&Contents> = history.iter().filter_map(|model| model.buckets.get(name)).collect();
-        if should.is_none() && !damaged {
+        if should.is_none() && !is_read_only(engine, ShardId(0)) {
             return finding(Kind::Wrong, format!("bucket {name} is back"));
         }
+        let damaged = is_read_only(engine, bucket.shard);
         let seen = look_at(engine, &bucket, should.unwrap_or(&Contents::default()), &past, damaged).await?;
         if verdict == Verdict::Harmless && !seen {
             verdict = Verdict::Detected;
@@ -95,11 +97,14 @@ async fn look_at(
             Ok(seen) if seen.as_ref() == want => {}
             Ok(seen) => {
                 whole = false;
-                let was = past
-                    .iter()
-                    .any(|contents| contents.objects.get(key).map(|object| &object.parts) == seen.as_ref());
-                if !damaged || !(was || seen.is_none()) {
-                    let text = format!("{}/{key} is {seen:?}, expected {want:?}", bucket.name);
+                // Older, but not absent: what a damaged shard cannot find may be in what it could not read.
+                let was = seen.is_some()
+                    && past.iter().any(|contents| {
+                        contents.objects.get(key).map(|object| &object.parts) == seen.as_ref()
+                    });
+                if !damaged || !was {
+                    let text =
+                        format!("{}/{key} is {seen:?}, expected {want:?}, damaged {damaged}", bucket.name);
                     return finding(Kind::Lost, text);
                 }
             }

@@ -1,4 +1,4 @@
-//! Every flush and every durable write fails, once or for good.
+//! Every flush and every durable write fails, once or for good; every other row is on two drives, of which one fails.
 //!
 //! I1. From then on the drive takes no writes, and nothing that would need one is acknowledged: `life` looks. I2. A
 //! later flush that would succeed is no excuse: after a loss of power everything acknowledged is there.

@@ -193,7 +193,7 @@ async fn live(
     };
     let mut turn = 0;
     while let (Some((name, op)), mut slots) = next(&state) {
-        let given_up = drive.has_failed();
+        let given_up = drive.has_failed_wholly();
         let bucket = engines[turn].bucket(name);
         let was_read_only = bucket.is_some_and(|bucket| is_read_only(&engines[turn], bucket.shard));
         turn = (turn + 1) % engines.len();

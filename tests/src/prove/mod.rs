@@ -4,6 +4,7 @@
 //! I2. It stops at the first finding, which names what repeats it. I3. A programme tells how much it did; one that did
 //! nothing has not passed.
 
+mod clean;
 mod crash;
 mod examine;
 mod faults;
@@ -35,7 +36,7 @@ pub struct Programme {
 }
 
 /// All of them. A count of 0 means all there are.
-pub const PROGRAMMES: [Programme; 10] = [
+pub const PROGRAMMES: [Programme; 11] = [
     Programme { name: "model", unit: "operations", counts: [200_000, 10_000_000], run: model::run },
     Programme { name: "small", unit: "recoveries", counts: [20_000, 0], run: small::run },
     Programme { name: "crash", unit: "points", counts: [20_000, 5_000_000], run: crash::run },
@@ -44,6 +45,7 @@ pub const PROGRAMMES: [Programme; 10] = [
     Programme { name: "flip", unit: "flips", counts: [10_000, 0], run: flip::run },
     Programme { name: "tail", unit: "tails", counts: [4_000, 200_000], run: tail::run },
     Programme { name: "space", unit: "operations", counts: [20_000, 2_000_000], run: space::run },
+    Programme { name: "clean", unit: "sessions", counts: [6_000, 600_000], run: clean::run },
     Programme { name: "versions", unit: "operations", counts: [20_000, 2_000_000], run: versions::run },
     Programme { name: "flush", unit: "failures", counts: [1_500, 50_000], run: flush::run },
 ];

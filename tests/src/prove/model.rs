@@ -30,7 +30,7 @@ fn live(seed: u64) -> Result<(u64, u64, bool), Finding> {
     let mut random = Random::new(seed);
     let shards = 1 + u16::try_from(random.below(4)).expect("below 4");
     let small = Geometry { zones: 96, ..Geometry::small(shards) };
-    let large = Geometry { zones: 48, zone_bytes: LARGE_ZONE_BYTES, shards };
+    let large = Geometry { zones: 48, zone_bytes: LARGE_ZONE_BYTES, ..Geometry::small(shards) };
     let geometry = if random.one_in(4) { large } else { small };
     let life = Life::new(geometry);
     let mut draw = Draw::new(seed, geometry);

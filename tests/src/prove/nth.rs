@@ -1,7 +1,7 @@
 //! One row of operations, again and again: each time another drive operation fails, moves a part of its bytes, or is the
 //! last one of the drive, or another buffer is refused.
 //!
-//! I1. Whatever fails, what was acknowledged is there after a restart, and what was not is there whole or not at all.
+//! Every other row on two drives. I1. Whatever fails, what was acknowledged is there after a restart, and what was not is there whole or not at all.
 
 use nilas_engine::drive::simulated::{Faults, Loss};
 use nilas_engine::simulator::Random;
@@ -17,7 +17,7 @@ const OPERATIONS: u64 = 14;
 
 /// A store with something in it, and what is to be asked of it next.
 pub(super) fn begun(seed: u64) -> Result<(Life, Draw), Finding> {
-    let geometry = Geometry { zones: 28, ..Geometry::small(2) };
+    let geometry = Geometry { zones: 28, drives: 1 + seed % 2, ..Geometry::small(2) };
     let mut draw = Draw::new(seed, geometry);
     let life = Life::new(geometry);
     life.script(draw.begin(BEFORE));

@@ -12,7 +12,7 @@ use nilas_engine::simulator::Random;
 
 use super::Tally;
 use super::life::{Ended, Life, Session};
-use crate::machine::{Finding, Geometry, ZONE_BYTES};
+use crate::machine::{Finding, Geometry};
 use crate::model::{Condition, Key, Op};
 
 /// Pending writes of which every combination is tried.
@@ -62,7 +62,7 @@ fn row(mut nth: u64) -> Option<VecDeque<(Key, Op)>> {
 }
 
 pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Finding> {
-    let geometry = Geometry { zone_bytes: ZONE_BYTES, zones: 24, shards: 2 };
+    let geometry = Geometry { zones: 24, ..Geometry::small(2) };
     let base = Life::new(geometry);
     base.script([("x", Op::CreateBucket), ("y", Op::CreateBucket)].into());
     base.run(Session::strict(1))?;

@@ -3,7 +3,7 @@
 //!
 //! I1. Whatever is read is what was written with the attributes that came with it. I2. A reader that was opened before a
 //! delete gives the bytes of then. I3. After everything was deleted, all zones but a counted few take large objects
-//! again. I4. The scrub, which runs all the time, finds no damage.
+//! again, and this stays so from start to start. I4. The scrub, which runs all the time, finds no damage.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -15,15 +15,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use nilas_engine::drive::simulated::{Faults, Loss, SimulatedDrive};
 use nilas_engine::simulator::{Random, Simulator};
-use nilas_engine::{Bucket, Engine, EngineError, ObjectReader, PutCondition, ScrubConfig, ShardId};
+use nilas_engine::{
+    Bucket, Engine, EngineError, ListQuery, ObjectReader, PutCondition, ScrubConfig, ShardId,
+};
 
 use super::Tally;
 use crate::conformance::{content, feed, put, read, tag};
-use crate::machine::{Finding, Geometry, Kind, ZONE_BYTES, failures, finding, formatted, on_machine, start};
+use crate::machine::{Finding, Geometry, Kind, failures, finding, formatted, on_machine, start};
 
 const KEYS: u64 = 48;
 const SESSIONS: u64 = 7;
+/// Machines on which the emptied drive is filled again: what each start forgets adds up.
+const RESTARTS: u64 = 4;
 const READERS: usize = 5;
+/// Those that race for a key, and the puts before them that fill the log.
+const RACERS: u64 = 3;
+const CROWD: u64 = 9;
+const CROWD_BYTES: u64 = 30_000;
+/// What keys begin with that nothing is expected of.
+const MEASURE: &str = "measure/";
 /// Bytes of the objects that measure how much fits in: two of them to a zone, in extents.
 const MEASURE_BYTES: u64 = 60_000;
 const MEASURE_PER_ZONE: u64 = 2;
@@ -68,19 +78,20 @@ pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Findin
 fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
     let mut random = Random::new(seed ^ 0x51ac);
     let zones = ZONES[usize::try_from(seed % ZONES.len() as u64).expect("below 4")];
-    let geometry = Geometry { zone_bytes: ZONE_BYTES, zones, shards: 1 + u16::from(random.one_in(2)) };
+    let geometry = Geometry { zones, ..Geometry::small(1 + u16::from(random.one_in(2))) };
     let medium = formatted(geometry);
     let known = Shared::default();
     let idle = IDLE_ZONES * u64::from(geometry.shards - 1);
     known.borrow_mut().measure = MEASURE_PER_ZONE * (zones - BUSY_ZONES - idle);
-    for session in 0..=SESSIONS {
+    for session in 0..=SESSIONS + RESTARTS {
         let calm = Faults { latency_us_max: 40, ..Faults::default() };
-        let is_last = session == SESSIONS;
-        let cut_at = (!is_last && 0 < session && random.one_in(2)).then(|| 100 + random.below(1_500));
+        let cut_at =
+            (0 < session && session < SESSIONS && random.one_in(2)).then(|| 100 + random.below(1_500));
         let (kept, drawn) = (known.clone(), random.draw());
         let faults = Faults { cut_at, ..calm };
         let ended = on_machine(random.draw(), &medium, faults, async move |machine, drive| {
-            Session::start(machine, drive, kept, drawn).await?.run(session, is_last).await
+            let session_of = Session::start(machine, drive, kept, drawn).await?;
+            if session <= SESSIONS { session_of.run(session).await } else { session_of.check_measure().await }
         })?;
         tally.note("cuts", u64::from(ended.is_none()));
         let loss = [Loss::Lose, Loss::Keep, Loss::Draw, Loss::Draw];
@@ -166,8 +177,10 @@ impl Session {
         Ok(Session { machine, engine, bucket, known, random, held: VecDeque::new() })
     }
 
-    async fn run(mut self, session: u64, is_last: bool) -> Result<(), Finding> {
+    async fn run(mut self, session: u64) -> Result<(), Finding> {
+        let is_last = session == SESSIONS;
         self.check_all().await?;
+        self.delete_measures().await?;
         self.short_bucket().await?;
         if session == 0 {
             self.check_measure().await?;
@@ -181,6 +194,10 @@ impl Session {
             if let Some(found) = failed.borrow_mut().take() {
                 return Err(found);
             }
+        }
+        // Full of objects of a zone's half, with small ones in between: what is left of zones has to be moved.
+        if 0 < session && self.random.one_in(2) {
+            self.measure().await?;
         }
         done.set(true);
         while let Some((reader, seed)) = self.held.pop_front() {
@@ -323,8 +340,8 @@ impl Session {
             }
             8 | 9 => drop(self.delete(key).await?),
             10 | 11 => self.hold(key).await?,
-            12 => self.race().await?,
-            13 => {
+            12 | 13 if self.random.one_in(2) => self.race().await?,
+            12 | 13 => {
                 // Given up half way.
                 if let Ok(mut writer) = self.engine.writer(&self.bucket, 90_000).await {
                     let written = writer.write(content(1, 70_000)).await;
@@ -357,19 +374,25 @@ impl Session {
         Ok(())
     }
 
-    /// Two that want a key to be theirs alone.
-    async fn race(&self) -> Result<(), Finding> {
+    /// Some that want a key to be theirs alone, sometimes behind so much that they wait for room in the log.
+    async fn race(&mut self) -> Result<(), Finding> {
         let key = Bytes::from_static(b"race");
         if self.engine.delete(&self.bucket, vec![key.clone()]).await.is_err() {
             return Ok(());
         }
-        let seeds = [self.seed(), self.seed()];
-        let asks = seeds.map(|seed| put(&self.engine, &self.bucket, &key, seed, 500, PutCondition::IfAbsent));
-        let both = futures_util::future::join_all(asks).await;
-        match both.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count() {
-            2 => finding(Kind::Wrong, "two have made a key that was to be absent"),
-            _ => Ok(()),
+        let crowd = if self.random.one_in(2) { CROWD } else { 0 };
+        let others: Vec<Bytes> = (0..crowd).map(|nth| format!("{MEASURE}crowd/{nth}").into()).collect();
+        let rows = others.iter().map(|other| (other, CROWD_BYTES, PutCondition::None));
+        let asks = rows.chain((0..RACERS).map(|_| (&key, 500, PutCondition::IfAbsent)));
+        let asks = asks
+            .map(|(key, size, condition)| put(&self.engine, &self.bucket, key, self.seed(), size, condition));
+        let answers = futures_util::future::join_all(asks).await;
+        let won = answers[others.len()..].iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count();
+        if 1 < won {
+            return finding(Kind::Wrong, format!("{won} have made a key that was to be absent"));
         }
+        drop(self.engine.delete(&self.bucket, others).await);
+        Ok(())
     }
 
     /// Parts, some replaced, some not chosen; completed or aborted.
@@ -425,7 +448,7 @@ impl Session {
     async fn measure(&self) -> Result<u64, Finding> {
         let mut keys = Vec::new();
         loop {
-            let key = Bytes::from(format!("measure/{}", keys.len()));
+            let key = Bytes::from(format!("{MEASURE}{}", keys.len()));
             let asked = put(&self.engine, &self.bucket, &key, 3, MEASURE_BYTES, PutCondition::None);
             if !happened(asked.await)? {
                 break;
@@ -439,6 +462,22 @@ impl Session {
             }
         }
         Ok(keys.len() as u64)
+    }
+
+    /// What a power cut has left of a measurement or a crowd.
+    async fn delete_measures(&self) -> Result<(), Finding> {
+        let query =
+            ListQuery { prefix: Bytes::from_static(MEASURE.as_bytes()), max: 1_000, ..ListQuery::default() };
+        let page = match self.engine.list(&self.bucket, query).await {
+            Ok(page) => page,
+            Err(error) => return finding(Kind::Wrong, format!("no listing: {error}")),
+        };
+        for (key, _) in page.objects {
+            if let Err(error) = self.engine.delete(&self.bucket, vec![key]).await {
+                return finding(Kind::Wrong, format!("a full drive does not delete: {error}"));
+            }
+        }
+        Ok(())
     }
 
     async fn check_all(&self) -> Result<(), Finding> {
