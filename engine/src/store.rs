@@ -446,7 +446,9 @@ impl Store {
             // Without the newest directory, buckets that were made would be missing and deleted ones back.
             return Err(error.clone());
         }
-        let is_whole = damage.is_none() || is(Mutant::DamagedAnswersAbsence);
+        // A zone that nobody can tell whose it was may have held the rest of this log.
+        let is_lost = damage.is_some() || maps.iter().any(|map| !map.damaged.is_empty());
+        let is_whole = !is_lost || is(Mutant::DamagedAnswersAbsence);
         let mut headers: Vec<(u16, ZoneHeader)> = Vec::new();
         for (drive, map) in (0_u16..).zip(maps) {
             headers

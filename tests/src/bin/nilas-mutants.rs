@@ -23,10 +23,10 @@ const VARIABLE: &str = "NILAS_MUTANT";
 /// No mistake at all.
 const NONE: &str = "none";
 /// A check that takes longer hangs, in seconds; without a mistake the longest takes a few.
-const CHECK_SECONDS_MAX: u64 = 20;
+const CHECK_SECONDS_MAX: u64 = 90;
 
 /// What is run, cheapest first: a programme of `prove` or of `sim`, its first seed, and its count.
-const CHECKS: [(&str, u64, u64); 23] = [
+const CHECKS: [(&str, u64, u64); 26] = [
     ("versions", 1, 1_200),
     ("space", 1, 1_200),
     ("clean", 1, 300),
@@ -50,6 +50,9 @@ const CHECKS: [(&str, u64, u64); 23] = [
     ("flip", 1, 900),
     ("tail", 1, 900),
     ("small", 1, 1_500),
+    ("crash", 5_000, 8_000),
+    ("clean", 10_000, 9_000),
+    ("sim fault", 5_000, 3_000),
 ];
 
 fn main() -> ExitCode {
