@@ -2,7 +2,7 @@
 //! `main` hands over; `check`, `clients` and `readme` add their sections. Closing line: `NAME: N passed, N failed (N s)`.
 
 use crate::shell::{Failure, cargo, program};
-use crate::{check, clients, readme};
+use crate::{check, clients, fuzz, readme};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -12,6 +12,9 @@ const SIM_SEEDS: u64 = 1_000;
 /// Mistakes that CI builds into the engine; `cargo x mutants` builds in all of them.
 const MUTANTS_SAMPLED: u64 = 12;
 
+/// Seconds that CI fuzzes each target.
+const FUZZ_SECONDS: u64 = 2;
+
 /// Everything CI runs, in the order in which a failure is cheapest to learn.
 pub fn sections(report: &mut Report) {
     check::sections(report);
@@ -20,6 +23,7 @@ pub fn sections(report: &mut Report) {
     report.section("prove", || prove("all", None, None, false));
     report.section("mutants", || mutants(vec!["--sample".to_owned(), MUTANTS_SAMPLED.to_string()]));
     report.section("threads", || crate::prove::run("threads", None));
+    report.section("fuzz", || fuzz::run("all", FUZZ_SECONDS));
     report.section("readme", readme::run);
 }
 

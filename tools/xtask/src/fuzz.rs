@@ -1,8 +1,10 @@
-//! `cargo x fuzz`: builds one target of the `fuzz` crate with coverage counters, on the stable toolchain, and runs it.
+//! `cargo x fuzz`: builds one target of the `fuzz` crate, or all, with coverage counters, on the stable toolchain, and
+//! runs them one after the other.
 //! New inputs go to the target directory; what is worth keeping is copied into `fuzz/corpus` by hand.
 
 use crate::shell::{Failure, cargo, program, root, target};
 use std::fs;
+use std::path::Path;
 
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 const FLAGS: [&str; 9] = [
@@ -19,16 +21,29 @@ const FLAGS: [&str; 9] = [
 
 pub fn run(name: &str, seconds: u64) -> Result<(), Failure> {
     let known = targets()?;
-    if !known.iter().any(|target| target == name) {
-        return Err(Failure(format!("no fuzz target {name}; there are {}", known.join(", "))));
+    let chosen: Vec<&String> = known.iter().filter(|target| name == "all" || *target == name).collect();
+    if chosen.is_empty() {
+        return Err(Failure(format!("no fuzz target {name}; there are all, {}", known.join(", "))));
     }
     let place = target().join("fuzz");
     // With `--target` the counters stay out of build scripts.
-    cargo(["build", "--release", "--target", TRIPLE, "--bin", name])
+    let mut build = cargo(["build", "--release", "--target", TRIPLE]);
+    for name in &chosen {
+        build = build.args(["--bin", name]);
+    }
+    build
         .directory(root().join("fuzz"))
         .env("RUSTFLAGS", FLAGS.join(" "))
         .env("CARGO_TARGET_DIR", &place)
         .passes()?;
+    for name in &chosen {
+        fuzz(&place, name, seconds)?;
+    }
+    println!("fuzz: {} passed, 0 failed", chosen.len());
+    Ok(())
+}
+
+fn fuzz(place: &Path, name: &str, seconds: u64) -> Result<(), Failure> {
     let (found, artifacts) = (place.join("corpus").join(name), place.join("artifacts").join(name));
     for folder in [&found, &artifacts] {
         fs::create_dir_all(folder).map_err(|error| Failure(format!("{}: {error}", folder.display())))?;

@@ -75,7 +75,7 @@ enum Command {
     Clients { names: Vec<String> },
     /// Makes the golden image of this format's version anew
     Golden,
-    /// Coverage-guided fuzzing of one target, 60 seconds unless told
+    /// Coverage-guided fuzzing of one target or `all`, 60 seconds each unless told
     Fuzz { target: String, seconds: Option<u64> },
     /// Everything CI runs
     Ci,
