@@ -213,12 +213,20 @@ pub async fn recognise(drives: &[Rc<dyn Drive>]) -> Result<Option<Vec<Superblock
 async fn read_superblock(drive: &dyn Drive) -> Result<Option<Superblock>, StoreError> {
     let usable = drive.size() - drive.size() % BLOCK_BYTES;
     let mut best: Option<Superblock> = None;
-    let mut problem = None;
+    let (mut problem, mut unreadable) = (None, None);
     for at in Superblock::places(usable) {
         if usable < at.0 + BLOCK_BYTES {
             continue;
         }
-        match Superblock::decode(&read(drive, at, BLOCK_BYTES).await?) {
+        let block = match read(drive, at, BLOCK_BYTES).await {
+            Ok(block) => block,
+            // Any copy that can be read serves.
+            Err(error) => {
+                unreadable.get_or_insert(error);
+                continue;
+            }
+        };
+        match Superblock::decode(&block) {
             Ok(superblock) if best.is_none_or(|best| best.sequence < superblock.sequence) => {
                 best = Some(superblock)
             }
@@ -242,8 +250,10 @@ async fn read_superblock(drive: &dyn Drive) -> Result<Option<Superblock>, StoreE
     }
     match (best, problem) {
         (Some(superblock), _) => Ok(Some(superblock)),
-        (None, Some(problem)) => Err(problem),
-        (None, None) => {
+        (None, problem) if unreadable.is_some() || problem.is_some() => {
+            Err(unreadable.map_or_else(|| problem.expect("checked"), StoreError::from))
+        }
+        (None, _) => {
             for (at, bytes) in
                 [(0, ZONES_AT.min(usable)), (usable.saturating_sub(TAIL_BYTES), TAIL_BYTES.min(usable))]
             {

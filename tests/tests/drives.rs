@@ -19,7 +19,7 @@ use nilas_engine::simulator::{Random, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format};
 use nilas_engine::{CoreId, DamagedUnit, Engine, EngineError, PutCondition, ScrubConfig, Tuning};
 use nilas_tests::client::Call;
-use nilas_tests::conformance::{content, feed, put, tag};
+use nilas_tests::conformance::{content, feed, put, read, tag};
 use nilas_tests::machine::{Geometry, formatted, start};
 use nilas_tests::rng::payload;
 use nilas_tests::server::{Server, ServerOptions, binary, fresh_directory, write_file};
@@ -320,6 +320,59 @@ fn the_scrub_names_damage_while_zones_are_cleaned() {
         assert!(5 < passes && 1 << 20 < moved && 60 < released, "{passes} {moved} {released}");
     });
     assert_eq!(ended, Ok(()));
+}
+
+/// The file system under a sparse drive file is full long before the drive is: a store that is full, not one that is stuck.
+#[test]
+fn a_full_file_system_is_a_full_store() {
+    let geometry = Geometry { zones: 48, ..Geometry::small(2) };
+    let medium = formatted(geometry);
+    let short =
+        Faults { latency_us_max: 40, space_bytes: Some(24 * geometry.zone_bytes), ..Faults::default() };
+    let key = |nth: u64| Bytes::from(format!("key/{nth}"));
+    let mut stored: Vec<u64> = Vec::new();
+    for (session, faults) in [(0, short), (1, short), (2, Faults { space_bytes: None, ..short })] {
+        let (machine, media) = (Simulator::new(31 + session), medium.clone());
+        let (before, simulator) = (stored.clone(), machine.clone());
+        let ended = simulator.run(async move {
+            let device = SimulatedDrive::new(&machine, &media, faults);
+            let engine = start(&machine, &device, 1).await.expect("recovers without space").remove(0);
+            let bucket = match engine.bucket("held") {
+                Some(bucket) => bucket,
+                None => engine.create_bucket("held", Bytes::new()).await.expect("a new name"),
+            };
+            let mut stored = before;
+            for nth in &stored {
+                let found = engine.open(&bucket, key(*nth)).await.expect("readable").expect("stored");
+                assert_eq!(read(found, 0..9_000).await.expect("whole"), content(*nth, 9_000));
+            }
+            let fill = async |stored: &mut Vec<u64>, from: u64| {
+                for nth in from..from + 2_000 {
+                    match put(&engine, &bucket, &key(nth), nth, 9_000, PutCondition::None).await {
+                        Ok(done) => drop(done.expect("no condition")),
+                        Err(EngineError::Full { .. }) => return nth - from,
+                        Err(other) => panic!("{other}"),
+                    }
+                    stored.push(nth);
+                }
+                panic!("2,000 objects fit");
+            };
+            let first = fill(&mut stored, session * 10_000).await;
+            let gone: Vec<u64> = stored.iter().copied().step_by(2).collect();
+            for nth in &gone {
+                let deleted = engine.delete(&bucket, vec![key(*nth)]).await;
+                assert_eq!(deleted.expect("deletes need no space"), [true]);
+            }
+            stored.retain(|nth| !gone.contains(nth));
+            let again = fill(&mut stored, session * 10_000 + 5_000).await;
+            assert!(gone.len() as u64 / 2 < again, "{first} fitted, of {} deleted {again}", gone.len());
+            engine.stop().await;
+            (stored, first)
+        });
+        let (after, first) = ended.expect("no cut");
+        stored = after;
+        assert!(session == 1 || 60 < first, "session {session}: {first}");
+    }
 }
 
 #[test]

@@ -87,6 +87,8 @@ struct Blocks {
     /// Blocks that cannot be read any more.
     bad: BTreeSet<u64>,
     writes: u64,
+    /// Space that a file system gave: from where, and bytes.
+    allocated: BTreeMap<u64, u64>,
 }
 
 /// What becomes of the writes that were not durable when the power goes.
@@ -359,6 +361,8 @@ pub struct Faults {
     pub barriers_fail_on: bool,
     /// From this operation on (counted as for `cut_at`) the drive is gone: everything fails.
     pub vanish_at: Option<u64>,
+    /// Bytes of the drive that the file system under it has space for, counted as they are asked for; `None` for all.
+    pub space_bytes: Option<u64>,
     /// Longest time of one operation in microseconds of virtual time.
     pub latency_us_max: u64,
     /// What goes wrong by chance.
@@ -453,6 +457,33 @@ struct State {
     failed: Cell<u64>,
     faults: Cell<Faults>,
     happened: Cell<Happened>,
+    /// Writes under way: from and to.
+    writing: RefCell<Vec<(u64, u64)>>,
+}
+
+/// A write under way.
+struct Writing {
+    state: Rc<State>,
+    range: (u64, u64),
+}
+
+impl Writing {
+    /// Panics when another one is on its way to the same bytes: which of them lands last is for the drive to say.
+    fn begin(state: &Rc<State>, range: (u64, u64)) -> Writing {
+        let mut writing = state.writing.borrow_mut();
+        let other = writing.iter().find(|other| other.0 < range.1 && range.0 < other.1);
+        assert!(other.is_none(), "a write to {range:?} while one to {other:?} is under way");
+        writing.push(range);
+        Writing { state: state.clone(), range }
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        let mut writing = self.state.writing.borrow_mut();
+        let nth = writing.iter().position(|range| *range == self.range);
+        nth.map(|nth| writing.swap_remove(nth));
+    }
 }
 
 impl SimulatedDrive {
@@ -727,8 +758,11 @@ impl Drive for SimulatedDrive {
         let taken = if lost { &[] } else { buf.as_slice() };
         let write = self.medium.write(first, taken);
         let blocks = first..first + taken.len() as u64 / BLOCK_BYTES;
+        let start = self.range.start * BLOCK_BYTES + at.0;
+        let under_way = Writing::begin(&self.state, (start, start + bytes));
         Box::pin(async move {
             drive.delay().await;
+            drop(under_way);
             let ended = drive.step() && (!durable || drive.barrier());
             let failed = drive.happens(|r| r.write_error, |h| &mut h.write_errors);
             let short = drive.happens(|r| r.short, |h| &mut h.short);
@@ -775,7 +809,17 @@ impl Drive for SimulatedDrive {
         })
     }
 
-    fn allocate(&self, _at: DriveOffset, _bytes: u64) -> LocalBoxFuture<'static, Result<(), DriveError>> {
+    fn allocate(&self, at: DriveOffset, bytes: u64) -> LocalBoxFuture<'static, Result<(), DriveError>> {
+        let allocated = &mut self.medium.inner.borrow_mut().allocated;
+        let limit = self.state.faults.get().space_bytes.unwrap_or(u64::MAX);
+        let place = self.range.start * BLOCK_BYTES + at.0;
+        let is_there = allocated.contains_key(&place);
+        if !is_there && limit < allocated.values().sum::<u64>() + bytes {
+            let mut error = self.error(DriveOp::Allocate, at, bytes);
+            error.cause = DriveCause::Errno(libc::ENOSPC);
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        allocated.insert(place, bytes);
         Box::pin(std::future::ready(Ok(())))
     }
 

@@ -318,9 +318,16 @@ impl Drop for Large {
         let platform = engine.core.platform.clone();
         spawn(&platform, async move {
             while writes.next().await.is_some() {}
-            let give_back = engine.on_shard(shard, move |shard| async move { shard.give_back(&extents) });
-            // A shard that cannot be told is stopping: the space is free again after the next start.
-            drop(give_back.await);
+            loop {
+                let extents = extents.clone();
+                let give_back = engine.on_shard(shard, move |shard| async move { shard.give_back(&extents) });
+                match give_back.await {
+                    // Its mailbox is full: nobody else knows of this space, so it is told until it listens.
+                    Err(EngineError::Busy { .. }) => {}
+                    // Told; or it is stopping, and the space is free again after the next start.
+                    _ => break,
+                }
+            }
         });
     }
 }

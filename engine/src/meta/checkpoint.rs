@@ -253,10 +253,18 @@ pub(crate) async fn newest_anchor(
 ) -> Result<Option<Anchor>, EngineError> {
     let mut newest: Option<Anchor> = None;
     for slot in 0..2 {
+        let mut unreadable = Vec::new();
         for at in Anchor::places(shard, slot, superblock.drive_bytes) {
             let block = usize::try_from(BLOCK_BYTES).expect("4 KiB");
             let (buffer, result) = drive.read(at, Buffer::unpooled(block)).await;
-            result?;
+            if let Err(error) = result {
+                // The other copy says the same, but without either the slot may hold the newest.
+                unreadable.push(error);
+                if unreadable.len() == 2 {
+                    return Err(unreadable.swap_remove(0).into());
+                }
+                continue;
+            }
             let found = Anchor::decode(buffer.as_slice(), superblock.store, shard);
             if let Some(found) = found.filter(|found| {
                 newest.as_ref().is_none_or(|best| (best.number < found.number) != is(Mutant::OldestAnchor))

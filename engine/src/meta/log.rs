@@ -21,7 +21,7 @@ use futures_util::future::{Either, select};
 use super::index::sequences_of;
 use super::watermark::{Notify, Watermark};
 use crate::drive::{Buffer, Drive};
-use crate::error::{DriveCause, EngineError};
+use crate::error::{DriveCause, DriveError, EngineError};
 use crate::format::block::{BlockHeader, HEADER_BYTES, stored_bytes};
 use crate::format::record::Record;
 use crate::format::superblock::Superblock;
@@ -256,6 +256,11 @@ impl Log {
         position < self.state.borrow().zone.position
     }
 
+    /// Whether zeros are on their way to a part of the drive: it must not be given away before they are there.
+    pub(crate) fn is_zeroing(&self, from: DriveOffset, to: DriveOffset) -> bool {
+        self.zeroing.busy.get().is_some_and(|(first, end)| first < to.0 && from.0 < end)
+    }
+
     /// Forgets a zone that is given back.
     pub(crate) fn forget_zone(&self, position: u64) {
         self.zones.borrow_mut().remove(&position);
@@ -377,7 +382,7 @@ impl Log {
         self.write_ahead();
         loop {
             let stop = self.work.until(|| {
-                let zones = || self.state.borrow().wants_zone() && self.ground.zones.free() > 0;
+                let zones = || self.state.borrow().wants_zone() && self.ground.zones.usable() > 0;
                 let works = self.has_work() || self.watermark.has_failed() || zones();
                 works.then_some(false).or(self.stopping.get().then_some(true))
             });
@@ -574,7 +579,7 @@ impl Log {
         };
         self.zeroing.busy.set(Some((from, to)));
         let (zeroing, drive) = (self.zeroing.clone(), self.ground.drive.clone());
-        let platform = self.ground.platform.clone();
+        let (platform, upkeep) = (self.ground.platform.clone(), self.upkeep.clone());
         spawn(&self.ground.platform, async move {
             let bytes = usize::try_from(to - from).expect("one step");
             if let Ok(mut buffer) = platform.buffer(bytes).await {
@@ -584,6 +589,7 @@ impl Log {
             }
             zeroing.busy.set(None);
             zeroing.done.notify();
+            upkeep.notify();
         });
     }
 }
@@ -663,10 +669,12 @@ pub(crate) async fn grant_zone(
     let full = EngineError::Full { wanted_bytes: superblock.zone_bytes };
     let zone = zones.claim(purpose).ok_or(full.clone())?;
     let is_fresh = !drive.is_laid_out() && !zones.is_laid_out(zone);
-    let at = superblock.zone_at(zone);
-    if let Err(error) = drive.allocate(at, superblock.zone_bytes).await {
+    if let Err(error) = make_sure_of(drive, superblock, zones, zone, purpose).await {
         zones.release(zone);
         let no_space = matches!(error.cause, DriveCause::Errno(libc::ENOSPC));
+        if no_space {
+            zones.note_shortage();
+        }
         return Err(if no_space { full } else { error.into() });
     }
     let header = ZoneHeader { store: superblock.store, zone, kind, shard, position };
@@ -675,6 +683,24 @@ pub(crate) async fn grant_zone(
         drive.write(at, block_buffer(&block), !is(Mutant::ZoneHeaderUndurable)).await.1?;
     }
     Ok(Granted { zone, is_fresh })
+}
+
+/// Makes sure of space in the file for a zone; when more is to be stored in it, also for the free zones that are kept for
+/// upkeep, so that these can be had when the file system is full.
+async fn make_sure_of(
+    drive: &dyn Drive,
+    superblock: &Superblock,
+    zones: &ZoneTable,
+    zone: u32,
+    purpose: Purpose,
+) -> Result<(), DriveError> {
+    let mut next = (!zones.has_space(zone)).then_some(zone);
+    while let Some(zone) = next {
+        drive.allocate(superblock.zone_at(zone), superblock.zone_bytes).await?;
+        zones.note_space(zone);
+        next = if purpose == Purpose::Data { zones.wanting_space() } else { None };
+    }
+    Ok(())
 }
 
 /// Gives a zone back that nothing refers to any more: first the second header, then the first one, so that at every

@@ -78,13 +78,20 @@ async fn read_zone_state(
     zone: u32,
 ) -> Result<ZoneState, EngineError> {
     let block = usize::try_from(BLOCK_BYTES).expect("4 KiB");
-    let mut states = [ZoneState::Free; 2];
+    let mut states = [ZoneState::Damaged; 2];
+    let mut unreadable = Vec::new();
     for (state, at) in states.iter_mut().zip(superblock.zone_headers(zone)) {
         let (buffer, result) = drive.read(at, Buffer::unpooled(block)).await;
-        result?;
-        *state = ZoneHeader::decode(buffer.as_slice(), superblock.store, zone);
+        match result {
+            Ok(()) => *state = ZoneHeader::decode(buffer.as_slice(), superblock.store, zone),
+            // As good as damaged, while the other copy tells what the zone is.
+            Err(error) => unreadable.push(error),
+        }
     }
-    Ok(judge(states))
+    match (judge(states), unreadable.pop()) {
+        (ZoneState::Damaged, Some(error)) => Err(error.into()),
+        (state, _) => Ok(state),
+    }
 }
 
 /// A grant writes the first copy and then the second one, giving back the second and then the first: between the two

@@ -47,6 +47,9 @@ const MOVE_BYTES_MAX: u64 = 16 << 20;
 /// Bytes of one record of moves: fits the smallest zone.
 const MOVE_RECORD_BYTES: usize = 16 << 10;
 
+/// How long a file system that had no space is not asked again, in microseconds.
+const SHORTAGE_RETRY_US: u64 = 10_000_000;
+
 /// What the task writes with.
 pub(crate) struct Upkeep {
     pub(crate) pages: ZoneWriter,
@@ -262,6 +265,7 @@ impl Shard {
     async fn make_space(&self, upkeep: &mut Upkeep) -> Result<(), EngineError> {
         let before = self.gained.get();
         let mut has_moved = false;
+        self.retry_shortage();
         self.release_zones(upkeep).await?;
         if !self.is_satisfied(before) && self.checkpoint_pays() {
             self.checkpoint(upkeep).await?;
@@ -292,6 +296,16 @@ impl Shard {
             self.log.reconsider_space(false);
         }
         Ok(())
+    }
+
+    /// Has the file systems asked for space again, some time after they had none.
+    fn retry_shortage(&self) {
+        let now_us = self.ground.platform.monotonic_us();
+        let is_short = self.ground.zones.iter().any(|zones| zones.is_short());
+        if is_short && self.shortage_tried_us.get() + SHORTAGE_RETRY_US <= now_us {
+            self.shortage_tried_us.set(now_us);
+            self.ground.zones.iter().for_each(|zones| zones.end_shortage());
+        }
     }
 
     /// Whether the log behind the newest checkpoint has more room in zones that are all but dead than the next checkpoint
@@ -585,10 +599,14 @@ impl Shard {
     /// Gives back every zone that nothing needs any more.
     pub(crate) async fn release_zones(&self, upkeep: &Upkeep) -> Result<(), EngineError> {
         self.reclaim();
-        let home = self.ground.home().drive_index;
+        let superblock = *self.ground.home();
+        let home = superblock.drive_index;
         let position = self.anchor.borrow().log_position;
         for zone in self.log.zones_below(position) {
-            if self.is_unused((home, zone.zone)) {
+            // Its room and both headers.
+            let (from, to) = (superblock.zone_at(zone.zone), superblock.zone_at(zone.zone + 1));
+            let is_zeroing = self.log.is_zeroing(from, to) && !is(Mutant::ZeroedZoneReleased);
+            if self.is_unused((home, zone.zone)) && !is_zeroing {
                 self.log.forget_zone(zone.position);
                 self.release(home, zone.zone).await?;
             }
@@ -637,6 +655,8 @@ impl Shard {
     async fn release(&self, drive: u16, zone: u32) -> Result<(), EngineError> {
         let nth = usize::from(drive);
         self.usage.borrow_mut().forget((drive, zone));
+        // What is stored there next is whole.
+        self.spoiled.borrow_mut().remove(&(drive, zone));
         let ground = &self.ground;
         let is_wanted =
             release_zone(&*ground.drives[nth], &ground.superblocks[nth], &ground.zones[nth], zone).await?;

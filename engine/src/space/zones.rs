@@ -26,6 +26,10 @@ pub(crate) struct ZoneTable {
     taken: Vec<AtomicBool>,
     /// Free zones that were used before: the file system has laid them out.
     laid_out: Vec<AtomicBool>,
+    /// Zones that the file system was asked for, or that were used before.
+    has_space: Vec<AtomicBool>,
+    /// The file system had no space: zones that it was not asked for before don't count.
+    is_short: AtomicBool,
     free: AtomicU32,
     /// Zones that only upkeep may take.
     reserve: u32,
@@ -41,6 +45,8 @@ impl ZoneTable {
         ZoneTable {
             taken: flags(),
             laid_out: flags(),
+            has_space: flags(),
+            is_short: AtomicBool::new(false),
             free: AtomicU32::new(zone_count),
             reserve,
             promised: AtomicU32::new(0),
@@ -64,6 +70,59 @@ impl ZoneTable {
     /// Notes that a free zone was used before.
     pub(crate) fn mark_laid_out(&self, zone: u32) {
         self.laid_out[zone as usize].store(true, Ordering::Release);
+        self.note_space(zone);
+    }
+
+    /// Notes that there is space for a zone.
+    pub(crate) fn note_space(&self, zone: u32) {
+        self.has_space[zone as usize].store(true, Ordering::Release);
+    }
+
+    /// Whether there is space for a zone, as far as is known.
+    pub(crate) fn has_space(&self, zone: u32) -> bool {
+        self.has_space[zone as usize].load(Ordering::Acquire)
+    }
+
+    /// A free zone to make sure of, when there is not yet space for as many as are kept.
+    pub(crate) fn wanting_space(&self) -> Option<u32> {
+        let wanting = self.with_space() < self.kept(Purpose::Data);
+        (0..self.zone_count()).find(|zone| wanting && !self.is_taken(*zone) && !self.has_space(*zone))
+    }
+
+    /// Notes that the file system has no space.
+    pub(crate) fn note_shortage(&self) {
+        self.is_short.store(true, Ordering::Release);
+    }
+
+    /// Has it asked again.
+    pub(crate) fn end_shortage(&self) {
+        self.is_short.store(false, Ordering::Release);
+    }
+
+    /// Whether the file system had no space when it was asked last.
+    pub(crate) fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Acquire)
+    }
+
+    /// Free zones that there is space for.
+    fn with_space(&self) -> u32 {
+        let zones = 0..self.zone_count();
+        let found = zones.filter(|zone| !self.is_taken(*zone) && self.has_space(*zone)).count();
+        u32::try_from(found).expect("as many as zones")
+    }
+
+    /// Zones not taken that can be had.
+    pub(crate) fn usable(&self) -> u32 {
+        if self.is_short() { self.with_space().min(self.free()) } else { self.free() }
+    }
+
+    /// Zones that a purpose must leave.
+    fn kept(&self, purpose: Purpose) -> u32 {
+        match purpose {
+            Purpose::Data => self.reserve.saturating_add(self.promised.load(Ordering::Acquire)),
+            Purpose::Moves => self.promised.load(Ordering::Acquire),
+            Purpose::Upkeep => 0,
+        }
     }
 
     /// Whether a zone was used before.
@@ -76,13 +135,13 @@ impl ZoneTable {
         self.flag(zone).load(Ordering::Acquire)
     }
 
-    /// Takes the lowest free zone; `None` when there is none for this purpose.
+    /// Takes a free zone, of those that there is space for the lowest; `None` when there is none for this purpose.
     pub(crate) fn claim(&self, purpose: Purpose) -> Option<u32> {
-        let kept = match purpose {
-            Purpose::Data => self.reserve.saturating_add(self.promised.load(Ordering::Acquire)),
-            Purpose::Moves => self.promised.load(Ordering::Acquire),
-            Purpose::Upkeep => 0,
-        };
+        let kept = self.kept(purpose);
+        if self.is_short() && self.usable() <= kept {
+            self.wanted.store(true, Ordering::Release);
+            return None;
+        }
         let one_less = |free: u32| if free <= kept { None } else { Some(free - 1) };
         let taken = if is_seeded(Mistake::ClaimInTwoSteps) {
             let enough = kept < self.free.load(Ordering::Acquire);
@@ -97,9 +156,11 @@ impl ZoneTable {
         loop {
             // One of the flags that are down is ours (I2), but others may take what lies ahead of the search while
             // what lies behind it comes free: then it starts again.
-            for zone in 0..self.zone_count() {
-                if !self.is_taken(zone) && !self.flag(zone).swap(true, Ordering::AcqRel) {
-                    return Some(zone);
+            for wants_space in [true, false] {
+                for zone in (0..self.zone_count()).filter(|zone| !wants_space || self.has_space(*zone)) {
+                    if !self.is_taken(zone) && !self.flag(zone).swap(true, Ordering::AcqRel) {
+                        return Some(zone);
+                    }
                 }
             }
         }
@@ -126,7 +187,7 @@ impl ZoneTable {
 
     /// Zones not taken that data may have.
     pub(crate) fn spare(&self) -> u32 {
-        self.free().saturating_sub(self.reserve).saturating_sub(self.promised.load(Ordering::Acquire))
+        self.usable().saturating_sub(self.kept(Purpose::Data))
     }
 
     /// Whether space is to be made before more is stored: no sooner than it must, for what is in a zone dies while it
