@@ -694,11 +694,12 @@ async fn make_sure_of(
     zone: u32,
     purpose: Purpose,
 ) -> Result<(), DriveError> {
-    let mut next = (!zones.has_space(zone)).then_some(zone);
+    let besides = || if purpose == Purpose::Data { zones.wanting_space() } else { None };
+    let mut next = if zones.has_space(zone) { besides() } else { Some(zone) };
     while let Some(zone) = next {
         drive.allocate(superblock.zone_at(zone), superblock.zone_bytes).await?;
         zones.note_space(zone);
-        next = if purpose == Purpose::Data { zones.wanting_space() } else { None };
+        next = besides();
     }
     Ok(())
 }
