@@ -90,7 +90,6 @@ mutants! {
     PinsUnshared: "A second reader of an object hides the first.",
     ZoneReleasedWhileRead: "A log or pack zone is given back while somebody reads from it.",
     ZoneReleasedLive: "A zone is given back though objects are in it.",
-    ZeroedZoneReleased: "A log zone is given back while zeros are on their way to it.",
     ZoneReleasedEarly: "A zone is given back before what displaced its last object is durable.",
     PageZoneReleased: "A zone of pages is given back though the newest checkpoint needs it.",
     MovesUnflushed: "A move is logged before the moved bytes are durable.",

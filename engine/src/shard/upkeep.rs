@@ -605,8 +605,7 @@ impl Shard {
         for zone in self.log.zones_below(position) {
             // Its room and both headers.
             let (from, to) = (superblock.zone_at(zone.zone), superblock.zone_at(zone.zone + 1));
-            let is_zeroing = self.log.is_zeroing(from, to) && !is(Mutant::ZeroedZoneReleased);
-            if self.is_unused((home, zone.zone)) && !is_zeroing {
+            if self.is_unused((home, zone.zone)) && !self.log.is_zeroing(from, to) {
                 self.log.forget_zone(zone.position);
                 self.release(home, zone.zone).await?;
             }
