@@ -248,12 +248,11 @@ async fn read_superblock(drive: &dyn Drive) -> Result<Option<Superblock>, StoreE
             }
         }
     }
-    match (best, problem) {
-        (Some(superblock), _) => Ok(Some(superblock)),
-        (None, problem) if unreadable.is_some() || problem.is_some() => {
-            Err(unreadable.map_or_else(|| problem.expect("checked"), StoreError::from))
-        }
-        (None, _) => {
+    match (best, unreadable, problem) {
+        (Some(superblock), _, _) => Ok(Some(superblock)),
+        (None, Some(error), _) => Err(error.into()),
+        (None, None, Some(problem)) => Err(problem),
+        (None, None, None) => {
             for (at, bytes) in
                 [(0, ZONES_AT.min(usable)), (usable.saturating_sub(TAIL_BYTES), TAIL_BYTES.min(usable))]
             {

@@ -3,8 +3,8 @@
 //! One task per shard, started when the whole store has recovered. I1. Only this task moves bytes, takes checkpoints and
 //! gives zones back. I2. A zone goes only when the index refers to nothing in it, what displaced the last of it (a move
 //! does that too) is durable, no log block in it is needed for replay, and nobody reads there. I3. A move is logged after
-//! the moved bytes are durable where they are now. I4. Everything here may stop at any moment: until an anchor is durable the older
-//! checkpoint and all that it needs are in place.
+//! the moved bytes are durable where they are now. I4. Everything here may stop at any moment: until an anchor is
+//! durable the older checkpoint and all that it needs are in place.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -357,13 +357,13 @@ impl Shard {
         logs.chain(packs).map(|(zone, stamp)| ((drive, zone), stamp)).collect()
     }
 
-    /// Zones to clean now with their stamps, the oldest first: objects of one age are packed together.
-    fn choose_victims(&self, upkeep: &Upkeep, share: u64) -> Vec<(ZoneId, u64)> {
+    /// Zones to clean now, the oldest first: objects of one age are packed together.
+    fn choose_victims(&self, upkeep: &Upkeep, share: u64) -> Vec<ZoneId> {
         let room = self.ground.home().room_bytes();
         let (usage, spoiled) = (self.usage.borrow(), self.spoiled.borrow());
         let filling = upkeep.packs.zone();
         let position = self.log.position();
-        let cleanable = self.cleanable_zones();
+        let mut cleanable = self.cleanable_zones();
         let home = self.ground.home().drive_index;
         let candidates: Vec<Candidate> = cleanable
             .iter()
@@ -383,18 +383,16 @@ impl Shard {
         // Less than a zone in all would leave as many taken as before.
         let chosen = victims(candidates, (room * ROUND_ZONES).min(ROUND_BYTES_MAX), room / 8, share);
         let chosen: HashSet<ZoneId> = chosen.into_iter().collect();
-        let mut chosen: Vec<(ZoneId, u64)> =
-            cleanable.into_iter().filter(|(zone, _)| chosen.contains(zone)).collect();
-        chosen.sort_by_key(|(_, stamp)| *stamp);
-        chosen
+        cleanable.sort_by_key(|(_, stamp)| *stamp);
+        cleanable.into_iter().map(|(zone, _)| zone).filter(|zone| chosen.contains(zone)).collect()
     }
 
     /// Moves what is in use in `chosen` to pack zones, zone by zone, each object verified on the way, and gives back what
     /// comes free while it goes on: so it needs no more room than for one or two zones.
-    async fn clean(&self, mut chosen: Vec<(ZoneId, u64)>, upkeep: &mut Upkeep) -> Result<(), EngineError> {
+    async fn clean(&self, mut chosen: Vec<ZoneId>, upkeep: &mut Upkeep) -> Result<(), EngineError> {
         let mut moving = self.find_cells(&mut chosen).await;
         let mut batch = Batch::default();
-        for (zone, _) in chosen {
+        for zone in chosen {
             let mut cells = moving.remove(&zone).unwrap_or_default();
             cells.sort_by_key(|moving| moving.from);
             let packed = self.pack_cells(cells, upkeep, &mut batch).await;
@@ -539,11 +537,10 @@ impl Shard {
             .unwrap_or(false)
     }
 
-    /// Everything in use in the given zones, by zone. At most `CLEAN_CELLS_MAX` of it: the zones that were chosen last are
-    /// left out when it is more.
-    async fn find_cells(&self, zones: &mut Vec<(ZoneId, u64)>) -> HashMap<ZoneId, Vec<Moving>> {
-        let mut found: HashMap<ZoneId, Vec<Moving>> =
-            zones.iter().map(|(zone, _)| (*zone, Vec::new())).collect();
+    /// Everything in use in the given zones, by zone. At most `CLEAN_CELLS_MAX` of it: the last of the zones are left out
+    /// when it is more.
+    async fn find_cells(&self, zones: &mut Vec<ZoneId>) -> HashMap<ZoneId, Vec<Moving>> {
+        let mut found: HashMap<ZoneId, Vec<Moving>> = zones.iter().map(|zone| (*zone, Vec::new())).collect();
         let mut count = 0;
         let mut buckets: Vec<BucketId> = self.index.borrow().buckets.keys().copied().collect();
         buckets.sort();
@@ -577,7 +574,7 @@ impl Shard {
                         })
                     });
                     while CLEAN_CELLS_MAX < count && zones.len() > 1 {
-                        let left_out = zones.pop().and_then(|(zone, _)| found.remove(&zone));
+                        let left_out = zones.pop().and_then(|zone| found.remove(&zone));
                         count -= left_out.map_or(0, |cells| cells.len());
                     }
                     if CLEAN_CELLS_MAX <= count {

@@ -16,7 +16,7 @@ use nilas_engine::drive::simulated::{Faults, Loss, Rates, SimulatedDrive};
 use nilas_engine::simulator::{Random, Simulator};
 use nilas_engine::{Bucket, Engine, EngineError, PutCondition};
 
-use super::Tally;
+use super::{Tally, each_store};
 use crate::conformance::{content, put, read};
 use crate::machine::{Finding, Geometry, Kind, failures, finding, formatted, on_machine, start};
 
@@ -46,15 +46,7 @@ struct Held {
 type Shared = Rc<RefCell<BTreeMap<Bytes, Held>>>;
 
 pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Finding> {
-    for seed in seed.. {
-        if count <= tally.done {
-            break;
-        }
-        tally.place = format!("--seed {seed} --count 1");
-        live(tally, seed)?;
-        tally.note("stores", 1);
-    }
-    Ok(())
+    each_store(tally, seed, count, live)
 }
 
 fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {

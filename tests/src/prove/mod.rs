@@ -78,6 +78,24 @@ impl Tally {
     }
 }
 
+/// Lives through one store after the other, a seed each, until `count` is done.
+fn each_store(
+    tally: &mut Tally,
+    seed: u64,
+    count: u64,
+    live: fn(&mut Tally, u64) -> Result<(), Finding>,
+) -> Result<(), Finding> {
+    for seed in seed.. {
+        if count <= tally.done {
+            break;
+        }
+        tally.place = format!("--seed {seed} --count 1");
+        live(tally, seed)?;
+        tally.note("stores", 1);
+    }
+    Ok(())
+}
+
 impl Programme {
     /// Runs it from `seed` on until `count` of its units are done.
     pub fn run(&self, seed: u64, count: u64) -> (Tally, Option<Finding>) {

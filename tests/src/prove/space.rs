@@ -19,7 +19,7 @@ use nilas_engine::{
     Bucket, Engine, EngineError, ListQuery, ObjectReader, PutCondition, ScrubConfig, ShardId,
 };
 
-use super::Tally;
+use super::{Tally, each_store};
 use crate::conformance::{content, feed, put, read, tag};
 use crate::machine::{Finding, Geometry, Kind, failures, finding, formatted, on_machine, start};
 
@@ -64,15 +64,7 @@ struct Known {
 type Shared = Rc<RefCell<Known>>;
 
 pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Finding> {
-    for seed in seed.. {
-        if count <= tally.done {
-            break;
-        }
-        tally.place = format!("--seed {seed} --count 1");
-        live(tally, seed)?;
-        tally.note("stores", 1);
-    }
-    Ok(())
+    each_store(tally, seed, count, live)
 }
 
 fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {

@@ -546,6 +546,11 @@ impl BucketIndex {
         }
     }
 
+    /// The tree of objects or that of parts: those whose payloads are cells.
+    fn cells(&self, tree: TreeKind) -> &Tree {
+        if tree == TreeKind::Parts { &self.parts } else { &self.objects }
+    }
+
     /// Where a version or part stands in its tree and where its bytes are, when they are in a log or pack zone.
     fn find_small(
         &self,
@@ -553,7 +558,7 @@ impl BucketIndex {
         key: &[u8],
         version: Sequence,
     ) -> Option<(tree::Position, (u16, DriveOffset))> {
-        let tree = if tree == TreeKind::Parts { &self.parts } else { &self.objects };
+        let tree = self.cells(tree);
         let mut at = tree.seek(key);
         loop {
             let found = tree.at(at).filter(|cell| cell.key.compare(key).is_eq())?;
@@ -837,7 +842,7 @@ impl BucketIndex {
         from: &[u8],
         mut visit: impl FnMut(&CellRef<'_>, &Cell<'_>) -> bool,
     ) -> Option<Vec<u8>> {
-        let tree = if tree == TreeKind::Parts { &self.parts } else { &self.objects };
+        let tree = self.cells(tree);
         let mut stopped = None;
         tree.scan(from, |found| {
             let cell = Cell::decode(found.payload).expect("checked when it came in");
