@@ -247,47 +247,34 @@ pub async fn check(
         let (drive, superblock) = (&drives[home], &superblocks[home]);
         progress(format!("{shard}: checkpoint and log"));
         let facts = all[home].shards.iter().find(|facts| facts.shard == shard);
-        let problem = |what: &str, corrupt: &Corrupt| Problem {
+        let problem_on = |drive: &Rc<dyn Drive>, corrupt: &Corrupt| Problem {
             drive: drive.name(),
             shard: Some(shard),
-            what: what.to_owned(),
+            what: corrupt.what.to_owned(),
             at: corrupt.at,
             got: corrupt.got,
             expected: corrupt.expected,
             object: None,
         };
-        let loaded = match load(drive, &platform, superblock, shard).await {
-            Ok(loaded) => loaded,
-            Err(EngineError::Corrupt(corrupt)) => {
-                report.problems.push(problem(corrupt.what, &corrupt));
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let problem = |corrupt: &Corrupt| problem_on(drive, corrupt);
+        let loaded = load(drive, &platform, superblock, shard).await?;
         let bad_pages = check_pages(drive, superblock, &loaded.anchor, &mut report.pages).await?;
         let found_pages = !bad_pages.is_empty();
-        report.problems.extend(bad_pages.iter().map(|corrupt| problem(corrupt.what, corrupt)));
+        report.problems.extend(bad_pages.iter().map(problem));
         let is_damaged = loaded.damage.is_some();
         if let (Some(EngineError::Corrupt(corrupt)), false) = (&loaded.damage, found_pages) {
-            report.problems.push(problem(corrupt.what, corrupt));
+            report.problems.push(problem(corrupt));
         }
         let used: Vec<ZoneHeader> = headers
             .iter()
             .filter(|(drive, _)| usize::from(*drive) == home)
             .map(|(_, header)| *header)
             .collect();
-        let replayed = match replay(drive, &platform, superblock, shard, &used, loaded).await {
-            Ok(replayed) => replayed,
-            Err(EngineError::Corrupt(corrupt)) => {
-                report.problems.push(problem(corrupt.what, &corrupt));
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let replayed = replay(drive, &platform, superblock, shard, &used, loaded).await;
         let is_whole = replayed.damage.is_none();
         match replayed.damage {
             Some(EngineError::Corrupt(corrupt)) if !is_damaged => {
-                report.problems.push(problem(corrupt.what, &corrupt));
+                report.problems.push(problem(&corrupt));
             }
             Some(EngineError::Corrupt(_)) | None => {}
             Some(error) => return Err(error.into()),
@@ -306,8 +293,10 @@ pub async fn check(
         }
         let mine: Vec<(u16, ZoneHeader)> =
             headers.iter().filter(|(_, header)| header.shard == shard).copied().collect();
-        let space = derive_space(&superblocks, &mine, &replayed.index).err();
-        report.problems.extend(space.map(|corrupt| problem(corrupt.what, &corrupt)));
+        let space = derive_space(&superblocks, &mine, &replayed.index, superblock.drive_index).err();
+        report
+            .problems
+            .extend(space.map(|(drive, corrupt)| problem_on(&drives[usize::from(drive)], &corrupt)));
         if shard == DIRECTORY_SHARD {
             let directory = replayed.index.directory();
             names = directory

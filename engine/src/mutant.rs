@@ -72,6 +72,7 @@ mutants! {
     LaterBlockIgnored: "Recovery cuts the log at a damaged block though later ones are there.",
     DamagedTakesWrites: "A shard whose log is damaged goes on taking writes.",
     DamagedAnswersAbsence: "A damaged shard says that a key is absent which it could not read.",
+    DirectoryTakenAsWhole: "A damaged directory says that a bucket is absent which it could not read.",
     LastRecordSkipped: "Replay leaves out the last record of a block of several.",
     ReplayTwice: "Replay applies every record twice.",
     OldestAnchor: "Recovery starts from the older one of two checkpoints.",

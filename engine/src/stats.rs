@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use crate::error::EngineError;
+use crate::units::ShardId;
 
 /// What one shard did since the start, and what it holds.
 #[derive(Debug, Default)]
@@ -65,8 +66,14 @@ impl ShardStats {
         self.log_write_us.fetch_add(write_us, Relaxed);
     }
 
-    pub(crate) fn log_failed(&self, error: &EngineError) {
+    /// Notes that the shard is read-only, and why.
+    pub(crate) fn failed(&self, shard: ShardId, drive: &str, error: &EngineError) {
+        self.depends_on(&format!("{shard}, drive {drive}: {error}"));
+    }
+
+    /// Notes that the shard is read-only because another one failed with `failure`, unless it has failed itself.
+    pub(crate) fn depends_on(&self, failure: &str) {
         self.read_only.store(true, Relaxed);
-        self.failure.set(error.to_string());
+        self.failure.set(failure.to_owned());
     }
 }

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::drive::{Buffer, Drive};
-use crate::error::{DriveError, EngineError};
+use crate::error::{Corrupt, DriveError, EngineError};
 use crate::format::anchor::Anchor;
 use crate::format::superblock::{
     FORMAT_VERSION, NotSuperblock, Superblock, TAIL_BYTES, ZONE_BYTES_USUAL_MIN, ZONES_AT, divide,
     is_zone_bytes,
 };
 use crate::format::zone::{ZoneHeader, ZoneKind};
-use crate::handle::directory::{DIRECTORY_SHARD, directory_of};
+use crate::handle::directory::{DIRECTORY_SHARD, Directory, directory_of};
 use crate::handle::{Core, Engine, Shared, Tuning};
 use crate::limits::{SHARDS_MAX, ZONE_BYTES_MIN};
 use crate::meta::checkpoint::{first_anchor, load, write_anchor};
@@ -395,7 +395,8 @@ impl Store {
 
     /// Recovers the shards of one core and serves the other cores from then on.
     ///
-    /// A shard whose log is damaged is there, read-only. Answers when this core has recovered; the store is ready
+    /// A shard whose log is damaged is there, read-only; when it is the one with the directory of buckets, all are:
+    /// nobody could tell whether the bucket that something is stored in was deleted before. Answers when this core has recovered; the store is ready
     /// ([`Engine::is_ready`]) when all have.
     pub async fn start_core(
         &self,
@@ -445,16 +446,13 @@ impl Store {
         let (drive, superblock, map) = (&core.drives[nth], self.shared.superblocks[nth], &maps[nth]);
         let loaded = load(drive, &core.platform, &superblock, id).await?;
         let page_bytes = loaded.zone_bytes.clone();
-        let replayed = replay(drive, &core.platform, &superblock, id, &map.used, loaded).await?;
-        let mut damage = replayed.damage;
-        if let Some(error) = damage.take_if(|error| !matches!(error, EngineError::Corrupt(_))) {
+        let replayed = replay(drive, &core.platform, &superblock, id, &map.used, loaded).await;
+        let mut damage = match replayed.damage {
+            Some(error @ EngineError::Corrupt(_)) => Some((nth, error)),
             // What cannot be read now may be readable at the next start: a part of the log must not pass for all of it.
-            return Err(error);
-        }
-        if let (DIRECTORY_SHARD, Some(error)) = (id, &damage) {
-            // Without the newest directory, buckets that were made would be missing and deleted ones back.
-            return Err(error.clone());
-        }
+            Some(error) => return Err(error),
+            None => None,
+        };
         // A zone that nobody can tell whose it was may have held the rest of this log.
         let is_lost = damage.is_some() || maps.iter().any(|map| !map.damaged.is_empty());
         let is_whole = !is_lost || is(Mutant::DamagedAnswersAbsence);
@@ -463,18 +461,18 @@ impl Store {
             headers
                 .extend(map.used.iter().filter(|header| header.shard == id).map(|header| (drive, *header)));
         }
-        let derived = derive_space(&self.shared.superblocks, &headers, &replayed.index);
-        let Space { free, usage, .. } = derived.unwrap_or_else(|corrupt| {
-            damage.get_or_insert(corrupt.into());
+        let home = superblock.drive_index;
+        let derived = derive_space(&self.shared.superblocks, &headers, &replayed.index, home);
+        let Space { free, usage, .. } = derived.unwrap_or_else(|(drive, corrupt)| {
+            damage.get_or_insert((drive.into(), corrupt.into()));
             Space { free: FreeSpace::default(), usage: Usage::of(&self.shared.superblocks) }
         });
-        for (map, superblock) in maps.iter().zip(&self.shared.superblocks) {
+        for (drive, (map, superblock)) in maps.iter().zip(&self.shared.superblocks).enumerate() {
             if let Some(zone) = map.damaged.first() {
                 // Nobody can tell whose zone it was, so nobody may go on as if it had never been.
                 let (what, at) = ("zone header", superblock.zone_at(*zone));
-                damage.get_or_insert(
-                    crate::error::Corrupt { what, at, got: u64::from(*zone), expected: 0 }.into(),
-                );
+                let corrupt = Corrupt { what, at, got: u64::from(*zone), expected: 0 };
+                damage.get_or_insert((drive, corrupt.into()));
             }
         }
         let stats = self.shared.stats[usize::from(id.0)].clone();
@@ -488,8 +486,8 @@ impl Store {
         };
         let log = Log::new(ground, replayed.tail, replayed.zones);
         match damage {
-            Some(error) if !is(Mutant::DamagedTakesWrites) => {
-                stats.log_failed(&error);
+            Some((drive, error)) if !is(Mutant::DamagedTakesWrites) => {
+                stats.failed(id, &core.drives[drive].name(), &error);
                 log.fail();
             }
             _ => spawn(&core.platform, log.clone().run()),
@@ -540,11 +538,18 @@ impl Engine {
     /// Tells every core the directory, then that the store is ready. Runs on core 0 when all cores have recovered.
     async fn make_ready(&self) {
         let Some(shard) = self.core.shard(DIRECTORY_SHARD) else { return };
-        let directory = Arc::new(directory_of(&shard.index.borrow().directory()));
+        let is_damaged = shard.check_whole().is_err();
+        let directory = directory_of(&shard.index.borrow().directory());
+        let directory = Arc::new(Directory { is_damaged, ..directory });
+        let failure = self.core.shared.stats[usize::from(DIRECTORY_SHARD.0)].failure.text();
         for core in 0..self.core.shared.mesh.cores() {
-            let directory = directory.clone();
+            let (directory, failure) = (directory.clone(), failure.clone().unwrap_or_default());
             let told = self.on_core(CoreId(core), move |core| {
                 *core.directory.borrow_mut() = directory.clone();
+                if directory.is_damaged {
+                    core.shards.borrow().values().for_each(|shard| shard.give_up(&failure));
+                    return std::future::ready(());
+                }
                 let known: HashSet<_> = directory.buckets.values().map(|bucket| bucket.id).collect();
                 for shard in core.shards.borrow().values() {
                     shard.forget_buckets_except(&known);

@@ -151,7 +151,7 @@ fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {
     family(out, "nilas_ungranted_bytes", "gauge", "Bytes of zones that no shard uses yet.")?;
     writeln!(out, "nilas_ungranted_bytes {free}")?;
     family(out, "nilas_buckets", "gauge", "Buckets.")?;
-    writeln!(out, "nilas_buckets {}", parts.engine.directory().buckets.len())?;
+    writeln!(out, "nilas_buckets {}", parts.engine.bucket_count())?;
     family(
         out,
         "nilas_mailbox_messages",

@@ -27,8 +27,9 @@ use nilas_engine::drive::uring::{create_file, lock_drive};
 use nilas_engine::drive::{Arena, ArenaConfig, Drive, DriveLock, OpenError, Ring, RingConfig, UringDrive};
 use nilas_engine::format::superblock::Superblock;
 use nilas_engine::rt::{self, CorePlatform, RtConfig, RtError};
+use nilas_engine::stats::ShardStats;
 use nilas_engine::store::{FormatConfig, Store, StoreError, format, recognise};
-use nilas_engine::{CoreId, DamagedUnit, Engine, EngineError, ScrubConfig, Tuning};
+use nilas_engine::{CoreId, DamagedUnit, Engine, EngineError, ScrubConfig, ShardId, Tuning};
 
 use sha2::{Digest, Sha256};
 
@@ -55,6 +56,8 @@ const HELD_TRIES: u32 = 100;
 /// after the start.
 const SCRUB_BYTES_PER_SECOND: u64 = 32 << 20;
 const SCRUB_FIRST_AFTER: Duration = Duration::from_secs(600);
+/// How often it is looked whether a shard became read-only.
+const FAILURES_EVERY: Duration = Duration::from_secs(1);
 
 /// What the process is asked to do.
 #[derive(Clone, Debug)]
@@ -494,9 +497,14 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
                     // Without room in a mailbox at this moment there is no scrub until somebody asks for one.
                     drop(engine.scrub_start(recovering.scrub_config(SCRUB_FIRST_AFTER)).await);
                 }
+                let is_watcher = core == CoreId(0) && engine.is_ready();
+                let stats = engine.stats().to_vec();
                 recovering.set_engine(engine);
                 if recovery.recovering.fetch_sub(1, Ordering::AcqRel) == 1 {
                     recovery.on_ready.call();
+                }
+                if is_watcher {
+                    tell_failures(&stats).await;
                 }
             }
             Err(error) => {
@@ -529,6 +537,22 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
     }
     let failed = failed.borrow_mut().take();
     failed.map_or(Ok(()), Err)
+}
+
+/// Says on standard error which shards became read-only, once for each.
+async fn tell_failures(stats: &[Arc<ShardStats>]) {
+    let mut told = vec![false; stats.len()];
+    loop {
+        for ((shard, stats), told) in (0..).map(ShardId).zip(stats).zip(&mut told) {
+            if let Some(why) = stats.failure.text().filter(|_| !*told) {
+                eprintln!(
+                    "nilas: {shard} takes no writes: {why}: see docs/operations.md, \"Read-only shards\""
+                );
+                *told = true;
+            }
+        }
+        rt::sleep(FAILURES_EVERY).await;
+    }
 }
 
 /// What one core needs to answer requests.

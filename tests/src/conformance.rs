@@ -119,7 +119,7 @@ async fn new_bucket(engine: &Engine) -> Arc<Bucket> {
 async fn buckets(engine: &Engine) {
     let bucket = new_bucket(engine).await;
     let name: &str = &bucket.name;
-    assert_eq!(engine.bucket(name), Some(bucket.clone()));
+    assert_eq!(engine.bucket(name), Ok(bucket.clone()));
     assert_eq!(bucket.annotation, Bytes::from_static(b"note"));
     assert_eq!(engine.create_bucket(name, Bytes::new()).await, Err(BucketError::Exists));
     let changed = engine.annotate_bucket(name, Bytes::from_static(b"other")).await.expect("it is there");
@@ -136,7 +136,7 @@ async fn buckets(engine: &Engine) {
     assert_eq!(engine.delete_bucket(name).await, Err(BucketError::NotEmpty));
     assert_eq!(engine.abort_upload(&bucket, upload).await, Ok(true));
     assert_eq!(engine.delete_bucket(name).await, Ok(()));
-    assert_eq!(engine.bucket(name), None);
+    assert_eq!(engine.bucket(name), Err(BucketError::NoSuchBucket));
     assert_eq!(engine.delete_bucket(name).await, Err(BucketError::NoSuchBucket));
     assert_eq!(engine.annotate_bucket(name, Bytes::new()).await, Err(BucketError::NoSuchBucket));
     for size in [3, 200_000] {

@@ -83,7 +83,8 @@ pub fn describe(medium: &Medium) -> String {
     on(&medium.duplicate(), async |machine, drive| {
         let engine = open(&machine, &drive).await;
         let mut text = String::new();
-        for bucket in engine.directory().buckets.values() {
+        let directory = engine.directory().expect("a whole directory");
+        for bucket in directory.buckets.values() {
             describe_bucket(&engine, bucket, &mut text).await;
         }
         text

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use nilas_engine::drive::Drive;
@@ -16,7 +17,7 @@ use nilas_engine::limits::INLINE_BYTES_MAX;
 use nilas_engine::platform::Platform;
 use nilas_engine::simulator::{Random, Simulator, Stopped};
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
-use nilas_engine::{CoreId, Engine, Tuning};
+use nilas_engine::{Bucket, BucketError, CoreId, Engine, EngineError, Tuning};
 
 /// How a simulated store is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,9 +196,25 @@ pub fn on_machine<T: 'static>(
     }
 }
 
+/// Whether a shard takes no writes because it is damaged itself, and not only the directory.
+pub fn is_damaged(engine: &Engine, shard: nilas_engine::ShardId) -> bool {
+    let own = format!("{shard}, ");
+    let why = engine.stats()[usize::from(shard.0)].failure.text();
+    is_read_only(engine, shard) && why.is_none_or(|why| why.starts_with(&own))
+}
+
 /// Whether a shard takes no writes.
 pub fn is_read_only(engine: &Engine, shard: nilas_engine::ShardId) -> bool {
     engine.stats()[usize::from(shard.0)].read_only.load(Relaxed)
+}
+
+/// The bucket of a name, if there is one; an error when nobody can tell.
+pub fn find_bucket(engine: &Engine, name: &str) -> Result<Option<Arc<Bucket>>, EngineError> {
+    match engine.bucket(name) {
+        Ok(bucket) => Ok(Some(bucket)),
+        Err(BucketError::Engine(error)) => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Why shards take no writes.

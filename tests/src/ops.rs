@@ -13,7 +13,7 @@ use nilas_engine::{
 };
 
 use crate::conformance::{content, feed, put, read, tag, transact};
-use crate::machine::{Finding, Kind, finding};
+use crate::machine::{Finding, Kind, find_bucket, finding};
 use crate::model::{Answer, Condition, Contents, Key, Model, Object, Op};
 use crate::sim::{Looked, look};
 
@@ -58,7 +58,7 @@ fn key(key: Key) -> Bytes {
 
 /// Does what is asked. An error that is no fact about the world is a finding.
 pub async fn apply(engine: &Engine, slots: &mut Slots, name: Key, op: &Op) -> Result<Answer, Looked> {
-    let bucket = match (op, engine.bucket(name)) {
+    let bucket = match (op, find_bucket(engine, name)) {
         (Op::CreateBucket, _) => {
             return match engine.create_bucket(name, Bytes::new()).await {
                 Ok(_) => Ok(Answer::Done),
@@ -76,8 +76,9 @@ pub async fn apply(engine: &Engine, slots: &mut Slots, name: Key, op: &Op) -> Re
                 Err(other) => Err(Looked::Finding(wrong(format!("delete bucket: {other:?}")))),
             };
         }
-        (_, None) => return Ok(Answer::NoBucket),
-        (_, Some(bucket)) => bucket,
+        (_, Ok(None)) => return Ok(Answer::NoBucket),
+        (_, Ok(Some(bucket))) => bucket,
+        (_, Err(error)) => return Err(error.into()),
     };
     in_bucket(engine, slots, name, &bucket, op).await
 }
@@ -304,7 +305,7 @@ pub async fn contents(engine: &Engine, bucket: &Bucket) -> Result<Contents, Look
 /// Everything in a store.
 pub async fn everything(engine: &Engine) -> Result<Model, Looked> {
     let mut model = Model::default();
-    for bucket in engine.directory().buckets.values() {
+    for bucket in engine.directory()?.buckets.values() {
         model.buckets.insert(bucket.name.to_string(), contents(engine, bucket).await?);
     }
     Ok(model)

@@ -22,8 +22,8 @@ use nilas_engine::{
 
 use crate::conformance::{content, feed, put, read, tag, transact};
 use crate::machine::{
-    Finding, Geometry, Kind, LARGE_ZONE_BYTES, drives, failures, finding, format_on, formatted, grouped,
-    guarded, is_read_only, start,
+    Finding, Geometry, Kind, LARGE_ZONE_BYTES, drives, failures, find_bucket, finding, format_on, formatted,
+    grouped, guarded, is_read_only, start,
 };
 
 /// Buckets that stay for the whole round.
@@ -564,7 +564,7 @@ impl Ground {
             let keys: Vec<_> =
                 model.borrow().keys.iter().map(|(place, state)| (place.clone(), state.clone())).collect();
             for ((bucket, key), state) in keys {
-                let Some(found) = engine.bucket(&bucket) else {
+                let Ok(found) = engine.bucket(&bucket) else {
                     let may_be_gone =
                         model.borrow().buckets.get(&bucket).is_some_and(|known| known.contains(&false));
                     if damaged || may_be_gone || state.known.contains(&None) {
@@ -621,7 +621,7 @@ async fn epoch(field: Field, shape: Shape, faulty: [bool; 2]) -> Result<(), Find
     if shape.epoch == LYING_EPOCH {
         let keys: Vec<_> = model.borrow().keys.keys().cloned().collect();
         for (name, key) in keys {
-            let Some(bucket) = last.bucket(&name) else { continue };
+            let Ok(bucket) = last.bucket(&name) else { continue };
             if let Err(Looked::Finding(found)) = look(&last, &bucket, &key).await {
                 return Err(found);
             }
@@ -722,7 +722,7 @@ async fn after_fault(engine: &Engine, model: &SharedModel) -> Result<(), Finding
     let keys: Vec<_> =
         model.borrow().keys.iter().map(|(place, state)| (place.clone(), state.known.clone())).collect();
     for ((name, key), known) in keys {
-        let Some(bucket) = engine.bucket(&name) else { continue };
+        let Ok(bucket) = engine.bucket(&name) else { continue };
         let read_only = engine.stats()[usize::from(bucket.shard.0)].read_only.load(Relaxed);
         let is_doubtful = model.borrow().buckets.get(&name).is_some_and(|known| known.len() > 1);
         match (&known[..], look(engine, &bucket, &key).await) {
@@ -764,7 +764,8 @@ async fn after_mixed(
     given_up: &RefCell<BTreeSet<ShardId>>,
 ) -> Result<(), Finding> {
     let mut found = BTreeSet::new();
-    for bucket in engine.directory().buckets.values() {
+    let directory = engine.directory().unwrap_or_default();
+    for bucket in directory.buckets.values() {
         let key = Bytes::from_static(LATE_WORD);
         match put(engine, bucket, &key, 1, 10, PutCondition::None).await {
             Ok(Ok(_)) if is_read_only(engine, bucket.shard) => {
@@ -796,7 +797,8 @@ async fn last_word(engine: &Engine) -> Result<(), Finding> {
             break;
         }
     }
-    for bucket in engine.directory().buckets.values().filter(|bucket| bucket.name.starts_with("last-")) {
+    let directory = engine.directory().unwrap_or_default();
+    for bucket in directory.buckets.values().filter(|bucket| bucket.name.starts_with("last-")) {
         let put = put(engine, bucket, &Bytes::from_static(b"word"), 1, 10, PutCondition::None).await;
         if !matches!(put, Ok(Ok(_))) {
             return finding(Kind::Wrong, format!("no last word: {put:?}"));
@@ -948,7 +950,14 @@ async fn compare(engine: &Engine, model: &SharedModel, lenient: bool) -> Result<
     let buckets: Vec<_> =
         model.borrow().buckets.iter().map(|(name, known)| (name.clone(), known.clone())).collect();
     for (name, known) in buckets {
-        let exists = engine.bucket(&name).is_some();
+        let exists = match find_bucket(engine, &name) {
+            Ok(found) => found.is_some(),
+            Err(_) if lenient => {
+                complete = false;
+                continue;
+            }
+            Err(e) => return finding(Kind::Lost, format!("bucket {name} cannot be looked for: {e}")),
+        };
         if !known.contains(&exists) {
             return finding(Kind::Lost, format!("bucket {name} exists: {exists}, expected {known:?}"));
         }
@@ -957,19 +966,21 @@ async fn compare(engine: &Engine, model: &SharedModel, lenient: bool) -> Result<
     let keys: Vec<_> =
         model.borrow().keys.iter().map(|(place, state)| (place.clone(), state.known.clone())).collect();
     for ((name, key), known) in keys {
-        let seen = match engine.bucket(&name) {
-            Some(bucket) => match look(engine, &bucket, &key).await {
-                Ok(seen) => seen,
-                Err(Looked::Finding(found)) => return Err(found),
-                Err(Looked::Engine(_)) if lenient => {
-                    complete = false;
-                    continue;
-                }
-                Err(Looked::Engine(e)) => {
-                    return finding(Kind::Lost, format!("{name}/{key:?} cannot be read: {e}"));
-                }
-            },
-            None => None,
+        let seen = match find_bucket(engine, &name) {
+            Ok(Some(bucket)) => look(engine, &bucket, &key).await,
+            Ok(None) => Ok(None),
+            Err(e) => Err(e.into()),
+        };
+        let seen = match seen {
+            Ok(seen) => seen,
+            Err(Looked::Finding(found)) => return Err(found),
+            Err(Looked::Engine(_)) if lenient => {
+                complete = false;
+                continue;
+            }
+            Err(Looked::Engine(e)) => {
+                return finding(Kind::Lost, format!("{name}/{key:?} cannot be read: {e}"));
+            }
         };
         if !known.contains(&seen) {
             let kind = if seen.is_none() || known.len() == 1 { Kind::Lost } else { Kind::Wrong };
@@ -1000,7 +1011,7 @@ async fn compare_counters(
     let mut complete = true;
     for (client, known) in counters {
         let name = counter_bucket(client);
-        let Some(bucket) = engine.bucket(name) else { continue };
+        let Ok(bucket) = engine.bucket(name) else { continue };
         let (a, b, key) = counter_names(client);
         let id = bucket.id;
         let values = engine.on_shard(bucket.shard, move |shard| async move {
@@ -1052,7 +1063,7 @@ async fn compare_races(
     let races: Vec<_> = model.borrow().races.iter().map(|(race, state)| (*race, state.clone())).collect();
     let mut complete = true;
     for (race, state) in races {
-        let Some(bucket) = engine.bucket(BUCKETS[0]) else { continue };
+        let Ok(bucket) = engine.bucket(BUCKETS[0]) else { continue };
         let key = race_key(race);
         let seen = match look(engine, &bucket, &key).await {
             Ok(seen) => seen.map(|version| version[0].0),
@@ -1090,7 +1101,7 @@ async fn compare_uploads(engine: &Engine, model: &SharedModel, lenient: bool) ->
     let uploads = std::mem::take(&mut model.borrow_mut().uploads);
     let mut aborted = true;
     for ((name, id), parts) in uploads {
-        let Some(bucket) = engine.bucket(&name) else {
+        let Ok(bucket) = engine.bucket(&name) else {
             return finding(Kind::Lost, format!("the bucket of upload {id} is gone"));
         };
         match engine.parts(&bucket, id, 0, 100).await {
@@ -1128,7 +1139,12 @@ async fn compare_listings(
     present: &BTreeMap<Arc<str>, BTreeSet<Bytes>>,
     lenient: bool,
 ) -> Result<(), Finding> {
-    for bucket in engine.directory().buckets.values() {
+    let directory = match engine.directory() {
+        Ok(directory) => directory,
+        Err(_) if lenient => return Ok(()),
+        Err(e) => return finding(Kind::Lost, format!("the buckets cannot be listed: {e}")),
+    };
+    for bucket in directory.buckets.values() {
         let mut listed = BTreeSet::new();
         let mut query = ListQuery { max: 3, ..ListQuery::default() };
         loop {
@@ -1181,7 +1197,7 @@ impl Watcher {
             let (place, state) = changing[usize::try_from(nth).expect("an index")];
             (place.clone(), state.settled)
         };
-        let Some(bucket) = self.engine.bucket(&place.0) else { return Ok(()) };
+        let Ok(bucket) = self.engine.bucket(&place.0) else { return Ok(()) };
         let how = self.machine.random() % 3;
         if how == 0 {
             // A tag that nothing has: the refusal tells whether there is anything.
@@ -1278,7 +1294,7 @@ impl Client {
 
     /// A bucket of the round, made when it is not there.
     async fn bucket(&mut self, name: &str) -> Result<Option<Arc<Bucket>>, Finding> {
-        if let Some(bucket) = self.engine.bucket(name) {
+        if let Ok(bucket) = self.engine.bucket(name) {
             return Ok(Some(bucket));
         }
         self.model.borrow_mut().buckets.entry(name.into()).or_insert_with(|| vec![false]).push(true);
@@ -1289,7 +1305,7 @@ impl Client {
             }
             Err(BucketError::Exists) => {
                 self.model.borrow_mut().buckets.insert(name.into(), vec![true]);
-                Ok(self.engine.bucket(name))
+                Ok(self.engine.bucket(name).ok())
             }
             Err(BucketError::Engine(_)) => Ok(None),
             Err(e) => finding(Kind::Wrong, format!("create bucket {name}: {e:?}")),

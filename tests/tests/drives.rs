@@ -338,8 +338,8 @@ fn a_full_file_system_is_a_full_store() {
             let device = SimulatedDrive::new(&machine, &media, faults);
             let engine = start(&machine, &device, 1).await.expect("recovers without space").remove(0);
             let bucket = match engine.bucket("held") {
-                Some(bucket) => bucket,
-                None => engine.create_bucket("held", Bytes::new()).await.expect("a new name"),
+                Ok(bucket) => bucket,
+                Err(_) => engine.create_bucket("held", Bytes::new()).await.expect("a new name"),
             };
             let mut stored = before;
             for nth in &stored {

@@ -446,3 +446,50 @@ fn a_killed_server_starts_again_at_once_on_its_port() {
         again.kill9();
     }
 }
+
+/// Places of the log blocks of a shard in a drive, in order. A log block begins with its magic and its shard.
+fn log_blocks(drive: &[u8], shard: u16) -> Vec<usize> {
+    let [low, high] = shard.to_le_bytes();
+    let begins = |at: &usize| drive[*at..].starts_with(&[b'N', b'B', b'L', b'K', low, high, 0, 0]);
+    (0..drive.len()).step_by(4096).filter(begins).collect()
+}
+
+#[test]
+fn a_damaged_directory_leaves_a_store_that_can_be_read() {
+    let mut server = start(ServerOptions::fresh().drive_size("256MiB"));
+    let mut client = server.client();
+    assert_eq!(client.create_bucket("before").expect("create").status, 200);
+    assert_eq!(client.put("before", "kept", b"still here").expect("put").status, 200);
+    assert_eq!(client.create_bucket("behind").expect("create").status, 200);
+    assert_eq!(client.create_bucket("later").expect("create").status, 200);
+    server.kill9();
+    let path = server.data().join("drive0.nilas");
+    let mut drive = fs::read(&path).expect("the drive");
+    let blocks = log_blocks(&drive, 0);
+    assert!(4 <= blocks.len(), "a bucket, an object and two buckets: {blocks:?}");
+    // The block that made the second bucket.
+    drive[blocks[2] + 100] ^= 1;
+    fs::write(&path, &drive).expect("the drive");
+
+    server.restart().unwrap_or_else(|error| panic!("{error}"));
+    let mut client = server.client();
+    assert_eq!(client.get("before", "kept").expect("get").body, b"still here");
+    let unknown = [("before", "absent"), ("behind", "any"), ("never", "any")];
+    for (bucket, key) in unknown {
+        let answer = client.get(bucket, key).expect("get");
+        assert_eq!(answer.status, 503, "{bucket}/{key} is called absent");
+    }
+    let listing = Call::bucket("GET", "before").query("list-type", "2");
+    for call in [Call::get("/"), listing] {
+        assert_eq!(client.send(&call).expect("list").status, 503, "{call:?}");
+    }
+    assert_eq!(client.put("before", "kept", b"new").expect("put").status, 503);
+    assert_eq!(client.create_bucket("new").expect("create").status, 503);
+    assert_eq!(client.delete("before", "kept").expect("delete").status, 503);
+    assert_eq!(client.get("before", "kept").expect("get").body, b"still here");
+    assert_eq!(server.metric("nilas_shard_read_only", "shard=\"0\""), 1);
+    assert!(server.sigterm().is_some_and(|exit| exit.code() == Some(0)), "{}", server.stderr());
+    let said = server.stderr();
+    let reason = said.lines().find(|line| line.contains("shard 0 takes no writes")).unwrap_or_default();
+    assert!(reason.contains("drive0.nilas") && reason.contains("log block before a later one"), "{said}");
+}

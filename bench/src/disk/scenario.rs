@@ -496,8 +496,8 @@ where
         for number in 0..BUCKETS {
             let name = format!("scenario{number}");
             let found = match engine.bucket(&name) {
-                Some(found) => found,
-                None => {
+                Ok(found) => found,
+                Err(_) => {
                     engine.create_bucket(&name, Bytes::new()).await.map_err(|error| format!("{error:?}"))?
                 }
             };

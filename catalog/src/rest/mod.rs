@@ -138,7 +138,7 @@ impl Catalog {
     async fn warehouses(&self, request: &Request<'_>, query: &Query) -> Result<Outcome, Failure> {
         if request.method == "GET" {
             let search = query.get("search").unwrap_or_default();
-            let page = warehouse::list(&self.engine, search, &query.page()?);
+            let page = warehouse::list(&self.engine, search, &query.page()?)?;
             return Ok(listing("warehouses", &page, |name| Value::from(name)));
         }
         let body = json::object(&request.body)?;

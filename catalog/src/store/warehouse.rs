@@ -20,15 +20,16 @@ const MARK: &[u8] = b"{\"nilas-warehouse\":1,";
 
 /// Finds a warehouse by its plain name.
 pub(crate) fn find(engine: &Engine, name: &str) -> Result<Arc<Bucket>, Failure> {
-    engine
-        .bucket(name)
-        .filter(|bucket| is_warehouse(bucket))
-        .ok_or_else(|| Failure::NoSuchWarehouse(name.to_owned()))
+    let bucket = engine.bucket(name).map_err(|error| bucket_failure(error, name))?;
+    match is_warehouse(&bucket) {
+        true => Ok(bucket),
+        false => Err(Failure::NoSuchWarehouse(name.to_owned())),
+    }
 }
 
 /// The warehouse of a request that names none: the only one.
 pub(crate) fn only(engine: &Engine) -> Result<Arc<Bucket>, Failure> {
-    let directory = engine.directory();
+    let directory = engine.directory().map_err(Failure::Engine)?;
     let mut warehouses = directory.buckets.values().filter(|bucket| is_warehouse(bucket));
     match (warehouses.next(), warehouses.next()) {
         (Some(warehouse), None) => Ok(Arc::clone(warehouse)),
@@ -40,11 +41,11 @@ pub(crate) fn only(engine: &Engine) -> Result<Arc<Bucket>, Failure> {
 }
 
 /// Names of warehouses that contain `search`.
-pub(crate) fn list(engine: &Engine, search: &str, page: &PageQuery) -> Page {
-    let directory = engine.directory();
+pub(crate) fn list(engine: &Engine, search: &str, page: &PageQuery) -> Result<Page, Failure> {
+    let directory = engine.directory().map_err(Failure::Engine)?;
     let names = directory.buckets.values().filter(|bucket| is_warehouse(bucket)).map(|bucket| &*bucket.name);
     let after = page.after.as_deref().unwrap_or_default();
-    page.cut(names.filter(|name| after < *name && name.contains(search)).map(str::to_owned))
+    Ok(page.cut(names.filter(|name| after < *name && name.contains(search)).map(str::to_owned)))
 }
 
 /// Makes a bucket that is a warehouse, or with `upgrade` makes an existing bucket one. What is a warehouse already is
@@ -62,11 +63,11 @@ pub(crate) async fn create(
         Ok(bucket) => bucket,
         Err(BucketError::Exists) => {
             match engine.bucket(name) {
-                Some(bucket) if is_warehouse(&bucket) => {
+                Ok(bucket) if is_warehouse(&bucket) => {
                     return Err(Failure::WarehouseExists(name.to_owned()));
                 }
-                Some(_) | None if !upgrade => return Err(Failure::BucketExists(name.to_owned())),
-                Some(_) | None => {}
+                _ if !upgrade => return Err(Failure::BucketExists(name.to_owned())),
+                _ => {}
             }
             let bucket =
                 engine.annotate_bucket(name, mark).await.map_err(|error| bucket_failure(error, name))?;

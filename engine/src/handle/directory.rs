@@ -15,6 +15,7 @@ use crate::error::EngineError;
 use crate::format::record::{Change, Record};
 use crate::limits::BUCKETS_MAX;
 use crate::meta::index::DirectoryEntry;
+use crate::mutant::{Mutant, is};
 use crate::shard::{Shard, check_attributes, check_key};
 use crate::units::{BucketId, CoreId, ShardId};
 
@@ -26,6 +27,8 @@ pub(crate) const DIRECTORY_SHARD: ShardId = ShardId(0);
 pub struct Directory {
     /// By name.
     pub buckets: BTreeMap<Arc<str>, Arc<Bucket>>,
+    /// The log of the directory is damaged: buckets may be missing here, and some may have been deleted since.
+    pub(crate) is_damaged: bool,
 }
 
 /// One bucket.
@@ -65,14 +68,34 @@ impl From<EngineError> for BucketError {
 }
 
 impl Engine {
-    /// All buckets as this core knows them.
-    pub fn directory(&self) -> Arc<Directory> {
-        self.core.directory.borrow().clone()
+    /// All buckets as this core knows them; [`EngineError::ReadOnly`] when the directory is damaged.
+    pub fn directory(&self) -> Result<Arc<Directory>, EngineError> {
+        let directory = self.core.directory.borrow();
+        match directory.is_damaged {
+            true => Err(EngineError::ReadOnly { shard: DIRECTORY_SHARD }),
+            false => Ok(directory.clone()),
+        }
     }
 
-    /// The bucket of that name.
-    pub fn bucket(&self, name: &str) -> Option<Arc<Bucket>> {
-        self.core.directory.borrow().buckets.get(name).cloned()
+    /// The bucket of that name: [`BucketError::NoSuchBucket`] when there is none, [`EngineError::ReadOnly`] when nobody
+    /// can tell because the directory is damaged.
+    ///
+    /// A bucket found in a damaged directory may have been deleted since. It was empty then, so an object that is found
+    /// in it tells that it was not; that something is not in it is never told.
+    pub fn bucket(&self, name: &str) -> Result<Arc<Bucket>, BucketError> {
+        let directory = self.core.directory.borrow();
+        match directory.buckets.get(name) {
+            Some(bucket) => Ok(bucket.clone()),
+            None if directory.is_damaged && !is(Mutant::DirectoryTakenAsWhole) => {
+                Err(EngineError::ReadOnly { shard: DIRECTORY_SHARD }.into())
+            }
+            None => Err(BucketError::NoSuchBucket),
+        }
+    }
+
+    /// How many buckets this core knows.
+    pub fn bucket_count(&self) -> usize {
+        self.core.directory.borrow().buckets.len()
     }
 
     /// Makes a bucket on the shard with the fewest, durable and known everywhere on return.
@@ -81,7 +104,7 @@ impl Engine {
         check_attributes(&annotation)?;
         let name: Arc<str> = name.into();
         self.at_directory(name.clone(), move |engine, shard| async move {
-            let directory = engine.directory();
+            let directory = engine.directory()?;
             if directory.buckets.contains_key(&name) {
                 return Err(BucketError::Exists);
             }
@@ -112,7 +135,7 @@ impl Engine {
         check_attributes(&annotation)?;
         let name: Arc<str> = name.into();
         self.at_directory(name.clone(), move |engine, shard| async move {
-            let found = engine.bucket(&name).ok_or(BucketError::NoSuchBucket)?;
+            let found = engine.bucket(&name)?;
             let bucket = Bucket { annotation, ..(*found).clone() };
             engine.record_bucket(&shard, &bucket).await?;
             engine.make_known(bucket).await
@@ -124,7 +147,7 @@ impl Engine {
     pub async fn delete_bucket(&self, name: &str) -> Result<(), BucketError> {
         let name: Arc<str> = name.into();
         self.at_directory(name.clone(), move |engine, shard| async move {
-            let bucket = engine.bucket(&name).ok_or(BucketError::NoSuchBucket)?;
+            let bucket = engine.bucket(&name)?;
             let id = bucket.id;
             let closed = engine.on_shard(bucket.shard, move |owner| async move {
                 let closed = owner.close_bucket_if_empty(id);
@@ -273,5 +296,5 @@ pub(crate) fn directory_of(entries: &BTreeMap<Bytes, DirectoryEntry>) -> Directo
         };
         (name, Arc::new(bucket))
     });
-    Directory { buckets: buckets.collect() }
+    Directory { buckets: buckets.collect(), is_damaged: false }
 }

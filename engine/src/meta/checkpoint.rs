@@ -221,19 +221,24 @@ pub(crate) struct Loaded {
     pub(crate) damage: Option<EngineError>,
 }
 
-/// Reads the newest checkpoint of a shard. Errors are those of the drive; damage is told in the answer, and a shard
-/// without any anchor is an error.
+/// Reads the newest checkpoint of a shard. Errors are those of the drive; damage is told in the answer, the loss of all
+/// anchors too.
 pub(crate) async fn load(
     drive: &Rc<dyn Drive>,
     platform: &Rc<dyn Platform>,
     superblock: &Superblock,
     shard: ShardId,
 ) -> Result<Loaded, EngineError> {
-    let anchor = newest_anchor(&**drive, superblock, shard).await?.ok_or_else(|| {
+    let found = newest_anchor(&**drive, superblock, shard).await?;
+    let damage = found.is_none().then(|| {
         let at = Anchor::places(shard, 0, superblock.drive_bytes)[0];
-        EngineError::from(Corrupt { what: "anchors of a shard", at, got: 0, expected: 1 })
-    })?;
-    let mut loaded = Loaded { index: Index::default(), zone_bytes: HashMap::new(), damage: None, anchor };
+        Corrupt { what: "anchors of a shard", at, got: 0, expected: 1 }.into()
+    });
+    let anchor = found.unwrap_or_else(|| first_anchor(superblock, shard, 0));
+    let mut loaded = Loaded { index: Index::default(), zone_bytes: HashMap::new(), damage, anchor };
+    if loaded.damage.is_some() {
+        return Ok(loaded);
+    }
     if !is(Mutant::BucketIdForgotten) {
         loaded.index.last_bucket = loaded.anchor.last_bucket;
     }

@@ -216,6 +216,12 @@ impl Log {
         self.ground.superblock.drive_index
     }
 
+    fn fail_with(&self, error: &EngineError) {
+        let ground = &self.ground;
+        ground.stats.failed(ground.shard, &ground.drive.name(), error);
+        self.fail();
+    }
+
     /// Takes no more records, ever.
     pub(crate) fn fail(&self) {
         self.watermark.fail();
@@ -407,8 +413,7 @@ impl Log {
             if let Err(error) = self.write(block).await
                 && !is(Mutant::LogFailureIgnored)
             {
-                self.ground.stats.log_failed(&error);
-                self.fail();
+                self.fail_with(&error);
                 return;
             }
             let write_us = self.ground.platform.monotonic_us().saturating_sub(started_us);
@@ -548,8 +553,7 @@ impl Log {
                 }
                 Err(EngineError::Full { .. }) => {}
                 Err(error) => {
-                    ground.stats.log_failed(&error);
-                    self.fail();
+                    self.fail_with(&error);
                     break;
                 }
             }

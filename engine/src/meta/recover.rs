@@ -123,7 +123,7 @@ pub(crate) struct Replayed {
     pub(crate) damage: Option<EngineError>,
 }
 
-/// Replays the log of `shard` behind `loaded`; an error only when not even the zone of the cut is there.
+/// Replays the log of `shard` behind `loaded`.
 pub(crate) async fn replay(
     drive: &Rc<dyn Drive>,
     platform: &Rc<dyn Platform>,
@@ -131,7 +131,7 @@ pub(crate) async fn replay(
     shard: ShardId,
     used: &[ZoneHeader],
     loaded: Loaded,
-) -> Result<Replayed, EngineError> {
+) -> Replayed {
     // What a file system laid out cannot be told from headers, so zeros may go ahead once more than they must.
     let is_fresh = !drive.is_laid_out();
     let mut zones: Vec<LogZone> = used
@@ -143,9 +143,10 @@ pub(crate) async fn replay(
     let anchor = loaded.anchor;
     let behind: Vec<LogZone> =
         zones.iter().filter(|zone| anchor.log_position <= zone.position).copied().collect();
-    let first = *behind.first().ok_or_else(|| missing_zone(superblock, anchor.log_position))?;
+    let (position, at) = (anchor.log_position, anchor.log_at);
+    let nowhere = LogZone { zone: 0, position, start: at, end: at, is_fresh };
     let tail = LogTail {
-        zone: first,
+        zone: behind.first().copied().unwrap_or(nowhere),
         at: anchor.log_at,
         number: anchor.log_number,
         last: anchor.covered,
@@ -162,9 +163,10 @@ pub(crate) async fn replay(
     };
     let outcome = match loaded.damage {
         Some(damage) => Err(damage),
+        None if behind.is_empty() => Err(missing_zone(superblock, anchor.log_position)),
         None => replay.run(&behind, &anchor).await,
     };
-    Ok(Replayed { index: replay.index, anchor, tail: replay.tail, zones, damage: outcome.err() })
+    Replayed { index: replay.index, anchor, tail: replay.tail, zones, damage: outcome.err() }
 }
 
 struct Replay {
@@ -347,12 +349,14 @@ pub(crate) struct Space {
 }
 
 /// Derives the space of a shard: free extents are its extent zones less what its index refers to. `headers` are all its
-/// zones on all drives. An error names an extent that two blobs claim, or a place outside of its zones.
+/// zones on all drives. An error names an extent that two blobs claim, or a place outside of its zones, with its drive:
+/// `home`, which the index was read from, for a place that cannot be read.
 pub(crate) fn derive_space(
     superblocks: &[Superblock],
     headers: &[(u16, ZoneHeader)],
     index: &Index,
-) -> Result<Space, Corrupt> {
+    home: u16,
+) -> Result<Space, (u16, Corrupt)> {
     let mut space = Space { free: FreeSpace::default(), usage: Usage::of(superblocks) };
     let mut kinds = HashMap::new();
     for (drive, header) in headers {
@@ -368,8 +372,8 @@ pub(crate) fn derive_space(
             Place::Log { drive, at } => {
                 let zone = space.usage.zone_at(*drive, *at);
                 if !matches!(zone.and_then(|zone| kinds.get(&zone)), Some(ZoneKind::Log | ZoneKind::Pack)) {
-                    problem =
-                        Some(Corrupt { what: "place of a small object", at: *at, got: size, expected: 0 });
+                    let what = "place of a small object";
+                    problem = Some((*drive, Corrupt { what, at: *at, got: size, expected: 0 }));
                     return false;
                 }
                 space.usage.placed(*drive, *at, size);
@@ -377,8 +381,8 @@ pub(crate) fn derive_space(
             Place::Extents(extents) => {
                 for extent in extents.iter() {
                     if !space.free.take_exact(*extent) {
-                        problem =
-                            Some(Corrupt { what: "extent", at: extent.at, got: extent.bytes, expected: 0 });
+                        let (what, at, got) = ("extent", extent.at, extent.bytes);
+                        problem = Some((extent.drive, Corrupt { what, at, got, expected: 0 }));
                         return false;
                     }
                 }
@@ -389,7 +393,7 @@ pub(crate) fn derive_space(
     });
     if let Err(malformed) = read {
         let at = DriveOffset(malformed.at as u64);
-        return Err(Corrupt { what: malformed.what, at, got: 0, expected: 1 });
+        return Err((home, Corrupt { what: malformed.what, at, got: 0, expected: 1 }));
     }
     problem.map_or(Ok(space), Err)
 }

@@ -211,7 +211,7 @@ pub struct Shard {
     /// Bytes of all extent zones.
     granted_bytes: Cell<u64>,
     /// Whether the whole log was replayed: otherwise what is not in the index may have been lost with the rest.
-    is_whole: bool,
+    is_whole: Cell<bool>,
     growing: Cell<bool>,
     grown: Notify,
     extension: RefCell<Option<Rc<dyn Any>>>,
@@ -262,7 +262,7 @@ impl Shard {
             upkeep_ended: Cell::new(false),
             upkeep_progress: Notify::default(),
             granted_bytes: Cell::new(granted_bytes),
-            is_whole,
+            is_whole: Cell::new(is_whole),
             growing: Cell::new(false),
             grown: Notify::default(),
             extension: RefCell::new(None),
@@ -304,7 +304,14 @@ impl Shard {
 
     /// [`EngineError::ReadOnly`] when the shard's log is damaged: then what is missing here may have been lost.
     pub fn check_whole(&self) -> Result<(), EngineError> {
-        if self.is_whole { Ok(()) } else { Err(EngineError::ReadOnly { shard: self.ground.id }) }
+        if self.is_whole.get() { Ok(()) } else { Err(EngineError::ReadOnly { shard: self.ground.id }) }
+    }
+
+    /// Takes no writes and tells no absences, because of a failure elsewhere.
+    pub(crate) fn give_up(&self, failure: &str) {
+        self.is_whole.set(false);
+        self.ground.stats.depends_on(failure);
+        self.log.fail();
     }
 
     /// The value of a key, durable or not: await [`Shard::durable`] before telling anybody.
@@ -627,7 +634,7 @@ impl Shard {
         let sequence = match &found {
             Some(_) if is(Mutant::ReadEarly) => Sequence(0),
             Some((info, _)) => info.sequence,
-            None if !self.is_whole => return Err(EngineError::ReadOnly { shard: self.ground.id }),
+            None if !self.is_whole.get() => return Err(EngineError::ReadOnly { shard: self.ground.id }),
             None if is(Mutant::AbsenceEarly) => Sequence(0),
             None => self.changed(bucket),
         };
@@ -646,7 +653,7 @@ impl Shard {
         let found = self.with_bucket(bucket, |bucket| bucket.object(key)).flatten();
         let sequence = match &found {
             Some(info) => info.sequence,
-            None if !self.is_whole => return Err(EngineError::ReadOnly { shard: self.ground.id }),
+            None if !self.is_whole.get() => return Err(EngineError::ReadOnly { shard: self.ground.id }),
             None if is(Mutant::AbsenceEarly) => Sequence(0),
             None => self.changed(bucket),
         };

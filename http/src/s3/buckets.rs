@@ -29,7 +29,7 @@ pub(super) fn list(call: &Call<'_>) -> Outcome {
         None | Some("") => None,
         Some(token) => Some(decode_token(token)?),
     };
-    let directory = call.engine().directory();
+    let directory = call.engine().directory().map_err(Failure::Engine)?;
     let mut names = directory
         .buckets
         .values()

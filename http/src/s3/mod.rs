@@ -208,7 +208,7 @@ impl Call<'_> {
     }
 
     fn bucket_named(&self, name: &str) -> Result<Arc<Bucket>, Failure> {
-        self.engine().bucket(name).ok_or_else(|| Failure::NoSuchBucket { bucket: name.to_owned() })
+        self.engine().bucket(name).map_err(|why| Failure::bucket(why, name))
     }
 
     /// The request's key; empty for bucket operations.

@@ -151,8 +151,8 @@ async fn session(
         return finding(Kind::Lost, format!("read-only after a restart: {failed:?}"));
     }
     let bucket = match engine.bucket("clean") {
-        Some(bucket) => bucket,
-        None => match engine.create_bucket("clean", Bytes::new()).await {
+        Ok(bucket) => bucket,
+        Err(_) => match engine.create_bucket("clean", Bytes::new()).await {
             Ok(bucket) => bucket,
             Err(error) => return finding(Kind::Wrong, format!("no bucket: {error:?}")),
         },

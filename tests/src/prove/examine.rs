@@ -1,9 +1,9 @@
 //! What a store on a damaged medium may answer: what is right, or an error; older states only where it says that it
 //! is damaged.
 //!
-//! I1. A shard that is not read-only holds exactly what it should. I2. One that is takes no write; one that is not
-//! takes them. I3. What one cannot find, it does not call absent: an older version or an error, never nothing. I4. A start
-//! that is refused serves nothing, which is an answer.
+//! I1. A shard that is not damaged holds exactly what it should. I2. One that is read-only takes no write; one that is
+//! not takes them. I3. What a damaged shard cannot find, it does not call absent: an older version or an error, never
+//! nothing; nor does a damaged directory a bucket. I4. Damage to what one shard has written stops no start.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use nilas_engine::drive::simulated::{Faults, Medium};
 use nilas_engine::{Bucket, Engine, PutCondition, ShardId};
 
 use crate::conformance::put;
-use crate::machine::{Finding, Kind, finding, is_read_only, on_machine, start};
+use crate::machine::{Finding, Kind, find_bucket, finding, is_damaged, is_read_only, on_machine, start};
 use crate::model::{Contents, Model};
 use crate::ops::contents;
 use crate::sim::{Looked, look};
@@ -26,8 +26,6 @@ pub(super) enum Verdict {
     Detected,
     /// A shard takes no writes any more.
     ReadOnly,
-    /// It does not start.
-    Refused,
 }
 
 /// Buckets whose names start so are not looked at: they hold the last record of every log, which may be taken for a
@@ -40,7 +38,7 @@ pub(super) fn examine(medium: &Medium, seed: u64, history: &[Model]) -> Result<V
     let ended = on_machine(seed, &medium.duplicate(), Faults::default(), async move |machine, drive| {
         match start(&machine, &drive, 1).await {
             Ok(engines) => look_at_all(&engines[0], &history).await,
-            Err(_) => Ok(Verdict::Refused),
+            Err(text) => finding(Kind::Lost, format!("the start is refused: {text}")),
         }
     })?;
     Ok(ended.expect("nobody cuts the power"))
@@ -54,17 +52,22 @@ async fn look_at_all(engine: &Engine, history: &[Model]) -> Result<Verdict, Find
     let names: BTreeSet<&String> = history.iter().flat_map(|model| model.buckets.keys()).collect();
     for name in names.into_iter().filter(|name| !name.starts_with(LAST_WORDS)) {
         let should = last.buckets.get(name);
-        let Some(bucket) = engine.bucket(name) else {
-            if should.is_some() && !is_read_only(engine, ShardId(0)) {
+        let bucket = match find_bucket(engine, name) {
+            Ok(Some(bucket)) => bucket,
+            Ok(None) if should.is_some() => {
                 return finding(Kind::Lost, format!("bucket {name} is silently gone"));
             }
-            continue;
+            Ok(None) => continue,
+            Err(_) if is_damaged(engine, ShardId(0)) => continue,
+            Err(error) => {
+                return finding(Kind::Wrong, format!("bucket {name} cannot be looked for: {error}"));
+            }
         };
         let past: Vec<&Contents> = history.iter().filter_map(|model| model.buckets.get(name)).collect();
-        if should.is_none() && !is_read_only(engine, ShardId(0)) {
+        if should.is_none() && !is_damaged(engine, ShardId(0)) {
             return finding(Kind::Wrong, format!("bucket {name} is back"));
         }
-        let damaged = is_read_only(engine, bucket.shard);
+        let damaged = is_damaged(engine, bucket.shard);
         let seen = look_at(engine, &bucket, should.unwrap_or(&Contents::default()), &past, damaged).await?;
         if verdict == Verdict::Harmless && !seen {
             verdict = Verdict::Detected;

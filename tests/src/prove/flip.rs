@@ -4,7 +4,7 @@
 //! it may be: kinds are told by the eight bytes that they begin with. I3. A flip in one of several equal copies of a block
 //! does nothing at all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use nilas_engine::drive::simulated::{Loss, Medium};
 use nilas_engine::limits::INLINE_BYTES_MAX;
@@ -27,6 +27,8 @@ const STORE_FLIPS: u64 = 60;
 const ZONES: [u64; 3] = [20, 24, 32];
 /// Machines that a store lives through: one in three takes checkpoints after a few records.
 const SESSIONS: u64 = 4;
+/// A byte that every block with copies uses.
+const COPIED_BYTE: u64 = 20;
 /// Buckets for the last records: as many as put one on every shard.
 const WORDS: [Key; 4] = ["w0", "w1", "w2", "w3"];
 
@@ -34,8 +36,8 @@ const WORDS: [Key; 4] = ["w0", "w1", "w2", "w3"];
 struct Grown {
     medium: Medium,
     history: Vec<Model>,
-    /// Blocks of which there are others with the same bytes.
-    copies: BTreeSet<u64>,
+    /// Blocks with the same bytes as another one, together with that.
+    copies: Vec<Vec<u64>>,
 }
 
 fn grown(seed: u64) -> Result<Grown, Finding> {
@@ -85,6 +87,7 @@ pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Findin
         let place = format!("--seed {seed} --count {count}");
         tally.place.clone_from(&place);
         let store = grown(seed)?;
+        flip_all_copies(tally, &store, &place)?;
         let kinds = kinds(&store.medium);
         for _ in 0..STORE_FLIPS {
             if count <= tally.done {
@@ -127,7 +130,7 @@ fn used_byte(medium: &Medium, block: u64, random: &mut Random) -> u64 {
 }
 
 /// Blocks that begin with the store's name and are there more than once.
-fn copies(medium: &Medium) -> BTreeSet<u64> {
+fn copies(medium: &Medium) -> Vec<Vec<u64>> {
     let mut equal: BTreeMap<Vec<u8>, Vec<u64>> = BTreeMap::new();
     for block in medium.durable_blocks() {
         let bytes = medium.block(block);
@@ -135,7 +138,7 @@ fn copies(medium: &Medium) -> BTreeSet<u64> {
             equal.entry(bytes.to_vec()).or_default().push(block);
         }
     }
-    equal.into_values().filter(|blocks| 1 < blocks.len()).flatten().collect()
+    equal.into_values().filter(|blocks| 1 < blocks.len()).collect()
 }
 
 fn flip(tally: &mut Tally, store: &Grown, at: u64, mask: u64, place: &str) -> Result<(), Finding> {
@@ -143,11 +146,26 @@ fn flip(tally: &mut Tally, store: &Grown, at: u64, mask: u64, place: &str) -> Re
     let flipped = store.medium.duplicate();
     flipped.flip(at, u8::try_from(mask).expect("below 256"));
     let verdict = examine(&flipped, at, &store.history)?;
-    if verdict != Verdict::Harmless && store.copies.contains(&(at / BLOCK_BYTES)) {
+    let has_copies = store.copies.iter().any(|copies| copies.contains(&(at / BLOCK_BYTES)));
+    if verdict != Verdict::Harmless && has_copies {
         return finding(Kind::Lost, format!("a copy is left, and yet: {}", word(verdict)));
     }
     tally.done += 1;
     tally.note(word(verdict), 1);
+    Ok(())
+}
+
+/// The same byte in all copies of a block; those of the superblock say what the drive is, so without them nothing
+/// starts.
+fn flip_all_copies(tally: &mut Tally, store: &Grown, place: &str) -> Result<(), Finding> {
+    for copies in store.copies.iter().filter(|copies| !copies.contains(&0)) {
+        tally.place = format!("all copies of block {}, {place}", copies[0]);
+        let flipped = store.medium.duplicate();
+        copies.iter().for_each(|block| flipped.flip(block * BLOCK_BYTES + COPIED_BYTE, 1));
+        let verdict = examine(&flipped, copies[0], &store.history)?;
+        tally.note("all copies", 1);
+        tally.note(word(verdict), 1);
+    }
     Ok(())
 }
 
@@ -157,6 +175,5 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
         Verdict::Harmless => "harmless",
         Verdict::Detected => "detected",
         Verdict::ReadOnly => "read-only",
-        Verdict::Refused => "refused to start",
     }
 }

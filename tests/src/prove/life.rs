@@ -195,7 +195,7 @@ async fn live(
     while let (Some((name, op)), mut slots) = next(&state) {
         let given_up = drive.has_failed_wholly();
         let bucket = engines[turn].bucket(name);
-        let was_read_only = bucket.is_some_and(|bucket| is_read_only(&engines[turn], bucket.shard));
+        let was_read_only = bucket.is_ok_and(|bucket| is_read_only(&engines[turn], bucket.shard));
         turn = (turn + 1) % engines.len();
         let answer = apply(&engines[turn], &mut slots, name, &op).await;
         let mut state = state.borrow_mut();

@@ -160,8 +160,8 @@ impl Session {
             return finding(Kind::Lost, format!("read-only after a restart: {failed:?}"));
         }
         let bucket = match engine.bucket("space") {
-            Some(bucket) => bucket,
-            None => match engine.create_bucket("space", Bytes::new()).await {
+            Ok(bucket) => bucket,
+            Err(_) => match engine.create_bucket("space", Bytes::new()).await {
                 Ok(bucket) => bucket,
                 Err(error) => return finding(Kind::Wrong, format!("no bucket: {error:?}")),
             },

@@ -25,25 +25,35 @@ const OPERATIONS: u64 = 8;
 /// The first bucket goes to the shard of the directory, the second one to the other.
 const BUCKETS: [Key; 2] = ["other", "tail"];
 
-/// Changes of one bucket whose bodies stay in the log.
+/// A bucket that comes and goes, for the log of the directory.
+const PASSING: Key = "passing";
+
+/// Changes of one bucket whose bodies stay in the log, and of the directory.
 fn script(random: &mut Random) -> VecDeque<(Key, Op)> {
     let mut row: VecDeque<_> = BUCKETS.iter().map(|name| (*name, Op::CreateBucket)).collect();
     let keys = ["a", "b", "c"];
-    for seed in 1..=OPERATIONS + 1 {
+    for seed in 1..=OPERATIONS {
         let mut key = || keys[usize::try_from(random.below(3)).expect("an index")];
         let (first, second) = (key(), key());
         let size = if random.one_in(3) { 4_000 + random.below(6_000) } else { random.below(3_000) };
-        let op = match random.below(6) {
+        let op = match random.below(7) {
             0 => Op::Delete { keys: vec![first] },
             1 => {
                 let values = vec![(first, Some(seed)), (second, None)];
                 Op::Transact { puts: vec![(second, seed, 500)], deletes: Vec::new(), values }
             }
             2 => Op::Open { slot: seed, key: first },
+            3 => {
+                let made = row.iter().filter(|(name, _)| *name == PASSING).count();
+                row.push_back((PASSING, if made % 2 == 0 { Op::CreateBucket } else { Op::DeleteBucket }));
+                continue;
+            }
             _ => Op::Put { key: first, seed, size, condition: Condition::None },
         };
         row.push_back((BUCKETS[1], op));
     }
+    // Behind the last state: what a cut may leave of the next one.
+    row.push_back((BUCKETS[1], Op::Put { key: "a", seed: 99, size: 5_000, condition: Condition::None }));
     row
 }
 
@@ -51,8 +61,10 @@ fn script(random: &mut Random) -> VecDeque<(Key, Op)> {
 struct Grown {
     states: Vec<Model>,
     media: Vec<Medium>,
-    /// Blocks that operation `n` wrote, which led to state `n`.
+    /// Blocks that operation `n` (from 0) wrote, which led to state `n`.
     blocks: Vec<Vec<u64>>,
+    /// Whether operation `n` went to the log of the directory; all others went to the other one.
+    in_directory: Vec<bool>,
     /// The next operation, and what it would write.
     next: Model,
     next_medium: Medium,
@@ -63,14 +75,17 @@ fn grown(seed: u64) -> Result<Grown, Finding> {
     let geometry = Geometry { zones: 24, ..Geometry::small(2) };
     let life = Life::new(geometry);
     life.state.borrow_mut().history = Some(Vec::new());
-    life.script(script(&mut Random::new(seed)));
+    let script = script(&mut Random::new(seed));
+    let changes_directory = |op: &Op| matches!(op, Op::CreateBucket | Op::DeleteBucket);
+    let in_directory = script.iter().map(|(_, op)| changes_directory(op)).collect();
+    life.script(script);
     life.run(Session::strict(seed))?;
     let history = life.state.borrow_mut().history.take().unwrap_or_default();
     let (mut states, mut media): (Vec<Model>, Vec<Medium>) = history.into_iter().unzip();
     let (next, next_medium) = states.pop().zip(media.pop()).expect("a row of operations");
     let mut blocks = vec![Vec::new()];
     blocks.extend(media.windows(2).map(|pair| changed_blocks(&pair[0], &pair[1])));
-    Ok(Grown { states, media, blocks, next, next_medium, geometry })
+    Ok(Grown { states, media, blocks, in_directory, next, next_medium, geometry })
 }
 
 pub(super) fn run(tally: &mut Tally, seed: u64, count: u64) -> Result<(), Finding> {
@@ -120,9 +135,13 @@ fn cut_at_every_sector(tally: &mut Tally, grown: &Grown, seed: u64) -> Result<()
 fn holes(tally: &mut Tally, grown: &Grown, seed: u64) -> Result<(), Finding> {
     let last = grown.states.len() - 1;
     let mut random = Random::new(seed);
-    // Not every operation writes: a hole is one only when something stands behind it.
-    let end = (0..=last).rfind(|nth| !grown.blocks[*nth].is_empty()).unwrap_or(0);
-    for nth in BUCKETS.len()..end {
+    for nth in 1..=last {
+        // A hole is one only when something stands behind it in the same log; not every operation writes.
+        let is_behind = |later: &usize| grown.in_directory[*later] == grown.in_directory[nth];
+        let mut behind = (nth + 1..=last).filter(is_behind);
+        if behind.all(|later| grown.blocks[later].is_empty()) {
+            continue;
+        }
         for block in &grown.blocks[nth] {
             let stale = grown.blocks[nth.saturating_sub(1).max(2)].first().copied().unwrap_or(*block);
             let whole = grown.media[last].block(*block);
@@ -138,7 +157,7 @@ fn holes(tally: &mut Tally, grown: &Grown, seed: u64) -> Result<(), Finding> {
                 medium.set_block(*block, &bytes);
                 let verdict = examine(&medium, seed, &grown.states)?;
                 tally.done += 1;
-                tally.note("holes", 1);
+                tally.note(if grown.in_directory[nth] { "directory holes" } else { "holes" }, 1);
                 tally.note(word(verdict), 1);
             }
         }

@@ -70,12 +70,12 @@ async fn live(
         return finding(Kind::Lost, format!("read-only after a restart: {failed:?}"));
     }
     let bucket = match engine.bucket("versions") {
-        Some(bucket) => bucket,
-        None if session == 0 => match engine.create_bucket("versions", Bytes::new()).await {
+        Ok(bucket) => bucket,
+        Err(_) if session == 0 => match engine.create_bucket("versions", Bytes::new()).await {
             Ok(bucket) => bucket,
             Err(error) => return finding(Kind::Wrong, format!("no bucket: {error:?}")),
         },
-        None => return finding(Kind::Lost, "the bucket is gone"),
+        Err(error) => return finding(Kind::Lost, format!("the bucket is gone: {error:?}")),
     };
     compare(engine, &bucket, &versions).await?;
     let failed = |e: EngineError| Finding { kind: Kind::Wrong, text: format!("without a fault: {e}") };
