@@ -92,7 +92,9 @@ impl Ours {
             UringDrive::open(&lock_drive(&path)?, &ring)
         };
         let file = open("file", file_bytes).map_err(|error| error.to_string())?;
-        let drives: Vec<Rc<dyn Drive>> = vec![open("store", store_bytes).map_err(|error| error.to_string())?];
+        let store = open("store", store_bytes).map_err(|error| error.to_string())?;
+        lay_out(&store, &arena).await?;
+        let drives: Vec<Rc<dyn Drive>> = vec![store];
         let config =
             FormatConfig { shards: 1, now_ms: rt::now_ms(), store: rt::random_u128(), zone_bytes: None };
         let superblocks = format(&drives, config).await.map_err(|error| error.to_string())?;
@@ -248,6 +250,19 @@ impl Ours {
         }
         if got == bytes { Ok(()) } else { Err(format!("{got} bytes in place of {bytes}")) }
     }
+}
+
+/// Writes zeros to all of a drive, so that its file system has no more to lay out than below fio's file.
+async fn lay_out(drive: &Rc<UringDrive>, arena: &Arena) -> Result<(), String> {
+    let write = async |number: u64| {
+        let mut buffer = arena.take(usize_of(PIECE_BYTES)).ok_or("out of buffers")?;
+        buffer.set_len_for_read(usize_of(PIECE_BYTES));
+        buffer.as_mut_slice().fill(0);
+        let written = drive.write(DriveOffset(number * PIECE_BYTES), buffer, false).await.1;
+        written.map_err(|error| error.to_string())
+    };
+    repeat(8, f64::MAX, drive.size() / PIECE_BYTES, write).await?;
+    drive.flush().await.map_err(|error| error.to_string())
 }
 
 /// Repeats `op`, which is given a running number, until `seconds` are over or `count` were done; how many, and how

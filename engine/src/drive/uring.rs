@@ -5,12 +5,13 @@
 //! I2. A ring that goes away first waits for everything the kernel still holds.
 //! I3. Everything here stays on the thread that made the ring; `DriveLock` alone crosses threads.
 //!
-//! New operations gather in a queue. The pump, a task behind all others that are runnable, submits them with one
-//! system call and reads completions. While something is in flight and no other task of the core has anything to do,
-//! it waits in the kernel on this very ring: to sleep in the executor and be woken through an eventfd takes ten system
-//! calls, this takes one. But sockets, timers and other cores are seen by the executor alone. So a timer in the ring
-//! ends the wait [`TURN_US`] after it began; then the executor has its turn, and when the drives did nothing
-//! in that time it sleeps, and the eventfd wakes it. A drive that keeps us waiting in vain is not waited for so often.
+//! New operations gather in a queue. Every few of them are submitted; the pump, a task behind all others that are
+//! runnable, submits the rest and reads completions. While something is in flight and no other task of the core has
+//! anything to do, it waits in the kernel on this very ring: to sleep in the executor and be woken through an eventfd
+//! takes ten system calls, this takes one. But sockets, timers and other cores are seen by the executor alone. So a
+//! timer in the ring ends the wait [`TURN_US`] after it began; then the executor has its turn, and when the drives did
+//! nothing in that time it sleeps, and the eventfd wakes it. A drive that keeps us waiting in vain is not waited for so
+//! often.
 #![expect(clippy::disallowed_methods, reason = "drives are opened before anything is served")]
 
 use std::cell::{Cell, RefCell};
@@ -49,6 +50,11 @@ pub const TRANSFER_BYTES_MAX: u64 = 1 << 30;
 
 /// Microseconds after which the executor looks at sockets, timers and other cores, however busy the drives are.
 pub const TURN_US: u32 = 150;
+
+/// So many new operations are submitted at once, and do not wait until all tasks had their turn: the drive works
+/// meanwhile. Fewer cost more system calls than they gain (random reads of 4 KiB, 32 in flight, rate and CPU by fio's:
+/// all together 0.83 and 0.99, by eights 0.89 and 0.96, by fours 0.91 and 0.97, by twos 0.96 and 1.17).
+const SUBMIT_EARLY: usize = 4;
 
 /// Times in a row that the drives are not waited for after waits in vain.
 const PAUSES_MAX: u8 = 32;
@@ -659,6 +665,11 @@ impl Shared {
         if !done {
             self.queue.borrow_mut().push_back(slot);
             self.pump.ring();
+            if SUBMIT_EARLY <= self.queue.borrow().len() {
+                // What the kernel does not take now, the pump submits.
+                let pushed = self.fill();
+                self.submit(pushed);
+            }
         }
         slot
     }
