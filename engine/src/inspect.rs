@@ -19,6 +19,7 @@ use crate::error::{Corrupt, DriveError, EngineError};
 use crate::format::anchor::Anchor;
 use crate::format::block::{BlockHeader, PAYLOAD_BYTES_MAX, stored_bytes};
 use crate::format::checksum::crc64;
+use crate::format::is_zero;
 use crate::format::page::{PageKind, PageRef, decode_table, open_page};
 use crate::format::superblock::{FORMAT_VERSION, NotSuperblock, Superblock};
 use crate::format::zone::{ZoneHeader, ZoneKind, ZoneState};
@@ -433,7 +434,7 @@ async fn read_shard(
         let block = read(drive, at, BLOCK_BYTES).await?;
         let found = match Anchor::decode(&block, superblock.store, shard) {
             Some(anchor) => Found::Whole(anchor),
-            None if block.iter().all(|byte| *byte == 0) => Found::Empty,
+            None if is_zero(&block) => Found::Empty,
             None => Found::Damaged("no anchor of this shard".to_owned()),
         };
         facts.anchors.push((at, found));

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::drive::{Buffer, Drive};
 use crate::error::{Corrupt, DriveError, EngineError};
 use crate::format::anchor::Anchor;
+use crate::format::is_zero;
 use crate::format::superblock::{
     FORMAT_VERSION, NotSuperblock, Superblock, TAIL_BYTES, ZONE_BYTES_USUAL_MIN, ZONES_AT, divide,
     is_zone_bytes,
@@ -271,7 +272,7 @@ fn is_blank(bytes: &[u8]) -> bool {
     let block = usize::try_from(BLOCK_BYTES).expect("4 KiB");
     (0..).step_by(block).zip(bytes.chunks(block)).all(|(at, bytes)| match anchors.contains(&at) {
         true => Anchor::is_blank_or_first(bytes),
-        false => bytes.iter().all(|byte| *byte == 0),
+        false => is_zero(bytes),
     })
 }
 

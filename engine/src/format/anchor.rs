@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::page::{PageRef, decode_ref, encode_ref};
 use super::zone::{is_sealed, seal};
-use super::{Malformed, Put, Reader};
+use super::{Malformed, Put, Reader, is_zero};
 use crate::limits::SHARDS_MAX;
 use crate::mutant::{Mutant, is};
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId};
@@ -73,7 +73,7 @@ impl Anchor {
                 && fields.get(32..40) == Some(&1_u64.to_le_bytes())
                 && fields.get(88..) == Some(&0_u32.to_le_bytes())
         };
-        zeros.iter().all(|byte| *byte == 0) && (fields.iter().all(|byte| *byte == 0) || is_first())
+        is_zero(zeros) && (is_zero(fields) || is_first())
     }
 
     /// One block.

@@ -34,6 +34,13 @@ pub struct Malformed {
     pub at: usize,
 }
 
+/// Whether there is nothing but zeros, looked at many bytes at a time.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    let (chunks, rest) = bytes.as_chunks::<64>();
+    chunks.iter().all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
+        && rest.iter().all(|byte| *byte == 0)
+}
+
 /// Takes little-endian fields off the front of a byte string.
 pub(crate) struct Reader {
     bytes: Bytes,

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::checksum::crc64;
-use super::{Malformed, Put, Reader};
+use super::{Malformed, Put, Reader, is_zero};
 use crate::limits::{SHARDS_MAX, ZONE_BYTES_MAX, ZONE_BYTES_MIN};
 use crate::mutant::{Mutant, is};
 use crate::units::{BLOCK_BYTES, DriveOffset};
@@ -112,7 +112,7 @@ impl Superblock {
 
     /// Reads one block.
     pub fn decode(block: &[u8]) -> Result<Superblock, NotSuperblock> {
-        if block.iter().all(|byte| *byte == 0) {
+        if is_zero(block) {
             return Err(NotSuperblock::Empty);
         }
         let damaged = |magic| move |e: Malformed| NotSuperblock::Damaged { magic, what: e.what };

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::checksum::crc64;
-use super::{Malformed, Put, Reader};
+use super::{Malformed, Put, Reader, is_zero};
 use crate::mutant::{Mutant, is};
 use crate::units::ShardId;
 
@@ -77,7 +77,7 @@ impl ZoneHeader {
 
     /// Reads one header block of zone `zone` of store `store`.
     pub fn decode(block: &[u8], store: u128, zone: u32) -> ZoneState {
-        if block.iter().all(|byte| *byte == 0) {
+        if is_zero(block) {
             return ZoneState::Free;
         }
         if !is_sealed(block) && !is(Mutant::ZoneHeaderUnchecked) {
