@@ -31,7 +31,7 @@ use crate::meta::index::Index;
 use crate::meta::recover::{derive_space, judge, replay};
 use crate::meta::verify::{Cursor, next_items, owner_of, verify};
 use crate::platform::{LocalFuture, Platform};
-use crate::store::recognise;
+use crate::store::{StoreError, recognise};
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId};
 
 /// What one place that should hold a copy of a structure holds.
@@ -192,19 +192,15 @@ pub async fn inspect(drive: &Rc<dyn Drive>) -> Result<DriveFacts, DriveError> {
         facts.superblocks.push((at, found));
     }
     facts.refused = match recognise(std::slice::from_ref(drive)).await {
-        Err(crate::store::StoreError::Drive(error)) => return Err(error),
-        Err(error @ crate::store::StoreError::Misplaced { .. }) if facts.superblock.is_none() => {
-            error.to_string()
-        }
+        Err(StoreError::Drive(error)) => return Err(error),
         // Which place it has among others is not known from one drive.
-        Ok(_) | Err(crate::store::StoreError::Misplaced { .. }) => String::new(),
+        Ok(_) | Err(StoreError::Misplaced { .. } | StoreError::Incomplete { .. }) => String::new(),
         Err(error) => error.to_string(),
     };
     if let Some(superblock) = facts.superblock {
         if bytes < superblock.drive_bytes {
             let (got, expected) = (bytes, superblock.drive_bytes);
-            facts.refused =
-                crate::store::StoreError::Small { drive: drive.name(), got, expected }.to_string();
+            facts.refused = StoreError::Small { drive: drive.name(), got, expected }.to_string();
         }
         facts.zones = read_zones(drive, &superblock).await?;
         for shard in (0..superblock.shard_count)
@@ -320,7 +316,7 @@ pub async fn check(
 #[expect(missing_docs, reason = "each wraps the error of the step it is named after")]
 pub enum EngineOrStore {
     Engine(EngineError),
-    Store(crate::store::StoreError),
+    Store(StoreError),
     /// All drives are blank.
     Blank {
         drive: Arc<str>,
@@ -351,8 +347,8 @@ impl From<EngineError> for EngineOrStore {
     }
 }
 
-impl From<crate::store::StoreError> for EngineOrStore {
-    fn from(e: crate::store::StoreError) -> Self {
+impl From<StoreError> for EngineOrStore {
+    fn from(e: StoreError) -> Self {
         EngineOrStore::Store(e)
     }
 }

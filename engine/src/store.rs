@@ -89,6 +89,17 @@ pub enum StoreError {
         /// What was expected.
         expected: u64,
     },
+    /// Some drives of the store were not given.
+    Incomplete {
+        /// One that was.
+        drive: Arc<str>,
+        /// Drives that were given.
+        got: u64,
+        /// Drives of the store.
+        expected: u64,
+        /// The lowest number, from 0, of those that were not.
+        missing: u16,
+    },
     /// Some drives of the store are blank, others are not.
     Mixed {
         /// A blank one.
@@ -130,6 +141,11 @@ impl fmt::Display for StoreError {
                     "drive {drive}: {what} is {got}, expected {expected}: give the store's drives in their order"
                 )
             }
+            StoreError::Incomplete { drive, got, expected, missing } => write!(
+                f,
+                "drive {drive} belongs to a store of {expected} drives, {got} given: number {missing}, counted from 0, \
+                 is missing: give all of them in their order"
+            ),
             StoreError::Mixed { drive } => {
                 write!(
                     f,
@@ -186,6 +202,13 @@ pub async fn recognise(drives: &[Rc<dyn Drive>]) -> Result<Option<Vec<Superblock
         return Err(StoreError::Mixed { drive });
     }
     let first = found[0];
+    let is_there = |number: u16| found.iter().any(|superblock| superblock.drive_index == number);
+    let missing = (0..first.drive_count).find(|number| !is_there(*number));
+    let same_store = found.iter().all(|superblock| superblock.store == first.store);
+    if let (Some(missing), true) = (missing, same_store && drives.len() < usize::from(first.drive_count)) {
+        let (got, expected) = (drives.len() as u64, first.drive_count.into());
+        return Err(StoreError::Incomplete { drive: drives[0].name(), got, expected, missing });
+    }
     for (index, (superblock, drive)) in (0_u16..).zip(found.iter().zip(drives)) {
         let misplaced = |what, got: u64, expected: u64| StoreError::Misplaced {
             drive: drive.name(),

@@ -119,7 +119,7 @@ fn a_server_on_two_devices_and_a_file() {
     assert!(server.sigterm().is_some());
 
     expect_refused(on(&[b, a, c]), b, "drive number is 1, expected 0");
-    expect_refused(on(&[a, b]), a, "number of drives is 2, expected 3");
+    expect_refused(on(&[a, b]), a, "store of 3 drives, 2 given: number 2, counted from 0, is missing");
     expect_refused(on(&[a, other.path(), c]), other.path(), "is blank");
     let mut stranger = start(on(&[other.path()]));
     assert!(stranger.sigterm().is_some());

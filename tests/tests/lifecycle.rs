@@ -250,7 +250,7 @@ fn drives_stand_in_their_order() {
     assert_eq!(server.client().create_bucket("pair").expect("create").status, 200);
     assert!(server.sigterm().is_some());
     expect_refused(with(&[&b, &a]), "in the wrong order", "in their order");
-    expect_refused(with(&[&a]), "one is missing", "number of drives");
+    expect_refused(with(&[&a]), "one is missing", "number 1, counted from 0, is missing");
     expect_refused(with(&[&a, &c]), "another in its place", "c.img is blank");
     assert!(!c.exists(), "a drive file was left where a drive is missing");
     server.restart().unwrap_or_else(|error| panic!("{error}"));
@@ -281,8 +281,11 @@ fn drives_that_are_not_the_stores_are_named() {
     drop(start(with(&[&other])));
     expect_refused(with(&[&a, &other]), "a drive of another store", "other.img: store id is");
     expect_refused(with(&[&b, &a]), "swapped drives", "b.img: drive number is 1, expected 0");
-    expect_refused(with(&[&b]), "the first is missing", "b.img: drive number is 1, expected 0");
-    expect_refused(with(&[&a]), "the second is missing", "a.img: number of drives is 1, expected 2");
+    expect_refused(
+        with(&[&b]),
+        "the first is missing",
+        "b.img belongs to a store of 2 drives, 1 given: number 0, counted from 0, is missing",
+    );
     let file = fs::OpenOptions::new().write(true).open(&b).expect("a drive");
     file.set_len(200 * MIB as u64).expect("a smaller file");
     expect_refused(

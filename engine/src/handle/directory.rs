@@ -189,7 +189,12 @@ impl Engine {
                 let shard =
                     core.shard(DIRECTORY_SHARD).ok_or(EngineError::ReadOnly { shard: DIRECTORY_SHARD })?;
                 core.changed.until(|| core.changing.borrow_mut().insert(name.clone()).then_some(())).await;
-                let result = change(Engine { core: core.clone() }, shard).await;
+                // After a failure nobody can tell what the directory will be at the next start: not even a refusal is
+                // certain.
+                let result = match shard.log.watermark.has_failed() {
+                    true => Err(EngineError::ReadOnly { shard: DIRECTORY_SHARD }.into()),
+                    false => change(Engine { core: core.clone() }, shard).await,
+                };
                 core.changing.borrow_mut().remove(&name);
                 core.changed.notify();
                 result

@@ -684,8 +684,10 @@ impl Shard {
         self.with_bucket(bucket, |bucket| bucket.changed).unwrap_or_default()
     }
 
-    /// Says nothing more of a bucket: whether it is still there is known only after the next start.
+    /// Says nothing more of a bucket and takes nothing for it: whether it is still there is known only after the next
+    /// start.
     pub(crate) fn doubt(&self, bucket: BucketId) {
+        self.open_buckets.borrow_mut().remove(&bucket);
         self.doubtful.borrow_mut().insert(bucket);
     }
 
@@ -747,8 +749,11 @@ impl Shard {
 
     // ---- buckets of this shard ----
 
+    /// Has a bucket take writes, unless it may have been deleted: the next start would forget them with it.
     pub(crate) fn open_bucket(&self, bucket: BucketId) {
-        self.open_buckets.borrow_mut().insert(bucket);
+        if !self.doubtful.borrow().contains(&bucket) || is(Mutant::DoubtReopened) {
+            self.open_buckets.borrow_mut().insert(bucket);
+        }
     }
 
     /// Closes a bucket to writes if nothing is in it; answers whether it did.

@@ -4,19 +4,22 @@
 //! operation that the power cut short may have happened, wholly.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use nilas_engine::drive::simulated::{Faults, Medium, SimulatedDrive};
 use nilas_engine::simulator::Simulator;
-use nilas_engine::{Engine, EngineError};
+use nilas_engine::{Engine, EngineError, ShardId};
 
 use crate::machine::{
     Finding, Geometry, Kind, failures, finding, formatted, is_read_only, on_machine, start,
 };
-use crate::model::{Key, Model, Op};
+use crate::model::{Condition, Key, Model, Op};
 use crate::ops::{Possible, Slots, apply, everything};
 use crate::sim::Looked;
+
+/// The body of an object that no script has.
+const LATE_SEED: u64 = 1 << 50;
 
 /// A store and what its client knows of it.
 pub(super) struct Life {
@@ -191,16 +194,31 @@ async fn live(
         }
         (state.current.clone(), state.slots.clone())
     };
-    let mut turn = 0;
+    let (mut turn, mut again) = (0, BTreeSet::new());
     while let (Some((name, op)), mut slots) = next(&state) {
         let given_up = drive.has_failed_wholly();
-        let bucket = engines[turn].bucket(name);
-        let was_read_only = bucket.is_ok_and(|bucket| is_read_only(&engines[turn], bucket.shard));
+        let shard = match op {
+            // The directory's business.
+            Op::CreateBucket | Op::DeleteBucket => Ok(ShardId(0)),
+            _ => engines[turn].bucket(name).map(|bucket| bucket.shard),
+        };
+        let was_read_only = shard.is_ok_and(|shard| is_read_only(&engines[turn], shard));
         turn = (turn + 1) % engines.len();
         let answer = apply(&engines[turn], &mut slots, name, &op).await;
         let mut state = state.borrow_mut();
         state.current = None;
         state.operations += 1;
+        if let (Err(Looked::Engine(_)), Op::DeleteBucket) = (&answer, &op)
+            && again.insert(name)
+        {
+            // It may be gone: nothing that comes now may be taken and be gone with it.
+            let put = Op::Put { key: "late", seed: LATE_SEED, size: 100, condition: Condition::None };
+            [put, Op::DeleteBucket].into_iter().for_each(|op| state.script.push_front((name, op)));
+        }
+        if let (Err(Looked::Engine(_)), Op::CreateBucket) = (&answer, &op) {
+            // It may come to be with the next start, and is not there before.
+            state.script.retain(|(other, _)| *other != name);
+        }
         if let Err(Looked::Engine(error)) = &answer {
             state.errors += 1;
             match error {

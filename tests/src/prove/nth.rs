@@ -10,20 +10,30 @@ use super::Tally;
 use super::life::{Life, Session};
 use super::script::Draw;
 use crate::machine::{Finding, Geometry};
+use crate::model::{Key, Op};
 
 /// Operations before the machine on which something fails, and on it.
 const BEFORE: u64 = 14;
 const OPERATIONS: u64 = 14;
+
+/// Empty buckets, one on each shard, that are deleted on it.
+const PASSING: [Key; 2] = ["elder", "rowan"];
+/// The machine before it draws from another seed: upload ids that were drawn twice would be one upload.
+const BEFORE_SEED: u64 = 1 << 40;
 
 /// A store with something in it, and what is to be asked of it next.
 pub(super) fn begun(seed: u64) -> Result<(Life, Draw), Finding> {
     let geometry = Geometry { zones: 28, drives: 1 + seed % 2, ..Geometry::small(2) };
     let mut draw = Draw::new(seed, geometry);
     let life = Life::new(geometry);
-    life.script(draw.begin(BEFORE));
-    life.run(Session { stop: true, ..Session::strict(seed) })?;
+    let mut before = draw.begin(BEFORE);
+    before.extend(PASSING.map(|name| (name, Op::CreateBucket)));
+    life.script(before);
+    life.run(Session { stop: true, ..Session::strict(seed + BEFORE_SEED) })?;
     life.medium.lose_power_as(Loss::Keep, &mut Random::new(seed));
-    life.script(draw.take(OPERATIONS));
+    let mut next = draw.take(OPERATIONS);
+    PASSING.iter().for_each(|name| next.insert(next.len() / 2, (*name, Op::DeleteBucket)));
+    life.script(next);
     Ok((life, draw))
 }
 
