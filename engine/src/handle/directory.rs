@@ -191,7 +191,8 @@ impl Engine {
                 core.changed.until(|| core.changing.borrow_mut().insert(name.clone()).then_some(())).await;
                 // After a failure nobody can tell what the directory will be at the next start: not even a refusal is
                 // certain.
-                let result = match shard.log.watermark.has_failed() {
+                let has_failed = shard.log.watermark.has_failed() && !is(Mutant::DoubtReopened);
+                let result = match has_failed {
                     true => Err(EngineError::ReadOnly { shard: DIRECTORY_SHARD }.into()),
                     false => change(Engine { core: core.clone() }, shard).await,
                 };
