@@ -139,6 +139,17 @@ impl Blocks {
         self.set(at, block);
     }
 
+    /// Takes the versions of a block away up to that of a write, oldest first.
+    fn take_up_to(&mut self, at: u64, newest: u64) -> Vec<Version> {
+        let Some(list) = self.volatile.get_mut(&at) else { return Vec::new() };
+        let count = list.iter().take_while(|version| version.write.number <= newest).count();
+        let taken = list.drain(..count).collect();
+        if list.is_empty() {
+            self.volatile.remove(&at);
+        }
+        taken
+    }
+
     fn written(&self) -> Vec<u64> {
         let pages = (0_u64..).zip(&self.durable);
         let blocks = pages.flat_map(|(page, blocks)| {
@@ -303,16 +314,11 @@ impl Medium {
         write
     }
 
-    /// Makes the first versions of blocks durable, as many of each as it says.
-    fn harden(&self, versions: impl IntoIterator<Item = (u64, usize)>, keep_older: bool) {
+    /// Makes blocks durable as they were with the write that it says, which may have become so meanwhile.
+    fn harden(&self, versions: impl IntoIterator<Item = (u64, u64)>, keep_older: bool) {
         let mut blocks = self.inner.borrow_mut();
-        for (at, count) in versions {
-            let Some(list) = blocks.volatile.get_mut(&at) else { continue };
-            let covered = list.drain(..count.min(list.len())).next_back();
-            if list.is_empty() {
-                blocks.volatile.remove(&at);
-            }
-            if let Some(last) = covered {
+        for (at, newest) in versions {
+            if let Some(last) = blocks.take_up_to(at, newest).pop() {
                 blocks.harden(at, last.block, keep_older);
             }
         }
@@ -622,14 +628,11 @@ impl SimulatedDrive {
     }
 
     /// A flush failed: of what it should have made durable, some is gone at once.
-    fn forget(&self, covered: Vec<(u64, usize)>) {
+    fn forget(&self, covered: Vec<(u64, u64)>) {
         let mut blocks = self.medium.inner.borrow_mut();
-        for (at, count) in covered {
-            let gone = self.simulator.random().is_multiple_of(4);
-            let Some(list) = blocks.volatile.get_mut(&at).filter(|_| gone) else { continue };
-            list.drain(..count.min(list.len()));
-            if list.is_empty() {
-                blocks.volatile.remove(&at);
+        for (at, newest) in covered {
+            if self.simulator.random().is_multiple_of(4) {
+                drop(blocks.take_up_to(at, newest));
             }
         }
     }
@@ -781,7 +784,7 @@ impl Drive for SimulatedDrive {
             write.completed.set(true);
             if durable {
                 let keep_older = drive.state.faults.get().rates.stale_read > 0;
-                drive.medium.harden(blocks.map(|block| (block, usize::MAX)), keep_older);
+                drive.medium.harden(blocks.map(|block| (block, u64::MAX)), keep_older);
             }
             (buf, Ok(()))
         })
@@ -790,10 +793,12 @@ impl Drive for SimulatedDrive {
     fn flush(&self) -> LocalBoxFuture<'static, Result<(), DriveError>> {
         let (drive, started) = (self.clone(), self.step());
         let blocks = self.medium.inner.borrow();
-        let completed =
-            |list: &[Version]| list.iter().take_while(|version| version.write.completed.get()).count();
+        let newest = |list: &[Version]| {
+            let completed = list.iter().take_while(|version| version.write.completed.get());
+            completed.last().map(|version| version.write.number)
+        };
         let own = blocks.volatile.range(self.range.clone());
-        let covered: Vec<_> = own.map(|(at, list)| (*at, completed(list))).collect();
+        let covered: Vec<_> = own.filter_map(|(at, list)| Some((*at, newest(list)?))).collect();
         drop(blocks);
         Box::pin(async move {
             drive.delay().await;
