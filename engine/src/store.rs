@@ -19,7 +19,7 @@ use crate::format::superblock::{
     is_zone_bytes,
 };
 use crate::format::zone::{ZoneHeader, ZoneKind};
-use crate::handle::directory::{DIRECTORY_SHARD, Directory, directory_of};
+use crate::handle::directory::{DIRECTORY_SHARD, directory_of};
 use crate::handle::{Core, Engine, Shared, Tuning};
 use crate::limits::{SHARDS_MAX, ZONE_BYTES_MIN};
 use crate::meta::checkpoint::{first_anchor, load, write_anchor};
@@ -78,7 +78,16 @@ pub enum StoreError {
         /// The fewest that it may have.
         expected: u64,
     },
-    /// It belongs to another store, or stands in another place of its store.
+    /// It belongs to another store.
+    Stranger {
+        /// The drive.
+        drive: Arc<str>,
+        /// The id of its store.
+        got: u128,
+        /// The id of the first drive's store.
+        expected: u128,
+    },
+    /// It stands in another place of its store.
     Misplaced {
         /// The drive.
         drive: Arc<str>,
@@ -135,6 +144,13 @@ impl fmt::Display for StoreError {
                 "drive {drive} has zones of {got} bytes, {expected} are needed: it is left untouched; copy its \
                  buckets to a new store with the program that wrote it"
             ),
+            StoreError::Stranger { drive, got, expected } => {
+                write!(
+                    f,
+                    "drive {drive}: store id is {got:032x}, that of the first drive {expected:032x}: it belongs to \
+                     another store"
+                )
+            }
             StoreError::Misplaced { drive, what, got, expected } => {
                 write!(
                     f,
@@ -204,8 +220,11 @@ pub async fn recognise(drives: &[Rc<dyn Drive>]) -> Result<Option<Vec<Superblock
     let first = found[0];
     let is_there = |number: u16| found.iter().any(|superblock| superblock.drive_index == number);
     let missing = (0..first.drive_count).find(|number| !is_there(*number));
-    let same_store = found.iter().all(|superblock| superblock.store == first.store);
-    if let (Some(missing), true) = (missing, same_store && drives.len() < usize::from(first.drive_count)) {
+    if let Some((stranger, drive)) = found.iter().zip(drives).find(|(found, _)| found.store != first.store) {
+        let (got, expected) = (stranger.store, first.store);
+        return Err(StoreError::Stranger { drive: drive.name(), got, expected });
+    }
+    if let (Some(missing), true) = (missing, drives.len() < usize::from(first.drive_count)) {
         let (got, expected) = (drives.len() as u64, first.drive_count.into());
         return Err(StoreError::Incomplete { drive: drives[0].name(), got, expected, missing });
     }
@@ -216,10 +235,6 @@ pub async fn recognise(drives: &[Rc<dyn Drive>]) -> Result<Option<Vec<Superblock
             got,
             expected,
         };
-        if superblock.store != first.store {
-            let low = |id: u128| u64::try_from(id & u128::from(u64::MAX)).expect("masked");
-            return Err(misplaced("store id", low(superblock.store), low(first.store)));
-        }
         if superblock.drive_index != index {
             return Err(misplaced("drive number", superblock.drive_index.into(), index.into()));
         }
@@ -494,8 +509,8 @@ impl Store {
         for (drive, (map, superblock)) in maps.iter().zip(&self.shared.superblocks).enumerate() {
             if let Some(zone) = map.damaged.first() {
                 // Nobody can tell whose zone it was, so nobody may go on as if it had never been.
-                let (what, at) = ("zone header", superblock.zone_at(*zone));
-                let corrupt = Corrupt { what, at, got: u64::from(*zone), expected: 0 };
+                let (what, at) = ("whole copies of a zone header", superblock.zone_at(*zone));
+                let corrupt = Corrupt { what, at, got: 0, expected: 1 };
                 damage.get_or_insert((drive, corrupt.into()));
             }
         }
@@ -563,8 +578,7 @@ impl Engine {
     async fn make_ready(&self) {
         let Some(shard) = self.core.shard(DIRECTORY_SHARD) else { return };
         let is_damaged = shard.check_whole().is_err();
-        let directory = directory_of(&shard.index.borrow().directory());
-        let directory = Arc::new(Directory { is_damaged, ..directory });
+        let directory = Arc::new(directory_of(&shard.index.borrow().directory(), is_damaged));
         let failure = self.core.shared.stats[usize::from(DIRECTORY_SHARD.0)].failure.text();
         for core in 0..self.core.shared.mesh.cores() {
             let (directory, failure) = (directory.clone(), failure.clone().unwrap_or_default());

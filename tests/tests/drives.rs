@@ -11,16 +11,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nilas_engine::drive::Drive;
-use nilas_engine::drive::simulated::{Faults, Medium, SimulatedDrive};
+use nilas_engine::drive::simulated::{Faults, Loss, Medium, SimulatedDrive};
 use nilas_engine::format::checksum::crc64;
 use nilas_engine::inspect::check;
 use nilas_engine::platform::Platform;
 use nilas_engine::simulator::{Random, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format};
-use nilas_engine::{CoreId, DamagedUnit, Engine, EngineError, PutCondition, ScrubConfig, Tuning};
+use nilas_engine::{CoreId, DamagedUnit, Engine, EngineError, PutCondition, ScrubConfig, ShardId, Tuning};
 use nilas_tests::client::Call;
 use nilas_tests::conformance::{content, feed, put, read, tag};
-use nilas_tests::machine::{Geometry, formatted, start};
+use nilas_tests::machine::{Geometry, formatted, is_read_only, on_machine, start};
 use nilas_tests::rng::payload;
 use nilas_tests::server::{Server, ServerOptions, binary, fresh_directory, write_file};
 use nilas_tests::sizes::{KIB, MIB};
@@ -373,6 +373,68 @@ fn a_full_file_system_is_a_full_store() {
         stored = after;
         assert!(session == 1 || 60 < first, "session {session}: {first}");
     }
+}
+
+#[test]
+fn every_core_learns_of_a_damaged_zone_header() {
+    let geometry = Geometry { zones: 40, ..Geometry::small(2) };
+    let medium = formatted(geometry);
+    let key = |nth: u64| Bytes::from(format!("key/{nth:02}"));
+    let ended = on_machine(7, &medium, Faults::default(), async move |machine, drive| {
+        let engine = started(&machine, &drive, 2).await;
+        for name in ["first", "second"] {
+            engine.create_bucket(name, Bytes::new()).await.expect("a new name");
+        }
+        let bucket = engine.bucket("second").expect("just made");
+        assert_eq!(bucket.shard, ShardId(1));
+        for nth in 0..15 {
+            put(&engine, &bucket, &key(nth), nth + 1, 9_000, PutCondition::None)
+                .await
+                .expect("room")
+                .expect("no condition");
+        }
+        Ok(())
+    });
+    assert_eq!(ended.map_err(|found| found.text), Ok(Some(())));
+    medium.lose_power_as(Loss::Keep, &mut Random::new(1));
+    // Headers of the log zones of shard 1: kind, shard and position behind magic, store and zone.
+    let is_log = |block: &[u8]| block.starts_with(b"NILASZN") && block[28] == 1 && block[30..32] == [1, 0];
+    let blocks = medium.durable_blocks().into_iter();
+    let headers: Vec<(u8, u64)> = blocks
+        .map(|at| (medium.block(at), at))
+        .filter(|(block, _)| is_log(block))
+        .map(|(block, at)| (block[32], at))
+        .collect();
+    // All behind the first one: what is left seems to be a log that ends there.
+    let copies: Vec<u64> = headers.iter().filter(|(position, _)| 0 < *position).map(|(_, at)| *at).collect();
+    assert!(2 <= copies.len() && copies.len() + 2 == headers.len(), "{headers:?}");
+    copies.iter().for_each(|at| medium.flip(at * 4096 + 20, 1));
+    let slow = Faults { latency_us_max: 40, ..Faults::default() };
+    for seed in 0..12 {
+        let ended = on_machine(seed, &medium.duplicate(), slow, async move |machine, drive| {
+            let engine = started(&machine, &drive, 2).await;
+            let bucket = engine.bucket("second");
+            let mut found = 0;
+            for nth in 0..15 {
+                match &bucket {
+                    Ok(bucket) => match engine.open(bucket, key(nth)).await {
+                        Ok(Some(_)) => found += 1,
+                        Ok(None) => panic!("seed {seed}: {nth} is called absent"),
+                        Err(error) => assert_eq!(error, EngineError::ReadOnly { shard: ShardId(1) }),
+                    },
+                    Err(error) => panic!("seed {seed}: {error:?}"),
+                }
+            }
+            assert!(found < 15, "seed {seed}: nothing was damaged");
+            assert!((0..2).all(|shard| is_read_only(&engine, ShardId(shard))), "seed {seed}");
+            Ok(())
+        });
+        assert_eq!(ended.map_err(|found| found.text), Ok(Some(())));
+    }
+}
+
+async fn started(machine: &Simulator, drive: &SimulatedDrive, cores: u16) -> Engine {
+    start(machine, drive, cores).await.expect("it starts").remove(0)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! I1. One change of a bucket at a time: the name is held in `changing` until its change is durable and known on every
 //! core. I2. A bucket is deleted only after its shard has closed it to writes, empty.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -29,6 +29,8 @@ pub struct Directory {
     pub buckets: BTreeMap<Arc<str>, Arc<Bucket>>,
     /// The log of the directory is damaged: buckets may be missing here, and some may have been deleted since.
     pub(crate) is_damaged: bool,
+    /// Names whose creation or deletion failed in a way that only the next start can tell how.
+    doubtful: BTreeSet<Arc<str>>,
 }
 
 /// One bucket.
@@ -68,23 +70,27 @@ impl From<EngineError> for BucketError {
 }
 
 impl Engine {
-    /// All buckets as this core knows them; [`EngineError::ReadOnly`] when the directory is damaged.
+    /// All buckets as this core knows them; [`EngineError::ReadOnly`] when the directory is damaged, or a change of it
+    /// failed in a way that only the next start can tell how.
     pub fn directory(&self) -> Result<Arc<Directory>, EngineError> {
         let directory = self.core.directory.borrow();
-        match directory.is_damaged {
+        match directory.is_damaged || !directory.doubtful.is_empty() {
             true => Err(EngineError::ReadOnly { shard: DIRECTORY_SHARD }),
             false => Ok(directory.clone()),
         }
     }
 
     /// The bucket of that name: [`BucketError::NoSuchBucket`] when there is none, [`EngineError::ReadOnly`] when nobody
-    /// can tell because the directory is damaged.
+    /// can tell because the directory is damaged, or because the bucket's creation or deletion failed halfway.
     ///
     /// A bucket found in a damaged directory may have been deleted since. It was empty then, so an object that is found
     /// in it tells that it was not; that something is not in it is never told.
     pub fn bucket(&self, name: &str) -> Result<Arc<Bucket>, BucketError> {
         let directory = self.core.directory.borrow();
         match directory.buckets.get(name) {
+            _ if directory.doubtful.contains(name) => {
+                Err(EngineError::ReadOnly { shard: DIRECTORY_SHARD }.into())
+            }
             Some(bucket) => Ok(bucket.clone()),
             None if directory.is_damaged && !is(Mutant::DirectoryTakenAsWhole) => {
                 Err(EngineError::ReadOnly { shard: DIRECTORY_SHARD }.into())
@@ -124,7 +130,12 @@ impl Engine {
                 name,
                 annotation,
             };
-            engine.record_bucket(&shard, &bucket).await?;
+            if let Err(error) = engine.record_bucket(&shard, &bucket).await {
+                if !is_surely_unlogged(&error) {
+                    engine.doubt_name(bucket.name).await?;
+                }
+                return Err(error.into());
+            }
             engine.make_known(bucket).await
         })
         .await
@@ -165,7 +176,8 @@ impl Engine {
                 match is_surely_unlogged(&error) {
                     true => engine.reopen(&bucket).await?,
                     false => {
-                        engine.on_shard(bucket.shard, move |owner| async move { owner.doubt(id) }).await?
+                        engine.on_shard(bucket.shard, move |owner| async move { owner.doubt(id) }).await?;
+                        engine.doubt_name(name).await?;
                     }
                 }
                 return Err(error.into());
@@ -212,6 +224,14 @@ impl Engine {
             annotation: bucket.annotation.clone(),
         };
         settle_durably(shard, &Record { bucket: bucket.id, changes: vec![set] }, false).await
+    }
+
+    /// Has no core say whether there is a bucket of that name.
+    async fn doubt_name(&self, name: Arc<str>) -> Result<(), EngineError> {
+        if is(Mutant::DoubtReopened) {
+            return Ok(());
+        }
+        self.everywhere(move |core| core.change_directory(|d| d.doubtful.insert(name.clone()))).await
     }
 
     async fn make_known(&self, bucket: Bucket) -> Result<Arc<Bucket>, BucketError> {
@@ -290,7 +310,7 @@ fn least_loaded(directory: &Directory, shards: usize) -> ShardId {
 }
 
 /// The directory as the records of shard 0 tell it.
-pub(crate) fn directory_of(entries: &BTreeMap<Bytes, DirectoryEntry>) -> Directory {
+pub(crate) fn directory_of(entries: &BTreeMap<Bytes, DirectoryEntry>, is_damaged: bool) -> Directory {
     let buckets = entries.iter().map(|(name, entry)| {
         let name: Arc<str> = String::from_utf8_lossy(name).into();
         let bucket = Bucket {
@@ -302,5 +322,5 @@ pub(crate) fn directory_of(entries: &BTreeMap<Bytes, DirectoryEntry>) -> Directo
         };
         (name, Arc::new(bucket))
     });
-    Directory { buckets: buckets.collect(), is_damaged: false }
+    Directory { buckets: buckets.collect(), is_damaged, doubtful: BTreeSet::new() }
 }

@@ -59,9 +59,10 @@ pub(crate) async fn scan_zones(
                     table.mark(*zone);
                     map.used.push(header);
                 }
-                // Another core may be taking it at this moment: then it was free when the store was opened.
-                ZoneState::Damaged if !table.is_taken(*zone) => {
-                    table.mark(*zone);
+                // Another core may be taking it at this moment: then it was free when the store was opened. Or it has found
+                // the damage before us.
+                ZoneState::Damaged if !table.is_taken(*zone) || table.is_damaged(*zone) => {
+                    table.mark_damaged(*zone);
                     map.damaged.push(*zone);
                 }
                 ZoneState::Released => table.mark_laid_out(*zone),
@@ -163,7 +164,7 @@ pub(crate) async fn replay(
     };
     let outcome = match loaded.damage {
         Some(damage) => Err(damage),
-        None if behind.is_empty() => Err(missing_zone(superblock, anchor.log_position)),
+        None if behind.is_empty() => Err(missing_zone(anchor.log_at, 0, anchor.log_position)),
         None => replay.run(&behind, &anchor).await,
     };
     Replayed { index: replay.index, anchor, tail: replay.tail, zones, damage: outcome.err() }
@@ -182,7 +183,7 @@ impl Replay {
     async fn run(&mut self, zones: &[LogZone], anchor: &Anchor) -> Result<(), EngineError> {
         for (position, zone) in (anchor.log_position..).zip(zones) {
             if zone.position != position {
-                return Err(missing_zone(&self.superblock, position));
+                return Err(missing_zone(self.tail.at, zone.position, position));
             }
             let is_first = position == anchor.log_position;
             let from = if is_first { anchor.log_at } else { zone.start };
@@ -337,9 +338,9 @@ async fn read_bytes(
     Ok(buffer.freeze())
 }
 
-fn missing_zone(superblock: &Superblock, position: u64) -> EngineError {
-    let (what, at) = ("log zone header", superblock.zone_at(0));
-    Corrupt { what, at, got: u64::MAX, expected: position }.into()
+/// The log goes on nowhere behind `at`; `got` is the position of the next zone that there is.
+fn missing_zone(at: DriveOffset, got: u64, expected: u64) -> EngineError {
+    Corrupt { what: "position of the log zone behind the one", at, got, expected }.into()
 }
 
 /// What the places of a shard's objects say of its space.

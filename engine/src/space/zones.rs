@@ -28,6 +28,8 @@ pub(crate) struct ZoneTable {
     laid_out: Vec<AtomicBool>,
     /// Zones that the file system was asked for, or that were used before.
     has_space: Vec<AtomicBool>,
+    /// Zones that recovery found damaged.
+    damaged: Vec<AtomicBool>,
     /// The file system had no space: zones that it was not asked for before don't count.
     is_short: AtomicBool,
     free: AtomicU32,
@@ -46,6 +48,7 @@ impl ZoneTable {
             taken: flags(),
             laid_out: flags(),
             has_space: flags(),
+            damaged: flags(),
             is_short: AtomicBool::new(false),
             free: AtomicU32::new(zone_count),
             reserve,
@@ -65,6 +68,18 @@ impl ZoneTable {
             }
             step();
         }
+    }
+
+    /// Notes that nobody can tell whose a zone is. Every core that reads its headers is to learn of it, also when another
+    /// one has marked it before.
+    pub(crate) fn mark_damaged(&self, zone: u32) {
+        self.damaged[zone as usize].store(true, Ordering::Release);
+        self.mark(zone);
+    }
+
+    /// Whether a zone was found damaged.
+    pub(crate) fn is_damaged(&self, zone: u32) -> bool {
+        self.damaged[zone as usize].load(Ordering::Acquire)
     }
 
     /// Notes that a free zone was used before.

@@ -39,7 +39,7 @@ const READS_MAX: u64 = 1_000;
 #[derive(Clone, Debug)]
 struct Held {
     known: Vec<Option<u64>>,
-    /// Rises with every answer.
+    /// Rises with every answer that makes something certain.
     answers: u64,
 }
 
@@ -257,7 +257,12 @@ async fn observe(
     let mut known = known.borrow_mut();
     let Some(held) = known.get_mut(&key).filter(|held| held.answers == before.answers) else { return Ok(()) };
     match held.known.iter().position(|may| *may == seen) {
-        Some(nth) => drop(held.known.drain(..nth)),
+        Some(0) => {}
+        // Others who asked before may still be answered with what was there before.
+        Some(nth) => {
+            held.known.drain(..nth);
+            held.answers += 1;
+        }
         None => return finding(Kind::Lost, format!("{key:?} is {seen:?}, expected one of {:?}", held.known)),
     }
     Ok(())

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use nilas_engine::drive::simulated::{Faults, Medium};
+use nilas_engine::simulator::Random;
 use nilas_engine::{Bucket, Engine, PutCondition, ShardId};
 
 use crate::conformance::put;
@@ -35,8 +36,10 @@ pub(super) const LAST_WORDS: &str = "w";
 /// Starts on a medium that should hold the last state of `history`.
 pub(super) fn examine(medium: &Medium, seed: u64, history: &[Model]) -> Result<Verdict, Finding> {
     let history = history.to_vec();
+    // What one core finds the others must know.
+    let cores = if Random::new(seed).one_in(2) { 2 } else { 1 };
     let ended = on_machine(seed, &medium.duplicate(), Faults::default(), async move |machine, drive| {
-        match start(&machine, &drive, 1).await {
+        match start(&machine, &drive, cores).await {
             Ok(engines) => look_at_all(&engines[0], &history).await,
             Err(text) => finding(Kind::Lost, format!("the start is refused: {text}")),
         }

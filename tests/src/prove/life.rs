@@ -215,10 +215,6 @@ async fn live(
             let put = Op::Put { key: "late", seed: LATE_SEED, size: 100, condition: Condition::None };
             [put, Op::DeleteBucket].into_iter().for_each(|op| state.script.push_front((name, op)));
         }
-        if let (Err(Looked::Engine(_)), Op::CreateBucket) = (&answer, &op) {
-            // It may come to be with the next start, and is not there before.
-            state.script.retain(|(other, _)| *other != name);
-        }
         if let Err(Looked::Engine(error)) = &answer {
             state.errors += 1;
             match error {
