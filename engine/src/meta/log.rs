@@ -372,7 +372,10 @@ impl Log {
         }
         let fits_zone = state.end_after(bytes) <= state.zone.end.0;
         let has_zone = fits_zone || state.next_zone.is_some();
-        let is_reserved = if fits_zone { state.is_reserved } else { state.next_is_reserved };
+        // With a zone behind it that is not kept, the one that is being filled need not be kept either; so whatever is
+        // smaller than something that finds room finds room.
+        let next_is_reserved = state.next_zone.is_none() || state.next_is_reserved;
+        let is_reserved = if fits_zone { state.is_reserved && next_is_reserved } else { next_is_reserved };
         if !has_zone || (is_reserved && !frees) {
             return Err(match state.is_exhausted && !frees {
                 true => NoRoom::Never(EngineError::Full { wanted_bytes: bytes as u64 }),
