@@ -36,7 +36,7 @@ pub(crate) struct DiskArguments {
     /// Length of each case on each side, seconds.
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// Bytes of the prewritten file; the store's file may grow to eight times as much.
+    /// Bytes of the prewritten file; the store's has eight times as many, written with zeros before.
     #[arg(long, default_value = "1GiB", value_parser = crate::s3::parse_size)]
     file_size: u64,
     /// Where both files are made, and removed at the end; below Cargo's target directory by default.
@@ -192,7 +192,7 @@ impl Bench {
                 CASES.iter().enumerate().filter(|(_, case)| case.name.contains(&self.arguments.case))
             {
                 if round == 0 {
-                    // The first second of a case takes buffers and file blocks into use: that is not what it does.
+                    // At first a case takes buffers and file blocks into use: that is not what it is measured for.
                     let warm =
                         ours.run(case.work, case.in_flight, self.arguments.seconds.min(WARM_SECONDS_MAX));
                     warm.await.map_err(|why| format!("{}: {why}", case.name))?;

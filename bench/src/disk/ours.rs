@@ -93,7 +93,7 @@ impl Ours {
         };
         let file = open("file", file_bytes).map_err(|error| error.to_string())?;
         let store = open("store", store_bytes).map_err(|error| error.to_string())?;
-        lay_out(&store, &arena).await?;
+        lay_out(&store, &arena, &vec![0; usize_of(PIECE_BYTES)]).await?;
         let drives: Vec<Rc<dyn Drive>> = vec![store];
         let config =
             FormatConfig { shards: 1, now_ms: rt::now_ms(), store: rt::random_u128(), zone_bytes: None };
@@ -161,9 +161,7 @@ impl Ours {
     }
 
     async fn fill(&self) -> Result<(), String> {
-        let pieces = self.file.size() / PIECE_BYTES;
-        repeat(8, f64::MAX, pieces, |number| self.write_piece(number)).await?;
-        self.file.flush().await.map_err(|error| error.to_string())?;
+        lay_out(&self.file, &self.arena, &self.large[..usize_of(PIECE_BYTES)]).await?;
         let small = |number| self.put(format!("g{number:08}"), &self.small);
         repeat(PREPARE_IN_FLIGHT, f64::MAX, self.small_count, small).await?;
         let large = |number| self.put(format!("l{number:08}"), &self.large);
@@ -252,12 +250,12 @@ impl Ours {
     }
 }
 
-/// Writes zeros to all of a drive, so that its file system has no more to lay out than below fio's file.
-async fn lay_out(drive: &Rc<UringDrive>, arena: &Arena) -> Result<(), String> {
+/// Writes `piece` again and again to all of a drive, so that its file system has nothing more to lay out.
+async fn lay_out(drive: &Rc<UringDrive>, arena: &Arena, piece: &[u8]) -> Result<(), String> {
     let write = async |number: u64| {
         let mut buffer = arena.take(usize_of(PIECE_BYTES)).ok_or("out of buffers")?;
         buffer.set_len_for_read(usize_of(PIECE_BYTES));
-        buffer.as_mut_slice().fill(0);
+        buffer.as_mut_slice().copy_from_slice(piece);
         let written = drive.write(DriveOffset(number * PIECE_BYTES), buffer, false).await.1;
         written.map_err(|error| error.to_string())
     };
