@@ -66,14 +66,14 @@ impl ShardStats {
         self.log_write_us.fetch_add(write_us, Relaxed);
     }
 
-    /// Notes that the shard is read-only, and why.
+    /// Notes that the shard failed by itself, and why.
     pub(crate) fn failed(&self, shard: ShardId, drive: &str, error: &EngineError) {
-        self.depends_on(&format!("{shard}, drive {drive}: {error}"));
+        self.note_read_only(format!("{shard}, drive {drive}: {error}"));
     }
 
-    /// Notes that the shard is read-only because another one failed with `failure`, unless it has failed itself.
-    pub(crate) fn depends_on(&self, failure: &str) {
+    /// Notes that the shard is read-only; the first reason given stays.
+    pub(crate) fn note_read_only(&self, why: String) {
         self.read_only.store(true, Relaxed);
-        self.failure.set(failure.to_owned());
+        self.failure.set(why);
     }
 }

@@ -218,13 +218,14 @@ pub async fn recognise(drives: &[Rc<dyn Drive>]) -> Result<Option<Vec<Superblock
         return Err(StoreError::Mixed { drive });
     }
     let first = found[0];
-    let is_there = |number: u16| found.iter().any(|superblock| superblock.drive_index == number);
-    let missing = (0..first.drive_count).find(|number| !is_there(*number));
     if let Some((stranger, drive)) = found.iter().zip(drives).find(|(found, _)| found.store != first.store) {
         let (got, expected) = (stranger.store, first.store);
         return Err(StoreError::Stranger { drive: drive.name(), got, expected });
     }
-    if let (Some(missing), true) = (missing, drives.len() < usize::from(first.drive_count)) {
+    let is_there = |number: u16| found.iter().any(|superblock| superblock.drive_index == number);
+    if drives.len() < usize::from(first.drive_count)
+        && let Some(missing) = (0..first.drive_count).find(|number| !is_there(*number))
+    {
         let (got, expected) = (drives.len() as u64, first.drive_count.into());
         return Err(StoreError::Incomplete { drive: drives[0].name(), got, expected, missing });
     }
@@ -435,8 +436,8 @@ impl Store {
     /// Recovers the shards of one core and serves the other cores from then on.
     ///
     /// A shard whose log is damaged is there, read-only; when it is the one with the directory of buckets, all are:
-    /// nobody could tell whether the bucket that something is stored in was deleted before. Answers when this core has recovered; the store is ready
-    /// ([`Engine::is_ready`]) when all have.
+    /// nobody could tell whether the bucket that something is stored in was deleted before. Answers when this core has
+    /// recovered; the store is ready ([`Engine::is_ready`]) when all have.
     pub async fn start_core(
         &self,
         id: CoreId,
@@ -579,13 +580,14 @@ impl Engine {
         let Some(shard) = self.core.shard(DIRECTORY_SHARD) else { return };
         let is_damaged = shard.check_whole().is_err();
         let directory = Arc::new(directory_of(&shard.index.borrow().directory(), is_damaged));
-        let failure = self.core.shared.stats[usize::from(DIRECTORY_SHARD.0)].failure.text();
+        let failure =
+            self.core.shared.stats[usize::from(DIRECTORY_SHARD.0)].failure.text().unwrap_or_default();
         for core in 0..self.core.shared.mesh.cores() {
-            let (directory, failure) = (directory.clone(), failure.clone().unwrap_or_default());
+            let (directory, failure) = (directory.clone(), failure.clone());
             let told = self.on_core(CoreId(core), move |core| {
                 *core.directory.borrow_mut() = directory.clone();
                 if directory.is_damaged {
-                    core.shards.borrow().values().for_each(|shard| shard.give_up(&failure));
+                    core.shards.borrow().values().for_each(|shard| shard.give_up(failure.clone()));
                     return std::future::ready(());
                 }
                 let known: HashSet<_> = directory.buckets.values().map(|bucket| bucket.id).collect();

@@ -497,13 +497,12 @@ async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError
                     // Without room in a mailbox at this moment there is no scrub until somebody asks for one.
                     drop(engine.scrub_start(recovering.scrub_config(SCRUB_FIRST_AFTER)).await);
                 }
-                let is_watcher = core == CoreId(0) && engine.is_ready();
-                let stats = engine.stats().to_vec();
+                let watched = (core == CoreId(0) && engine.is_ready()).then(|| engine.stats().to_vec());
                 recovering.set_engine(engine);
                 if recovery.recovering.fetch_sub(1, Ordering::AcqRel) == 1 {
                     recovery.on_ready.call();
                 }
-                if is_watcher {
+                if let Some(stats) = watched {
                     tell_failures(&stats).await;
                 }
             }

@@ -87,16 +87,12 @@ impl Engine {
     /// in it tells that it was not; that something is not in it is never told.
     pub fn bucket(&self, name: &str) -> Result<Arc<Bucket>, BucketError> {
         let directory = self.core.directory.borrow();
-        match directory.buckets.get(name) {
-            _ if directory.doubtful.contains(name) => {
-                Err(EngineError::ReadOnly { shard: DIRECTORY_SHARD }.into())
-            }
-            Some(bucket) => Ok(bucket.clone()),
-            None if directory.is_damaged && !is(Mutant::DirectoryTakenAsWhole) => {
-                Err(EngineError::ReadOnly { shard: DIRECTORY_SHARD }.into())
-            }
-            None => Err(BucketError::NoSuchBucket),
+        let found = directory.buckets.get(name);
+        let may_be_lost = found.is_none() && directory.is_damaged && !is(Mutant::DirectoryTakenAsWhole);
+        if may_be_lost || directory.doubtful.contains(name) {
+            return Err(EngineError::ReadOnly { shard: DIRECTORY_SHARD }.into());
         }
+        found.cloned().ok_or(BucketError::NoSuchBucket)
     }
 
     /// How many buckets this core knows.

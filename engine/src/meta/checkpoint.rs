@@ -229,16 +229,16 @@ pub(crate) async fn load(
     superblock: &Superblock,
     shard: ShardId,
 ) -> Result<Loaded, EngineError> {
-    let found = newest_anchor(&**drive, superblock, shard).await?;
-    let damage = found.is_none().then(|| {
+    let loaded_from =
+        |anchor| Loaded { index: Index::default(), zone_bytes: HashMap::new(), damage: None, anchor };
+    let Some(anchor) = newest_anchor(&**drive, superblock, shard).await? else {
         let at = Anchor::places(shard, 0, superblock.drive_bytes)[0];
-        Corrupt { what: "anchors of a shard", at, got: 0, expected: 1 }.into()
-    });
-    let anchor = found.unwrap_or_else(|| first_anchor(superblock, shard, 0));
-    let mut loaded = Loaded { index: Index::default(), zone_bytes: HashMap::new(), damage, anchor };
-    if loaded.damage.is_some() {
-        return Ok(loaded);
-    }
+        let damage = Corrupt { what: "anchors of a shard", at, got: 0, expected: 1 };
+        // Nothing is known of the shard: as if it had never been written.
+        let anchor = first_anchor(superblock, shard, 0);
+        return Ok(Loaded { damage: Some(damage.into()), ..loaded_from(anchor) });
+    };
+    let mut loaded = loaded_from(anchor);
     if !is(Mutant::BucketIdForgotten) {
         loaded.index.last_bucket = loaded.anchor.last_bucket;
     }

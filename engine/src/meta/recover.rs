@@ -338,7 +338,7 @@ async fn read_bytes(
     Ok(buffer.freeze())
 }
 
-/// The log goes on nowhere behind `at`; `got` is the position of the next zone that there is.
+/// The log goes on nowhere behind `at`; `got` is the position of the next zone that there is, 0 for none.
 fn missing_zone(at: DriveOffset, got: u64, expected: u64) -> EngineError {
     Corrupt { what: "position of the log zone behind the one", at, got, expected }.into()
 }

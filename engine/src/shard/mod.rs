@@ -308,9 +308,9 @@ impl Shard {
     }
 
     /// Takes no writes and tells no absences, because of a failure elsewhere.
-    pub(crate) fn give_up(&self, failure: &str) {
+    pub(crate) fn give_up(&self, failure: String) {
         self.is_whole.set(false);
-        self.ground.stats.depends_on(failure);
+        self.ground.stats.note_read_only(failure);
         self.log.fail();
     }
 
