@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::bucket_meta::SettingKind;
 use crate::units::{DriveOffset, ShardId};
 
 /// An operation on a drive that did not happen as asked.
@@ -124,6 +125,11 @@ pub enum EngineError {
         /// What was asked for.
         got: u64,
     },
+    /// The bucket has a setting that must be honoured and that this program does not know how to: it takes no changes.
+    UnsupportedSetting {
+        /// Which one.
+        kind: SettingKind,
+    },
     /// The process is stopping.
     Stopping,
 }
@@ -137,6 +143,12 @@ impl fmt::Display for EngineError {
             EngineError::Full { wanted_bytes } => write!(f, "no space for {wanted_bytes} bytes"),
             EngineError::Busy { limit, max } => write!(f, "{limit} ({max}) is reached"),
             EngineError::TooLarge { limit, max, got } => write!(f, "{limit} is {max}, got {got}"),
+            EngineError::UnsupportedSetting { kind } => {
+                write!(
+                    f,
+                    "the bucket has the setting {kind}, which this version does not honour: it takes no changes"
+                )
+            }
             EngineError::Stopping => write!(f, "the server is stopping"),
         }
     }

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod units;
 pub mod error;
 pub mod object;
+pub mod bucket_meta;
 pub mod platform;
 pub mod mutant;
 mod sync;
@@ -26,6 +27,7 @@ pub mod store;
 pub mod inspect;
 pub mod simulator;
 
+pub use bucket_meta::{BucketSettings, SettingKind};
 pub use error::{Corrupt, DriveCause, DriveError, DriveOp, EngineError};
 pub use handle::{
     Bucket, BucketError, DamagedUnit, Directory, Engine, ListPage, ListQuery, ObjectReader, ObjectStream,

@@ -202,7 +202,10 @@ impl PutWriter {
 /// Whether an error of a publication says that its record was never appended.
 pub(super) fn is_surely_unlogged(error: &EngineError) -> bool {
     match error {
-        EngineError::Full { .. } | EngineError::Busy { .. } | EngineError::TooLarge { .. } => true,
+        EngineError::Full { .. }
+        | EngineError::Busy { .. }
+        | EngineError::TooLarge { .. }
+        | EngineError::UnsupportedSetting { .. } => true,
         EngineError::Drive(_)
         | EngineError::Corrupt(_)
         | EngineError::ReadOnly { .. }

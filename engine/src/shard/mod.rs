@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use futures_channel::oneshot;
 
+use crate::bucket_meta::SettingKind;
 use crate::drive::Drive;
 use crate::error::{Corrupt, EngineError};
 use crate::format::anchor::Anchor;
@@ -183,6 +184,8 @@ pub struct Shard {
     /// Displaced for good, but perhaps still read.
     unused: RefCell<Vec<Vec<Extent>>>,
     open_buckets: RefCell<HashSet<BucketId>>,
+    /// Buckets that take no changes because of a setting that is not honoured.
+    unsupported: RefCell<HashMap<BucketId, SettingKind>>,
     /// Buckets whose deletion failed in a way that only the next start can tell how.
     doubtful: RefCell<HashSet<BucketId>>,
     extent_zones: RefCell<BTreeSet<ZoneId>>,
@@ -243,6 +246,7 @@ impl Shard {
             retired: RefCell::default(),
             unused: RefCell::default(),
             open_buckets: RefCell::default(),
+            unsupported: RefCell::default(),
             doubtful: RefCell::default(),
             extent_zones: RefCell::new(space.extent_zones),
             packs: RefCell::new(space.packs),
@@ -340,6 +344,7 @@ impl Shard {
     /// `RECORD_BYTES_MAX`), [`EngineError::ReadOnly`], and [`EngineError::Busy`] when the bucket was deleted meanwhile
     /// ([`Shard::is_open`]) or [`Shard::room`] was not awaited in the same turn.
     pub fn settle(&self, bucket: BucketId, transaction: Transaction) -> Result<Sequence, EngineError> {
+        self.check_supported(bucket)?;
         if !self.is_open(bucket) {
             return Err(EngineError::Busy { limit: "a bucket that is being deleted", max: 0 });
         }
@@ -691,6 +696,14 @@ impl Shard {
         self.doubtful.borrow_mut().insert(bucket);
     }
 
+    /// [`EngineError::UnsupportedSetting`] when the bucket takes no changes because of one.
+    fn check_supported(&self, bucket: BucketId) -> Result<(), EngineError> {
+        match self.unsupported.borrow().get(&bucket) {
+            Some(kind) => Err(EngineError::UnsupportedSetting { kind: *kind }),
+            None => Ok(()),
+        }
+    }
+
     fn check_certain(&self, bucket: BucketId) -> Result<(), EngineError> {
         match self.doubtful.borrow().contains(&bucket) {
             true => Err(EngineError::ReadOnly { shard: self.ground.id }),
@@ -749,8 +762,12 @@ impl Shard {
 
     // ---- buckets of this shard ----
 
-    /// Has a bucket take writes, unless it may have been deleted: the next start would forget them with it.
-    pub(crate) fn open_bucket(&self, bucket: BucketId) {
+    /// Has a bucket take writes, unless it may have been deleted: the next start would forget them with it. With an
+    /// `unsupported` setting it takes none, and says so.
+    pub(crate) fn open_bucket(&self, bucket: BucketId, unsupported: Option<SettingKind>) {
+        if let Some(kind) = unsupported {
+            self.unsupported.borrow_mut().insert(bucket, kind);
+        }
         if !self.doubtful.borrow().contains(&bucket) || is(Mutant::DoubtReopened) {
             self.open_buckets.borrow_mut().insert(bucket);
         }

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
+use crate::bucket_meta::BucketSettings;
 use crate::format::cell::{Cell, NewCell, Place, Units};
 use crate::format::page::TreeKind;
 use crate::format::record::{BlobPlace, BlobRecord, Change, Extent, Record};
@@ -82,7 +83,30 @@ pub(crate) struct DirectoryEntry {
     pub(crate) id: BucketId,
     pub(crate) shard: ShardId,
     pub(crate) created_ms: u64,
-    pub(crate) annotation: Bytes,
+    pub(crate) settings: BucketSettings,
+}
+
+impl DirectoryEntry {
+    fn encode(&self) -> Vec<u8> {
+        let mut payload = Vec::new();
+        payload.u64(self.id.0).u16(self.shard.0).u64(self.created_ms);
+        self.settings.encode(&mut payload);
+        payload
+    }
+
+    /// Reads the payload of a cell of a tree of that kind: [`TreeKind::Directory`] or what version 2 of the format had.
+    fn decode(payload: &[u8], kind: TreeKind) -> Result<DirectoryEntry, Malformed> {
+        let mut r = Reader::new(Bytes::copy_from_slice(payload));
+        Ok(DirectoryEntry {
+            id: BucketId(r.u64("bucket")?),
+            shard: ShardId(r.u16("shard")?),
+            created_ms: r.u64("created")?,
+            settings: match kind {
+                TreeKind::DirectoryV2 => BucketSettings::decode_v2(&mut r)?,
+                _ => BucketSettings::decode(&mut r)?,
+            },
+        })
+    }
 }
 
 /// Everything one shard knows.
@@ -251,11 +275,11 @@ impl Index {
     fn apply_directory(&mut self, record: &Record) {
         for change in &record.changes {
             match change {
-                Change::SetBucket { name, shard, created_ms, annotation } => {
-                    let mut payload = Vec::new();
-                    payload.u64(record.bucket.0).u16(shard.0).u64(*created_ms).string(annotation);
-                    self.last_bucket = self.last_bucket.max(record.bucket);
-                    self.directory.set(name, &payload);
+                Change::SetBucket { name, shard, created_ms, settings } => {
+                    let (id, settings) = (record.bucket, settings.clone());
+                    let entry = DirectoryEntry { id, shard: *shard, created_ms: *created_ms, settings };
+                    self.last_bucket = self.last_bucket.max(id);
+                    self.directory.set(name, &entry.encode());
                 }
                 Change::ClearBucket { name } => {
                     self.directory.unset(name);
@@ -269,8 +293,8 @@ impl Index {
     pub(crate) fn directory(&self) -> BTreeMap<Bytes, DirectoryEntry> {
         let mut entries = BTreeMap::new();
         self.directory.scan(b"", |cell| {
-            let entry =
-                decode_directory_entry(cell.payload).expect("made here or checked when it was loaded");
+            let entry = DirectoryEntry::decode(cell.payload, TreeKind::Directory)
+                .expect("made here or checked when it was loaded");
             entries.insert(cell.key.to_vec().into(), entry);
             true
         });
@@ -297,7 +321,7 @@ impl Index {
 
     /// One tree, if its bucket is known.
     pub(crate) fn tree_mut(&mut self, bucket: BucketId, kind: TreeKind) -> Option<&mut Tree> {
-        if kind == TreeKind::Directory {
+        if is_directory(kind) {
             return Some(&mut self.directory);
         }
         let bucket = self.buckets.get_mut(&bucket)?;
@@ -305,7 +329,7 @@ impl Index {
             TreeKind::Objects => &mut bucket.objects,
             TreeKind::Values => &mut bucket.values,
             TreeKind::Uploads => &mut bucket.uploads,
-            TreeKind::Parts | TreeKind::Directory => &mut bucket.parts,
+            TreeKind::Parts | TreeKind::Directory | TreeKind::DirectoryV2 => &mut bucket.parts,
         })
     }
 
@@ -318,6 +342,7 @@ impl Index {
         tree: Tree,
     ) -> Result<(), Malformed> {
         let mut problem = None;
+        let mut upgraded = Tree::default();
         let (mut objects, mut bytes, mut cells) = (0, 0_u64, 0);
         tree.scan(b"", |cell| {
             cells += 1;
@@ -333,9 +358,13 @@ impl Index {
                 TreeKind::Uploads => {
                     decode_upload(&Bytes::copy_from_slice(cell.payload), UploadId(0)).map(|_| ())
                 }
-                TreeKind::Directory => decode_directory_entry(cell.payload).map(|entry| {
-                    self.last_bucket = self.last_bucket.max(entry.id);
-                }),
+                TreeKind::Directory | TreeKind::DirectoryV2 => DirectoryEntry::decode(cell.payload, kind)
+                    .map(|entry| {
+                        self.last_bucket = self.last_bucket.max(entry.id);
+                        if kind == TreeKind::DirectoryV2 {
+                            upgraded.set(&cell.key.to_vec(), &entry.encode());
+                        }
+                    }),
             };
             problem = checked.err();
             problem.is_none()
@@ -343,7 +372,7 @@ impl Index {
         if let Some(problem) = problem {
             return Err(problem);
         }
-        if kind != TreeKind::Directory {
+        if !is_directory(kind) {
             let held = self.buckets.entry(bucket).or_default();
             held.changed = covered;
             match kind {
@@ -353,9 +382,9 @@ impl Index {
             }
         }
         if let Some(place) = self.tree_mut(bucket, kind)
-            && !(is(Mutant::DirectoryNotLoaded) && kind == TreeKind::Directory)
+            && !(is(Mutant::DirectoryNotLoaded) && is_directory(kind))
         {
-            *place = tree;
+            *place = if kind == TreeKind::DirectoryV2 { upgraded } else { tree };
         }
         Ok(())
     }
@@ -907,14 +936,8 @@ fn decode_upload(payload: &Bytes, id: UploadId) -> Result<UploadInfo, Malformed>
     Ok(UploadInfo { id, key, created_ms, attributes })
 }
 
-fn decode_directory_entry(payload: &[u8]) -> Result<DirectoryEntry, Malformed> {
-    let mut r = Reader::new(Bytes::copy_from_slice(payload));
-    Ok(DirectoryEntry {
-        id: BucketId(r.u64("bucket")?),
-        shard: ShardId(r.u16("shard")?),
-        created_ms: r.u64("created")?,
-        annotation: r.string(crate::limits::ATTRIBUTES_BYTES_MAX, "annotation")?,
-    })
+fn is_directory(kind: TreeKind) -> bool {
+    matches!(kind, TreeKind::Directory | TreeKind::DirectoryV2)
 }
 
 #[expect(clippy::big_endian_bytes, reason = "byte order is number order")]
