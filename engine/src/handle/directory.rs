@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::put::is_surely_unlogged;
 use super::{Core, Engine};
 use crate::error::EngineError;
 use crate::format::record::{Change, Record};
 use crate::limits::BUCKETS_MAX;
 use crate::meta::index::DirectoryEntry;
 use crate::mutant::{Mutant, is};
-use crate::shard::{Shard, check_attributes, check_key};
+use crate::object::{check_attributes, check_key};
+use crate::shard::Shard;
 use crate::units::{BucketId, CoreId, ShardId};
 
 /// The shard that keeps the directory.
@@ -127,7 +127,7 @@ impl Engine {
                 annotation,
             };
             if let Err(error) = engine.record_bucket(&shard, &bucket).await {
-                if !is_surely_unlogged(&error) {
+                if !error.is_surely_unlogged() {
                     engine.doubt_name(bucket.name).await?;
                 }
                 return Err(error.into());
@@ -169,7 +169,7 @@ impl Engine {
             let record = Record { bucket: id, changes: vec![clear] };
             if let Err(error) = settle_durably(&shard, &record, true).await {
                 // When the record may be in the log after all, nothing more may be acknowledged in this bucket.
-                match is_surely_unlogged(&error) {
+                match error.is_surely_unlogged() {
                     true => engine.reopen(&bucket).await?,
                     false => {
                         engine.on_shard(bucket.shard, move |owner| async move { owner.doubt(id) }).await?;

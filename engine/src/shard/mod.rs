@@ -28,13 +28,13 @@ use crate::format::record::{BlobPlace, BlobRecord, Change, Extent, Record};
 use crate::format::superblock::Superblock;
 use crate::format::zone::ZoneKind;
 use crate::handle::get::read_blobs;
-use crate::limits::{ATTRIBUTES_BYTES_MAX, BLOB_BYTES_MAX, KEY_BYTES_MAX, VALUE_KEY_BYTES_MAX};
-use crate::meta::index::{Blob, BucketIndex, Effects, Index, sequences_of};
+use crate::limits::{BLOB_BYTES_MAX, VALUE_KEY_BYTES_MAX};
+use crate::meta::index::{Blob, BucketIndex, Effects, Index};
 use crate::meta::log::{Log, grant_zone};
 use crate::meta::recover::extent_room;
 use crate::meta::watermark::Notify;
 use crate::mutant::{Mutant, is};
-use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
+use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused, check_attributes, check_key};
 use crate::platform::{Platform, spawn};
 use crate::space::extents::FreeSpace;
 use crate::space::pins::Pins;
@@ -728,7 +728,7 @@ impl Shard {
     /// Answers the sequence of the record's last change: what is durable when the record is.
     pub(crate) fn settle_record(&self, record: &Record, frees: bool) -> Result<Sequence, EngineError> {
         let (first, places) = self.log.append(record, frees)?;
-        let last = Sequence(first.0 + sequences_of(record) - 1);
+        let last = Sequence(first.0 + record.sequences() - 1);
         let mut index = self.index.borrow_mut();
         let held = |index: &Index| index.buckets.get(&record.bucket).map_or((0, 0), BucketIndex::held);
         let before = held(&index);
@@ -967,16 +967,6 @@ impl Effects for Settled<'_> {
 pub(crate) fn inline_blob(bytes: Bytes) -> BlobRecord {
     let units = unit_checksums(&bytes).collect();
     BlobRecord { size: bytes.len() as u64, place: BlobPlace::Inline(bytes), units }
-}
-
-pub(crate) fn check_key(key: &[u8]) -> Result<(), EngineError> {
-    let (max, got) = (KEY_BYTES_MAX as u64, key.len() as u64);
-    if max < got { Err(EngineError::TooLarge { limit: "KEY_BYTES_MAX", max, got }) } else { Ok(()) }
-}
-
-pub(crate) fn check_attributes(attributes: &[u8]) -> Result<(), EngineError> {
-    let (max, got) = (ATTRIBUTES_BYTES_MAX as u64, attributes.len() as u64);
-    if max < got { Err(EngineError::TooLarge { limit: "ATTRIBUTES_BYTES_MAX", max, got }) } else { Ok(()) }
 }
 
 /// Whether a write may replace an object with this tag (`None`: no object).

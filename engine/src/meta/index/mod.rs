@@ -20,9 +20,8 @@ use crate::format::cell::{Cell, NewCell, Place, Units};
 use crate::format::page::TreeKind;
 use crate::format::record::{BlobPlace, BlobRecord, Change, Extent, Record};
 use crate::format::{Malformed, Put, Reader};
-use crate::handle::{ListPage, ListQuery, ObjectVersion, PartInfo, UploadId, UploadInfo};
 use crate::mutant::{Mutant, is};
-use crate::object::{ETag, ObjectInfo};
+use crate::object::{ETag, ListPage, ListQuery, ObjectInfo, ObjectVersion, PartInfo, UploadId, UploadInfo};
 use crate::units::{BucketId, DriveOffset, Sequence, ShardId};
 use tree::{CellRef, Tree};
 
@@ -99,11 +98,6 @@ pub(crate) struct Index {
 
 /// The bucket under which the directory's tree is kept in a checkpoint.
 pub(crate) const DIRECTORY_BUCKET: BucketId = BucketId(0);
-
-/// Sequences that a record takes: one for each of its changes.
-pub(crate) fn sequences_of(record: &Record) -> u64 {
-    if is(Mutant::SequencePerRecord) { 1 } else { (record.changes.len() as u64).max(1) }
-}
 
 impl Index {
     /// Applies one record, whose first change has the sequence `first`. `inline_at` says where on `drive` each inline
