@@ -134,6 +134,23 @@ pub enum EngineError {
     Stopping,
 }
 
+impl EngineError {
+    /// Whether an error of a change says that its record was never appended to a log: only then is it certain that the
+    /// change will not be there after the next start.
+    pub(crate) fn is_surely_unlogged(&self) -> bool {
+        match self {
+            EngineError::Full { .. }
+            | EngineError::Busy { .. }
+            | EngineError::TooLarge { .. }
+            | EngineError::UnsupportedSetting { .. } => true,
+            EngineError::Drive(_)
+            | EngineError::Corrupt(_)
+            | EngineError::ReadOnly { .. }
+            | EngineError::Stopping => false,
+        }
+    }
+}
+
 impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

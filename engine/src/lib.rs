@@ -30,9 +30,12 @@ pub mod simulator;
 pub use bucket_meta::{BucketSettings, SettingKind};
 pub use error::{Corrupt, DriveCause, DriveError, DriveOp, EngineError};
 pub use handle::{
-    Bucket, BucketError, DamagedUnit, Directory, Engine, ListPage, ListQuery, ObjectReader, ObjectStream,
-    ObjectVersion, PartInfo, PutWriter, ScrubConfig, ShardScrub, Tuning, UploadId, UploadInfo,
+    Bucket, BucketError, DamagedUnit, Directory, Engine, ObjectReader, ObjectStream, PutWriter, ScrubConfig,
+    ShardScrub, Tuning,
 };
-pub use object::{ETag, ObjectInfo, PutCondition, PutRefused};
+pub use object::{
+    ETag, ListPage, ListQuery, ObjectInfo, ObjectVersion, PartInfo, PutCondition, PutRefused, UploadId,
+    UploadInfo,
+};
 pub use shard::{Shard, SpaceFacts, Staged, Transaction, TransactionBody, TransactionPut};
 pub use units::{BucketId, CoreId, DriveOffset, Sequence, ShardId};

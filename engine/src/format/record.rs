@@ -12,6 +12,7 @@ use crate::bucket_meta::BucketSettings;
 use crate::limits::{
     ATTRIBUTES_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX, VALUE_KEY_BYTES_MAX,
 };
+use crate::mutant::{Mutant, is};
 use crate::object::ETag;
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId, UNIT_BYTES};
 
@@ -149,6 +150,11 @@ impl Record {
     /// Upper bound of the bytes that `encode` appends.
     pub fn encoded_bytes_max(&self) -> usize {
         RECORD_HEADER_BYTES + self.changes.iter().map(change_bytes_max).sum::<usize>()
+    }
+
+    /// Sequences that the record takes: one for each of its changes.
+    pub(crate) fn sequences(&self) -> u64 {
+        if is(Mutant::SequencePerRecord) { 1 } else { (self.changes.len() as u64).max(1) }
     }
 
     /// Reads one record from the front of `bytes`; answers it, its length, and where each inline blob's bytes start.

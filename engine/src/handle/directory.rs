@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::put::is_surely_unlogged;
 use super::{Core, Engine};
 use crate::bucket_meta::{BucketSettings, SettingKind};
 use crate::error::EngineError;
@@ -17,7 +16,8 @@ use crate::format::record::{Change, Record};
 use crate::limits::{BUCKETS_MAX, SETTING_BYTES_MAX, SETTINGS_BYTES_MAX};
 use crate::meta::index::DirectoryEntry;
 use crate::mutant::{Mutant, is};
-use crate::shard::{Shard, check_key};
+use crate::object::check_key;
+use crate::shard::Shard;
 use crate::units::{BucketId, CoreId, ShardId};
 
 /// The shard that keeps the directory.
@@ -135,7 +135,7 @@ impl Engine {
                 settings,
             };
             if let Err(error) = engine.record_bucket(&shard, &bucket).await {
-                if !is_surely_unlogged(&error) {
+                if !error.is_surely_unlogged() {
                     engine.doubt_name(bucket.name).await?;
                 }
                 return Err(error.into());
@@ -163,7 +163,7 @@ impl Engine {
             check_settings(&settings)?;
             let bucket = Bucket { settings, ..(*found).clone() };
             if let Err(error) = engine.record_bucket(&shard, &bucket).await {
-                if !is_surely_unlogged(&error) {
+                if !error.is_surely_unlogged() {
                     engine.doubt_name(name).await?;
                 }
                 return Err(error.into());
@@ -193,7 +193,7 @@ impl Engine {
             let record = Record { bucket: id, changes: vec![clear] };
             if let Err(error) = settle_durably(&shard, &record, true).await {
                 // When the record may be in the log after all, nothing more may be acknowledged in this bucket.
-                match is_surely_unlogged(&error) {
+                match error.is_surely_unlogged() {
                     true => engine.reopen(&bucket).await?,
                     false => {
                         engine.on_shard(bucket.shard, move |owner| async move { owner.doubt(id) }).await?;
