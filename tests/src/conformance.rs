@@ -469,9 +469,9 @@ async fn transactions(engine: &Engine) {
                 let attributes = Bytes::copy_from_slice(&shard.now_ms().to_le_bytes());
                 transaction.puts.push(TransactionPut { key: key(b"inline"), body, etag: tag(1), attributes });
                 let value = Bytes::from(round.to_string());
-                transaction.records.push((key(b"v/a"), Some(value.clone())));
-                transaction.records.push((key(b"v/b"), Some(value)));
-                transaction.records.push((key(b"w"), (round == 1).then(|| key(b"only once"))));
+                transaction.values.push((key(b"v/a"), Some(value.clone())));
+                transaction.values.push((key(b"v/b"), Some(value)));
+                transaction.values.push((key(b"w"), (round == 1).then(|| key(b"only once"))));
             },
         )
         .await
@@ -505,22 +505,21 @@ async fn transactions(engine: &Engine) {
             .await;
     assert!(matches!(long, Err(EngineError::TooLarge { .. })), "it could not be read back");
     let huge = transact(engine, &bucket, ROOM, None, move |_, t| {
-        t.records.push((key(b"h"), Some(vec![0; 4 << 20].into())))
+        t.values.push((key(b"h"), Some(vec![0; 4 << 20].into())))
     })
     .await;
     assert!(matches!(huge, Err(EngineError::TooLarge { .. })));
     transact(engine, &bucket, ROOM, None, move |_, transaction| {
         transaction.deletes = vec![key(b"staged"), key(b"inline"), key(b"absent")];
-        transaction.records = vec![(key(b"v/a"), None), (key(b"v/b"), None), (key(b"w"), None)];
+        transaction.values = vec![(key(b"v/a"), None), (key(b"v/b"), None), (key(b"w"), None)];
     })
     .await
     .expect("room");
     assert_eq!(get(engine, &bucket, &key(b"staged")).await, None);
     assert_eq!(engine.delete_bucket(&bucket.name).await, Ok(()));
-    let late = transact(engine, &bucket, ROOM, None, move |_, t| {
-        t.records.push((key(b"late"), Some(key(b"value"))))
-    })
-    .await;
+    let late =
+        transact(engine, &bucket, ROOM, None, move |_, t| t.values.push((key(b"late"), Some(key(b"value")))))
+            .await;
     assert!(matches!(late, Err(EngineError::Busy { .. })), "the bucket is gone");
 }
 

@@ -198,10 +198,10 @@ async fn values(engine: &Engine, bucket: &Arc<Bucket>) {
             (round == 1).then(|| (Bytes::from_static(b"staged"), Bytes::from(vec![b'G'; 200]), round));
         let made = transact(engine, bucket, 8_000, staged, move |_, transaction| {
             let value = |text: String| Some(Bytes::from(text));
-            transaction.records.push((Bytes::from(format!("table/{round}")), value("x".repeat(30))));
-            transaction.records.push((Bytes::from_static(b"pointer"), value(format!("round {round}"))));
+            transaction.values.push((Bytes::from(format!("table/{round}")), value("x".repeat(30))));
+            transaction.values.push((Bytes::from_static(b"pointer"), value(format!("round {round}"))));
             let kept = (round == 1).then(|| Bytes::from_static(b"once"));
-            transaction.records.push((Bytes::from_static(b"cleared"), kept));
+            transaction.values.push((Bytes::from_static(b"cleared"), kept));
         });
         made.await.expect("room");
     }

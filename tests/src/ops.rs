@@ -230,7 +230,7 @@ async fn transaction(
             transaction.puts.push(put);
         }
         transaction.deletes = deletes;
-        transaction.records = values;
+        transaction.values = values;
     });
     made.await.map(|_| ())
 }

@@ -183,7 +183,7 @@ impl Store {
                 location_key: version.location_key.clone(),
             };
             transaction
-                .records
+                .values
                 .push((records::table_key(&version.ident), Some(records::table_value(&pointer))));
             pointers.push(pointer);
         }

@@ -225,7 +225,7 @@ impl Store {
         let now_ms = self.shard.now_ms();
         let remembered = claim.remembered(recorded, now_ms);
         let forgotten = warehouse.idempotency.plan_forget(now_ms);
-        transaction.records.extend(idempotency::changes(remembered.as_ref(), &forgotten));
+        transaction.values.extend(idempotency::changes(remembered.as_ref(), &forgotten));
         let sequence = self.settle_plain(warehouse, transaction)?;
         warehouse.idempotency.forget(&forgotten);
         if let Some((id, remembered)) = remembered {
@@ -280,8 +280,8 @@ impl Store {
         let done = deletes.len() < PURGE_KEYS_MAX;
         let sequence = {
             let mut warehouse = self.warehouse.borrow_mut();
-            let records = if done { vec![(records::purge_key(location_key), None)] } else { Vec::new() };
-            let transaction = Transaction { deletes, records, ..Transaction::default() };
+            let values = if done { vec![(records::purge_key(location_key), None)] } else { Vec::new() };
+            let transaction = Transaction { deletes, values, ..Transaction::default() };
             let sequence = self.settle_plain(&mut warehouse, transaction)?;
             if done {
                 warehouse.purges.remove(location_key);

@@ -31,8 +31,8 @@ impl Store {
             let mut warehouse = self.warehouse.borrow_mut();
             plan_create(&warehouse, name, &properties)?;
             let body = description(&self.name, name, &properties);
-            let records = vec![(records::namespace_key(name), Some(records::namespace_value(&properties)))];
-            let transaction = Transaction { records, ..Transaction::default() };
+            let values = vec![(records::namespace_key(name), Some(records::namespace_value(&properties)))];
+            let transaction = Transaction { values, ..Transaction::default() };
             let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Json(body.clone()))?;
             let namespace = Namespace { properties, sequence, ..Namespace::default() };
             warehouse.namespaces.insert(name.as_str().to_owned(), namespace);
@@ -72,8 +72,8 @@ impl Store {
         self.mutate(key, async |claim| {
             let mut warehouse = self.warehouse.borrow_mut();
             plan_drop(&warehouse, name)?;
-            let records = vec![(records::namespace_key(name), None)];
-            let transaction = Transaction { records, ..Transaction::default() };
+            let values = vec![(records::namespace_key(name), None)];
+            let transaction = Transaction { values, ..Transaction::default() };
             self.settle(&mut warehouse, transaction, claim, Recorded::Empty)?;
             warehouse.namespaces.remove(name.as_str());
             Ok(Outcome::Empty)
@@ -97,8 +97,8 @@ impl Store {
                 "missing": change.missing,
             })
             .to_string();
-            let records = vec![(records::namespace_key(name), Some(records::namespace_value(&change.next)))];
-            let transaction = Transaction { records, ..Transaction::default() };
+            let values = vec![(records::namespace_key(name), Some(records::namespace_value(&change.next)))];
+            let transaction = Transaction { values, ..Transaction::default() };
             let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Json(body.clone()))?;
             if let Some(namespace) = warehouse.namespaces.get_mut(name.as_str()) {
                 namespace.properties = change.next;

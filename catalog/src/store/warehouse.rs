@@ -135,16 +135,16 @@ impl Store {
 
     async fn remove_records(&self) -> Result<(), Failure> {
         loop {
-            let mut records = Vec::new();
+            let mut values = Vec::new();
             self.shard.records(self.bucket, b"", b"", |key, _| {
-                records.push((Bytes::copy_from_slice(key), None));
-                records.len() < DELETE_RECORDS_MAX
+                values.push((Bytes::copy_from_slice(key), None));
+                values.len() < DELETE_RECORDS_MAX
             });
-            if records.is_empty() {
+            if values.is_empty() {
                 return Ok(());
             }
             let sequence =
-                self.shard.settle(self.bucket, Transaction { records, ..Transaction::default() })?;
+                self.shard.settle(self.bucket, Transaction { values, ..Transaction::default() })?;
             self.shard.durable(sequence).await?;
         }
     }
