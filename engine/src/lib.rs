@@ -15,6 +15,7 @@ pub mod mutant;
 mod sync;
 pub mod stats;
 pub mod handle;
+pub mod bucket_meta;
 pub mod shard;
 pub mod meta;
 pub mod space;
@@ -26,11 +27,13 @@ pub mod store;
 pub mod inspect;
 pub mod simulator;
 
+pub use bucket_meta::values::ValueOwner;
 pub use error::{Corrupt, DriveCause, DriveError, DriveOp, EngineError};
 pub use handle::{
     Bucket, BucketError, DamagedUnit, Directory, Engine, ListPage, ListQuery, ObjectReader, ObjectStream,
     ObjectVersion, PartInfo, PutWriter, ScrubConfig, ShardScrub, Tuning, UploadId, UploadInfo,
 };
 pub use object::{ETag, ObjectInfo, PutCondition, PutRefused};
+pub use shard::local_bucket::LocalBucket;
 pub use shard::{Shard, SpaceFacts, Staged, Transaction, TransactionBody, TransactionPut};
 pub use units::{BucketId, CoreId, DriveOffset, Sequence, ShardId};

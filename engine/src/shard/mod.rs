@@ -5,11 +5,12 @@
 //! I2. What was settled is seen by later commands of this shard; nobody outside is told of it before it is durable.
 //! I3. Space of what a change displaced is reused only after the change is durable and the last reader is gone.
 
+pub(crate) mod local_bucket;
 pub(crate) mod mailbox;
 pub(crate) mod multipart;
 pub(crate) mod upkeep;
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -214,7 +215,8 @@ pub struct Shard {
     is_whole: Cell<bool>,
     growing: Cell<bool>,
     grown: Notify,
-    extension: RefCell<Option<Rc<dyn Any>>>,
+    /// What the layers above keep on this core, one of each type.
+    extensions: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
 }
 
 impl Shard {
@@ -265,7 +267,7 @@ impl Shard {
             is_whole: Cell::new(is_whole),
             growing: Cell::new(false),
             grown: Notify::default(),
-            extension: RefCell::new(None),
+            extensions: RefCell::default(),
         });
         shard.promise_pages();
         shard
@@ -512,12 +514,11 @@ impl Shard {
         self.ground.platform.random_u128()
     }
 
-    /// State that the layer above keeps on this shard's core, made by `T::default()` at first use. One type per shard
-    /// (asserted).
+    /// State that a layer above keeps on this shard's core, made by `T::default()` at first use: one of each type.
     pub fn extension<T: Default + 'static>(&self) -> Rc<T> {
-        let mut kept = self.extension.borrow_mut();
-        let any = kept.get_or_insert_with(|| Rc::new(T::default()) as Rc<dyn Any>);
-        any.clone().downcast::<T>().expect("one extension type per shard")
+        let mut kept = self.extensions.borrow_mut();
+        let any = kept.entry(TypeId::of::<T>()).or_insert_with(|| Rc::new(T::default()));
+        any.clone().downcast::<T>().expect("kept by its type")
     }
 
     // ---- objects ----
