@@ -20,7 +20,7 @@ use nilas_engine::platform::Platform;
 use nilas_engine::simulator::{Random, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{
-    Bucket, CoreId, ETag, Engine, ListQuery, PutCondition, PutWriter, Sequence, Tuning, UploadId,
+    Bucket, CoreId, ETag, Engine, ListQuery, PutCondition, PutWriter, Sequence, Tuning, UploadId, ValueOwner,
 };
 
 use crate::conformance::transact;
@@ -246,17 +246,18 @@ async fn describe_bucket(engine: &Engine, bucket: &Arc<Bucket>, text: &mut Strin
     }
     let listed = engine.list(bucket, ListQuery { max: 1_000, ..ListQuery::default() }).await.expect("listed");
     writeln!(text, "  {} keys", listed.objects.len()).expect("memory");
-    let id = bucket.id;
-    let values = engine.on_shard(bucket.shard, move |shard| {
-        let mut values = Vec::new();
-        shard.records(id, b"", b"", |key, value| {
-            values.push((Bytes::copy_from_slice(key), value.clone()));
-            true
+    for owner in ValueOwner::ALL {
+        let values = engine.on_bucket(bucket, owner, move |bucket| {
+            let mut values = Vec::new();
+            bucket.values(b"", |key, value| {
+                values.push((Bytes::copy_from_slice(key), value.clone()));
+                true
+            });
+            std::future::ready(values)
         });
-        std::future::ready(values)
-    });
-    for (key, value) in values.await.expect("the shard is there") {
-        writeln!(text, "  value {key:?} = {value:?}").expect("memory");
+        for (key, value) in values.await.expect("the shard is there") {
+            writeln!(text, "  value {key:?} = {value:?}").expect("memory");
+        }
     }
     for upload in engine.uploads(bucket, Bytes::new(), None, 1_000).await.expect("listed") {
         let parts = engine.parts(bucket, upload.id, 0, 1_000).await.expect("listed").expect("open");

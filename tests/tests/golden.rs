@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use nilas_engine::ShardId;
 use nilas_engine::drive::simulated::Medium;
 use nilas_engine::format::anchor::Anchor;
 use nilas_engine::format::checksum::crc64;
@@ -10,6 +9,7 @@ use nilas_engine::format::superblock::{NotSuperblock, Superblock};
 use nilas_engine::format::zone::{ZoneHeader, ZoneKind, ZoneState};
 use nilas_engine::store::{StoreError, recognise};
 use nilas_engine::units::BLOCK_BYTES;
+use nilas_engine::{ShardId, ValueOwner};
 use nilas_tests::golden::{GEOMETRY, STORE, describe, from_text, make, on, open, path, to_text};
 
 fn committed(what: &str) -> String {
@@ -75,8 +75,12 @@ fn it_holds_one_of_everything() {
         anchors.iter().find(|anchor| !anchor.table.is_empty()).expect("a checkpoint with leaves").clone();
     on(&medium, async move |machine, drive| {
         let engine = open(&machine, &drive).await;
-        let last = engine.on_shard(cut.shard, |shard| std::future::ready(shard.last_sequence())).await;
-        assert!(cut.covered < last.expect("the shard is there"), "no log behind {cut:?}");
+        let directory = engine.directory().expect("known");
+        let bucket = directory.buckets.values().find(|bucket| bucket.shard == cut.shard);
+        let last = engine.on_bucket(bucket.expect("a bucket with leaves"), ValueOwner::Catalog, |bucket| {
+            std::future::ready(bucket.last_sequence())
+        });
+        assert!(cut.covered < last.await.expect("the shard is there"), "no log behind {cut:?}");
     });
 }
 

@@ -155,7 +155,7 @@ impl Store {
                 inline_bytes += body.len();
                 bodies.push(TransactionBody::Inline(body));
             } else {
-                bodies.push(TransactionBody::Staged(self.shard.stage(body).await?));
+                bodies.push(TransactionBody::Staged(self.bucket.stage(body).await?));
             }
         }
         let mut warehouse = self.warehouse.borrow_mut();

@@ -1,6 +1,6 @@
 //! What one shard's core knows of its warehouses: built from records at first use, and from then on the cache.
 //!
-//! Changed only together with `Shard::settle`, in the same breath. Nothing here waits; no borrow of it lives across
+//! Changed only together with `LocalBucket::append`, in the same breath. Nothing here waits; no borrow of it lives across
 //! an await. I1. Every table has a namespace. I2. `locations` holds exactly the tables' locations and open purges.
 //! I3. `newest` is at least the sequence of everything visible here: whoever tells of absence waits for it.
 

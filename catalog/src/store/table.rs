@@ -142,7 +142,7 @@ impl Store {
                 (location_key, sequence)
             };
             if purge {
-                self.shard.durable(sequence).await.map_err(Failure::StateUnknown)?;
+                self.bucket.durable(sequence).await.map_err(Failure::StateUnknown)?;
                 // The drop itself stands: files that could not be deleted are taken up again by later changes.
                 if self.purge(&location_key).await.is_err() {
                     self.warehouse
