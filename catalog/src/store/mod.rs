@@ -5,6 +5,7 @@
 //! when it is durable. I1. One change is one `LocalBucket::append`, and memory is changed in the same breath. I2. Nobody is
 //! told of state, of absence or of a conflict before the records that say so are durable.
 
+pub(crate) mod claim;
 pub(crate) mod commit;
 pub(crate) mod failure;
 pub(crate) mod idempotency;
@@ -27,9 +28,11 @@ use bytes::Bytes;
 use nilas_engine::{Bucket, Engine, LocalBucket, Sequence, Transaction, ValueOwner};
 
 use crate::limits::{METADATA_BYTES_MAX, METADATA_INLINE_BYTES_MAX, PURGE_KEYS_MAX};
+use crate::model::Recorded;
 use crate::rest::error;
+use crate::store::claim::Claim;
 use crate::store::failure::Failure;
-use crate::store::idempotency::{Claim, IdempotencyKey, Recorded, Standing};
+use crate::store::idempotency::{IdempotencyKey, Standing};
 use crate::store::state::{CatalogState, Loaded, Warehouse};
 
 /// What an operation answers.

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use nilas_engine::Transaction;
 use serde_json::{Map, Value, json};
 
-use crate::limits::{NAMESPACE_PROPERTIES_BYTES_MAX, NAMESPACES_MAX};
+use crate::limits::{NAMESPACE_PROPERTIES_BYTES_MAX, NAMESPACES_MAX, at_most};
+use crate::model::Recorded;
 use crate::store::failure::Failure;
-use crate::store::idempotency::{IdempotencyKey, Recorded};
-use crate::store::names::{NamespaceName, at_most};
+use crate::store::idempotency::IdempotencyKey;
+use crate::store::names::NamespaceName;
 use crate::store::state::{Namespace, Page, PageQuery, Warehouse};
 use crate::store::{Outcome, Store, records};
 
@@ -163,7 +164,7 @@ fn plan_update(
 
 fn check_size(properties: &Map<String, Value>) -> Result<(), Failure> {
     let bytes = properties.iter().map(|(name, value)| name.len() + value.as_str().map_or(0, str::len)).sum();
-    at_most("NAMESPACE_PROPERTIES_BYTES_MAX", NAMESPACE_PROPERTIES_BYTES_MAX, bytes)
+    Ok(at_most("NAMESPACE_PROPERTIES_BYTES_MAX", NAMESPACE_PROPERTIES_BYTES_MAX, bytes)?)
 }
 
 /// A namespace as clients see it: with a location, which Trino asks for, even when none was set.

@@ -15,13 +15,14 @@ use nilas_engine::{BucketId, Sequence};
 use serde_json::{Map, Value};
 
 use crate::limits::{CACHE_BYTES_MAX, PAGE_SIZE_MAX};
+use crate::model::Pointer;
 use crate::spec::TableMetadata;
 use crate::store::failure::Failure;
 use crate::store::idempotency::Idempotency;
 use crate::store::location::Locations;
 use crate::store::metadata_file;
 use crate::store::names::{Ident, NamespaceName, SEPARATOR};
-use crate::store::records::{self, Pointer, Record};
+use crate::store::records::{self, Record};
 
 /// The catalog's extension of one shard.
 #[derive(Default)]

@@ -7,12 +7,14 @@ use serde_json::{Map, Value};
 
 use crate::commit::{self as core, NewTable};
 use crate::limits::{COMMIT_ATTEMPTS_MAX, GZIP_BYTES_MIN};
+use crate::model::{Pointer, Recorded};
 use crate::spec::TableMetadata;
+use crate::store::claim::Claim;
 use crate::store::commit::{Published, plan_version};
 use crate::store::failure::Failure;
-use crate::store::idempotency::{Claim, IdempotencyKey, Recorded};
+use crate::store::idempotency::IdempotencyKey;
 use crate::store::names::{Ident, NamespaceName};
-use crate::store::records::{self, Pointer};
+use crate::store::records;
 use crate::store::state::{Loaded, Page, PageQuery, Warehouse};
 use crate::store::{Outcome, Store, location, metadata_file, table_outcome};
 
