@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::drive::{Buffer, Drive};
+use crate::drive::{Buffer, Drive, Durability};
 use crate::error::{Corrupt, DriveError, EngineError};
 use crate::format::anchor::Anchor;
 use crate::format::is_zero;
@@ -366,7 +366,7 @@ pub async fn format(drives: &[Rc<dyn Drive>], config: FormatConfig) -> Result<Ve
     }
     for (superblock, drive) in superblocks.iter().zip(drives) {
         for at in Superblock::places(superblock.drive_bytes) {
-            drive.write(at, block_buffer(&superblock.encode()), true).await.1?;
+            drive.write(at, block_buffer(&superblock.encode()), Durability::OnReturn).await.1?;
         }
         drive.flush().await?;
     }
@@ -388,7 +388,7 @@ async fn clear_zone_headers(drive: &dyn Drive, superblock: &Superblock) -> Resul
     for zone in 0..superblock.zone_count {
         for at in superblock.zone_headers(zone) {
             if read(drive, at, BLOCK_BYTES).await?.iter().any(|byte| *byte != 0) {
-                drive.write(at, block_buffer(&zero), false).await.1?;
+                drive.write(at, block_buffer(&zero), Durability::AfterFlush).await.1?;
             }
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! * **Started.** An operation is handed to the drive by the *call*, not by the first poll of its future: a caller
 //!   that keeps several futures in a queue has that many operations in flight. They may complete in any order.
-//! * **Durable.** The bytes of a write with `durable`, and of every write that *completed before* a flush was
+//! * **Durable.** The bytes of a write with [`Durability::OnReturn`], and of every write that *completed before* a flush was
 //!   started, survive loss of power once the future of that write or flush resolved with `Ok`. A plain write that
 //!   resolved is readable, nothing more.
 //! * **Failed.** After an error the blocks of a write hold the old bytes, the new ones or a mixture, block by block.
@@ -58,6 +58,15 @@ pub struct DriveCounters {
     pub errors: u64,
 }
 
+/// When the bytes of a write survive loss of power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Once the future of the write resolved with `Ok`.
+    OnReturn,
+    /// Once a [`Drive::flush`] that was started after the write resolved did so as well; until then they can only be read.
+    AfterFlush,
+}
+
 /// A row of blocks. One value per core and drive; it stays on its core.
 pub trait Drive: 'static {
     /// Fills all of `buf` (its length says how much) from `at` on.
@@ -66,12 +75,12 @@ pub trait Drive: 'static {
     fn read(&self, at: DriveOffset, buf: Buffer)
     -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)>;
 
-    /// Writes all of `buf` to `at`; with `durable` it is on the medium when the future resolves.
+    /// Writes all of `buf` to `at`.
     fn write(
         &self,
         at: DriveOffset,
         buf: Buffer,
-        durable: bool,
+        durability: Durability,
     ) -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)>;
 
     /// Makes every write that completed before this call durable.

@@ -34,7 +34,7 @@ use futures_util::future::LocalBoxFuture;
 use io_uring::{IoUring, opcode, squeue, types};
 
 use super::buffer::{Arena, Buffer, CHUNK_BYTES};
-use super::{Drive, DriveCounters, assert_range};
+use super::{Drive, DriveCounters, Durability, assert_range};
 use crate::error::{DriveCause, DriveError, DriveOp};
 use crate::rt::{self, EventFd};
 use crate::units::{BLOCK_BYTES, DriveOffset};
@@ -223,10 +223,11 @@ impl Counts {
                 one(&self.reads);
                 self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
             }
-            Kind::Write { durable } => {
+            Kind::Write(durability) => {
                 one(&self.writes);
                 self.written_bytes.fetch_add(bytes, Ordering::Relaxed);
-                self.durable_writes.fetch_add(u64::from(durable), Ordering::Relaxed);
+                self.durable_writes
+                    .fetch_add(u64::from(durability == Durability::OnReturn), Ordering::Relaxed);
             }
             Kind::Flush => drop(one(&self.flushes)),
             Kind::Trim => drop(one(&self.trims)),
@@ -452,11 +453,11 @@ impl Drive for UringDrive {
         &self,
         at: DriveOffset,
         buf: Buffer,
-        durable: bool,
+        durability: Durability,
     ) -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)> {
         assert_range(at, buf.len() as u64, self.size);
         let bytes = buf.len() as u64;
-        Box::pin(with_buffer(self.start(Kind::Write { durable }, at, bytes, Some(buf))))
+        Box::pin(with_buffer(self.start(Kind::Write(durability), at, bytes, Some(buf))))
     }
 
     fn flush(&self) -> LocalBoxFuture<'static, Result<(), DriveError>> {
@@ -542,7 +543,7 @@ impl Drop for Running {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Read,
-    Write { durable: bool },
+    Write(Durability),
     Flush,
     Allocate,
     Trim,
@@ -552,7 +553,7 @@ impl Kind {
     fn op(self) -> DriveOp {
         match self {
             Kind::Read => DriveOp::Read,
-            Kind::Write { .. } => DriveOp::Write,
+            Kind::Write(_) => DriveOp::Write,
             Kind::Flush => DriveOp::Flush,
             Kind::Allocate => DriveOp::Allocate,
             Kind::Trim => DriveOp::Trim,
@@ -565,7 +566,7 @@ impl Kind {
 
     /// Whether an error leaves it unknown what earlier promises are worth.
     fn promises(self) -> bool {
-        matches!(self, Kind::Flush | Kind::Write { durable: true })
+        matches!(self, Kind::Flush | Kind::Write(Durability::OnReturn))
     }
 }
 
@@ -864,7 +865,7 @@ impl Shared {
             let skip = usize::try_from(op.done).expect("at most the length of a buffer");
             let memory = start.wrapping_add(skip);
             let len = u32::try_from(left).expect("at most TRANSFER_BYTES_MAX");
-            let flags = if op.kind == (Kind::Write { durable: true }) { libc::RWF_DSYNC } else { 0 };
+            let flags = if op.kind == (Kind::Write(Durability::OnReturn)) { libc::RWF_DSYNC } else { 0 };
             return match (op.kind == Kind::Read, index) {
                 (true, Some(index)) => {
                     on_file!(|fd| opcode::ReadFixed::new(fd, memory, len, index).offset(from).build())
@@ -884,7 +885,7 @@ impl Shared {
                 on_file!(|fd| opcode::Fallocate::new(fd, left).offset(from).mode(mode).build())
             }
             Kind::Allocate => on_file!(|fd| opcode::Fallocate::new(fd, left).offset(from).build()),
-            Kind::Flush | Kind::Read | Kind::Write { .. } => {
+            Kind::Flush | Kind::Read | Kind::Write(_) => {
                 on_file!(|fd| opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build())
             }
         }
@@ -1238,14 +1239,14 @@ mod tests {
 
     async fn round_trip(ring: Rc<Ring>, drive: Rc<UringDrive>, arena: Arena) {
         drive.allocate(DriveOffset(0), 1 << 20).await.expect("space");
-        for (mark, (at, bytes, durable)) in (1_u8..).zip([
-            (0, 4096, true),
-            (4096, 8192, false),
-            (1 << 20, 1 << 20, true),
-            (65536, 135_168, false),
+        for (mark, (at, bytes, durability)) in (1_u8..).zip([
+            (0, 4096, Durability::OnReturn),
+            (4096, 8192, Durability::AfterFlush),
+            (1 << 20, 1 << 20, Durability::OnReturn),
+            (65536, 135_168, Durability::AfterFlush),
         ]) {
             let at = DriveOffset(at);
-            let (buffer, written) = drive.write(at, filled(&arena, bytes, mark), durable).await;
+            let (buffer, written) = drive.write(at, filled(&arena, bytes, mark), durability).await;
             written.expect("written");
             assert_eq!(buffer.len(), bytes);
             let (read, result) = drive.read(at, empty(&arena, bytes)).await;
@@ -1255,7 +1256,8 @@ mod tests {
         drive.flush().await.expect("flushed");
         drive.trim(DriveOffset(1 << 20), 1 << 20).await.expect("trimmed");
         // From the heap, beyond what the arena has in one piece.
-        let (large, written) = drive.write(DriveOffset(2 << 20), filled(&arena, 3 << 20, 9), true).await;
+        let (large, written) =
+            drive.write(DriveOffset(2 << 20), filled(&arena, 3 << 20, 9), Durability::OnReturn).await;
         written.expect("written");
         let (read, result) = drive.read(DriveOffset(2 << 20), empty(&arena, 3 << 20)).await;
         result.expect("read");
@@ -1296,7 +1298,8 @@ mod tests {
     #[test]
     fn many_operations_share_calls() {
         check("many", RingConfig { depth: 8, ..RingConfig::default() }, |ring, drive, arena| async move {
-            let (block, written) = drive.write(DriveOffset(0), filled(&arena, 64 << 10, 3), false).await;
+            let (block, written) =
+                drive.write(DriveOffset(0), filled(&arena, 64 << 10, 3), Durability::AfterFlush).await;
             written.expect("written");
             for _ in 0..10 {
                 let reads: Vec<_> = (0..200_u64)
@@ -1319,7 +1322,8 @@ mod tests {
     #[test]
     fn dropped_futures_give_their_buffers_back() {
         check("dropped", RingConfig::default(), |ring, drive, arena| async move {
-            let (_, written) = drive.write(DriveOffset(0), filled(&arena, 1 << 20, 3), false).await;
+            let (_, written) =
+                drive.write(DriveOffset(0), filled(&arena, 1 << 20, 3), Durability::AfterFlush).await;
             written.expect("written");
             for round in 0..50 {
                 let mut reads: Vec<_> =
@@ -1379,7 +1383,8 @@ mod tests {
     fn a_given_up_drive_still_reads() {
         check("failed", RingConfig::default(), |_, drive, arena| async move {
             drive.lock.inner.failed.store(true, Ordering::SeqCst);
-            let (buffer, result) = drive.write(DriveOffset(0), filled(&arena, 4096, 1), true).await;
+            let (buffer, result) =
+                drive.write(DriveOffset(0), filled(&arena, 4096, 1), Durability::OnReturn).await;
             assert_eq!(result.expect_err("given up").cause, DriveCause::Failed);
             assert_eq!(buffer.len(), 4096);
             assert_eq!(drive.flush().await.expect_err("given up").cause, DriveCause::Failed);
@@ -1416,7 +1421,7 @@ mod tests {
             counts: Counts::default(),
         };
         let lock = DriveLock { inner: Arc::new(inner) };
-        let buffer = matches!(kind, Kind::Read | Kind::Write { .. }).then(|| Buffer::unpooled(1));
+        let buffer = matches!(kind, Kind::Read | Kind::Write(_)).then(|| Buffer::unpooled(1));
         let mut op = Op {
             kind,
             file: Rc::new(Target { file, lock, slot: None }),
@@ -1438,7 +1443,7 @@ mod tests {
 
     #[test]
     fn answers_of_the_kernel() {
-        let write = Kind::Write { durable: true };
+        let write = Kind::Write(Durability::OnReturn);
         check_step(Kind::Read, 0, 65536, Some(Ok(())));
         check_step(Kind::Read, 0, 4096, None);
         check_step(Kind::Read, 4096, 61440, Some(Ok(())));

@@ -15,7 +15,7 @@ use futures_util::stream;
 use super::index::Index;
 use super::index::leaf;
 use super::index::tree::{Slot, Tree};
-use crate::drive::{Buffer, Drive};
+use crate::drive::{Buffer, Drive, Durability};
 use crate::error::{Corrupt, EngineError};
 use crate::format::anchor::{Anchor, TABLE_PAGES_MAX};
 use crate::format::page::{
@@ -190,7 +190,7 @@ pub(crate) async fn write_anchor(
 ) -> Result<(), EngineError> {
     let block = anchor.encode();
     for at in Anchor::places(anchor.shard, anchor.number, superblock.drive_bytes) {
-        drive.write(at, block_buffer(&block), true).await.1?;
+        drive.write(at, block_buffer(&block), Durability::OnReturn).await.1?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use futures_channel::oneshot;
 
-use crate::drive::Drive;
+use crate::drive::{Drive, Durability};
 use crate::error::{Corrupt, EngineError};
 use crate::format::anchor::Anchor;
 use crate::format::cell::Place;
@@ -459,7 +459,7 @@ impl Shard {
                 let mut buffer = ground.platform.buffer(usize::try_from(bytes).expect("bounded")).await?;
                 buffer.as_mut_slice()[..take].copy_from_slice(&body[from..from + take]);
                 buffer.as_mut_slice()[take..].fill(0);
-                ground.drives[usize::from(extent.drive)].write(at, buffer, false).await.1?;
+                ground.drives[usize::from(extent.drive)].write(at, buffer, Durability::AfterFlush).await.1?;
                 written += take as u64;
                 at = at.plus(bytes);
             }
