@@ -18,7 +18,11 @@
 //! of the caller and asserted.
 
 pub mod buffer;
-pub mod uring;
+mod uring;
+pub mod ring;
+mod ops;
+mod bell;
+mod file;
 pub mod simulated;
 pub mod probe;
 
@@ -33,9 +37,9 @@ use crate::units::{BLOCK_BYTES, DriveOffset};
 use crate::error::DriveCause;
 
 pub use buffer::{Arena, ArenaConfig, ArenaFacts, Buffer};
-pub use uring::{
-    DriveLock, OpenError, OpenFault, Ring, RingConfig, RingFacts, UringDrive, create_file, lock_drive,
-};
+pub use file::{DriveLock, OpenError, OpenFault, create_file, lock_drive};
+pub use ring::{Ring, RingConfig, RingFacts};
+pub use uring::UringDrive;
 
 /// What one drive did since it was locked, on all cores. Only operations that succeeded count, but for `errors`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
