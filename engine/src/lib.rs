@@ -24,7 +24,6 @@ pub mod rt;
 pub mod format;
 pub mod store;
 pub mod inspect;
-pub mod simulator;
 
 pub use error::{Corrupt, DriveCause, DriveError, DriveOp, EngineError};
 pub use handle::{

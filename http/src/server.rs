@@ -25,7 +25,8 @@ use nilas_engine::drive::probe::{ProbeError, probe, probe_directory, probe_mediu
 use nilas_engine::drive::{Arena, ArenaConfig, Drive, DriveLock, OpenError, Ring, RingConfig, UringDrive};
 use nilas_engine::drive::{OpenFault, create_file, lock_drive};
 use nilas_engine::format::superblock::Superblock;
-use nilas_engine::rt::{self, CorePlatform, RtConfig, RtError};
+use nilas_engine::platform::CorePlatform;
+use nilas_engine::rt::{self, RtConfig, RtError};
 use nilas_engine::stats::ShardStats;
 use nilas_engine::store::{FormatConfig, Store, StoreError, format, recognise};
 use nilas_engine::{CoreId, DamagedUnit, Engine, EngineError, ScrubConfig, ShardId, Tuning};

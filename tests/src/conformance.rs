@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use nilas_engine::limits::{
     ATTRIBUTES_BYTES_MAX, BLOB_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, LIST_KEYS_MAX, PARTS_MAX,
 };
-use nilas_engine::simulator::Random;
+use nilas_engine::platform::simulated::Random;
 use nilas_engine::{
     Bucket, BucketError, ETag, Engine, EngineError, ListQuery, ObjectInfo, ObjectReader, PutCondition,
     PutRefused, PutWriter, Sequence, Shard, Transaction, TransactionBody, TransactionPut, UploadId,

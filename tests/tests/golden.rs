@@ -3,11 +3,11 @@
 use std::fs;
 
 use nilas_engine::ShardId;
-use nilas_engine::drive::simulated::Medium;
 use nilas_engine::format::anchor::Anchor;
 use nilas_engine::format::checksum::crc64;
 use nilas_engine::format::superblock::{NotSuperblock, Superblock};
 use nilas_engine::format::zone::{ZoneHeader, ZoneKind, ZoneState};
+use nilas_engine::platform::simulated::Medium;
 use nilas_engine::store::{StoreError, recognise};
 use nilas_engine::units::BLOCK_BYTES;
 use nilas_tests::golden::{GEOMETRY, STORE, describe, from_text, make, on, open, path, to_text};

@@ -16,7 +16,8 @@ use futures_util::stream::FuturesUnordered;
 use nilas_engine::drive::{
     Arena, ArenaConfig, Drive, Durability, Ring, RingConfig, UringDrive, create_file, lock_drive,
 };
-use nilas_engine::rt::{self, CorePlatform};
+use nilas_engine::platform::CorePlatform;
+use nilas_engine::rt;
 use nilas_engine::store::{FormatConfig, Store, format};
 use nilas_engine::{Bucket, CoreId, DriveOffset, ETag, Engine, PutCondition};
 use nilas_tests::device;

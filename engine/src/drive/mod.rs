@@ -1,5 +1,6 @@
 //! A drive: a row of 4 KiB blocks that is read, written and flushed with direct I/O.
-//! The log, the extents and the superblock use it through the trait [`Drive`]; `uring` is the real one.
+//! The log, the extents and the superblock use it through the trait [`Drive`]; `uring` is the real one, and
+//! `platform::simulated` has one in memory.
 //!
 //! What the words mean, for every implementation:
 //!
@@ -23,7 +24,6 @@ pub mod ring;
 mod ops;
 mod bell;
 mod file;
-pub mod simulated;
 pub mod probe;
 
 use std::sync::Arc;

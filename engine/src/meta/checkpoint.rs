@@ -423,12 +423,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::drive::simulated::{Faults, Medium, SimulatedDrive};
     use crate::format::record::{BlobPlace, BlobRecord, Change, Record};
     use crate::format::zone::ZoneKind;
     use crate::meta::index::NoEffects;
     use crate::object::ETag;
-    use crate::simulator::Simulator;
+    use crate::platform::simulated::{Faults, Medium, SimulatedDrive, Simulator};
     use crate::space::writer::WriterGround;
     use crate::space::zones::ZoneTable;
 

@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 
-use super::{Buffer, Drive, Durability};
+use super::machine::Simulator;
+use super::random::Random;
+use crate::drive::{Buffer, Drive, Durability, assert_range};
 use crate::error::{DriveCause, DriveError, DriveOp};
-use crate::simulator::{Random, Simulator};
 use crate::units::{BLOCK_BYTES, DriveOffset};
 
 const BLOCK: usize = 4096;
@@ -719,7 +720,7 @@ impl Drive for SimulatedDrive {
         mut buf: Buffer,
     ) -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)> {
         let bytes = buf.len() as u64;
-        super::assert_range(at, bytes, self.size());
+        assert_range(at, bytes, self.size());
         let drive = self.clone();
         let started = self.step();
         Box::pin(async move {
@@ -743,7 +744,7 @@ impl Drive for SimulatedDrive {
         durability: Durability,
     ) -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)> {
         let bytes = buf.len() as u64;
-        super::assert_range(at, bytes, self.size());
+        assert_range(at, bytes, self.size());
         let durable = durability == Durability::OnReturn;
         let (drive, started) = (self.clone(), self.step());
         if !started || self.has_failed() {
