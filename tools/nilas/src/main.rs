@@ -9,8 +9,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use nilas_http::drive_tools::{DriveTool, ToolAnswer, check_drives, inspect_drives};
-use nilas_http::listen::Stop;
-use nilas_http::server::{Server, ServerConfig, ServerError};
+use nilas_http::process::Server;
+use nilas_http::process::config::{ScrubSettings, ServerConfig, ServerError};
+use nilas_http::process::shutdown::Stop;
 
 /// An object store with Apache Iceberg tables built in: S3 and the Iceberg REST catalog on one port.
 #[derive(Parser)]
@@ -143,8 +144,10 @@ fn serve(arguments: Serve) -> Result<(), ServeError> {
         cores: arguments.cores,
         cache_bytes: arguments.cache,
         root_key: root_key_from_environment()?,
-        scrub_bytes_per_second: arguments.scrub_rate,
-        scrub_every: std::time::Duration::from_secs(u64::from(arguments.scrub_every) * 3600),
+        scrub: ScrubSettings {
+            bytes_per_second: arguments.scrub_rate,
+            every: std::time::Duration::from_secs(u64::from(arguments.scrub_every) * 3600),
+        },
         region: arguments.region,
         memory_bytes: arguments.memory,
     };
@@ -155,7 +158,7 @@ fn serve(arguments: Serve) -> Result<(), ServeError> {
     for warning in &server.warnings {
         eprintln!("nilas: {warning}");
     }
-    let formatted = if server.is_formatted { ", formatted a new store" } else { "" };
+    let formatted = if server.is_formatted() { ", formatted a new store" } else { "" };
     println!("nilas {}{formatted} in {}", env!("CARGO_PKG_VERSION"), arguments.data.display());
     if server.root_key.is_new() {
         println!("root key, shown once and kept in {}:", arguments.data.join("root.env").display());
