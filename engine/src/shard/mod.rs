@@ -722,7 +722,7 @@ impl Shard {
             return Err(PutRefused::NoSuchBucket);
         }
         let etag = self.with_bucket(bucket, |bucket| bucket.etag(key)).flatten();
-        check_condition(condition, etag)
+        condition.check(etag)
     }
 
     /// Answers the sequence of the record's last change: what is durable when the record is.
@@ -977,38 +977,4 @@ pub(crate) fn check_key(key: &[u8]) -> Result<(), EngineError> {
 pub(crate) fn check_attributes(attributes: &[u8]) -> Result<(), EngineError> {
     let (max, got) = (ATTRIBUTES_BYTES_MAX as u64, attributes.len() as u64);
     if max < got { Err(EngineError::TooLarge { limit: "ATTRIBUTES_BYTES_MAX", max, got }) } else { Ok(()) }
-}
-
-/// Whether a write may replace an object with this tag (`None`: no object).
-fn check_condition(condition: &PutCondition, etag: Option<ETag>) -> Result<(), PutRefused> {
-    match (condition, etag) {
-        (PutCondition::None, _) | (PutCondition::IfAbsent, None) | (PutCondition::IfPresent, Some(_)) => {
-            Ok(())
-        }
-        (PutCondition::IfAbsent, Some(_)) => Err(PutRefused::PreconditionFailed),
-        (PutCondition::IfPresent | PutCondition::IfMatch(_), None) => Err(PutRefused::NoSuchKey),
-        (PutCondition::IfMatch(tags), Some(etag)) => match tags.contains(&etag) || is(Mutant::MatchIgnored) {
-            true => Ok(()),
-            false => Err(PutRefused::PreconditionFailed),
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn conditions() {
-        let (a, b) = (ETag { md5: [1; 16], parts: 0 }, ETag { md5: [2; 16], parts: 0 });
-        let check = |condition: &PutCondition, etag, want| assert_eq!(check_condition(condition, etag), want);
-        check(&PutCondition::None, None, Ok(()));
-        check(&PutCondition::IfAbsent, None, Ok(()));
-        check(&PutCondition::IfAbsent, Some(a), Err(PutRefused::PreconditionFailed));
-        check(&PutCondition::IfPresent, Some(a), Ok(()));
-        check(&PutCondition::IfPresent, None, Err(PutRefused::NoSuchKey));
-        check(&PutCondition::IfMatch(vec![b, a]), Some(a), Ok(()));
-        check(&PutCondition::IfMatch(vec![b]), Some(a), Err(PutRefused::PreconditionFailed));
-        check(&PutCondition::IfMatch(vec![a]), None, Err(PutRefused::NoSuchKey));
-    }
 }
