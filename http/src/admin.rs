@@ -12,10 +12,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use nilas_engine::drive::Arena;
 use nilas_engine::stats::ShardStats;
-use nilas_engine::{CoreId, Engine, ShardScrub};
+use nilas_engine::{CoreId, DamagedUnit, Engine, ShardScrub};
 use serde_json::{Value, json};
 
-use crate::drive_tools::damaged_json;
 use crate::memory::{Budget, BudgetFacts, CoreMemory};
 use crate::process::readiness::Readiness;
 use crate::render::body::ResponseBody;
@@ -153,6 +152,25 @@ pub(crate) fn scrub(shards: &[ShardScrub]) -> Response<ResponseBody> {
     });
     let text = json!({ "shards": Value::from_iter(shards) }).to_string();
     text_answer(StatusCode::OK, text.into(), "application/json")
+}
+
+/// A damaged unit, as the scrub's page and the offline check of drives report it.
+pub fn damaged_json(unit: &DamagedUnit) -> Value {
+    json!({
+        "bucket": unit.bucket_name.as_deref(),
+        "bucket_id": unit.bucket.0,
+        "key": String::from_utf8_lossy(&unit.key),
+        "version": unit.version.0,
+        "upload": unit.part.map(|(upload, _)| upload.to_string()),
+        "part": unit.part.map(|(_, number)| number),
+        "offset": unit.offset,
+        "bytes": unit.bytes,
+        "drive": &*unit.drive,
+        "at": unit.at.0,
+        "got": unit.got,
+        "expected": unit.expected,
+        "unreadable": unit.unreadable.as_ref().map(ToString::to_string),
+    })
 }
 
 /// Everything that is counted; figures of the engine once there is one.

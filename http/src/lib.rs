@@ -18,5 +18,4 @@ pub mod body;
 pub mod download;
 pub mod s3;
 pub mod admin;
-pub mod drive_tools;
 pub mod render;

@@ -21,6 +21,7 @@ pub mod buffer;
 pub mod uring;
 pub mod simulated;
 pub mod probe;
+pub mod offline;
 
 use std::sync::Arc;
 

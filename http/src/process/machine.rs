@@ -44,7 +44,7 @@ pub(super) fn check_machine(cores: Option<usize>) -> Result<Machine, ServerError
 ///
 /// The cores' sockets share the port, so they would also share it with an older server of the same user without a
 /// word. Call this once, before the cores listen on the address it returns.
-pub fn claim_address(address: SocketAddr) -> Result<SocketAddr, ListenError> {
+pub(crate) fn claim_address(address: SocketAddr) -> Result<SocketAddr, ListenError> {
     std::net::TcpListener::bind(address)
         .and_then(|listener| listener.local_addr())
         .map_err(|e| ListenError::new(address, &e))

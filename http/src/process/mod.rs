@@ -6,12 +6,12 @@
 //! cores tell each other meanwhile. A core runs `listen`, and `server` on what comes in.
 
 pub mod config;
-pub mod machine;
+pub(crate) mod machine;
 mod files;
 mod data_dir;
 mod drives;
 mod core;
-pub mod readiness;
+pub(crate) mod readiness;
 pub mod shutdown;
 
 use std::net::SocketAddr;
