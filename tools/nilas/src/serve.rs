@@ -8,39 +8,49 @@ use nilas_http::process::Server;
 use nilas_http::process::config::{ScrubSettings, ServerConfig, ServerError};
 use nilas_http::process::shutdown::Stop;
 
+const STORAGE: &str = "Storage";
+const NETWORK: &str = "Network";
+const MACHINE: &str = "Cores and memory";
+const SCRUB: &str = "Scrub";
+const CREDENTIALS: &str = "\
+Credentials:
+  The root key is NILAS_ACCESS_KEY and NILAS_SECRET_KEY in the environment, both or neither; else the one in root.env in
+  the data directory; else one that is made now, shown once and kept there.";
+
 /// What `nilas serve` may be told.
 #[derive(Args)]
+#[command(after_help = CREDENTIALS)]
 pub(crate) struct Arguments {
     /// Directory of the root key, and of the drive file when no --drive is given
-    #[arg(long, value_name = "DIR", default_value = "nilas-data", env = "NILAS_DATA")]
+    #[arg(long, value_name = "DIR", default_value = "nilas-data", env = "NILAS_DATA", help_heading = STORAGE)]
     data: PathBuf,
     /// A drive: a block device, or a file (made when it does not exist); repeat for several, always in the same order
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = STORAGE)]
     drive: Vec<PathBuf>,
     /// Size of drive files that have to be made, such as 64GiB [default: half of the free space, at most 1 TiB]
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = STORAGE)]
     drive_size: Option<u64>,
     /// Where to listen; port 0 takes any free one
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9000", env = "NILAS_ADDRESS", value_parser = parse_address)]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9000", env = "NILAS_ADDRESS", value_parser = parse_address, help_heading = NETWORK)]
     address: SocketAddr,
     /// The region that S3 clients are told
-    #[arg(long, value_name = "NAME", default_value = "us-east-1", env = "NILAS_REGION")]
+    #[arg(long, value_name = "NAME", default_value = "us-east-1", env = "NILAS_REGION", help_heading = NETWORK)]
     region: String,
     /// Cores to use [default: all that the process may use]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = MACHINE)]
     cores: Option<usize>,
     /// Memory to get by with, such as 512MiB [default: what the machine and control groups allow]
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = MACHINE)]
     memory: Option<u64>,
     /// Memory of the read caches of all cores together, such as 512MiB; 0 for none [default: a quarter of the memory
     /// that the process may use]
-    #[arg(long, value_name = "SIZE", env = "NILAS_CACHE", value_parser = parse_bytes)]
+    #[arg(long, value_name = "SIZE", env = "NILAS_CACHE", value_parser = parse_bytes, help_heading = MACHINE)]
     cache: Option<u64>,
     /// Bytes that the scrub reads in a second, in the background, to verify all that is stored; 0 for none
-    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = parse_bytes)]
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = parse_bytes, help_heading = SCRUB)]
     scrub_rate: u64,
     /// Hours between the end of one pass of the scrub and the next
-    #[arg(long, value_name = "HOURS", default_value_t = 168)]
+    #[arg(long, value_name = "HOURS", default_value_t = 168, help_heading = SCRUB)]
     scrub_every: u32,
 }
 
@@ -82,6 +92,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
     }
     println!("S3 http://{address}");
     println!("catalog http://{address}/_iceberg");
+    println!("metrics http://{address}/metrics");
+    println!("health http://{address}/readyz");
+    println!("stop with Ctrl-C or SIGTERM, process {}", std::process::id());
     server
         .run(&stop, move || println!("ready in {} ms", started.elapsed().as_millis()))
         .map_err(ServeError::Server)
