@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{SPACE_WAITS_MAX, Shard, check_condition};
+use super::{SPACE_WAITS_MAX, Shard};
 use crate::error::EngineError;
 use crate::format::record::Record;
 use crate::meta::index::{BucketIndex, Index};
@@ -39,7 +39,7 @@ impl Shard {
             return Err(PutRefused::NoSuchBucket);
         }
         let etag = self.with_bucket(bucket, |bucket| bucket.etag(key)).flatten();
-        check_condition(condition, etag)
+        condition.check(etag)
     }
 
     /// Answers the sequence of the record's last change: what is durable when the record is.
