@@ -549,7 +549,7 @@ async fn transactions(engine: &Engine) {
         t.records.push((key(b"late"), Some(key(b"value"))))
     })
     .await;
-    assert!(matches!(late, Err(EngineError::Busy { .. })), "the bucket is gone");
+    assert!(matches!(late, Err(EngineError::BucketClosed)), "the bucket is gone");
 }
 
 /// Bytes of the shard's extents that nobody can account for.

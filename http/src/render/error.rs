@@ -436,7 +436,9 @@ fn engine(e: &EngineError) -> Answer {
             "InsufficientStorage",
             "The store has no free space for this request.",
         ),
-        EngineError::Busy { .. } => say(unavailable, "SlowDown", "Please reduce your request rate."),
+        EngineError::Busy { .. } | EngineError::BucketClosed | EngineError::NoFreeZone => {
+            say(unavailable, "SlowDown", "Please reduce your request rate.")
+        }
         EngineError::TooLarge { max, got, .. } => say(
             StatusCode::BAD_REQUEST,
             "EntityTooLarge",
