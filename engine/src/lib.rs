@@ -27,7 +27,7 @@ pub mod store;
 pub mod inspect;
 pub mod simulator;
 
-pub use bucket_meta::{BucketSettings, SettingKind};
+pub use bucket_meta::{BucketSettings, SettingKind, ValueOwner};
 pub use error::{Corrupt, DriveCause, DriveError, DriveOp, EngineError};
 pub use handle::{
     Bucket, BucketError, DamagedUnit, Directory, Engine, ObjectReader, ObjectStream, PutWriter, ScrubConfig,
@@ -37,5 +37,6 @@ pub use object::{
     ETag, ListPage, ListQuery, ObjectInfo, ObjectVersion, PartInfo, PutCondition, PutRefused, UploadId,
     UploadInfo,
 };
+pub use shard::local_bucket::LocalBucket;
 pub use shard::{Shard, SpaceFacts, Staged, Transaction, TransactionBody, TransactionPut};
 pub use units::{BucketId, CoreId, DriveOffset, Sequence, ShardId};

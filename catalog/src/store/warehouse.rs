@@ -117,7 +117,7 @@ fn listed(engine: &Engine, name: &str) -> Result<Arc<Bucket>, Failure> {
 impl Store {
     /// Makes the next request build this warehouse from its records again.
     fn forget(&self) {
-        self.state.forget(self.bucket);
+        self.state.forget(self.bucket.id());
     }
 
     /// Refuses changes from now on and removes what records are left. Refused while there are namespaces.
@@ -133,17 +133,16 @@ impl Store {
 
     async fn remove_records(&self) -> Result<(), Failure> {
         loop {
-            let mut records = Vec::new();
-            self.shard.records(self.bucket, b"", b"", |key, _| {
-                records.push((Bytes::copy_from_slice(key), None));
-                records.len() < DELETE_RECORDS_MAX
+            let mut values = Vec::new();
+            self.bucket.values(b"", |key, _| {
+                values.push((Bytes::copy_from_slice(key), None));
+                values.len() < DELETE_RECORDS_MAX
             });
-            if records.is_empty() {
+            if values.is_empty() {
                 return Ok(());
             }
-            let sequence =
-                self.shard.settle(self.bucket, Transaction { records, ..Transaction::default() })?;
-            self.shard.durable(sequence).await?;
+            let sequence = self.bucket.append(Transaction { values, ..Transaction::default() })?;
+            self.bucket.durable(sequence).await?;
         }
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! Here is what a shard holds; a file for each command stands beside it. All that change something go through `commit`.
 
+pub(crate) mod local_bucket;
 pub(crate) mod mailbox;
 mod buckets;
 mod commit;
@@ -27,7 +28,7 @@ pub use space::SpaceFacts;
 pub use stage::Staged;
 pub use transaction::{Transaction, TransactionBody, TransactionPut};
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -113,7 +114,8 @@ pub struct Shard {
     bucket_states: BucketStates,
     /// Whether the whole log was replayed: otherwise what is not in the index may have been lost with the rest.
     is_whole: Cell<bool>,
-    extension: RefCell<Option<Rc<dyn Any>>>,
+    /// What the layers above keep on this core, one of each type.
+    extensions: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
 }
 
 impl Shard {
@@ -140,7 +142,7 @@ impl Shard {
             maintenance: MaintenanceState::new(anchor, packs, page_zones, page_bytes),
             bucket_states: BucketStates::default(),
             is_whole: Cell::new(is_whole),
-            extension: RefCell::new(None),
+            extensions: RefCell::default(),
         });
         shard.note_free_bytes();
         shard.promise_pages();
@@ -180,12 +182,11 @@ impl Shard {
         self.ground.platform.random_u128()
     }
 
-    /// State that the layer above keeps on this shard's core, made by `T::default()` at first use. One type per shard
-    /// (asserted).
+    /// State that a layer above keeps on this shard's core, made by `T::default()` at first use: one of each type.
     pub fn extension<T: Default + 'static>(&self) -> Rc<T> {
-        let mut kept = self.extension.borrow_mut();
-        let any = kept.get_or_insert_with(|| Rc::new(T::default()) as Rc<dyn Any>);
-        any.clone().downcast::<T>().expect("one extension type per shard")
+        let mut kept = self.extensions.borrow_mut();
+        let any = kept.entry(TypeId::of::<T>()).or_insert_with(|| Rc::new(T::default()));
+        any.clone().downcast::<T>().expect("kept by its type")
     }
 
     pub(crate) fn with_bucket<T>(&self, bucket: BucketId, look: impl FnOnce(&BucketIndex) -> T) -> Option<T> {

@@ -23,7 +23,7 @@ pub struct Transaction {
     /// Object keys to delete; absent ones are fine.
     pub deletes: Vec<Bytes>,
     /// Values of the layer above: key and new value, `None` to remove it.
-    pub records: Vec<(Bytes, Option<Bytes>)>,
+    pub values: Vec<(Bytes, Option<Bytes>)>,
 }
 
 /// One object of a [`Transaction`].
@@ -106,14 +106,14 @@ impl Shard {
         for key in &transaction.deletes {
             check_key(key)?;
         }
-        for (key, _) in &transaction.records {
+        for (key, _) in &transaction.values {
             let (max, got) = (VALUE_KEY_BYTES_MAX as u64, key.len() as u64);
             if max < got {
                 return Err(EngineError::TooLarge { limit: "VALUE_KEY_BYTES_MAX", max, got });
             }
         }
         changes.extend(transaction.deletes.into_iter().map(|key| Change::DeleteObject { key }));
-        changes.extend(transaction.records.into_iter().map(|(key, value)| match value {
+        changes.extend(transaction.values.into_iter().map(|(key, value)| match value {
             Some(value) => Change::SetValue { key, value },
             None => Change::ClearValue { key },
         }));
