@@ -211,6 +211,8 @@ mod tests {
             "",
         );
         check(Failure::Engine(EngineError::Busy { limit: "x", max: 1 }), 429, "SlowDownException", "");
+        check(Failure::Engine(EngineError::BucketClosed), 429, "SlowDownException", "");
+        check(Failure::Engine(EngineError::NoFreeZone), 429, "SlowDownException", "");
         check(Failure::StateUnknown(EngineError::Stopping), 500, "CommitStateUnknownException", "");
         let replayed = Failure::Replayed { status: 409, kind: "K".to_owned(), message: "m".to_owned() };
         check(replayed, 409, "K", "m");

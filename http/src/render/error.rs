@@ -525,6 +525,8 @@ mod tests {
         check(Failure::PreconditionFailed { condition: "If-Match" }, 412, "PreconditionFailed");
         check(EngineError::Full { wanted_bytes: 1 }.into(), 507, "InsufficientStorage");
         check(EngineError::Busy { limit: "x", max: 1 }.into(), 503, "SlowDown");
+        check(EngineError::BucketClosed.into(), 503, "SlowDown");
+        check(EngineError::NoFreeZone.into(), 503, "SlowDown");
         check(EngineError::ReadOnly { shard: nilas_engine::ShardId(1) }.into(), 503, "ServiceUnavailable");
         check(Failure::bucket(BucketError::NotEmpty, "b"), 409, "BucketNotEmpty");
         check(Failure::refused(PutRefused::NoSuchUpload, "b", &Bytes::new(), "u"), 404, "NoSuchUpload");
