@@ -25,7 +25,6 @@ pub mod rt;
 pub mod format;
 pub mod store;
 pub mod inspect;
-pub mod simulator;
 
 pub use bucket_meta::{BucketSettings, SettingKind, ValueOwner};
 pub use error::{Corrupt, DriveCause, DriveError, DriveOp, EngineError};

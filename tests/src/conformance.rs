@@ -12,7 +12,7 @@ use nilas_engine::limits::{
     ATTRIBUTES_BYTES_MAX, BLOB_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, LIST_KEYS_MAX, PARTS_MAX,
     SETTING_BYTES_MAX,
 };
-use nilas_engine::simulator::Random;
+use nilas_engine::platform::simulated::Random;
 use nilas_engine::{
     Bucket, BucketError, BucketSettings, ETag, Engine, EngineError, ListQuery, LocalBucket, ObjectInfo,
     ObjectReader, PutCondition, PutRefused, PutWriter, Sequence, SettingKind, Transaction, TransactionBody,

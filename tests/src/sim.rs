@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use nilas_engine::drive::simulated::{Faults, Happened, Loss, Medium, Rates, SimulatedDrive};
-use nilas_engine::simulator::{Random, Simulator, Stopped};
+use nilas_engine::platform::simulated::{
+    Faults, Happened, Loss, Medium, Random, Rates, SimulatedDrive, Simulator, Stopped,
+};
 use nilas_engine::store::recognise;
 use nilas_engine::{
     Bucket, BucketError, DriveOp, Engine, EngineError, ListQuery, PutCondition, PutRefused, Sequence,

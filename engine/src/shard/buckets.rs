@@ -126,11 +126,10 @@ mod tests {
     use super::*;
     use crate::bucket_meta::BucketSettings;
     use crate::drive::Drive;
-    use crate::drive::simulated::{Faults, Medium, Rates, SimulatedDrive};
     use crate::handle::{Bucket, BucketError, Engine};
     use crate::object::{ETag, PutCondition, PutRefused, UploadId};
     use crate::platform::Platform;
-    use crate::simulator::Simulator;
+    use crate::platform::simulated::{Faults, Medium, Rates, SimulatedDrive, Simulator};
     use crate::store::{FormatConfig, Store, format};
     use crate::units::{CoreId, Sequence, ShardId};
 
