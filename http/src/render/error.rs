@@ -439,7 +439,7 @@ fn engine(e: &EngineError) -> Answer {
             "InsufficientStorage",
             "The store has no free space for this request.",
         ),
-        EngineError::Busy { .. } => slow_down(),
+        EngineError::Busy { .. } | EngineError::BucketClosed | EngineError::NoFreeZone => slow_down(),
         EngineError::TooLarge { max, got, .. } => say(
             StatusCode::BAD_REQUEST,
             "EntityTooLarge",
@@ -532,6 +532,8 @@ mod tests {
         check(EngineError::Full { wanted_bytes: 1 }.into(), 507, "InsufficientStorage");
         check(EngineError::Busy { limit: "x", max: 1 }.into(), 503, "SlowDown");
         check(Failure::Recovering, 503, "SlowDown");
+        check(EngineError::BucketClosed.into(), 503, "SlowDown");
+        check(EngineError::NoFreeZone.into(), 503, "SlowDown");
         check(EngineError::ReadOnly { shard: nilas_engine::ShardId(1) }.into(), 503, "ServiceUnavailable");
         check(Failure::bucket(BucketError::NotEmpty, "b"), 409, "BucketNotEmpty");
         check(Failure::refused(PutRefused::NoSuchUpload, "b", &Bytes::new(), "u"), 404, "NoSuchUpload");
