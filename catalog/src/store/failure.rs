@@ -71,7 +71,7 @@ pub(crate) enum Failure {
     },
     /// Too many others at work on the same tables; may come again.
     Contended,
-    /// A record or a metadata file that cannot be read as such.
+    /// A value or a metadata file that cannot be read as such.
     Damaged {
         what: String,
         why: String,

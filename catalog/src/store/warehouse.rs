@@ -9,7 +9,7 @@ use bytes::Bytes;
 use nilas_engine::{Bucket, BucketError, Engine, Transaction};
 use serde_json::{Map, Value, json};
 
-use crate::limits::DELETE_RECORDS_MAX;
+use crate::limits::DELETE_VALUES_MAX;
 use crate::store::failure::Failure;
 use crate::store::names::check_warehouse_name;
 use crate::store::state::{Page, PageQuery};
@@ -117,28 +117,28 @@ fn listed(engine: &Engine, name: &str) -> Result<Arc<Bucket>, Failure> {
 }
 
 impl Store {
-    /// Makes the next request build this warehouse from its records again.
+    /// Makes the next request build this warehouse from its values again.
     fn forget(&self) {
         self.state.forget(self.bucket.id());
     }
 
-    /// Refuses changes from now on and removes what records are left. Refused while there are namespaces.
+    /// Refuses changes from now on and removes what values are left. Refused while there are namespaces.
     async fn close(&self) -> Result<(), Failure> {
         self.warehouse.borrow_mut().plan_close()?;
-        let removed = self.remove_records().await;
+        let removed = self.remove_values().await;
         if removed.is_err() {
-            // Built from the records that are left, open again.
+            // Built from the values that are left, open again.
             self.forget();
         }
         removed
     }
 
-    async fn remove_records(&self) -> Result<(), Failure> {
+    async fn remove_values(&self) -> Result<(), Failure> {
         loop {
             let mut values = Vec::new();
             self.bucket.values(b"", |key, _| {
                 values.push((Bytes::copy_from_slice(key), None));
-                values.len() < DELETE_RECORDS_MAX
+                values.len() < DELETE_VALUES_MAX
             });
             if values.is_empty() {
                 return Ok(());

@@ -1,4 +1,4 @@
-//! The catalog's records in a bucket: keys and values, encoded and decoded. Called by `state` and the operations.
+//! The values that the catalog keeps in a bucket: keys and contents, encoded and decoded. Called by `state` and the operations.
 //!
 //! Key = kind, NUL, rest. Names hold no control character, so NUL never stands in one:
 //! `n NUL namespace` · `t NUL namespace NUL table` · `i NUL 16 bytes of idempotency key` · `p NUL location key`.
@@ -14,9 +14,9 @@ use crate::store::names::{Ident, NamespaceName};
 /// Version of every value.
 const VERSION: u64 = 1;
 
-/// One record, decoded.
+/// One value, decoded.
 #[derive(Debug)]
-pub(crate) enum Record {
+pub(crate) enum StoredValue {
     Namespace(NamespaceName, Map<String, Value>),
     Table(Ident, Pointer),
     Idempotency(u128, Remembered),
@@ -74,10 +74,10 @@ pub(crate) fn idempotency_value(remembered: &Remembered) -> Bytes {
     value(Value::Object(object))
 }
 
-/// Decodes one record. A key of a kind that is not ours is [`Failure::Damaged`].
-pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<Record, Failure> {
+/// Decodes one value. A key of a kind that is not ours is [`Failure::Damaged`].
+pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<StoredValue, Failure> {
     let damaged = |why: &str| Failure::Damaged {
-        what: format!("catalog record {}", String::from_utf8_lossy(key).escape_debug()),
+        what: format!("catalog value {}", String::from_utf8_lossy(key).escape_debug()),
         why: why.to_owned(),
     };
     let object: Map<String, Value> = serde_json::from_slice(value).map_err(|e| damaged(&e.to_string()))?;
@@ -93,7 +93,7 @@ pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<Record, Failure> {
         [b'n', 0, ..] => {
             let name = NamespaceName::parse(text()?).map_err(|_| damaged("namespace"))?;
             let properties = object.get("properties").and_then(Value::as_object).cloned();
-            Ok(Record::Namespace(name, properties.ok_or_else(|| damaged("properties"))?))
+            Ok(StoredValue::Namespace(name, properties.ok_or_else(|| damaged("properties"))?))
         }
         [b't', 0, ..] => {
             let (namespace, name) = text()?.split_once('\0').ok_or_else(|| damaged("table"))?;
@@ -104,7 +104,7 @@ pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<Record, Failure> {
                 metadata_location: field("metadata-location")?,
                 location_key: field("location-key")?,
             };
-            Ok(Record::Table(ident, pointer))
+            Ok(StoredValue::Table(ident, pointer))
         }
         [b'i', 0, ..] => {
             let id = uuid::Uuid::from_slice(rest).map_err(|_| damaged("key"))?.as_u128();
@@ -112,9 +112,9 @@ pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<Record, Failure> {
                 uuid::Uuid::parse_str(&field("operation")?).map_err(|_| damaged("operation"))?.as_u128();
             let at_ms = object.get("at").and_then(Value::as_u64).ok_or_else(|| damaged("at"))?;
             let recorded = recorded(&object).ok_or_else(|| damaged("outcome"))?;
-            Ok(Record::Idempotency(id, Remembered { at_ms, operation, recorded }))
+            Ok(StoredValue::Idempotency(id, Remembered { at_ms, operation, recorded }))
         }
-        [b'p', 0, ..] => Ok(Record::Purge(text()?.to_owned())),
+        [b'p', 0, ..] => Ok(StoredValue::Purge(text()?.to_owned())),
         _ => Err(damaged("unknown kind")),
     }
 }
@@ -166,17 +166,17 @@ mod tests {
             location_key: "x".to_owned(),
         };
         match decode(&table_key(&ident()), &table_value(&pointer)) {
-            Ok(Record::Table(got, at)) => assert_eq!((got, at), (ident(), pointer)),
+            Ok(StoredValue::Table(got, at)) => assert_eq!((got, at), (ident(), pointer)),
             other => panic!("{other:?}"),
         }
         let mut properties = Map::new();
         properties.insert("owner".to_owned(), "me".into());
         match decode(&namespace_key(&ident().namespace), &namespace_value(&properties)) {
-            Ok(Record::Namespace(name, got)) => assert_eq!((name, got), (ident().namespace, properties)),
+            Ok(StoredValue::Namespace(name, got)) => assert_eq!((name, got), (ident().namespace, properties)),
             other => panic!("{other:?}"),
         }
         match decode(&purge_key("x/y"), &purge_value()) {
-            Ok(Record::Purge(key)) => assert_eq!(key, "x/y"),
+            Ok(StoredValue::Purge(key)) => assert_eq!(key, "x/y"),
             other => panic!("{other:?}"),
         }
     }
@@ -186,7 +186,7 @@ mod tests {
         let check = |recorded: Recorded| {
             let remembered = Remembered { at_ms: 7, operation: 1 << 100, recorded };
             match decode(&idempotency_key(42), &idempotency_value(&remembered)) {
-                Ok(Record::Idempotency(id, got)) => assert_eq!((id, got), (42, remembered)),
+                Ok(StoredValue::Idempotency(id, got)) => assert_eq!((id, got), (42, remembered)),
                 other => panic!("{other:?}"),
             }
         };
