@@ -76,6 +76,12 @@ pub(crate) enum Failure {
         what: String,
         why: String,
     },
+    /// A value that a newer version of this program wrote: not damage, but nothing can be said or done beside it.
+    NewerValue {
+        key: String,
+        /// The version that is not known here; `None` when the kind is not known.
+        version: Option<u64>,
+    },
     /// The engine could not do it; nothing was changed.
     Engine(EngineError),
     /// The change was made, but it is unknown whether it will survive.

@@ -67,16 +67,14 @@ pub(crate) async fn create(
                     return Err(Failure::WarehouseExists(name.to_owned()));
                 }
                 _ if !upgrade => return Err(Failure::BucketExists(name.to_owned())),
-                _ => {}
+                // What is left there from an earlier warehouse must be readable before the bucket is one again.
+                Ok(bucket) => forget(engine, &bucket, json_attributes).await?,
+                Err(_) => {}
             }
             let bucket =
                 engine.annotate_bucket(name, mark).await.map_err(|error| bucket_failure(error, name))?;
             // The bucket may have been a warehouse before, closed when it ceased to be one.
-            on_owner(engine, &bucket, json_attributes, |store| async move {
-                store.forget();
-                Ok(())
-            })
-            .await?;
+            forget(engine, &bucket, json_attributes).await?;
             bucket
         }
         Err(error) => return Err(bucket_failure(error, name)),
@@ -109,6 +107,15 @@ pub(crate) async fn delete(
         Ok(_) | Err(BucketError::NoSuchBucket) => Ok(()),
         Err(error) => Err(bucket_failure(error, name)),
     }
+}
+
+/// Makes the next request build the warehouse from its values again, which must be readable now.
+async fn forget(engine: &Engine, bucket: &Arc<Bucket>, json_attributes: &Bytes) -> Result<(), Failure> {
+    on_owner(engine, bucket, json_attributes, |store| async move {
+        store.forget();
+        Ok(())
+    })
+    .await
 }
 
 /// As [`find`], with the failure of the `/warehouses` paths.
