@@ -13,10 +13,9 @@ use nilas_catalog::commit::{Context, NewTable, apply, check, create, parse_requi
 use nilas_catalog::spec::TableMetadata;
 use nilas_engine::cache::{Cache, CacheKey};
 use nilas_engine::drive::Drive;
-use nilas_engine::drive::simulated::{Faults, Medium, SimulatedDrive};
 use nilas_engine::format::checksum::unit_checksums;
 use nilas_engine::format::record::{BlobPlace, BlobRecord, Change, Record};
-use nilas_engine::simulator::Simulator;
+use nilas_engine::platform::simulated::{Faults, Medium, SimulatedDrive, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format};
 use nilas_engine::{BucketId, CoreId, ETag, Engine, ListQuery, PutCondition, ShardId};
 use nilas_http::auth::{KeyStore, RequestView, SigningKeyCache, verify};
@@ -117,7 +116,7 @@ fn list_pages(query: ListQuery, count: u64) -> Duration {
     let machine = simulator.clone();
     let took = simulator.run(async move {
         let engine = engine_in_memory(machine).await;
-        let bucket = engine.create_bucket("micro", Bytes::new()).await.expect("a new name");
+        let bucket = engine.create_bucket("micro", Default::default()).await.expect("a new name");
         for number in 0..LISTED_KEYS {
             let writer = engine.writer(&bucket, 0).await.expect("room");
             let key = format!("a/key/{:02}/of/usual/length/{number:08}.parquet", number % 50);

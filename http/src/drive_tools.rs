@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
-use nilas_engine::drive::{Buffer, Drive};
+use nilas_engine::drive::{Buffer, Drive, Durability};
 use nilas_engine::format::superblock::Superblock;
 use nilas_engine::format::zone::{ZoneKind, ZoneState};
 use nilas_engine::inspect::{CheckReport, DriveFacts, Found, Problem, ShardFacts, check, inspect, run};
@@ -138,7 +138,7 @@ impl Drive for ReadOnlyDrive {
         &self,
         at: DriveOffset,
         buf: Buffer,
-        _durable: bool,
+        _durability: Durability,
     ) -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)> {
         let refused = self.refuse(DriveOp::Write, at, buf.len() as u64);
         Box::pin(std::future::ready((buf, Err(refused))))
@@ -267,6 +267,7 @@ fn verdict(facts: &DriveFacts) -> &'static str {
     let known = nilas_engine::format::superblock::FORMAT_VERSION;
     match (facts.superblock, facts.other_version) {
         (Some(superblock), _) if facts.bytes < superblock.drive_bytes => "truncated",
+        (Some(_), Some(version)) if version < known => "older format",
         (Some(_), _) => "store",
         (None, Some(version)) if version < known => "older format",
         (None, Some(_)) => "newer format",

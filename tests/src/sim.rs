@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use nilas_engine::drive::simulated::{Faults, Happened, Loss, Medium, Rates, SimulatedDrive};
-use nilas_engine::simulator::{Random, Simulator, Stopped};
+use nilas_engine::platform::simulated::{
+    Faults, Happened, Loss, Medium, Random, Rates, SimulatedDrive, Simulator, Stopped,
+};
 use nilas_engine::store::recognise;
 use nilas_engine::{
     Bucket, BucketError, DriveOp, Engine, EngineError, ListQuery, PutCondition, PutRefused, Sequence,
@@ -795,7 +796,7 @@ async fn last_word(engine: &Engine) -> Result<(), Finding> {
     let mut covered = BTreeSet::new();
     for nth in 0.. {
         let name = format!("last-{nth}");
-        let Ok(bucket) = engine.create_bucket(&name, Bytes::new()).await else {
+        let Ok(bucket) = engine.create_bucket(&name, Default::default()).await else {
             return finding(Kind::Wrong, "no bucket can be made");
         };
         if covered.insert(bucket.shard) && covered.len() == shards {
@@ -1304,7 +1305,7 @@ impl Client {
             return Ok(Some(bucket));
         }
         self.model.borrow_mut().buckets.entry(name.into()).or_insert_with(|| vec![false]).push(true);
-        match self.engine.create_bucket(name, Bytes::new()).await {
+        match self.engine.create_bucket(name, Default::default()).await {
             Ok(bucket) => {
                 self.model.borrow_mut().buckets.insert(name.into(), vec![true]);
                 Ok(Some(bucket))

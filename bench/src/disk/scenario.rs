@@ -20,7 +20,8 @@ use nilas_engine::drive::{
 };
 use nilas_engine::error::EngineError;
 use nilas_engine::limits::LIST_KEYS_MAX;
-use nilas_engine::rt::{self, CorePlatform, RtConfig};
+use nilas_engine::platform::CorePlatform;
+use nilas_engine::rt::{self, RtConfig};
 use nilas_engine::stats::ShardStats;
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{Bucket, CoreId, ETag, Engine, ListQuery, PutCondition, Tuning};
@@ -497,9 +498,10 @@ where
             let name = format!("scenario{number}");
             let found = match engine.bucket(&name) {
                 Ok(found) => found,
-                Err(_) => {
-                    engine.create_bucket(&name, Bytes::new()).await.map_err(|error| format!("{error:?}"))?
-                }
+                Err(_) => engine
+                    .create_bucket(&name, Default::default())
+                    .await
+                    .map_err(|error| format!("{error:?}"))?,
             };
             buckets.push(found);
         }

@@ -1,6 +1,6 @@
 //! Checkpoints: the index of a shard on its drive, leaf by leaf, so that its log can be cut and a start is quick.
 //!
-//! `shard::maintain` takes one when enough log was written; `recover` loads the newest at start. Only leaves that were
+//! `shard::maintenance` takes one when enough log was written; `recover` loads the newest at start. Only leaves that were
 //! made since the last one are written. I1. A snapshot is taken in one turn, at a cut of the log. I2. The anchor is
 //! written after all pages are durable and the log is durable up to the cut; until then the older checkpoint stands,
 //! and nothing that it needs is given back. I3. Every page is held against the checksum of whoever refers to it.
@@ -15,7 +15,7 @@ use futures_util::stream;
 use super::index::Index;
 use super::index::leaf;
 use super::index::tree::{Slot, Tree};
-use crate::drive::{Buffer, Drive};
+use crate::drive::{Buffer, Drive, Durability};
 use crate::error::{Corrupt, EngineError};
 use crate::format::anchor::{Anchor, TABLE_PAGES_MAX};
 use crate::format::page::{
@@ -190,7 +190,7 @@ pub(crate) async fn write_anchor(
 ) -> Result<(), EngineError> {
     let block = anchor.encode();
     for at in Anchor::places(anchor.shard, anchor.number, superblock.drive_bytes) {
-        drive.write(at, block_buffer(&block), true).await.1?;
+        drive.write(at, block_buffer(&block), Durability::OnReturn).await.1?;
     }
     Ok(())
 }
@@ -423,12 +423,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::drive::simulated::{Faults, Medium, SimulatedDrive};
     use crate::format::record::{BlobPlace, BlobRecord, Change, Record};
     use crate::format::zone::ZoneKind;
     use crate::meta::index::NoEffects;
     use crate::object::ETag;
-    use crate::simulator::Simulator;
+    use crate::platform::simulated::{Faults, Medium, SimulatedDrive, Simulator};
     use crate::space::writer::WriterGround;
     use crate::space::zones::ZoneTable;
 

@@ -18,9 +18,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 
-use super::index::sequences_of;
 use super::watermark::{Notify, Watermark};
-use crate::drive::{Buffer, Drive};
+use crate::drive::{Buffer, Drive, Durability};
 use crate::error::{DriveCause, DriveError, EngineError};
 use crate::format::block::{BlockHeader, HEADER_BYTES, stored_bytes};
 use crate::format::record::Record;
@@ -312,7 +311,7 @@ impl Log {
             Err(NoRoom::Later(e) | NoRoom::Never(e)) => return Err(e),
         }
         state.open_for(bytes);
-        let (sequence, span) = (Sequence(state.next_sequence), sequences_of(record));
+        let (sequence, span) = (Sequence(state.next_sequence), record.sequences());
         state.next_sequence += span;
         let before = state.open.payload.len();
         let inline_at = record.encode(&mut state.open.payload);
@@ -514,7 +513,8 @@ impl Log {
         let (start, end) = (block.at.0, block.at.0 + bytes);
         let overlaps = |(from, to): (u64, u64)| start < to && from < end;
         self.zeroing.done.until(|| (!self.zeroing.busy.get().is_some_and(overlaps)).then_some(())).await;
-        let (_buffer, result) = ground.drive.write(block.at, buffer, !is(Mutant::LogUndurable)).await;
+        let durability = if is(Mutant::LogUndurable) { Durability::AfterFlush } else { Durability::OnReturn };
+        let (_buffer, result) = ground.drive.write(block.at, buffer, durability).await;
         Ok(result?)
     }
 
@@ -592,7 +592,7 @@ impl Log {
             if let Ok(mut buffer) = platform.buffer(bytes).await {
                 buffer.as_mut_slice().fill(0);
                 // Only speed is lost when this fails: the log's own write tells of a bad drive.
-                let (_buffer, _result) = drive.write(DriveOffset(from), buffer, false).await;
+                let (_buffer, _result) = drive.write(DriveOffset(from), buffer, Durability::AfterFlush).await;
             }
             zeroing.busy.set(None);
             zeroing.done.notify();
@@ -686,8 +686,10 @@ pub(crate) async fn grant_zone(
     }
     let header = ZoneHeader { store: superblock.store, zone, kind, shard, position };
     let block = header.encode();
+    let durability =
+        if is(Mutant::ZoneHeaderUndurable) { Durability::AfterFlush } else { Durability::OnReturn };
     for at in superblock.zone_headers(zone) {
-        drive.write(at, block_buffer(&block), !is(Mutant::ZoneHeaderUndurable)).await.1?;
+        drive.write(at, block_buffer(&block), durability).await.1?;
     }
     Ok(Granted { zone, is_fresh })
 }
@@ -722,7 +724,7 @@ pub(crate) async fn release_zone(
     let block = ZoneHeader::encode_released(superblock.store, zone);
     let [first, second] = superblock.zone_headers(zone);
     for at in if is(Mutant::ReleaseFirstCopyFirst) { [first, second] } else { [second, first] } {
-        drive.write(at, block_buffer(&block), true).await.1?;
+        drive.write(at, block_buffer(&block), Durability::OnReturn).await.1?;
     }
     zones.mark_laid_out(zone);
     Ok(zones.release(zone))

@@ -12,8 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use nilas_engine::drive::simulated::{Faults, Loss, Rates, SimulatedDrive};
-use nilas_engine::simulator::{Random, Simulator};
+use nilas_engine::platform::simulated::{Faults, Loss, Random, Rates, SimulatedDrive, Simulator};
 use nilas_engine::{Bucket, Engine, EngineError, PutCondition};
 
 use super::{Tally, each_store};
@@ -152,7 +151,7 @@ async fn session(
     }
     let bucket = match engine.bucket("clean") {
         Ok(bucket) => bucket,
-        Err(_) => match engine.create_bucket("clean", Bytes::new()).await {
+        Err(_) => match engine.create_bucket("clean", Default::default()).await {
             Ok(bucket) => bucket,
             Err(error) => return finding(Kind::Wrong, format!("no bucket: {error:?}")),
         },

@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use nilas_engine::drive::simulated::{Faults, Loss, SimulatedDrive};
-use nilas_engine::simulator::{Random, Simulator};
+use nilas_engine::platform::simulated::{Faults, Loss, Random, SimulatedDrive, Simulator};
 use nilas_engine::{Bucket, Engine, EngineError, ListQuery, PutCondition, Sequence};
 
 use super::Tally;
@@ -71,7 +70,7 @@ async fn live(
     }
     let bucket = match engine.bucket("versions") {
         Ok(bucket) => bucket,
-        Err(_) if session == 0 => match engine.create_bucket("versions", Bytes::new()).await {
+        Err(_) if session == 0 => match engine.create_bucket("versions", Default::default()).await {
             Ok(bucket) => bucket,
             Err(error) => return finding(Kind::Wrong, format!("no bucket: {error:?}")),
         },
