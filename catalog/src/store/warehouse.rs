@@ -10,7 +10,7 @@ use nilas_engine::calendar::Civil;
 use nilas_engine::{Bucket, BucketError, BucketSettings, Engine, SettingKind, Transaction};
 use serde_json::{Map, Value, json};
 
-use crate::limits::DELETE_RECORDS_MAX;
+use crate::limits::DELETE_VALUES_MAX;
 use crate::store::failure::Failure;
 use crate::store::names::check_warehouse_name;
 use crate::store::state::{Page, PageQuery};
@@ -66,16 +66,14 @@ pub(crate) async fn create(
                     return Err(Failure::WarehouseExists(name.to_owned()));
                 }
                 _ if !upgrade => return Err(Failure::BucketExists(name.to_owned())),
-                _ => {}
+                // What is left there from an earlier warehouse must be readable before the bucket is one again.
+                Ok(bucket) => forget(engine, &bucket, json_attributes).await?,
+                Err(_) => {}
             }
             let marked = engine.set_setting(name, SettingKind::CATALOG, Some(mark)).await;
             let bucket = marked.map_err(|error| bucket_failure(error, name))?;
             // The bucket may have been a warehouse before, closed when it ceased to be one.
-            on_owner(engine, &bucket, json_attributes, |store| async move {
-                store.forget();
-                Ok(())
-            })
-            .await?;
+            forget(engine, &bucket, json_attributes).await?;
             bucket
         }
         Err(error) => return Err(bucket_failure(error, name)),
@@ -110,34 +108,43 @@ pub(crate) async fn delete(
     }
 }
 
+/// Makes the next request build the warehouse from its values again, which must be readable now.
+async fn forget(engine: &Engine, bucket: &Arc<Bucket>, json_attributes: &Bytes) -> Result<(), Failure> {
+    on_owner(engine, bucket, json_attributes, |store| async move {
+        store.forget();
+        Ok(())
+    })
+    .await
+}
+
 /// As [`find`], with the failure of the `/warehouses` paths.
 fn listed(engine: &Engine, name: &str) -> Result<Arc<Bucket>, Failure> {
     find(engine, name).map_err(|_| Failure::NoWarehouseEntry(name.to_owned()))
 }
 
 impl Store {
-    /// Makes the next request build this warehouse from its records again.
+    /// Makes the next request build this warehouse from its values again.
     fn forget(&self) {
         self.state.forget(self.bucket.id());
     }
 
-    /// Refuses changes from now on and removes what records are left. Refused while there are namespaces.
+    /// Refuses changes from now on and removes what values are left. Refused while there are namespaces.
     async fn close(&self) -> Result<(), Failure> {
         self.warehouse.borrow_mut().plan_close()?;
-        let removed = self.remove_records().await;
+        let removed = self.remove_values().await;
         if removed.is_err() {
-            // Built from the records that are left, open again.
+            // Built from the values that are left, open again.
             self.forget();
         }
         removed
     }
 
-    async fn remove_records(&self) -> Result<(), Failure> {
+    async fn remove_values(&self) -> Result<(), Failure> {
         loop {
             let mut values = Vec::new();
             self.bucket.values(b"", |key, _| {
                 values.push((Bytes::copy_from_slice(key), None));
-                values.len() < DELETE_RECORDS_MAX
+                values.len() < DELETE_VALUES_MAX
             });
             if values.is_empty() {
                 return Ok(());
