@@ -36,3 +36,23 @@ impl Readiness {
         self.recovering.load(Ordering::Acquire) == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn the_last_core_makes_it_ready() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let called = calls.clone();
+        let readiness = Readiness::new(2, move || {
+            called.fetch_add(1, Ordering::Relaxed);
+        });
+        readiness.core_recovered();
+        assert_eq!((readiness.is_ready(), calls.load(Ordering::Relaxed)), (false, 0));
+        readiness.core_recovered();
+        assert_eq!((readiness.is_ready(), calls.load(Ordering::Relaxed)), (true, 1));
+    }
+}

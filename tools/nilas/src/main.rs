@@ -45,3 +45,24 @@ fn main() -> ExitCode {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::CommandLine;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_of_serve_has_its_group() {
+        let command = CommandLine::command();
+        let serve = command.find_subcommand("serve").expect("it is there");
+        for argument in serve.get_arguments() {
+            assert!(argument.get_help_heading().is_some(), "--{}", argument.get_id());
+        }
+    }
+}
