@@ -93,11 +93,16 @@ impl Catalog {
     }
 
     async fn answer(&self, request: &Request<'_>) -> Result<Response, Failure> {
-        at_most("BODY_BYTES_MAX", BODY_BYTES_MAX, request.body.len())?;
+        if BODY_BYTES_MAX < request.body.len() {
+            return Err(Failure::BodyTooLarge { max: BODY_BYTES_MAX, got: request.body.len() });
+        }
         let route = route::route(request.raw_path)?;
         let allowed = route.methods();
         if !allowed.contains(&request.method) {
-            return Err(Failure::MethodNotAllowed { method: request.method.to_owned(), allowed });
+            return Err(Failure::MethodNotAllowed {
+                method: request.method.to_owned(),
+                allowed: allowed.to_vec(),
+            });
         }
         let query = Query(route::query(request.raw_query)?);
         let outcome = match route {

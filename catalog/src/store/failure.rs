@@ -1,4 +1,9 @@
-//! Why the catalog did not do what was asked: facts, turned into status, type and text once, in `rest::error`.
+//! Why the catalog did not do what was asked: facts, and the one table from them to status, type and text.
+//!
+//! `rest` renders what [`Failure::answer`] says as JSON; `store` keeps it under an idempotency key. No other place of
+//! the catalog, nor of the layer above, chooses a status of the Iceberg protocol.
+
+use std::borrow::Cow;
 
 use nilas_engine::EngineError;
 
@@ -17,6 +22,11 @@ pub(crate) enum Failure {
     /// A value over its limit.
     TooLarge {
         limit: &'static str,
+        max: usize,
+        got: usize,
+    },
+    /// A request body over [`BODY_BYTES_MAX`](crate::limits::BODY_BYTES_MAX).
+    BodyTooLarge {
         max: usize,
         got: usize,
     },
@@ -58,7 +68,7 @@ pub(crate) enum Failure {
     NoSuchRoute(String),
     MethodNotAllowed {
         method: String,
-        allowed: &'static [&'static str],
+        allowed: Vec<&'static str>,
     },
     /// Part of the protocol, not offered here.
     Unsupported(&'static str),
@@ -96,5 +106,202 @@ impl From<CommitError> for Failure {
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Failure {
         Failure::Engine(error)
+    }
+}
+
+/// What a client is told of a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// The protocol's `type`.
+    pub(crate) kind: Cow<'static, str>,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    /// The one table from a failure to status, type and text. Texts begin as those of the Java reference do, because
+    /// clients and compatibility kits read them.
+    pub(crate) fn answer(&self) -> Answer {
+        let (status, kind, message) = match self {
+            Failure::BadRequest(text) => (400, "BadRequestException", text.clone()),
+            Failure::Validation(text) => (400, "ValidationException", text.clone()),
+            Failure::IllegalArgument(text) => (400, "IllegalArgumentException", text.clone()),
+            Failure::TooLarge { limit, max, got } => {
+                (400, "BadRequestException", format!("{limit} is {max}, got {got}"))
+            }
+            Failure::BodyTooLarge { max, got } => {
+                (413, "BadRequestException", format!("BODY_BYTES_MAX is {max}, got {got}"))
+            }
+            Failure::Location { location, why } => {
+                (400, "BadRequestException", format!("Invalid location {location:?}: {why}"))
+            }
+            Failure::LocationTaken { location, by } => (
+                400,
+                "BadRequestException",
+                format!("Invalid location {location:?}: it overlaps that of {by}"),
+            ),
+            Failure::NoSuchWarehouse(name) => {
+                (404, "NoSuchWarehouseException", format!("Warehouse does not exist: {name}"))
+            }
+            Failure::NoWarehouseEntry(name) => {
+                (404, "IcebergWarehouseNotFound", format!("Warehouse does not exist: {name}"))
+            }
+            Failure::NoSuchNamespace(name) => {
+                (404, "NoSuchNamespaceException", format!("Namespace does not exist: {name}"))
+            }
+            Failure::NoSuchTable(ident) => {
+                (404, "NoSuchTableException", format!("Table does not exist: {ident}"))
+            }
+            Failure::NoSuchView(ident) => {
+                (404, "NoSuchViewException", format!("View does not exist: {ident}"))
+            }
+            Failure::NoSuchFile(location) => {
+                (404, "NotFoundException", format!("Location does not exist: {location}"))
+            }
+            Failure::WarehouseExists(name) => {
+                (409, "IcebergWarehouseAlreadyExists", format!("Warehouse already exists: {name}"))
+            }
+            Failure::BucketExists(name) => (
+                409,
+                "IcebergWarehouseAlreadyExists",
+                format!("Bucket already exists: {name} (upgrade-existing makes it a warehouse)"),
+            ),
+            Failure::WarehouseNotEmpty(name) => {
+                (409, "WarehouseNotEmptyException", format!("Warehouse {name} is not empty"))
+            }
+            Failure::NamespaceExists(name) => {
+                (409, "AlreadyExistsException", format!("Namespace already exists: {name}"))
+            }
+            Failure::NamespaceNotEmpty(name) => {
+                (409, "NamespaceNotEmptyException", format!("Namespace {name} is not empty"))
+            }
+            Failure::TableExists(ident) => {
+                (409, "AlreadyExistsException", format!("Table already exists: {ident}"))
+            }
+            Failure::AlreadyExists(text) => (409, "AlreadyExistsException", text.clone()),
+            Failure::RenameTaken { from, to } => {
+                (409, "AlreadyExistsException", format!("Cannot rename {from} to {to}. Table already exists"))
+            }
+            Failure::CommitFailed(text) => (409, "CommitFailedException", text.clone()),
+            Failure::Unprocessable(text) => (422, "UnprocessableEntityException", text.clone()),
+            Failure::NoSuchRoute(path) => (404, "NoSuchRouteException", format!("No such path: {path}")),
+            Failure::MethodNotAllowed { method, allowed } => (
+                405,
+                "MethodNotAllowedException",
+                format!("{method} is not allowed here, only {}", allowed.join(", ")),
+            ),
+            Failure::Unsupported(what) => {
+                (406, "UnsupportedOperationException", format!("not supported: {what}"))
+            }
+            Failure::Replayed { status, kind, message } => {
+                return Answer { status: *status, kind: Cow::Owned(kind.clone()), message: message.clone() };
+            }
+            Failure::Contended => (
+                429,
+                "TooManyRequestsException",
+                "too many changes to the same tables, please retry".to_owned(),
+            ),
+            Failure::Damaged { what, why } => {
+                (500, "InternalServerError", format!("{what} is damaged: {why}"))
+            }
+            Failure::Engine(error) => engine(error),
+            Failure::StateUnknown(error) => {
+                (500, "CommitStateUnknownException", format!("the change may or may not survive: {error}"))
+            }
+        };
+        Answer { status, kind: Cow::Borrowed(kind), message }
+    }
+}
+
+/// The engine's failures of a change that was surely not made, or of a read.
+fn engine(error: &EngineError) -> (u16, &'static str, String) {
+    match error {
+        EngineError::Drive(_) | EngineError::Corrupt(_) => (500, "InternalServerError", error.to_string()),
+        EngineError::ReadOnly { .. } | EngineError::Stopping => {
+            (503, "ServiceUnavailableException", error.to_string())
+        }
+        EngineError::Full { .. } => (507, "InsufficientStorageException", error.to_string()),
+        // A bare 503 is read as "unknown" by Java commits; 429 is retried by all.
+        EngineError::Busy { .. } => (429, "SlowDownException", error.to_string()),
+        EngineError::TooLarge { .. } => (400, "BadRequestException", error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ident(name: &str) -> Ident {
+        Ident::new(NamespaceName::parse("n\u{1f}s").expect("valid"), name).expect("valid")
+    }
+
+    #[test]
+    fn table() {
+        let check = |failure: Failure, status: u16, kind: &str, text: &str| {
+            let answer = failure.answer();
+            assert_eq!((answer.status, &*answer.kind), (status, kind), "{failure:?}");
+            assert!(answer.message.starts_with(text), "{}", answer.message);
+        };
+        let namespace = || ident("t").namespace;
+        check(Failure::BadRequest("x".to_owned()), 400, "BadRequestException", "x");
+        check(Failure::IllegalArgument("x".to_owned()), 400, "IllegalArgumentException", "x");
+        check(Failure::Validation("x".to_owned()), 400, "ValidationException", "x");
+        check(
+            Failure::BodyTooLarge { max: 1, got: 2 },
+            413,
+            "BadRequestException",
+            "BODY_BYTES_MAX is 1, got 2",
+        );
+        check(
+            Failure::TooLarge { limit: "X_MAX", max: 1, got: 2 },
+            400,
+            "BadRequestException",
+            "X_MAX is 1, got 2",
+        );
+        check(
+            Failure::NoSuchNamespace(namespace()),
+            404,
+            "NoSuchNamespaceException",
+            "Namespace does not exist: n.s",
+        );
+        check(Failure::NoSuchTable(ident("t")), 404, "NoSuchTableException", "Table does not exist: n.s.t");
+        check(Failure::NoSuchView(ident("t")), 404, "NoSuchViewException", "View does not exist: n.s.t");
+        check(Failure::NoSuchFile("f".to_owned()), 404, "NotFoundException", "");
+        check(Failure::NoSuchWarehouse("w".to_owned()), 404, "NoSuchWarehouseException", "");
+        check(Failure::WarehouseExists("w".to_owned()), 409, "IcebergWarehouseAlreadyExists", "");
+        check(
+            Failure::NamespaceExists(namespace()),
+            409,
+            "AlreadyExistsException",
+            "Namespace already exists: n.s",
+        );
+        check(
+            Failure::NamespaceNotEmpty(namespace()),
+            409,
+            "NamespaceNotEmptyException",
+            "Namespace n.s is not empty",
+        );
+        check(Failure::TableExists(ident("t")), 409, "AlreadyExistsException", "Table already exists: n.s.t");
+        let taken = Failure::RenameTaken { from: ident("a"), to: ident("b") };
+        check(taken, 409, "AlreadyExistsException", "Cannot rename n.s.a to n.s.b. Table already exists");
+        check(
+            Failure::CommitFailed("Requirement failed: x".to_owned()),
+            409,
+            "CommitFailedException",
+            "Requirement",
+        );
+        check(Failure::Unprocessable("x".to_owned()), 422, "UnprocessableEntityException", "x");
+        check(Failure::Contended, 429, "TooManyRequestsException", "");
+        check(
+            Failure::Engine(EngineError::Full { wanted_bytes: 1 }),
+            507,
+            "InsufficientStorageException",
+            "",
+        );
+        check(Failure::Engine(EngineError::Busy { limit: "x", max: 1 }), 429, "SlowDownException", "");
+        check(Failure::StateUnknown(EngineError::Stopping), 500, "CommitStateUnknownException", "");
+        let replayed = Failure::Replayed { status: 409, kind: "K".to_owned(), message: "m".to_owned() };
+        check(replayed, 409, "K", "m");
     }
 }
