@@ -1,7 +1,8 @@
 //! A socket's bytes ⇄ one call of the engine or the catalog.
 //!
-//! In path order: `listen` accepts on each core, `server` takes the request, `route` says what it asks for, `auth`
-//! who asks, `body` turns the wire's bytes into payload, `s3` and the catalog carry it out, `render` answers.
+//! In path order: `listen` accepts on each core, `gateway` takes the request, `route` says what it asks for, `auth`
+//! who asks and what they may do, `body` turns the wire's bytes into payload, `s3` and the catalog (behind `iceberg`)
+//! carry it out, `render` answers.
 
 pub mod limits;
 pub mod memory;
@@ -10,12 +11,16 @@ mod hyper_io;
 pub mod server;
 pub mod root_key;
 mod drive_list;
+mod gateway;
 pub mod route;
+mod operations;
 pub mod auth;
 pub mod body;
 pub mod attributes;
 pub mod download;
 pub mod s3;
+mod iceberg;
+pub mod pages;
 pub mod admin;
 pub mod drive_tools;
 pub mod render;

@@ -3,31 +3,34 @@
 use bytes::Bytes;
 use serde_json::json;
 
+use crate::refusal::Refusal;
 use crate::rest::Response;
 use crate::store::failure::{Answer, Failure};
 
 /// The answer to a failed request.
 pub(crate) fn response(failure: &Failure) -> Response {
     let Answer { status, kind, message } = failure.answer();
-    let mut response = iceberg_error(status, &kind, &message);
-    if status == 429 || status == 503 {
-        response.headers.push(("retry-after", "1".to_owned()));
-    }
-    if let Failure::MethodNotAllowed { allowed, .. } = failure {
-        response.headers.push(("allow", allowed.join(", ")));
+    let body = match failure {
+        // RFC 6749, 5.2.
+        Failure::Refused(Refusal::Token(_)) => json!({"error": kind, "error_description": message}),
+        _ => json!({"error": {"message": message, "type": kind, "code": status}}),
+    };
+    let mut response = json_response(status, &body);
+    match failure {
+        // A start takes as long as it takes.
+        Failure::Refused(Refusal::Recovering) => {}
+        Failure::MethodNotAllowed { allowed, .. } => response.headers.push(("allow", allowed.join(", "))),
+        _ if status == 429 || status == 503 => response.headers.push(("retry-after", "1".to_owned())),
+        _ => {}
     }
     response
 }
 
-/// Makes an error answer of the Iceberg REST protocol, for whoever refuses a request before the catalog sees it.
-pub fn iceberg_error(status: u16, kind: &str, message: &str) -> Response {
-    let body = json!({"error": {"message": message, "type": kind, "code": status}});
-    json_response(status, &body)
-}
-
-/// Makes an error answer of `oauth/tokens` (RFC 6749, 5.2).
-pub fn oauth_error(status: u16, code: &str, description: &str) -> Response {
-    json_response(status, &json!({"error": code, "error_description": description}))
+impl Refusal {
+    /// Makes the answer.
+    pub fn response(self) -> Response {
+        response(&Failure::Refused(self))
+    }
 }
 
 fn json_response(status: u16, body: &serde_json::Value) -> Response {
@@ -41,7 +44,10 @@ fn json_response(status: u16, body: &serde_json::Value) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use nilas_engine::EngineError;
+
     use super::*;
+    use crate::refusal::OAuthError;
 
     #[test]
     fn shapes() {
@@ -51,7 +57,10 @@ mod tests {
         assert!(response.headers.contains(&("allow", "GET, POST".to_owned())));
         let body: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
         assert_eq!(body["error"]["code"], json!(405));
-        let response = oauth_error(401, "invalid_client", "no");
-        assert_eq!(response.body, r#"{"error":"invalid_client","error_description":"no"}"#);
+        let response = Refusal::Token(OAuthError::InvalidGrant).response();
+        let text = r#"{"error":"invalid_grant","error_description":"the subject token is not valid"}"#;
+        assert_eq!(response.body, text);
+        let response = Refusal::Busy(EngineError::Busy { limit: "x", max: 1 }).response();
+        assert!(response.headers.contains(&("retry-after", "1".to_owned())));
     }
 }

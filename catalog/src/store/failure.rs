@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use nilas_engine::EngineError;
 
 use crate::commit::CommitError;
+use crate::refusal::{OAuthError, Refusal};
 use crate::store::names::{Ident, NamespaceName};
 
 /// One request's failure. Nothing was changed, except where a variant says otherwise.
@@ -72,6 +73,14 @@ pub(crate) enum Failure {
     },
     /// Part of the protocol, not offered here.
     Unsupported(&'static str),
+    /// The sender may not do that.
+    Forbidden {
+        action: &'static str,
+        /// Its ARN.
+        resource: String,
+    },
+    /// Refused before the catalog saw it.
+    Refused(Refusal),
     /// What an earlier request with the same idempotency key was answered.
     Replayed {
         status: u16,
@@ -194,6 +203,10 @@ impl Failure {
             Failure::Unsupported(what) => {
                 (406, "UnsupportedOperationException", format!("not supported: {what}"))
             }
+            Failure::Forbidden { action, resource } => {
+                (403, "ForbiddenException", format!("not authorized to perform {action} on {resource}"))
+            }
+            Failure::Refused(refusal) => refused(refusal),
             Failure::Replayed { status, kind, message } => {
                 return Answer { status: *status, kind: Cow::Owned(kind.clone()), message: message.clone() };
             }
@@ -211,6 +224,39 @@ impl Failure {
             }
         };
         Answer { status, kind: Cow::Borrowed(kind), message }
+    }
+}
+
+/// Refusals of the layer above. Those of the token endpoint have the codes of RFC 6749 in place of a type.
+fn refused(refusal: &Refusal) -> (u16, &'static str, String) {
+    match refusal {
+        Refusal::Recovering => {
+            (503, "ServiceUnavailableException", "the store is recovering, try again".to_owned())
+        }
+        Refusal::NotSigned(why) => (403, "ForbiddenException", why.to_string()),
+        Refusal::TokenInvalid => {
+            (401, "NotAuthorizedException", "the token is not valid or has expired".to_owned())
+        }
+        Refusal::BodyTooLarge { limit, max } => {
+            (413, "BadRequestException", format!("the request body is over {limit}, {max} bytes"))
+        }
+        Refusal::BodyBroken => {
+            let message = "the request body ended before its announced length";
+            (400, "BadRequestException", message.to_owned())
+        }
+        Refusal::DocumentTooLarge { cost, max } => (
+            413,
+            "BadRequestException",
+            format!("the request takes {cost} bytes, DOCUMENT_BYTES_MAX is {max} on this machine"),
+        ),
+        Refusal::Busy(error) => engine(error),
+        Refusal::TokenMethod => {
+            (405, "BadRequestException", "only POST is allowed on oauth/tokens".to_owned())
+        }
+        Refusal::Token(error) => {
+            let status = if *error == OAuthError::InvalidClient { 401 } else { 400 };
+            (status, error.code(), error.description().to_owned())
+        }
     }
 }
 
@@ -301,7 +347,36 @@ mod tests {
         );
         check(Failure::Engine(EngineError::Busy { limit: "x", max: 1 }), 429, "SlowDownException", "");
         check(Failure::StateUnknown(EngineError::Stopping), 500, "CommitStateUnknownException", "");
+        let forbidden = Failure::Forbidden { action: "s3tables:GetTable", resource: "arn".to_owned() };
+        check(forbidden, 403, "ForbiddenException", "not authorized to perform s3tables:GetTable on arn");
         let replayed = Failure::Replayed { status: 409, kind: "K".to_owned(), message: "m".to_owned() };
         check(replayed, 409, "K", "m");
+    }
+    #[test]
+    fn refusals() {
+        let check = |refusal: Refusal, status: u16, kind: &str, text: &str| {
+            let answer = Failure::Refused(refusal).answer();
+            assert_eq!((answer.status, &*answer.kind, answer.message.as_str()), (status, kind, text));
+        };
+        let recovering = "the store is recovering, try again";
+        check(Refusal::Recovering, 503, "ServiceUnavailableException", recovering);
+        check(Refusal::NotSigned("why".into()), 403, "ForbiddenException", "why");
+        let token = "the token is not valid or has expired";
+        check(Refusal::TokenInvalid, 401, "NotAuthorizedException", token);
+        let large = Refusal::BodyTooLarge { limit: "CATALOG_BODY_BYTES_MAX", max: 5 };
+        let text = "the request body is over CATALOG_BODY_BYTES_MAX, 5 bytes";
+        check(large, 413, "BadRequestException", text);
+        let broken = "the request body ended before its announced length";
+        check(Refusal::BodyBroken, 400, "BadRequestException", broken);
+        let text = "the request takes 7 bytes, DOCUMENT_BYTES_MAX is 5 on this machine";
+        check(Refusal::DocumentTooLarge { cost: 7, max: 5 }, 413, "BadRequestException", text);
+        let busy = EngineError::Busy { limit: "X_MAX", max: 1 };
+        check(Refusal::Busy(busy.clone()), 429, "SlowDownException", &busy.to_string());
+        check(Refusal::TokenMethod, 405, "BadRequestException", "only POST is allowed on oauth/tokens");
+        let client = "client authentication failed";
+        check(Refusal::Token(OAuthError::InvalidClient), 401, "invalid_client", client);
+        check(Refusal::Token(OAuthError::InvalidRequest("x")), 400, "invalid_request", "x");
+        let grant = "the subject token is not valid";
+        check(Refusal::Token(OAuthError::InvalidGrant), 400, "invalid_grant", grant);
     }
 }
