@@ -429,6 +429,9 @@ pub mod fuzz {
 }
 
 #[cfg(test)]
+mod access_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
