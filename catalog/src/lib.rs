@@ -5,10 +5,13 @@
 //! awaits. Nothing here sees a socket, and nothing of the engine knows Iceberg.
 
 pub mod limits;
+pub mod access;
+mod refusal;
 pub mod spec;
 pub mod commit;
 pub(crate) mod model;
 pub(crate) mod store;
 pub mod rest;
 
-pub use rest::{Catalog, Request, Response, iceberg_error, oauth_error};
+pub use refusal::{OAuthError, Refusal};
+pub use rest::{Catalog, Operation, OperationRow, Request, Response, Route};

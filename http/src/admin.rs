@@ -16,9 +16,9 @@ use nilas_engine::{CoreId, DamagedUnit, Engine, ShardScrub};
 use serde_json::{Value, json};
 
 use crate::memory::{Budget, BudgetFacts, CoreMemory};
+use crate::operations::AnyOperation;
 use crate::process::readiness::Readiness;
 use crate::render::body::ResponseBody;
-use crate::route::{Admin, Operation};
 
 /// Upper bounds of the latency histogram, in microseconds.
 const BOUNDS_US: [u64; 12] =
@@ -47,12 +47,11 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn new() -> Counters {
-        Counters { series: kinds().map(|_| Series::default()).collect() }
+        Counters { series: AnyOperation::all().map(|_| Series::default()).collect() }
     }
 
-    pub(crate) fn count(&self, api: &'static str, operation: &'static str, status: StatusCode, took_us: u64) {
-        let Some(nth) = kinds().position(|kind| kind == (api, operation)) else { return };
-        let series = &self.series[nth];
+    pub(crate) fn count(&self, operation: AnyOperation, status: StatusCode, took_us: u64) {
+        let series = &self.series[operation.index()];
         let code = status.as_u16();
         let at = STATUSES.iter().rposition(|known| *known <= code).unwrap_or(0);
         let at = if STATUSES[at] == code { at } else { class_of(code) };
@@ -83,8 +82,8 @@ pub(crate) struct Figures {
 
 impl Figures {
     /// Counts an answered request of this core.
-    pub(crate) fn count(&self, api: &'static str, operation: &'static str, status: StatusCode, took_us: u64) {
-        self.process.counters[usize::from(self.core.0)].count(api, operation, status, took_us);
+    pub(crate) fn count(&self, operation: AnyOperation, status: StatusCode, took_us: u64) {
+        self.process.counters[usize::from(self.core.0)].count(operation, status, took_us);
     }
 
     /// Whether every core serves: the next connection may be another core's.
@@ -101,23 +100,6 @@ impl Figures {
 /// Where the first status of a code's class is counted.
 fn class_of(code: u16) -> usize {
     STATUSES.iter().position(|known| known / 100 == code / 100).unwrap_or(STATUSES.len() - 1)
-}
-
-/// Every kind of request, in a fixed order.
-fn kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let pages = ["Healthz", "Readyz", "Metrics", "Scrub"].into_iter().map(|name| ("admin", name));
-    let others = [("iceberg", "Iceberg"), ("s3", "Unknown")];
-    pages.chain(others).chain(Operation::NAMES.into_iter().map(|name| ("s3", name)))
-}
-
-/// The page's name, for metrics.
-pub(crate) fn name(page: Admin) -> &'static str {
-    match page {
-        Admin::Healthz => "Healthz",
-        Admin::Readyz => "Readyz",
-        Admin::Metrics => "Metrics",
-        Admin::Scrub => "Scrub",
-    }
 }
 
 /// A short plain answer.
@@ -324,7 +306,8 @@ fn requests(cores: &[Counters], out: &mut String) -> std::fmt::Result {
     let sum = |nth: usize, read: &dyn Fn(&Series) -> u64| -> u64 {
         cores.iter().map(|core| read(&core.series[nth])).sum()
     };
-    let seen: Vec<(usize, (&str, &str))> = kinds()
+    let seen: Vec<(usize, (&str, &str))> = AnyOperation::all()
+        .map(|operation| (operation.api().name(), operation.name()))
         .enumerate()
         .filter(|(nth, _)| sum(*nth, &|s| s.by_status.iter().map(|count| count.load(Relaxed)).sum()) > 0)
         .collect();
@@ -371,9 +354,10 @@ mod tests {
     #[test]
     fn cores_are_added_up() {
         let cores = [Counters::new(), Counters::new()];
-        cores[0].count("s3", "GetObject", StatusCode::OK, 90);
-        cores[1].count("s3", "GetObject", StatusCode::OK, 20_000_000);
-        cores[1].count("s3", "GetObject", StatusCode::IM_A_TEAPOT, 300);
+        let get = AnyOperation::S3(Some(crate::s3::operations::Operation::GetObject));
+        cores[0].count(get, StatusCode::OK, 90);
+        cores[1].count(get, StatusCode::OK, 20_000_000);
+        cores[1].count(get, StatusCode::IM_A_TEAPOT, 300);
         let mut out = String::new();
         requests(&cores, &mut out).expect("a String takes all");
         for line in [

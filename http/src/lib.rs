@@ -1,8 +1,8 @@
 //! A socket's bytes ⇄ one call of the engine or the catalog.
 //!
-//! In path order: `process` starts the cores, `listen` accepts on each, `server` takes the request, `route` says what it
-//! asks for, `auth` who asks, `body` turns the wire's bytes into payload, `s3` and the catalog carry it out, `render`
-//! answers.
+//! In path order: `process` starts the cores, `listen` accepts on each, `gateway` takes the request, `route` says what it
+//! asks for, `auth` who asks and what they may do, `body` turns the wire's bytes into payload, `s3` and the catalog
+//! (behind `iceberg`) carry it out, `render` answers.
 
 pub mod limits;
 pub mod memory;
@@ -11,11 +11,15 @@ pub mod listen;
 mod hyper_io;
 mod server;
 pub mod root_key;
+mod gateway;
 pub mod uri;
 pub mod route;
+mod operations;
 pub mod auth;
 pub mod body;
 pub mod download;
 pub mod s3;
+mod iceberg;
+pub mod pages;
 pub mod admin;
 pub mod render;

@@ -10,7 +10,9 @@ use http::request::Parts;
 use http::{HeaderMap, Method};
 
 use crate::limits::KEY_BYTES_MAX;
+use crate::pages::Page;
 use crate::render::error::Failure;
+use crate::s3::operations::{Form, Level, Operation, is_subresource};
 pub use crate::uri::Query;
 use crate::uri::percent_decode;
 
@@ -21,7 +23,7 @@ pub const RESERVED_BUCKETS: [&str; 6] = ["_iceberg", "healthz", "iceberg", "metr
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route<'a> {
     /// One of the server's own pages.
-    Admin(Admin),
+    Admin(Page),
     /// The catalog; `rest` is the raw path from `/v1` on.
     Iceberg {
         /// Raw path behind the catalog's mount point, without query.
@@ -29,16 +31,6 @@ pub enum Route<'a> {
     },
     /// An S3 operation.
     S3(Target),
-}
-
-/// The server's own pages, for GET and HEAD.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Admin {
-    Healthz,
-    Readyz,
-    Metrics,
-    Scrub,
 }
 
 /// An S3 operation with what it works on.
@@ -52,198 +44,6 @@ pub struct Target {
     pub key: Bytes,
     /// The query, decoded.
     pub query: Query,
-}
-
-/// The S3 operations that are served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "S3's own names")]
-pub enum Operation {
-    ListBuckets,
-    CreateBucket,
-    HeadBucket,
-    DeleteBucket,
-    GetBucketLocation,
-    GetBucketConfiguration(Configuration),
-    ListObjects,
-    ListObjectsV2,
-    ListObjectVersions,
-    ListMultipartUploads,
-    DeleteObjects,
-    PutObject,
-    CopyObject,
-    GetObject,
-    HeadObject,
-    DeleteObject,
-    GetObjectAttributes,
-    GetObjectAcl,
-    GetObjectTagging,
-    CreateMultipartUpload,
-    UploadPart,
-    UploadPartCopy,
-    CompleteMultipartUpload,
-    AbortMultipartUpload,
-    ListParts,
-}
-
-/// Configurations of a bucket that can be asked for; all of them are fixed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "S3's own names")]
-pub enum Configuration {
-    Accelerate,
-    Acl,
-    Cors,
-    Encryption,
-    Lifecycle,
-    Logging,
-    Notification,
-    ObjectLock,
-    OwnershipControls,
-    Policy,
-    PolicyStatus,
-    PublicAccessBlock,
-    Replication,
-    RequestPayment,
-    Tagging,
-    Versioning,
-    Website,
-}
-
-impl Operation {
-    /// All that [`Operation::name`] may answer.
-    pub const NAMES: [&'static str; 25] = [
-        "ListBuckets",
-        "CreateBucket",
-        "HeadBucket",
-        "DeleteBucket",
-        "GetBucketLocation",
-        "GetBucketConfiguration",
-        "ListObjects",
-        "ListObjectsV2",
-        "ListObjectVersions",
-        "ListMultipartUploads",
-        "DeleteObjects",
-        "PutObject",
-        "CopyObject",
-        "GetObject",
-        "HeadObject",
-        "DeleteObject",
-        "GetObjectAttributes",
-        "GetObjectAcl",
-        "GetObjectTagging",
-        "CreateMultipartUpload",
-        "UploadPart",
-        "UploadPartCopy",
-        "CompleteMultipartUpload",
-        "AbortMultipartUpload",
-        "ListParts",
-    ];
-
-    /// The operation's name in S3's documentation, for metrics and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Operation::ListBuckets => "ListBuckets",
-            Operation::CreateBucket => "CreateBucket",
-            Operation::HeadBucket => "HeadBucket",
-            Operation::DeleteBucket => "DeleteBucket",
-            Operation::GetBucketLocation => "GetBucketLocation",
-            Operation::GetBucketConfiguration(_) => "GetBucketConfiguration",
-            Operation::ListObjects => "ListObjects",
-            Operation::ListObjectsV2 => "ListObjectsV2",
-            Operation::ListObjectVersions => "ListObjectVersions",
-            Operation::ListMultipartUploads => "ListMultipartUploads",
-            Operation::DeleteObjects => "DeleteObjects",
-            Operation::PutObject => "PutObject",
-            Operation::CopyObject => "CopyObject",
-            Operation::GetObject => "GetObject",
-            Operation::HeadObject => "HeadObject",
-            Operation::DeleteObject => "DeleteObject",
-            Operation::GetObjectAttributes => "GetObjectAttributes",
-            Operation::GetObjectAcl => "GetObjectAcl",
-            Operation::GetObjectTagging => "GetObjectTagging",
-            Operation::CreateMultipartUpload => "CreateMultipartUpload",
-            Operation::UploadPart => "UploadPart",
-            Operation::UploadPartCopy => "UploadPartCopy",
-            Operation::CompleteMultipartUpload => "CompleteMultipartUpload",
-            Operation::AbortMultipartUpload => "AbortMultipartUpload",
-            Operation::ListParts => "ListParts",
-        }
-    }
-
-    /// The permission that the operation needs on its target. Copies need `s3:GetObject` on their source as well.
-    ///
-    /// Source: Service Authorization Reference, "Actions defined by Amazon S3".
-    pub fn action(self) -> &'static str {
-        match self {
-            Operation::ListBuckets => "s3:ListAllMyBuckets",
-            Operation::CreateBucket => "s3:CreateBucket",
-            Operation::HeadBucket | Operation::ListObjects | Operation::ListObjectsV2 => "s3:ListBucket",
-            Operation::DeleteBucket => "s3:DeleteBucket",
-            Operation::GetBucketLocation => "s3:GetBucketLocation",
-            Operation::GetBucketConfiguration(configuration) => configuration.action(),
-            Operation::ListObjectVersions => "s3:ListBucketVersions",
-            Operation::ListMultipartUploads => "s3:ListBucketMultipartUploads",
-            Operation::DeleteObjects | Operation::DeleteObject => "s3:DeleteObject",
-            Operation::PutObject
-            | Operation::CopyObject
-            | Operation::CreateMultipartUpload
-            | Operation::UploadPart
-            | Operation::UploadPartCopy
-            | Operation::CompleteMultipartUpload => "s3:PutObject",
-            Operation::GetObject | Operation::HeadObject => "s3:GetObject",
-            Operation::GetObjectAttributes => "s3:GetObjectAttributes",
-            Operation::GetObjectAcl => "s3:GetObjectAcl",
-            Operation::GetObjectTagging => "s3:GetObjectTagging",
-            Operation::AbortMultipartUpload => "s3:AbortMultipartUpload",
-            Operation::ListParts => "s3:ListMultipartUploadParts",
-        }
-    }
-}
-
-impl Configuration {
-    fn action(self) -> &'static str {
-        match self {
-            Configuration::Accelerate => "s3:GetAccelerateConfiguration",
-            Configuration::Acl => "s3:GetBucketAcl",
-            Configuration::Cors => "s3:GetBucketCORS",
-            Configuration::Encryption => "s3:GetEncryptionConfiguration",
-            Configuration::Lifecycle => "s3:GetLifecycleConfiguration",
-            Configuration::Logging => "s3:GetBucketLogging",
-            Configuration::Notification => "s3:GetBucketNotification",
-            Configuration::ObjectLock => "s3:GetBucketObjectLockConfiguration",
-            Configuration::OwnershipControls => "s3:GetBucketOwnershipControls",
-            Configuration::Policy => "s3:GetBucketPolicy",
-            Configuration::PolicyStatus => "s3:GetBucketPolicyStatus",
-            Configuration::PublicAccessBlock => "s3:GetBucketPublicAccessBlock",
-            Configuration::Replication => "s3:GetReplicationConfiguration",
-            Configuration::RequestPayment => "s3:GetBucketRequestPayment",
-            Configuration::Tagging => "s3:GetBucketTagging",
-            Configuration::Versioning => "s3:GetBucketVersioning",
-            Configuration::Website => "s3:GetBucketWebsite",
-        }
-    }
-
-    fn parse(subresource: &str) -> Option<Configuration> {
-        Some(match subresource {
-            "accelerate" => Configuration::Accelerate,
-            "acl" => Configuration::Acl,
-            "cors" => Configuration::Cors,
-            "encryption" => Configuration::Encryption,
-            "lifecycle" => Configuration::Lifecycle,
-            "logging" => Configuration::Logging,
-            "notification" => Configuration::Notification,
-            "object-lock" => Configuration::ObjectLock,
-            "ownershipControls" => Configuration::OwnershipControls,
-            "policy" => Configuration::Policy,
-            "policyStatus" => Configuration::PolicyStatus,
-            "publicAccessBlock" => Configuration::PublicAccessBlock,
-            "replication" => Configuration::Replication,
-            "requestPayment" => Configuration::RequestPayment,
-            "tagging" => Configuration::Tagging,
-            "versioning" => Configuration::Versioning,
-            "website" => Configuration::Website,
-            _ => return None,
-        })
-    }
 }
 
 /// Says what the request `head` asks for. `domains` are the names under which `bucket.domain` addresses a bucket.
@@ -281,29 +81,24 @@ fn route_line<'a>(
     let selector = selector(&query)?;
     let copies = headers.contains_key("x-amz-copy-source") || query.get_header("x-amz-copy-source").is_some();
 
-    let operation = match (bucket.is_empty(), key.is_empty()) {
-        (true, true) => service_operation(method, selector),
-        (true, false) => Err(bad_uri()),
-        (false, true) => bucket_operation(method, selector, &query),
-        (false, false) => object_operation(method, selector, &query, copies),
-    }?;
+    let level = match (bucket.is_empty(), key.is_empty()) {
+        (true, true) => Level::Service,
+        (true, false) => return Err(bad_uri()),
+        (false, true) => Level::Bucket,
+        (false, false) => Level::Object,
+    };
+    let form = form(method, level, selector, &query, copies)?;
+    let operation = Operation::find(method, level, selector.unwrap_or(""), form)
+        .ok_or_else(|| not_served(method, level, selector))?;
     Ok(Route::S3(Target { operation, bucket, key, query }))
 }
 
 /// The pages and mounts of the server itself; `None` when the path belongs to S3.
 fn route_own<'a>(method: &Method, path: &'a str) -> Option<Result<Route<'a>, Failure>> {
-    let admin = match path {
-        "/healthz" => Some(Admin::Healthz),
-        "/readyz" => Some(Admin::Readyz),
-        "/metrics" => Some(Admin::Metrics),
-        "/_nilas/scrub" => Some(Admin::Scrub),
-        _ => None,
-    };
-    if let Some(admin) = admin {
-        return Some(match *method {
-            Method::GET | Method::HEAD => Ok(Route::Admin(admin)),
-            Method::POST if admin == Admin::Scrub => Ok(Route::Admin(admin)),
-            _ => Err(not_allowed(method, "SERVICE")),
+    if let Some(page) = Page::at(path) {
+        return Some(match page.row().methods.contains(&method.as_str()) {
+            true => Ok(Route::Admin(page)),
+            false => Err(not_allowed(method, "SERVICE")),
         });
     }
     for mount in ["/_iceberg", "/iceberg"] {
@@ -354,47 +149,24 @@ pub(crate) fn check_key(key: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sub-resources of S3: each turns a request into another operation. Those not served are refused.
-const SUBRESOURCES: [&str; 40] = [
+/// Sub-resources of S3 that no operation of the table serves: refused, never taken for the plain request.
+const NOT_SERVED: [&str; 17] = [
     "abac",
-    "accelerate",
-    "acl",
     "analytics",
     "append",
-    "attributes",
-    "cors",
-    "delete",
-    "encryption",
     "intelligent-tiering",
     "inventory",
     "legal-hold",
-    "lifecycle",
-    "location",
-    "logging",
     "metadataConfiguration",
     "metadataTable",
     "metrics",
-    "notification",
-    "object-lock",
-    "ownershipControls",
-    "policy",
-    "policyStatus",
-    "publicAccessBlock",
     "rename",
     "renameObject",
-    "replication",
-    "requestPayment",
     "restore",
     "retention",
     "select",
     "session",
-    "tagging",
     "torrent",
-    "uploadId",
-    "uploads",
-    "versioning",
-    "versions",
-    "website",
     "zip",
 ];
 
@@ -434,7 +206,7 @@ const PARAMETERS: [&str; 28] = [
 fn selector(query: &Query) -> Result<Option<&str>, Failure> {
     let mut found = None;
     for (name, value) in query.iter() {
-        if SUBRESOURCES.contains(&name) {
+        if is_subresource(name) || NOT_SERVED.contains(&name) {
             if let Some(other) = found.filter(|other| *other != name) {
                 return Err(Failure::InvalidArgument {
                     message: format!("Conflicting query string parameters: {other}, {name}").into(),
@@ -455,85 +227,49 @@ fn selector(query: &Query) -> Result<Option<&str>, Failure> {
     Ok(found)
 }
 
-fn service_operation(method: &Method, selector: Option<&str>) -> Result<Operation, Failure> {
-    match (method, selector) {
-        (&Method::GET, None) => Ok(Operation::ListBuckets),
-        (&Method::OPTIONS, _) => Err(Failure::CorsNotEnabled),
-        (_, Some(name)) => Err(Failure::NotImplementedParameter { parameter: name.to_owned() }),
-        _ => Err(not_allowed(method, "SERVICE")),
+/// What a request that no row of the table fits is told.
+fn not_served(method: &Method, level: Level, selector: Option<&str>) -> Failure {
+    let parameter = |name: &str| Failure::NotImplementedParameter { parameter: name.to_owned() };
+    match (level, method, selector) {
+        (_, &Method::OPTIONS, _) => Failure::CorsNotEnabled,
+        (Level::Service, _, Some(name)) => parameter(name),
+        (Level::Service, _, None) => not_allowed(method, "SERVICE"),
+        (Level::Bucket, &Method::POST, None) => Failure::NotImplementedFormUpload,
+        (_, &Method::GET | &Method::PUT | &Method::POST | &Method::DELETE, Some(name)) => parameter(name),
+        (Level::Bucket, _, _) => not_allowed(method, "BUCKET"),
+        (Level::Object, _, _) => not_allowed(method, "OBJECT"),
     }
 }
 
-fn bucket_operation(method: &Method, selector: Option<&str>, query: &Query) -> Result<Operation, Failure> {
-    match (method, selector) {
-        (&Method::GET, None) => match query.get("list-type") {
-            None => Ok(Operation::ListObjects),
-            Some("2") => Ok(Operation::ListObjectsV2),
-            Some(other) => Err(Failure::InvalidArgument {
-                message: "Invalid List Type specified in Request".into(),
-                name: "list-type",
-                value: other.to_owned(),
-            }),
-        },
-        (&Method::GET, Some("location")) => Ok(Operation::GetBucketLocation),
-        (&Method::GET, Some("uploads")) => Ok(Operation::ListMultipartUploads),
-        (&Method::GET, Some("versions")) => Ok(Operation::ListObjectVersions),
-        (&Method::GET, Some(name)) => match Configuration::parse(name) {
-            Some(configuration) => Ok(Operation::GetBucketConfiguration(configuration)),
-            None => Err(Failure::NotImplementedParameter { parameter: name.to_owned() }),
-        },
-        (&Method::PUT, None) => Ok(Operation::CreateBucket),
-        (&Method::HEAD, None) => Ok(Operation::HeadBucket),
-        (&Method::DELETE, None) => Ok(Operation::DeleteBucket),
-        (&Method::POST, Some("delete")) => Ok(Operation::DeleteObjects),
-        (&Method::POST, None) => Err(Failure::NotImplementedFormUpload),
-        (&Method::OPTIONS, _) => Err(Failure::CorsNotEnabled),
-        (&Method::HEAD, Some(_)) => Err(not_allowed(method, "BUCKET")),
-        (&Method::PUT | &Method::DELETE | &Method::POST, Some(name)) => {
-            Err(Failure::NotImplementedParameter { parameter: name.to_owned() })
-        }
-        _ => Err(not_allowed(method, "BUCKET")),
-    }
-}
-
-fn object_operation(
+/// What tells the operation from others of its method and sub-resource; refuses parameters that fit none of them.
+fn form(
     method: &Method,
+    level: Level,
     selector: Option<&str>,
     query: &Query,
     copies: bool,
-) -> Result<Operation, Failure> {
-    match (method, selector) {
-        (&Method::GET, None) => Ok(Operation::GetObject),
-        (&Method::HEAD, None) => Ok(Operation::HeadObject),
-        (&Method::PUT, None) => match (query.get("partNumber"), query.get("versionId")) {
-            (Some(number), _) => Err(Failure::InvalidArgument {
-                message: "This operation does not accept partNumber without uploadId".into(),
-                name: "partNumber",
-                value: number.to_owned(),
-            }),
-            (None, Some(version)) => Err(Failure::InvalidArgument {
-                message: "This operation does not accept a version-id.".into(),
-                name: "versionId",
-                value: version.to_owned(),
-            }),
-            (None, None) if copies => Ok(Operation::CopyObject),
-            (None, None) => Ok(Operation::PutObject),
+) -> Result<Form, Failure> {
+    let bad = |message: &'static str, name: &'static str, value: &str| {
+        Err(Failure::InvalidArgument { message: message.into(), name, value: value.to_owned() })
+    };
+    match (level, method, selector) {
+        (Level::Bucket, &Method::GET, None) => match query.get("list-type") {
+            None => Ok(Form::Plain),
+            Some("2") => Ok(Form::ListV2),
+            Some(other) => bad("Invalid List Type specified in Request", "list-type", other),
         },
-        (&Method::DELETE, None) => Ok(Operation::DeleteObject),
-        (&Method::GET, Some("acl")) => Ok(Operation::GetObjectAcl),
-        (&Method::GET, Some("attributes")) => Ok(Operation::GetObjectAttributes),
-        (&Method::GET, Some("tagging")) => Ok(Operation::GetObjectTagging),
-        (&Method::GET, Some("uploadId")) => Ok(Operation::ListParts),
-        (&Method::PUT, Some("uploadId")) if copies => Ok(Operation::UploadPartCopy),
-        (&Method::PUT, Some("uploadId")) => Ok(Operation::UploadPart),
-        (&Method::POST, Some("uploads")) => Ok(Operation::CreateMultipartUpload),
-        (&Method::POST, Some("uploadId")) => Ok(Operation::CompleteMultipartUpload),
-        (&Method::DELETE, Some("uploadId")) => Ok(Operation::AbortMultipartUpload),
-        (&Method::OPTIONS, _) => Err(Failure::CorsNotEnabled),
-        (&Method::GET | &Method::PUT | &Method::POST | &Method::DELETE, Some(name)) => {
-            Err(Failure::NotImplementedParameter { parameter: name.to_owned() })
-        }
-        _ => Err(not_allowed(method, "OBJECT")),
+        (Level::Object, &Method::PUT, None) => match (query.get("partNumber"), query.get("versionId")) {
+            (Some(number), _) => {
+                bad("This operation does not accept partNumber without uploadId", "partNumber", number)
+            }
+            (None, Some(version)) => {
+                bad("This operation does not accept a version-id.", "versionId", version)
+            }
+            (None, None) if copies => Ok(Form::Copy),
+            (None, None) => Ok(Form::Plain),
+        },
+        (Level::Object, &Method::PUT, Some("uploadId")) if copies => Ok(Form::Copy),
+        _ => Ok(Form::Plain),
     }
 }
 
@@ -600,8 +336,8 @@ mod tests {
         check("GET /b?versions", Operation::ListObjectVersions, "b", "");
         check("GET /b?uploads=", Operation::ListMultipartUploads, "b", "");
         check("GET /b/?location", Operation::GetBucketLocation, "b", "");
-        check("GET /b?versioning", Operation::GetBucketConfiguration(Configuration::Versioning), "b", "");
-        check("GET /b?object-lock=", Operation::GetBucketConfiguration(Configuration::ObjectLock), "b", "");
+        check("GET /b?versioning", Operation::GetBucketVersioning, "b", "");
+        check("GET /b?object-lock=", Operation::GetObjectLockConfiguration, "b", "");
         check("POST /b?delete", Operation::DeleteObjects, "b", "");
         check("POST /b/?delete=&x-id=DeleteObjects", Operation::DeleteObjects, "b", "");
     }
@@ -624,6 +360,39 @@ mod tests {
         check("GET /b/k?uploadId=1", Operation::ListParts, "b", "k");
         check("POST /b/k?uploadId=1", Operation::CompleteMultipartUpload, "b", "k");
         check("DELETE /b/k?uploadId=1", Operation::AbortMultipartUpload, "b", "k");
+    }
+
+    #[test]
+    fn every_operation_is_reached_by_its_row_and_by_no_other() {
+        for operation in Operation::ALL {
+            let row = operation.row();
+            let path = match row.level {
+                Level::Service => "/",
+                Level::Bucket => "/b",
+                Level::Object => "/b/k",
+            };
+            let query = match (row.subresource, row.form) {
+                ("", Form::ListV2) => "?list-type=2".to_owned(),
+                ("", _) => String::new(),
+                (subresource, _) => format!("?{subresource}"),
+            };
+            let copy = if row.form == Form::Copy { "#copy" } else { "" };
+            for method in ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"] {
+                let line = format!("{method} {path}{query}{copy}");
+                let reached = match ask(&line, "h") {
+                    Ok(Route::S3(target)) => Some(target.operation),
+                    _ => None,
+                };
+                assert_eq!(reached == Some(*operation), method == row.method, "{line}: {reached:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_served_is_not_in_the_table() {
+        for name in NOT_SERVED {
+            assert!(!is_subresource(name), "{name}");
+        }
     }
 
     #[test]
@@ -677,10 +446,10 @@ mod tests {
 
     #[test]
     fn own_paths() {
-        assert_eq!(ask("GET /healthz", "h"), Ok(Route::Admin(Admin::Healthz)));
-        assert_eq!(ask("HEAD /readyz", "h"), Ok(Route::Admin(Admin::Readyz)));
-        assert_eq!(ask("GET /metrics?a=b", "h"), Ok(Route::Admin(Admin::Metrics)));
-        assert_eq!(ask("POST /_nilas/scrub", "h"), Ok(Route::Admin(Admin::Scrub)));
+        assert_eq!(ask("GET /healthz", "h"), Ok(Route::Admin(Page::Healthz)));
+        assert_eq!(ask("HEAD /readyz", "h"), Ok(Route::Admin(Page::Readyz)));
+        assert_eq!(ask("GET /metrics?a=b", "h"), Ok(Route::Admin(Page::Metrics)));
+        assert_eq!(ask("POST /_nilas/scrub", "h"), Ok(Route::Admin(Page::Scrub)));
         assert_eq!(ask("GET /_iceberg/v1/config?w=1", "h"), Ok(Route::Iceberg { rest: "/v1/config" }));
         assert_eq!(ask("PATCH /iceberg/v1/a%1Fb", "h"), Ok(Route::Iceberg { rest: "/v1/a%1Fb" }));
         assert_eq!(ask("GET /iceberg", "h"), Ok(Route::Iceberg { rest: "" }));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::limits::IDEMPOTENCY_LIFETIME;
-use crate::rest::route::ENDPOINTS;
+use crate::rest::operations::Operation;
 
 /// The answer for a warehouse, given the address at which the client reached us and the region that clients are told
 /// (signatures of any region are taken).
@@ -20,15 +20,41 @@ pub(crate) fn config(warehouse: &str, base_url: &str, region: &str) -> Bytes {
     let body = json!({
         "defaults": defaults,
         "overrides": {"prefix": warehouse},
-        "endpoints": ENDPOINTS,
+        "endpoints": endpoints().collect::<Vec<String>>(),
         "idempotency-key-lifetime": IDEMPOTENCY_LIFETIME,
     });
     Bytes::from(body.to_string())
 }
 
+/// The operations of the specification that are served, in its own spelling; clients match them letter by letter.
+fn endpoints() -> impl Iterator<Item = String> {
+    let rows = Operation::ALL.iter().map(|operation| operation.row());
+    rows.filter(|row| row.listed).map(|row| format!("{} {}", row.method, row.path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What clients have come to know.
+    const ENDPOINTS: [&str; 16] = [
+        "GET /v1/{prefix}/namespaces",
+        "POST /v1/{prefix}/namespaces",
+        "GET /v1/{prefix}/namespaces/{namespace}",
+        "HEAD /v1/{prefix}/namespaces/{namespace}",
+        "DELETE /v1/{prefix}/namespaces/{namespace}",
+        "POST /v1/{prefix}/namespaces/{namespace}/properties",
+        "GET /v1/{prefix}/namespaces/{namespace}/tables",
+        "POST /v1/{prefix}/namespaces/{namespace}/tables",
+        "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}",
+        "HEAD /v1/{prefix}/namespaces/{namespace}/tables/{table}",
+        "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}",
+        "DELETE /v1/{prefix}/namespaces/{namespace}/tables/{table}",
+        "POST /v1/{prefix}/namespaces/{namespace}/register",
+        "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}/metrics",
+        "POST /v1/{prefix}/tables/rename",
+        "POST /v1/{prefix}/transactions/commit",
+    ];
 
     #[test]
     fn shape() {
@@ -37,7 +63,7 @@ mod tests {
         assert_eq!(body["overrides"], json!({"prefix": "lake"}));
         assert_eq!(body["defaults"]["s3.endpoint"], json!("http://127.0.0.1:9000"));
         assert_eq!(body["defaults"]["client.region"], json!("local"));
-        assert_eq!(body["endpoints"].as_array().map(Vec::len), Some(ENDPOINTS.len()));
+        assert_eq!(body["endpoints"], json!(ENDPOINTS));
         assert_eq!(body["idempotency-key-lifetime"], json!("PT30M"));
     }
 }

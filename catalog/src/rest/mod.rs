@@ -4,8 +4,9 @@
 //! Everything that may go wrong ends in `error`, as JSON.
 
 mod config;
-pub(crate) mod error;
+mod error;
 mod json;
+mod operations;
 mod route;
 
 use std::sync::Arc;
@@ -16,11 +17,13 @@ use bytes::Bytes;
 use nilas_engine::{Bucket, Engine};
 use serde_json::{Value, json};
 
-pub use error::{iceberg_error, oauth_error};
+pub use operations::{Operation, OperationRow};
+pub use route::Route;
 
+use crate::access::{Access, NamedIn, Resource};
 use crate::commit;
 use crate::limits::{BODY_BYTES_MAX, GZIP_BYTES_MIN, TRANSACTION_TABLES_MAX, at_most};
-use crate::rest::route::{Place, Route};
+use crate::rest::route::{Asked, Names, Target};
 use crate::store::commit::TableChange;
 use crate::store::failure::Failure;
 use crate::store::idempotency::IdempotencyKey;
@@ -41,10 +44,50 @@ pub struct Request<'a> {
     pub header: &'a dyn Fn(&str) -> Option<String>,
     /// Whole; over [`BODY_BYTES_MAX`] the answer is 413.
     pub body: Bytes,
-    /// Who asks. Everybody who is authenticated may do everything so far.
+    /// Who asks: part of what an idempotency key is remembered with.
     pub principal: &'a str,
+    /// Says what they may do.
+    pub access: &'a dyn Access,
     /// `scheme://host[:port]` as the client used it; told to clients as their S3 endpoint.
     pub base_url: &'a str,
+}
+
+impl Request<'_> {
+    /// Refuses what the sender may not do on what the path names. What is named in the body is checked there.
+    fn authorize(&self, operation: Operation, warehouse: &str, names: &Names) -> Result<(), Failure> {
+        if operation.facts().named == NamedIn::Body {
+            return Ok(());
+        }
+        let resource = match names {
+            Names::Nothing => Resource::Warehouse(warehouse),
+            Names::Namespace(namespace) => Resource::Namespace { warehouse, namespace: namespace.as_str() },
+            Names::Ident(ident) => table_resource(warehouse, ident),
+        };
+        self.check(operation, resource)
+    }
+
+    fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), Failure> {
+        let action = operation.facts().action;
+        match self.access.allows(action, resource) {
+            true => Ok(()),
+            false => Err(Failure::Forbidden { action, resource: resource.to_string() }),
+        }
+    }
+
+    fn check_table(&self, operation: Operation, bucket: &Bucket, ident: &Ident) -> Result<(), Failure> {
+        self.check(operation, table_resource(&bucket.name, ident))
+    }
+
+    /// One table of a commit, wherever it is named. A commit that makes the table needs what creating it needs.
+    fn check_change(&self, bucket: &Bucket, change: &TableChange) -> Result<(), Failure> {
+        let creates = change.requirements.iter().any(commit::Requirement::is_assert_create);
+        let operation = if creates { Operation::CreateTable } else { Operation::UpdateTable };
+        self.check_table(operation, bucket, &change.ident)
+    }
+}
+
+fn table_resource<'a>(warehouse: &'a str, ident: &'a Ident) -> Resource<'a> {
+    Resource::Table { warehouse, namespace: ident.namespace.as_str(), table: &ident.name }
 }
 
 /// One answer, complete.
@@ -78,9 +121,9 @@ impl Catalog {
     }
 
     /// Answers one request. A change is durable when this returns; dropping the future does not stop a change that was
-    /// handed to the owner.
-    pub async fn handle(&self, request: Request<'_>) -> Response {
-        let mut response = match self.answer(&request).await {
+    /// handed to the owner. `route` is that of the request's method and path.
+    pub async fn handle(&self, route: Route, request: Request<'_>) -> Response {
+        let mut response = match self.answer(route, &request).await {
             Ok(response) => response,
             Err(failure) => error::response(&failure),
         };
@@ -92,97 +135,121 @@ impl Catalog {
         response
     }
 
-    async fn answer(&self, request: &Request<'_>) -> Result<Response, Failure> {
-        at_most("BODY_BYTES_MAX", BODY_BYTES_MAX, request.body.len())?;
-        let route = route::route(request.raw_path)?;
-        let allowed = route.methods();
-        if !allowed.contains(&request.method) {
-            return Err(Failure::MethodNotAllowed { method: request.method.to_owned(), allowed });
+    async fn answer(&self, route: Route, request: &Request<'_>) -> Result<Response, Failure> {
+        if BODY_BYTES_MAX < request.body.len() {
+            return Err(Failure::BodyTooLarge { max: BODY_BYTES_MAX, got: request.body.len() });
         }
+        let Target { asked, warehouse, names } = route.0?;
         let query = Query(route::query(request.raw_query)?);
-        let outcome = match route {
-            Route::Config => self.config(&query, request.base_url)?,
-            Route::Warehouses => self.warehouses(request, &query).await?,
-            Route::Warehouse(name) if request.method == "GET" => {
-                Outcome::Json(warehouse::get(&self.engine, &name)?)
+        let outcome = match asked {
+            Asked::Served(Operation::ListWarehouses) => {
+                request.check(Operation::ListWarehouses, Resource::Service)?;
+                self.list_warehouses(&query)?
             }
-            Route::Warehouse(name) => {
-                let preserve = query.flag("preserve-bucket")?;
-                warehouse::delete(&self.engine, &self.json_attributes, &name, preserve).await?;
-                Outcome::Empty
+            Asked::Served(Operation::CreateWarehouse) => self.create_warehouse(request).await?,
+            Asked::Served(operation @ (Operation::GetWarehouse | Operation::DeleteWarehouse)) => {
+                let name = warehouse.unwrap_or_default();
+                request.check(operation, Resource::Warehouse(&name))?;
+                self.one_warehouse(operation, &name, &query).await?
             }
-            Route::In { warehouse, place } => {
-                let bucket = match &warehouse {
-                    Some(name) => warehouse::find(&self.engine, name)?,
-                    None => self.named_or_only(&query)?,
-                };
-                self.in_warehouse(request, &query, &bucket, place).await?
+            Asked::Served(operation) => {
+                let authorize = |name: &str| request.authorize(operation, name, &names);
+                let bucket = self.warehouse(warehouse.as_deref(), &query, authorize)?;
+                self.in_warehouse(operation, request, &query, &bucket, names).await?
+            }
+            Asked::NotOffered => {
+                self.warehouse(warehouse.as_deref(), &query, |_| Ok(()))?;
+                return Err(match names {
+                    Names::Ident(view) if matches!(request.method, "GET" | "HEAD") => {
+                        Failure::NoSuchView(view)
+                    }
+                    _ => Failure::Unsupported("views"),
+                });
             }
         };
         Ok(render(outcome, accepts_gzip(request)))
     }
 
-    fn config(&self, query: &Query, base_url: &str) -> Result<Outcome, Failure> {
-        let bucket = self.named_or_only(query)?;
-        Ok(Outcome::Json(config::config(&bucket.name, base_url, &self.region)))
-    }
-
-    /// The warehouse of a request whose path has no prefix.
-    fn named_or_only(&self, query: &Query) -> Result<Arc<Bucket>, Failure> {
-        match query.get("warehouse").map(warehouse_name).filter(|name| !name.is_empty()) {
-            Some(name) => warehouse::find(&self.engine, name),
-            None => warehouse::only(&self.engine),
+    /// The warehouse of a request: that of its path, that of its query, or the only one. `authorize` is asked by name.
+    fn warehouse(
+        &self,
+        prefix: Option<&str>,
+        query: &Query,
+        authorize: impl FnOnce(&str) -> Result<(), Failure>,
+    ) -> Result<Arc<Bucket>, Failure> {
+        let asked = || query.get("warehouse").map(warehouse_name).filter(|name| !name.is_empty());
+        match prefix.or_else(asked) {
+            Some(name) => {
+                authorize(name)?;
+                warehouse::find(&self.engine, name)
+            }
+            None => {
+                let bucket = warehouse::only(&self.engine)?;
+                authorize(&bucket.name)?;
+                Ok(bucket)
+            }
         }
     }
 
-    async fn warehouses(&self, request: &Request<'_>, query: &Query) -> Result<Outcome, Failure> {
-        if request.method == "GET" {
-            let search = query.get("search").unwrap_or_default();
-            let page = warehouse::list(&self.engine, search, &query.page()?)?;
-            return Ok(listing("warehouses", &page, |name| Value::from(name)));
-        }
+    fn list_warehouses(&self, query: &Query) -> Result<Outcome, Failure> {
+        let search = query.get("search").unwrap_or_default();
+        let page = warehouse::list(&self.engine, search, &query.page()?)?;
+        Ok(listing("warehouses", &page, |name| Value::from(name)))
+    }
+
+    async fn create_warehouse(&self, request: &Request<'_>) -> Result<Outcome, Failure> {
         let body = json::object(&request.body)?;
         let (name, upgrade) = (json::string(&body, "name")?, json::flag_or(&body, "upgrade-existing", true)?);
+        request.check(Operation::CreateWarehouse, Resource::Warehouse(name))?;
         warehouse::create(&self.engine, &self.json_attributes, name, upgrade).await.map(Outcome::Json)
+    }
+
+    async fn one_warehouse(
+        &self,
+        operation: Operation,
+        name: &str,
+        query: &Query,
+    ) -> Result<Outcome, Failure> {
+        if operation == Operation::GetWarehouse {
+            return warehouse::get(&self.engine, name).map(Outcome::Json);
+        }
+        let preserve = query.flag("preserve-bucket")?;
+        warehouse::delete(&self.engine, &self.json_attributes, name, preserve).await?;
+        Ok(Outcome::Empty)
     }
 
     async fn in_warehouse(
         &self,
+        operation: Operation,
         request: &Request<'_>,
         query: &Query,
         bucket: &Arc<Bucket>,
-        place: Place,
+        names: Names,
     ) -> Result<Outcome, Failure> {
-        let method = request.method;
-        match place {
-            Place::Namespaces if method == "GET" => self.list_namespaces(query, bucket).await,
-            Place::Namespaces => self.create_namespace(request, bucket).await,
-            Place::Namespace(name) if method == "DELETE" => {
-                let key = idempotency_key(request)?;
+        match operation {
+            Operation::GetConfig => {
+                Ok(Outcome::Json(config::config(&bucket.name, request.base_url, &self.region)))
+            }
+            Operation::ListNamespaces => self.list_namespaces(query, bucket).await,
+            Operation::CreateNamespace => self.create_namespace(request, bucket).await,
+            Operation::LoadNamespaceMetadata => {
+                let name = names.namespace()?;
+                self.owner(bucket, move |store| async move { store.load_namespace(&name).await }).await
+            }
+            Operation::NamespaceExists => {
+                let name = names.namespace()?;
+                self.owner(bucket, move |store| async move { store.load_namespace(&name).await }).await?;
+                Ok(Outcome::Empty)
+            }
+            Operation::DropNamespace => {
+                let (name, key) = (names.namespace()?, idempotency_key(request)?);
                 self.owner(bucket, move |store| async move { store.drop_namespace(&name, key).await }).await
             }
-            Place::Namespace(name) => {
-                let outcome =
-                    self.owner(bucket, move |store| async move { store.load_namespace(&name).await }).await?;
-                Ok(if method == "HEAD" { Outcome::Empty } else { outcome })
-            }
-            Place::NamespaceProperties(name) => self.update_namespace(request, bucket, name).await,
-            Place::Tables(namespace) if method == "GET" => self.list_tables(query, bucket, namespace).await,
-            Place::Tables(namespace) => self.create_table(request, bucket, namespace).await,
-            Place::Table(ident) if method == "HEAD" => {
-                self.owner(bucket, move |store| async move { store.table_exists(&ident).await }).await
-            }
-            Place::Table(ident) if method == "DELETE" => {
-                let (purge, key) = (query.flag("purgeRequested")?, idempotency_key(request)?);
-                self.owner(bucket, move |store| async move { store.drop_table(&ident, purge, key).await })
-                    .await
-            }
-            Place::Table(ident) if method == "POST" => {
-                let key = idempotency_key(request)?;
-                let changes = vec![table_change(json::object(&request.body)?, Some(ident))?];
-                self.owner(bucket, move |store| async move { store.commit(&changes, true, key).await }).await
-            }
-            Place::Table(ident) => {
+            Operation::UpdateProperties => self.update_namespace(request, bucket, names.namespace()?).await,
+            Operation::ListTables => self.list_tables(query, bucket, names.namespace()?).await,
+            Operation::CreateTable => self.create_table(request, bucket, names.namespace()?).await,
+            Operation::LoadTable => {
+                let ident = names.table()?;
                 let form = LoadTable {
                     refs_only: query.refs_only()?,
                     gzip: accepts_gzip(request),
@@ -190,23 +257,45 @@ impl Catalog {
                 };
                 self.owner(bucket, move |store| async move { store.load_table(&ident, &form).await }).await
             }
-            Place::Metrics(_) => {
+            Operation::TableExists => {
+                let ident = names.table()?;
+                self.owner(bucket, move |store| async move { store.table_exists(&ident).await }).await
+            }
+            Operation::UpdateTable => {
+                let key = idempotency_key(request)?;
+                let change = table_change(json::object(&request.body)?, Some(names.table()?))?;
+                request.check_change(bucket, &change)?;
+                let changes = vec![change];
+                self.owner(bucket, move |store| async move { store.commit(&changes, true, key).await }).await
+            }
+            Operation::DropTable => {
+                let ident = names.table()?;
+                let (purge, key) = (query.flag("purgeRequested")?, idempotency_key(request)?);
+                self.owner(bucket, move |store| async move { store.drop_table(&ident, purge, key).await })
+                    .await
+            }
+            Operation::RegisterTable => self.register_table(request, bucket, names.namespace()?).await,
+            Operation::ReportMetrics => {
                 let report = json::object(&request.body)?;
                 json::string(&report, "report-type")?;
                 Ok(Outcome::Empty)
             }
-            Place::Register(namespace) => self.register_table(request, bucket, namespace).await,
-            Place::Rename => {
+            Operation::RenameTable => {
                 let body = json::object(&request.body)?;
                 let from = json::identifier(&body, "source")?;
                 let to = json::identifier(&body, "destination")?;
+                request.check_table(operation, bucket, &from)?;
+                request.check_table(operation, bucket, &to)?;
                 let key = idempotency_key(request)?;
                 self.owner(bucket, move |store| async move { store.rename_table(&from, &to, key).await })
                     .await
             }
-            Place::Transactions => self.commit_transaction(request, bucket).await,
-            Place::View(ident) if method == "GET" || method == "HEAD" => Err(Failure::NoSuchView(ident)),
-            Place::View(_) | Place::Views => Err(Failure::Unsupported("views")),
+            Operation::CommitTransaction => self.commit_transaction(request, bucket).await,
+            Operation::GetToken
+            | Operation::ListWarehouses
+            | Operation::CreateWarehouse
+            | Operation::GetWarehouse
+            | Operation::DeleteWarehouse => Err(Failure::NoSuchRoute(operation.row().path.to_owned())),
         }
     }
 
@@ -229,6 +318,8 @@ impl Catalog {
         let mut body = json::object(&request.body)?;
         let name = json::namespace(&body, "namespace")?;
         let properties = json::properties(&mut body, "properties")?;
+        let (warehouse, namespace) = (&bucket.name, name.as_str());
+        request.check(Operation::CreateNamespace, Resource::Namespace { warehouse, namespace })?;
         let key = idempotency_key(request)?;
         self.owner(bucket, move |store| async move { store.create_namespace(&name, properties, key).await })
             .await
@@ -280,6 +371,7 @@ impl Catalog {
             properties: json::properties(&mut body, "properties")?,
             staged: json::flag(&body, "stage-create")?,
         };
+        request.check_table(Operation::CreateTable, bucket, &create.ident)?;
         let key = idempotency_key(request)?;
         self.owner(bucket, move |store| async move { store.create_table(&create, key).await }).await
     }
@@ -294,6 +386,7 @@ impl Catalog {
         let ident = Ident::new(namespace, json::string(&body, "name")?)?;
         let metadata_location = json::string(&body, "metadata-location")?.to_owned();
         let overwrite = json::flag(&body, "overwrite")?;
+        request.check_table(Operation::RegisterTable, bucket, &ident)?;
         let key = idempotency_key(request)?;
         self.owner(bucket, move |store| async move {
             store.register_table(&ident, &metadata_location, overwrite, key).await
@@ -318,7 +411,9 @@ impl Catalog {
                     "Invalid field: table-changes is not a list of objects".to_owned(),
                 ));
             };
-            changes.push(table_change(change, None)?);
+            let change = table_change(change, None)?;
+            request.check_change(bucket, &change)?;
+            changes.push(change);
         }
         let key = idempotency_key(request)?;
         self.owner(bucket, move |store| async move { store.commit(&changes, false, key).await }).await
@@ -477,8 +572,19 @@ fn render(outcome: Outcome, gzip_taken: bool) -> Response {
 }
 
 #[cfg(test)]
+mod access_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Everything;
+
+    impl Access for Everything {
+        fn allows(&self, _: &'static str, _: Resource<'_>) -> bool {
+            true
+        }
+    }
 
     fn query(raw: &str) -> Query {
         Query(route::query(raw).expect("valid"))
@@ -538,6 +644,7 @@ mod tests {
                 header: &|name| header.clone().filter(|_| name == "idempotency-key"),
                 body: Bytes::from_static(body.as_bytes()),
                 principal,
+                access: &Everything,
                 base_url: "http://h",
             };
             idempotency_key(&request)

@@ -1,85 +1,94 @@
-//! From a request's raw path to what it names. Pure.
+//! From a request's raw path to the operation it asks for and what it names. Pure.
 //!
 //! The path is split at its raw slashes, then each segment is decoded: an encoded slash is part of a name. A plus is a
-//! blank, as Java's encoder has it. The warehouse may be left out (`/v1/namespaces/…`).
+//! blank, as Java's encoder has it. The warehouse may be left out (`/v1/namespaces/…`). Which paths there are is in
+//! the table of operations.
 
+use crate::rest::operations::Operation;
 use crate::store::failure::Failure;
 use crate::store::names::{Ident, NamespaceName, warehouse_name};
 
-/// What a path names.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Route {
-    Config,
-    Warehouses,
-    Warehouse(String),
-    In {
-        /// `None`: the path has no prefix.
-        warehouse: Option<String>,
-        place: Place,
-    },
-}
-
-/// A place within a warehouse.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    Namespaces,
-    Namespace(NamespaceName),
-    NamespaceProperties(NamespaceName),
-    Tables(NamespaceName),
-    Table(Ident),
-    Metrics(Ident),
-    Register(NamespaceName),
-    Rename,
-    Transactions,
-    /// Views are part of the protocol, but not offered yet.
-    Views,
-    View(Ident),
-}
+/// What a request asks for, or why that is nothing. The failure is told when its sender is known, and not before.
+#[derive(Debug)]
+pub struct Route(pub(crate) Result<Target, Failure>);
 
 impl Route {
-    /// The methods that the place knows.
-    pub(crate) fn methods(&self) -> &'static [&'static str] {
-        match self {
-            Route::Config => &["GET"],
-            Route::Warehouses => &["GET", "POST"],
-            Route::Warehouse(_) => &["GET", "DELETE"],
-            Route::In { place, .. } => match place {
-                Place::Namespaces | Place::Tables(_) | Place::Views => &["GET", "POST"],
-                Place::Namespace(_) => &["GET", "HEAD", "DELETE"],
-                Place::NamespaceProperties(_)
-                | Place::Metrics(_)
-                | Place::Register(_)
-                | Place::Rename
-                | Place::Transactions => &["POST"],
-                Place::Table(_) | Place::View(_) => &["GET", "HEAD", "POST", "DELETE"],
-            },
+    /// Finds what `method` and a raw path that begins with `/v1` ask for.
+    pub fn of(method: &str, raw_path: &str) -> Route {
+        Route(route(method, raw_path))
+    }
+
+    /// Returns the operation; `None` for what is not served.
+    pub fn operation(&self) -> Option<Operation> {
+        match self.0.as_ref().ok()?.asked {
+            Asked::Served(operation) => Some(operation),
+            Asked::NotOffered => None,
         }
     }
 }
 
-/// The endpoints of the specification that are served, in its own spelling; clients match them letter by letter.
-pub(crate) const ENDPOINTS: [&str; 16] = [
-    "GET /v1/{prefix}/namespaces",
-    "POST /v1/{prefix}/namespaces",
-    "GET /v1/{prefix}/namespaces/{namespace}",
-    "HEAD /v1/{prefix}/namespaces/{namespace}",
-    "DELETE /v1/{prefix}/namespaces/{namespace}",
-    "POST /v1/{prefix}/namespaces/{namespace}/properties",
-    "GET /v1/{prefix}/namespaces/{namespace}/tables",
-    "POST /v1/{prefix}/namespaces/{namespace}/tables",
-    "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}",
-    "HEAD /v1/{prefix}/namespaces/{namespace}/tables/{table}",
-    "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}",
-    "DELETE /v1/{prefix}/namespaces/{namespace}/tables/{table}",
-    "POST /v1/{prefix}/namespaces/{namespace}/register",
-    "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}/metrics",
-    "POST /v1/{prefix}/tables/rename",
-    "POST /v1/{prefix}/transactions/commit",
+/// What a path names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) asked: Asked,
+    /// `None`: the path has no prefix.
+    pub(crate) warehouse: Option<String>,
+    pub(crate) names: Names,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Served(Operation),
+    /// Part of the protocol, but not served: views.
+    NotOffered,
+}
+
+/// What a path names within a warehouse.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Names {
+    Nothing,
+    Namespace(NamespaceName),
+    /// A table, or a view.
+    Ident(Ident),
+}
+
+impl Names {
+    /// The namespace of a path with `{namespace}` and no `{table}`.
+    pub(crate) fn namespace(self) -> Result<NamespaceName, Failure> {
+        match self {
+            Names::Namespace(namespace) => Ok(namespace),
+            Names::Nothing | Names::Ident(_) => Err(Failure::BadRequest("Missing namespace".to_owned())),
+        }
+    }
+
+    /// The table of a path with `{table}`.
+    pub(crate) fn table(self) -> Result<Ident, Failure> {
+        match self {
+            Names::Ident(ident) => Ok(ident),
+            Names::Nothing | Names::Namespace(_) => Err(Failure::BadRequest("Missing table".to_owned())),
+        }
+    }
+}
+
+/// Paths of the protocol that are known and not served, with the methods that they know.
+const NOT_OFFERED: [(&str, &[&str]); 4] = [
+    ("/v1/{prefix}/namespaces/{namespace}/views", &["GET", "POST"]),
+    ("/v1/{prefix}/namespaces/{namespace}/register-view", &["GET", "POST"]),
+    ("/v1/{prefix}/namespaces/{namespace}/views/{table}", &["GET", "HEAD", "POST", "DELETE"]),
+    ("/v1/{prefix}/views/rename", &["GET", "POST"]),
 ];
 
+/// How the paths of what is in a warehouse begin.
+const IN_WAREHOUSE: &str = "/v1/{prefix}/";
+
 /// Parses a path that begins with `/v1`. [`Failure::NoSuchRoute`] for anything unknown.
-pub(crate) fn route(raw_path: &str) -> Result<Route, Failure> {
+fn route(method: &str, raw_path: &str) -> Result<Target, Failure> {
     let unknown = || Failure::NoSuchRoute(raw_path.to_owned());
+    let token = Operation::GetToken;
+    if raw_path.trim_end_matches('/') == token.row().path {
+        // The token endpoint refuses other methods in words of its own.
+        return Ok(Target { asked: Asked::Served(token), warehouse: None, names: Names::Nothing });
+    }
     let raw = raw_path.strip_prefix("/v1/").ok_or_else(unknown)?;
     let mut segments = Vec::new();
     for segment in raw.split('/') {
@@ -87,13 +96,8 @@ pub(crate) fn route(raw_path: &str) -> Result<Route, Failure> {
             .push(decode(segment).ok_or_else(|| Failure::BadRequest(format!("Invalid path: {raw_path}")))?);
     }
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    match segments.as_slice() {
-        ["config"] => return Ok(Route::Config),
-        ["warehouses"] => return Ok(Route::Warehouses),
-        ["warehouses", name] if !name.is_empty() => {
-            return Ok(Route::Warehouse(warehouse_name(name).to_owned()));
-        }
-        _ => {}
+    if let Some(found) = find("/v1/", &segments) {
+        return found.target(method, None);
     }
     let (warehouse, rest) = match segments.as_slice() {
         ["namespaces", ..] | ["tables" | "views", "rename"] | ["transactions", "commit"] => {
@@ -102,33 +106,81 @@ pub(crate) fn route(raw_path: &str) -> Result<Route, Failure> {
         [prefix, rest @ ..] if !prefix.is_empty() => (Some(warehouse_name(prefix).to_owned()), rest),
         _ => return Err(unknown()),
     };
-    let place = place(rest)?.ok_or_else(unknown)?;
-    Ok(Route::In { warehouse, place })
+    find(IN_WAREHOUSE, rest).ok_or_else(unknown)?.target(method, warehouse)
 }
 
-fn place(segments: &[&str]) -> Result<Option<Place>, Failure> {
-    let table = |namespace: &str, name: &str| Ident::new(NamespaceName::parse(namespace)?, name);
-    let place = match segments {
-        ["namespaces"] => Place::Namespaces,
-        ["namespaces", namespace] => Place::Namespace(NamespaceName::parse(namespace)?),
-        ["namespaces", namespace, "properties"] => {
-            Place::NamespaceProperties(NamespaceName::parse(namespace)?)
+/// A path of the table that fits, with what stands in its braces.
+struct Found<'a> {
+    path: &'static str,
+    warehouse: Option<&'a str>,
+    namespace: Option<&'a str>,
+    table: Option<&'a str>,
+}
+
+/// Finds the path that begins with `start` and fits `segments`. What is in a warehouse is found only behind its prefix.
+fn find<'a>(start: &str, segments: &[&'a str]) -> Option<Found<'a>> {
+    // The token endpoint is known by its spelling alone.
+    let served = Operation::ALL.iter().filter(|operation| **operation != Operation::GetToken);
+    let served = served.map(|operation| operation.row().path);
+    served.chain(NOT_OFFERED.map(|(path, _)| path)).find_map(|path| {
+        let is_inside = path.starts_with(IN_WAREHOUSE);
+        if is_inside != (start == IN_WAREHOUSE) {
+            return None;
         }
-        ["namespaces", namespace, "tables"] => Place::Tables(NamespaceName::parse(namespace)?),
-        ["namespaces", namespace, "tables", name] => Place::Table(table(namespace, name)?),
-        ["namespaces", namespace, "tables", name, "metrics"] => Place::Metrics(table(namespace, name)?),
-        ["namespaces", namespace, "register"] => Place::Register(NamespaceName::parse(namespace)?),
-        ["namespaces", namespace, "views" | "register-view"] => {
-            NamespaceName::parse(namespace)?;
-            Place::Views
+        fit(path, path.strip_prefix(start)?, segments)
+    })
+}
+
+fn fit<'a>(path: &'static str, pattern: &str, segments: &[&'a str]) -> Option<Found<'a>> {
+    let mut found = Found { path, warehouse: None, namespace: None, table: None };
+    let mut given = segments.iter();
+    for part in pattern.split('/') {
+        let segment = *given.next()?;
+        match part {
+            "{warehouse}" if segment.is_empty() => return None,
+            "{warehouse}" => found.warehouse = Some(segment),
+            "{namespace}" => found.namespace = Some(segment),
+            "{table}" => found.table = Some(segment),
+            literal if literal == segment => {}
+            _ => return None,
         }
-        ["namespaces", namespace, "views", name] => Place::View(table(namespace, name)?),
-        ["tables", "rename"] => Place::Rename,
-        ["views", "rename"] => Place::Views,
-        ["transactions", "commit"] => Place::Transactions,
-        _ => return Ok(None),
-    };
-    Ok(Some(place))
+    }
+    given.next().is_none().then_some(found)
+}
+
+impl Found<'_> {
+    /// Parses the names, then looks for the method.
+    fn target(self, method: &str, prefix: Option<String>) -> Result<Target, Failure> {
+        let namespace = self.namespace.map(NamespaceName::parse).transpose()?;
+        let names = match (namespace, self.table) {
+            (Some(namespace), Some(table)) => Names::Ident(Ident::new(namespace, table)?),
+            (Some(namespace), None) => Names::Namespace(namespace),
+            (None, _) => Names::Nothing,
+        };
+        let warehouse = self.warehouse.map(|name| warehouse_name(name).to_owned()).or(prefix);
+        Ok(Target { asked: asked(self.path, method)?, warehouse, names })
+    }
+}
+
+fn asked(path: &str, method: &str) -> Result<Asked, Failure> {
+    let mut allowed = Vec::new();
+    for operation in Operation::ALL {
+        let row = operation.row();
+        if row.path == path {
+            if row.method == method {
+                return Ok(Asked::Served(*operation));
+            }
+            allowed.push(row.method);
+        }
+    }
+    let methods = NOT_OFFERED.iter().filter(|(known, _)| *known == path).flat_map(|(_, methods)| *methods);
+    for known in methods {
+        if *known == method {
+            return Ok(Asked::NotOffered);
+        }
+        allowed.push(*known);
+    }
+    Err(Failure::MethodNotAllowed { method: method.to_owned(), allowed })
 }
 
 /// The parameters of a raw query, decoded, in order.
@@ -167,68 +219,104 @@ fn decode(raw: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn namespace(joined: &str) -> NamespaceName {
-        NamespaceName::parse(joined).expect("valid")
+    fn namespace(joined: &str) -> Names {
+        Names::Namespace(NamespaceName::parse(joined).expect("valid"))
     }
 
-    fn table(joined: &str, name: &str) -> Ident {
-        Ident::new(namespace(joined), name).expect("valid")
+    fn table(joined: &str, name: &str) -> Names {
+        Names::Ident(Ident::new(NamespaceName::parse(joined).expect("valid"), name).expect("valid"))
+    }
+
+    fn check(method: &str, path: &str, warehouse: Option<&str>, operation: Operation, names: Names) {
+        let asked = Asked::Served(operation);
+        let want = Target { asked, warehouse: warehouse.map(str::to_owned), names };
+        assert_eq!(route(method, path).ok(), Some(want), "{method} {path}");
     }
 
     #[test]
-    fn places() {
-        let check = |path: &str, warehouse: Option<&str>, place: Place| {
-            let want = Route::In { warehouse: warehouse.map(str::to_owned), place };
-            assert_eq!(route(path).ok(), Some(want), "{path}");
-        };
-        check("/v1/w/namespaces", Some("w"), Place::Namespaces);
-        check("/v1/namespaces", None, Place::Namespaces);
-        check("/v1/s3%3A%2F%2Fw%2F/namespaces", Some("w"), Place::Namespaces);
-        check("/v1/w/namespaces/a%1Fb", Some("w"), Place::Namespace(namespace("a\u{1f}b")));
-        check("/v1/w/namespaces/a%1fb+c", Some("w"), Place::Namespace(namespace("a\u{1f}b c")));
-        check("/v1/w/namespaces/a/properties", Some("w"), Place::NamespaceProperties(namespace("a")));
-        check("/v1/w/namespaces/properties", Some("w"), Place::Namespace(namespace("properties")));
-        check("/v1/w/namespaces/a/tables", Some("w"), Place::Tables(namespace("a")));
-        check("/v1/w/namespaces/a/tables/x%2Fy", Some("w"), Place::Table(table("a", "x/y")));
-        check("/v1/w/namespaces/a/tables/x%2By", Some("w"), Place::Table(table("a", "x+y")));
-        check("/v1/w/namespaces/a/tables/T%20.%C3%BC", Some("w"), Place::Table(table("a", "T .ü")));
-        check("/v1/namespaces/a/tables/t/metrics", None, Place::Metrics(table("a", "t")));
-        check("/v1/w/namespaces/a/register", Some("w"), Place::Register(namespace("a")));
-        check("/v1/w/namespaces/a/views", Some("w"), Place::Views);
-        check("/v1/w/namespaces/a/views/v", Some("w"), Place::View(table("a", "v")));
-        check("/v1/w/tables/rename", Some("w"), Place::Rename);
-        check("/v1/tables/rename", None, Place::Rename);
-        check("/v1/w/transactions/commit", Some("w"), Place::Transactions);
-        check("/v1/transactions/commit", None, Place::Transactions);
+    fn namespaces() {
+        use Operation::{CreateNamespace, DropNamespace, ListNamespaces, LoadNamespaceMetadata};
+        let w = Some("w");
+        check("GET", "/v1/w/namespaces", w, ListNamespaces, Names::Nothing);
+        check("POST", "/v1/namespaces", None, CreateNamespace, Names::Nothing);
+        check("GET", "/v1/s3%3A%2F%2Fw%2F/namespaces", w, ListNamespaces, Names::Nothing);
+        check("GET", "/v1/w/namespaces/a%1Fb", w, LoadNamespaceMetadata, namespace("a\u{1f}b"));
+        check("DELETE", "/v1/w/namespaces/a%1fb+c", w, DropNamespace, namespace("a\u{1f}b c"));
+        check("HEAD", "/v1/namespaces/namespaces", None, Operation::NamespaceExists, namespace("namespaces"));
+        check("POST", "/v1/w/namespaces/a/properties", w, Operation::UpdateProperties, namespace("a"));
+        check("GET", "/v1/w/namespaces/properties", w, LoadNamespaceMetadata, namespace("properties"));
+    }
+
+    #[test]
+    fn tables() {
+        use Operation::{CommitTransaction, ListTables, LoadTable, RenameTable};
+        let w = Some("w");
+        check("GET", "/v1/w/namespaces/a/tables", w, ListTables, namespace("a"));
+        check("GET", "/v1/w/namespaces/a/tables/x%2Fy", w, LoadTable, table("a", "x/y"));
+        check("GET", "/v1/w/namespaces/a/tables/x%2By", w, LoadTable, table("a", "x+y"));
+        check("HEAD", "/v1/w/namespaces/a/tables/T%20.%C3%BC", w, Operation::TableExists, table("a", "T .ü"));
+        check("POST", "/v1/namespaces/a/tables/t/metrics", None, Operation::ReportMetrics, table("a", "t"));
+        check("POST", "/v1/w/namespaces/a/register", w, Operation::RegisterTable, namespace("a"));
+        check("POST", "/v1/w/tables/rename", w, RenameTable, Names::Nothing);
+        check("POST", "/v1/tables/rename", None, RenameTable, Names::Nothing);
+        check("POST", "/v1/w/transactions/commit", w, CommitTransaction, Names::Nothing);
+        check("POST", "/v1/transactions/commit", None, CommitTransaction, Names::Nothing);
     }
 
     #[test]
     fn top() {
-        assert_eq!(route("/v1/config").ok(), Some(Route::Config));
-        assert_eq!(route("/v1/warehouses").ok(), Some(Route::Warehouses));
-        assert_eq!(route("/v1/warehouses/w").ok(), Some(Route::Warehouse("w".to_owned())));
+        check("GET", "/v1/config", None, Operation::GetConfig, Names::Nothing);
+        check("GET", "/v1/warehouses", None, Operation::ListWarehouses, Names::Nothing);
+        check("DELETE", "/v1/warehouses/w", Some("w"), Operation::DeleteWarehouse, Names::Nothing);
+        check(
+            "GET",
+            "/v1/warehouses/namespaces",
+            Some("namespaces"),
+            Operation::GetWarehouse,
+            Names::Nothing,
+        );
+        check("GET", "/v1/oauth/tokens/", None, Operation::GetToken, Names::Nothing);
+    }
+
+    #[test]
+    fn views_are_known() {
+        let check = |line: &str, names: Names| {
+            let (method, path) = line.split_once(' ').expect("method and path");
+            let want = Target { asked: Asked::NotOffered, warehouse: Some("w".to_owned()), names };
+            assert_eq!(route(method, path).ok(), Some(want), "{line}");
+            assert_eq!(Route::of(method, path).operation(), None, "{line}");
+        };
+        check("GET /v1/w/namespaces/a/views", namespace("a"));
+        check("POST /v1/w/namespaces/a/register-view", namespace("a"));
+        check("DELETE /v1/w/namespaces/a/views/v", table("a", "v"));
+        check("POST /v1/w/views/rename", Names::Nothing);
     }
 
     #[test]
     fn unknown() {
-        let check = |path: &str| assert!(matches!(route(path), Err(Failure::NoSuchRoute(_))), "{path}");
+        let check =
+            |path: &str| assert!(matches!(route("GET", path), Err(Failure::NoSuchRoute(_))), "{path}");
         check("");
         check("/");
         check("/v1");
         check("/v1/");
         check("/v2/config");
         check("/v1/config/");
+        check("/v1/o%61uth/tokens");
+        check("/v1/warehouses/");
         check("/v1/w");
         check("/v1/w/nothing");
+        check("/v1/w/config");
         check("/v1/w/namespaces/a/tables/t/plan");
         check("/v1//namespaces");
+        check("/v1/{prefix}/{namespace}");
         check("/v1/warehouses/w/namespaces/x/y/z");
         check("/v1/w/tables/rename/x");
     }
 
     #[test]
     fn refused() {
-        let check = |path: &str| assert!(matches!(route(path), Err(Failure::BadRequest(_))), "{path}");
+        let check = |path: &str| assert!(matches!(route("GET", path), Err(Failure::BadRequest(_))), "{path}");
         check("/v1/w/namespaces/%1Fa");
         check("/v1/w/namespaces/..");
         check("/v1/w/namespaces/%2e%2e");
@@ -239,6 +327,31 @@ mod tests {
         check("/v1/w/namespaces/%00");
         check("/v1/w/namespaces/");
         check("/v1/w/namespaces/a/tables/");
+        check("/v1/w/namespaces/../views");
+    }
+
+    #[test]
+    fn methods() {
+        let check = |path: &str, want: &[&str]| match route("PATCH", path) {
+            Err(Failure::MethodNotAllowed { method, allowed }) => {
+                assert_eq!((method.as_str(), allowed.as_slice()), ("PATCH", want), "{path}");
+            }
+            other => panic!("{path}: {other:?}"),
+        };
+        check("/v1/config", &["GET"]);
+        check("/v1/warehouses", &["GET", "POST"]);
+        check("/v1/warehouses/w", &["GET", "DELETE"]);
+        check("/v1/w/namespaces", &["GET", "POST"]);
+        check("/v1/w/namespaces/a", &["GET", "HEAD", "DELETE"]);
+        check("/v1/w/namespaces/a/properties", &["POST"]);
+        check("/v1/w/namespaces/a/tables", &["GET", "POST"]);
+        check("/v1/w/namespaces/a/tables/t", &["GET", "HEAD", "POST", "DELETE"]);
+        check("/v1/w/namespaces/a/tables/t/metrics", &["POST"]);
+        check("/v1/w/namespaces/a/register", &["POST"]);
+        check("/v1/w/tables/rename", &["POST"]);
+        check("/v1/transactions/commit", &["POST"]);
+        check("/v1/w/namespaces/a/views", &["GET", "POST"]);
+        check("/v1/w/namespaces/a/views/v", &["GET", "HEAD", "POST", "DELETE"]);
     }
 
     #[test]
@@ -257,12 +370,17 @@ mod tests {
     }
 
     #[test]
-    fn every_listed_endpoint_is_served() {
-        for endpoint in ENDPOINTS {
-            let (method, path) = endpoint.split_once(' ').expect("method and path");
-            let path = path.replace("{prefix}", "w").replace("{namespace}", "n").replace("{table}", "t");
-            let route = route(&path).expect("a route");
-            assert!(route.methods().contains(&method), "{endpoint}");
+    fn every_operation_is_reached_by_its_row_and_by_no_other() {
+        for operation in Operation::ALL {
+            let row = operation.row();
+            let path = row.path.replace("{prefix}", "w").replace("{warehouse}", "w");
+            let path = path.replace("{namespace}", "n").replace("{table}", "t");
+            let reached = |method: &str| Route::of(method, &path).operation();
+            assert_eq!(reached(row.method), Some(*operation), "{} {path}", row.method);
+            for method in ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"] {
+                let is_own = method == row.method || *operation == Operation::GetToken;
+                assert_eq!(reached(method) == Some(*operation), is_own, "{method} {path}");
+            }
         }
     }
 }

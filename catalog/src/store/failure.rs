@@ -1,9 +1,15 @@
-//! Why the catalog did not do what was asked: facts, turned into status, type and text once, in `rest::error`.
+//! Why the catalog did not do what was asked: facts, and the one table from them to status, type and text.
+//!
+//! `rest` renders what [`Failure::answer`] says as JSON; `store` keeps it under an idempotency key. No other place of
+//! the catalog, nor of the layer above, chooses a status of the Iceberg protocol.
+
+use std::borrow::Cow;
 
 use nilas_engine::EngineError;
 
 use crate::commit::CommitError;
 use crate::limits::OverLimit;
+use crate::refusal::{OAuthError, Refusal};
 use crate::store::names::{Ident, NameError, NamespaceName};
 
 /// One request's failure. Nothing was changed, except where a variant says otherwise.
@@ -18,6 +24,11 @@ pub(crate) enum Failure {
     /// A value over its limit.
     TooLarge {
         limit: &'static str,
+        max: usize,
+        got: usize,
+    },
+    /// A request body over [`BODY_BYTES_MAX`](crate::limits::BODY_BYTES_MAX).
+    BodyTooLarge {
         max: usize,
         got: usize,
     },
@@ -59,10 +70,18 @@ pub(crate) enum Failure {
     NoSuchRoute(String),
     MethodNotAllowed {
         method: String,
-        allowed: &'static [&'static str],
+        allowed: Vec<&'static str>,
     },
     /// Part of the protocol, not offered here.
     Unsupported(&'static str),
+    /// The sender may not do that.
+    Forbidden {
+        action: &'static str,
+        /// Its ARN.
+        resource: String,
+    },
+    /// Refused before the catalog saw it.
+    Refused(Refusal),
     /// What an earlier request with the same idempotency key was answered.
     Replayed {
         status: u16,
@@ -118,5 +137,288 @@ impl From<NameError> for Failure {
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Failure {
         Failure::Engine(error)
+    }
+}
+
+/// What a client is told of a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// The protocol's `type`.
+    pub(crate) kind: Cow<'static, str>,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    /// The one table from a failure to status, type and text. Texts begin as those of the Java reference do, because
+    /// clients and compatibility kits read them.
+    pub(crate) fn answer(&self) -> Answer {
+        let (status, kind, message) = match self {
+            Failure::BadRequest(text) => (400, "BadRequestException", text.clone()),
+            Failure::Validation(text) => (400, "ValidationException", text.clone()),
+            Failure::IllegalArgument(text) => (400, "IllegalArgumentException", text.clone()),
+            Failure::TooLarge { limit, max, got } => {
+                (400, "BadRequestException", format!("{limit} is {max}, got {got}"))
+            }
+            Failure::BodyTooLarge { max, got } => {
+                (413, "BadRequestException", format!("BODY_BYTES_MAX is {max}, got {got}"))
+            }
+            Failure::Location { location, why } => {
+                (400, "BadRequestException", format!("Invalid location {location:?}: {why}"))
+            }
+            Failure::LocationTaken { location, by } => (
+                400,
+                "BadRequestException",
+                format!("Invalid location {location:?}: it overlaps that of {by}"),
+            ),
+            Failure::NoSuchWarehouse(name) => {
+                (404, "NoSuchWarehouseException", format!("Warehouse does not exist: {name}"))
+            }
+            Failure::NoWarehouseEntry(name) => {
+                (404, "IcebergWarehouseNotFound", format!("Warehouse does not exist: {name}"))
+            }
+            Failure::NoSuchNamespace(name) => {
+                (404, "NoSuchNamespaceException", format!("Namespace does not exist: {name}"))
+            }
+            Failure::NoSuchTable(ident) => {
+                (404, "NoSuchTableException", format!("Table does not exist: {ident}"))
+            }
+            Failure::NoSuchView(ident) => {
+                (404, "NoSuchViewException", format!("View does not exist: {ident}"))
+            }
+            Failure::NoSuchFile(location) => {
+                (404, "NotFoundException", format!("Location does not exist: {location}"))
+            }
+            Failure::WarehouseExists(name) => {
+                (409, "IcebergWarehouseAlreadyExists", format!("Warehouse already exists: {name}"))
+            }
+            Failure::BucketExists(name) => (
+                409,
+                "IcebergWarehouseAlreadyExists",
+                format!("Bucket already exists: {name} (upgrade-existing makes it a warehouse)"),
+            ),
+            Failure::WarehouseNotEmpty(name) => {
+                (409, "WarehouseNotEmptyException", format!("Warehouse {name} is not empty"))
+            }
+            Failure::NamespaceExists(name) => {
+                (409, "AlreadyExistsException", format!("Namespace already exists: {name}"))
+            }
+            Failure::NamespaceNotEmpty(name) => {
+                (409, "NamespaceNotEmptyException", format!("Namespace {name} is not empty"))
+            }
+            Failure::TableExists(ident) => {
+                (409, "AlreadyExistsException", format!("Table already exists: {ident}"))
+            }
+            Failure::AlreadyExists(text) => (409, "AlreadyExistsException", text.clone()),
+            Failure::RenameTaken { from, to } => {
+                (409, "AlreadyExistsException", format!("Cannot rename {from} to {to}. Table already exists"))
+            }
+            Failure::CommitFailed(text) => (409, "CommitFailedException", text.clone()),
+            Failure::Unprocessable(text) => (422, "UnprocessableEntityException", text.clone()),
+            Failure::NoSuchRoute(path) => (404, "NoSuchRouteException", format!("No such path: {path}")),
+            Failure::MethodNotAllowed { method, allowed } => (
+                405,
+                "MethodNotAllowedException",
+                format!("{method} is not allowed here, only {}", allowed.join(", ")),
+            ),
+            Failure::Unsupported(what) => {
+                (406, "UnsupportedOperationException", format!("not supported: {what}"))
+            }
+            Failure::Forbidden { action, resource } => {
+                (403, "ForbiddenException", format!("not authorized to perform {action} on {resource}"))
+            }
+            Failure::Refused(refusal) => refused(refusal),
+            Failure::Replayed { status, kind, message } => {
+                return Answer { status: *status, kind: Cow::Owned(kind.clone()), message: message.clone() };
+            }
+            Failure::Contended => (
+                429,
+                "TooManyRequestsException",
+                "too many changes to the same tables, please retry".to_owned(),
+            ),
+            // Not 500, which a commit takes for an unknown outcome, nor 503: it does not pass by itself.
+            Failure::NewerValue { key, version } => {
+                let what = version.map_or_else(|| "kind".to_owned(), |version| format!("version {version}"));
+                let text = format!("catalog value {key} was written by a newer version: unknown {what}");
+                (501, "UnsupportedOperationException", text)
+            }
+            Failure::Damaged { what, why } => {
+                (500, "InternalServerError", format!("{what} is damaged: {why}"))
+            }
+            Failure::Engine(error) => engine(error),
+            Failure::StateUnknown(error) => {
+                (500, "CommitStateUnknownException", format!("the change may or may not survive: {error}"))
+            }
+        };
+        Answer { status, kind: Cow::Borrowed(kind), message }
+    }
+}
+
+/// Refusals of the layer above. Those of the token endpoint have the codes of RFC 6749 in place of a type.
+fn refused(refusal: &Refusal) -> (u16, &'static str, String) {
+    match refusal {
+        Refusal::Recovering => {
+            (503, "ServiceUnavailableException", "the store is recovering, try again".to_owned())
+        }
+        Refusal::NotSigned(why) => (403, "ForbiddenException", why.to_string()),
+        Refusal::TokenInvalid => {
+            (401, "NotAuthorizedException", "the token is not valid or has expired".to_owned())
+        }
+        Refusal::BodyTooLarge { limit, max } => {
+            (413, "BadRequestException", format!("the request body is over {limit}, {max} bytes"))
+        }
+        Refusal::BodyBroken => {
+            let message = "the request body ended before its announced length";
+            (400, "BadRequestException", message.to_owned())
+        }
+        Refusal::DocumentTooLarge { cost, max } => (
+            413,
+            "BadRequestException",
+            format!("the request takes {cost} bytes, DOCUMENT_BYTES_MAX is {max} on this machine"),
+        ),
+        Refusal::Busy(error) => engine(error),
+        Refusal::TokenMethod => {
+            (405, "BadRequestException", "only POST is allowed on oauth/tokens".to_owned())
+        }
+        Refusal::Token(error) => {
+            let status = if *error == OAuthError::InvalidClient { 401 } else { 400 };
+            (status, error.code(), error.description().to_owned())
+        }
+    }
+}
+
+/// The engine's failures of a change that was surely not made, or of a read.
+fn engine(error: &EngineError) -> (u16, &'static str, String) {
+    match error {
+        EngineError::Drive(_) | EngineError::Corrupt(_) => (500, "InternalServerError", error.to_string()),
+        EngineError::ReadOnly { .. } | EngineError::Stopping => {
+            (503, "ServiceUnavailableException", error.to_string())
+        }
+        EngineError::Full { .. } => (507, "InsufficientStorageException", error.to_string()),
+        // A bare 503 is read as "unknown" by Java commits; 429 is retried by all.
+        EngineError::Busy { .. } | EngineError::BucketClosed | EngineError::NoFreeZone => {
+            (429, "SlowDownException", error.to_string())
+        }
+        EngineError::UnsupportedSetting { .. } => (501, "UnsupportedOperationException", error.to_string()),
+        EngineError::TooLarge { .. } => (400, "BadRequestException", error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ident(name: &str) -> Ident {
+        Ident::new(NamespaceName::parse("n\u{1f}s").expect("valid"), name).expect("valid")
+    }
+
+    #[test]
+    fn table() {
+        let check = |failure: Failure, status: u16, kind: &str, text: &str| {
+            let answer = failure.answer();
+            assert_eq!((answer.status, &*answer.kind), (status, kind), "{failure:?}");
+            assert!(answer.message.starts_with(text), "{}", answer.message);
+        };
+        let namespace = || ident("t").namespace;
+        check(Failure::BadRequest("x".to_owned()), 400, "BadRequestException", "x");
+        check(Failure::IllegalArgument("x".to_owned()), 400, "IllegalArgumentException", "x");
+        check(Failure::Validation("x".to_owned()), 400, "ValidationException", "x");
+        check(
+            Failure::BodyTooLarge { max: 1, got: 2 },
+            413,
+            "BadRequestException",
+            "BODY_BYTES_MAX is 1, got 2",
+        );
+        check(
+            Failure::TooLarge { limit: "X_MAX", max: 1, got: 2 },
+            400,
+            "BadRequestException",
+            "X_MAX is 1, got 2",
+        );
+        check(
+            Failure::NoSuchNamespace(namespace()),
+            404,
+            "NoSuchNamespaceException",
+            "Namespace does not exist: n.s",
+        );
+        check(Failure::NoSuchTable(ident("t")), 404, "NoSuchTableException", "Table does not exist: n.s.t");
+        check(Failure::NoSuchView(ident("t")), 404, "NoSuchViewException", "View does not exist: n.s.t");
+        check(Failure::NoSuchFile("f".to_owned()), 404, "NotFoundException", "");
+        check(Failure::NoSuchWarehouse("w".to_owned()), 404, "NoSuchWarehouseException", "");
+        check(Failure::WarehouseExists("w".to_owned()), 409, "IcebergWarehouseAlreadyExists", "");
+        check(
+            Failure::NamespaceExists(namespace()),
+            409,
+            "AlreadyExistsException",
+            "Namespace already exists: n.s",
+        );
+        check(
+            Failure::NamespaceNotEmpty(namespace()),
+            409,
+            "NamespaceNotEmptyException",
+            "Namespace n.s is not empty",
+        );
+        check(Failure::TableExists(ident("t")), 409, "AlreadyExistsException", "Table already exists: n.s.t");
+        let taken = Failure::RenameTaken { from: ident("a"), to: ident("b") };
+        check(taken, 409, "AlreadyExistsException", "Cannot rename n.s.a to n.s.b. Table already exists");
+        check(
+            Failure::CommitFailed("Requirement failed: x".to_owned()),
+            409,
+            "CommitFailedException",
+            "Requirement",
+        );
+        check(Failure::Unprocessable("x".to_owned()), 422, "UnprocessableEntityException", "x");
+        check(Failure::Contended, 429, "TooManyRequestsException", "");
+        check(
+            Failure::Engine(EngineError::Full { wanted_bytes: 1 }),
+            507,
+            "InsufficientStorageException",
+            "",
+        );
+        check(
+            Failure::NewerValue { key: "v".to_owned(), version: Some(2) },
+            501,
+            "UnsupportedOperationException",
+            "catalog value v was written by a newer version: unknown version 2",
+        );
+        check(Failure::Engine(EngineError::Busy { limit: "x", max: 1 }), 429, "SlowDownException", "");
+        check(Failure::Engine(EngineError::BucketClosed), 429, "SlowDownException", "");
+        check(Failure::Engine(EngineError::NoFreeZone), 429, "SlowDownException", "");
+        let kind = nilas_engine::SettingKind::LOCK;
+        let unsupported = Failure::Engine(EngineError::UnsupportedSetting { kind });
+        check(unsupported, 501, "UnsupportedOperationException", "the bucket has the setting lock");
+        check(Failure::StateUnknown(EngineError::Stopping), 500, "CommitStateUnknownException", "");
+        let forbidden = Failure::Forbidden { action: "s3tables:GetTable", resource: "arn".to_owned() };
+        check(forbidden, 403, "ForbiddenException", "not authorized to perform s3tables:GetTable on arn");
+        let replayed = Failure::Replayed { status: 409, kind: "K".to_owned(), message: "m".to_owned() };
+        check(replayed, 409, "K", "m");
+    }
+    #[test]
+    fn refusals() {
+        let check = |refusal: Refusal, status: u16, kind: &str, text: &str| {
+            let answer = Failure::Refused(refusal).answer();
+            assert_eq!((answer.status, &*answer.kind, answer.message.as_str()), (status, kind, text));
+        };
+        let recovering = "the store is recovering, try again";
+        check(Refusal::Recovering, 503, "ServiceUnavailableException", recovering);
+        check(Refusal::NotSigned("why".into()), 403, "ForbiddenException", "why");
+        let token = "the token is not valid or has expired";
+        check(Refusal::TokenInvalid, 401, "NotAuthorizedException", token);
+        let large = Refusal::BodyTooLarge { limit: "CATALOG_BODY_BYTES_MAX", max: 5 };
+        let text = "the request body is over CATALOG_BODY_BYTES_MAX, 5 bytes";
+        check(large, 413, "BadRequestException", text);
+        let broken = "the request body ended before its announced length";
+        check(Refusal::BodyBroken, 400, "BadRequestException", broken);
+        let text = "the request takes 7 bytes, DOCUMENT_BYTES_MAX is 5 on this machine";
+        check(Refusal::DocumentTooLarge { cost: 7, max: 5 }, 413, "BadRequestException", text);
+        let busy = EngineError::Busy { limit: "X_MAX", max: 1 };
+        check(Refusal::Busy(busy.clone()), 429, "SlowDownException", &busy.to_string());
+        check(Refusal::TokenMethod, 405, "BadRequestException", "only POST is allowed on oauth/tokens");
+        let client = "client authentication failed";
+        check(Refusal::Token(OAuthError::InvalidClient), 401, "invalid_client", client);
+        check(Refusal::Token(OAuthError::InvalidRequest("x")), 400, "invalid_request", "x");
+        let grant = "the subject token is not valid";
+        check(Refusal::Token(OAuthError::InvalidGrant), 400, "invalid_grant", grant);
     }
 }

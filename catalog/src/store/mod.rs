@@ -29,9 +29,8 @@ use nilas_engine::{Bucket, Engine, LocalBucket, Sequence, Transaction, ValueOwne
 
 use crate::limits::{METADATA_BYTES_MAX, METADATA_INLINE_BYTES_MAX, PURGE_KEYS_MAX};
 use crate::model::Recorded;
-use crate::rest::error;
 use crate::store::claim::Claim;
-use crate::store::failure::Failure;
+use crate::store::failure::{Answer, Failure};
 use crate::store::idempotency::{IdempotencyKey, Standing};
 use crate::store::state::{CatalogState, Loaded, Warehouse};
 
@@ -201,7 +200,7 @@ impl Store {
 
     /// Remembers a failure that would come again. That it could not be remembered changes nothing for the client.
     fn record_failure(&self, claim: &Claim, failure: &Failure) {
-        let (status, kind, message) = error::answer(failure);
+        let Answer { status, kind, message } = failure.answer();
         if !claim.has_key() || !(400..500).contains(&status) || status == 429 {
             return;
         }

@@ -45,7 +45,6 @@ use crate::format::record::{BlobPlace, BlobRecord};
 use crate::format::superblock::Superblock;
 use crate::meta::index::{BucketIndex, Index};
 use crate::meta::log::Log;
-use crate::mutant::{Mutant, is};
 use crate::platform::Platform;
 use crate::space::extents::FreeSpace;
 use crate::space::usage::{Usage, ZoneId};

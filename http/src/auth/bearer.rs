@@ -6,6 +6,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use nilas_catalog::OAuthError;
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
@@ -29,19 +30,6 @@ pub struct TokenAnswer {
     pub expires_in_s: u64,
     /// The scope asked for, echoed; it grants nothing.
     pub scope: Option<String>,
-}
-
-/// A token that was refused (RFC 6749 section 5.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OAuthError {
-    /// `invalid_request`: the form is not one, or holds a field twice or two kinds of credentials.
-    InvalidRequest(&'static str),
-    /// `invalid_client`: no such client, or not its secret. The status is 401.
-    InvalidClient,
-    /// `invalid_grant`: the token to be exchanged is not valid any more.
-    InvalidGrant,
-    /// `unsupported_grant_type`.
-    UnsupportedGrantType,
 }
 
 /// Issues a token for client credentials, or a fresh one for a token that is still valid.
@@ -108,29 +96,6 @@ impl TokenAnswer {
             map.insert("scope".to_owned(), json!(scope));
         }
         body
-    }
-}
-
-impl OAuthError {
-    /// Names the error as RFC 6749 does.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::InvalidRequest(_) => "invalid_request",
-            Self::InvalidClient => "invalid_client",
-            Self::InvalidGrant => "invalid_grant",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
-        }
-    }
-
-    /// Renders the body of the 400 answer (401 for `invalid_client`).
-    pub fn to_json(self) -> serde_json::Value {
-        let description = match self {
-            Self::InvalidRequest(what) => what,
-            Self::InvalidClient => "client authentication failed",
-            Self::InvalidGrant => "the subject token is not valid",
-            Self::UnsupportedGrantType => "grant_type must be client_credentials or token-exchange",
-        };
-        json!({ "error": self.code(), "error_description": description })
     }
 }
 

@@ -1,8 +1,8 @@
 //! Who sent this request: SigV4 in the header or in the query, and bearer tokens for catalogs.
 //!
 //! The connection hands over a [`RequestView`] before a byte of the body is read; what comes back names the access
-//! key and says how the body must be taken ([`PayloadMode`]). Nothing here knows policies: a verified key may
-//! still be forbidden to do what it asks.
+//! key and says how the body must be taken ([`PayloadMode`]). Then [`Caller`] is
+//! asked what that key may do: a verified key may still be forbidden what it asks.
 //!
 //! I1. No request is verified without a signature that covers its method, path, query, `host` and every `x-amz-*` header.
 //! I2. Signatures and tokens are compared in constant time.
@@ -18,7 +18,9 @@ mod key_cache;
 mod time;
 mod error;
 pub mod bearer;
+mod access;
 
+pub use access::{Authorizer, Caller, Decision, Principal, PrincipalKind, RootOnly};
 pub use chunk_signature::{ChunkSigner, SignatureMismatch};
 pub use error::{ArgumentFault, AuthError, CredentialFault, Denied, Mismatch, QueryFault, Refused};
 pub use key_cache::SigningKeyCache;

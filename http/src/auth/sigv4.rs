@@ -17,6 +17,8 @@ use crate::auth::canonical;
 use crate::auth::chunk_signature::ChunkSigner;
 use crate::auth::claim::{Claim, Credential};
 use crate::auth::error::{ArgumentFault, AuthError, CredentialFault, Mismatch, Refused};
+#[cfg(test)]
+use crate::auth::key_cache::mac_of;
 use crate::auth::key_cache::{SigningKeyCache, SigningMac, derive, sign};
 use crate::auth::request::RequestView;
 
@@ -209,6 +211,23 @@ fn verified(
         presigned: claim.expires_s.is_some(),
         session_token: claim.token.as_deref().map(str::to_owned),
         chunks,
+    }
+}
+
+#[cfg(test)]
+impl Verified {
+    /// A request of `access_key` whose body comes as it is.
+    pub(crate) fn unsigned(access_key: &str) -> Verified {
+        let chunks = ChunkSigner::new(mac_of(b""), String::new(), String::new(), String::new());
+        Verified {
+            access_key: access_key.to_owned(),
+            service: Service::S3,
+            region: String::new(),
+            payload: PayloadMode::Unsigned,
+            presigned: false,
+            session_token: None,
+            chunks,
+        }
     }
 }
 

@@ -159,6 +159,26 @@ impl From<EngineError> for Failure {
 }
 
 impl Failure {
+    /// Whether a limit of the process was met, so that the same request may well succeed later: `SlowDown`.
+    pub fn is_busy(&self) -> bool {
+        matches!(
+            self,
+            Failure::Engine(EngineError::Busy { .. })
+                | Failure::ReadCut(BodyCut::Engine(EngineError::Busy { .. }))
+        )
+    }
+
+    /// Whether the body is over what its operation takes: `EntityTooLarge`.
+    pub fn is_too_large(&self) -> bool {
+        matches!(
+            self,
+            Failure::EntityTooLarge { .. }
+                | Failure::Body(BodyError::EntityTooLarge { .. })
+                | Failure::Engine(EngineError::TooLarge { .. })
+                | Failure::ReadCut(BodyCut::Engine(EngineError::TooLarge { .. }))
+        )
+    }
+
     /// What a refused write means for `bucket` and `key`.
     pub fn refused(why: PutRefused, bucket: &str, key: &Bytes, upload: &str) -> Failure {
         match why {

@@ -8,7 +8,7 @@ use http_body::Body;
 use md5::{Digest as _, Md5};
 use nilas_engine::{ETag, PartInfo, Sequence};
 
-use super::{Call, Outcome, conditions, document, request_xml, upload_text};
+use super::{Call, Outcome, conditions, document, request_xml};
 use crate::body::{Checksum, Declared};
 use crate::limits::{
     COMPLETE_XML_BYTES_MAX, OBJECT_BYTES_MAX, PART_BYTES_MIN, PART_CHECKSUMS_BYTES_MAX, PARTS_MAX,
@@ -36,7 +36,7 @@ where
     let have = call.engine().parts(&bucket, id, 0, usize::from(PARTS_MAX)).await?;
     let have = have.ok_or_else(|| call.no_such_upload())?;
 
-    let plan = plan(&wanted, &have, &attributes, &expected, &upload_text(id))?;
+    let plan = plan(&wanted, &have, &attributes, &expected, &id.to_string())?;
     attributes.checksum = plan.checksum;
     let done = call
         .engine()

@@ -8,7 +8,28 @@ use http::header::CONTENT_TYPE;
 use super::{Call, Outcome, Owner, document, object_headers, owner_xml};
 use crate::render::error::Failure;
 use crate::render::xml::Xml;
-use crate::route::Configuration;
+
+/// Configurations of a bucket that can be asked for; all of them are fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Configuration {
+    Accelerate,
+    Acl,
+    Cors,
+    Encryption,
+    Lifecycle,
+    Logging,
+    Notification,
+    ObjectLock,
+    OwnershipControls,
+    Policy,
+    PolicyStatus,
+    PublicAccessBlock,
+    Replication,
+    RequestPayment,
+    Tagging,
+    Versioning,
+    Website,
+}
 
 /// What a bucket without that configuration is answered with.
 enum Fixed {

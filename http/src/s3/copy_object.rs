@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
+use nilas_catalog::access::Resource;
 use nilas_engine::{ETag, ObjectReader, ObjectStream, PutWriter};
 
 use super::put_object::upload_bytes;
@@ -19,6 +20,7 @@ use crate::render::xml::Xml;
 use crate::route::check_key;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{Kind, StoredChecksum};
+use crate::s3::operations::Operation;
 use crate::uri::percent_decode;
 
 /// The object that a copy reads.
@@ -30,8 +32,7 @@ pub struct CopySource {
     pub key: Bytes,
 }
 
-/// Reads `x-amz-copy-source`: `[/]bucket/key[?versionId=null]`, percent-encoded. Whoever allows a copy must allow
-/// reading this too.
+/// Reads `x-amz-copy-source`: `[/]bucket/key[?versionId=null]`, percent-encoded.
 pub fn copy_source(headers: &HeaderMap) -> Result<CopySource, Failure> {
     let text = metadata::field(headers, "x-amz-copy-source").unwrap_or_default();
     let bad = || Failure::InvalidArgument {
@@ -51,6 +52,14 @@ pub fn copy_source(headers: &HeaderMap) -> Result<CopySource, Failure> {
     check_key(key.as_bytes())?;
     version.map_or(Ok(()), check_version)?;
     Ok(CopySource { bucket: bucket.to_owned(), key: Bytes::copy_from_slice(key.as_bytes()) })
+}
+
+/// The source that the request names, if its sender may read it.
+pub(super) fn allowed_source(call: &Call<'_>) -> Result<CopySource, Failure> {
+    let source = copy_source(call.headers)?;
+    let object = Resource::Object { bucket: &source.bucket, key: &source.key };
+    call.check_access(Operation::GetObject, object)?;
+    Ok(source)
 }
 
 /// Opens the source of a copy, if its conditions hold.
@@ -96,7 +105,7 @@ pub(super) async fn copy_bytes(
 }
 
 pub(super) async fn copy(call: &Call<'_>) -> Outcome {
-    let source = copy_source(call.headers)?;
+    let source = allowed_source(call)?;
     let bucket = call.bucket()?;
     metadata::check_served(call.headers)?;
     let condition = conditions::of_write(call.headers)?;

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Call, Outcome, checksum, document, metadata, upload_text};
+use super::{Call, Outcome, checksum, document, metadata};
 use crate::render::error::Failure;
 use crate::render::xml::Xml;
 use crate::s3::checksum::{Kind, StoredChecksum};
@@ -17,7 +17,7 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
     let mut xml = Xml::new("InitiateMultipartUploadResult", 512);
     xml.text("Bucket", &call.target.bucket);
     xml.bytes("Key", &call.target.key);
-    xml.text("UploadId", &upload_text(id));
+    xml.text("UploadId", &id.to_string());
     let mut response = document(xml);
     if let Some(checksum) = &attributes.checksum {
         let headers = response.headers_mut();

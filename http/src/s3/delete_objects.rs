@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http_body::Body;
+use nilas_catalog::access::Resource;
 
 use super::delete_object::{DeleteCondition, delete_one};
 use super::{Call, Outcome, check_version, document, request_xml};
@@ -11,6 +12,7 @@ use crate::render::error::Failure;
 use crate::render::time::parse_http_date;
 use crate::render::xml::Xml;
 use crate::route::check_key;
+use crate::s3::operations::Operation;
 use crate::s3::payload::Payload;
 use crate::s3::request_xml::DeleteEntry;
 
@@ -31,7 +33,9 @@ where
     let mut failures: Vec<Option<Failure>> = Vec::with_capacity(request.objects.len());
     let mut together = Vec::new();
     for entry in &request.objects {
-        let condition = match condition(entry) {
+        let object = Resource::Object { bucket: &bucket.name, key: entry.key.as_bytes() };
+        let allowed = call.check_access(Operation::DeleteObjects, object);
+        let condition = match allowed.and_then(|()| condition(entry)) {
             Ok(condition) => condition,
             Err(failure) => {
                 failures.push(Some(failure));

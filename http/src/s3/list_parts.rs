@@ -2,7 +2,7 @@
 
 use nilas_engine::PartInfo;
 
-use super::{Call, Outcome, Owner, document, owner_xml, upload_text};
+use super::{Call, Outcome, Owner, document, owner_xml};
 use crate::render::error::Failure;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
@@ -20,7 +20,7 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
     let page = Page {
         bucket: &call.target.bucket,
         key: &call.target.key,
-        upload_id: &upload_text(id),
+        upload_id: &id.to_string(),
         after,
         max,
         owner: &call.s3.owner,

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use nilas_engine::{UploadId, UploadInfo};
 
-use super::{Call, Outcome, document, owner_xml, upload_text};
+use super::{Call, Outcome, document, owner_xml};
 use crate::limits::PAGE_ENTRIES_MAX;
 use crate::render::error::Failure;
 use crate::render::time::iso_8601;
@@ -41,7 +41,7 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
     xml.text("UploadIdMarker", id_marker);
     if let (true, Some((key, id))) = (grouping.truncated, &grouping.last) {
         xml.key("NextKeyMarker", key, url);
-        xml.text("NextUploadIdMarker", &id.map(upload_text).unwrap_or_default());
+        xml.text("NextUploadIdMarker", &id.map(|id| id.to_string()).unwrap_or_default());
     }
     xml.key("Prefix", prefix.as_bytes(), url);
     if !delimiter.is_empty() {
@@ -56,7 +56,7 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
         let attributes = Attributes::decode(&upload.attributes).unwrap_or_default();
         xml.open("Upload");
         xml.key("Key", &upload.key, url);
-        xml.text("UploadId", &upload_text(upload.id));
+        xml.text("UploadId", &upload.id.to_string());
         owner_xml(&mut xml, "Initiator", &call.s3.owner);
         owner_xml(&mut xml, "Owner", &call.s3.owner);
         xml.text("StorageClass", attributes.storage_class.as_deref().unwrap_or("STANDARD"));

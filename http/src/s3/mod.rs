@@ -1,9 +1,11 @@
 //! The S3 protocol on top of the engine: one file per operation or small family.
 //!
-//! The server hands [`S3::handle`] every request that [`route`](crate::route) found to be S3's and that was
-//! authenticated and allowed. What comes back is a whole answer, errors included.
+//! The gateway hands [`S3::handle`] every request that [`route`](crate::route) found to be S3's and whose sender may do
+//! it on what its path names; what else a request names is asked for here. What comes back is a whole answer, errors
+//! included.
 //! Runs on the core that took the connection; dropping the future stores nothing, or everything.
 
+pub mod operations;
 pub mod checksum;
 pub mod payload;
 pub mod metadata;
@@ -38,12 +40,14 @@ use http::header::{ACCEPT_RANGES, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED, SERVE
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
+use nilas_catalog::access::{Access as _, Resource};
 use nilas_engine::{Bucket, ETag, Engine, ObjectInfo, PutCondition, PutRefused, UploadId};
 
 pub(crate) use attributes::json as json_attributes;
+use configuration::Configuration;
 pub use copy_object::{CopySource, copy_source};
 
-use crate::auth::Verified;
+use crate::auth::{Caller, Verified};
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
 use crate::limits::{BUSY_DRAIN_BYTES_MAX, DRAIN_BYTES_MAX, PAGE_ENTRIES_MAX, PARTS_MAX};
@@ -52,8 +56,9 @@ use crate::render::body::ResponseBody;
 use crate::render::error::{Context, Failure, render};
 use crate::render::time::http_date;
 use crate::render::xml::Xml;
-use crate::route::{Operation, Query, Target};
+use crate::route::{Query, Target};
 use crate::s3::attributes::Attributes;
+use crate::s3::operations::Operation;
 use crate::s3::payload::Payload;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -92,10 +97,11 @@ struct Call<'a> {
     s3: &'a S3,
     target: &'a Target,
     headers: &'a HeaderMap,
+    caller: Caller<'a>,
 }
 
 impl S3 {
-    /// Carries out `target` for a request that was authenticated and allowed, and answers it.
+    /// Carries out `target` for `caller`, who may do that on what the path names, and answers it.
     ///
     /// `request_id` is what the answer's headers and XML say. A refused request's body is drained a little, so that
     /// its sender sees the answer.
@@ -103,6 +109,7 @@ impl S3 {
         &self,
         target: &Target,
         head: &Parts,
+        caller: Caller<'_>,
         verified: &Verified,
         body: B,
         request_id: &str,
@@ -111,12 +118,11 @@ impl S3 {
         B: Body<Data = Bytes> + Unpin,
     {
         let headers = with_hoisted(&head.headers, &target.query);
-        let call = Call { s3: self, target, headers: &headers };
+        let call = Call { s3: self, target, headers: &headers, caller };
         let mut payload = Payload::new(&headers, verified, &self.md5_lanes, &self.memory.documents, body);
         let outcome = call.run(&mut payload).await;
         if let Err(failure) = &outcome {
-            let busy = failure.answer().code == "SlowDown";
-            payload.drain(if busy { BUSY_DRAIN_BYTES_MAX } else { DRAIN_BYTES_MAX }).await;
+            payload.drain(if failure.is_busy() { BUSY_DRAIN_BYTES_MAX } else { DRAIN_BYTES_MAX }).await;
         }
         self.answer(outcome, head, request_id)
     }
@@ -153,7 +159,7 @@ fn answer(outcome: Outcome, head: &Parts, request_id: &str, now_ms: u64) -> Resp
 impl Call<'_> {
     async fn run<B: Body<Data = Bytes> + Unpin>(&self, payload: &mut Payload<'_, B>) -> Outcome {
         self.check_owner()?;
-        let _listing = match self.lists() {
+        let _listing = match self.target.operation.row().is_page {
             true => Some(self.s3.memory.listings.take(1).await?),
             false => None,
         };
@@ -163,7 +169,29 @@ impl Call<'_> {
             Operation::HeadBucket => buckets::head(self),
             Operation::DeleteBucket => buckets::delete(self).await,
             Operation::GetBucketLocation => buckets::location(self),
-            Operation::GetBucketConfiguration(configuration) => configuration::get(self, configuration),
+            Operation::GetBucketAccelerateConfiguration => {
+                configuration::get(self, Configuration::Accelerate)
+            }
+            Operation::GetBucketAcl => configuration::get(self, Configuration::Acl),
+            Operation::GetBucketCors => configuration::get(self, Configuration::Cors),
+            Operation::GetBucketEncryption => configuration::get(self, Configuration::Encryption),
+            Operation::GetBucketLifecycleConfiguration => configuration::get(self, Configuration::Lifecycle),
+            Operation::GetBucketLogging => configuration::get(self, Configuration::Logging),
+            Operation::GetBucketNotificationConfiguration => {
+                configuration::get(self, Configuration::Notification)
+            }
+            Operation::GetObjectLockConfiguration => configuration::get(self, Configuration::ObjectLock),
+            Operation::GetBucketOwnershipControls => {
+                configuration::get(self, Configuration::OwnershipControls)
+            }
+            Operation::GetBucketPolicy => configuration::get(self, Configuration::Policy),
+            Operation::GetBucketPolicyStatus => configuration::get(self, Configuration::PolicyStatus),
+            Operation::GetPublicAccessBlock => configuration::get(self, Configuration::PublicAccessBlock),
+            Operation::GetBucketReplication => configuration::get(self, Configuration::Replication),
+            Operation::GetBucketRequestPayment => configuration::get(self, Configuration::RequestPayment),
+            Operation::GetBucketTagging => configuration::get(self, Configuration::Tagging),
+            Operation::GetBucketVersioning => configuration::get(self, Configuration::Versioning),
+            Operation::GetBucketWebsite => configuration::get(self, Configuration::Website),
             Operation::ListObjects => list_objects::v1(self).await,
             Operation::ListObjectsV2 => list_objects::v2(self).await,
             Operation::ListObjectVersions => list_objects::versions(self).await,
@@ -186,18 +214,12 @@ impl Call<'_> {
         }
     }
 
-    /// Whether the answer is made of a page of entries.
-    fn lists(&self) -> bool {
-        matches!(
-            self.target.operation,
-            Operation::ListBuckets
-                | Operation::ListObjects
-                | Operation::ListObjectsV2
-                | Operation::ListObjectVersions
-                | Operation::ListMultipartUploads
-                | Operation::ListParts
-                | Operation::CompleteMultipartUpload
-        )
+    /// Refuses what the sender may not do on `resource`.
+    fn check_access(&self, operation: Operation, resource: Resource<'_>) -> Result<(), Failure> {
+        match self.caller.allows(operation.facts().action, resource) {
+            true => Ok(()),
+            false => Err(Failure::AccessDenied),
+        }
     }
 
     fn engine(&self) -> &Engine {
@@ -249,9 +271,7 @@ impl Call<'_> {
     /// The request's upload id.
     fn upload_id(&self) -> Result<UploadId, Failure> {
         let text = self.parameter("uploadId").unwrap_or("");
-        let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        let id = digits.then(|| u128::from_str_radix(text, 16).ok()).flatten().map(UploadId);
-        id.ok_or_else(|| self.no_such_upload())
+        UploadId::parse(text).ok_or_else(|| self.no_such_upload())
     }
 
     fn no_such_upload(&self) -> Failure {
@@ -368,10 +388,6 @@ fn page_entries(name: &'static str, value: Option<&str>) -> Result<usize, Failur
     }
 }
 
-fn upload_text(id: UploadId) -> String {
-    format!("{:032x}", id.0)
-}
-
 fn etag_header(etag: &ETag) -> HeaderValue {
     HeaderValue::try_from(format!("\"{etag}\"")).expect("an ETag is ASCII")
 }
@@ -413,6 +429,9 @@ pub mod fuzz {
     pub use crate::route::fuzz_route;
     pub use crate::s3::attributes::fuzz_attributes;
 }
+
+#[cfg(test)]
+mod access_tests;
 
 #[cfg(test)]
 mod tests {

@@ -113,8 +113,7 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
 
     /// Reads a whole XML body and checks it; beyond `bytes_max` it is `MalformedXML`.
     pub async fn read_xml(&mut self, headers: &HeaderMap, bytes_max: usize) -> Result<Bytes, Failure> {
-        let too_large =
-            |e: Failure| if e.answer().code == "EntityTooLarge" { Failure::MalformedXml } else { e };
+        let too_large = |e: Failure| if e.is_too_large() { Failure::MalformedXml } else { e };
         let options = UploadOptions {
             bytes_max: u64::try_from(bytes_max).unwrap_or(u64::MAX),
             length_required: false,

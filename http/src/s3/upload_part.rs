@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http_body::Body;
 use nilas_engine::{Bucket, ETag, UploadId};
 
-use super::copy_object::{copy_bytes, copy_source, hold_copy, open_source};
+use super::copy_object::{allowed_source, copy_bytes, hold_copy, open_source};
 use super::put_object::{stored, take_body};
 use super::{Call, Outcome, document, metadata, range};
 use crate::body::{Algorithm, Declared, HashPlan};
@@ -46,7 +46,7 @@ where
 }
 
 pub(super) async fn copy(call: &Call<'_>) -> Outcome {
-    let source = copy_source(call.headers)?;
+    let source = allowed_source(call)?;
     let bucket = call.bucket()?;
     let (id, number) = (call.upload_id()?, call.part_number()?);
     metadata::check_served(call.headers)?;

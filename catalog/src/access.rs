@@ -1,0 +1,191 @@
+//! What an operation is judged by: the facts of its row in a table of operations, the resource, and who is asked.
+//!
+//! `http` and `rest` keep their operations in tables whose rows hold an [`OperationFacts`]; the layer that knows who
+//! sent a request implements [`Access`], and every operation asks it before it acts. Nothing here knows policies.
+//! I1. An operation that is judged on something named in its body asks once for each name, after the body was parsed
+//! and before any state is looked at.
+
+use std::fmt;
+
+/// Which API an operation belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Api {
+    /// The server's own pages.
+    Admin,
+    /// The Iceberg REST catalog.
+    Iceberg,
+    /// S3.
+    S3,
+}
+
+impl Api {
+    /// Returns its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Api::Admin => "admin",
+            Api::Iceberg => "iceberg",
+            Api::S3 => "s3",
+        }
+    }
+}
+
+/// What is known of an operation before any request: what all tables of operations have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OperationFacts {
+    /// As AWS or the Iceberg specification spells it.
+    pub name: &'static str,
+    /// The API that it belongs to.
+    pub api: Api,
+    /// The permission that it needs, as IAM spells it.
+    pub action: &'static str,
+    /// What it is judged on.
+    pub resource: ResourceKind,
+    /// Where that is named.
+    pub named: NamedIn,
+    /// What its request carries.
+    pub body: BodyKind,
+    /// What it does to the store.
+    pub effect: Effect,
+}
+
+/// What kind of thing an operation is judged on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the resources below say it")]
+pub enum ResourceKind {
+    Public,
+    Service,
+    Bucket,
+    Object,
+    Warehouse,
+    Namespace,
+    Table,
+}
+
+/// Where a request names what it is judged on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NamedIn {
+    /// In its path or query: it is judged before its body is parsed.
+    Head,
+    /// In its body, once or many times, or the body decides what is needed: each is judged by itself.
+    Body,
+}
+
+/// What a request carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BodyKind {
+    /// Nothing that is looked at.
+    Empty,
+    /// Bytes of an object or part.
+    Payload,
+    /// An XML document.
+    Xml,
+    /// A JSON document.
+    Json,
+    /// An HTML form's fields.
+    Form,
+}
+
+/// What an operation does to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Nothing.
+    Reads,
+    /// It changes what others see; a success is durable.
+    Changes,
+}
+
+/// One thing that a request may be allowed, or not allowed, to act on. Borrowed from the request; its ARN is made only
+/// when somebody asks for the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource<'a> {
+    /// What is open to everybody: health, metrics, the token endpoint.
+    Public,
+    /// The store as a whole.
+    Service,
+    /// A bucket.
+    Bucket(&'a str),
+    /// An object, whether it exists or not.
+    Object {
+        /// Its bucket.
+        bucket: &'a str,
+        /// UTF-8.
+        key: &'a [u8],
+    },
+    /// A warehouse.
+    Warehouse(&'a str),
+    /// A namespace of a warehouse.
+    Namespace {
+        /// Its warehouse.
+        warehouse: &'a str,
+        /// Its levels, joined by U+001F.
+        namespace: &'a str,
+    },
+    /// A table of a warehouse, whether it exists or not.
+    Table {
+        /// Its warehouse.
+        warehouse: &'a str,
+        /// The levels of its namespace, joined by U+001F.
+        namespace: &'a str,
+        /// Its name.
+        table: &'a str,
+    },
+}
+
+impl Resource<'_> {
+    /// Returns what kind it is.
+    pub fn kind(&self) -> ResourceKind {
+        match self {
+            Resource::Public => ResourceKind::Public,
+            Resource::Service => ResourceKind::Service,
+            Resource::Bucket(_) => ResourceKind::Bucket,
+            Resource::Object { .. } => ResourceKind::Object,
+            Resource::Warehouse(_) => ResourceKind::Warehouse,
+            Resource::Namespace { .. } => ResourceKind::Namespace,
+            Resource::Table { .. } => ResourceKind::Table,
+        }
+    }
+}
+
+/// The ARN. A namespace has none of its own and shows its warehouse's; a table shows its names where AWS has its id.
+impl fmt::Display for Resource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Resource::Public | Resource::Service => f.write_str("*"),
+            Resource::Bucket(bucket) => write!(f, "arn:aws:s3:::{bucket}"),
+            Resource::Object { bucket, key } => {
+                write!(f, "arn:aws:s3:::{bucket}/{}", String::from_utf8_lossy(key))
+            }
+            Resource::Warehouse(warehouse) | Resource::Namespace { warehouse, .. } => {
+                write!(f, "arn:aws:s3tables:::bucket/{warehouse}")
+            }
+            Resource::Table { warehouse, namespace, table } => {
+                write!(f, "arn:aws:s3tables:::bucket/{warehouse}/table/")?;
+                namespace.split('\u{1f}').try_for_each(|level| write!(f, "{level}."))?;
+                f.write_str(table)
+            }
+        }
+    }
+}
+
+/// The one to ask what the sender of one request may do.
+pub trait Access {
+    /// Returns whether the sender may do `action` on `resource`. Looks at nothing that waits.
+    fn allows(&self, action: &'static str, resource: Resource<'_>) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arns() {
+        let check = |resource: Resource<'_>, want: &str| assert_eq!(resource.to_string(), want);
+        check(Resource::Service, "*");
+        check(Resource::Bucket("b"), "arn:aws:s3:::b");
+        check(Resource::Object { bucket: "b", key: b"k/l" }, "arn:aws:s3:::b/k/l");
+        check(Resource::Warehouse("w"), "arn:aws:s3tables:::bucket/w");
+        check(Resource::Namespace { warehouse: "w", namespace: "n" }, "arn:aws:s3tables:::bucket/w");
+        let table = Resource::Table { warehouse: "w", namespace: "a\u{1f}b", table: "t" };
+        check(table, "arn:aws:s3tables:::bucket/w/table/a.b.t");
+    }
+}

@@ -1,0 +1,80 @@
+//! Why a request to the catalog is refused before the catalog sees it: by the layer that carries requests.
+//!
+//! The http crate makes one of these and renders what [`Refusal::response`](crate::Refusal::response) says; the status
+//! of each is in the same table as those of the catalog's own failures (`store::failure`).
+
+use std::borrow::Cow;
+
+use nilas_engine::EngineError;
+
+/// A refusal at the door.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// The store has not recovered yet.
+    Recovering,
+    /// The signature does not hold, for this reason.
+    NotSigned(Cow<'static, str>),
+    /// The bearer token is not ours, or its time is over.
+    TokenInvalid,
+    /// The body is over [`BODY_BYTES_MAX`](crate::limits::BODY_BYTES_MAX).
+    BodyTooLarge {
+        /// Name of the limit as operators know it.
+        limit: &'static str,
+        /// Its value in bytes.
+        max: usize,
+    },
+    /// The connection ended before the announced length of the body.
+    BodyBroken,
+    /// What the body's values would take is over what this machine has for them.
+    DocumentTooLarge {
+        /// Bytes that it would take.
+        cost: usize,
+        /// Bytes that there are.
+        max: usize,
+    },
+    /// A limit of the process is reached; may come again.
+    Busy(EngineError),
+    /// Another method than POST at the token endpoint.
+    TokenMethod,
+    /// The token endpoint issues no token.
+    Token(OAuthError),
+}
+
+/// A token that was refused (RFC 6749 section 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OAuthError {
+    /// `invalid_request`: the form is not one, or holds a field twice or two kinds of credentials.
+    InvalidRequest(&'static str),
+    /// `invalid_client`: no such client, or not its secret.
+    InvalidClient,
+    /// `invalid_grant`: the token to be exchanged is not valid any more.
+    InvalidGrant,
+    /// `unauthorized_client`: this client gets no tokens.
+    UnauthorizedClient,
+    /// `unsupported_grant_type`.
+    UnsupportedGrantType,
+}
+
+impl OAuthError {
+    /// Names the error as RFC 6749 does.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+        }
+    }
+
+    /// Returns the text for people.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::InvalidRequest(what) => what,
+            Self::InvalidClient => "client authentication failed",
+            Self::InvalidGrant => "the subject token is not valid",
+            Self::UnauthorizedClient => "tokens are not issued to this client",
+            Self::UnsupportedGrantType => "grant_type must be client_credentials or token-exchange",
+        }
+    }
+}

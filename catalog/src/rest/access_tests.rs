@@ -1,0 +1,280 @@
+//! Every operation asks before it acts, about everything that it names: the catalog on a machine in memory, with an
+//! evaluator that writes down what it is asked.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use nilas_engine::CoreId;
+use nilas_engine::drive::Drive;
+use nilas_engine::platform::simulated::{Faults, Medium, SimulatedDrive, Simulator};
+use nilas_engine::store::{FormatConfig, Store, format};
+
+use super::{Catalog, Operation, Request, Response, Route};
+use crate::access::{Access, NamedIn, Resource, ResourceKind};
+
+/// Writes down what it is asked, and refuses what is about `refused`.
+struct Recorder {
+    asked: RefCell<Vec<(String, ResourceKind)>>,
+    refused: &'static str,
+}
+
+impl Access for Recorder {
+    fn allows(&self, action: &'static str, resource: Resource<'_>) -> bool {
+        let question = format!("{action} {resource}");
+        let allowed = self.refused.is_empty() || !question.contains(self.refused);
+        self.asked.borrow_mut().push((question, resource.kind()));
+        allowed
+    }
+}
+
+async fn ask(catalog: &Catalog, line: &str, body: &str, recorder: &Recorder) -> Response {
+    let (method, path) = line.split_once(' ').expect("method and path");
+    let request = Request {
+        method,
+        raw_path: path,
+        raw_query: "",
+        header: &|_| None,
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        principal: "somebody",
+        access: recorder,
+        base_url: "http://h",
+    };
+    catalog.handle(Route::of(method, path), request).await
+}
+
+/// Runs `test` with a catalog on one simulated core.
+fn with_catalog(test: impl AsyncFnOnce(Catalog) + 'static) {
+    let simulator = Simulator::new(1);
+    let machine = simulator.clone();
+    let ended = simulator.run(async move {
+        let drive = SimulatedDrive::new(&machine, &Medium::new(512 << 20), Faults::default());
+        let drives = || vec![Rc::new(drive.clone()) as Rc<dyn Drive>];
+        let config = FormatConfig { shards: 2, now_ms: 1_700_000_000_000, store: 7, zone_bytes: None };
+        let superblocks = format(&drives(), config).await.expect("blank and large enough");
+        let store = Store::new(superblocks, 1);
+        let engine = store.start_core(CoreId(0), Rc::new(machine.clone()), drives()).await.expect("starts");
+        while !store.is_ready() {
+            machine.sleep_us(10).await;
+        }
+        test(Catalog::new(engine, Bytes::new(), "local")).await;
+    });
+    assert_eq!(ended, Ok(()));
+}
+
+const TABLE: &str = r#"{"name":"t","schema":{"type":"struct","fields":[]}}"#;
+const COMMIT: &str = r#"{"requirements":[],"updates":[]}"#;
+const CREATING: &str = r#"{"requirements":[{"type":"assert-create"}],"updates":[]}"#;
+const RENAME: &str =
+    r#"{"source":{"namespace":["n"],"name":"t"},"destination":{"namespace":["m"],"name":"u"}}"#;
+const TRANSACTION: &str = r#"{"table-changes":[
+    {"identifier":{"namespace":["n"],"name":"a"},"requirements":[],"updates":[]},
+    {"identifier":{"namespace":["n"],"name":"b"},"requirements":[{"type":"assert-create"}],"updates":[]},
+    {"identifier":{"namespace":["n"],"name":"c"},"requirements":[],"updates":[]}]}"#;
+
+/// Operation, request line, body, and every question that it is to ask, in order.
+const QUESTIONS: &[(Operation, &str, &str, &[&str])] = &[
+    (Operation::GetConfig, "GET /v1/config", "", &["s3tables:GetConfig arn:aws:s3tables:::bucket/wh1"]),
+    (Operation::ListWarehouses, "GET /v1/warehouses", "", &["s3tables:ListTableBuckets *"]),
+    (
+        Operation::CreateWarehouse,
+        "POST /v1/warehouses",
+        r#"{"name":"wh2"}"#,
+        &["s3tables:CreateTableBucket arn:aws:s3tables:::bucket/wh2"],
+    ),
+    (
+        Operation::GetWarehouse,
+        "GET /v1/warehouses/wh1",
+        "",
+        &["s3tables:GetTableBucket arn:aws:s3tables:::bucket/wh1"],
+    ),
+    (
+        Operation::ListNamespaces,
+        "GET /v1/wh1/namespaces",
+        "",
+        &["s3tables:ListNamespaces arn:aws:s3tables:::bucket/wh1"],
+    ),
+    (
+        Operation::CreateNamespace,
+        "POST /v1/wh1/namespaces",
+        r#"{"namespace":["n"]}"#,
+        &["s3tables:CreateNamespace arn:aws:s3tables:::bucket/wh1"],
+    ),
+    (
+        Operation::LoadNamespaceMetadata,
+        "GET /v1/wh1/namespaces/n",
+        "",
+        &["s3tables:GetNamespace arn:aws:s3tables:::bucket/wh1"],
+    ),
+    (
+        Operation::NamespaceExists,
+        "HEAD /v1/wh1/namespaces/n",
+        "",
+        &["s3tables:GetNamespace arn:aws:s3tables:::bucket/wh1"],
+    ),
+    (
+        Operation::UpdateProperties,
+        "POST /v1/wh1/namespaces/n/properties",
+        "{}",
+        &["s3tables:UpdateNamespaceProperties arn:aws:s3tables:::bucket/wh1"],
+    ),
+    (
+        Operation::ListTables,
+        "GET /v1/wh1/namespaces/n/tables",
+        "",
+        &["s3tables:ListTables arn:aws:s3tables:::bucket/wh1"],
+    ),
+    (
+        Operation::CreateTable,
+        "POST /v1/wh1/namespaces/n/tables",
+        TABLE,
+        &["s3tables:CreateTable arn:aws:s3tables:::bucket/wh1/table/n.t"],
+    ),
+    (
+        Operation::LoadTable,
+        "GET /v1/wh1/namespaces/n/tables/t",
+        "",
+        &["s3tables:GetTable arn:aws:s3tables:::bucket/wh1/table/n.t"],
+    ),
+    (
+        Operation::TableExists,
+        "HEAD /v1/wh1/namespaces/n/tables/t",
+        "",
+        &["s3tables:GetTable arn:aws:s3tables:::bucket/wh1/table/n.t"],
+    ),
+    (
+        Operation::UpdateTable,
+        "POST /v1/wh1/namespaces/n/tables/t",
+        COMMIT,
+        &["s3tables:UpdateTable arn:aws:s3tables:::bucket/wh1/table/n.t"],
+    ),
+    (
+        Operation::UpdateTable,
+        "POST /v1/wh1/namespaces/n/tables/v",
+        CREATING,
+        &["s3tables:CreateTable arn:aws:s3tables:::bucket/wh1/table/n.v"],
+    ),
+    (
+        Operation::RegisterTable,
+        "POST /v1/wh1/namespaces/n/register",
+        r#"{"name":"r","metadata-location":"s3://wh1/x"}"#,
+        &["s3tables:RegisterTable arn:aws:s3tables:::bucket/wh1/table/n.r"],
+    ),
+    (
+        Operation::ReportMetrics,
+        "POST /v1/wh1/namespaces/n/tables/t/metrics",
+        r#"{"report-type":"scan-report"}"#,
+        &["s3tables:TableMetrics arn:aws:s3tables:::bucket/wh1/table/n.t"],
+    ),
+    (
+        Operation::RenameTable,
+        "POST /v1/wh1/tables/rename",
+        RENAME,
+        &[
+            "s3tables:RenameTable arn:aws:s3tables:::bucket/wh1/table/n.t",
+            "s3tables:RenameTable arn:aws:s3tables:::bucket/wh1/table/m.u",
+        ],
+    ),
+    (
+        Operation::CommitTransaction,
+        "POST /v1/transactions/commit",
+        TRANSACTION,
+        &[
+            "s3tables:UpdateTable arn:aws:s3tables:::bucket/wh1/table/n.a",
+            "s3tables:CreateTable arn:aws:s3tables:::bucket/wh1/table/n.b",
+            "s3tables:UpdateTable arn:aws:s3tables:::bucket/wh1/table/n.c",
+        ],
+    ),
+    (
+        Operation::DropTable,
+        "DELETE /v1/wh1/namespaces/n/tables/t",
+        "",
+        &["s3tables:DeleteTable arn:aws:s3tables:::bucket/wh1/table/n.t"],
+    ),
+    (
+        Operation::DropNamespace,
+        "DELETE /v1/wh1/namespaces/n",
+        "",
+        &["s3tables:DeleteNamespace arn:aws:s3tables:::bucket/wh1"],
+    ),
+    (
+        Operation::DeleteWarehouse,
+        "DELETE /v1/warehouses/wh1",
+        "",
+        &["s3tables:DeleteTableBucket arn:aws:s3tables:::bucket/wh1"],
+    ),
+];
+
+async fn make_warehouse(catalog: &Catalog) {
+    let all = Recorder { asked: RefCell::default(), refused: "" };
+    let made = ask(catalog, "POST /v1/warehouses", r#"{"name":"wh1"}"#, &all).await;
+    assert_eq!(made.status, 200);
+}
+
+#[test]
+fn every_operation_asks_about_all_that_it_names() {
+    for operation in Operation::ALL.iter().filter(|operation| **operation != Operation::GetToken) {
+        assert!(QUESTIONS.iter().any(|(known, ..)| known == operation), "{operation:?}");
+    }
+    with_catalog(async |catalog: Catalog| {
+        make_warehouse(&catalog).await;
+        for (operation, line, body, want) in QUESTIONS {
+            let (method, path) = line.split_once(' ').expect("method and path");
+            assert_eq!(Route::of(method, path).operation(), Some(*operation), "{line}");
+            let all = Recorder { asked: RefCell::default(), refused: "" };
+            let answer = ask(&catalog, line, body, &all).await;
+            assert_ne!(answer.status, 403, "{line}");
+            let asked = all.asked.into_inner();
+            let questions: Vec<&str> = asked.iter().map(|(question, _)| question.as_str()).collect();
+            assert_eq!(questions, *want, "{line}");
+            let facts = operation.facts();
+            assert!(asked.iter().all(|(_, kind)| *kind == facts.resource), "{line}: {asked:?}");
+            assert!(facts.named == NamedIn::Body || asked.len() == 1, "{line}");
+            if *operation == Operation::CreateWarehouse {
+                // Paths without a prefix need one warehouse alone.
+                ask(
+                    &catalog,
+                    "DELETE /v1/warehouses/wh2",
+                    "",
+                    &Recorder { asked: RefCell::default(), refused: "" },
+                )
+                .await;
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_refused_changes_nothing() {
+    with_catalog(async |catalog: Catalog| {
+        make_warehouse(&catalog).await;
+        let nothing = || Recorder { asked: RefCell::default(), refused: "s3tables:" };
+        for (_, line, body, _) in QUESTIONS {
+            let answer = ask(&catalog, line, body, &nothing()).await;
+            assert_eq!(answer.status, 403, "{line}");
+        }
+        let all = || Recorder { asked: RefCell::default(), refused: "" };
+        let left = ask(&catalog, "GET /v1/wh1/namespaces", "", &all()).await;
+        assert_eq!(left.body, r#"{"namespaces":[],"next-page-token":null}"#);
+    });
+}
+
+#[test]
+fn each_table_of_a_request_counts() {
+    let check = |line: &'static str, body: &'static str, refused: &'static str| {
+        with_catalog(async move |catalog: Catalog| {
+            make_warehouse(&catalog).await;
+            let recorder = Recorder { asked: RefCell::default(), refused };
+            let answer = ask(&catalog, line, body, &recorder).await;
+            assert_eq!(answer.status, 403, "{line} {refused}");
+            let body = String::from_utf8_lossy(&answer.body).into_owned();
+            assert!(body.contains("ForbiddenException") && body.contains(refused), "{body}");
+        });
+    };
+    for refused in ["table/n.a", "table/n.b", "table/n.c"] {
+        check("POST /v1/wh1/transactions/commit", TRANSACTION, refused);
+    }
+    for refused in ["table/n.t", "table/m.u"] {
+        check("POST /v1/wh1/tables/rename", RENAME, refused);
+    }
+}

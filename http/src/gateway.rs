@@ -1,0 +1,316 @@
+//! The one way of a request through the server, for every API: route → authenticate → authorize → handler.
+//!
+//! `server` hands each request to [`CoreState::handle`], which counts it, and holds its answer against the memory that
+//! answers may take. The four steps of each API stand in [`CoreState::serve`], one line each.
+//! I1. Nothing of a request but its head is looked at before its sender is known, and nothing is acted on before
+//! the sender may. I2. What names more than its head says (a body, a copy's source) is asked for by its handler, of the
+//! same [`Caller`]. I3. Who may not be answered is told so before anything else about the request.
+
+use http::request::Parts;
+use http::{Method, Request, Response};
+use nilas_catalog::Refusal;
+use nilas_catalog::access::{Api, OperationFacts, Resource, ResourceKind};
+use nilas_engine::rt;
+
+use crate::auth::{AuthError, Caller, Principal, RequestView, RootOnly, Verified, verify};
+use crate::limits::ANSWER_BYTES_MIN;
+use crate::listen::RequestBody;
+use crate::operations::AnyOperation;
+use crate::pages::{Page, Plain};
+use crate::render::body::ResponseBody;
+use crate::render::error::Failure;
+use crate::route::{Route, Target, route};
+use crate::server::{CoreState, Services};
+use crate::{admin, iceberg};
+
+/// Why a request got no further, in the words of its API.
+pub(crate) enum Refused {
+    /// S3's; also those of the server's own pages.
+    S3(Failure),
+    Iceberg(Refusal),
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Refused {
+        Refused::S3(failure)
+    }
+}
+
+impl From<AuthError> for Refused {
+    fn from(error: AuthError) -> Refused {
+        Refused::S3(error.into())
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Refused {
+        Refused::Iceberg(refusal)
+    }
+}
+
+impl Refused {
+    fn render(self, head: &Parts, request_id: &str) -> Response<ResponseBody> {
+        match self {
+            Refused::S3(failure) => crate::s3::refuse(failure, head, request_id, rt::now_ms()),
+            Refused::Iceberg(refusal) => iceberg::render(refusal.response(), head),
+        }
+    }
+}
+
+/// What a head asks for, and where it is served.
+enum Routed<'a> {
+    Page(Page),
+    Iceberg {
+        route: nilas_catalog::Route,
+        /// Raw path behind the catalog's mount point.
+        rest: &'a str,
+    },
+    S3(Target),
+}
+
+impl Routed<'_> {
+    fn operation(&self) -> AnyOperation {
+        match self {
+            Routed::Page(page) => AnyOperation::Page(*page),
+            Routed::Iceberg { route, .. } => AnyOperation::Iceberg(route.operation()),
+            Routed::S3(target) => AnyOperation::S3(Some(target.operation)),
+        }
+    }
+}
+
+impl CoreState {
+    /// Answers one request.
+    pub(crate) async fn handle(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let started_us = rt::monotonic_us();
+        let (head, body) = request.into_parts();
+        let request_id = self.request_ids.next();
+        let (operation, outcome) = match self.route(&head) {
+            Ok(routed) => (routed.operation(), self.serve(routed, &head, body, &request_id).await),
+            Err(failure) => (AnyOperation::S3(None), Err(Refused::S3(failure))),
+        };
+        let response = outcome.unwrap_or_else(|refused| refused.render(&head, &request_id));
+        let response = self.hold_answer(operation, response, &head, &request_id);
+        let took_us = rt::monotonic_us().saturating_sub(started_us);
+        self.figures.count(operation, response.status(), took_us);
+        response
+    }
+
+    /// Carries out what a request asks for, if its sender may.
+    async fn serve(
+        &self,
+        routed: Routed<'_>,
+        head: &Parts,
+        body: RequestBody,
+        request_id: &str,
+    ) -> Result<Response<ResponseBody>, Refused> {
+        match routed {
+            Routed::S3(target) => {
+                let services = self.ready_services()?;
+                let verified = self.authenticate(head, services.engine.now_ms())?;
+                let caller = caller_of(Principal::of(Some(&verified.access_key)));
+                authorize(&caller, target.operation.facts(), target.resource())?;
+                Ok(services.s3.handle(&target, head, caller, &verified, body, request_id).await)
+            }
+            Routed::Iceberg { route, rest } => {
+                let services = self.services().ok_or(Refusal::Recovering)?;
+                let now_ms = services.engine.now_ms();
+                let (access_key, document) = iceberg::authenticate(self, &route, head, body, now_ms).await?;
+                // The catalog finds the names, in path and body, and asks for each of them.
+                let caller = caller_of(Principal::of(access_key.as_deref()));
+                Ok(iceberg::handle(self, services, route, rest, head, document, caller).await?)
+            }
+            Routed::Page(page) => {
+                let facts = &page.row().facts;
+                let verified = match facts.resource {
+                    ResourceKind::Public => None,
+                    _ => Some(self.authenticate(head, self.ready_services()?.engine.now_ms())?),
+                };
+                let access_key = verified.as_ref().map(|verified| verified.access_key.as_str());
+                let caller = caller_of(Principal::of(access_key));
+                authorize(&caller, facts, page.resource())?;
+                self.page(page, head).await
+            }
+        }
+    }
+
+    /// What the head asks for. Who may not ask is told that and no more; preflights of browsers are never signed.
+    fn route<'a>(&self, head: &'a Parts) -> Result<Routed<'a>, Failure> {
+        match route(head, &[]) {
+            Ok(Route::Admin(page)) => Ok(Routed::Page(page)),
+            Ok(Route::Iceberg { rest }) => {
+                let route = nilas_catalog::Route::of(head.method.as_str(), rest);
+                Ok(Routed::Iceberg { route, rest })
+            }
+            Ok(Route::S3(target)) => Ok(Routed::S3(target)),
+            Err(failure) if head.method == Method::OPTIONS => Err(failure),
+            Err(failure) => Err(self.authenticate(head, rt::now_ms()).err().map_or(failure, Failure::from)),
+        }
+    }
+
+    /// Who signed the head.
+    fn authenticate(&self, head: &Parts, now_ms: u64) -> Result<Verified, AuthError> {
+        let mut signing_keys = self.identity.signing_keys.borrow_mut();
+        verify(&view_of(head), &self.identity.root_key, &mut signing_keys, now_ms)
+    }
+
+    fn ready_services(&self) -> Result<&Services, Failure> {
+        self.services().ok_or(Failure::Recovering)
+    }
+
+    async fn page(&self, page: Page, head: &Parts) -> Result<Response<ResponseBody>, Refused> {
+        Ok(match page {
+            Page::Healthz => Plain::Alive.answer(),
+            Page::Readyz if self.figures.is_ready() => Plain::Ready.answer(),
+            Page::Readyz => Plain::Recovering.answer(),
+            Page::Metrics => admin::metrics(&self.figures, self.engine()),
+            Page::Scrub => self.scrub(self.ready_services()?, head).await,
+        })
+    }
+
+    /// How far the scrub is; a POST starts a pass now.
+    async fn scrub(&self, services: &Services, head: &Parts) -> Response<ResponseBody> {
+        let mut started = Ok(());
+        if head.method == Method::POST {
+            started = services.engine.scrub_start(self.scrub.now()).await;
+        }
+        let status = match started {
+            Ok(()) => services.engine.scrub_status().await,
+            Err(error) => Err(error),
+        };
+        match status {
+            Ok(shards) => admin::scrub(&shards),
+            Err(_) => Plain::CoreBusy.answer(),
+        }
+    }
+
+    /// Counts the bytes of an answer until they are sent. An answer that there is no room for is refused, unless it tells
+    /// of a change that is done. What others hold as well is counted by them, and so are objects.
+    fn hold_answer(
+        &self,
+        operation: AnyOperation,
+        mut response: Response<ResponseBody>,
+        head: &Parts,
+        request_id: &str,
+    ) -> Response<ResponseBody> {
+        let ResponseBody::Full(bytes) = response.body_mut() else { return response };
+        if bytes.len() < ANSWER_BYTES_MIN || !bytes.is_unique() {
+            return response;
+        }
+        let answers = &self.memory.answers;
+        let hold = match (answers.try_take(bytes.len()), operation.api()) {
+            (Some(hold), _) => hold,
+            (None, Api::Admin) => answers.take_over(bytes.len()),
+            (None, _) if operation.changes() => answers.take_over(bytes.len()),
+            (None, Api::S3) => return Refused::S3(answers.refuse().into()).render(head, request_id),
+            (None, Api::Iceberg) => {
+                return Refused::Iceberg(Refusal::Busy(answers.refuse())).render(head, request_id);
+            }
+        };
+        *bytes = hold.bind(std::mem::take(bytes));
+        response
+    }
+}
+
+impl Target {
+    /// What the path names.
+    fn resource(&self) -> Resource<'_> {
+        match self.operation.facts().resource {
+            ResourceKind::Object => Resource::Object { bucket: &self.bucket, key: &self.key },
+            ResourceKind::Bucket => Resource::Bucket(&self.bucket),
+            _ => Resource::Service,
+        }
+    }
+}
+
+impl Page {
+    fn resource(self) -> Resource<'static> {
+        match self.row().facts.resource {
+            ResourceKind::Public => Resource::Public,
+            _ => Resource::Service,
+        }
+    }
+}
+
+/// The sender under the rule that this server has.
+fn caller_of(principal: Principal<'_>) -> Caller<'_> {
+    Caller::new(principal, &RootOnly)
+}
+
+/// Refuses what the sender may not do on what the head names.
+fn authorize(caller: &Caller<'_>, facts: &OperationFacts, resource: Resource<'_>) -> Result<(), Failure> {
+    if caller.may(facts, resource) { Ok(()) } else { Err(Failure::AccessDenied) }
+}
+
+pub(crate) fn view_of(head: &Parts) -> RequestView<'_> {
+    RequestView {
+        method: head.method.as_str(),
+        raw_path: head.uri.path(),
+        raw_query: head.uri.query().unwrap_or(""),
+        headers: &head.headers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::auth::{Authorizer, Decision};
+    use crate::s3::operations::{Form, Level, Operation};
+
+    /// Writes down what it is asked, and says no.
+    struct Nothing(RefCell<Vec<String>>);
+
+    impl Authorizer for Nothing {
+        fn decide(&self, who: &Principal<'_>, action: &'static str, resource: &Resource<'_>) -> Decision {
+            assert_eq!(who.access_key, "AK");
+            self.0.borrow_mut().push(format!("{action} {resource}"));
+            Decision::Deny
+        }
+    }
+
+    #[test]
+    fn every_s3_operation_is_judged_on_what_its_path_names() {
+        for operation in Operation::ALL {
+            let row = operation.row();
+            let (path, resource) = match row.level {
+                Level::Service => ("/", "*"),
+                Level::Bucket => ("/bkt", "arn:aws:s3:::bkt"),
+                Level::Object => ("/bkt/k/l", "arn:aws:s3:::bkt/k/l"),
+            };
+            let query = match (row.subresource, row.form) {
+                ("", Form::ListV2) => "?list-type=2".to_owned(),
+                ("", _) => String::new(),
+                (subresource, _) => format!("?{subresource}"),
+            };
+            let mut request = Request::builder().method(row.method).uri(format!("{path}{query}"));
+            if row.form == Form::Copy {
+                request = request.header("x-amz-copy-source", "/b/k");
+            }
+            let head = request.body(()).expect("a valid head").into_parts().0;
+            let Ok(Route::S3(target)) = route(&head, &[]) else { panic!("{operation:?}") };
+            let nothing = Nothing(RefCell::default());
+            let caller = Caller::new(Principal::of(Some("AK")), &nothing);
+            let judged = authorize(&caller, target.operation.facts(), target.resource());
+            if *operation == Operation::DeleteObjects {
+                assert_eq!((judged, nothing.0.into_inner().len()), (Ok(()), 0));
+                continue;
+            }
+            assert_eq!(judged, Err(Failure::AccessDenied), "{operation:?}");
+            let action = row.facts.action;
+            assert_eq!(nothing.0.into_inner(), [format!("{action} {resource}")], "{operation:?}");
+        }
+    }
+
+    #[test]
+    fn pages() {
+        let check = |page: Page, want: bool| {
+            let caller = caller_of(Principal::of(None));
+            assert_eq!(authorize(&caller, &page.row().facts, page.resource()).is_ok(), want, "{page:?}");
+        };
+        check(Page::Healthz, true);
+        check(Page::Readyz, true);
+        check(Page::Metrics, true);
+        check(Page::Scrub, false);
+    }
+}

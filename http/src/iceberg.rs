@@ -1,0 +1,221 @@
+//! The catalog's edge: who sent a request, its whole body, and the answer as HTTP.
+//!
+//! The gateway calls [`authenticate`], which reads the body because a catalog's signature covers it, then [`handle`].
+//! I1. No body is read of a sender who cannot be anybody. I2. Bytes of a body, and what its values will take beside
+//! them, are taken from the core's budget for documents before they are held. I3. No status is chosen here.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body::Body as _;
+use nilas_catalog::access::{Access as _, Resource, ResourceKind};
+use nilas_catalog::{OAuthError, Refusal, Route};
+use sha2::{Digest as _, Sha256};
+
+use crate::auth::{AuthError, Caller, RequestView, bearer, precheck, verify_with_body};
+use crate::gateway::view_of;
+use crate::limits::CATALOG_BODY_BYTES_MAX;
+use crate::listen::RequestBody;
+use crate::memory::{Budget, Gather, Hold, document_cost};
+use crate::render::body::ResponseBody;
+use crate::server::{CoreState, Services};
+
+/// A request's whole body.
+pub(crate) struct Document {
+    bytes: Bytes,
+    /// The time at which its sender was judged, in milliseconds since 1970.
+    now_ms: u64,
+    /// What the values will take beside the text, which is counted with the body.
+    _values: Hold,
+}
+
+/// What a request shows to say who sent it.
+enum Credentials<'a> {
+    /// Nothing is asked for.
+    Open,
+    Bearer(&'a str),
+    Signature(RequestView<'a>),
+}
+
+/// Finds out whose access key sent a request, and takes its body on the way. `None`: the operation is open to everybody.
+pub(crate) async fn authenticate(
+    state: &CoreState,
+    route: &Route,
+    head: &Parts,
+    body: RequestBody,
+    now_ms: u64,
+) -> Result<(Option<String>, Document), Refusal> {
+    let credentials = Credentials::of(route, head);
+    credentials.look(state, now_ms)?;
+    let (bytes, values) = take_document(body, &state.memory.documents).await?;
+    let access_key = credentials.verify(state, &bytes, now_ms)?;
+    Ok((access_key, Document { bytes, now_ms, _values: values }))
+}
+
+impl<'a> Credentials<'a> {
+    fn of(route: &Route, head: &'a Parts) -> Credentials<'a> {
+        let is_open =
+            route.operation().is_some_and(|operation| operation.facts().resource == ResourceKind::Public);
+        match bearer_token(&head.headers) {
+            _ if is_open => Credentials::Open,
+            Some(token) => Credentials::Bearer(token),
+            None => Credentials::Signature(view_of(head)),
+        }
+    }
+
+    /// Refuses before the body: who cannot be anybody does not get to send megabytes.
+    fn look(&self, state: &CoreState, now_ms: u64) -> Result<(), Refusal> {
+        match self {
+            Credentials::Open => Ok(()),
+            Credentials::Bearer(token) => holder(state, token, now_ms).map(drop),
+            Credentials::Signature(view) => {
+                precheck(view, &state.identity.root_key, now_ms).map(drop).map_err(not_signed)
+            }
+        }
+    }
+
+    /// The access key that was proven; `None` when nothing was asked for.
+    fn verify(self, state: &CoreState, body: &[u8], now_ms: u64) -> Result<Option<String>, Refusal> {
+        match self {
+            Credentials::Open => Ok(None),
+            Credentials::Bearer(token) => holder(state, token, now_ms).map(Some),
+            Credentials::Signature(view) => {
+                let sha256 = Sha256::digest(body).into();
+                let mut cache = state.identity.signing_keys.borrow_mut();
+                let verified = verify_with_body(&view, &sha256, &state.identity.root_key, &mut cache, now_ms);
+                verified.map(|verified| Some(verified.access_key)).map_err(not_signed)
+            }
+        }
+    }
+}
+
+fn holder(state: &CoreState, token: &str, now_ms: u64) -> Result<String, Refusal> {
+    bearer::verify_bearer(token, now_ms, state.identity.root_key.sealing_key()).ok_or(Refusal::TokenInvalid)
+}
+
+fn not_signed(error: AuthError) -> Refusal {
+    Refusal::NotSigned(error.message())
+}
+
+fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Reads a whole body, and takes what its values will need.
+async fn take_document(body: RequestBody, documents: &Budget) -> Result<(Bytes, Hold), Refusal> {
+    let bytes = read_body(body, documents).await?;
+    let cost = document_cost(&bytes);
+    if documents.max() < cost {
+        return Err(Refusal::DocumentTooLarge { cost, max: documents.max() });
+    }
+    let values = documents.take(cost - bytes.len()).await.map_err(Refusal::Busy)?;
+    Ok((bytes, values))
+}
+
+async fn read_body(mut body: RequestBody, documents: &Budget) -> Result<Bytes, Refusal> {
+    let max = CATALOG_BODY_BYTES_MAX;
+    let mut all = Gather::new(documents, max);
+    loop {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        match frame {
+            None => return Ok(all.finish()),
+            Some(Err(_)) => return Err(Refusal::BodyBroken),
+            Some(Ok(frame)) => {
+                let Ok(piece) = frame.into_data() else { continue };
+                if max - all.len() < piece.len() {
+                    return Err(Refusal::BodyTooLarge { limit: "CATALOG_BODY_BYTES_MAX", max });
+                }
+                all.push(&piece).await.map_err(Refusal::Busy)?;
+            }
+        }
+    }
+}
+
+/// Hands an authenticated request to the catalog, or to the token endpoint.
+pub(crate) async fn handle(
+    state: &CoreState,
+    services: &Services,
+    route: Route,
+    rest: &str,
+    head: &Parts,
+    document: Document,
+    caller: Caller<'_>,
+) -> Result<Response<ResponseBody>, Refusal> {
+    if route.operation() == Some(nilas_catalog::Operation::GetToken) {
+        return token(state, head, &document, caller);
+    }
+    let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let request = nilas_catalog::Request {
+        method: head.method.as_str(),
+        raw_path: rest,
+        raw_query: head.uri.query().unwrap_or(""),
+        header: &header,
+        body: document.bytes,
+        principal: caller.principal.access_key,
+        access: &caller,
+        base_url: &base_url(head),
+    };
+    Ok(render(services.catalog.handle(route, request).await, head))
+}
+
+/// Issues a token for credentials in the form or in a Basic header.
+fn token(
+    state: &CoreState,
+    head: &Parts,
+    form: &Document,
+    caller: Caller<'_>,
+) -> Result<Response<ResponseBody>, Refusal> {
+    if head.method != Method::POST {
+        return Err(Refusal::TokenMethod);
+    }
+    let facts = nilas_catalog::Operation::GetToken.facts();
+    if !caller.allows(facts.action, Resource::Public) {
+        return Err(Refusal::Token(OAuthError::UnauthorizedClient));
+    }
+    let authorization = head.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let sealing_key = state.identity.root_key.sealing_key();
+    let answer =
+        bearer::issue(&form.bytes, authorization, &state.identity.root_key, form.now_ms, sealing_key)
+            .map_err(Refusal::Token)?;
+    let mut response = Response::new(ResponseBody::from(Bytes::from(answer.to_json().to_string())));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Where the client reached us, for the addresses that the catalog hands out.
+fn base_url(head: &Parts) -> String {
+    let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
+    let scheme = match header("x-forwarded-proto") {
+        Some(proto) if proto.eq_ignore_ascii_case("https") => "https",
+        _ => "http",
+    };
+    format!("{scheme}://{}", header(HOST.as_str()).unwrap_or("127.0.0.1"))
+}
+
+/// The catalog's answer as HTTP.
+pub(crate) fn render(answer: nilas_catalog::Response, head: &Parts) -> Response<ResponseBody> {
+    let has_body = !answer.body.is_empty() && head.method != Method::HEAD;
+    let mut response =
+        Response::new(if has_body { ResponseBody::from(answer.body) } else { ResponseBody::Empty });
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    if has_body {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if has_body && answer.gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.append(name, value);
+        }
+    }
+    response
+}

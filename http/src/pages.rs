@@ -1,0 +1,118 @@
+//! The server's own pages: which there are, at which path, and what short answers they give.
+//!
+//! `route` finds them by this table and the gateway judges them by it, as operations of the other APIs by theirs.
+//! What is on the pages is made in `admin`.
+
+use http::{Response, StatusCode};
+use nilas_catalog::access::{Api, BodyKind, Effect, NamedIn, OperationFacts, ResourceKind};
+
+use crate::admin;
+use crate::render::body::ResponseBody;
+
+/// One of the server's own pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Page {
+    Healthz,
+    Readyz,
+    Metrics,
+    Scrub,
+}
+
+/// One row.
+#[derive(Debug)]
+pub struct PageRow {
+    /// What all tables of operations have in common.
+    pub facts: OperationFacts,
+    /// Upper case.
+    pub methods: &'static [&'static str],
+    /// The whole path.
+    pub path: &'static str,
+}
+
+// Pages for load balancers and Prometheus tell no names and need no credentials; that of the scrub names objects.
+const TABLE: [PageRow; 4] = [
+    row("Healthz", "/healthz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
+    row("Readyz", "/readyz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
+    row("Metrics", "/metrics", &["GET", "HEAD"], "admin:Prometheus", ResourceKind::Public, Effect::Reads),
+    row(
+        "Scrub",
+        "/_nilas/scrub",
+        &["GET", "HEAD", "POST"],
+        "admin:Heal",
+        ResourceKind::Service,
+        Effect::Changes,
+    ),
+];
+
+const fn row(
+    name: &'static str,
+    path: &'static str,
+    methods: &'static [&'static str],
+    action: &'static str,
+    resource: ResourceKind,
+    effect: Effect,
+) -> PageRow {
+    let facts = OperationFacts {
+        name,
+        api: Api::Admin,
+        action,
+        resource,
+        named: NamedIn::Head,
+        body: BodyKind::Empty,
+        effect,
+    };
+    PageRow { facts, methods, path }
+}
+
+impl Page {
+    /// All pages, in the order of the table.
+    pub const ALL: [Page; TABLE.len()] = [Page::Healthz, Page::Readyz, Page::Metrics, Page::Scrub];
+
+    /// Returns its row of the table.
+    pub fn row(self) -> &'static PageRow {
+        &TABLE[self as usize]
+    }
+
+    /// Finds the page at a path.
+    pub(crate) fn at(path: &str) -> Option<Page> {
+        Page::ALL.into_iter().find(|page| page.row().path == path)
+    }
+}
+
+/// The short answers of pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plain {
+    Alive,
+    Ready,
+    Recovering,
+    /// A core did not answer in time.
+    CoreBusy,
+}
+
+impl Plain {
+    /// The table of their statuses.
+    pub(crate) fn answer(self) -> Response<ResponseBody> {
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        let (status, text) = match self {
+            Plain::Alive => (StatusCode::OK, "ok\n"),
+            Plain::Ready => (StatusCode::OK, "ready\n"),
+            Plain::Recovering => (unavailable, "recovering\n"),
+            Plain::CoreBusy => (unavailable, "a core is busy or stopping: try again\n"),
+        };
+        admin::plain(status, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_variants() {
+        for page in Page::ALL {
+            assert_eq!(page.row().facts.name, format!("{page:?}"));
+            assert_eq!(Page::at(page.row().path), Some(page));
+        }
+    }
+}

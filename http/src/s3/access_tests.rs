@@ -1,0 +1,165 @@
+//! What a request names beside its path is asked for as well: S3 on a machine in memory, with an evaluator that writes
+//! down what it is asked.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use md5::{Digest as _, Md5};
+use nilas_engine::drive::Drive;
+use nilas_engine::platform::simulated::{Faults, Medium, SimulatedDrive, Simulator};
+use nilas_engine::store::{FormatConfig, Store, format};
+use nilas_engine::{CoreId, ETag};
+
+use super::*;
+use crate::auth::{Authorizer, Decision, Principal};
+use crate::memory::MemoryPlan;
+use crate::route::{Route, route};
+
+/// Writes down what it is asked, and refuses what is about `refused`.
+struct Recorder {
+    asked: RefCell<Vec<String>>,
+    refused: &'static str,
+}
+
+impl Authorizer for Recorder {
+    fn decide(&self, who: &Principal<'_>, action: &'static str, resource: &Resource<'_>) -> Decision {
+        assert_eq!(who.access_key, "AK");
+        let question = format!("{action} {resource}");
+        let refused = !self.refused.is_empty() && question.contains(self.refused);
+        self.asked.borrow_mut().push(question);
+        if refused { Decision::Deny } else { Decision::Allow }
+    }
+}
+
+/// Runs `test` with S3 on one simulated core, where the buckets `src` and `dst` each have the objects `a`, `b` and `c`.
+fn with_s3(test: impl AsyncFnOnce(S3) + 'static) {
+    let simulator = Simulator::new(1);
+    let machine = simulator.clone();
+    let ended = simulator.run(async move {
+        let drive = SimulatedDrive::new(&machine, &Medium::new(512 << 20), Faults::default());
+        let drives = || vec![Rc::new(drive.clone()) as Rc<dyn Drive>];
+        let config = FormatConfig { shards: 2, now_ms: 1_700_000_000_000, store: 7, zone_bytes: None };
+        let superblocks = format(&drives(), config).await.expect("blank and large enough");
+        let store = Store::new(superblocks, 1);
+        let engine = store.start_core(CoreId(0), Rc::new(machine.clone()), drives()).await.expect("starts");
+        while !store.is_ready() {
+            machine.sleep_us(10).await;
+        }
+        for bucket in ["src", "dst"] {
+            engine.create_bucket(bucket, Default::default()).await.expect("a new bucket");
+            let bucket = engine.bucket(bucket).expect("the bucket");
+            for key in ["a", "b", "c"] {
+                let mut writer = engine.writer(&bucket, 1).await.expect("room");
+                writer.write(Bytes::from_static(b"x")).await.expect("written");
+                let etag = ETag { md5: [0; 16], parts: 0 };
+                let attributes = Attributes::default().encode();
+                let put = writer.publish(Bytes::from(key), PutCondition::None, etag, attributes).await;
+                put.expect("no drive fails").expect("no condition");
+            }
+        }
+        let memory = CoreMemory::new(&MemoryPlan::full());
+        let s3 = S3 {
+            engine,
+            region: "local".to_owned(),
+            owner: Owner { id: "id".to_owned(), display_name: "root".to_owned() },
+            md5_lanes: Md5Lanes::new(),
+            downloads: Downloads::new(memory.downloads.clone()),
+            memory,
+        };
+        test(s3).await;
+    });
+    assert_eq!(ended, Ok(()));
+}
+
+async fn ask(
+    s3: &S3,
+    line: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+    recorder: &Recorder,
+) -> (StatusCode, String) {
+    let (method, uri) = line.split_once(' ').expect("method and target");
+    // With this header nothing is drained, which would need a real core.
+    let mut request = http::Request::builder().method(method).uri(uri).header("expect", "100-continue");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.header("content-length", body.len());
+    let head = request.body(()).expect("a valid head").into_parts().0;
+    let Ok(Route::S3(target)) = route(&head, &[]) else { panic!("{line}") };
+    let caller = Caller::new(Principal::of(Some("AK")), recorder);
+    let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
+    let response = s3.handle(&target, &head, caller, &Verified::unsigned("AK"), body, "ID").await;
+    let status = response.status();
+    let text = match response.into_body() {
+        ResponseBody::Full(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        _ => String::new(),
+    };
+    (status, text)
+}
+
+fn recorder(refused: &'static str) -> Recorder {
+    Recorder { asked: RefCell::default(), refused }
+}
+
+async fn exists(s3: &S3, bucket: &str, key: &'static str) -> bool {
+    let bucket = s3.engine.bucket(bucket).expect("the bucket");
+    s3.engine.head(&bucket, Bytes::from(key)).await.expect("no drive fails").is_some()
+}
+
+#[test]
+fn a_copy_asks_for_its_source() {
+    with_s3(async |s3: S3| {
+        let source = [("x-amz-copy-source", "src/a")];
+        let refused = recorder("arn:aws:s3:::src/a");
+        let (status, text) = ask(&s3, "PUT /dst/new", &source, "", &refused).await;
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        assert!(text.contains("<Code>AccessDenied</Code>"), "{text}");
+        assert_eq!(refused.asked.into_inner(), ["s3:GetObject arn:aws:s3:::src/a"]);
+        assert!(!exists(&s3, "dst", "new").await);
+
+        let allowed = recorder("");
+        assert_eq!(ask(&s3, "PUT /dst/new", &source, "", &allowed).await.0, StatusCode::OK);
+        assert_eq!(allowed.asked.into_inner(), ["s3:GetObject arn:aws:s3:::src/a"]);
+        assert!(exists(&s3, "dst", "new").await);
+    });
+}
+
+#[test]
+fn a_copied_part_asks_for_its_source() {
+    with_s3(async |s3: S3| {
+        let (_, text) = ask(&s3, "POST /dst/big?uploads", &[], "", &recorder("")).await;
+        let id = text.split("<UploadId>").nth(1).and_then(|rest| rest.split('<').next()).expect("an id");
+        let line = format!("PUT /dst/big?partNumber=1&uploadId={id}");
+        let source = [("x-amz-copy-source", "/src/b")];
+        let refused = recorder("arn:aws:s3:::src/b");
+        assert_eq!(ask(&s3, &line, &source, "", &refused).await.0, StatusCode::FORBIDDEN);
+        assert_eq!(refused.asked.into_inner(), ["s3:GetObject arn:aws:s3:::src/b"]);
+        assert_eq!(ask(&s3, &line, &source, "", &recorder("")).await.0, StatusCode::OK);
+    });
+}
+
+#[test]
+fn each_key_of_delete_objects_is_asked_for() {
+    with_s3(async |s3: S3| {
+        let body = "<Delete><Object><Key>a</Key></Object><Object><Key>b</Key></Object>\
+                    <Object><Key>c</Key><Size>1</Size></Object></Delete>";
+        let md5 = STANDARD.encode(Md5::digest(body));
+        let refused = recorder("arn:aws:s3:::dst/b");
+        let (status, text) =
+            ask(&s3, "POST /dst?delete", &[("content-md5", md5.as_str())], body, &refused).await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        assert!(
+            text.contains("<Deleted><Key>a</Key></Deleted><Error><Key>b</Key><Code>AccessDenied</Code>"),
+            "{text}"
+        );
+        assert!(text.contains("<Deleted><Key>c</Key></Deleted>"), "{text}");
+        let questions = ["a", "b", "c"].map(|key| format!("s3:DeleteObject arn:aws:s3:::dst/{key}"));
+        assert_eq!(refused.asked.into_inner(), questions);
+        for (key, want) in [("a", false), ("b", true), ("c", false)] {
+            assert_eq!(exists(&s3, "dst", key).await, want, "{key}");
+        }
+    });
+}

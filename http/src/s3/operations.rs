@@ -1,0 +1,206 @@
+//! The one table of S3's operations: what is served, at which method and sub-resource, and what it is judged by.
+//!
+//! `route` finds rows by it, the gateway authorizes by it, `s3` takes from it what a request may hold, metrics count by
+//! its names, and a test holds docs/s3.md against it. An operation is added as one row here and its handler in `s3`,
+//! which the compiler asks for.
+//! Source of the actions: Service Authorization Reference, "Actions defined by Amazon S3".
+
+use http::Method;
+use nilas_catalog::access::{Api, BodyKind, Effect, NamedIn, OperationFacts, ResourceKind};
+
+/// One row.
+#[derive(Debug)]
+pub struct OperationRow {
+    /// What all tables of operations have in common.
+    pub facts: OperationFacts,
+    /// Upper case.
+    pub method: &'static str,
+    /// What its path names.
+    pub level: Level,
+    /// The sub-resource in its query; empty for none.
+    pub subresource: &'static str,
+    /// What else tells it from another operation.
+    pub form: Form,
+    /// Whether its answer is made of a page of entries, which counts among the listings that a core may hold.
+    pub is_page: bool,
+}
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Level {
+    Service,
+    Bucket,
+    Object,
+}
+
+/// What tells operations of one method and sub-resource apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// Neither of the others.
+    Plain,
+    /// `list-type=2`.
+    ListV2,
+    /// `x-amz-copy-source`.
+    Copy,
+}
+
+macro_rules! operations {
+    ($($operation:ident $method:ident $level:ident $subresource:literal $form:ident $action:literal
+        $resource:ident $named:ident $body:ident $effect:ident $is_page:literal;)*) => {
+        /// The S3 operations that are served.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[expect(missing_docs, reason = "S3's own names")]
+        pub enum Operation {
+            $($operation,)*
+        }
+
+        impl Operation {
+            /// All operations, in the order of the table.
+            pub const ALL: &'static [Operation] = &[$(Operation::$operation,)*];
+        }
+
+        const TABLE: &[OperationRow] = &[$(OperationRow {
+            facts: OperationFacts {
+                name: stringify!($operation),
+                api: Api::S3,
+                action: $action,
+                resource: ResourceKind::$resource,
+                named: NamedIn::$named,
+                body: BodyKind::$body,
+                effect: Effect::$effect,
+            },
+            method: stringify!($method),
+            level: Level::$level,
+            subresource: $subresource,
+            form: Form::$form,
+            is_page: $is_page,
+        },)*];
+    };
+}
+
+// Copies need `s3:GetObject` on their source as well. The object operations stand first because they are asked for most.
+operations! {
+//  name, method, level, sub-resource, form, action, judged on, named in, body, effect, is a page
+    GetObject                          GET    Object  ""                  Plain  "s3:GetObject"                        Object  Head Empty   Reads   false;
+    PutObject                          PUT    Object  ""                  Plain  "s3:PutObject"                        Object  Head Payload Changes false;
+    HeadObject                         HEAD   Object  ""                  Plain  "s3:GetObject"                        Object  Head Empty   Reads   false;
+    DeleteObject                       DELETE Object  ""                  Plain  "s3:DeleteObject"                     Object  Head Empty   Changes false;
+    CopyObject                         PUT    Object  ""                  Copy   "s3:PutObject"                        Object  Head Empty   Changes false;
+    GetObjectAttributes                GET    Object  "attributes"        Plain  "s3:GetObjectAttributes"              Object  Head Empty   Reads   false;
+    GetObjectAcl                       GET    Object  "acl"               Plain  "s3:GetObjectAcl"                     Object  Head Empty   Reads   false;
+    GetObjectTagging                   GET    Object  "tagging"           Plain  "s3:GetObjectTagging"                 Object  Head Empty   Reads   false;
+    CreateMultipartUpload              POST   Object  "uploads"           Plain  "s3:PutObject"                        Object  Head Empty   Changes false;
+    UploadPart                         PUT    Object  "uploadId"          Plain  "s3:PutObject"                        Object  Head Payload Changes false;
+    UploadPartCopy                     PUT    Object  "uploadId"          Copy   "s3:PutObject"                        Object  Head Empty   Changes false;
+    CompleteMultipartUpload            POST   Object  "uploadId"          Plain  "s3:PutObject"                        Object  Head Xml     Changes true;
+    AbortMultipartUpload               DELETE Object  "uploadId"          Plain  "s3:AbortMultipartUpload"             Object  Head Empty   Changes false;
+    ListParts                          GET    Object  "uploadId"          Plain  "s3:ListMultipartUploadParts"         Object  Head Empty   Reads   true;
+    ListObjectsV2                      GET    Bucket  ""                  ListV2 "s3:ListBucket"                       Bucket  Head Empty   Reads   true;
+    ListObjects                        GET    Bucket  ""                  Plain  "s3:ListBucket"                       Bucket  Head Empty   Reads   true;
+    ListObjectVersions                 GET    Bucket  "versions"          Plain  "s3:ListBucketVersions"               Bucket  Head Empty   Reads   true;
+    ListMultipartUploads               GET    Bucket  "uploads"           Plain  "s3:ListBucketMultipartUploads"       Bucket  Head Empty   Reads   true;
+    DeleteObjects                      POST   Bucket  "delete"            Plain  "s3:DeleteObject"                     Object  Body Xml     Changes false;
+    CreateBucket                       PUT    Bucket  ""                  Plain  "s3:CreateBucket"                     Bucket  Head Xml     Changes false;
+    HeadBucket                         HEAD   Bucket  ""                  Plain  "s3:ListBucket"                       Bucket  Head Empty   Reads   false;
+    DeleteBucket                       DELETE Bucket  ""                  Plain  "s3:DeleteBucket"                     Bucket  Head Empty   Changes false;
+    GetBucketLocation                  GET    Bucket  "location"          Plain  "s3:GetBucketLocation"                Bucket  Head Empty   Reads   false;
+    GetBucketAccelerateConfiguration   GET    Bucket  "accelerate"        Plain  "s3:GetAccelerateConfiguration"       Bucket  Head Empty   Reads   false;
+    GetBucketAcl                       GET    Bucket  "acl"               Plain  "s3:GetBucketAcl"                     Bucket  Head Empty   Reads   false;
+    GetBucketCors                      GET    Bucket  "cors"              Plain  "s3:GetBucketCORS"                    Bucket  Head Empty   Reads   false;
+    GetBucketEncryption                GET    Bucket  "encryption"        Plain  "s3:GetEncryptionConfiguration"       Bucket  Head Empty   Reads   false;
+    GetBucketLifecycleConfiguration    GET    Bucket  "lifecycle"         Plain  "s3:GetLifecycleConfiguration"        Bucket  Head Empty   Reads   false;
+    GetBucketLogging                   GET    Bucket  "logging"           Plain  "s3:GetBucketLogging"                 Bucket  Head Empty   Reads   false;
+    GetBucketNotificationConfiguration GET    Bucket  "notification"      Plain  "s3:GetBucketNotification"            Bucket  Head Empty   Reads   false;
+    GetObjectLockConfiguration         GET    Bucket  "object-lock"       Plain  "s3:GetBucketObjectLockConfiguration" Bucket  Head Empty   Reads   false;
+    GetBucketOwnershipControls         GET    Bucket  "ownershipControls" Plain  "s3:GetBucketOwnershipControls"       Bucket  Head Empty   Reads   false;
+    GetBucketPolicy                    GET    Bucket  "policy"            Plain  "s3:GetBucketPolicy"                  Bucket  Head Empty   Reads   false;
+    GetBucketPolicyStatus              GET    Bucket  "policyStatus"      Plain  "s3:GetBucketPolicyStatus"            Bucket  Head Empty   Reads   false;
+    GetPublicAccessBlock               GET    Bucket  "publicAccessBlock" Plain  "s3:GetBucketPublicAccessBlock"       Bucket  Head Empty   Reads   false;
+    GetBucketReplication               GET    Bucket  "replication"       Plain  "s3:GetReplicationConfiguration"      Bucket  Head Empty   Reads   false;
+    GetBucketRequestPayment            GET    Bucket  "requestPayment"    Plain  "s3:GetBucketRequestPayment"          Bucket  Head Empty   Reads   false;
+    GetBucketTagging                   GET    Bucket  "tagging"           Plain  "s3:GetBucketTagging"                 Bucket  Head Empty   Reads   false;
+    GetBucketVersioning                GET    Bucket  "versioning"        Plain  "s3:GetBucketVersioning"              Bucket  Head Empty   Reads   false;
+    GetBucketWebsite                   GET    Bucket  "website"           Plain  "s3:GetBucketWebsite"                 Bucket  Head Empty   Reads   false;
+    ListBuckets                        GET    Service ""                  Plain  "s3:ListAllMyBuckets"                 Service Head Empty   Reads   true;
+}
+
+impl Operation {
+    /// Returns its row of the table.
+    pub fn row(self) -> &'static OperationRow {
+        &TABLE[self as usize]
+    }
+
+    /// Returns what it has in common with operations of other APIs.
+    pub fn facts(self) -> &'static OperationFacts {
+        &self.row().facts
+    }
+
+    /// Finds the operation that a request head asks for; `None` when no such one is served.
+    pub(crate) fn find(method: &Method, level: Level, subresource: &str, form: Form) -> Option<Operation> {
+        let fits = |row: &OperationRow| {
+            row.level == level
+                && row.form == form
+                && row.subresource == subresource
+                && row.method == method.as_str()
+        };
+        Operation::ALL.iter().copied().find(|operation| fits(operation.row()))
+    }
+}
+
+/// Whether a parameter of this name turns a request into an operation that is served.
+pub(crate) fn is_subresource(name: &str) -> bool {
+    !name.is_empty() && TABLE.iter().any(|row| row.subresource == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashSet};
+
+    use super::*;
+
+    #[test]
+    fn names_and_places_are_unique() {
+        let mut names = HashSet::new();
+        let mut places = HashSet::new();
+        for operation in Operation::ALL {
+            let row = operation.row();
+            assert!(names.insert(row.facts.name), "{operation:?}");
+            assert!(places.insert((row.method, row.level, row.subresource, row.form)), "{operation:?}");
+            assert_eq!(row.facts.name, format!("{operation:?}"));
+            assert!(row.facts.action.starts_with("s3:"), "{operation:?}");
+            let reads = matches!(row.method, "GET" | "HEAD");
+            assert_eq!(row.facts.effect == Effect::Reads, reads, "{operation:?}");
+            let judged = match row.level {
+                Level::Service => ResourceKind::Service,
+                Level::Bucket => ResourceKind::Bucket,
+                Level::Object => ResourceKind::Object,
+            };
+            assert!(row.facts.resource == judged || row.facts.named == NamedIn::Body, "{operation:?}");
+        }
+    }
+
+    /// The operations that the table in docs/s3.md says are served.
+    fn documented() -> BTreeSet<&'static str> {
+        let page = include_str!("../../../docs/s3.md");
+        let table = page.split("## Operations").nth(1).and_then(|rest| rest.split("## ").next());
+        let rows = table.expect("the section").lines().filter(|line| line.starts_with('|')).skip(2);
+        let mut names = BTreeSet::new();
+        for row in rows {
+            let mut cells = row.trim_matches('|').split('|').map(str::trim);
+            let (named, served) = (cells.next().expect("a cell"), cells.next().expect("a cell"));
+            if served != "no" {
+                for name in named.split(", ") {
+                    assert!(names.insert(name), "{name} stands twice");
+                }
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn the_page_lists_what_is_served() {
+        let served: BTreeSet<&str> = Operation::ALL.iter().map(|operation| operation.facts().name).collect();
+        assert_eq!(documented(), served);
+    }
+}
