@@ -8,7 +8,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{SPACE_WAITS_MAX, Shard, check_condition};
+use super::{SPACE_WAITS_MAX, Shard};
 use crate::error::EngineError;
 use crate::format::record::{Record, SpaceEffect};
 use crate::meta::index::{BucketIndex, Index};
@@ -85,7 +85,7 @@ impl Shard {
             return Err(PutRefused::NoSuchBucket);
         }
         let etag = self.with_bucket(bucket, |bucket| bucket.etag(key)).flatten();
-        check_condition(condition, etag)
+        condition.check(etag)
     }
 
     /// [`Log::room`]; before a record is refused for a full drive, upkeep looks whether something came free since it

@@ -46,8 +46,6 @@ use crate::format::record::{BlobPlace, BlobRecord};
 use crate::format::superblock::Superblock;
 use crate::meta::index::{BucketIndex, Index};
 use crate::meta::log::Log;
-use crate::mutant::{Mutant, is};
-use crate::object::{ETag, PutCondition, PutRefused};
 use crate::platform::Platform;
 use crate::space::extents::FreeSpace;
 use crate::space::usage::{Usage, ZoneId};
@@ -203,38 +201,4 @@ impl Shard {
 pub(crate) fn inline_blob(bytes: Bytes) -> BlobRecord {
     let units = unit_checksums(&bytes).collect();
     BlobRecord { size: bytes.len() as u64, place: BlobPlace::Inline(bytes), units }
-}
-
-/// Whether a write may replace an object with this tag (`None`: no object).
-fn check_condition(condition: &PutCondition, etag: Option<ETag>) -> Result<(), PutRefused> {
-    match (condition, etag) {
-        (PutCondition::None, _) | (PutCondition::IfAbsent, None) | (PutCondition::IfPresent, Some(_)) => {
-            Ok(())
-        }
-        (PutCondition::IfAbsent, Some(_)) => Err(PutRefused::PreconditionFailed),
-        (PutCondition::IfPresent | PutCondition::IfMatch(_), None) => Err(PutRefused::NoSuchKey),
-        (PutCondition::IfMatch(tags), Some(etag)) => match tags.contains(&etag) || is(Mutant::MatchIgnored) {
-            true => Ok(()),
-            false => Err(PutRefused::PreconditionFailed),
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn conditions() {
-        let (a, b) = (ETag { md5: [1; 16], parts: 0 }, ETag { md5: [2; 16], parts: 0 });
-        let check = |condition: &PutCondition, etag, want| assert_eq!(check_condition(condition, etag), want);
-        check(&PutCondition::None, None, Ok(()));
-        check(&PutCondition::IfAbsent, None, Ok(()));
-        check(&PutCondition::IfAbsent, Some(a), Err(PutRefused::PreconditionFailed));
-        check(&PutCondition::IfPresent, Some(a), Ok(()));
-        check(&PutCondition::IfPresent, None, Err(PutRefused::NoSuchKey));
-        check(&PutCondition::IfMatch(vec![b, a]), Some(a), Ok(()));
-        check(&PutCondition::IfMatch(vec![b]), Some(a), Err(PutRefused::PreconditionFailed));
-        check(&PutCondition::IfMatch(vec![a]), None, Err(PutRefused::NoSuchKey));
-    }
 }
