@@ -34,8 +34,8 @@ pub use handle::{
     ShardScrub, Tuning,
 };
 pub use object::{
-    ETag, ListPage, ListQuery, ObjectInfo, ObjectVersion, PartInfo, PutCondition, PutRefused, UploadId,
-    UploadInfo,
+    ETag, ListPage, ListQuery, NewVersion, ObjectInfo, ObjectVersion, PartInfo, PutCondition, PutRefused,
+    UploadId, UploadInfo,
 };
 pub use shard::local_bucket::LocalBucket;
 pub use shard::{Shard, SpaceFacts, Staged, Transaction, TransactionBody, TransactionPut};

@@ -113,6 +113,22 @@ impl PutCondition {
     }
 }
 
+/// Which version of its key a write makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewVersion {
+    /// The null version, in place of the one that the key may have: what a bucket without versions writes.
+    Null,
+    /// One more, on top of those that the key has.
+    Another,
+}
+
+impl NewVersion {
+    /// As records say it.
+    pub(crate) fn is_versioned(self) -> bool {
+        self == NewVersion::Another
+    }
+}
+
 /// Why a write was refused by its condition, or by the bucket's state. Nothing was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutRefused {

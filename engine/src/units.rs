@@ -46,7 +46,8 @@ pub struct CoreId(pub u16);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BucketId(pub u64);
 
-/// The place of a record in its shard's log: rises by one with every record, starts at 1, 0 means "none".
+/// The place of a change in the log of its shard: rises by one with every change of a record, starts at 1, 0 means
+/// "none".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(pub u64);
 

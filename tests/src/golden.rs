@@ -19,8 +19,8 @@ use nilas_engine::platform::Platform;
 use nilas_engine::platform::simulated::{Faults, Loss, Medium, Random, SimulatedDrive, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{
-    Bucket, BucketSettings, CoreId, ETag, Engine, ListQuery, PutCondition, PutWriter, Sequence, SettingKind,
-    Tuning, UploadId, ValueOwner,
+    Bucket, BucketSettings, CoreId, ETag, Engine, ListQuery, NewVersion, PutCondition, PutWriter, Sequence,
+    SettingKind, Tuning, UploadId, ValueOwner,
 };
 
 use crate::conformance::transact;
@@ -162,8 +162,8 @@ async fn objects(engine: &Engine, bucket: &Arc<Bucket>) {
     for (letter, size, versioned) in [(b'1', 900, false), (b'2', 34_000, true), (b'3', 1_100, true)] {
         put(engine, bucket, "versions", letter, size, versioned).await;
     }
-    for (key, versioned) in [("versions", true), ("marked", false)] {
-        let marked = engine.mark_deleted(bucket, Bytes::from_static(key.as_bytes()), versioned).await;
+    for (key, version) in [("versions", NewVersion::Another), ("marked", NewVersion::Null)] {
+        let marked = engine.mark_deleted(bucket, Bytes::from_static(key.as_bytes()), version).await;
         marked.expect("room").expect("the bucket is there");
     }
     put(engine, bucket, "removed version", b'4', 10, true).await;

@@ -1543,10 +1543,10 @@ impl Client {
                 model.settle(&name, key);
                 vec![false]
             }
-            (Ok(Err(PutRefused::NoSuchBucket)), Err(BucketError::Engine(_))) => {
-                model.ask(&name, key, None);
-                model.settle(&name, key);
-                vec![true, false]
+            // Who is told that a bucket is gone is told so once that is durable.
+            (Ok(Err(PutRefused::NoSuchBucket)), Err(BucketError::Engine(error))) => {
+                let text = format!("{name} was told to be gone, and its deletion failed: {error}");
+                return finding(Kind::Wrong, text);
             }
             (Err(_), Err(BucketError::NotEmpty)) => vec![true],
             (Err(_), Err(BucketError::Engine(_))) => vec![true, false],

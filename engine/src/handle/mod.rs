@@ -34,8 +34,8 @@ use crate::error::EngineError;
 use crate::format::superblock::Superblock;
 use crate::limits::{CHECKPOINT_LOG_BYTES_MAX, LIST_KEYS_MAX, MAILBOX_MESSAGES_MAX, MAILBOX_WAIT_MS_MAX};
 use crate::object::{
-    ETag, ListPage, ListQuery, ObjectInfo, ObjectVersion, PartInfo, PutCondition, PutRefused, UploadId,
-    UploadInfo, check_attributes, check_key,
+    ETag, ListPage, ListQuery, NewVersion, ObjectInfo, ObjectVersion, PartInfo, PutCondition, PutRefused,
+    UploadId, UploadInfo, check_attributes, check_key,
 };
 use crate::platform::{Platform, spawn};
 use crate::shard::local_bucket::LocalBucket;
@@ -360,17 +360,16 @@ impl Engine {
         self.on_shard(bucket.shard, job).await?
     }
 
-    /// Puts a delete marker on top of a key's versions, durable on return: as one more version, or (not `versioned`) in
-    /// place of its null version. Answers the marker's version.
+    /// Puts a delete marker on top of a key's versions, durable on return. Answers the marker's version.
     pub async fn mark_deleted(
         &self,
         bucket: &Bucket,
         key: Bytes,
-        versioned: bool,
+        version: NewVersion,
     ) -> Result<Result<Sequence, PutRefused>, EngineError> {
         check_key(&key)?;
         let id = bucket.id;
-        let job = move |shard: Rc<Shard>| async move { shard.put_marker(id, key, versioned).await };
+        let job = move |shard: Rc<Shard>| async move { shard.put_marker(id, key, version).await };
         self.on_shard(bucket.shard, job).await?
     }
 
@@ -472,7 +471,7 @@ impl Engine {
         check_attributes(&attributes)?;
         let bucket_id = bucket.id;
         let job = move |shard: Rc<Shard>| async move {
-            shard.complete_upload(bucket_id, id, parts, condition, etag, attributes, false).await
+            shard.complete_upload(bucket_id, id, parts, condition, etag, attributes, NewVersion::Null).await
         };
         self.on_shard(bucket.shard, job).await?
     }

@@ -22,7 +22,7 @@ use crate::limits::{BLOB_BYTES_MAX, INLINE_BYTES_MAX, IO_BYTES_MAX, IO_DEPTH_PER
 use crate::meta::watermark::Notify;
 use crate::mutant::{Mutant, is};
 use crate::object::{
-    ETag, ObjectInfo, PartInfo, PutCondition, PutRefused, UploadId, check_attributes, check_key,
+    ETag, NewVersion, ObjectInfo, PartInfo, PutCondition, PutRefused, UploadId, check_attributes, check_key,
 };
 use crate::platform::{LocalFuture, spawn};
 use crate::shard::inline_blob;
@@ -112,7 +112,7 @@ impl PutWriter {
         etag: ETag,
         attributes: Bytes,
     ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
-        self.publish_as(key, condition, etag, attributes, false).await
+        self.publish_as(key, condition, etag, attributes, NewVersion::Null).await
     }
 
     /// As [`PutWriter::publish`], but the versions that the key has stay below the new one. The version is named by
@@ -124,7 +124,7 @@ impl PutWriter {
         etag: ETag,
         attributes: Bytes,
     ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
-        self.publish_as(key, condition, etag, attributes, true).await
+        self.publish_as(key, condition, etag, attributes, NewVersion::Another).await
     }
 
     async fn publish_as(
@@ -133,7 +133,7 @@ impl PutWriter {
         condition: PutCondition,
         etag: ETag,
         attributes: Bytes,
-        versioned: bool,
+        version: NewVersion,
     ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
         check_key(&key)?;
         check_attributes(&attributes)?;
@@ -141,7 +141,7 @@ impl PutWriter {
         self.finish(async move |blob| {
             engine
                 .on_shard(shard, move |shard| async move {
-                    shard.put_object(bucket, key, condition, etag, attributes, versioned, blob).await
+                    shard.put_object(bucket, key, condition, etag, attributes, version, blob).await
                 })
                 .await?
         })

@@ -1,8 +1,8 @@
 //! Which buckets of this shard take changes, as the directory (shard 0) told their owner.
 //!
 //! `handle::directory` opens and closes them; `commit` asks before every change. I1. Nothing is told of a bucket whose
-//! deletion failed in a way that only the next start can tell how. I2. A bucket is told to be gone only when its deletion
-//! is durable: while that is on its way, who would have to be told waits.
+//! deletion failed in a way that only the next start can tell how. I2. A bucket is told to be gone only when its
+//! deletion is durable: while that is on its way, who would have to be told waits.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -127,13 +127,14 @@ mod tests {
     use crate::bucket_meta::BucketSettings;
     use crate::drive::Drive;
     use crate::handle::{Bucket, BucketError, Engine};
-    use crate::object::{ETag, PutCondition, PutRefused, UploadId};
+    use crate::object::{ETag, NewVersion, PutCondition, PutRefused, UploadId};
     use crate::platform::Platform;
     use crate::platform::simulated::{Faults, Medium, Rates, SimulatedDrive, Simulator};
     use crate::store::{FormatConfig, Store, format};
     use crate::units::{CoreId, Sequence, ShardId};
 
-    /// A store of two shards with a drive each, and a bucket on the second: its deletion is recorded on the first drive.
+    /// A store of two shards with a drive each, and a bucket on the second: its deletion is recorded on the first
+    /// drive.
     struct Scene {
         machine: Simulator,
         engine: Engine,
@@ -178,7 +179,13 @@ mod tests {
         vec![
             ("put", put.await.map(|put| found(put.map(|_| true)))),
             ("delete", engine.delete_if(bucket, key.clone(), PutCondition::None).await.map(found)),
-            ("marker", engine.mark_deleted(bucket, key.clone(), true).await.map(|m| found(m.map(|_| true)))),
+            (
+                "marker",
+                engine
+                    .mark_deleted(bucket, key.clone(), NewVersion::Another)
+                    .await
+                    .map(|m| found(m.map(|_| true))),
+            ),
             ("delete version", engine.delete_version(bucket, key.clone(), Sequence(1)).await),
             ("open upload", engine.create_upload(bucket, key, none).await.map(|u| found(u.map(|_| true)))),
             ("part", part.await.map(|part| found(part.map(|_| true)))),

@@ -1,10 +1,10 @@
 //! The one way in which the shard changes: room, check, settle, durable.
 //!
-//! Every command calls [`Shard::commit`] with its record and a check, and the changes of the directory do; `transaction`
-//! takes the same steps but leaves the last one to its caller, cleaning those that nobody could refuse. I1. Nothing is
-//! awaited between the check and the settling, so what was checked holds. I2. Whatever is told, done, nothing to do or
-//! refused, is told when all that it follows from is durable. I3. Of a bucket that may be deleted or not, nothing is told.
-//! I4. What a change frees may use the last of the log (see `SpaceEffect`).
+//! Every command calls [`Shard::commit`] with its record and a check, and the changes of the directory do;
+//! `transaction` takes the same steps but leaves the last one to its caller, cleaning those that nobody could refuse.
+//! I1. Nothing is awaited between the check and the settling, so what was checked holds. I2. Whatever is told, done,
+//! nothing to do or refused, is told when all that it follows from is durable. I3. Of a bucket that may be deleted or
+//! not, nothing is told. I4. What a change frees may use the last of the log (see `SpaceEffect`).
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -25,12 +25,12 @@ pub(crate) enum Verdict<T> {
 }
 
 impl Shard {
-    /// Commits `record` if `check` lets it; durable on return. Returns the sequence of its last change (of the bucket's,
-    /// when there is nothing to do) and what the check found.
+    /// Commits `record` if `check` lets it; durable on return. Returns the sequence of its last change (of the
+    /// bucket's, when there is nothing to do) and what the check found.
     ///
-    /// `check` looks at the index and must not wait; it is called again when the bucket's deletion came between and failed.
-    /// `early` is the seeded mistake of an answer before the record is durable. Errors, and a refusal, change nothing; with
-    /// [`EngineError::ReadOnly`] it is not known whether the record is in the log.
+    /// `check` looks at the index and must not wait; it is called again when the bucket's deletion came between and
+    /// failed. `early` is the seeded mistake of an answer before the record is durable. Errors, and a refusal, change
+    /// nothing; with [`EngineError::ReadOnly`] it is not known whether the record is in the log.
     pub(crate) async fn commit<T>(
         &self,
         record: &Record,
@@ -88,8 +88,8 @@ impl Shard {
         condition.check(etag)
     }
 
-    /// [`Log::room`]; before a record is refused for a full drive, upkeep looks whether something came free since it last
-    /// did.
+    /// [`Log::room`]; before a record is refused for a full drive, upkeep looks whether something came free since it
+    /// last did.
     pub(super) async fn log_room(&self, bytes: usize, effect: SpaceEffect) -> Result<(), EngineError> {
         let mut waits = 0;
         loop {
@@ -103,8 +103,8 @@ impl Shard {
     }
 
     /// Puts a record into the log's open block and applies it. Returns the sequence of its last change: what is durable
-    /// when the record is. Errors change nothing, and after [`Shard::log_room`] in the same turn there is none but a failed
-    /// log.
+    /// when the record is. Errors change nothing, and after [`Shard::log_room`] in the same turn there is none but a
+    /// failed log.
     pub(super) fn settle_record(&self, record: &Record) -> Result<Sequence, EngineError> {
         let (first, places) = self.log.append(record)?;
         let last = Sequence(first.0 + record.sequences() - 1);

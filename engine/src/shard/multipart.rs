@@ -11,7 +11,7 @@ use crate::error::EngineError;
 use crate::format::record::{BlobRecord, Change, Record};
 use crate::limits::{PARTS_MAX, UPLOADS_MAX};
 use crate::mutant::Mutant;
-use crate::object::{ETag, ObjectInfo, PartInfo, PutCondition, PutRefused, UploadId, UploadInfo};
+use crate::object::{ETag, NewVersion, ObjectInfo, PartInfo, PutCondition, PutRefused, UploadId, UploadInfo};
 use crate::units::{BucketId, Sequence};
 
 impl Shard {
@@ -79,7 +79,7 @@ impl Shard {
         condition: PutCondition,
         etag: ETag,
         attributes: Bytes,
-        versioned: bool,
+        version: NewVersion,
     ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
         if usize::from(PARTS_MAX) < parts.len() {
             let (max, got) = (u64::from(PARTS_MAX), parts.len() as u64);
@@ -96,7 +96,7 @@ impl Shard {
             modified_ms,
             etag,
             attributes: attributes.clone(),
-            versioned,
+            versioned: version.is_versioned(),
             parts: parts.clone(),
         };
         let record = Record { bucket, changes: vec![complete] };
@@ -109,8 +109,8 @@ impl Shard {
         Ok(committed.map(|(sequence, size)| ObjectInfo { sequence, size, modified_ms, etag, attributes }))
     }
 
-    /// Bytes of an upload's parts; `None` when they are not all there as named, or not in the order of their numbers, which
-    /// is that of an object's bytes.
+    /// Bytes of an upload's parts; `None` when they are not all there as named, or not in the order of their numbers,
+    /// which is that of an object's bytes.
     fn size_of(&self, bucket: BucketId, id: UploadId, parts: &[(u16, Sequence)]) -> Option<u64> {
         if !parts.windows(2).all(|pair| pair[0].0 < pair[1].0) {
             return None;

@@ -7,11 +7,11 @@ use super::commit::Verdict;
 use crate::error::EngineError;
 use crate::format::record::{BlobRecord, Change, Record};
 use crate::mutant::{Mutant, is};
-use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
+use crate::object::{ETag, NewVersion, ObjectInfo, PutCondition, PutRefused};
 use crate::units::BucketId;
 
 impl Shard {
-    /// Stores an object whose bytes are in `blob`: the null version of its key, or (`versioned`) one more version.
+    /// Stores an object whose bytes are in `blob`.
     #[expect(clippy::too_many_arguments, reason = "each is a field of the record")]
     pub(crate) async fn put_object(
         &self,
@@ -20,11 +20,11 @@ impl Shard {
         condition: PutCondition,
         etag: ETag,
         attributes: Bytes,
-        versioned: bool,
+        version: NewVersion,
         blob: BlobRecord,
     ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
         let (modified_ms, size) = (self.now_ms(), blob.size);
-        let kept = attributes.clone();
+        let (kept, versioned) = (attributes.clone(), version.is_versioned());
         let change =
             Change::PutObject { key: key.clone(), modified_ms, etag, attributes: kept, versioned, blob };
         let record = Record { bucket, changes: vec![change] };

@@ -1,8 +1,8 @@
 //! Taking extents for bytes that are still to be written, and giving back those that were not used.
 //!
-//! `handle::put` reserves by message, `stage` on the owner's core. I1. A reservation is in memory only: a crash gives it
-//! back. I2. A zone that is granted for it arrives in the shard's space even when the asker goes away. I3. Before it is
-//! refused as too much, maintenance has tried to make room.
+//! `handle::put` reserves by message, `stage` on the owner's core. I1. A reservation is in memory only: a crash gives
+//! it back. I2. A zone that is granted for it arrives in the shard's space even when the asker goes away. I3. Before it
+//! is refused as too much, maintenance has tried to make room.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -1,9 +1,9 @@
 //! The space of one shard as its core knows it: free extents, bytes in use by zone, open readers, and extents that were
 //! displaced and are not free yet. Pure, but for the counters that it is given the facts for.
 //!
-//! `commit` notes here what a record does, `reserve` takes, `maintenance` gives zones back. I1. What a change displaced is
-//! free only when the change is durable and its last reader is gone. I2. An extent is in use, displaced, reserved or free:
-//! never two of them.
+//! `commit` notes here what a record does, `reserve` takes, `maintenance` gives zones back. I1. What a change displaced
+//! is free only when the change is durable and its last reader is gone. I2. An extent is in use, displaced, reserved or
+//! free: never two of them.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -105,8 +105,8 @@ impl SpaceState {
         }
     }
 
-    /// Makes displaced extents free once their displacement is durable and nobody reads them; returns whether there were
-    /// any that might become so.
+    /// Makes displaced extents free once their displacement is durable and nobody reads them; returns whether there
+    /// were any that might become so.
     pub(super) fn reclaim(&mut self, durable: Sequence) -> bool {
         while self
             .retired
@@ -140,8 +140,8 @@ impl SpaceState {
                 || !self.pins.has_readers_in(zone.0, start, start.plus(superblock.zone_bytes)))
     }
 
-    /// Takes stock of all space: looks at every object. Damage names an extent that is in use and free at once, or in use
-    /// twice, or a zone whose bytes in use were counted wrong.
+    /// Takes stock of all space: looks at every object. Damage names an extent that is in use and free at once, or in
+    /// use twice, or a zone whose bytes in use were counted wrong.
     pub(super) fn audit(&self, superblocks: &[Superblock], index: &Index) -> Result<SpaceFacts, Corrupt> {
         let mut held: Vec<Extent> = Vec::new();
         let mut counted = Usage::of(superblocks);

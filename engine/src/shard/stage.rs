@@ -1,7 +1,7 @@
 //! Bytes that are written to extents before the transaction that publishes them.
 //!
-//! Runs on the owner's core. I1. Staged bytes are durable. I2. Their space is given back only when nothing refers to them
-//! and no write to it is under way.
+//! Runs on the owner's core. I1. Staged bytes are durable. I2. Their space is given back only when nothing refers to
+//! them and no write to it is under way.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;

@@ -1,7 +1,7 @@
 //! Values of the layer above, and transactions: several objects and values of one bucket in one log record.
 //!
-//! `catalog` calls these on the owner's core: it awaits [`Shard::room`], settles without awaiting, so that its own memory
-//! changes in the same turn, and answers when [`Shard::durable`] resolves.
+//! `catalog` calls these on the owner's core: it awaits [`Shard::room`], settles without awaiting, so that its own
+//! memory changes in the same turn, and answers when [`Shard::durable`] resolves.
 
 use bytes::Bytes;
 
@@ -77,10 +77,10 @@ impl Shard {
     /// Applies `transaction` in memory and puts its record into the log's open block: from here on the shard sees it,
     /// and nobody outside may be told before [`Shard::durable`] of the answer resolves.
     ///
-    /// Errors change nothing: [`EngineError::Full`], [`EngineError::TooLarge`] (the record is over
-    /// `RECORD_BYTES_MAX`), [`EngineError::ReadOnly`], [`EngineError::UnsupportedSetting`], [`EngineError::BucketClosed`]
-    /// when the bucket was deleted meanwhile ([`Shard::is_open`]), and [`EngineError::Busy`] or
-    /// [`EngineError::NoFreeZone`] when [`Shard::room`] was not awaited in the same turn.
+    /// Errors change nothing: [`EngineError::Full`], [`EngineError::TooLarge`] (the record is over `RECORD_BYTES_MAX`),
+    /// [`EngineError::ReadOnly`], [`EngineError::UnsupportedSetting`], [`EngineError::BucketClosed`] when the bucket
+    /// was deleted meanwhile ([`Shard::is_open`]), and [`EngineError::Busy`] or [`EngineError::NoFreeZone`] when
+    /// [`Shard::room`] was not awaited in the same turn.
     pub fn settle(&self, bucket: BucketId, transaction: Transaction) -> Result<Sequence, EngineError> {
         self.check_supported(bucket)?;
         if !self.is_open(bucket) {

@@ -6,17 +6,18 @@ use super::Shard;
 use super::commit::Verdict;
 use crate::error::EngineError;
 use crate::format::record::{Change, Record};
-use crate::object::{PutCondition, PutRefused};
+use crate::object::{NewVersion, PutCondition, PutRefused};
 use crate::units::{BucketId, Sequence};
 
 impl Shard {
-    /// Puts a delete marker on top of a key's versions, or (not `versioned`) in place of its null version.
+    /// Puts a delete marker on top of a key's versions, or in place of its null version.
     pub(crate) async fn put_marker(
         &self,
         bucket: BucketId,
         key: Bytes,
-        versioned: bool,
+        version: NewVersion,
     ) -> Result<Result<Sequence, PutRefused>, EngineError> {
+        let versioned = version.is_versioned();
         let marker = Change::PutMarker { key: key.clone(), modified_ms: self.now_ms(), versioned };
         let record = Record { bucket, changes: vec![marker] };
         let verdict = || self.check(bucket, &key, &PutCondition::None).map(Verdict::Append);

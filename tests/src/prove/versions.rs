@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use nilas_engine::platform::simulated::{Faults, Loss, Random, SimulatedDrive, Simulator};
-use nilas_engine::{Bucket, Engine, EngineError, ListQuery, PutCondition, Sequence};
+use nilas_engine::{Bucket, Engine, EngineError, ListQuery, NewVersion, PutCondition, Sequence};
 
 use super::Tally;
 use crate::conformance::{content, feed, read, tag};
@@ -106,7 +106,8 @@ async fn live(
             }
             5 => {
                 let versioned = random.one_in(2);
-                let marked = engine.mark_deleted(&bucket, key.clone(), versioned).await.map_err(failed)?;
+                let version = if versioned { NewVersion::Another } else { NewVersion::Null };
+                let marked = engine.mark_deleted(&bucket, key.clone(), version).await.map_err(failed)?;
                 let Ok(sequence) = marked else {
                     return finding(Kind::Wrong, "a marker without a condition is refused");
                 };

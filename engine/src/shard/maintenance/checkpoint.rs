@@ -1,7 +1,7 @@
 //! When a checkpoint is taken, and what it changes in the shard. `meta::checkpoint` writes and reads it.
 //!
-//! Called by the maintenance task alone. I1. The log is cut and the index is looked at in one turn. I2. The anchor follows
-//! when pages and log are durable, and only then are the older checkpoint's zones given back.
+//! Called by the maintenance task alone. I1. The log is cut and the index is looked at in one turn. I2. The anchor
+//! follows when pages and log are durable, and only then are the older checkpoint's zones given back.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
@@ -107,8 +107,8 @@ impl Shard {
         self.ground.stats.index_bytes.store(bytes, Relaxed);
     }
 
-    /// Whether the log behind the newest checkpoint has more room in zones that are all but dead than the next checkpoint
-    /// would write.
+    /// Whether the log behind the newest checkpoint has more room in zones that are all but dead than the next
+    /// checkpoint would write.
     pub(super) fn checkpoint_pays(&self) -> bool {
         let room = self.ground.home().room_bytes();
         let from = self.maintenance.anchor.borrow().log_position;

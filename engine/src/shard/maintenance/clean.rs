@@ -1,8 +1,8 @@
 //! Cleaning: moves what is in use in mostly dead log and pack zones to pack zones, so that whole zones come free.
 //!
-//! Called by the maintenance task alone. Which zones is decided by `space::usage::victims`. I1. Every object is verified on
-//! the way; what is damaged or cannot be read stays where it is. I2. A move is logged after the moved bytes are durable,
-//! and only for what still is where it was.
+//! Called by the maintenance task alone. Which zones is decided by `space::usage::victims`. I1. Every object is
+//! verified on the way; what is damaged or cannot be read stays where it is. I2. A move is logged after the moved bytes
+//! are durable, and only for what still is where it was.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
@@ -122,8 +122,8 @@ impl Shard {
         cleanable.into_iter().map(|(zone, _)| zone).filter(|zone| chosen.contains(zone)).collect()
     }
 
-    /// Moves what is in use in `chosen` to pack zones, zone by zone, each object verified on the way, and gives back what
-    /// comes free while it goes on: so it needs no more room than for one or two zones.
+    /// Moves what is in use in `chosen` to pack zones, zone by zone, each object verified on the way, and gives back
+    /// what comes free while it goes on: so it needs no more room than for one or two zones.
     pub(super) async fn clean(
         &self,
         mut chosen: Vec<ZoneId>,
@@ -277,8 +277,8 @@ impl Shard {
             .unwrap_or(false)
     }
 
-    /// Everything in use in the given zones, by zone. At most `CLEAN_CELLS_MAX` of it: the last of the zones are left out
-    /// when it is more.
+    /// Everything in use in the given zones, by zone. At most `CLEAN_CELLS_MAX` of it: the last of the zones are left
+    /// out when it is more.
     async fn find_cells(&self, zones: &mut Vec<ZoneId>) -> HashMap<ZoneId, Vec<Moving>> {
         let mut found: HashMap<ZoneId, Vec<Moving>> = zones.iter().map(|zone| (*zone, Vec::new())).collect();
         let mut count = 0;

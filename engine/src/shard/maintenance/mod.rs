@@ -1,11 +1,12 @@
-//! What a shard does for itself: checkpoints, moving small objects out of zones that are mostly dead, giving zones back.
+//! What a shard does for itself: checkpoints, moving small objects out of zones that are mostly dead, giving zones
+//! back.
 //!
-//! One task per shard, started when the whole store has recovered; here is what it does next, in `checkpoint`, `clean` and
-//! `release` how. It works on the shard's index and space, so it is a part of `shard`. I1. Only this task moves bytes,
-//! takes checkpoints and gives zones back. I2. A zone goes only when the index refers to nothing in it, what displaced the
-//! last of it (a move does that too) is durable, no log block in it is needed for replay, and nobody reads there. I3. A
-//! move is logged after the moved bytes are durable where they are now. I4. Everything here may stop at any moment: until
-//! an anchor is durable the older checkpoint and all that it needs are in place.
+//! One task per shard, started when the whole store has recovered; here is what it does next, in `checkpoint`, `clean`
+//! and `release` how. It works on the shard's index and space, so it is a part of `shard`. I1. Only this task moves
+//! bytes, takes checkpoints and gives zones back. I2. A zone goes only when the index refers to nothing in it, what
+//! displaced the last of it (a move does that too) is durable, no log block in it is needed for replay, and nobody
+//! reads there. I3. A move is logged after the moved bytes are durable where they are now. I4. Everything here may stop
+//! at any moment: until an anchor is durable the older checkpoint and all that it needs are in place.
 
 mod checkpoint;
 mod clean;

@@ -1,4 +1,5 @@
-//! Giving zones back: log zones behind the newest checkpoint, packs, pages of older checkpoints, wholly free extent zones.
+//! Giving zones back: log zones behind the newest checkpoint, packs, pages of older checkpoints, wholly free extent
+//! zones.
 //!
 //! Called by the maintenance task alone, which says when a zone may go (I2 there).
 
