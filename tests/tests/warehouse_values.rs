@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nilas_catalog::{Catalog, Request};
-use nilas_engine::drive::simulated::{Faults, Medium};
-use nilas_engine::{Bucket, BucketError, Engine, EngineError, LocalBucket, Transaction, ValueOwner};
+use nilas_engine::platform::simulated::{Faults, Medium};
+use nilas_engine::{
+    Bucket, BucketError, BucketSettings, Engine, EngineError, LocalBucket, Transaction, ValueOwner,
+};
 use nilas_tests::machine::{Geometry, formatted, guarded, on_machine, start};
 use serde_json::{Value, json};
 
@@ -104,7 +106,7 @@ fn owners_do_not_see_each_other() {
         assert_eq!(status, 204, "{body}");
         assert_eq!(values(&engine, &bucket, ValueOwner::Catalog).await, []);
         // The warehouse is gone, the bucket is not empty.
-        assert!(engine.bucket("lake").is_ok_and(|bucket| bucket.annotation.is_empty()));
+        assert!(engine.bucket("lake").is_ok_and(|bucket| bucket.settings == BucketSettings::default()));
         for (owner, key) in OTHERS {
             assert_eq!(engine.delete_bucket("lake").await, Err(BucketError::NotEmpty), "{owner:?}");
             assert_eq!(values(&engine, &bucket, owner).await.len(), 1, "{owner:?}");
@@ -121,7 +123,7 @@ fn a_warehouse_with_newer_values_is_left_alone() {
         with_engine(&medium, async move |engine| {
             let bucket = make_warehouse(&engine).await;
             set(&engine, &bucket, ValueOwner::Catalog, key, Some(value)).await;
-            let plain = engine.create_bucket("plain", Bytes::new()).await.expect("room");
+            let plain = engine.create_bucket("plain", BucketSettings::default()).await.expect("room");
             set(&engine, &plain, ValueOwner::Catalog, key, Some(value)).await;
         });
         with_engine(&medium, async move |engine| {
@@ -139,8 +141,8 @@ fn a_warehouse_with_newer_values_is_left_alone() {
                 assert!(!text.contains("damage"), "{text}");
             }
             assert_eq!(values(&engine, &bucket, ValueOwner::Catalog).await, before);
-            assert_eq!(engine.bucket("lake").expect("there").annotation, bucket.annotation);
-            assert_eq!(engine.bucket("plain").expect("there").annotation, Bytes::new());
+            assert_eq!(engine.bucket("lake").expect("there").settings, bucket.settings);
+            assert_eq!(engine.bucket("plain").expect("there").settings, BucketSettings::default());
             set(&engine, &bucket, ValueOwner::Catalog, key, None).await;
             let (status, body) = ask(&engine, "GET", "/v1/lake/namespaces", Value::Null).await;
             assert_eq!((status, body.contains("\"a\"")), (200, true), "{body}");
@@ -161,7 +163,7 @@ fn a_key_of_another_owner_is_a_bug() {
         let medium = formatted(GEOMETRY);
         let found = guarded(|| {
             with_engine(&medium, async move |engine| {
-                let bucket = engine.create_bucket("bucket", Bytes::new()).await.expect("room");
+                let bucket = engine.create_bucket("bucket", BucketSettings::default()).await.expect("room");
                 let done = engine.on_bucket(&bucket, ValueOwner::S3Configuration, move |bucket| async move {
                     work(&bucket);
                 });
