@@ -8,6 +8,7 @@
 
 pub mod limits;
 pub mod units;
+pub mod calendar;
 pub mod error;
 pub mod object;
 pub mod bucket_meta;

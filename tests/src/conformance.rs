@@ -546,7 +546,7 @@ async fn transactions(engine: &Engine) {
     let late =
         transact(engine, &bucket, ROOM, None, move |_, t| t.values.push((key(b"late"), Some(key(b"value")))))
             .await;
-    assert!(matches!(late, Err(EngineError::Busy { .. })), "the bucket is gone");
+    assert!(matches!(late, Err(EngineError::BucketClosed)), "the bucket is gone");
 }
 
 /// Bytes of the shard's extents that nobody can account for.

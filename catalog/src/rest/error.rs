@@ -109,7 +109,9 @@ fn engine(error: &EngineError) -> (u16, &'static str, String) {
         }
         EngineError::Full { .. } => (507, "InsufficientStorageException", error.to_string()),
         // A bare 503 is read as "unknown" by Java commits; 429 is retried by all.
-        EngineError::Busy { .. } => (429, "SlowDownException", error.to_string()),
+        EngineError::Busy { .. } | EngineError::BucketClosed | EngineError::NoFreeZone => {
+            (429, "SlowDownException", error.to_string())
+        }
         EngineError::TooLarge { .. } => (400, "BadRequestException", error.to_string()),
         EngineError::UnsupportedSetting { .. } => (406, "UnsupportedOperationException", error.to_string()),
     }
@@ -221,6 +223,8 @@ mod tests {
             "",
         );
         check(Failure::Engine(EngineError::Busy { limit: "x", max: 1 }), 429, "SlowDownException", "");
+        check(Failure::Engine(EngineError::BucketClosed), 429, "SlowDownException", "");
+        check(Failure::Engine(EngineError::NoFreeZone), 429, "SlowDownException", "");
         check(Failure::StateUnknown(EngineError::Stopping), 500, "CommitStateUnknownException", "");
         let replayed = Failure::Replayed { status: 409, kind: "K".to_owned(), message: "m".to_owned() };
         check(replayed, 409, "K", "m");

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use nilas_engine::calendar::Civil;
 use nilas_engine::{Bucket, BucketError, BucketSettings, Engine, SettingKind, Transaction};
 use serde_json::{Map, Value, json};
 
@@ -203,19 +204,8 @@ fn bucket_failure(error: BucketError, name: &str) -> Failure {
 
 /// RFC 3339 in UTC, to the millisecond.
 fn timestamp(ms: u64) -> String {
-    let (days, rest) = (ms / 86_400_000, ms % 86_400_000);
-    // Days since 0000-03-01, in eras of 400 years: a year that begins in March ends with its leap day.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let date = day - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = era * 400 + year + carry;
-    let (hours, minutes) = (rest / 3_600_000, rest / 60_000 % 60);
-    let (seconds, millis) = (rest / 1_000 % 60, rest % 1_000);
-    format!("{year:04}-{month:02}-{date:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z")
+    let Civil { year, month, day, hour, minute, second, millisecond } = Civil::of_ms(ms);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
 }
 
 #[cfg(test)]
