@@ -17,7 +17,7 @@ pub mod mutant;
 mod sync;
 pub mod stats;
 pub mod handle;
-pub mod shard;
+pub(crate) mod shard;
 pub mod meta;
 pub mod space;
 pub mod cache;
@@ -38,5 +38,5 @@ pub use object::{
     UploadId, UploadInfo,
 };
 pub use shard::local_bucket::LocalBucket;
-pub use shard::{Shard, SpaceFacts, Staged, Transaction, TransactionBody, TransactionPut};
+pub use shard::{SpaceFacts, Staged, Transaction, TransactionBody, TransactionPut};
 pub use units::{BucketId, CoreId, DriveOffset, Sequence, ShardId};

@@ -1,4 +1,5 @@
-//! Owners of a bucket's values: each has one range of keys, told by the first byte. Used by `shard::local_bucket`.
+//! Owners of a bucket's values: each has one range of keys, told by the first byte. Used by `shard::local_bucket`. See
+//! FORMAT.md, "Values".
 //!
 //! Every layer above keeps its values through [`LocalBucket`](crate::LocalBucket), which reads, scans and writes within
 //! the range of one owner only. I1. No byte begins keys of two owners. I2. Ranges never move: they are on drives.

@@ -226,7 +226,7 @@ impl Engine {
     }
 
     /// Runs `job` on the core that owns `shard`, to its end even when the caller goes away.
-    pub async fn on_shard<T, F, Fut>(&self, shard: ShardId, job: F) -> Result<T, EngineError>
+    pub(crate) async fn on_shard<T, F, Fut>(&self, shard: ShardId, job: F) -> Result<T, EngineError>
     where
         T: Send + 'static,
         F: FnOnce(Rc<Shard>) -> Fut + Send + 'static,

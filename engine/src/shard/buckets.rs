@@ -56,7 +56,7 @@ impl BucketStates {
 
 impl Shard {
     /// Whether the bucket takes writes: not before its creation, nor from the moment its deletion was decided.
-    pub fn is_open(&self, bucket: BucketId) -> bool {
+    pub(crate) fn is_open(&self, bucket: BucketId) -> bool {
         matches!(self.bucket_states.get(bucket), Some(BucketState::Open { .. }))
     }
 

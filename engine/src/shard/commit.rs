@@ -124,7 +124,7 @@ impl Shard {
     }
 
     /// Resolves once every record up to `sequence` is durable; [`EngineError::ReadOnly`] when that will never be.
-    pub async fn durable(&self, sequence: Sequence) -> Result<(), EngineError> {
+    pub(crate) async fn durable(&self, sequence: Sequence) -> Result<(), EngineError> {
         let failed = EngineError::ReadOnly { shard: self.ground.id };
         self.log.watermark.reached(sequence).await.map_err(|_| failed)
     }

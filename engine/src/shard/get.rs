@@ -58,7 +58,7 @@ impl Shard {
     /// A whole object, verified and durable; `Ok(None)` when there is no such key.
     ///
     /// Errors: [`EngineError::TooLarge`] over `bytes_max`, and damage or drive errors.
-    pub async fn read_object(
+    pub(crate) async fn read_object(
         &self,
         bucket: BucketId,
         key: &[u8],

@@ -25,7 +25,7 @@ impl Shard {
     }
 
     /// Keys of objects that start with `prefix`, at most `max`.
-    pub fn object_keys(&self, bucket: BucketId, prefix: &[u8], max: usize) -> Vec<Bytes> {
+    pub(crate) fn object_keys(&self, bucket: BucketId, prefix: &[u8], max: usize) -> Vec<Bytes> {
         let index = self.index.borrow();
         index.buckets.get(&bucket).map_or_else(Vec::new, |bucket| bucket.keys(prefix, max))
     }

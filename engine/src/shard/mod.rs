@@ -103,7 +103,7 @@ pub(crate) struct ShardSpace {
 }
 
 /// One shard, on the core that owns it. All methods without `async` are atomic: nothing else of the shard runs.
-pub struct Shard {
+pub(crate) struct Shard {
     pub(crate) ground: ShardGround,
     pub(crate) log: Rc<Log>,
     pub(crate) index: RefCell<Index>,
@@ -155,7 +155,7 @@ impl Shard {
     }
 
     /// [`EngineError::ReadOnly`] when the shard's log is damaged: then what is missing here may have been lost.
-    pub fn check_whole(&self) -> Result<(), EngineError> {
+    pub(crate) fn check_whole(&self) -> Result<(), EngineError> {
         if self.is_whole.get() { Ok(()) } else { Err(EngineError::ReadOnly { shard: self.ground.id }) }
     }
 
@@ -167,22 +167,22 @@ impl Shard {
     }
 
     /// The newest sequence given out.
-    pub fn last_sequence(&self) -> Sequence {
+    pub(crate) fn last_sequence(&self) -> Sequence {
         self.log.last_sequence()
     }
 
     /// Milliseconds since 1970-01-01 UTC.
-    pub fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         self.ground.platform.now_ms()
     }
 
     /// Unpredictable bits.
-    pub fn random_u128(&self) -> u128 {
+    pub(crate) fn random_u128(&self) -> u128 {
         self.ground.platform.random_u128()
     }
 
     /// State that a layer above keeps on this shard's core, made by `T::default()` at first use: one of each type.
-    pub fn extension<T: Default + 'static>(&self) -> Rc<T> {
+    pub(crate) fn extension<T: Default + 'static>(&self) -> Rc<T> {
         let mut kept = self.extensions.borrow_mut();
         let any = kept.entry(TypeId::of::<T>()).or_insert_with(|| Rc::new(T::default()));
         any.clone().downcast::<T>().expect("kept by its type")

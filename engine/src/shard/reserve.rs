@@ -155,7 +155,7 @@ impl Shard {
 
     /// Takes stock of all space: looks at every object, for tests and tools. Damage names an extent that is in use and
     /// free at once, or in use twice, or a zone whose bytes in use were counted wrong.
-    pub fn audit_space(&self) -> Result<SpaceFacts, Corrupt> {
+    pub(crate) fn audit_space(&self) -> Result<SpaceFacts, Corrupt> {
         self.reclaim();
         self.note_free_bytes();
         self.space.borrow().audit(&self.ground.superblocks, &self.index.borrow())

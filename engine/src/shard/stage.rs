@@ -45,7 +45,7 @@ impl Shard {
     /// Writes `body` to extents and flushes it, for a [`TransactionBody::Staged`].
     ///
     /// Runs to its end when the caller goes away: space is given back only when no write to it is under way.
-    pub async fn stage(self: &Rc<Self>, body: Bytes) -> Result<Staged, EngineError> {
+    pub(crate) async fn stage(self: &Rc<Self>, body: Bytes) -> Result<Staged, EngineError> {
         let (reply, answer) = oneshot::channel();
         let shard = self.clone();
         spawn(&self.ground.platform, async move {

@@ -1,7 +1,7 @@
 //! Values of the layer above, and transactions: several objects and values of one bucket in one log record.
 //!
-//! `catalog` calls these on the owner's core: it awaits [`Shard::room`], settles without awaiting, so that its own
-//! memory changes in the same turn, and answers when [`Shard::durable`] resolves.
+//! `local_bucket` calls these for the layer above, on the owner's core: it awaits [`Shard::room`], settles without
+//! awaiting, so that its own memory changes in the same turn, and answers when [`Shard::durable`] resolves.
 
 use bytes::Bytes;
 
@@ -44,19 +44,19 @@ pub struct TransactionPut {
 pub enum TransactionBody {
     /// Kept in the log record: small enough for `RECORD_BYTES_MAX` together with the rest of the transaction.
     Inline(Bytes),
-    /// Written to extents before, by [`Shard::stage`].
+    /// Written to extents before, by [`LocalBucket::stage`](crate::LocalBucket::stage).
     Staged(Staged),
 }
 
 impl Shard {
     /// The value of a key, durable or not: await [`Shard::durable`] before telling anybody.
-    pub fn record(&self, bucket: BucketId, key: &[u8]) -> Option<Bytes> {
+    pub(crate) fn record(&self, bucket: BucketId, key: &[u8]) -> Option<Bytes> {
         self.index.borrow().buckets.get(&bucket)?.value(key)
     }
 
     /// Visits values whose key starts with `prefix`, from `from` (inclusive) on, in byte order, while `visit` answers
     /// true. `visit` must not call back into the shard.
-    pub fn records(
+    pub(crate) fn records(
         &self,
         bucket: BucketId,
         prefix: &[u8],
@@ -70,18 +70,18 @@ impl Shard {
 
     /// Resolves once [`Shard::settle`] of up to `bytes` (keys, values, inline bodies and 200 bytes for each) finds
     /// room in the log; fails when it never will.
-    pub async fn room(&self, bytes: usize) -> Result<(), EngineError> {
+    pub(crate) async fn room(&self, bytes: usize) -> Result<(), EngineError> {
         self.log_room(bytes, SpaceEffect::Stores).await
     }
 
     /// Applies `transaction` in memory and puts its record into the log's open block: from here on the shard sees it,
     /// and nobody outside may be told before [`Shard::durable`] of the answer resolves.
     ///
-    /// Errors change nothing: [`EngineError::Full`], [`EngineError::TooLarge`] (the record is over `RECORD_BYTES_MAX`),
-    /// [`EngineError::ReadOnly`], [`EngineError::UnsupportedSetting`], [`EngineError::BucketClosed`] when the bucket
-    /// was deleted meanwhile ([`Shard::is_open`]), and [`EngineError::Busy`] or [`EngineError::NoFreeZone`] when
-    /// [`Shard::room`] was not awaited in the same turn.
-    pub fn settle(&self, bucket: BucketId, transaction: Transaction) -> Result<Sequence, EngineError> {
+    /// Errors change nothing: [`EngineError::Full`], [`EngineError::TooLarge`] (the record is over
+    /// `RECORD_BYTES_MAX`), [`EngineError::ReadOnly`], [`EngineError::UnsupportedSetting`], [`EngineError::BucketClosed`]
+    /// when the bucket was deleted meanwhile ([`Shard::is_open`]), and [`EngineError::Busy`] or
+    /// [`EngineError::NoFreeZone`] when [`Shard::room`] was not awaited in the same turn.
+    pub(crate) fn settle(&self, bucket: BucketId, transaction: Transaction) -> Result<Sequence, EngineError> {
         self.check_supported(bucket)?;
         if !self.is_open(bucket) {
             return Err(EngineError::BucketClosed);
