@@ -10,11 +10,13 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use nilas_engine::limits::{
     ATTRIBUTES_BYTES_MAX, BLOB_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, LIST_KEYS_MAX, PARTS_MAX,
+    SETTING_BYTES_MAX,
 };
 use nilas_engine::platform::simulated::Random;
 use nilas_engine::{
-    Bucket, BucketError, ETag, Engine, EngineError, ListQuery, ObjectInfo, ObjectReader, PutCondition,
-    PutRefused, PutWriter, Sequence, Shard, Transaction, TransactionBody, TransactionPut, UploadId,
+    Bucket, BucketError, BucketSettings, ETag, Engine, EngineError, ListQuery, ObjectInfo, ObjectReader,
+    PutCondition, PutRefused, PutWriter, Sequence, SettingKind, Shard, Transaction, TransactionBody,
+    TransactionPut, UploadId,
 };
 
 /// Runs every check with buckets of its own; the store stays usable.
@@ -113,20 +115,45 @@ async fn get(engine: &Engine, bucket: &Bucket, key: &Bytes) -> Option<Bytes> {
 
 async fn new_bucket(engine: &Engine) -> Arc<Bucket> {
     let name = format!("c{:032x}", engine.random_u128());
-    engine.create_bucket(&name, Bytes::from_static(b"note")).await.expect("a new name")
+    engine.create_bucket(&name, note(b"note")).await.expect("a new name")
+}
+
+fn note(value: &'static [u8]) -> BucketSettings {
+    BucketSettings::of(SettingKind::CATALOG, Bytes::from_static(value))
+}
+
+/// A change of one setting leaves the others; what could not be honoured is refused by name and changes nothing.
+async fn settings(engine: &Engine, bucket: &Bucket) {
+    let name: &str = &bucket.name;
+    let set = async |kind, value: &'static [u8]| {
+        engine.set_setting(name, kind, Some(Bytes::from_static(value))).await
+    };
+    set(SettingKind::TAGS, b"a=b").await.expect("it is there");
+    let changed = set(SettingKind::CATALOG, b"other").await.expect("it is there");
+    assert_eq!((changed.id, changed.shard), (bucket.id, bucket.shard));
+    let both = note(b"other").with(SettingKind::TAGS, Some(Bytes::from_static(b"a=b")));
+    assert_eq!(changed.settings, both);
+    for kind in [SettingKind::LOCK, SettingKind::of(99)] {
+        let refused = Err(BucketError::Engine(EngineError::UnsupportedSetting { kind }));
+        assert_eq!(set(kind, b"x").await, refused);
+        let made = engine.create_bucket("other", BucketSettings::of(kind, Bytes::new())).await;
+        assert_eq!(made, refused);
+    }
+    let long = Some(Bytes::from(vec![b'x'; SETTING_BYTES_MAX + 1]));
+    let refused = engine.set_setting(name, SettingKind::TAGS, long).await;
+    assert!(matches!(refused, Err(BucketError::Engine(EngineError::TooLarge { .. }))), "{refused:?}");
+    assert_eq!(engine.bucket(name).expect("it is there").settings, both);
+    let less = engine.set_setting(name, SettingKind::TAGS, None).await.expect("it is there");
+    assert_eq!(less.settings, note(b"other"));
 }
 
 async fn buckets(engine: &Engine) {
     let bucket = new_bucket(engine).await;
     let name: &str = &bucket.name;
     assert_eq!(engine.bucket(name), Ok(bucket.clone()));
-    assert_eq!(bucket.annotation, Bytes::from_static(b"note"));
-    assert_eq!(engine.create_bucket(name, Bytes::new()).await, Err(BucketError::Exists));
-    let changed = engine.annotate_bucket(name, Bytes::from_static(b"other")).await.expect("it is there");
-    assert_eq!(
-        (changed.id, changed.shard, &*changed.annotation),
-        (bucket.id, bucket.shard, b"other".as_slice())
-    );
+    assert_eq!(bucket.settings, note(b"note"));
+    assert_eq!(engine.create_bucket(name, Default::default()).await, Err(BucketError::Exists));
+    settings(engine, &bucket).await;
     let key = Bytes::from_static(b"k");
     must_put(engine, &bucket, &key, 1, 10).await;
     assert_eq!(engine.delete_bucket(name).await, Err(BucketError::NotEmpty));
@@ -138,19 +165,20 @@ async fn buckets(engine: &Engine) {
     assert_eq!(engine.delete_bucket(name).await, Ok(()));
     assert_eq!(engine.bucket(name), Err(BucketError::NoSuchBucket));
     assert_eq!(engine.delete_bucket(name).await, Err(BucketError::NoSuchBucket));
-    assert_eq!(engine.annotate_bucket(name, Bytes::new()).await, Err(BucketError::NoSuchBucket));
+    let gone = engine.set_setting(name, SettingKind::CATALOG, None).await;
+    assert_eq!(gone, Err(BucketError::NoSuchBucket));
     for size in [3, 200_000] {
         let late = put(engine, &bucket, &key, 2, size, PutCondition::None).await;
         assert_eq!(late, Ok(Err(PutRefused::NoSuchBucket)));
     }
     assert_eq!(engine.create_upload(&bucket, key, Bytes::new()).await, Ok(Err(PutRefused::NoSuchBucket)));
-    let again = engine.create_bucket(name, Bytes::new()).await.expect("the name is free");
+    let again = engine.create_bucket(name, Default::default()).await.expect("the name is free");
     assert_ne!(again.id, bucket.id, "ids are never given out twice");
     let names = ["x", "y", "z"].map(|end| format!("{name}{end}"));
-    let made = join_all(names.iter().map(|name| engine.create_bucket(name, Bytes::new()))).await;
+    let made = join_all(names.iter().map(|name| engine.create_bucket(name, Default::default()))).await;
     assert!(made.iter().all(Result::is_ok));
     let one_name = format!("{name}-race");
-    let raced = join_all((0..4).map(|_| engine.create_bucket(&one_name, Bytes::new()))).await;
+    let raced = join_all((0..4).map(|_| engine.create_bucket(&one_name, Default::default()))).await;
     assert_eq!(raced.iter().filter(|result| result.is_ok()).count(), 1);
 }
 

@@ -19,7 +19,8 @@ use nilas_engine::platform::Platform;
 use nilas_engine::platform::simulated::{Faults, Loss, Medium, Random, SimulatedDrive, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{
-    Bucket, CoreId, ETag, Engine, ListQuery, PutCondition, PutWriter, Sequence, Tuning, UploadId,
+    Bucket, BucketSettings, CoreId, ETag, Engine, ListQuery, PutCondition, PutWriter, Sequence, SettingKind,
+    Tuning, UploadId,
 };
 
 use crate::conformance::transact;
@@ -44,7 +45,12 @@ const RUN_BYTES_MIN: usize = 12;
 
 /// A committed file of this format's version; `what` is `image` or `list`.
 pub fn path(what: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("golden/v{FORMAT_VERSION}.{what}"))
+    path_of(FORMAT_VERSION, what)
+}
+
+/// A committed file of any version.
+pub fn path_of(version: u32, what: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("golden/v{version}.{what}"))
 }
 
 /// Makes the store: every kind of change, zone and page, and a log that goes on behind a checkpoint.
@@ -59,8 +65,9 @@ pub fn make() -> Medium {
         };
         format(std::slice::from_ref(&drive), config).await.expect("blank and large enough");
         let engine = open(&machine, &drive).await;
-        let red = engine.create_bucket("red", Bytes::from_static(b"note of red")).await.expect("new");
-        let green = engine.create_bucket("green", Bytes::new()).await.expect("new");
+        let note = BucketSettings::of(SettingKind::CATALOG, Bytes::from_static(b"note of red"));
+        let red = engine.create_bucket("red", note).await.expect("new");
+        let green = engine.create_bucket("green", Default::default()).await.expect("new");
         objects(&engine, &red).await;
         uploads(&engine, &red).await;
         values(&engine, &green).await;
@@ -222,9 +229,8 @@ async fn churn(engine: &Engine, bucket: &Arc<Bucket>) {
 }
 
 async fn describe_bucket(engine: &Engine, bucket: &Arc<Bucket>, text: &mut String) {
-    let Bucket { name, id, shard, created_ms, annotation } = &**bucket;
-    writeln!(text, "bucket {name} {id} {shard} created {created_ms} annotation {annotation:?}")
-        .expect("memory");
+    let Bucket { name, id, shard, created_ms, settings } = &**bucket;
+    writeln!(text, "bucket {name} {id} {shard} created {created_ms} settings {settings:?}").expect("memory");
     for version in engine.list_versions(bucket, Bytes::new(), None, 1_000).await.expect("listed") {
         let info = &version.info;
         let marks = [(version.is_latest, "latest"), (version.is_null, "null"), (version.is_marker, "marker")];

@@ -60,7 +60,7 @@ fn key(key: Key) -> Bytes {
 pub async fn apply(engine: &Engine, slots: &mut Slots, name: Key, op: &Op) -> Result<Answer, Looked> {
     let bucket = match (op, find_bucket(engine, name)) {
         (Op::CreateBucket, _) => {
-            return match engine.create_bucket(name, Bytes::new()).await {
+            return match engine.create_bucket(name, Default::default()).await {
                 Ok(_) => Ok(Answer::Done),
                 Err(BucketError::Exists) => Ok(Answer::Exists),
                 Err(BucketError::Engine(e)) => Err(e.into()),

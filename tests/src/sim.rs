@@ -797,7 +797,7 @@ async fn last_word(engine: &Engine) -> Result<(), Finding> {
     let mut covered = BTreeSet::new();
     for nth in 0.. {
         let name = format!("last-{nth}");
-        let Ok(bucket) = engine.create_bucket(&name, Bytes::new()).await else {
+        let Ok(bucket) = engine.create_bucket(&name, Default::default()).await else {
             return finding(Kind::Wrong, "no bucket can be made");
         };
         if covered.insert(bucket.shard) && covered.len() == shards {
@@ -1307,7 +1307,7 @@ impl Client {
             return Ok(Some(bucket));
         }
         self.model.borrow_mut().buckets.entry(name.into()).or_insert_with(|| vec![false]).push(true);
-        match self.engine.create_bucket(name, Bytes::new()).await {
+        match self.engine.create_bucket(name, Default::default()).await {
             Ok(bucket) => {
                 self.model.borrow_mut().buckets.insert(name.into(), vec![true]);
                 Ok(Some(bucket))

@@ -160,7 +160,7 @@ impl Session {
         }
         let bucket = match engine.bucket("space") {
             Ok(bucket) => bucket,
-            Err(_) => match engine.create_bucket("space", Bytes::new()).await {
+            Err(_) => match engine.create_bucket("space", Default::default()).await {
                 Ok(bucket) => bucket,
                 Err(error) => return finding(Kind::Wrong, format!("no bucket: {error:?}")),
             },
@@ -423,7 +423,7 @@ impl Session {
 
     /// A bucket that is made and deleted has an id of its own.
     async fn short_bucket(&self) -> Result<(), Finding> {
-        let Ok(bucket) = self.engine.create_bucket("short", Bytes::new()).await else {
+        let Ok(bucket) = self.engine.create_bucket("short", Default::default()).await else {
             drop(self.engine.delete_bucket("short").await);
             return Ok(());
         };
