@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::blob::{Blob, Blobs};
 use crate::drive::{Buffer, Drive};
 use crate::error::{Corrupt, DriveError, EngineError};
 use crate::format::anchor::Anchor;
@@ -29,7 +30,7 @@ use crate::limits::ZONE_BYTES_MIN;
 use crate::meta::checkpoint::load;
 use crate::meta::index::Index;
 use crate::meta::recover::{derive_space, judge, replay};
-use crate::meta::verify::{Cursor, next_items, owner_of, verify};
+use crate::meta::walk::{Cursor, next_items, owner_of};
 use crate::platform::{LocalFuture, Platform};
 use crate::store::{StoreError, recognise, recognise_any};
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId};
@@ -224,6 +225,7 @@ pub async fn check(
     progress: &mut dyn FnMut(String),
 ) -> Result<CheckReport, EngineOrStore> {
     let platform: Rc<dyn Platform> = Rc::new(Offline);
+    let blobs = Blobs::new(drives.to_vec(), platform.clone());
     let mut report = CheckReport::default();
     let Some(superblocks) = recognise_any(drives).await? else {
         let drive = drives.first().map_or_else(|| "none".into(), |drive| drive.name());
@@ -310,7 +312,7 @@ pub async fn check(
                 .notes
                 .push(format!("{shard}: its checkpoint is damaged, so its objects were not verified"));
         }
-        check_units(drives, &platform, (shard, &replayed.index), &names, &mut report, progress).await;
+        check_units(drives, &blobs, (shard, &replayed.index), &names, &mut report, progress).await;
     }
     Ok(report)
 }
@@ -625,7 +627,7 @@ async fn read_page(
 
 async fn check_units(
     drives: &[Rc<dyn Drive>],
-    platform: &Rc<dyn Platform>,
+    blobs: &Blobs,
     (shard, index): (ShardId, &Index),
     names: &BTreeMap<BucketId, Arc<str>>,
     report: &mut CheckReport,
@@ -635,9 +637,10 @@ async fn check_units(
     while let Some(cursor) = from {
         let turn = next_items(index, cursor);
         from = turn.next;
-        let bad = verify(drives, platform, &turn.items, |_| std::future::ready(true)).await;
+        let stored: Vec<&Blob> = turn.items.iter().map(|item| &item.blob).collect();
+        let bad = blobs.verify(&stored, |_| std::future::ready(true)).await;
         for unit in bad {
-            let item = &turn.items[unit.item];
+            let item = &turn.items[unit.blob];
             let owner = owner_of(index, item);
             let drive =
                 drives.get(usize::from(unit.drive)).map_or_else(|| "none".into(), |drive| drive.name());

@@ -4,7 +4,7 @@
 //! drive. [`Engine`] is a core's handle to all of them. Knows nothing of protocols or tables.
 //!
 //! In path order: a call enters at `handle`, is decided in `shard`, made durable by `meta::log`, placed by `space`,
-//! written by `drive` in the bytes of `format`; `cache` keeps what is read often.
+//! written by `blob` and `drive` in the bytes of `format`; `cache` keeps what is read often.
 
 pub mod limits;
 pub mod units;
@@ -20,6 +20,7 @@ pub mod handle;
 pub(crate) mod shard;
 pub mod meta;
 pub mod space;
+mod blob;
 pub mod cache;
 pub mod drive;
 pub mod rt;

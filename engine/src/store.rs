@@ -626,6 +626,7 @@ impl Store {
             id,
             superblocks: self.shared.superblocks.clone(),
             drives: core.drives.clone(),
+            blobs: core.blobs.clone(),
             zones: self.shared.zones.clone(),
             home: nth,
             platform: core.platform.clone(),

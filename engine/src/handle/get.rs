@@ -8,26 +8,21 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 
 use super::Core;
+use crate::blob::{Blob, RangePiece, pieces_of_range};
 use crate::cache::CacheKey;
-use crate::drive::Drive;
-use crate::error::{Corrupt, EngineError};
-use crate::format::cell::{Place, Units};
-use crate::format::checksum::crc64;
+use crate::error::EngineError;
 use crate::limits::{IO_BYTES_MAX, IO_DEPTH_PER_STREAM};
-use crate::meta::index::Blob;
 use crate::mutant::{Mutant, is};
 use crate::object::ObjectInfo;
-use crate::platform::{LocalFuture, Platform};
-use crate::stats::ShardStats;
-use crate::units::{BLOCK_BYTES, DriveOffset, Sequence, ShardId, UNIT_BYTES, round_up_to_block};
+use crate::platform::LocalFuture;
+use crate::units::{ShardId, UNIT_BYTES};
 
 pub(super) type Found = (ObjectInfo, Arc<[Blob]>);
 
@@ -65,7 +60,7 @@ impl ObjectReader {
         assert!((1..=IO_BYTES_MAX).contains(&piece_bytes));
         assert!((piece_bytes as u64).is_multiple_of(UNIT_BYTES));
         ObjectStream {
-            pieces: pieces(&self.blobs, range, piece_bytes as u64),
+            pieces: pieces_of_range(&self.blobs, range, piece_bytes as u64).map(Read::new).collect(),
             reads: FuturesOrdered::new(),
             reading: VecDeque::new(),
             depth: 1,
@@ -80,10 +75,10 @@ impl ObjectReader {
 ///
 /// Each item is up to 1 MiB. An error ends it; what came before the error was verified.
 pub struct ObjectStream {
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<Read>,
     reads: FuturesOrdered<LocalFuture<Result<Bytes, EngineError>>>,
     /// What `reads` are reading, in order.
-    reading: VecDeque<Piece>,
+    reading: VecDeque<Read>,
     depth: usize,
     core: Rc<Core>,
     shard: ShardId,
@@ -99,8 +94,8 @@ impl ObjectStream {
     /// As [`ObjectStream::next`], for bodies that are polled.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, EngineError>>> {
         while self.reads.len() < self.depth {
-            let Some(piece) = self.pieces.pop_front() else { break };
-            let (now, cached, later) = self.look_up(piece);
+            let Some(next) = self.pieces.pop_front() else { break };
+            let (now, cached, later) = self.look_up(next);
             if let Some(later) = later {
                 self.pieces.push_front(later);
             }
@@ -108,8 +103,7 @@ impl ObjectStream {
                 Some(bytes) if self.reads.is_empty() => return Poll::Ready(Some(Ok(bytes))),
                 Some(bytes) => self.reads.push_back(Box::pin(std::future::ready(Ok(bytes)))),
                 None => {
-                    let read = now.clone().read_for(self.core.clone(), self.shard);
-                    self.reads.push_back(Box::pin(read));
+                    self.reads.push_back(Box::pin(read(now.piece.clone(), self.core.clone(), self.shard)));
                 }
             }
             self.reading.push_back(now);
@@ -128,25 +122,20 @@ impl ObjectStream {
 
     /// Asks the cache for the units of a piece: answers the first one when it is there, else all before the next one that
     /// is; and what is left of the piece. Every unit is asked for once.
-    fn look_up(&self, piece: Piece) -> (Piece, Option<Bytes>, Option<Piece>) {
+    fn look_up(&self, read: Read) -> (Read, Option<Bytes>, Option<Read>) {
         let mut cache = self.core.cache.borrow_mut();
-        if cache.is_off() {
-            return (piece, None, None);
+        if cache.is_off() || read.asked {
+            return (read, None, None);
         }
-        let first = piece.wanted.start / UNIT_BYTES;
-        let units = piece.bytes.div_ceil(UNIT_BYTES);
-        if piece.asked {
-            return (piece, None, None);
-        }
-        if let Some(unit) = cache.get(&piece.key(self.shard, first)) {
-            let (now, later) = piece.split_at_unit(first + 1);
-            let from = usize::try_from(now.wanted.start - first * UNIT_BYTES).expect("within a unit");
-            let to = usize::try_from(now.wanted.end - first * UNIT_BYTES).expect("within a unit");
-            return (now, Some(unit.slice(from..to)), later);
+        let (first, units) = (read.piece.first_wanted_unit(), read.piece.unit_count());
+        if let Some(unit) = cache.get(&read.key(self.shard, first)) {
+            let (now, later) = read.split_at_unit(first + 1);
+            let wanted = now.piece.wanted_in_first();
+            return (now, Some(unit.slice(wanted)), later);
         }
         // A unit that is there ends the read; it is asked for again when its turn comes, right away.
-        let end = (first + 1..units).find(|unit| cache.contains(&piece.key(self.shard, *unit)));
-        let (mut now, later) = piece.split_at_unit(end.unwrap_or(units));
+        let end = (first + 1..units).find(|unit| cache.contains(&read.key(self.shard, *unit)));
+        let (mut now, later) = read.split_at_unit(end.unwrap_or(units));
         for unit in first + 1..end.unwrap_or(units) {
             drop(cache.get(&now.key(self.shard, unit)));
         }
@@ -173,180 +162,50 @@ impl ObjectStream {
     }
 }
 
-/// Reads a whole object of `size` bytes into memory.
-pub(crate) async fn read_blobs(
-    drives: &[Rc<dyn Drive>],
-    platform: &Rc<dyn Platform>,
-    stats: &Arc<ShardStats>,
-    blobs: &[Blob],
-    size: u64,
-) -> Result<Bytes, EngineError> {
-    let mut all = BytesMut::with_capacity(usize::try_from(size).expect("bounded by the caller"));
-    for piece in pieces(blobs, 0..size, IO_BYTES_MAX as u64) {
-        let drive = drives[usize::from(piece.drive)].clone();
-        all.extend_from_slice(&piece.read(drive, platform.clone(), stats.clone()).await?);
-    }
-    Ok(all.freeze())
-}
-
-/// One drive read: whole units of one blob, and which bytes of them are wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Piece {
-    drive: u16,
-    /// First byte of the first unit; in a log block at any byte.
-    at: DriveOffset,
-    /// Bytes of the units.
-    bytes: u64,
-    /// What is wanted of them.
-    wanted: Range<u64>,
-    units: Units,
-    first_unit: usize,
-    /// The change that made the blob.
-    blob: Sequence,
-    /// Whether the cache was asked for its units.
+/// One read of a stream: a piece, and whether the cache was asked for its units.
+#[derive(Clone, Debug)]
+struct Read {
+    piece: RangePiece,
     asked: bool,
 }
 
-/// Cuts a range of an object into reads. Pure.
-fn pieces(blobs: &[Blob], range: Range<u64>, piece_bytes: u64) -> VecDeque<Piece> {
-    let mut pieces = VecDeque::new();
-    let mut blob_start = 0;
-    for blob in blobs {
-        let blob_end = blob_start + blob.size;
-        let (from, to) = (range.start.max(blob_start), range.end.min(blob_end));
-        if from < to {
-            blob_pieces(blob, from - blob_start..to - blob_start, piece_bytes, &mut pieces);
-        }
-        blob_start = blob_end;
+impl Read {
+    fn new(piece: RangePiece) -> Read {
+        Read { piece, asked: false }
     }
-    pieces
-}
 
-fn blob_pieces(blob: &Blob, wanted: Range<u64>, piece_bytes: u64, pieces: &mut VecDeque<Piece>) {
-    // Runs of the blob's bytes on the drive: one for a log record, one per extent otherwise.
-    let mut run_start = 0;
-    let mut add_run = |drive: u16, at: DriveOffset, held: u64| {
-        let run_end = (run_start + held).min(blob.size);
-        let mut from = wanted.start.max(run_start);
-        let to = wanted.end.min(run_end);
-        while from < to {
-            let unit_start = from - from % UNIT_BYTES;
-            let until = (unit_start + piece_bytes).min(to.next_multiple_of(UNIT_BYTES)).min(run_end);
-            pieces.push_back(Piece {
-                drive,
-                at: at.plus(unit_start - run_start),
-                bytes: until - unit_start,
-                wanted: from - unit_start..to.min(until) - unit_start,
-                units: blob.units.clone(),
-                first_unit: usize::try_from(unit_start / UNIT_BYTES).expect("units are in memory"),
-                blob: blob.sequence,
-                asked: false,
-            });
-            from = until;
-        }
-        run_start = run_end;
-    };
-    match &blob.place {
-        Place::Log { drive, at } => add_run(*drive, *at, blob.size),
-        Place::Extents(extents) => {
-            extents.iter().for_each(|extent| add_run(extent.drive, extent.at, extent.bytes))
-        }
-        Place::Nowhere | Place::Parts { .. } => {}
-    }
-}
-
-impl Piece {
     /// How the cache calls the `nth` unit of the piece.
     fn key(&self, shard: ShardId, nth: u64) -> CacheKey {
-        let unit = u32::try_from(self.first_unit as u64 + nth).expect("a blob has fewer units");
-        CacheKey {
-            shard: if is(Mutant::CacheShardless) { ShardId(0) } else { shard },
-            blob: self.blob.0,
-            unit: if is(Mutant::CacheUnitless) { 0 } else { unit },
+        key(&self.piece, shard, nth)
+    }
+
+    fn split_at_unit(self, nth: u64) -> (Read, Option<Read>) {
+        let (now, later) = self.piece.split_at_unit(nth);
+        let with = |piece| Read { piece, asked: self.asked };
+        (with(now), later.map(with))
+    }
+}
+
+fn key(piece: &RangePiece, shard: ShardId, nth: u64) -> CacheKey {
+    let unit = u32::try_from(piece.unit_number(nth)).expect("a blob has fewer units");
+    CacheKey {
+        shard: if is(Mutant::CacheShardless) { ShardId(0) } else { shard },
+        blob: piece.blob.0,
+        unit: if is(Mutant::CacheUnitless) { 0 } else { unit },
+    }
+}
+
+/// Reads for a client: what was read is offered to the core's cache.
+async fn read(piece: RangePiece, core: Rc<Core>, shard: ShardId) -> Result<Bytes, EngineError> {
+    let stats = &core.shared.stats[usize::from(shard.0)];
+    let units = core.blobs.read(&piece, stats).await?;
+    let mut cache = core.cache.borrow_mut();
+    if !cache.is_off() {
+        for (nth, unit) in units.wanted_units() {
+            cache.offer(key(&piece, shard, nth), unit);
         }
     }
-
-    /// The piece up to its `nth` unit, and what is wanted of the rest.
-    fn split_at_unit(self, nth: u64) -> (Piece, Option<Piece>) {
-        let cut = nth * UNIT_BYTES;
-        if self.wanted.end <= cut {
-            return (self, None);
-        }
-        let later = Piece {
-            at: self.at.plus(cut),
-            bytes: self.bytes - cut,
-            wanted: self.wanted.start.max(cut) - cut..self.wanted.end - cut,
-            first_unit: self.first_unit + usize::try_from(nth).expect("units are in memory"),
-            units: self.units.clone(),
-            ..self
-        };
-        (Piece { bytes: cut, wanted: self.wanted.start..cut, ..self }, Some(later))
-    }
-
-    /// Reads for a client: what was read is offered to the core's cache.
-    async fn read_for(self, core: Rc<Core>, shard: ShardId) -> Result<Bytes, EngineError> {
-        let drive = core.drives[usize::from(self.drive)].clone();
-        let stats = core.shared.stats[usize::from(shard.0)].clone();
-        let (buffer, at) = self.read_units(drive, core.platform.clone(), stats).await?;
-        let mut cache = core.cache.borrow_mut();
-        if !cache.is_off() {
-            let unit_bytes = usize::try_from(UNIT_BYTES).expect("64 KiB");
-            let bytes = &buffer[at..at + usize::try_from(self.bytes).expect("within the buffer")];
-            for (nth, unit) in (0..).zip(bytes.chunks(unit_bytes)) {
-                if self.wanted.start < (nth + 1) * UNIT_BYTES {
-                    cache.offer(self.key(shard, nth), unit);
-                }
-            }
-        }
-        let at = |offset: u64| at + usize::try_from(offset).expect("within the buffer");
-        Ok(buffer.slice(at(self.wanted.start)..at(self.wanted.end)))
-    }
-
-    /// Reads, verifies, and answers the wanted bytes without copying them.
-    async fn read(
-        self,
-        drive: Rc<dyn Drive>,
-        platform: Rc<dyn Platform>,
-        stats: Arc<ShardStats>,
-    ) -> Result<Bytes, EngineError> {
-        let wanted = self.wanted.clone();
-        let (buffer, start) = self.read_units(drive, platform, stats).await?;
-        let at = |offset: u64| start + usize::try_from(offset).expect("within the buffer");
-        Ok(buffer.slice(at(wanted.start)..at(wanted.end)))
-    }
-
-    /// Reads and verifies all units of the piece; answers the memory they are in and where they start.
-    async fn read_units(
-        &self,
-        drive: Rc<dyn Drive>,
-        platform: Rc<dyn Platform>,
-        stats: Arc<ShardStats>,
-    ) -> Result<(Bytes, usize), EngineError> {
-        let skip = self.at.0 % BLOCK_BYTES;
-        let start = DriveOffset(self.at.0 - skip);
-        let bytes = round_up_to_block(skip + self.bytes);
-        let buffer = platform.buffer(usize::try_from(bytes).expect("about IO_BYTES_MAX")).await?;
-        let (buffer, result) = drive.read(start, buffer).await;
-        result?;
-        stats.read_bytes.fetch_add(bytes, Relaxed);
-        let at = |offset: u64| usize::try_from(skip + offset).expect("within the buffer");
-        self.verify(&buffer.as_slice()[at(0)..at(self.bytes)]).inspect_err(|_| {
-            stats.corrupt_units.fetch_add(1, Relaxed);
-        })?;
-        Ok((buffer.freeze(), at(0)))
-    }
-
-    fn verify(&self, bytes: &[u8]) -> Result<(), Corrupt> {
-        let unit_bytes = usize::try_from(UNIT_BYTES).expect("64 KiB");
-        for (nth, unit) in bytes.chunks(unit_bytes).enumerate() {
-            let (got, expected) = (crc64(unit), self.units.as_slice()[self.first_unit + nth]);
-            if got != expected && !is(Mutant::UnitsUnverified) {
-                let at = self.at.plus((nth * unit_bytes) as u64);
-                return Err(Corrupt { what: "object data unit", at, got, expected });
-            }
-        }
-        Ok(())
-    }
+    Ok(units.into_wanted())
 }
 
 // The stream is polled through `&mut`, nothing in it is pinned in place.
@@ -357,52 +216,5 @@ impl futures_util::Stream for ObjectStream {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.get_mut().poll_next(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::record::{Extent, unit_count};
-
-    const KIB: u64 = 1024;
-
-    fn blob(size: u64, place: Place) -> Blob {
-        let units = Units::of(&(0..unit_count(size)).collect::<Vec<u64>>());
-        Blob { sequence: Sequence(1), size, place, units }
-    }
-
-    fn extents(list: &[(u64, u64)]) -> Place {
-        Place::Extents(
-            list.iter().map(|(at, bytes)| Extent { drive: 0, at: DriveOffset(*at), bytes: *bytes }).collect(),
-        )
-    }
-
-    /// (start on the drive, bytes read, wanted, first unit)
-    fn check(blobs: &[Blob], range: Range<u64>, want: &[(u64, u64, Range<u64>, usize)]) {
-        let got: Vec<_> = pieces(blobs, range.clone(), IO_BYTES_MAX as u64)
-            .into_iter()
-            .map(|piece| (piece.at.0, piece.bytes, piece.wanted, piece.first_unit))
-            .collect();
-        assert_eq!(got, want, "{range:?}");
-    }
-
-    #[test]
-    fn ranges_become_reads_of_whole_units() {
-        let log = [blob(100, Place::Log { drive: 0, at: DriveOffset(4099) })];
-        check(&log, 0..100, &[(4099, 100, 0..100, 0)]);
-        check(&log, 7..8, &[(4099, 100, 7..8, 0)]);
-        check(&log, 7..7, &[]);
-        let large = [blob(3 * 1024 * KIB + 5, extents(&[(0, 2048 * KIB), (1 << 30, 1028 * KIB)]))];
-        check(&large, 0..10, &[(0, 64 * KIB, 0..10, 0)]);
-        check(&large, 64 * KIB - 1..64 * KIB + 1, &[(0, 128 * KIB, 64 * KIB - 1..64 * KIB + 1, 0)]);
-        check(
-            &large,
-            2048 * KIB - 1..2048 * KIB + 1,
-            &[(1984 * KIB, 64 * KIB, 64 * KIB - 1..64 * KIB, 31), (1 << 30, 64 * KIB, 0..1, 32)],
-        );
-        check(&large, 3072 * KIB + 4..3072 * KIB + 5, &[((1 << 30) + 1024 * KIB, 5, 4..5, 48)]);
-        let parts = [blob(10, extents(&[(0, 4096)])), blob(20, extents(&[(8192, 4096)]))];
-        check(&parts, 5..25, &[(0, 10, 5..10, 0), (8192, 20, 0..15, 0)]);
     }
 }

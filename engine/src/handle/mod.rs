@@ -27,6 +27,7 @@ pub use get::{ObjectReader, ObjectStream};
 pub use put::PutWriter;
 pub use scrub::{DamagedUnit, ScrubConfig, ShardScrub};
 
+use crate::blob::Blobs;
 use crate::bucket_meta::values::ValueOwner;
 use crate::cache::{Cache, CacheStats};
 use crate::drive::Drive;
@@ -44,7 +45,6 @@ use crate::shard::{Shard, SpaceFacts};
 use crate::space::zones::ZoneTable;
 use crate::stats::ShardStats;
 use crate::units::{CoreId, Sequence, ShardId};
-use put::FlushGroup;
 
 /// What a process chooses for a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) platform: Rc<dyn Platform>,
     pub(crate) drives: Vec<Rc<dyn Drive>>,
-    flushes: Vec<Rc<FlushGroup>>,
+    pub(crate) blobs: Rc<Blobs>,
     pub(crate) cache: RefCell<Cache>,
     pub(crate) shards: RefCell<BTreeMap<ShardId, Rc<Shard>>>,
     pub(crate) directory: RefCell<Arc<Directory>>,
@@ -96,13 +96,13 @@ impl Core {
         drives: Vec<Rc<dyn Drive>>,
     ) -> Rc<Core> {
         let cache = RefCell::new(Cache::new(shared.tuning.cache_bytes));
-        let flushes = drives.iter().map(|drive| FlushGroup::new(drive.clone())).collect();
+        let blobs = Blobs::new(drives.clone(), platform.clone());
         Rc::new(Core {
             id,
             shared,
             platform,
             drives,
-            flushes,
+            blobs,
             cache,
             shards: RefCell::default(),
             directory: RefCell::default(),

@@ -4,31 +4,20 @@
 //! writes complete, then the drive is flushed, then the record is logged. I2. Extents of a writer that is dropped are
 //! given back only after its last drive write has ended.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 
 use super::{Bucket, Engine};
-use crate::drive::{Buffer, Drive, Durability};
-use crate::error::{DriveError, EngineError};
-use crate::format::checksum::unit_checksums;
-use crate::format::record::{BlobPlace, BlobRecord, Extent};
-use crate::limits::{BLOB_BYTES_MAX, INLINE_BYTES_MAX, IO_BYTES_MAX, IO_DEPTH_PER_STREAM};
-use crate::meta::watermark::Notify;
-use crate::mutant::{Mutant, is};
+use crate::blob::{BlobWriter, inline_blob};
+use crate::error::EngineError;
+use crate::format::record::BlobRecord;
+use crate::limits::{BLOB_BYTES_MAX, INLINE_BYTES_MAX};
+use crate::mutant::Mutant;
 use crate::object::{
     ETag, NewVersion, ObjectInfo, PartInfo, PutCondition, PutRefused, UploadId, check_attributes, check_key,
 };
-use crate::platform::{LocalFuture, spawn};
-use crate::shard::inline_blob;
-use crate::units::{DriveOffset, round_up_to_block};
-
-type WriteFuture = LocalFuture<(Buffer, Result<(), DriveError>)>;
+use crate::platform::spawn;
 
 /// Writes one body of a size that is known at the start.
 ///
@@ -47,18 +36,11 @@ enum Body {
     Large(Large),
 }
 
-/// Extents being filled.
+/// A blob that is written to extents of the shard, which get them back unless it was published.
 struct Large {
     engine: Engine,
     bucket: Arc<Bucket>,
-    extents: Arc<[Extent]>,
-    units: Vec<u64>,
-    writes: FuturesUnordered<WriteFuture>,
-    /// The piece being filled, and how much of the current extent lies before its end.
-    buffer: Option<Buffer>,
-    filled: usize,
-    extent: usize,
-    extent_used: u64,
+    writer: BlobWriter,
     published: bool,
 }
 
@@ -99,7 +81,7 @@ impl PutWriter {
         self.missing -= bytes.len() as u64;
         match &mut self.body {
             Body::Small(pieces) => pieces.push(bytes),
-            Body::Large(large) => large.write(bytes, self.missing).await?,
+            Body::Large(large) => large.writer.write(bytes).await?,
         }
         Ok(())
     }
@@ -175,13 +157,10 @@ impl PutWriter {
         publish: impl AsyncFnOnce(BlobRecord) -> Result<Result<T, PutRefused>, EngineError> + 'static,
     ) -> Result<Result<T, PutRefused>, EngineError> {
         assert!(self.missing == 0, "{} of {} bytes are missing", self.missing, self.size);
-        let size = self.size;
         match self.body {
             Body::Small(pieces) => publish(inline_blob(joined(pieces))).await,
             Body::Large(mut large) => {
-                large.flush().await?;
-                let units = std::mem::take(&mut large.units).into();
-                let blob = BlobRecord { size, place: BlobPlace::Extents(large.extents.clone()), units };
+                let blob = large.writer.finish(Mutant::LargeUnflushed).await?;
                 let (reply, answer) = futures_channel::oneshot::channel();
                 let platform = self.engine.core.platform.clone();
                 spawn(&platform, async move {
@@ -213,89 +192,8 @@ fn joined(mut pieces: Vec<Bytes>) -> Bytes {
 impl Large {
     async fn reserve(engine: Engine, bucket: Arc<Bucket>, size: u64) -> Result<Large, EngineError> {
         let extents = engine.on_shard(bucket.shard, move |shard| async move { shard.reserve(size).await });
-        let extents = extents.await??.into();
-        Ok(Large {
-            engine,
-            bucket,
-            extents,
-            units: Vec::new(),
-            writes: FuturesUnordered::new(),
-            buffer: None,
-            filled: 0,
-            extent: 0,
-            extent_used: 0,
-            published: false,
-        })
-    }
-
-    async fn write(&mut self, mut bytes: Bytes, missing: u64) -> Result<(), EngineError> {
-        while !bytes.is_empty() {
-            if self.buffer.is_none() {
-                self.start_piece(missing + bytes.len() as u64).await?;
-            }
-            let buffer = self.buffer.as_mut().expect("started above");
-            let take = bytes.len().min(buffer.len() - self.filled);
-            buffer.as_mut_slice()[self.filled..self.filled + take].copy_from_slice(&bytes[..take]);
-            self.filled += take;
-            bytes = bytes.slice(take..);
-            let is_last = missing == 0 && bytes.is_empty();
-            if self.filled == buffer.len() || is_last {
-                self.end_piece();
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes a buffer for the next piece: up to `IO_BYTES_MAX`, not beyond the extent, not beyond the body.
-    async fn start_piece(&mut self, left: u64) -> Result<(), EngineError> {
-        while IO_DEPTH_PER_STREAM <= self.writes.len() {
-            self.end_one_write().await?;
-        }
-        if self.extents[self.extent].bytes == self.extent_used {
-            self.extent += 1;
-            self.extent_used = 0;
-        }
-        let extent = self.extents[self.extent];
-        let bytes = (extent.bytes - self.extent_used).min(IO_BYTES_MAX as u64).min(round_up_to_block(left));
-        let bytes = usize::try_from(bytes).expect("at most IO_BYTES_MAX");
-        self.buffer = Some(self.engine.core.platform.buffer(bytes).await?);
-        self.filled = 0;
-        Ok(())
-    }
-
-    /// Checksums the piece and hands it to the drive.
-    fn end_piece(&mut self) {
-        let mut buffer = self.buffer.take().expect("a piece was started");
-        self.units.extend(unit_checksums(&buffer.as_slice()[..self.filled]));
-        buffer.as_mut_slice()[self.filled..].fill(0);
-        let extent = self.extents[self.extent];
-        let at = DriveOffset(extent.at.0 + self.extent_used);
-        self.extent_used += buffer.len() as u64;
-        assert!(self.extent_used <= extent.bytes);
-        let drive = &self.engine.core.drives[usize::from(extent.drive)];
-        self.writes.push(drive.write(at, buffer, Durability::AfterFlush));
-    }
-
-    async fn end_one_write(&mut self) -> Result<(), EngineError> {
-        match self.writes.next().await {
-            Some((_, result)) => Ok(result?),
-            None => Ok(()),
-        }
-    }
-
-    /// Waits for all writes, then makes them durable.
-    async fn flush(&mut self) -> Result<(), EngineError> {
-        while !self.writes.is_empty() {
-            self.end_one_write().await?;
-        }
-        let drives: BTreeMap<u16, ()> = self.extents.iter().map(|extent| (extent.drive, ())).collect();
-        for drive in drives.into_keys() {
-            if is(Mutant::LargeUnflushed) {
-                continue;
-            }
-            self.engine.core.flushes[usize::from(drive)].flush().await?;
-        }
-        Ok(())
+        let writer = BlobWriter::new(engine.core.blobs.clone(), extents.await??.into(), size);
+        Ok(Large { engine, bucket, writer, published: false })
     }
 }
 
@@ -304,11 +202,12 @@ impl Drop for Large {
         if self.published {
             return;
         }
-        let (engine, shard, extents) = (self.engine.clone(), self.bucket.shard, self.extents.clone());
-        let mut writes = std::mem::take(&mut self.writes);
+        let (engine, shard, extents) =
+            (self.engine.clone(), self.bucket.shard, self.writer.extents().clone());
+        let pending = self.writer.take_pending();
         let platform = engine.core.platform.clone();
         spawn(&platform, async move {
-            while writes.next().await.is_some() {}
+            pending.ended().await;
             loop {
                 let extents = extents.clone();
                 let give_back = engine.on_shard(shard, move |shard| async move { shard.give_back(&extents) });
@@ -320,68 +219,5 @@ impl Drop for Large {
                 }
             }
         });
-    }
-}
-
-/// Joins flushes of one drive: who comes while one is running shares the next.
-pub(crate) struct FlushGroup {
-    drive: Rc<dyn Drive>,
-    started: Cell<u64>,
-    ended: Cell<u64>,
-    running: Cell<bool>,
-    failed: std::cell::RefCell<Option<DriveError>>,
-    done: Notify,
-}
-
-impl FlushGroup {
-    pub(crate) fn new(drive: Rc<dyn Drive>) -> Rc<FlushGroup> {
-        Rc::new(FlushGroup {
-            drive,
-            started: Cell::new(0),
-            ended: Cell::new(0),
-            running: Cell::new(false),
-            failed: std::cell::RefCell::new(None),
-            done: Notify::default(),
-        })
-    }
-
-    /// Resolves after a flush that started after this call. A failed flush fails the drive for good.
-    pub(crate) async fn flush(&self) -> Result<(), EngineError> {
-        let joins = is(Mutant::FlushJoinsRunning) && self.running.get();
-        let wanted = self.started.get() + u64::from(!joins);
-        loop {
-            if let Some(error) = self.failed.borrow().as_ref() {
-                return Err(EngineError::Drive(error.clone()));
-            }
-            if wanted <= self.ended.get() {
-                return Ok(());
-            }
-            if self.running.get() {
-                self.done.until(|| (!self.running.get()).then_some(())).await;
-                continue;
-            }
-            self.lead().await;
-        }
-    }
-
-    async fn lead(&self) {
-        /// Lets the others go on when the leader is dropped in the middle.
-        struct Leading<'a>(&'a FlushGroup);
-        impl Drop for Leading<'_> {
-            fn drop(&mut self) {
-                self.0.running.set(false);
-                self.0.done.notify();
-            }
-        }
-        self.running.set(true);
-        let leading = Leading(self);
-        let number = self.started.get() + 1;
-        self.started.set(number);
-        match self.drive.flush().await {
-            Ok(()) => self.ended.set(number),
-            Err(_) if is(Mutant::FlushFailureIgnored) => self.ended.set(number),
-            Err(error) => *self.failed.borrow_mut() = Some(error),
-        }
-        drop(leading);
     }
 }

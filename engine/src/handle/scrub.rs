@@ -16,9 +16,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Core, Engine};
+use crate::blob::{BadUnit, Blob};
 use crate::error::{DriveError, EngineError};
 use crate::limits::SCRUB_REPORT_MAX;
-use crate::meta::verify::{BadUnit, Cursor, Item, next_items, owner_of, still_at, verify};
+use crate::meta::walk::{Cursor, Item, next_items, owner_of, still_at};
 use crate::object::UploadId;
 use crate::platform::spawn;
 use crate::shard::Shard;
@@ -272,11 +273,12 @@ impl Scrub {
     /// Verifies items and answers those that were moved before a damaged unit of theirs was read.
     async fn verify(&self, shard: &Rc<Shard>, items: Vec<Item>) -> Vec<Item> {
         let stats = &shard.ground.stats;
-        let bad = verify(&self.core.drives, &self.core.platform, &items, |bytes| self.pace(bytes)).await;
+        let stored: Vec<&Blob> = items.iter().map(|item| &item.blob).collect();
+        let bad = self.core.blobs.verify(&stored, |bytes| self.pace(bytes)).await;
         if !self.goes_on() {
             return Vec::new();
         }
-        let suspects: BTreeSet<usize> = bad.iter().map(|bad| bad.item).collect();
+        let suspects: BTreeSet<usize> = bad.iter().map(|bad| bad.blob).collect();
         let mut moved = Vec::new();
         for item in suspects.into_iter().map(|nth| &items[nth]) {
             let now = still_at(&shard.index.borrow(), item);
@@ -288,9 +290,8 @@ impl Scrub {
             }
             // It may have been elsewhere when it was read: while it is held, its space is nobody else's.
             let held = shard.hold(blob);
-            let item = std::slice::from_ref(item);
-            for bad in verify(&self.core.drives, &self.core.platform, item, |_| ready(true)).await {
-                self.note(shard, &item[0], &bad);
+            for bad in self.core.blobs.verify(&[&item.blob], |_| ready(true)).await {
+                self.note(shard, item, &bad);
             }
             drop(held);
         }

@@ -5,4 +5,4 @@ pub mod log;
 pub(crate) mod checkpoint;
 pub mod recover;
 pub(crate) mod watermark;
-pub(crate) mod verify;
+pub(crate) mod walk;

@@ -1,15 +1,14 @@
 //! Looking an object up. What is found is answered when it is durable, and so is what is not found.
 //!
-//! The bytes are read by `handle::get`, from the core that asked; here they are only held for it.
+//! The bytes are read through `blob`, by `handle::get` on the core that asked; here they are held for it.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::Shard;
+use crate::blob::Blob;
 use crate::error::EngineError;
-use crate::handle::get::read_blobs;
-use crate::meta::index::Blob;
 use crate::mutant::{Mutant, is};
 use crate::object::ObjectInfo;
 use crate::units::{BucketId, Sequence};
@@ -73,7 +72,6 @@ impl Shard {
             });
         }
         let ground = &self.ground;
-        let bytes = read_blobs(&ground.drives, &ground.platform, &ground.stats, &blobs, info.size).await?;
-        Ok(Some(bytes))
+        Ok(Some(ground.blobs.read_whole(&blobs, info.size, &ground.stats).await?))
     }
 }

@@ -36,13 +36,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::Bytes;
-
+use crate::blob::Blobs;
 use crate::drive::Drive;
 use crate::error::EngineError;
 use crate::format::anchor::Anchor;
-use crate::format::checksum::unit_checksums;
-use crate::format::record::{BlobPlace, BlobRecord};
 use crate::format::superblock::Superblock;
 use crate::meta::index::{BucketIndex, Index};
 use crate::meta::log::Log;
@@ -66,6 +63,7 @@ pub(crate) struct ShardGround {
     /// All drives of the store, in order.
     pub(crate) superblocks: Vec<Superblock>,
     pub(crate) drives: Vec<Rc<dyn Drive>>,
+    pub(crate) blobs: Rc<Blobs>,
     pub(crate) zones: Vec<Arc<ZoneTable>>,
     /// The drive that has the shard's log, checkpoints and packs.
     pub(crate) home: usize,
@@ -195,10 +193,4 @@ impl Shard {
     fn changed(&self, bucket: BucketId) -> Sequence {
         self.with_bucket(bucket, |bucket| bucket.changed).unwrap_or_default()
     }
-}
-
-/// A blob whose bytes ride in the log record.
-pub(crate) fn inline_blob(bytes: Bytes) -> BlobRecord {
-    let units = unit_checksums(&bytes).collect();
-    BlobRecord { size: bytes.len() as u64, place: BlobPlace::Inline(bytes), units }
 }

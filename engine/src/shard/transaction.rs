@@ -5,9 +5,10 @@
 
 use bytes::Bytes;
 
+use super::Shard;
 use super::reserve::Reservation;
 use super::stage::Staged;
-use super::{Shard, inline_blob};
+use crate::blob::inline_blob;
 use crate::error::EngineError;
 use crate::format::record::{Change, Record, SpaceEffect};
 use crate::limits::VALUE_KEY_BYTES_MAX;

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
 
+use crate::blob::Blob;
 use crate::format::cell::Place;
-use crate::meta::index::Blob;
 use crate::mutant::{Mutant, is};
 use crate::sync::{Mistake, is_seeded, step};
 use crate::units::DriveOffset;

@@ -23,6 +23,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
+use crate::blob::Blob;
 use crate::format::Malformed;
 use crate::format::cell::{Cell, Place, Units};
 use crate::format::page::TreeKind;
@@ -33,19 +34,6 @@ use crate::units::{BucketId, DriveOffset, Sequence};
 use directory::is_directory;
 use tree::{CellRef, Tree};
 use uploads::decode_upload;
-
-/// Bytes of an object or part that are on drives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blob {
-    /// The change that made it: unique in its shard, the same wherever the bytes are moved.
-    pub sequence: Sequence,
-    /// Bytes.
-    pub size: u64,
-    /// Where: in the log or in extents.
-    pub place: Place,
-    /// CRC-64/NVME of each 64 KiB unit.
-    pub units: Units,
-}
 
 /// Told what a record does to space.
 pub(crate) trait Effects {

@@ -8,17 +8,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{CELLS_PER_TURN, Upkeep};
+use crate::blob::{Piece, Reach};
 use crate::error::EngineError;
 use crate::format::cell::{Cell, Place, Units};
-use crate::format::checksum::unit_checksums;
 use crate::format::page::TreeKind;
 use crate::format::record::{Change, Record, SpaceEffect};
-use crate::limits::{CLEAN_CELLS_MAX, IO_BYTES_MAX};
+use crate::limits::CLEAN_CELLS_MAX;
 use crate::mutant::{Mutant, is};
-use crate::platform::upkeep_buffer;
 use crate::shard::Shard;
 use crate::space::usage::{Candidate, ZoneId, victims};
-use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence};
+use crate::units::{BucketId, DriveOffset, Sequence};
 
 /// Objects to be moved are read together when no more than this lies between them.
 const GAP_BYTES: u64 = 16 << 10;
@@ -51,6 +50,12 @@ struct Moving {
     from: (u16, DriveOffset),
     size: u64,
     units: Units,
+}
+
+impl Moving {
+    fn piece(&self) -> Piece {
+        Piece::in_log(self.from, self.size)
+    }
 }
 
 /// What was copied to packs and not logged yet.
@@ -162,47 +167,32 @@ impl Shard {
             if !self.is_there(&first) {
                 continue;
             }
-            let start = first.from.1.0 - first.from.1.0 % BLOCK_BYTES;
-            let mut end = first.from.1.0 + first.size;
-            let drive = first.from.0;
+            let mut reach = Reach::of(first.piece(), GAP_BYTES);
             let mut run = vec![first];
-            while let Some(next) = rest.next_if(|next| {
-                let next_end = next.from.1.0 + next.size;
-                next.from.0 == drive
-                    && next.from.1.0 <= end + GAP_BYTES
-                    && next_end <= start + IO_BYTES_MAX as u64
-            }) {
+            while let Some(next) = rest.next_if(|next| reach.joins(next.piece())) {
                 if self.is_there(&next) {
-                    end = end.max(next.from.1.0 + next.size);
+                    reach.extend(next.piece());
                     run.push(next);
                 }
             }
-            let bytes =
-                usize::try_from(end.next_multiple_of(BLOCK_BYTES) - start).expect("about IO_BYTES_MAX");
-            let buffer = upkeep_buffer(&self.ground.platform, bytes).await;
-            let (buffer, result) =
-                self.ground.drives[usize::from(drive)].read(DriveOffset(start), buffer).await;
-            if result.is_err() {
+            let Ok(read) = self.ground.blobs.read_small(reach).await else {
                 // What cannot be read stays where it is; who asks for it gets the drive's error.
                 let zones = run
                     .iter()
                     .filter_map(|moving| self.space.borrow().usage.zone_at(moving.from.0, moving.from.1));
                 self.maintenance.spoiled.borrow_mut().extend(zones);
                 continue;
-            }
+            };
             for moving in run {
-                let from = usize::try_from(moving.from.1.0 - start).expect("within the run");
-                let length = usize::try_from(moving.size).expect("within the run");
-                let body = &buffer.as_slice()[from..from + length];
-                if !unit_checksums(body).eq(moving.units.as_slice().iter().copied()) {
+                let Some(body) = read.verified(moving.piece(), &moving.units) else {
                     // It stays where it is, and reading it stays an error: damage is never given a new checksum.
                     self.ground.stats.corrupt_units.fetch_add(1, Relaxed);
                     let zone = self.space.borrow().usage.zone_at(moving.from.0, moving.from.1);
                     self.maintenance.spoiled.borrow_mut().extend(zone);
                     continue;
-                }
+                };
                 let stamp = self.log.position();
-                let at = upkeep.packs.place(length, stamp).await;
+                let at = upkeep.packs.place(body.len(), stamp).await;
                 for zone in upkeep.packs.take_granted() {
                     self.maintenance.packs.borrow_mut().insert(zone, stamp);
                     self.maintenance.add_gain(-1);
