@@ -117,7 +117,7 @@ fn list_pages(query: ListQuery, count: u64) -> Duration {
     let machine = simulator.clone();
     let took = simulator.run(async move {
         let engine = engine_in_memory(machine).await;
-        let bucket = engine.create_bucket("micro", Bytes::new()).await.expect("a new name");
+        let bucket = engine.create_bucket("micro", Default::default()).await.expect("a new name");
         for number in 0..LISTED_KEYS {
             let writer = engine.writer(&bucket, 0).await.expect("room");
             let key = format!("a/key/{:02}/of/usual/length/{number:08}.parquet", number % 50);

@@ -2,6 +2,20 @@
 //!
 //! A bound that a client can reach is answered with 400 or 413 and the name of the limit, unless it says otherwise.
 
+/// A value over one of these bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OverLimit {
+    /// The name of the bound.
+    pub(crate) limit: &'static str,
+    pub(crate) max: usize,
+    pub(crate) got: usize,
+}
+
+/// Refuses a value over its bound.
+pub(crate) fn at_most(limit: &'static str, max: usize, got: usize) -> Result<(), OverLimit> {
+    if max < got { Err(OverLimit { limit, max, got }) } else { Ok(()) }
+}
+
 // ---- Table metadata and commits ----
 
 /// Nested JSON levels accepted in one update, requirement, schema, spec or order of a request.

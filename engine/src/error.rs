@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::bucket_meta::SettingKind;
 use crate::units::{DriveOffset, ShardId};
 
 /// An operation on a drive that did not happen as asked.
@@ -124,8 +125,30 @@ pub enum EngineError {
         /// What was asked for.
         got: u64,
     },
+    /// The bucket has a setting that must be honoured and that this program does not know how to: it takes no changes.
+    UnsupportedSetting {
+        /// Which one.
+        kind: SettingKind,
+    },
     /// The process is stopping.
     Stopping,
+}
+
+impl EngineError {
+    /// Whether an error of a change says that its record was never appended to a log: only then is it certain that the
+    /// change will not be there after the next start.
+    pub(crate) fn is_surely_unlogged(&self) -> bool {
+        match self {
+            EngineError::Full { .. }
+            | EngineError::Busy { .. }
+            | EngineError::TooLarge { .. }
+            | EngineError::UnsupportedSetting { .. } => true,
+            EngineError::Drive(_)
+            | EngineError::Corrupt(_)
+            | EngineError::ReadOnly { .. }
+            | EngineError::Stopping => false,
+        }
+    }
 }
 
 impl fmt::Display for EngineError {
@@ -137,6 +160,12 @@ impl fmt::Display for EngineError {
             EngineError::Full { wanted_bytes } => write!(f, "no space for {wanted_bytes} bytes"),
             EngineError::Busy { limit, max } => write!(f, "{limit} ({max}) is reached"),
             EngineError::TooLarge { limit, max, got } => write!(f, "{limit} is {max}, got {got}"),
+            EngineError::UnsupportedSetting { kind } => {
+                write!(
+                    f,
+                    "the bucket has the setting {kind}, which this version does not honour: it takes no changes"
+                )
+            }
             EngineError::Stopping => write!(f, "the server is stopping"),
         }
     }

@@ -31,7 +31,7 @@ use crate::meta::index::Index;
 use crate::meta::recover::{derive_space, judge, replay};
 use crate::meta::verify::{Cursor, next_items, owner_of, verify};
 use crate::platform::{LocalFuture, Platform};
-use crate::store::{StoreError, recognise};
+use crate::store::{StoreError, recognise, recognise_any};
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId};
 
 /// What one place that should hold a copy of a structure holds.
@@ -175,6 +175,10 @@ pub async fn inspect(drive: &Rc<dyn Drive>) -> Result<DriveFacts, DriveError> {
         }
         let found = match Superblock::decode(&read(drive, at, BLOCK_BYTES).await?) {
             Ok(superblock) => Found::Whole(superblock),
+            Err(NotSuperblock::Upgradable { got, superblock }) => {
+                facts.other_version = Some(got);
+                Found::Whole(superblock)
+            }
             Err(NotSuperblock::Empty) => Found::Empty,
             Err(NotSuperblock::Version { got }) => {
                 facts.other_version = Some(got);
@@ -221,7 +225,7 @@ pub async fn check(
 ) -> Result<CheckReport, EngineOrStore> {
     let platform: Rc<dyn Platform> = Rc::new(Offline);
     let mut report = CheckReport::default();
-    let Some(superblocks) = recognise(drives).await? else {
+    let Some(superblocks) = recognise_any(drives).await? else {
         let drive = drives.first().map_or_else(|| "none".into(), |drive| drive.name());
         return Err(EngineOrStore::Blank { drive });
     };

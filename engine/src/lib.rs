@@ -10,6 +10,7 @@ pub mod limits;
 pub mod units;
 pub mod error;
 pub mod object;
+pub mod bucket_meta;
 pub mod platform;
 pub mod mutant;
 mod sync;
@@ -26,11 +27,16 @@ pub mod store;
 pub mod inspect;
 pub mod simulator;
 
+pub use bucket_meta::{BucketSettings, SettingKind, ValueOwner};
 pub use error::{Corrupt, DriveCause, DriveError, DriveOp, EngineError};
 pub use handle::{
-    Bucket, BucketError, DamagedUnit, Directory, Engine, ListPage, ListQuery, ObjectReader, ObjectStream,
-    ObjectVersion, PartInfo, PutWriter, ScrubConfig, ShardScrub, Tuning, UploadId, UploadInfo,
+    Bucket, BucketError, DamagedUnit, Directory, Engine, ObjectReader, ObjectStream, PutWriter, ScrubConfig,
+    ShardScrub, Tuning,
 };
-pub use object::{ETag, ObjectInfo, PutCondition, PutRefused};
+pub use object::{
+    ETag, ListPage, ListQuery, ObjectInfo, ObjectVersion, PartInfo, PutCondition, PutRefused, UploadId,
+    UploadInfo,
+};
+pub use shard::local_bucket::LocalBucket;
 pub use shard::{Shard, SpaceFacts, Staged, Transaction, TransactionBody, TransactionPut};
 pub use units::{BucketId, CoreId, DriveOffset, Sequence, ShardId};

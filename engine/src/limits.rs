@@ -26,6 +26,12 @@ pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
 /// Bytes of the attributes kept with an object (content type, user metadata, checksums).
 pub const ATTRIBUTES_BYTES_MAX: usize = 32 * 1024;
 
+/// Bytes of one setting of a bucket. What is larger belongs into the values of its owner.
+pub const SETTING_BYTES_MAX: usize = 32 * 1024;
+
+/// Bytes of all settings of a bucket as they are stored. Every core keeps them for every bucket.
+pub const SETTINGS_BYTES_MAX: usize = 64 * 1024;
+
 /// Bytes of one log record. A record is written whole in one log block.
 pub const RECORD_BYTES_MAX: usize = 2 << 20;
 

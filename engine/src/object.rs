@@ -1,4 +1,5 @@
-//! What the engine knows of an object besides its bytes, and the conditions a write may carry.
+//! What the engine knows of an object besides its bytes, of versions, uploads, parts and listings, and the conditions a
+//! write may carry: the values that `handle`, `shard` and `meta::index` share.
 //!
 //! The engine keeps attributes (content type, user metadata, checksums, …) as opaque bytes: the protocol above
 //! writes and reads them. ETag, size and time are the engine's own, because conditions and listings need them.
@@ -7,6 +8,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::error::EngineError;
+use crate::limits::{ATTRIBUTES_BYTES_MAX, KEY_BYTES_MAX};
 use crate::units::Sequence;
 
 /// An S3 entity tag: the MD5 of the bytes, or of the parts' MD5s with the number of parts.
@@ -101,6 +104,105 @@ pub enum PutRefused {
     PreconditionFailed,
     /// The upload is not (or no longer) open.
     NoSuchUpload,
+}
+
+/// An open multipart upload; unique in the store, never given out twice. Written as 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UploadId(pub u128);
+
+impl UploadId {
+    /// Parses 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<UploadId> {
+        let valid = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        valid.then(|| u128::from_str_radix(text, 16).ok()).flatten().map(UploadId)
+    }
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// What is known of an open upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadInfo {
+    /// Its id.
+    pub id: UploadId,
+    /// The key that the object will have.
+    pub key: Bytes,
+    /// When it was opened, milliseconds since 1970.
+    pub created_ms: u64,
+    /// What was stored with it, opaque.
+    pub attributes: Bytes,
+}
+
+/// What is known of one part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartInfo {
+    /// Its number, from 1.
+    pub number: u16,
+    /// The record that made it.
+    pub sequence: Sequence,
+    /// Bytes.
+    pub size: u64,
+    /// When it was stored, milliseconds since 1970.
+    pub modified_ms: u64,
+    /// MD5 of its bytes.
+    pub etag: ETag,
+    /// What was stored with it, opaque.
+    pub attributes: Bytes,
+}
+
+/// One version of an object, or a delete marker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectVersion {
+    /// The key.
+    pub key: Bytes,
+    /// What is known of it; `sequence` names the version.
+    pub info: ObjectInfo,
+    /// Whether it is the newest of its key.
+    pub is_latest: bool,
+    /// Whether it says that the key was deleted.
+    pub is_marker: bool,
+    /// Whether it is the null version: written without versions.
+    pub is_null: bool,
+}
+
+/// Which page of a listing is wanted, in byte order of keys.
+#[derive(Clone, Debug, Default)]
+pub struct ListQuery {
+    /// Only keys that start with this.
+    pub prefix: Bytes,
+    /// Keys with this behind the prefix are rolled up into common prefixes; empty for none.
+    pub delimiter: Bytes,
+    /// Only keys and common prefixes greater than this; empty from the start.
+    pub after: Bytes,
+    /// Keys plus common prefixes, at most `LIST_KEYS_MAX`.
+    pub max: usize,
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct ListPage {
+    /// Keys and objects, in order.
+    pub objects: Vec<(Bytes, ObjectInfo)>,
+    /// Common prefixes, in order.
+    pub prefixes: Vec<Bytes>,
+    /// When more follows: what to give as `after` for the next page.
+    pub next_after: Option<Bytes>,
+}
+
+/// [`EngineError::TooLarge`] for a key over `KEY_BYTES_MAX`.
+pub(crate) fn check_key(key: &[u8]) -> Result<(), EngineError> {
+    let (max, got) = (KEY_BYTES_MAX as u64, key.len() as u64);
+    if max < got { Err(EngineError::TooLarge { limit: "KEY_BYTES_MAX", max, got }) } else { Ok(()) }
+}
+
+/// [`EngineError::TooLarge`] for attributes over `ATTRIBUTES_BYTES_MAX`.
+pub(crate) fn check_attributes(attributes: &[u8]) -> Result<(), EngineError> {
+    let (max, got) = (ATTRIBUTES_BYTES_MAX as u64, attributes.len() as u64);
+    if max < got { Err(EngineError::TooLarge { limit: "ATTRIBUTES_BYTES_MAX", max, got }) } else { Ok(()) }
 }
 
 #[cfg(test)]

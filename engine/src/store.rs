@@ -60,6 +60,13 @@ pub enum StoreError {
         /// Its format.
         got: u32,
     },
+    /// It was written in an older format, which [`upgrade`] makes one of this program's.
+    Upgradable {
+        /// The drive.
+        drive: Arc<str>,
+        /// Its format.
+        got: u32,
+    },
     /// It is smaller than its superblock says, or too small to be formatted.
     Small {
         /// The drive.
@@ -136,6 +143,11 @@ impl fmt::Display for StoreError {
                 "drive {drive} has format {got}, this program reads format {FORMAT_VERSION} only and leaves it \
                  untouched: start the program that wrote it and copy its buckets to a store of this one"
             ),
+            StoreError::Upgradable { drive, got } => write!(
+                f,
+                "drive {drive} has format {got}, this program writes format {FORMAT_VERSION}: it is left untouched; \
+                 start once with --upgrade, after which no older program opens the store"
+            ),
             StoreError::Small { drive, got, expected } => {
                 write!(f, "drive {drive} has {got} bytes, {expected} are needed")
             }
@@ -202,7 +214,58 @@ pub struct FormatConfig {
 }
 
 /// Reads the superblocks of all drives; `Ok(None)` when all of them are blank.
+///
+/// A store of an older format is [`StoreError::Upgradable`]; nothing is written.
 pub async fn recognise(drives: &[Rc<dyn Drive>]) -> Result<Option<Vec<Superblock>>, StoreError> {
+    let Some(found) = find(drives).await? else { return Ok(None) };
+    if let Some((got, drive)) =
+        found.iter().zip(drives).find_map(|(found, drive)| Some((found.older?, drive)))
+    {
+        return Err(StoreError::Upgradable { drive: drive.name(), got });
+    }
+    Ok(Some(found.into_iter().map(|found| found.superblock).collect()))
+}
+
+/// As [`recognise`], for who only reads: a store of an older format too.
+pub(crate) async fn recognise_any(drives: &[Rc<dyn Drive>]) -> Result<Option<Vec<Superblock>>, StoreError> {
+    let found = find(drives).await?;
+    Ok(found.map(|found| found.into_iter().map(|found| found.superblock).collect()))
+}
+
+/// What [`upgrade`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgraded {
+    /// The superblocks of all drives, as they are now.
+    pub superblocks: Vec<Superblock>,
+    /// The oldest format that a drive had; `None` when all had this program's and nothing was written.
+    pub from: Option<u32>,
+}
+
+/// As [`recognise`], but makes a store of an older format one of this program's, durable on return.
+///
+/// Only superblocks are written: whatever else an older format wrote differently is read as it is, and written anew
+/// with the next checkpoint. Cut at any moment, it goes on at the next call; until then [`recognise`] refuses the store.
+/// Afterwards no older program opens it.
+pub async fn upgrade(drives: &[Rc<dyn Drive>]) -> Result<Option<Upgraded>, StoreError> {
+    let Some(mut found) = find(drives).await? else { return Ok(None) };
+    let from = found.iter().filter_map(|found| found.older).min();
+    // A drive with nothing but new copies is left alone: its others may be what an earlier call did not get to.
+    for (found, drive) in found.iter_mut().zip(drives).filter(|(found, _)| found.older.is_some()) {
+        found.superblock.sequence += 1;
+        write_superblock(&**drive, &found.superblock).await?;
+    }
+    Ok(Some(Upgraded { superblocks: found.into_iter().map(|found| found.superblock).collect(), from }))
+}
+
+/// The superblock of one drive.
+struct Found {
+    superblock: Superblock,
+    /// The format of a copy that is older than this program's.
+    older: Option<u32>,
+}
+
+/// Reads the superblocks of all drives and holds them against each other; `Ok(None)` when all drives are blank.
+async fn find(drives: &[Rc<dyn Drive>]) -> Result<Option<Vec<Found>>, StoreError> {
     let mut found = Vec::new();
     let mut blank = None;
     for drive in drives {
@@ -217,19 +280,20 @@ pub async fn recognise(drives: &[Rc<dyn Drive>]) -> Result<Option<Vec<Superblock
     if let Some(drive) = blank {
         return Err(StoreError::Mixed { drive });
     }
-    let first = found[0];
-    if let Some((stranger, drive)) = found.iter().zip(drives).find(|(found, _)| found.store != first.store) {
+    let superblocks = || found.iter().map(|found| &found.superblock);
+    let first = found[0].superblock;
+    if let Some((stranger, drive)) = superblocks().zip(drives).find(|(found, _)| found.store != first.store) {
         let (got, expected) = (stranger.store, first.store);
         return Err(StoreError::Stranger { drive: drive.name(), got, expected });
     }
-    let is_there = |number: u16| found.iter().any(|superblock| superblock.drive_index == number);
+    let is_there = |number: u16| superblocks().any(|superblock| superblock.drive_index == number);
     if drives.len() < usize::from(first.drive_count)
         && let Some(missing) = (0..first.drive_count).find(|number| !is_there(*number))
     {
         let (got, expected) = (drives.len() as u64, first.drive_count.into());
         return Err(StoreError::Incomplete { drive: drives[0].name(), got, expected, missing });
     }
-    for (index, (superblock, drive)) in (0_u16..).zip(found.iter().zip(drives)) {
+    for (index, (superblock, drive)) in (0_u16..).zip(superblocks().zip(drives)) {
         let misplaced = |what, got: u64, expected: u64| StoreError::Misplaced {
             drive: drive.name(),
             what,
@@ -250,9 +314,10 @@ pub async fn recognise(drives: &[Rc<dyn Drive>]) -> Result<Option<Vec<Superblock
     Ok(Some(found))
 }
 
-async fn read_superblock(drive: &dyn Drive) -> Result<Option<Superblock>, StoreError> {
+async fn read_superblock(drive: &dyn Drive) -> Result<Option<Found>, StoreError> {
     let usable = drive.size() - drive.size() % BLOCK_BYTES;
     let mut best: Option<Superblock> = None;
+    let mut older: Option<u32> = None;
     let (mut problem, mut unreadable) = (None, None);
     for at in Superblock::places(usable) {
         if usable < at.0 + BLOCK_BYTES {
@@ -266,30 +331,38 @@ async fn read_superblock(drive: &dyn Drive) -> Result<Option<Superblock>, StoreE
                 continue;
             }
         };
-        match Superblock::decode(&block) {
-            Ok(superblock) if best.is_none_or(|best| best.sequence < superblock.sequence) => {
-                best = Some(superblock)
+        let superblock = match Superblock::decode(&block) {
+            Ok(superblock) => superblock,
+            Err(NotSuperblock::Upgradable { got, superblock }) => {
+                older = Some(older.map_or(got, |older| older.min(got)));
+                superblock
             }
-            Ok(_) | Err(NotSuperblock::Empty) => {}
+            Err(NotSuperblock::Empty) => continue,
             Err(NotSuperblock::Version { got }) => {
                 let drive = drive.name();
                 problem = Some(match got < FORMAT_VERSION {
                     true => StoreError::Older { drive, got },
                     false => StoreError::Newer { drive, got },
                 });
+                continue;
             }
             Err(NotSuperblock::SmallZones { got }) => {
                 let (drive, expected) = (drive.name(), ZONE_BYTES_MIN);
                 problem = Some(StoreError::SmallZones { drive, got, expected });
+                continue;
             }
             Err(NotSuperblock::Damaged { magic, what }) => {
                 let what = if magic { what } else { "its first bytes" };
                 problem.get_or_insert(StoreError::Foreign { drive: drive.name(), what });
+                continue;
             }
+        };
+        if best.is_none_or(|best| best.sequence < superblock.sequence) {
+            best = Some(superblock);
         }
     }
     match (best, unreadable, problem) {
-        (Some(superblock), _, _) => Ok(Some(superblock)),
+        (Some(superblock), _, _) => Ok(Some(Found { superblock, older })),
         (None, Some(error), _) => Err(error.into()),
         (None, None, Some(problem)) => Err(problem),
         (None, None, None) => {
@@ -303,6 +376,14 @@ async fn read_superblock(drive: &dyn Drive) -> Result<Option<Superblock>, StoreE
             Ok(None)
         }
     }
+}
+
+/// Writes all copies, each durably.
+async fn write_superblock(drive: &dyn Drive, superblock: &Superblock) -> Result<(), StoreError> {
+    for at in Superblock::places(superblock.drive_bytes) {
+        drive.write(at, block_buffer(&superblock.encode()), true).await.1?;
+    }
+    Ok(drive.flush().await?)
 }
 
 /// Whether the head or tail of a drive holds nothing, or what a formatting leaves that did not get to the superblocks.
@@ -365,10 +446,7 @@ pub async fn format(drives: &[Rc<dyn Drive>], config: FormatConfig) -> Result<Ve
         }
     }
     for (superblock, drive) in superblocks.iter().zip(drives) {
-        for at in Superblock::places(superblock.drive_bytes) {
-            drive.write(at, block_buffer(&superblock.encode()), true).await.1?;
-        }
-        drive.flush().await?;
+        write_superblock(&**drive, superblock).await?;
     }
     Ok(superblocks)
 }
@@ -596,7 +674,7 @@ impl Engine {
                 }
                 for bucket in directory.buckets.values() {
                     if let Some(shard) = core.shard(bucket.shard) {
-                        shard.open_bucket(bucket.id);
+                        shard.open_bucket(bucket.id, bucket.settings.unsupported());
                     }
                 }
                 std::future::ready(())

@@ -267,6 +267,7 @@ fn verdict(facts: &DriveFacts) -> &'static str {
     let known = nilas_engine::format::superblock::FORMAT_VERSION;
     match (facts.superblock, facts.other_version) {
         (Some(superblock), _) if facts.bytes < superblock.drive_bytes => "truncated",
+        (Some(_), Some(version)) if version < known => "older format",
         (Some(_), _) => "store",
         (None, Some(version)) if version < known => "older format",
         (None, Some(_)) => "newer format",

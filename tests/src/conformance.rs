@@ -10,11 +10,13 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use nilas_engine::limits::{
     ATTRIBUTES_BYTES_MAX, BLOB_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, LIST_KEYS_MAX, PARTS_MAX,
+    SETTING_BYTES_MAX,
 };
 use nilas_engine::simulator::Random;
 use nilas_engine::{
-    Bucket, BucketError, ETag, Engine, EngineError, ListQuery, ObjectInfo, ObjectReader, PutCondition,
-    PutRefused, PutWriter, Sequence, Shard, Transaction, TransactionBody, TransactionPut, UploadId,
+    Bucket, BucketError, BucketSettings, ETag, Engine, EngineError, ListQuery, LocalBucket, ObjectInfo,
+    ObjectReader, PutCondition, PutRefused, PutWriter, Sequence, SettingKind, Transaction, TransactionBody,
+    TransactionPut, UploadId, ValueOwner,
 };
 
 /// Runs every check with buckets of its own; the store stays usable.
@@ -113,20 +115,45 @@ async fn get(engine: &Engine, bucket: &Bucket, key: &Bytes) -> Option<Bytes> {
 
 async fn new_bucket(engine: &Engine) -> Arc<Bucket> {
     let name = format!("c{:032x}", engine.random_u128());
-    engine.create_bucket(&name, Bytes::from_static(b"note")).await.expect("a new name")
+    engine.create_bucket(&name, note(b"note")).await.expect("a new name")
+}
+
+fn note(value: &'static [u8]) -> BucketSettings {
+    BucketSettings::of(SettingKind::CATALOG, Bytes::from_static(value))
+}
+
+/// A change of one setting leaves the others; what could not be honoured is refused by name and changes nothing.
+async fn settings(engine: &Engine, bucket: &Bucket) {
+    let name: &str = &bucket.name;
+    let set = async |kind, value: &'static [u8]| {
+        engine.set_setting(name, kind, Some(Bytes::from_static(value))).await
+    };
+    set(SettingKind::TAGS, b"a=b").await.expect("it is there");
+    let changed = set(SettingKind::CATALOG, b"other").await.expect("it is there");
+    assert_eq!((changed.id, changed.shard), (bucket.id, bucket.shard));
+    let both = note(b"other").with(SettingKind::TAGS, Some(Bytes::from_static(b"a=b")));
+    assert_eq!(changed.settings, both);
+    for kind in [SettingKind::LOCK, SettingKind::of(99)] {
+        let refused = Err(BucketError::Engine(EngineError::UnsupportedSetting { kind }));
+        assert_eq!(set(kind, b"x").await, refused);
+        let made = engine.create_bucket("other", BucketSettings::of(kind, Default::default())).await;
+        assert_eq!(made, refused);
+    }
+    let long = Some(Bytes::from(vec![b'x'; SETTING_BYTES_MAX + 1]));
+    let refused = engine.set_setting(name, SettingKind::TAGS, long).await;
+    assert!(matches!(refused, Err(BucketError::Engine(EngineError::TooLarge { .. }))), "{refused:?}");
+    assert_eq!(engine.bucket(name).expect("it is there").settings, both);
+    let less = engine.set_setting(name, SettingKind::TAGS, None).await.expect("it is there");
+    assert_eq!(less.settings, note(b"other"));
 }
 
 async fn buckets(engine: &Engine) {
     let bucket = new_bucket(engine).await;
     let name: &str = &bucket.name;
     assert_eq!(engine.bucket(name), Ok(bucket.clone()));
-    assert_eq!(bucket.annotation, Bytes::from_static(b"note"));
-    assert_eq!(engine.create_bucket(name, Bytes::new()).await, Err(BucketError::Exists));
-    let changed = engine.annotate_bucket(name, Bytes::from_static(b"other")).await.expect("it is there");
-    assert_eq!(
-        (changed.id, changed.shard, &*changed.annotation),
-        (bucket.id, bucket.shard, b"other".as_slice())
-    );
+    assert_eq!(bucket.settings, note(b"note"));
+    assert_eq!(engine.create_bucket(name, Default::default()).await, Err(BucketError::Exists));
+    settings(engine, &bucket).await;
     let key = Bytes::from_static(b"k");
     must_put(engine, &bucket, &key, 1, 10).await;
     assert_eq!(engine.delete_bucket(name).await, Err(BucketError::NotEmpty));
@@ -138,19 +165,20 @@ async fn buckets(engine: &Engine) {
     assert_eq!(engine.delete_bucket(name).await, Ok(()));
     assert_eq!(engine.bucket(name), Err(BucketError::NoSuchBucket));
     assert_eq!(engine.delete_bucket(name).await, Err(BucketError::NoSuchBucket));
-    assert_eq!(engine.annotate_bucket(name, Bytes::new()).await, Err(BucketError::NoSuchBucket));
+    let gone = engine.set_setting(name, SettingKind::CATALOG, None).await;
+    assert_eq!(gone, Err(BucketError::NoSuchBucket));
     for size in [3, 200_000] {
         let late = put(engine, &bucket, &key, 2, size, PutCondition::None).await;
         assert_eq!(late, Ok(Err(PutRefused::NoSuchBucket)));
     }
     assert_eq!(engine.create_upload(&bucket, key, Bytes::new()).await, Ok(Err(PutRefused::NoSuchBucket)));
-    let again = engine.create_bucket(name, Bytes::new()).await.expect("the name is free");
+    let again = engine.create_bucket(name, Default::default()).await.expect("the name is free");
     assert_ne!(again.id, bucket.id, "ids are never given out twice");
     let names = ["x", "y", "z"].map(|end| format!("{name}{end}"));
-    let made = join_all(names.iter().map(|name| engine.create_bucket(name, Bytes::new()))).await;
+    let made = join_all(names.iter().map(|name| engine.create_bucket(name, Default::default()))).await;
     assert!(made.iter().all(Result::is_ok));
     let one_name = format!("{name}-race");
-    let raced = join_all((0..4).map(|_| engine.create_bucket(&one_name, Bytes::new()))).await;
+    let raced = join_all((0..4).map(|_| engine.create_bucket(&one_name, Default::default()))).await;
     assert_eq!(raced.iter().filter(|result| result.is_ok()).count(), 1);
 }
 
@@ -432,22 +460,21 @@ pub async fn transact(
     bucket: &Bucket,
     room: usize,
     staged: Option<(Bytes, Bytes, u64)>,
-    make: impl FnOnce(&Shard, &mut Transaction) + Send + 'static,
+    make: impl FnOnce(&LocalBucket, &mut Transaction) + Send + 'static,
 ) -> Result<Sequence, EngineError> {
-    let id = bucket.id;
     engine
-        .on_shard(bucket.shard, move |shard| async move {
+        .on_bucket(bucket, ValueOwner::Catalog, move |bucket| async move {
             let mut transaction = Transaction::default();
             if let Some((key, body, seed)) = staged {
-                let body = TransactionBody::Staged(shard.stage(body).await?);
+                let body = TransactionBody::Staged(bucket.stage(body).await?);
                 let attributes = Bytes::copy_from_slice(&seed.to_le_bytes());
                 transaction.puts.push(TransactionPut { key, body, etag: tag(seed), attributes });
             }
-            shard.room(room).await?;
-            make(&shard, &mut transaction);
-            let sequence = shard.settle(id, transaction)?;
-            assert!(sequence <= shard.last_sequence());
-            shard.durable(sequence).await?;
+            bucket.room(room).await?;
+            make(&bucket, &mut transaction);
+            let sequence = bucket.append(transaction)?;
+            assert!(sequence <= bucket.last_sequence());
+            bucket.durable(sequence).await?;
             Ok(sequence)
         })
         .await?
@@ -464,33 +491,32 @@ async fn transactions(engine: &Engine) {
             &bucket,
             ROOM,
             Some((key(b"staged"), body.clone(), round)),
-            move |shard, transaction| {
+            move |bucket, transaction| {
                 let body = TransactionBody::Inline(content(round + 100, 200_000));
-                let attributes = Bytes::copy_from_slice(&shard.now_ms().to_le_bytes());
+                let attributes = Bytes::copy_from_slice(&bucket.now_ms().to_le_bytes());
                 transaction.puts.push(TransactionPut { key: key(b"inline"), body, etag: tag(1), attributes });
                 let value = Bytes::from(round.to_string());
-                transaction.records.push((key(b"v/a"), Some(value.clone())));
-                transaction.records.push((key(b"v/b"), Some(value)));
-                transaction.records.push((key(b"w"), (round == 1).then(|| key(b"only once"))));
+                transaction.values.push((key(b"v/a"), Some(value.clone())));
+                transaction.values.push((key(b"v/b"), Some(value)));
+                transaction.values.push((key(b"w"), (round == 1).then(|| key(b"only once"))));
             },
         )
         .await
         .expect("room");
         assert!(get(engine, &bucket, &key(b"staged")).await == Some(body), "{size} staged bytes");
         assert!(get(engine, &bucket, &key(b"inline")).await == Some(content(round + 100, 200_000)));
-        let id = bucket.id;
-        let seen = engine.on_shard(bucket.shard, move |shard| async move {
+        let seen = engine.on_bucket(&bucket, ValueOwner::Catalog, move |bucket| async move {
             let mut seen = Vec::new();
-            shard.records(id, b"v/", b"", |key, value| {
+            bucket.values(b"v/", |key, value| {
                 seen.push((key.to_vec(), value.clone()));
                 true
             });
-            let whole = shard.read_object(id, b"inline", 1 << 20).await.expect("drives work").expect("there");
+            let whole = bucket.read_object(b"inline", 1 << 20).await.expect("drives work").expect("there");
             assert!(whole == content(round + 100, 200_000));
-            let over = shard.read_object(id, b"inline", 10).await;
+            let over = bucket.read_object(b"inline", 10).await;
             assert!(matches!(over, Err(EngineError::TooLarge { .. })));
-            assert_eq!(shard.record(id, b"w").is_some(), round == 1);
-            assert_eq!(shard.object_keys(id, b"", 10).len(), 2);
+            assert_eq!(bucket.value(b"w").is_some(), round == 1);
+            assert_eq!(bucket.object_keys(b"", 10).len(), 2);
             seen
         });
         let text = Bytes::from(round.to_string());
@@ -505,29 +531,27 @@ async fn transactions(engine: &Engine) {
             .await;
     assert!(matches!(long, Err(EngineError::TooLarge { .. })), "it could not be read back");
     let huge = transact(engine, &bucket, ROOM, None, move |_, t| {
-        t.records.push((key(b"h"), Some(vec![0; 4 << 20].into())))
+        t.values.push((key(b"h"), Some(vec![0; 4 << 20].into())))
     })
     .await;
     assert!(matches!(huge, Err(EngineError::TooLarge { .. })));
     transact(engine, &bucket, ROOM, None, move |_, transaction| {
         transaction.deletes = vec![key(b"staged"), key(b"inline"), key(b"absent")];
-        transaction.records = vec![(key(b"v/a"), None), (key(b"v/b"), None), (key(b"w"), None)];
+        transaction.values = vec![(key(b"v/a"), None), (key(b"v/b"), None), (key(b"w"), None)];
     })
     .await
     .expect("room");
     assert_eq!(get(engine, &bucket, &key(b"staged")).await, None);
     assert_eq!(engine.delete_bucket(&bucket.name).await, Ok(()));
-    let late = transact(engine, &bucket, ROOM, None, move |_, t| {
-        t.records.push((key(b"late"), Some(key(b"value"))))
-    })
-    .await;
+    let late =
+        transact(engine, &bucket, ROOM, None, move |_, t| t.values.push((key(b"late"), Some(key(b"value")))))
+            .await;
     assert!(matches!(late, Err(EngineError::Busy { .. })), "the bucket is gone");
 }
 
 /// Bytes of the shard's extents that nobody can account for.
 async fn unaccounted(engine: &Engine, bucket: &Bucket) -> u64 {
-    let facts = engine.on_shard(bucket.shard, |shard| async move { shard.audit_space() });
-    let facts = facts.await.expect("the shard is there").expect("no extent twice");
+    let facts = engine.audit_space(bucket.shard).await.expect("no extent twice");
     facts.granted_bytes - facts.free_bytes - facts.used_bytes
 }
 

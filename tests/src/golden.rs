@@ -20,7 +20,8 @@ use nilas_engine::platform::Platform;
 use nilas_engine::simulator::{Random, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{
-    Bucket, CoreId, ETag, Engine, ListQuery, PutCondition, PutWriter, Sequence, Tuning, UploadId,
+    Bucket, BucketSettings, CoreId, ETag, Engine, ListQuery, PutCondition, PutWriter, Sequence, SettingKind,
+    Tuning, UploadId, ValueOwner,
 };
 
 use crate::conformance::transact;
@@ -45,7 +46,12 @@ const RUN_BYTES_MIN: usize = 12;
 
 /// A committed file of this format's version; `what` is `image` or `list`.
 pub fn path(what: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("golden/v{FORMAT_VERSION}.{what}"))
+    path_of(FORMAT_VERSION, what)
+}
+
+/// A committed file of any version.
+pub fn path_of(version: u32, what: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("golden/v{version}.{what}"))
 }
 
 /// Makes the store: every kind of change, zone and page, and a log that goes on behind a checkpoint.
@@ -60,8 +66,9 @@ pub fn make() -> Medium {
         };
         format(std::slice::from_ref(&drive), config).await.expect("blank and large enough");
         let engine = open(&machine, &drive).await;
-        let red = engine.create_bucket("red", Bytes::from_static(b"note of red")).await.expect("new");
-        let green = engine.create_bucket("green", Bytes::new()).await.expect("new");
+        let note = BucketSettings::of(SettingKind::CATALOG, Bytes::from_static(b"note of red"));
+        let red = engine.create_bucket("red", note).await.expect("new");
+        let green = engine.create_bucket("green", Default::default()).await.expect("new");
         objects(&engine, &red).await;
         uploads(&engine, &red).await;
         values(&engine, &green).await;
@@ -198,10 +205,10 @@ async fn values(engine: &Engine, bucket: &Arc<Bucket>) {
             (round == 1).then(|| (Bytes::from_static(b"staged"), Bytes::from(vec![b'G'; 200]), round));
         let made = transact(engine, bucket, 8_000, staged, move |_, transaction| {
             let value = |text: String| Some(Bytes::from(text));
-            transaction.records.push((Bytes::from(format!("table/{round}")), value("x".repeat(30))));
-            transaction.records.push((Bytes::from_static(b"pointer"), value(format!("round {round}"))));
+            transaction.values.push((Bytes::from(format!("table/{round}")), value("x".repeat(30))));
+            transaction.values.push((Bytes::from_static(b"pointer"), value(format!("round {round}"))));
             let kept = (round == 1).then(|| Bytes::from_static(b"once"));
-            transaction.records.push((Bytes::from_static(b"cleared"), kept));
+            transaction.values.push((Bytes::from_static(b"cleared"), kept));
         });
         made.await.expect("room");
     }
@@ -223,9 +230,8 @@ async fn churn(engine: &Engine, bucket: &Arc<Bucket>) {
 }
 
 async fn describe_bucket(engine: &Engine, bucket: &Arc<Bucket>, text: &mut String) {
-    let Bucket { name, id, shard, created_ms, annotation } = &**bucket;
-    writeln!(text, "bucket {name} {id} {shard} created {created_ms} annotation {annotation:?}")
-        .expect("memory");
+    let Bucket { name, id, shard, created_ms, settings } = &**bucket;
+    writeln!(text, "bucket {name} {id} {shard} created {created_ms} settings {settings:?}").expect("memory");
     for version in engine.list_versions(bucket, Bytes::new(), None, 1_000).await.expect("listed") {
         let info = &version.info;
         let marks = [(version.is_latest, "latest"), (version.is_null, "null"), (version.is_marker, "marker")];
@@ -246,17 +252,18 @@ async fn describe_bucket(engine: &Engine, bucket: &Arc<Bucket>, text: &mut Strin
     }
     let listed = engine.list(bucket, ListQuery { max: 1_000, ..ListQuery::default() }).await.expect("listed");
     writeln!(text, "  {} keys", listed.objects.len()).expect("memory");
-    let id = bucket.id;
-    let values = engine.on_shard(bucket.shard, move |shard| {
-        let mut values = Vec::new();
-        shard.records(id, b"", b"", |key, value| {
-            values.push((Bytes::copy_from_slice(key), value.clone()));
-            true
+    for owner in ValueOwner::ALL {
+        let values = engine.on_bucket(bucket, owner, move |bucket| {
+            let mut values = Vec::new();
+            bucket.values(b"", |key, value| {
+                values.push((Bytes::copy_from_slice(key), value.clone()));
+                true
+            });
+            std::future::ready(values)
         });
-        std::future::ready(values)
-    });
-    for (key, value) in values.await.expect("the shard is there") {
-        writeln!(text, "  value {key:?} = {value:?}").expect("memory");
+        for (key, value) in values.await.expect("the shard is there") {
+            writeln!(text, "  value {key:?} = {value:?}").expect("memory");
+        }
     }
     for upload in engine.uploads(bucket, Bytes::new(), None, 1_000).await.expect("listed") {
         let parts = engine.parts(bucket, upload.id, 0, 1_000).await.expect("listed").expect("open");

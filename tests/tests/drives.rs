@@ -287,7 +287,7 @@ fn the_scrub_names_damage_while_zones_are_cleaned() {
         let device =
             SimulatedDrive::new(&machine, &medium, Faults { latency_us_max: 40, ..Faults::default() });
         let engine = start(&machine, &device, 1).await.expect("recovers").remove(0);
-        let bucket = engine.create_bucket("held", Bytes::new()).await.expect("a new name");
+        let bucket = engine.create_bucket("held", Default::default()).await.expect("a new name");
         let (large, size) = (Bytes::from_static(b"large"), 200_000);
         let stored = put(&engine, &bucket, &large, 7, size, PutCondition::None).await;
         let version = stored.expect("room").expect("no condition").sequence;
@@ -340,7 +340,7 @@ fn a_full_file_system_is_a_full_store() {
             let engine = start(&machine, &device, 1).await.expect("recovers without space").remove(0);
             let bucket = match engine.bucket("held") {
                 Ok(bucket) => bucket,
-                Err(_) => engine.create_bucket("held", Bytes::new()).await.expect("a new name"),
+                Err(_) => engine.create_bucket("held", Default::default()).await.expect("a new name"),
             };
             let mut stored = before;
             for nth in &stored {
@@ -384,7 +384,7 @@ fn every_core_learns_of_a_damaged_zone_header() {
     let ended = on_machine(7, &medium, Faults::default(), async move |machine, drive| {
         let engine = started(&machine, &drive, 2).await;
         for name in ["first", "second"] {
-            engine.create_bucket(name, Bytes::new()).await.expect("a new name");
+            engine.create_bucket(name, Default::default()).await.expect("a new name");
         }
         let bucket = engine.bucket("second").expect("just made");
         assert_eq!(bucket.shard, ShardId(1));
@@ -455,7 +455,7 @@ fn scrub_and_check_name_every_damaged_unit() {
         while !store.is_ready() {
             machine.sleep_us(10).await;
         }
-        let bucket = engine.create_bucket("held", Bytes::new()).await.expect("a new name");
+        let bucket = engine.create_bucket("held", Default::default()).await.expect("a new name");
         let large = Bytes::from_static(b"large");
         let stored = put(&engine, &bucket, &large, 7, 400_000, PutCondition::None).await;
         let version = stored.expect("room").expect("no condition").sequence;

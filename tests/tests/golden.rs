@@ -1,16 +1,18 @@
-//! The committed store of this format's version: this program reads all of it, and writes the same bytes.
+//! The committed stores: this program reads all of each, upgrades the older one, and writes the same bytes as in the
+//! newest.
 
 use std::fs;
 
-use nilas_engine::ShardId;
+use bytes::Bytes;
 use nilas_engine::drive::simulated::Medium;
 use nilas_engine::format::anchor::Anchor;
 use nilas_engine::format::checksum::crc64;
 use nilas_engine::format::superblock::{NotSuperblock, Superblock};
 use nilas_engine::format::zone::{ZoneHeader, ZoneKind, ZoneState};
-use nilas_engine::store::{StoreError, recognise};
-use nilas_engine::units::BLOCK_BYTES;
-use nilas_tests::golden::{GEOMETRY, STORE, describe, from_text, make, on, open, path, to_text};
+use nilas_engine::store::{StoreError, Upgraded, recognise, upgrade};
+use nilas_engine::units::{BLOCK_BYTES, DriveOffset};
+use nilas_engine::{SettingKind, ShardId, ValueOwner};
+use nilas_tests::golden::{GEOMETRY, STORE, describe, from_text, make, on, open, path, path_of, to_text};
 
 fn committed(what: &str) -> String {
     let path = path(what);
@@ -75,9 +77,89 @@ fn it_holds_one_of_everything() {
         anchors.iter().find(|anchor| !anchor.table.is_empty()).expect("a checkpoint with leaves").clone();
     on(&medium, async move |machine, drive| {
         let engine = open(&machine, &drive).await;
-        let last = engine.on_shard(cut.shard, |shard| std::future::ready(shard.last_sequence())).await;
-        assert!(cut.covered < last.expect("the shard is there"), "no log behind {cut:?}");
+        let directory = engine.directory().expect("known");
+        let bucket = directory.buckets.values().find(|bucket| bucket.shard == cut.shard);
+        let last = engine.on_bucket(bucket.expect("a bucket with leaves"), ValueOwner::Catalog, |bucket| {
+            std::future::ready(bucket.last_sequence())
+        });
+        assert!(cut.covered < last.await.expect("the shard is there"), "no log behind {cut:?}");
     });
+}
+
+fn older() -> Medium {
+    let path = path_of(2, "image");
+    from_text(&fs::read_to_string(path).expect("committed")).expect("lines of an image")
+}
+
+/// What the list of version 2 says in the words of this version.
+fn older_list() -> String {
+    let list = fs::read_to_string(path_of(2, "list")).expect("committed");
+    let list = list.replace(" annotation b\"\"", " settings {}");
+    list.replace(" annotation b\"note of red\"", " settings {catalog: b\"note of red\"}")
+}
+
+#[test]
+fn an_older_store_is_refused_by_name_and_upgraded_when_asked() {
+    let medium = older();
+    let before = to_text(&medium);
+    let refused = on(&medium, async |_, drive| recognise(&[drive]).await.expect_err("an older version"));
+    assert!(matches!(refused, StoreError::Upgradable { got: 2, .. }), "{refused:?}");
+    assert!(refused.to_string().contains("--upgrade"), "{refused}");
+    assert_eq!(to_text(&medium), before, "what is refused is left as it is");
+    let upgraded = on(&medium, async |_, drive| upgrade(&[drive]).await.expect("readable").expect("a store"));
+    assert_eq!(upgraded.from, Some(2));
+    assert_eq!(upgraded.superblocks[0].sequence, 2);
+    for at in Superblock::places(upgraded.superblocks[0].drive_bytes) {
+        assert_eq!(Superblock::decode(&medium.block(at.0 / BLOCK_BYTES)), Ok(upgraded.superblocks[0]));
+    }
+    assert_eq!(describe(&medium), older_list());
+    let again = on(&medium, async |_, drive| upgrade(&[drive]).await.expect("readable").expect("a store"));
+    assert_eq!(again, Upgraded { superblocks: upgraded.superblocks, from: None });
+}
+
+/// Power goes during every write of the upgrade: the store is refused until it is asked for again, and then whole.
+#[test]
+fn an_upgrade_goes_on_after_a_power_cut() {
+    let mut cuts = 0;
+    for copies in 0..=4 {
+        let medium = older();
+        let decode = |at: DriveOffset| Superblock::decode(&medium.block(at.0 / BLOCK_BYTES));
+        let Err(NotSuperblock::Upgradable { superblock, .. }) = decode(DriveOffset(0)) else {
+            panic!("the first copy is of version 2")
+        };
+        let next = Superblock { sequence: 2, ..superblock }.encode();
+        for at in Superblock::places(superblock.drive_bytes).into_iter().take(copies) {
+            medium.set_block(at.0 / BLOCK_BYTES, &next);
+        }
+        let found = on(&medium, async |_, drive| recognise(&[drive]).await);
+        match copies {
+            4 => assert!(matches!(found, Ok(Some(_))), "{found:?}"),
+            _ => {
+                cuts += 1;
+                assert!(matches!(found, Err(StoreError::Upgradable { got: 2, .. })), "{copies}: {found:?}");
+                on(&medium, async |_, drive| upgrade(&[drive]).await.expect("readable").expect("a store"));
+            }
+        }
+        assert_eq!(describe(&medium), older_list(), "{copies} copies were written");
+    }
+    assert_eq!(cuts, 4);
+}
+
+/// The first checkpoint behind an upgrade writes the directory as this version has it, and nothing is lost by it.
+#[test]
+fn an_upgraded_store_goes_on() {
+    let medium = older();
+    on(&medium, async |machine, drive| {
+        upgrade(std::slice::from_ref(&drive)).await.expect("readable").expect("a store");
+        let engine = open(&machine, &drive).await;
+        let set = engine.set_setting("red", SettingKind::TAGS, Some(Bytes::from_static(b"a=b"))).await;
+        set.expect("room");
+        engine.stop().await;
+    });
+    let tags = ", tags: b\"a=b\"}";
+    let want =
+        older_list().replace("{catalog: b\"note of red\"}", &format!("{{catalog: b\"note of red\"{tags}"));
+    assert_eq!(describe(&medium), want);
 }
 
 #[test]
@@ -109,8 +191,8 @@ fn refused(version: u32, sealed: usize) -> StoreError {
 
 #[test]
 fn other_versions_are_refused_by_name() {
-    let newer = refused(3, 512);
-    assert!(matches!(newer, StoreError::Newer { got: 3, .. }), "{newer:?}");
+    let newer = refused(4, 512);
+    assert!(matches!(newer, StoreError::Newer { got: 4, .. }), "{newer:?}");
     assert!(newer.to_string().contains("use a newer program"), "{newer}");
     let older = refused(1, 4096);
     assert!(matches!(older, StoreError::Older { got: 1, .. }), "{older:?}");

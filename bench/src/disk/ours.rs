@@ -107,7 +107,7 @@ impl Ours {
             rt::sleep(Duration::from_millis(1)).await;
         }
         let bucket =
-            engine.create_bucket("disk", Bytes::new()).await.map_err(|error| format!("{error:?}"))?;
+            engine.create_bucket("disk", Default::default()).await.map_err(|error| format!("{error:?}"))?;
         let ours = Ours {
             file,
             arena,

@@ -497,9 +497,10 @@ where
             let name = format!("scenario{number}");
             let found = match engine.bucket(&name) {
                 Ok(found) => found,
-                Err(_) => {
-                    engine.create_bucket(&name, Bytes::new()).await.map_err(|error| format!("{error:?}"))?
-                }
+                Err(_) => engine
+                    .create_bucket(&name, Default::default())
+                    .await
+                    .map_err(|error| format!("{error:?}"))?,
             };
             buckets.push(found);
         }

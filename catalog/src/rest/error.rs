@@ -105,6 +105,7 @@ fn engine(error: &EngineError) -> (u16, &'static str, String) {
         // A bare 503 is read as "unknown" by Java commits; 429 is retried by all.
         EngineError::Busy { .. } => (429, "SlowDownException", error.to_string()),
         EngineError::TooLarge { .. } => (400, "BadRequestException", error.to_string()),
+        EngineError::UnsupportedSetting { .. } => (406, "UnsupportedOperationException", error.to_string()),
     }
 }
 

@@ -11,13 +11,17 @@ use bytes::Bytes;
 use nilas_engine::{Transaction, TransactionBody, TransactionPut};
 
 use crate::commit::{self, Requirement, Update};
-use crate::limits::{COMMIT_ATTEMPTS_MAX, METADATA_DELETES_MAX, METADATA_INLINE_BYTES_MAX, TABLES_MAX};
+use crate::limits::{
+    COMMIT_ATTEMPTS_MAX, METADATA_DELETES_MAX, METADATA_INLINE_BYTES_MAX, TABLES_MAX, at_most,
+};
+use crate::model::{Pointer, Recorded};
 use crate::spec::TableMetadata;
+use crate::store::claim::Claim;
 use crate::store::failure::Failure;
-use crate::store::idempotency::{Claim, IdempotencyKey, Recorded};
+use crate::store::idempotency::IdempotencyKey;
 use crate::store::metadata_file::{self, MetadataFile};
-use crate::store::names::{Ident, at_most};
-use crate::store::records::{self, Pointer};
+use crate::store::names::Ident;
+use crate::store::records;
 use crate::store::state::{Loaded, Warehouse};
 use crate::store::{Outcome, Store, location, table_outcome};
 
@@ -155,7 +159,7 @@ impl Store {
                 inline_bytes += body.len();
                 bodies.push(TransactionBody::Inline(body));
             } else {
-                bodies.push(TransactionBody::Staged(self.shard.stage(body).await?));
+                bodies.push(TransactionBody::Staged(self.bucket.stage(body).await?));
             }
         }
         let mut warehouse = self.warehouse.borrow_mut();
@@ -183,7 +187,7 @@ impl Store {
                 location_key: version.location_key.clone(),
             };
             transaction
-                .records
+                .values
                 .push((records::table_key(&version.ident), Some(records::table_value(&pointer))));
             pointers.push(pointer);
         }

@@ -3,7 +3,8 @@
 use nilas_engine::EngineError;
 
 use crate::commit::CommitError;
-use crate::store::names::{Ident, NamespaceName};
+use crate::limits::OverLimit;
+use crate::store::names::{Ident, NameError, NamespaceName};
 
 /// One request's failure. Nothing was changed, except where a variant says otherwise.
 #[derive(Clone, Debug)]
@@ -89,6 +90,21 @@ impl From<CommitError> for Failure {
             CommitError::IllegalArgument(text) => Failure::IllegalArgument(text),
             CommitError::Failed(text) => Failure::CommitFailed(text),
             CommitError::AlreadyExists(text) => Failure::AlreadyExists(text),
+        }
+    }
+}
+
+impl From<OverLimit> for Failure {
+    fn from(OverLimit { limit, max, got }: OverLimit) -> Failure {
+        Failure::TooLarge { limit, max, got }
+    }
+}
+
+impl From<NameError> for Failure {
+    fn from(error: NameError) -> Failure {
+        match error {
+            NameError::Invalid(text) => Failure::BadRequest(text),
+            NameError::TooLong(over) => Failure::from(over),
         }
     }
 }

@@ -7,22 +7,12 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use crate::model::{Pointer, Recorded, Remembered};
 use crate::store::failure::Failure;
-use crate::store::idempotency::{Recorded, Remembered};
 use crate::store::names::{Ident, NamespaceName};
 
 /// Version of every value.
 const VERSION: u64 = 1;
-
-/// Where a table stands: all that a record keeps of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pointer {
-    pub(crate) uuid: String,
-    /// Of the newest metadata file, as clients see it.
-    pub(crate) metadata_location: String,
-    /// Key prefix of the table's location.
-    pub(crate) location_key: String,
-}
 
 /// One record, decoded.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! What one shard's core knows of its warehouses: built from records at first use, and from then on the cache.
 //!
-//! Changed only together with `Shard::settle`, in the same breath. Nothing here waits; no borrow of it lives across
+//! Changed only together with `LocalBucket::append`, in the same breath. Nothing here waits; no borrow of it lives across
 //! an await. I1. Every table has a namespace. I2. `locations` holds exactly the tables' locations and open purges.
 //! I3. `newest` is at least the sequence of everything visible here: whoever tells of absence waits for it.
 
@@ -15,13 +15,14 @@ use nilas_engine::{BucketId, Sequence};
 use serde_json::{Map, Value};
 
 use crate::limits::{CACHE_BYTES_MAX, PAGE_SIZE_MAX};
+use crate::model::Pointer;
 use crate::spec::TableMetadata;
 use crate::store::failure::Failure;
 use crate::store::idempotency::Idempotency;
 use crate::store::location::Locations;
 use crate::store::metadata_file;
 use crate::store::names::{Ident, NamespaceName, SEPARATOR};
-use crate::store::records::{self, Pointer, Record};
+use crate::store::records::{self, Record};
 
 /// The catalog's extension of one shard.
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! Warehouses: buckets whose annotation marks them. Create, list, get, delete; called from any core.
+//! Warehouses: buckets that have the setting of the catalog, their mark. Create, list, get, delete; called from any core.
 //!
 //! The mark lives in the directory, so that every core knows a warehouse without asking its owner; what is in it
 //! lives with the owner.
@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nilas_engine::{Bucket, BucketError, Engine, Transaction};
+use nilas_engine::{Bucket, BucketError, BucketSettings, Engine, SettingKind, Transaction};
 use serde_json::{Map, Value, json};
 
 use crate::limits::DELETE_RECORDS_MAX;
@@ -14,9 +14,6 @@ use crate::store::failure::Failure;
 use crate::store::names::check_warehouse_name;
 use crate::store::state::{Page, PageQuery};
 use crate::store::{Store, on_owner};
-
-/// How the annotation of a warehouse begins; anything else is a plain bucket.
-const MARK: &[u8] = b"{\"nilas-warehouse\":1,";
 
 /// Finds a warehouse by its plain name.
 pub(crate) fn find(engine: &Engine, name: &str) -> Result<Arc<Bucket>, Failure> {
@@ -58,8 +55,9 @@ pub(crate) async fn create(
 ) -> Result<Bytes, Failure> {
     check_warehouse_name(name)?;
     let uuid = uuid::Builder::from_random_bytes(engine.random_u128().to_le_bytes()).into_uuid().to_string();
-    let mark = annotation(&uuid, engine.now_ms());
-    let bucket = match engine.create_bucket(name, mark.clone()).await {
+    let mark = mark(&uuid, engine.now_ms());
+    let settings = BucketSettings::of(SettingKind::CATALOG, mark.clone());
+    let bucket = match engine.create_bucket(name, settings).await {
         Ok(bucket) => bucket,
         Err(BucketError::Exists) => {
             match engine.bucket(name) {
@@ -69,8 +67,8 @@ pub(crate) async fn create(
                 _ if !upgrade => return Err(Failure::BucketExists(name.to_owned())),
                 _ => {}
             }
-            let bucket =
-                engine.annotate_bucket(name, mark).await.map_err(|error| bucket_failure(error, name))?;
+            let marked = engine.set_setting(name, SettingKind::CATALOG, Some(mark)).await;
+            let bucket = marked.map_err(|error| bucket_failure(error, name))?;
             // The bucket may have been a warehouse before, closed when it ceased to be one.
             on_owner(engine, &bucket, json_attributes, |store| async move {
                 store.forget();
@@ -105,7 +103,7 @@ pub(crate) async fn delete(
             Err(error) => return Err(bucket_failure(error, name)),
         }
     }
-    match engine.annotate_bucket(name, Bytes::new()).await {
+    match engine.set_setting(name, SettingKind::CATALOG, None).await {
         Ok(_) | Err(BucketError::NoSuchBucket) => Ok(()),
         Err(error) => Err(bucket_failure(error, name)),
     }
@@ -119,7 +117,7 @@ fn listed(engine: &Engine, name: &str) -> Result<Arc<Bucket>, Failure> {
 impl Store {
     /// Makes the next request build this warehouse from its records again.
     fn forget(&self) {
-        self.state.forget(self.bucket);
+        self.state.forget(self.bucket.id());
     }
 
     /// Refuses changes from now on and removes what records are left. Refused while there are namespaces.
@@ -135,17 +133,16 @@ impl Store {
 
     async fn remove_records(&self) -> Result<(), Failure> {
         loop {
-            let mut records = Vec::new();
-            self.shard.records(self.bucket, b"", b"", |key, _| {
-                records.push((Bytes::copy_from_slice(key), None));
-                records.len() < DELETE_RECORDS_MAX
+            let mut values = Vec::new();
+            self.bucket.values(b"", |key, _| {
+                values.push((Bytes::copy_from_slice(key), None));
+                values.len() < DELETE_RECORDS_MAX
             });
-            if records.is_empty() {
+            if values.is_empty() {
                 return Ok(());
             }
-            let sequence =
-                self.shard.settle(self.bucket, Transaction { records, ..Transaction::default() })?;
-            self.shard.durable(sequence).await?;
+            let sequence = self.bucket.append(Transaction { values, ..Transaction::default() })?;
+            self.bucket.durable(sequence).await?;
         }
     }
 }
@@ -161,17 +158,19 @@ impl crate::store::state::Warehouse {
 }
 
 fn is_warehouse(bucket: &Bucket) -> bool {
-    bucket.annotation.starts_with(MARK)
+    bucket.settings.get(SettingKind::CATALOG).is_some()
 }
 
-fn annotation(uuid: &str, created_ms: u64) -> Bytes {
+fn mark(uuid: &str, created_ms: u64) -> Bytes {
     Bytes::from(
         json!({"nilas-warehouse": 1, "uuid": uuid, "created-ms": created_ms, "properties": {}}).to_string(),
     )
 }
 
 fn description(bucket: &Bucket) -> Bytes {
-    let mark: Map<String, Value> = serde_json::from_slice(&bucket.annotation).unwrap_or_default();
+    let mark = bucket.settings.get(SettingKind::CATALOG);
+    let mark: Map<String, Value> =
+        mark.and_then(|mark| serde_json::from_slice(mark).ok()).unwrap_or_default();
     let created_ms = mark.get("created-ms").and_then(Value::as_u64).unwrap_or(bucket.created_ms);
     let body = json!({
         "name": &*bucket.name,
@@ -231,17 +230,18 @@ mod tests {
 
     #[test]
     fn marks() {
-        let bucket = |annotation: Bytes| Bucket {
+        let bucket = |settings: BucketSettings| Bucket {
             name: Arc::from("lake"),
             id: BucketId(1),
             shard: ShardId(0),
             created_ms: 5,
-            annotation,
+            settings,
         };
-        assert!(is_warehouse(&bucket(annotation("u", 0))));
-        assert!(!is_warehouse(&bucket(Bytes::new())));
-        assert!(!is_warehouse(&bucket(Bytes::from_static(b"{}"))));
-        let text = description(&bucket(annotation("u", 0)));
+        let marked = BucketSettings::of(SettingKind::CATALOG, mark("u", 0));
+        assert!(is_warehouse(&bucket(marked.with(SettingKind::TAGS, Some(Bytes::new())))));
+        assert!(!is_warehouse(&bucket(BucketSettings::default())));
+        assert!(!is_warehouse(&bucket(BucketSettings::of(SettingKind::TAGS, Bytes::new()))));
+        let text = description(&bucket(marked));
         let want = r#"{"name":"lake","bucket":"lake","uuid":"u","created-at":"1970-01-01T00:00:00.000Z","properties":{}}"#;
         assert_eq!(text, want.as_bytes());
     }

@@ -49,12 +49,20 @@ pub enum TreeKind {
     Parts,
     /// Buckets by name; only in shard 0.
     Directory,
+    /// The same as version 2 of the format wrote it: read, and written as [`TreeKind::Directory`] from then on.
+    DirectoryV2,
 }
 
 impl TreeKind {
     /// All of them.
-    pub const ALL: [TreeKind; 5] =
-        [TreeKind::Objects, TreeKind::Values, TreeKind::Uploads, TreeKind::Parts, TreeKind::Directory];
+    pub const ALL: [TreeKind; 6] = [
+        TreeKind::Objects,
+        TreeKind::Values,
+        TreeKind::Uploads,
+        TreeKind::Parts,
+        TreeKind::Directory,
+        TreeKind::DirectoryV2,
+    ];
 
     fn number(self) -> u8 {
         match self {
@@ -62,7 +70,8 @@ impl TreeKind {
             TreeKind::Values => 2,
             TreeKind::Uploads => 3,
             TreeKind::Parts => 4,
-            TreeKind::Directory => 5,
+            TreeKind::DirectoryV2 => 5,
+            TreeKind::Directory => 6,
         }
     }
 

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Malformed, Put, Reader};
+use crate::bucket_meta::BucketSettings;
 use crate::limits::{
     ATTRIBUTES_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX, VALUE_KEY_BYTES_MAX,
 };
+use crate::mutant::{Mutant, is};
 use crate::object::ETag;
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId, UNIT_BYTES};
 
@@ -62,7 +64,7 @@ pub enum Change {
     /// Ends an upload and gives its parts back.
     AbortUpload { upload: u128 },
     /// Adds a bucket to the directory, or replaces what is said of it. Only in the log of shard 0.
-    SetBucket { name: Bytes, shard: ShardId, created_ms: u64, annotation: Bytes },
+    SetBucket { name: Bytes, shard: ShardId, created_ms: u64, settings: BucketSettings },
     /// Removes a bucket from the directory. Only in the log of shard 0.
     ClearBucket { name: Bytes },
     /// Puts a delete marker on top of a key's versions: as the null version, or (`versioned`) as one more.
@@ -118,11 +120,13 @@ mod tag {
     pub(super) const PUT_PART: u8 = 6;
     pub(super) const COMPLETE_UPLOAD: u8 = 7;
     pub(super) const ABORT_UPLOAD: u8 = 8;
-    pub(super) const SET_BUCKET: u8 = 9;
+    /// As version 2 of the format wrote it.
+    pub(super) const SET_BUCKET_V2: u8 = 9;
     pub(super) const CLEAR_BUCKET: u8 = 10;
     pub(super) const PUT_MARKER: u8 = 11;
     pub(super) const DELETE_VERSION: u8 = 12;
     pub(super) const MOVE_BYTES: u8 = 13;
+    pub(super) const SET_BUCKET: u8 = 14;
     pub(super) const INLINE: u8 = 0;
     pub(super) const EXTENTS: u8 = 1;
 }
@@ -146,6 +150,11 @@ impl Record {
     /// Upper bound of the bytes that `encode` appends.
     pub fn encoded_bytes_max(&self) -> usize {
         RECORD_HEADER_BYTES + self.changes.iter().map(change_bytes_max).sum::<usize>()
+    }
+
+    /// Sequences that the record takes: one for each of its changes.
+    pub(crate) fn sequences(&self) -> u64 {
+        if is(Mutant::SequencePerRecord) { 1 } else { (self.changes.len() as u64).max(1) }
     }
 
     /// Reads one record from the front of `bytes`; answers it, its length, and where each inline blob's bytes start.
@@ -208,8 +217,9 @@ fn encode_change(change: &Change, out: &mut Vec<u8>, inline_at: &mut Vec<usize>)
         Change::AbortUpload { upload } => {
             out.u8(tag::ABORT_UPLOAD).u128(*upload);
         }
-        Change::SetBucket { name, shard, created_ms, annotation } => {
-            out.u8(tag::SET_BUCKET).string(name).u16(shard.0).u64(*created_ms).string(annotation);
+        Change::SetBucket { name, shard, created_ms, settings } => {
+            out.u8(tag::SET_BUCKET).string(name).u16(shard.0).u64(*created_ms);
+            settings.encode(out);
         }
         Change::ClearBucket { name } => {
             out.u8(tag::CLEAR_BUCKET).string(name);
@@ -245,7 +255,7 @@ fn change_bytes_max(change: &Change) -> usize {
             key.len() + attributes.len() + parts.len() * 10
         }
         Change::AbortUpload { .. } => 0,
-        Change::SetBucket { name, annotation, .. } => name.len() + annotation.len(),
+        Change::SetBucket { name, settings, .. } => name.len() + settings.encoded_bytes(),
         Change::ClearBucket { name } => name.len(),
     }
 }
@@ -297,11 +307,14 @@ fn decode_change(r: &mut Reader, inline_at: &mut Vec<usize>) -> Result<Change, M
             Change::CompleteUpload { upload, key, modified_ms, etag, attributes, versioned, parts }
         }
         tag::ABORT_UPLOAD => Change::AbortUpload { upload: r.u128("upload")? },
-        tag::SET_BUCKET => Change::SetBucket {
+        version @ (tag::SET_BUCKET | tag::SET_BUCKET_V2) => Change::SetBucket {
             name: r.string(KEY_BYTES_MAX, "bucket name")?,
             shard: ShardId(r.u16("shard")?),
             created_ms: r.u64("created")?,
-            annotation: attributes(r)?,
+            settings: match version {
+                tag::SET_BUCKET => BucketSettings::decode(r)?,
+                _ => BucketSettings::decode_v2(r)?,
+            },
         },
         tag::CLEAR_BUCKET => Change::ClearBucket { name: r.string(KEY_BYTES_MAX, "bucket name")? },
         tag::PUT_MARKER => Change::PutMarker {
@@ -421,6 +434,7 @@ pub fn fuzz_record(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bucket_meta::SettingKind;
 
     fn blob(size: usize, place: BlobPlace) -> BlobRecord {
         let units = (0..unit_count(size as u64)).collect::<Vec<_>>();
@@ -472,7 +486,13 @@ mod tests {
                 parts: vec![(7, Sequence(6))],
             },
             Change::AbortUpload { upload: 4 },
-            Change::SetBucket { name: key.clone(), shard: ShardId(1), created_ms: 4, annotation: attributes },
+            Change::SetBucket {
+                name: key.clone(),
+                shard: ShardId(1),
+                created_ms: 4,
+                settings: BucketSettings::of(SettingKind::CATALOG, attributes)
+                    .with(SettingKind::of(99), Some(Bytes::from_static(b"newer"))),
+            },
             Change::ClearBucket { name: key.clone() },
             Change::PutMarker { key: key.clone(), modified_ms: 1, versioned: true },
             Change::DeleteVersion { key: key.clone(), version: Sequence(8) },
@@ -498,6 +518,22 @@ mod tests {
             }
             assert!(tail.len() <= record.encoded_bytes_max());
         }
+    }
+
+    #[test]
+    fn buckets_of_version_2_have_the_setting_of_the_catalog() {
+        let check = |annotation: &'static [u8], settings: BucketSettings| {
+            let mut bytes = Vec::new();
+            bytes.u32(0).u64(9).length(1).u8(9).string(b"red").u16(1).u64(4).string(annotation);
+            let length = u32::try_from(bytes.len()).expect("short");
+            bytes[..4].copy_from_slice(&length.to_le_bytes());
+            let (record, ..) = Record::decode(&bytes.into()).expect("decodes");
+            let name = Bytes::from_static(b"red");
+            let bucket = Change::SetBucket { name, shard: ShardId(1), created_ms: 4, settings };
+            assert_eq!(record.changes, [bucket]);
+        };
+        check(b"", BucketSettings::default());
+        check(b"mark", BucketSettings::of(SettingKind::CATALOG, Bytes::from_static(b"mark")));
     }
 
     #[test]

@@ -15,7 +15,9 @@ use crate::units::{BLOCK_BYTES, DriveOffset};
 /// First eight bytes of every copy.
 pub const MAGIC: [u8; 8] = *b"NILASSB\0";
 /// The format that this program writes; it refuses to open any other.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
+/// The oldest format that [`upgrade`](crate::store::upgrade) makes one of this program's.
+pub const FORMAT_VERSION_MIN: u32 = 2;
 /// Where the first zone starts on every drive.
 pub const ZONES_AT: u64 = 1 << 20;
 /// Bytes kept at the end of a drive for the last two copies and the second copies of the anchors.
@@ -61,6 +63,13 @@ pub enum NotSuperblock {
     Version {
         /// The version found.
         got: u32,
+    },
+    /// A superblock of a format from [`FORMAT_VERSION_MIN`] on, older than this program's.
+    Upgradable {
+        /// The version found.
+        got: u32,
+        /// What it says.
+        superblock: Superblock,
     },
     /// A store whose zones are smaller than `ZONE_BYTES_MIN`.
     SmallZones {
@@ -149,7 +158,7 @@ impl Superblock {
             Ok((version, superblock))
         };
         let (version, superblock) = read().map_err(damaged(true))?;
-        if version != FORMAT_VERSION {
+        if !(FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&version) {
             return Err(NotSuperblock::Version { got: version });
         }
         if block.get(SECTOR..).unwrap_or_default().iter().any(|byte| *byte != 0) {
@@ -159,7 +168,10 @@ impl Superblock {
             return Err(NotSuperblock::SmallZones { got: superblock.zone_bytes });
         }
         superblock.validate().map_err(|what| NotSuperblock::Damaged { magic: true, what })?;
-        Ok(superblock)
+        match version == FORMAT_VERSION {
+            true => Ok(superblock),
+            false => Err(NotSuperblock::Upgradable { got: version, superblock }),
+        }
     }
 
     fn validate(&self) -> Result<(), &'static str> {
@@ -282,11 +294,15 @@ mod tests {
     #[test]
     fn other_versions_are_named() {
         let mut fields = sample().encode()[..CHECKSUM_AT].to_vec();
-        fields[8] = 3;
+        fields[8] = 4;
         let mut newer = seal(fields.clone());
         // What a newer version keeps behind the first sector is its own affair.
         newer[BLOCK - 1] = 1;
-        assert_eq!(Superblock::decode(&newer), Err(NotSuperblock::Version { got: 3 }));
+        assert_eq!(Superblock::decode(&newer), Err(NotSuperblock::Version { got: 4 }));
+        fields[8] = 2;
+        let superblock = sample();
+        let older = Err(NotSuperblock::Upgradable { got: 2, superblock });
+        assert_eq!(Superblock::decode(&seal(fields.clone())), older);
         fields[8] = 1;
         let oldest = super::super::zone::seal(fields);
         assert_eq!(Superblock::decode(&oldest), Err(NotSuperblock::Version { got: 1 }));

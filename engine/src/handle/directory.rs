@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::put::is_surely_unlogged;
 use super::{Core, Engine};
+use crate::bucket_meta::{BucketSettings, SettingKind};
 use crate::error::EngineError;
 use crate::format::record::{Change, Record};
-use crate::limits::BUCKETS_MAX;
+use crate::limits::{BUCKETS_MAX, SETTING_BYTES_MAX, SETTINGS_BYTES_MAX};
 use crate::meta::index::DirectoryEntry;
 use crate::mutant::{Mutant, is};
-use crate::shard::{Shard, check_attributes, check_key};
+use crate::object::check_key;
+use crate::shard::Shard;
 use crate::units::{BucketId, CoreId, ShardId};
 
 /// The shard that keeps the directory.
@@ -44,8 +45,8 @@ pub struct Bucket {
     pub shard: ShardId,
     /// When it was made, milliseconds since 1970.
     pub created_ms: u64,
-    /// What the layer above keeps with it, opaque, at most `ATTRIBUTES_BYTES_MAX`.
-    pub annotation: Bytes,
+    /// What is set for it, at most `SETTINGS_BYTES_MAX`.
+    pub settings: BucketSettings,
 }
 
 /// Why a bucket was not made, changed or deleted.
@@ -101,9 +102,16 @@ impl Engine {
     }
 
     /// Makes a bucket on the shard with the fewest, durable and known everywhere on return.
-    pub async fn create_bucket(&self, name: &str, annotation: Bytes) -> Result<Arc<Bucket>, BucketError> {
+    ///
+    /// [`EngineError::UnsupportedSetting`] when it could take no changes with such settings; [`EngineError::TooLarge`]
+    /// over `SETTING_BYTES_MAX` and `SETTINGS_BYTES_MAX`.
+    pub async fn create_bucket(
+        &self,
+        name: &str,
+        settings: BucketSettings,
+    ) -> Result<Arc<Bucket>, BucketError> {
         check_key(name.as_bytes())?;
-        check_attributes(&annotation)?;
+        check_settings(&settings)?;
         let name: Arc<str> = name.into();
         self.at_directory(name.clone(), move |engine, shard| async move {
             let directory = engine.directory()?;
@@ -124,10 +132,10 @@ impl Engine {
                 shard: least_loaded(&directory, engine.core.shared.stats.len()),
                 created_ms: shard.now_ms(),
                 name,
-                annotation,
+                settings,
             };
             if let Err(error) = engine.record_bucket(&shard, &bucket).await {
-                if !is_surely_unlogged(&error) {
+                if !error.is_surely_unlogged() {
                     engine.doubt_name(bucket.name).await?;
                 }
                 return Err(error.into());
@@ -137,14 +145,29 @@ impl Engine {
         .await
     }
 
-    /// Replaces the annotation of a bucket, durable and known everywhere on return.
-    pub async fn annotate_bucket(&self, name: &str, annotation: Bytes) -> Result<Arc<Bucket>, BucketError> {
-        check_attributes(&annotation)?;
+    /// Sets one setting of a bucket, or (`None`) removes it, durable and known everywhere on return. All others stay.
+    ///
+    /// [`EngineError::UnsupportedSetting`] for a kind that is binding and not honoured by this program, whether it is
+    /// asked for or there already; [`EngineError::TooLarge`] over `SETTING_BYTES_MAX` and `SETTINGS_BYTES_MAX`.
+    pub async fn set_setting(
+        &self,
+        name: &str,
+        kind: SettingKind,
+        value: Option<Bytes>,
+    ) -> Result<Arc<Bucket>, BucketError> {
         let name: Arc<str> = name.into();
         self.at_directory(name.clone(), move |engine, shard| async move {
             let found = engine.bucket(&name)?;
-            let bucket = Bucket { annotation, ..(*found).clone() };
-            engine.record_bucket(&shard, &bucket).await?;
+            check_supported(&found.settings)?;
+            let settings = found.settings.with(kind, value);
+            check_settings(&settings)?;
+            let bucket = Bucket { settings, ..(*found).clone() };
+            if let Err(error) = engine.record_bucket(&shard, &bucket).await {
+                if !error.is_surely_unlogged() {
+                    engine.doubt_name(name).await?;
+                }
+                return Err(error.into());
+            }
             engine.make_known(bucket).await
         })
         .await
@@ -155,12 +178,13 @@ impl Engine {
         let name: Arc<str> = name.into();
         self.at_directory(name.clone(), move |engine, shard| async move {
             let bucket = engine.bucket(&name)?;
+            check_supported(&bucket.settings)?;
             let id = bucket.id;
             let closed = engine.on_shard(bucket.shard, move |owner| async move {
                 let closed = owner.close_bucket_if_empty(id);
                 // What emptied it may not be durable yet: a bucket that a crash would fill again is not empty.
                 let settled = owner.look(id, |_| ()).await;
-                settled.map(|_| closed).inspect_err(|_| owner.open_bucket(id))
+                settled.map(|_| closed).inspect_err(|_| owner.open_bucket(id, None))
             });
             if !closed.await?? {
                 return Err(BucketError::NotEmpty);
@@ -169,7 +193,7 @@ impl Engine {
             let record = Record { bucket: id, changes: vec![clear] };
             if let Err(error) = settle_durably(&shard, &record, true).await {
                 // When the record may be in the log after all, nothing more may be acknowledged in this bucket.
-                match is_surely_unlogged(&error) {
+                match error.is_surely_unlogged() {
                     true => engine.reopen(&bucket).await?,
                     false => {
                         engine.on_shard(bucket.shard, move |owner| async move { owner.doubt(id) }).await?;
@@ -217,7 +241,7 @@ impl Engine {
             name: Bytes::copy_from_slice(bucket.name.as_bytes()),
             shard: bucket.shard,
             created_ms: bucket.created_ms,
-            annotation: bucket.annotation.clone(),
+            settings: bucket.settings.clone(),
         };
         settle_durably(shard, &Record { bucket: bucket.id, changes: vec![set] }, false).await
     }
@@ -243,10 +267,10 @@ impl Engine {
 
     /// Has the owner take writes of a bucket.
     async fn reopen(&self, bucket: &Bucket) -> Result<(), EngineError> {
-        let (id, shard) = (bucket.id, bucket.shard);
+        let (id, shard, unsupported) = (bucket.id, bucket.shard, bucket.settings.unsupported());
         self.at_last(self.core.core_of(shard), move |core| {
             if let Some(owner) = core.shard(shard) {
-                owner.open_bucket(id);
+                owner.open_bucket(id, unsupported);
             }
         })
         .await
@@ -287,6 +311,22 @@ impl Core {
     }
 }
 
+fn check_settings(settings: &BucketSettings) -> Result<(), EngineError> {
+    let largest = settings.iter().map(|(_, value)| value.len()).max().unwrap_or(0);
+    let bounds = [
+        ("SETTING_BYTES_MAX", SETTING_BYTES_MAX, largest),
+        ("SETTINGS_BYTES_MAX", SETTINGS_BYTES_MAX, settings.encoded_bytes()),
+    ];
+    match bounds.into_iter().find(|(_, max, got)| max < got) {
+        Some((limit, max, got)) => Err(EngineError::TooLarge { limit, max: max as u64, got: got as u64 }),
+        None => check_supported(settings),
+    }
+}
+
+fn check_supported(settings: &BucketSettings) -> Result<(), EngineError> {
+    settings.unsupported().map_or(Ok(()), |kind| Err(EngineError::UnsupportedSetting { kind }))
+}
+
 async fn settle_durably(shard: &Rc<Shard>, record: &Record, frees: bool) -> Result<(), EngineError> {
     shard.log_room(record.encoded_bytes_max(), frees).await?;
     let sequence = shard.settle_record(record, frees)?;
@@ -314,7 +354,7 @@ pub(crate) fn directory_of(entries: &BTreeMap<Bytes, DirectoryEntry>, is_damaged
             id: entry.id,
             shard: entry.shard,
             created_ms: entry.created_ms,
-            annotation: entry.annotation.clone(),
+            settings: entry.settings.clone(),
         };
         (name, Arc::new(bucket))
     });

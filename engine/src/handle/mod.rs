@@ -27,106 +27,24 @@ pub use get::{ObjectReader, ObjectStream};
 pub use put::PutWriter;
 pub use scrub::{DamagedUnit, ScrubConfig, ShardScrub};
 
+use crate::bucket_meta::values::ValueOwner;
 use crate::cache::{Cache, CacheStats};
 use crate::drive::Drive;
 use crate::error::EngineError;
 use crate::format::superblock::Superblock;
 use crate::limits::{CHECKPOINT_LOG_BYTES_MAX, LIST_KEYS_MAX, MAILBOX_MESSAGES_MAX, MAILBOX_WAIT_MS_MAX};
-use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
+use crate::object::{
+    ETag, ListPage, ListQuery, ObjectInfo, ObjectVersion, PartInfo, PutCondition, PutRefused, UploadId,
+    UploadInfo, check_attributes, check_key,
+};
 use crate::platform::{Platform, spawn};
+use crate::shard::local_bucket::LocalBucket;
 use crate::shard::mailbox::{Job, Mesh};
-use crate::shard::{Shard, check_attributes, check_key};
+use crate::shard::{Shard, SpaceFacts};
 use crate::space::zones::ZoneTable;
 use crate::stats::ShardStats;
 use crate::units::{CoreId, Sequence, ShardId};
 use put::FlushGroup;
-
-/// An open multipart upload; unique in the store, never given out twice. Written as 32 hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UploadId(pub u128);
-
-impl UploadId {
-    /// Parses 32 hexadecimal digits.
-    pub fn parse(text: &str) -> Option<UploadId> {
-        let valid = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        valid.then(|| u128::from_str_radix(text, 16).ok()).flatten().map(UploadId)
-    }
-}
-
-impl fmt::Display for UploadId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-/// What is known of an open upload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UploadInfo {
-    /// Its id.
-    pub id: UploadId,
-    /// The key that the object will have.
-    pub key: Bytes,
-    /// When it was opened, milliseconds since 1970.
-    pub created_ms: u64,
-    /// What was stored with it, opaque.
-    pub attributes: Bytes,
-}
-
-/// What is known of one part.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartInfo {
-    /// Its number, from 1.
-    pub number: u16,
-    /// The record that made it.
-    pub sequence: Sequence,
-    /// Bytes.
-    pub size: u64,
-    /// When it was stored, milliseconds since 1970.
-    pub modified_ms: u64,
-    /// MD5 of its bytes.
-    pub etag: ETag,
-    /// What was stored with it, opaque.
-    pub attributes: Bytes,
-}
-
-/// One version of an object, or a delete marker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectVersion {
-    /// The key.
-    pub key: Bytes,
-    /// What is known of it; `sequence` names the version.
-    pub info: ObjectInfo,
-    /// Whether it is the newest of its key.
-    pub is_latest: bool,
-    /// Whether it says that the key was deleted.
-    pub is_marker: bool,
-    /// Whether it is the null version: written without versions.
-    pub is_null: bool,
-}
-
-/// Which page of a listing is wanted, in byte order of keys.
-#[derive(Clone, Debug, Default)]
-pub struct ListQuery {
-    /// Only keys that start with this.
-    pub prefix: Bytes,
-    /// Keys with this behind the prefix are rolled up into common prefixes; empty for none.
-    pub delimiter: Bytes,
-    /// Only keys and common prefixes greater than this; empty from the start.
-    pub after: Bytes,
-    /// Keys plus common prefixes, at most `LIST_KEYS_MAX`.
-    pub max: usize,
-}
-
-/// One page of a listing.
-#[derive(Clone, Debug, Default)]
-pub struct ListPage {
-    /// Keys and objects, in order.
-    pub objects: Vec<(Bytes, ObjectInfo)>,
-    /// Common prefixes, in order.
-    pub prefixes: Vec<Bytes>,
-    /// When more follows: what to give as `after` for the next page.
-    pub next_after: Option<Bytes>,
-}
 
 /// What a process chooses for a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,6 +199,30 @@ impl Engine {
     /// Runs `task` on this core to its end, whatever becomes of the caller.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         spawn(&self.core.platform, task);
+    }
+
+    /// Runs `job` with the bucket on the core that owns it, to its end even when the caller goes away. The job sees the
+    /// values of `owner` only.
+    pub async fn on_bucket<T, F, Fut>(
+        &self,
+        bucket: &Bucket,
+        owner: ValueOwner,
+        job: F,
+    ) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: FnOnce(LocalBucket) -> Fut + Send + 'static,
+        Fut: Future<Output = T> + 'static,
+    {
+        let id = bucket.id;
+        self.on_shard(bucket.shard, move |shard| job(LocalBucket::new(shard, id, owner))).await
+    }
+
+    /// Takes stock of all space of a shard: looks at every object, for tests and tools. [`EngineError::Corrupt`] names
+    /// an extent that is in use and free at once, or in use twice, or a zone whose bytes in use were counted wrong.
+    pub async fn audit_space(&self, shard: ShardId) -> Result<SpaceFacts, EngineError> {
+        let audit = self.on_shard(shard, |shard| async move { shard.audit_space() });
+        Ok(audit.await??)
     }
 
     /// Runs `job` on the core that owns `shard`, to its end even when the caller goes away.

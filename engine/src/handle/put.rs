@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::{Bucket, Engine, PartInfo, UploadId};
+use super::{Bucket, Engine};
 use crate::drive::{Buffer, Drive};
 use crate::error::{DriveError, EngineError};
 use crate::format::checksum::unit_checksums;
@@ -21,9 +21,11 @@ use crate::format::record::{BlobPlace, BlobRecord, Extent};
 use crate::limits::{BLOB_BYTES_MAX, INLINE_BYTES_MAX, IO_BYTES_MAX, IO_DEPTH_PER_STREAM};
 use crate::meta::watermark::Notify;
 use crate::mutant::{Mutant, is};
-use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
+use crate::object::{
+    ETag, ObjectInfo, PartInfo, PutCondition, PutRefused, UploadId, check_attributes, check_key,
+};
 use crate::platform::{LocalFuture, spawn};
-use crate::shard::{check_attributes, check_key, inline_blob};
+use crate::shard::inline_blob;
 use crate::units::{DriveOffset, round_up_to_block};
 
 type WriteFuture = LocalFuture<(Buffer, Result<(), DriveError>)>;
@@ -188,7 +190,7 @@ impl PutWriter {
                     large.published = match &published {
                         Ok(Ok(_)) => true,
                         Ok(Err(_)) => false,
-                        Err(error) => !is_surely_unlogged(error),
+                        Err(error) => !error.is_surely_unlogged(),
                     };
                     drop(large);
                     drop(reply.send(published));
@@ -196,17 +198,6 @@ impl PutWriter {
                 answer.await.map_err(|_| EngineError::Stopping)?
             }
         }
-    }
-}
-
-/// Whether an error of a publication says that its record was never appended.
-pub(super) fn is_surely_unlogged(error: &EngineError) -> bool {
-    match error {
-        EngineError::Full { .. } | EngineError::Busy { .. } | EngineError::TooLarge { .. } => true,
-        EngineError::Drive(_)
-        | EngineError::Corrupt(_)
-        | EngineError::ReadOnly { .. }
-        | EngineError::Stopping => false,
     }
 }
 

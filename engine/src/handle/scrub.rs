@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Core, Engine, UploadId};
+use super::{Core, Engine};
 use crate::error::{DriveError, EngineError};
 use crate::limits::SCRUB_REPORT_MAX;
 use crate::meta::verify::{BadUnit, Cursor, Item, next_items, owner_of, still_at, verify};
+use crate::object::UploadId;
 use crate::platform::spawn;
 use crate::shard::Shard;
 use crate::units::{BucketId, CoreId, DriveOffset, Sequence, ShardId};

@@ -1,6 +1,6 @@
 //! Checkpoints: the index of a shard on its drive, leaf by leaf, so that its log can be cut and a start is quick.
 //!
-//! `shard::maintain` takes one when enough log was written; `recover` loads the newest at start. Only leaves that were
+//! `shard::maintenance` takes one when enough log was written; `recover` loads the newest at start. Only leaves that were
 //! made since the last one are written. I1. A snapshot is taken in one turn, at a cut of the log. I2. The anchor is
 //! written after all pages are durable and the log is durable up to the cut; until then the older checkpoint stands,
 //! and nothing that it needs is given back. I3. Every page is held against the checksum of whoever refers to it.

@@ -18,7 +18,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 
-use super::index::sequences_of;
 use super::watermark::{Notify, Watermark};
 use crate::drive::{Buffer, Drive};
 use crate::error::{DriveCause, DriveError, EngineError};
@@ -312,7 +311,7 @@ impl Log {
             Err(NoRoom::Later(e) | NoRoom::Never(e)) => return Err(e),
         }
         state.open_for(bytes);
-        let (sequence, span) = (Sequence(state.next_sequence), sequences_of(record));
+        let (sequence, span) = (Sequence(state.next_sequence), record.sequences());
         state.next_sequence += span;
         let before = state.open.payload.len();
         let inline_at = record.encode(&mut state.open.payload);

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::checkpoint::Loaded;
-use super::index::{Index, NoEffects, sequences_of};
+use super::index::{Index, NoEffects};
 use super::log::{LogTail, LogZone};
 use crate::drive::{Buffer, Drive};
 use crate::error::{Corrupt, EngineError};
@@ -289,7 +289,7 @@ impl Replay {
             if is(Mutant::ReplayTwice) {
                 self.index.apply(first, &record, self.superblock.drive_index, &places, &mut NoEffects);
             }
-            self.tail.last.0 += sequences_of(&record);
+            self.tail.last.0 += record.sequences();
             from += length;
         }
         self.tail.number += 1;

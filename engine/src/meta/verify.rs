@@ -15,9 +15,9 @@ use crate::error::DriveError;
 use crate::format::cell::{Cell, Place};
 use crate::format::checksum::crc64;
 use crate::format::page::TreeKind;
-use crate::handle::UploadId;
 use crate::limits::IO_BYTES_MAX;
 use crate::meta::index::blob_of;
+use crate::object::UploadId;
 use crate::platform::{Platform, upkeep_buffer};
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, UNIT_BYTES};
 

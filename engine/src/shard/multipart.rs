@@ -8,10 +8,9 @@ use bytes::Bytes;
 use super::Shard;
 use crate::error::EngineError;
 use crate::format::record::{BlobRecord, Change, Record};
-use crate::handle::{PartInfo, UploadId, UploadInfo};
 use crate::limits::{PARTS_MAX, UPLOADS_MAX};
 use crate::mutant::{Mutant, is};
-use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
+use crate::object::{ETag, ObjectInfo, PartInfo, PutCondition, PutRefused, UploadId, UploadInfo};
 use crate::units::{BucketId, Sequence};
 
 impl Shard {

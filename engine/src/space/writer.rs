@@ -1,7 +1,7 @@
 //! Fills zones of one kind from front to back with bytes that are packed without gaps: pages, and small objects that
 //! are moved. Writes whole blocks, about 1 MiB at once.
 //!
-//! `meta::checkpoint` and `shard::maintain` own one each. I1. A place is told only for bytes that fit before the end of
+//! `meta::checkpoint` and `shard::maintenance` own one each. I1. A place is told only for bytes that fit before the end of
 //! the zone. I2. Nothing may be read, or referred to by a checkpoint, before `write` that follows it resolved. I3. What
 //! was written is durable only after a flush of the drive.
 

@@ -444,6 +444,12 @@ fn engine(e: &EngineError) -> Answer {
         )
         .field("ProposedSize", got)
         .field("MaxSizeAllowed", max),
+        EngineError::UnsupportedSetting { .. } => Answer {
+            status: StatusCode::NOT_IMPLEMENTED,
+            code: "NotImplemented",
+            message: e.to_string().into(),
+            fields: Vec::new(),
+        },
         EngineError::Stopping => say(
             unavailable,
             "ServiceUnavailable",

@@ -94,7 +94,7 @@ where
         return Err(Failure::InvalidLocationConstraint { constraint: constraint.clone() });
     }
     let at_home = constraint.as_deref().is_none_or(|constraint| constraint == REGION_DEFAULT);
-    match call.engine().create_bucket(name, Bytes::new()).await {
+    match call.engine().create_bucket(name, Default::default()).await {
         Ok(_) => {}
         Err(BucketError::Exists) if at_home => {}
         Err(why) => return Err(Failure::bucket(why, name)),

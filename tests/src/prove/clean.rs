@@ -152,7 +152,7 @@ async fn session(
     }
     let bucket = match engine.bucket("clean") {
         Ok(bucket) => bucket,
-        Err(_) => match engine.create_bucket("clean", Bytes::new()).await {
+        Err(_) => match engine.create_bucket("clean", Default::default()).await {
             Ok(bucket) => bucket,
             Err(error) => return finding(Kind::Wrong, format!("no bucket: {error:?}")),
         },

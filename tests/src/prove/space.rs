@@ -161,7 +161,7 @@ impl Session {
         }
         let bucket = match engine.bucket("space") {
             Ok(bucket) => bucket,
-            Err(_) => match engine.create_bucket("space", Bytes::new()).await {
+            Err(_) => match engine.create_bucket("space", Default::default()).await {
                 Ok(bucket) => bucket,
                 Err(error) => return finding(Kind::Wrong, format!("no bucket: {error:?}")),
             },
@@ -424,7 +424,7 @@ impl Session {
 
     /// A bucket that is made and deleted has an id of its own.
     async fn short_bucket(&self) -> Result<(), Finding> {
-        let Ok(bucket) = self.engine.create_bucket("short", Bytes::new()).await else {
+        let Ok(bucket) = self.engine.create_bucket("short", Default::default()).await else {
             drop(self.engine.delete_bucket("short").await);
             return Ok(());
         };
@@ -508,10 +508,9 @@ impl Session {
     async fn audit(&self) -> Result<(), Finding> {
         for shard in (0_u16..).zip(self.engine.stats()).map(|(shard, _)| ShardId(shard)) {
             for patience in (0..50).rev() {
-                let facts = self.engine.on_shard(shard, |shard| async move { shard.audit_space() });
-                match facts.await {
-                    Ok(Ok(facts)) if facts.granted_bytes == facts.free_bytes + facts.used_bytes => break,
-                    Ok(Ok(_)) if 0 < patience => self.machine.sleep_us(200).await,
+                match self.engine.audit_space(shard).await {
+                    Ok(facts) if facts.granted_bytes == facts.free_bytes + facts.used_bytes => break,
+                    Ok(_) if 0 < patience => self.machine.sleep_us(200).await,
                     other => return finding(Kind::Wrong, format!("space of {shard}: {other:?}")),
                 }
             }

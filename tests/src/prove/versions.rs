@@ -71,7 +71,7 @@ async fn live(
     }
     let bucket = match engine.bucket("versions") {
         Ok(bucket) => bucket,
-        Err(_) if session == 0 => match engine.create_bucket("versions", Bytes::new()).await {
+        Err(_) if session == 0 => match engine.create_bucket("versions", Default::default()).await {
             Ok(bucket) => bucket,
             Err(error) => return finding(Kind::Wrong, format!("no bucket: {error:?}")),
         },

@@ -78,7 +78,7 @@ impl Client {
             return Ok(Some(bucket));
         }
         self.model.borrow_mut().buckets.entry(name.into()).or_insert_with(|| vec![false]).push(true);
-        match self.engine.create_bucket(name, Bytes::new()).await {
+        match self.engine.create_bucket(name, Default::default()).await {
             Ok(bucket) => {
                 self.model.borrow_mut().buckets.insert(name.into(), vec![true]);
                 Ok(Some(bucket))
@@ -244,8 +244,8 @@ impl Client {
         let staged = Some((key, body, next));
         let settled = transact(&self.engine, &bucket, 4_096, staged, move |_, transaction| {
             let value = Bytes::copy_from_slice(&next.to_le_bytes());
-            transaction.records.push((a, Some(value.clone())));
-            transaction.records.push((b, Some(value)));
+            transaction.values.push((a, Some(value.clone())));
+            transaction.values.push((b, Some(value)));
         });
         if settled.await.is_ok() {
             self.model.borrow_mut().counters.insert(client, vec![next]);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nilas_engine::{Engine, EngineError, ListQuery};
+use nilas_engine::{Engine, EngineError, ListQuery, ValueOwner};
 
 use super::model::{BUCKETS, LATE_WORD, SharedModel, counter_bucket, counter_names, race_key};
 use crate::machine::{Finding, Kind, find_bucket, finding};
@@ -84,10 +84,9 @@ async fn compare_counters(
         let name = counter_bucket(client);
         let Ok(bucket) = engine.bucket(name) else { continue };
         let (a, b, key) = counter_names(client);
-        let id = bucket.id;
-        let values = engine.on_shard(bucket.shard, move |shard| async move {
-            shard.durable(shard.last_sequence()).await?;
-            Ok::<_, EngineError>([shard.record(id, &a), shard.record(id, &b)])
+        let values = engine.on_bucket(&bucket, ValueOwner::Catalog, move |bucket| async move {
+            bucket.durable(bucket.last_sequence()).await?;
+            Ok::<_, EngineError>([bucket.value(&a), bucket.value(&b)])
         });
         let (values, object) = match (values.await, look(engine, &bucket, &key).await) {
             (_, Err(Looked::Finding(found))) => return Err(found),

@@ -304,10 +304,9 @@ async fn epoch(field: Field, shape: Shape, faulty: [bool; 2]) -> Result<(), Find
 /// Whether all extents are accounted for; a finding when they are not and there is no `patience` left.
 async fn audit(engine: &Engine, patience: u64) -> Result<bool, Finding> {
     for shard in (0_u16..).zip(engine.stats()).map(|(shard, _)| ShardId(shard)) {
-        let facts = engine.on_shard(shard, |shard| async move { shard.audit_space() });
-        match facts.await {
-            Ok(Ok(facts)) if facts.granted_bytes == facts.free_bytes + facts.used_bytes => {}
-            Ok(Ok(_)) if 0 < patience => return Ok(false),
+        match engine.audit_space(shard).await {
+            Ok(facts) if facts.granted_bytes == facts.free_bytes + facts.used_bytes => {}
+            Ok(_) if 0 < patience => return Ok(false),
             other => return finding(Kind::Wrong, format!("space of {shard}: {other:?}")),
         }
     }
@@ -387,7 +386,7 @@ async fn last_word(engine: &Engine) -> Result<(), Finding> {
     let mut covered = BTreeSet::new();
     for nth in 0.. {
         let name = format!("last-{nth}");
-        let Ok(bucket) = engine.create_bucket(&name, Bytes::new()).await else {
+        let Ok(bucket) = engine.create_bucket(&name, Default::default()).await else {
             return finding(Kind::Wrong, "no bucket can be made");
         };
         if covered.insert(bucket.shard) && covered.len() == shards {

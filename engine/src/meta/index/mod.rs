@@ -8,23 +8,31 @@
 
 pub(crate) mod leaf;
 pub(crate) mod tree;
+mod apply;
+mod directory;
+mod list;
+mod objects;
+mod uploads;
+mod versions;
 
+pub(crate) use directory::{DIRECTORY_BUCKET, DirectoryEntry};
 pub use leaf::fuzz_leaf;
+pub(crate) use uploads::{part_number, upload_of};
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use crate::format::cell::{Cell, NewCell, Place, Units};
+use crate::format::Malformed;
+use crate::format::cell::{Cell, Place, Units};
 use crate::format::page::TreeKind;
-use crate::format::record::{BlobPlace, BlobRecord, Change, Extent, Record};
-use crate::format::{Malformed, Put, Reader};
-use crate::handle::{ListPage, ListQuery, ObjectVersion, PartInfo, UploadId, UploadInfo};
+use crate::format::record::{Change, Extent, Record};
 use crate::mutant::{Mutant, is};
-use crate::object::{ETag, ObjectInfo};
-use crate::units::{BucketId, DriveOffset, Sequence, ShardId};
+use crate::object::{ListQuery, ObjectInfo, UploadId};
+use crate::units::{BucketId, DriveOffset, Sequence};
+use directory::is_directory;
 use tree::{CellRef, Tree};
+use uploads::decode_upload;
 
 /// Bytes of an object or part that are on drives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,15 +84,6 @@ pub(crate) struct BucketIndex {
     object_bytes: u64,
 }
 
-/// A bucket in the directory; only shard 0 has these.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DirectoryEntry {
-    pub(crate) id: BucketId,
-    pub(crate) shard: ShardId,
-    pub(crate) created_ms: u64,
-    pub(crate) annotation: Bytes,
-}
-
 /// Everything one shard knows.
 #[derive(Default)]
 pub(crate) struct Index {
@@ -97,186 +96,7 @@ pub(crate) struct Index {
     scratch: Vec<u8>,
 }
 
-/// The bucket under which the directory's tree is kept in a checkpoint.
-pub(crate) const DIRECTORY_BUCKET: BucketId = BucketId(0);
-
-/// Sequences that a record takes: one for each of its changes.
-pub(crate) fn sequences_of(record: &Record) -> u64 {
-    if is(Mutant::SequencePerRecord) { 1 } else { (record.changes.len() as u64).max(1) }
-}
-
 impl Index {
-    /// Applies one record, whose first change has the sequence `first`. `inline_at` says where on `drive` each inline
-    /// blob of it stands, in order.
-    pub(crate) fn apply(
-        &mut self,
-        first: Sequence,
-        record: &Record,
-        drive: u16,
-        inline_at: &[DriveOffset],
-        effects: &mut impl Effects,
-    ) {
-        if let Some(Change::SetBucket { .. } | Change::ClearBucket { .. }) = record.changes.first() {
-            self.apply_directory(record);
-            return;
-        }
-        let mut inline_at = inline_at.iter();
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let bucket = self.buckets.entry(record.bucket).or_default();
-        for (change, sequence) in record.changes.iter().zip((first.0..).map(Sequence)) {
-            // A move is no news to anybody.
-            if !matches!(change, Change::MoveBytes { .. }) {
-                bucket.changed = sequence;
-            }
-            scratch.clear();
-            let mut place_of = |blob: &BlobRecord, effects: &mut dyn Effects| match &blob.place {
-                BlobPlace::Inline(_) => {
-                    let at = *inline_at.next().expect("one place per inline blob");
-                    if blob.size == 0 {
-                        return Place::Nowhere;
-                    }
-                    effects.placed(drive, at, blob.size);
-                    Place::Log { drive, at }
-                }
-                BlobPlace::Extents(extents) if extents.is_empty() => Place::Nowhere,
-                BlobPlace::Extents(extents) => Place::Extents(extents.clone()),
-            };
-            match change {
-                Change::PutObject { key, modified_ms, etag, attributes, versioned, blob } => {
-                    let place = place_of(blob, effects);
-                    let cell = NewCell {
-                        is_null: !versioned,
-                        modified_ms: *modified_ms,
-                        etag: *etag,
-                        size: blob.size,
-                        attributes,
-                        place: &place,
-                        units: &blob.units,
-                        ..NewCell::empty(sequence)
-                    };
-                    cell.encode(&mut scratch);
-                    bucket.set_object(key, *versioned, &scratch, effects);
-                }
-                Change::PutMarker { key, modified_ms, versioned } => {
-                    let cell = NewCell {
-                        is_marker: true,
-                        is_null: !versioned,
-                        modified_ms: *modified_ms,
-                        ..NewCell::empty(sequence)
-                    };
-                    cell.encode(&mut scratch);
-                    bucket.set_object(key, *versioned, &scratch, effects);
-                }
-                Change::DeleteObject { key } => bucket.remove_version(key, |cell| cell.is_null, effects),
-                Change::DeleteVersion { key, version } => {
-                    bucket.remove_version(
-                        key,
-                        |cell| cell.sequence == *version || is(Mutant::NewestVersionDeleted),
-                        effects,
-                    );
-                }
-                Change::SetValue { key, value } => {
-                    bucket.values.set(key, value);
-                }
-                Change::ClearValue { key } => {
-                    bucket.values.unset(key);
-                }
-                Change::OpenUpload { upload, key, created_ms, attributes } => {
-                    scratch.u64(*created_ms).string(key).string(attributes);
-                    self.upload_count += usize::from(bucket.uploads.set(&upload_key(*upload), &scratch));
-                }
-                Change::PutPart { upload, number, modified_ms, etag, attributes, blob } => {
-                    let place = place_of(blob, effects);
-                    let cell = NewCell {
-                        modified_ms: *modified_ms,
-                        etag: *etag,
-                        size: blob.size,
-                        attributes,
-                        place: &place,
-                        units: &blob.units,
-                        ..NewCell::empty(sequence)
-                    };
-                    cell.encode(&mut scratch);
-                    if bucket.uploads.get(&upload_key(*upload)).is_none() {
-                        give_up(&place, blob.size, effects);
-                        continue;
-                    }
-                    let part = part_key(*upload, *number);
-                    let at = bucket.parts.seek(&part);
-                    if let Some(old) = bucket.parts.at(at).filter(|cell| cell.key.compare(&part).is_eq()) {
-                        if !is(Mutant::PartReplacedKept) {
-                            displace(old.payload, effects);
-                        }
-                        bucket.parts.replace(at, &scratch);
-                    } else {
-                        bucket.parts.insert(at, &part, &scratch);
-                    }
-                }
-                Change::CompleteUpload { upload, key, modified_ms, etag, attributes, versioned, parts } => {
-                    if !bucket.remove_upload(*upload) {
-                        continue;
-                    }
-                    self.upload_count -= 1;
-                    let size = bucket.keep_parts(*upload, parts, effects);
-                    let count = u16::try_from(parts.len()).expect("at most PARTS_MAX");
-                    let cell = NewCell {
-                        is_null: !versioned,
-                        modified_ms: *modified_ms,
-                        etag: *etag,
-                        size,
-                        attributes,
-                        place: &Place::Parts { upload: *upload, count },
-                        ..NewCell::empty(sequence)
-                    };
-                    cell.encode(&mut scratch);
-                    bucket.set_object(key, *versioned, &scratch, effects);
-                }
-                Change::AbortUpload { upload } => {
-                    if bucket.remove_upload(*upload) {
-                        self.upload_count -= 1;
-                        if !is(Mutant::AbortKeepsParts) {
-                            bucket.keep_parts(*upload, &[], effects);
-                        }
-                    }
-                }
-                Change::MoveBytes { part, key, version, drive, at } => {
-                    bucket.move_bytes(tree_of(*part), key, *version, (*drive, *at), &mut scratch, effects);
-                }
-                Change::SetBucket { .. } | Change::ClearBucket { .. } => {}
-            }
-        }
-        self.scratch = scratch;
-    }
-
-    fn apply_directory(&mut self, record: &Record) {
-        for change in &record.changes {
-            match change {
-                Change::SetBucket { name, shard, created_ms, annotation } => {
-                    let mut payload = Vec::new();
-                    payload.u64(record.bucket.0).u16(shard.0).u64(*created_ms).string(annotation);
-                    self.last_bucket = self.last_bucket.max(record.bucket);
-                    self.directory.set(name, &payload);
-                }
-                Change::ClearBucket { name } => {
-                    self.directory.unset(name);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// The directory, by name.
-    pub(crate) fn directory(&self) -> BTreeMap<Bytes, DirectoryEntry> {
-        let mut entries = BTreeMap::new();
-        self.directory.scan(b"", |cell| {
-            let entry =
-                decode_directory_entry(cell.payload).expect("made here or checked when it was loaded");
-            entries.insert(cell.key.to_vec().into(), entry);
-            true
-        });
-        entries
-    }
-
     /// All trees that hold something, in a fixed order.
     pub(crate) fn trees(&self) -> Vec<(BucketId, TreeKind, &Tree)> {
         let mut buckets: Vec<&BucketId> = self.buckets.keys().collect();
@@ -297,7 +117,7 @@ impl Index {
 
     /// One tree, if its bucket is known.
     pub(crate) fn tree_mut(&mut self, bucket: BucketId, kind: TreeKind) -> Option<&mut Tree> {
-        if kind == TreeKind::Directory {
+        if is_directory(kind) {
             return Some(&mut self.directory);
         }
         let bucket = self.buckets.get_mut(&bucket)?;
@@ -305,7 +125,7 @@ impl Index {
             TreeKind::Objects => &mut bucket.objects,
             TreeKind::Values => &mut bucket.values,
             TreeKind::Uploads => &mut bucket.uploads,
-            TreeKind::Parts | TreeKind::Directory => &mut bucket.parts,
+            TreeKind::Parts | TreeKind::Directory | TreeKind::DirectoryV2 => &mut bucket.parts,
         })
     }
 
@@ -318,6 +138,7 @@ impl Index {
         tree: Tree,
     ) -> Result<(), Malformed> {
         let mut problem = None;
+        let mut upgraded = Tree::default();
         let (mut objects, mut bytes, mut cells) = (0, 0_u64, 0);
         tree.scan(b"", |cell| {
             cells += 1;
@@ -333,9 +154,13 @@ impl Index {
                 TreeKind::Uploads => {
                     decode_upload(&Bytes::copy_from_slice(cell.payload), UploadId(0)).map(|_| ())
                 }
-                TreeKind::Directory => decode_directory_entry(cell.payload).map(|entry| {
-                    self.last_bucket = self.last_bucket.max(entry.id);
-                }),
+                TreeKind::Directory | TreeKind::DirectoryV2 => DirectoryEntry::decode(cell.payload, kind)
+                    .map(|entry| {
+                        self.last_bucket = self.last_bucket.max(entry.id);
+                        if kind == TreeKind::DirectoryV2 {
+                            upgraded.set(&cell.key.to_vec(), &entry.encode());
+                        }
+                    }),
             };
             problem = checked.err();
             problem.is_none()
@@ -343,7 +168,7 @@ impl Index {
         if let Some(problem) = problem {
             return Err(problem);
         }
-        if kind != TreeKind::Directory {
+        if !is_directory(kind) {
             let held = self.buckets.entry(bucket).or_default();
             held.changed = covered;
             match kind {
@@ -353,9 +178,9 @@ impl Index {
             }
         }
         if let Some(place) = self.tree_mut(bucket, kind)
-            && !(is(Mutant::DirectoryNotLoaded) && kind == TreeKind::Directory)
+            && !(is(Mutant::DirectoryNotLoaded) && is_directory(kind))
         {
-            *place = tree;
+            *place = if kind == TreeKind::DirectoryV2 { upgraded } else { tree };
         }
         Ok(())
     }
@@ -403,11 +228,6 @@ impl Index {
     }
 }
 
-/// The tree that a move is about.
-fn tree_of(part: bool) -> TreeKind {
-    if part { TreeKind::Parts } else { TreeKind::Objects }
-}
-
 impl BucketIndex {
     /// Versions of objects and their bytes.
     pub(crate) fn held(&self) -> (u64, u64) {
@@ -416,63 +236,6 @@ impl BucketIndex {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.objects.is_empty() && self.values.is_empty() && self.uploads.is_empty()
-    }
-
-    /// What a key has now; `None` for no object or a delete marker.
-    pub(crate) fn object(&self, key: &[u8]) -> Option<ObjectInfo> {
-        let found = self.objects.get(key)?;
-        let cell = Cell::decode(found.payload).expect("checked when it came in");
-        (!cell.is_marker).then(|| info_of(&found, &cell))
-    }
-
-    /// The entity tag of what a key has now.
-    pub(crate) fn etag(&self, key: &[u8]) -> Option<ETag> {
-        let cell = Cell::decode(self.objects.get(key)?.payload).expect("checked when it came in");
-        (!cell.is_marker).then_some(cell.etag)
-    }
-
-    /// Whether a key has a null version that a delete would remove.
-    pub(crate) fn has_null_version(&self, key: &[u8]) -> bool {
-        self.versions_of(key).any(|(_, cell)| cell.is_null)
-    }
-
-    /// Whether a key has that version.
-    pub(crate) fn has_version(&self, key: &[u8], version: Sequence) -> bool {
-        self.versions_of(key).any(|(_, cell)| cell.sequence == version)
-    }
-
-    /// The current version of a key (`None`), or a named one, with where its bytes are.
-    pub(crate) fn open(&self, key: &[u8], version: Option<Sequence>) -> Option<(ObjectInfo, Vec<Blob>)> {
-        let (found, cell) = match version {
-            None => self.versions_of(key).next()?,
-            Some(version) => self.versions_of(key).find(|(_, cell)| cell.sequence == version)?,
-        };
-        if cell.is_marker {
-            return None;
-        }
-        Some((info_of(&found, &cell), self.blobs_of(&cell)))
-    }
-
-    fn blobs_of(&self, cell: &Cell<'_>) -> Vec<Blob> {
-        if let Some(upload) = cell.parts() {
-            let mut blobs = Vec::new();
-            self.scan_parts(upload, 0, |_, _, part| {
-                blobs.push(blob_of(part));
-                true
-            });
-            return blobs;
-        }
-        vec![blob_of(cell)]
-    }
-
-    /// Versions of one key, newest first.
-    fn versions_of<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = (CellRef<'a>, Cell<'a>)> {
-        let mut at = self.objects.seek(key);
-        std::iter::from_fn(move || {
-            let found = self.objects.at(at).filter(|cell| cell.key.compare(key).is_eq())?;
-            at = self.objects.next(at);
-            Some((found, Cell::decode(found.payload).expect("checked when it came in")))
-        })
     }
 
     /// A value.
@@ -485,353 +248,9 @@ impl BucketIndex {
         self.values.scan(from, |cell| visit(&cell.key.to_vec(), &Bytes::copy_from_slice(cell.payload)));
     }
 
-    /// Keys that have an object and start with `prefix`, at most `max`.
-    pub(crate) fn keys(&self, prefix: &[u8], max: usize) -> Vec<Bytes> {
-        let mut keys: Vec<Bytes> = Vec::new();
-        if max == 0 {
-            return keys;
-        }
-        self.objects.scan(prefix, |cell| {
-            if !cell.key.starts_with(prefix) {
-                return false;
-            }
-            let is_older = keys.last().is_some_and(|last| cell.key.compare(last).is_eq());
-            let is_marker = || Cell::decode(cell.payload).expect("checked when it came in").is_marker;
-            if !is_older && !is_marker() {
-                keys.push(cell.key.to_vec().into());
-            }
-            keys.len() < max
-        });
-        keys
-    }
-
-    fn set_object(&mut self, key: &[u8], versioned: bool, payload: &[u8], effects: &mut impl Effects) {
-        let mut at = self.objects.seek(key);
-        let new = Cell::decode(payload).expect("just encoded");
-        if !new.is_marker {
-            self.object_count += 1;
-            self.object_bytes += new.size;
-        }
-        if !versioned {
-            // Mostly the key has its null version or nothing.
-            let top = self.objects.at(at).filter(|cell| cell.key.compare(key).is_eq());
-            let top_is_null =
-                top.map(|cell| Cell::decode(cell.payload).expect("checked when it came in").is_null);
-            match top_is_null {
-                Some(true) => {
-                    self.forget(at, effects);
-                    self.objects.replace(at, payload);
-                    return;
-                }
-                Some(false) if !is(Mutant::NullTwice) => {
-                    self.remove_version(key, |cell| cell.is_null, effects);
-                    at = self.objects.seek(key);
-                }
-                _ => {}
-            }
-        }
-        self.objects.insert(at, key, payload);
-    }
-
-    /// Removes the first version that `which` chooses, if any.
-    fn remove_version(&mut self, key: &[u8], which: impl Fn(&Cell<'_>) -> bool, effects: &mut impl Effects) {
-        let mut at = self.objects.seek(key);
-        while let Some(found) = self.objects.at(at).filter(|cell| cell.key.compare(key).is_eq()) {
-            if which(&Cell::decode(found.payload).expect("checked when it came in")) {
-                self.forget(at, effects);
-                self.objects.remove(at);
-                return;
-            }
-            at = self.objects.next(at);
-        }
-    }
-
     /// The tree of objects or that of parts: those whose payloads are cells.
     fn cells(&self, tree: TreeKind) -> &Tree {
         if tree == TreeKind::Parts { &self.parts } else { &self.objects }
-    }
-
-    /// Where a version or part stands in its tree and where its bytes are, when they are in a log or pack zone.
-    fn find_small(
-        &self,
-        tree: TreeKind,
-        key: &[u8],
-        version: Sequence,
-    ) -> Option<(tree::Position, (u16, DriveOffset))> {
-        let tree = self.cells(tree);
-        let mut at = tree.seek(key);
-        loop {
-            let found = tree.at(at).filter(|cell| cell.key.compare(key).is_eq())?;
-            let cell = Cell::decode(found.payload).expect("checked when it came in");
-            if cell.sequence == version || is(Mutant::MoveUnchecked) {
-                return Some((at, cell.log_place()?));
-            }
-            at = tree.next(at);
-        }
-    }
-
-    /// Whether a version or part is there with its bytes in a log or pack zone.
-    pub(crate) fn has_small(&self, tree: TreeKind, key: &[u8], version: Sequence) -> bool {
-        self.find_small(tree, key, version).is_some()
-    }
-
-    /// Exchanges where the bytes of a version or part are, if it is still there.
-    fn move_bytes(
-        &mut self,
-        tree: TreeKind,
-        key: &[u8],
-        version: Sequence,
-        to: (u16, DriveOffset),
-        scratch: &mut Vec<u8>,
-        effects: &mut impl Effects,
-    ) {
-        let Some((at, from)) = self.find_small(tree, key, version) else { return };
-        let tree = if tree == TreeKind::Parts { &mut self.parts } else { &mut self.objects };
-        let Some(found) = tree.at(at) else { return };
-        let cell = Cell::decode(found.payload).expect("checked when it came in");
-        let (_, units) = cell.place().expect("checked when it came in");
-        let place = Place::Log { drive: to.0, at: to.1 };
-        cell.placed(&place, units.as_slice()).encode(scratch);
-        effects.moved(from, to, cell.size);
-        tree.replace(at, scratch);
-    }
-
-    /// Takes the version at `at` out of all sums and gives up its bytes; the caller removes or replaces the cell.
-    fn forget(&mut self, at: tree::Position, effects: &mut impl Effects) {
-        let Some(found) = self.objects.at(at) else { return };
-        let cell = Cell::decode(found.payload).expect("checked when it came in");
-        if !cell.is_marker {
-            self.object_count -= 1;
-            self.object_bytes -= cell.size;
-        }
-        match cell.parts() {
-            None if is(Mutant::OverwriteKept) => {}
-            None => displace(found.payload, effects),
-            Some(upload) => self.remove_parts(upload, effects),
-        }
-    }
-
-    /// Removes the parts of an object: their extents go out of use together, as readers have them.
-    fn remove_parts(&mut self, upload: u128, effects: &mut impl Effects) {
-        let (from, mut extents) = (part_key(upload, 0), Vec::new());
-        loop {
-            let at = self.parts.seek(&from);
-            let Some(found) = self.parts.at(at).filter(|cell| cell.key.starts_with(&from[..16])) else {
-                break;
-            };
-            let cell = Cell::decode(found.payload).expect("checked when it came in");
-            match cell.place().expect("checked when it came in").0 {
-                Place::Log { drive, at } => effects.displaced(drive, at, cell.size),
-                Place::Extents(held) => extents.extend(held.iter()),
-                Place::Nowhere | Place::Parts { .. } => {}
-            }
-            self.parts.remove(at);
-        }
-        if !extents.is_empty() {
-            effects.freed(extents);
-        }
-    }
-
-    fn remove_upload(&mut self, upload: u128) -> bool {
-        self.uploads.unset(&upload_key(upload))
-    }
-
-    /// Removes the parts of an upload that are not named, in ascending order; answers the bytes of those that stay.
-    fn keep_parts(&mut self, upload: u128, named: &[(u16, Sequence)], effects: &mut impl Effects) -> u64 {
-        let (mut from, mut size) = (part_key(upload, 0).to_vec(), 0);
-        let mut named = named.iter().map(|(number, _)| *number).peekable();
-        loop {
-            let at = self.parts.seek(&from);
-            let Some(found) = self.parts.at(at).filter(|cell| cell.key.starts_with(&from[..16])) else {
-                return size;
-            };
-            let (key, payload) = (found.key.to_vec(), found.payload);
-            let number = part_number(&key);
-            while named.peek().is_some_and(|wanted| *wanted < number) {
-                named.next();
-            }
-            if named.peek() == Some(&number) {
-                size += Cell::decode(payload).expect("checked when it came in").size;
-                from = part_key(upload, number.saturating_add(1)).to_vec();
-                if number == u16::MAX {
-                    return size;
-                }
-            } else {
-                if !is(Mutant::UnchosenKept) {
-                    displace(payload, effects);
-                }
-                self.parts.remove(at);
-            }
-        }
-    }
-
-    /// An open upload.
-    pub(crate) fn upload(&self, id: UploadId) -> Option<UploadInfo> {
-        let found = self.uploads.get(&upload_key(id.0))?;
-        Some(decode_upload(&found.share(found.payload), id).expect("checked when it came in"))
-    }
-
-    /// Whether an upload is open.
-    pub(crate) fn has_upload(&self, id: UploadId) -> bool {
-        self.uploads.get(&upload_key(id.0)).is_some()
-    }
-
-    /// A part of an open upload.
-    pub(crate) fn part(&self, id: UploadId, number: u16) -> Option<PartInfo> {
-        let found = self.parts.get(&part_key(id.0, number))?;
-        let cell = Cell::decode(found.payload).expect("checked when it came in");
-        Some(part_info(number, &found, &cell))
-    }
-
-    /// Parts of an open upload with a number greater than `after`, in order.
-    pub(crate) fn parts(&self, id: UploadId, after: u16, max: usize) -> Option<Vec<PartInfo>> {
-        if !self.has_upload(id) {
-            return None;
-        }
-        let mut parts = Vec::new();
-        if after < u16::MAX && max > 0 {
-            self.scan_parts(id.0, after + 1, |number, found, cell| {
-                parts.push(part_info(number, found, cell));
-                parts.len() < max
-            });
-        }
-        Some(parts)
-    }
-
-    fn scan_parts(
-        &self,
-        upload: u128,
-        from: u16,
-        mut visit: impl FnMut(u16, &CellRef<'_>, &Cell<'_>) -> bool,
-    ) {
-        let id = upload_key(upload);
-        self.parts.scan(&part_key(upload, from), |found| {
-            if !found.key.starts_with(&id) {
-                return false;
-            }
-            let cell = Cell::decode(found.payload).expect("checked when it came in");
-            visit(part_number(&found.key.to_vec()), &found, &cell)
-        });
-    }
-
-    /// One page of keys and common prefixes, by range scan; a common prefix is passed by one seek.
-    ///
-    /// Source: Amazon S3 API, ListObjectsV2.
-    pub(crate) fn list(&self, query: &ListQuery) -> ListPage {
-        let mut page = ListPage::default();
-        let (prefix, after, delimiter) = (&query.prefix, &query.after, &query.delimiter);
-        let start: &[u8] = if after.as_ref() < prefix.as_ref() { prefix } else { after };
-        let mut at = self.objects.seek(start);
-        let mut last: Option<Bytes> = None;
-        // The key whose newer version was passed last: its older ones are not listed.
-        let mut seen: Option<Bytes> = (!after.is_empty()).then(|| after.clone());
-        while let Some(found) = self.objects.at(at) {
-            if !found.key.starts_with(prefix) {
-                break;
-            }
-            at = self.objects.next(at);
-            if seen.as_ref().is_some_and(|seen| found.key.compare(seen).is_eq()) {
-                continue;
-            }
-            let cell = Cell::decode(found.payload).expect("checked when it came in");
-            if cell.is_marker {
-                if is(Mutant::MarkerListed) {
-                    continue;
-                }
-                seen = Some(found.key.to_vec().into());
-                continue;
-            }
-            let key: Bytes = found.key.to_vec().into();
-            let rest = &key[prefix.len()..];
-            let cut = if delimiter.is_empty() { None } else { find(rest, delimiter) };
-            let common = cut.map(|at| key.slice(..prefix.len() + at + delimiter.len()));
-            let passed = common.as_ref().is_some_and(|common| !after.is_empty() && common <= after);
-            if !passed {
-                if query.max <= page.objects.len() + page.prefixes.len() {
-                    last = last.map(|last| if is(Mutant::ListSkips) { key.clone() } else { last });
-                    page.next_after = last.or_else(|| (!after.is_empty()).then(|| after.clone()));
-                    return page;
-                }
-                last = Some(common.as_ref().unwrap_or(&key).clone());
-                match &common {
-                    Some(common) => page.prefixes.push(common.clone()),
-                    None => page.objects.push((key.clone(), info_of(&found, &cell))),
-                }
-            }
-            match common {
-                Some(common) => {
-                    let Some(next) = successor(&common) else { break };
-                    at = self.objects.seek(&next);
-                    if is(Mutant::SeekTooFar) {
-                        at = self.objects.next(at);
-                    }
-                }
-                None => seen = Some(key),
-            }
-        }
-        page
-    }
-
-    /// Versions and delete markers in key order, newest first, behind (`after`, `after_version`).
-    pub(crate) fn list_versions(
-        &self,
-        prefix: &[u8],
-        after: Option<(&[u8], Sequence)>,
-        max: usize,
-    ) -> Vec<ObjectVersion> {
-        let mut versions: Vec<ObjectVersion> = Vec::new();
-        let mut newest: Option<Bytes> = None;
-        let start = after.map_or(prefix, |(key, _)| key.max(prefix));
-        if max == 0 {
-            return versions;
-        }
-        self.objects.scan(start, |found| {
-            if !found.key.starts_with(prefix) {
-                return false;
-            }
-            let cell = Cell::decode(found.payload).expect("checked when it came in");
-            let key: Bytes = found.key.to_vec().into();
-            let is_latest = newest.as_ref() != Some(&key);
-            newest = Some(key.clone());
-            let is_passed = after.is_some_and(|(passed, version)| match passed.cmp(&key) {
-                Ordering::Less => false,
-                Ordering::Equal => version <= cell.sequence,
-                Ordering::Greater => true,
-            });
-            if !is_passed {
-                versions.push(ObjectVersion {
-                    key,
-                    info: info_of(&found, &cell),
-                    is_latest,
-                    is_marker: cell.is_marker,
-                    is_null: cell.is_null,
-                });
-            }
-            versions.len() < max
-        });
-        versions
-    }
-
-    /// Open uploads in order of (key, id) after `after`.
-    pub(crate) fn list_uploads(
-        &self,
-        prefix: &[u8],
-        after: Option<&(Bytes, UploadId)>,
-        max: usize,
-    ) -> Vec<UploadInfo> {
-        let mut found: Vec<UploadInfo> = Vec::new();
-        self.uploads.scan(b"", |cell| {
-            let id = UploadId(upload_of(&cell.key.to_vec()));
-            let info = decode_upload(&cell.share(cell.payload), id).expect("checked when it came in");
-            if info.key.starts_with(prefix) && after.is_none_or(|(key, id)| (key, id) < (&info.key, &info.id))
-            {
-                found.push(info);
-            }
-            true
-        });
-        found.sort_by(|a, b| (&a.key, a.id).cmp(&(&b.key, b.id)));
-        found.truncate(max);
-        found
     }
 
     /// Visits cells of the tree of objects or of parts, from a key on; answers the key to go on with when `visit` said
@@ -845,7 +264,7 @@ impl BucketIndex {
         let tree = self.cells(tree);
         let mut stopped = None;
         tree.scan(from, |found| {
-            let cell = Cell::decode(found.payload).expect("checked when it came in");
+            let cell = cell_of(found.payload);
             let goes_on = visit(&found, &cell);
             if !goes_on {
                 stopped = Some(found.key.to_vec());
@@ -856,26 +275,20 @@ impl BucketIndex {
     }
 }
 
+/// Reads the cell of an object or part. It was made by `apply`, or looked at whole by `load`: a failure is a bug.
+fn cell_of(payload: &[u8]) -> Cell<'_> {
+    Cell::decode(payload).expect("checked when it came in")
+}
+
+/// Where the bytes of such a cell are, and their checksums.
+fn place_of(cell: &Cell<'_>) -> (Place, Units) {
+    cell.place().expect("checked when it came in")
+}
+
 /// The bytes of a cell that is no marker and not made of parts.
 pub(crate) fn blob_of(cell: &Cell<'_>) -> Blob {
-    let (place, units) = cell.place().expect("checked when it came in");
+    let (place, units) = place_of(cell);
     Blob { sequence: cell.sequence, size: cell.size, place, units }
-}
-
-fn displace(payload: &[u8], effects: &mut impl Effects) {
-    let cell = Cell::decode(payload).expect("checked when it came in");
-    match cell.log_place() {
-        Some((drive, at)) => effects.displaced(drive, at, cell.size),
-        None => give_up(&cell.place().expect("checked when it came in").0, cell.size, effects),
-    }
-}
-
-fn give_up(place: &Place, size: u64, effects: &mut impl Effects) {
-    match place {
-        Place::Log { drive, at } => effects.displaced(*drive, *at, size),
-        Place::Extents(extents) => effects.freed(extents.to_vec()),
-        Place::Nowhere | Place::Parts { .. } => {}
-    }
 }
 
 fn info_of(found: &CellRef<'_>, cell: &Cell<'_>) -> ObjectInfo {
@@ -886,75 +299,6 @@ fn info_of(found: &CellRef<'_>, cell: &Cell<'_>) -> ObjectInfo {
         etag: cell.etag,
         attributes: found.share(cell.attributes),
     }
-}
-
-fn part_info(number: u16, found: &CellRef<'_>, cell: &Cell<'_>) -> PartInfo {
-    PartInfo {
-        number,
-        sequence: cell.sequence,
-        size: cell.size,
-        modified_ms: cell.modified_ms,
-        etag: cell.etag,
-        attributes: found.share(cell.attributes),
-    }
-}
-
-fn decode_upload(payload: &Bytes, id: UploadId) -> Result<UploadInfo, Malformed> {
-    let mut r = Reader::new(payload.clone());
-    let created_ms = r.u64("upload created")?;
-    let key = r.string(crate::limits::KEY_BYTES_MAX, "upload key")?;
-    let attributes = r.string(crate::limits::ATTRIBUTES_BYTES_MAX, "upload attributes")?;
-    Ok(UploadInfo { id, key, created_ms, attributes })
-}
-
-fn decode_directory_entry(payload: &[u8]) -> Result<DirectoryEntry, Malformed> {
-    let mut r = Reader::new(Bytes::copy_from_slice(payload));
-    Ok(DirectoryEntry {
-        id: BucketId(r.u64("bucket")?),
-        shard: ShardId(r.u16("shard")?),
-        created_ms: r.u64("created")?,
-        annotation: r.string(crate::limits::ATTRIBUTES_BYTES_MAX, "annotation")?,
-    })
-}
-
-#[expect(clippy::big_endian_bytes, reason = "byte order is number order")]
-fn upload_key(upload: u128) -> [u8; 16] {
-    upload.to_be_bytes()
-}
-
-#[expect(clippy::big_endian_bytes, reason = "byte order is number order")]
-pub(crate) fn upload_of(key: &[u8]) -> u128 {
-    key.first_chunk::<16>().map_or(0, |id| u128::from_be_bytes(*id))
-}
-
-#[expect(clippy::big_endian_bytes, reason = "byte order is number order")]
-fn part_key(upload: u128, number: u16) -> [u8; 18] {
-    let mut key = [0; 18];
-    key[..16].copy_from_slice(&upload.to_be_bytes());
-    key[16..].copy_from_slice(&number.to_be_bytes());
-    key
-}
-
-#[expect(clippy::big_endian_bytes, reason = "byte order is number order")]
-pub(crate) fn part_number(key: &[u8]) -> u16 {
-    key.get(16..18)
-        .and_then(|number| number.first_chunk::<2>())
-        .map_or(0, |number| u16::from_be_bytes(*number))
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    match needle {
-        [byte] => haystack.iter().position(|b| b == byte),
-        _ => haystack.windows(needle.len()).position(|window| window == needle),
-    }
-}
-
-/// The smallest byte string greater than every string that starts with `prefix`; `None` when there is none.
-fn successor(prefix: &[u8]) -> Option<Bytes> {
-    let at = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
-    let mut next = prefix[..=at].to_vec();
-    next[at] += 1;
-    Some(next.into())
 }
 
 /// Fuzz entry: whatever a checkpoint's leaf makes of an index (the first byte says of which tree), can be asked for.
@@ -994,7 +338,8 @@ pub fn fuzz_index(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::record::unit_count;
+    use crate::format::record::{BlobPlace, BlobRecord, unit_count};
+    use crate::object::ETag;
 
     fn put(key: &'static str, size: u64) -> Change {
         let units = vec![0; usize::try_from(unit_count(size)).expect("small")];
@@ -1005,63 +350,13 @@ mod tests {
         Change::PutObject { key: key.into(), modified_ms: 0, etag, attributes, versioned: false, blob }
     }
 
-    fn index(keys: &[&'static str]) -> Index {
+    pub(super) fn index(keys: &[&'static str]) -> Index {
         let mut index = Index::default();
         for (i, key) in keys.iter().enumerate() {
             let record = Record { bucket: BucketId(1), changes: vec![put(key, 9)] };
             index.apply(Sequence(i as u64 + 1), &record, 0, &[], &mut NoEffects);
         }
         index
-    }
-
-    fn check(keys: &[&'static str], query: [&'static str; 3], max: usize, want: &[&str], more: Option<&str>) {
-        let index = index(keys);
-        let [prefix, delimiter, after] = query.map(Bytes::from_static_str);
-        let page = index.buckets[&BucketId(1)].list(&ListQuery { prefix, delimiter, after, max });
-        let mut got: Vec<String> =
-            page.objects.iter().map(|(key, _)| key).chain(&page.prefixes).map(text).collect();
-        got.sort();
-        assert_eq!(got, want, "{query:?} of {keys:?}");
-        assert_eq!(page.next_after.as_ref().map(text).as_deref(), more, "{query:?}");
-    }
-
-    trait FromStaticStr {
-        fn from_static_str(text: &'static str) -> Bytes;
-    }
-    impl FromStaticStr for Bytes {
-        fn from_static_str(text: &'static str) -> Bytes {
-            Bytes::from_static(text.as_bytes())
-        }
-    }
-
-    fn text(bytes: &Bytes) -> String {
-        String::from_utf8_lossy(bytes).into_owned()
-    }
-
-    #[test]
-    fn pages() {
-        let keys = ["a", "a/1", "a/2", "b", "b/1/x", "c"];
-        check(&keys, ["", "", ""], 10, &["a", "a/1", "a/2", "b", "b/1/x", "c"], None);
-        check(&keys, ["", "", ""], 2, &["a", "a/1"], Some("a/1"));
-        check(&keys, ["", "", "a/1"], 2, &["a/2", "b"], Some("b"));
-        check(&keys, ["", "/", ""], 10, &["a", "a/", "b", "b/", "c"], None);
-        check(&keys, ["", "/", ""], 2, &["a", "a/"], Some("a/"));
-        check(&keys, ["", "/", "a/"], 2, &["b", "b/"], Some("b/"));
-        check(&keys, ["", "/", "a/1"], 9, &["b", "b/", "c"], None);
-        check(&keys, ["a/", "/", ""], 9, &["a/1", "a/2"], None);
-        check(&keys, ["b", "/1", ""], 9, &["b", "b/1"], None);
-        check(&keys, ["x", "", ""], 9, &[], None);
-        check(&keys, ["a/", "", "a"], 9, &["a/1", "a/2"], None);
-        check(&keys, ["", "", ""], 0, &[], None);
-        check(&keys, ["", "", "c"], 9, &[], None);
-        check(&keys, ["", "", ""], 6, &["a", "a/1", "a/2", "b", "b/1/x", "c"], None);
-    }
-
-    #[test]
-    fn successors() {
-        assert_eq!(successor(b"a/"), Some(Bytes::from_static(b"a0")));
-        assert_eq!(successor(b"a\xff\xff"), Some(Bytes::from_static(b"b")));
-        assert_eq!(successor(b"\xff"), None);
     }
 
     #[derive(Default)]

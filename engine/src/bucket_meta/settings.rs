@@ -1,0 +1,268 @@
+//! The settings of a bucket: typed values, at most one of each kind. See FORMAT.md, "Bucket settings".
+//!
+//! They are part of the directory entry, so every core knows them without asking the owner of the bucket. Each kind
+//! belongs to the feature it is named after, which alone knows what its value means. I1. Kinds ascend, none comes
+//! twice. I2. A change of one kind leaves every other value as it is, byte for byte, known or not. I3. A bucket with a
+//! *binding* setting that this program does not honour takes no changes at all, and says which one: a lock, a quota or
+//! an encryption rule that is ignored is broken. A setting that is not binding disables nothing.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::format::{Malformed, Put, Reader};
+use crate::limits::{SETTING_BYTES_MAX, SETTINGS_BYTES_MAX};
+
+/// What a setting is about: a number on the drive, a name for people.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SettingKind(u8);
+
+/// The first kind that is not binding.
+const ADVISORY_FROM: u8 = 128;
+
+macro_rules! kinds {
+    ($($(#[doc = $text:literal])* $constant:ident = $number:literal $name:literal $use:ident,)*) => {
+        impl SettingKind {
+            $($(#[doc = $text])* pub const $constant: SettingKind = SettingKind($number);)*
+
+            /// All kinds that this program knows by name, by number.
+            pub const ALL: &'static [SettingKind] = &[$(SettingKind::$constant,)*];
+
+            /// The kind's name, for those of [`SettingKind::ALL`].
+            pub fn name(self) -> Option<&'static str> {
+                match self.0 {
+                    $($number => Some($name),)*
+                    _ => None,
+                }
+            }
+
+            /// Whether this program does what a setting of the kind says.
+            pub fn is_honoured(self) -> bool {
+                match self.0 {
+                    $($number => kinds!(@ $use),)*
+                    _ => false,
+                }
+            }
+        }
+    };
+    (@ honoured) => { true };
+    (@ reserved) => { false };
+}
+
+kinds! {
+    /// Whose the bucket is, and whose its objects are.
+    OWNERSHIP = 1 "ownership" reserved,
+    /// Whether versions are kept.
+    VERSIONING = 2 "versioning" reserved,
+    /// Who may do what.
+    POLICY = 3 "policy" reserved,
+    /// How objects are encrypted.
+    ENCRYPTION = 4 "encryption" reserved,
+    /// Object lock and default retention.
+    LOCK = 5 "lock" reserved,
+    /// How much it may hold.
+    QUOTA = 6 "quota" reserved,
+    /// The mark of the table catalog: the bucket is a warehouse.
+    CATALOG = 7 "catalog" honoured,
+    /// Tags of the bucket.
+    TAGS = 128 "tags" reserved,
+    /// Which web pages may read it.
+    CORS = 129 "CORS" reserved,
+    /// What expires, and when.
+    LIFECYCLE = 130 "lifecycle" reserved,
+    /// Who is notified of changes.
+    NOTIFICATIONS = 131 "notifications" reserved,
+}
+
+impl SettingKind {
+    /// The kind of a number, known or not.
+    pub const fn of(number: u8) -> SettingKind {
+        SettingKind(number)
+    }
+
+    /// The number on the drive.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// Whether a program that does not honour the setting may change nothing in the bucket.
+    pub const fn is_binding(self) -> bool {
+        self.0 < ADVISORY_FROM
+    }
+}
+
+impl fmt::Display for SettingKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "number {}, of a newer version", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for SettingKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// All settings of a bucket. Cheap to clone.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct BucketSettings(Arc<[(SettingKind, Bytes)]>);
+
+impl BucketSettings {
+    /// Settings with one value.
+    pub fn of(kind: SettingKind, value: Bytes) -> BucketSettings {
+        BucketSettings(Arc::new([(kind, value)]))
+    }
+
+    /// The value of a kind.
+    pub fn get(&self, kind: SettingKind) -> Option<&Bytes> {
+        let at = self.0.binary_search_by_key(&kind, |(kind, _)| *kind).ok()?;
+        self.0.get(at).map(|(_, value)| value)
+    }
+
+    /// Kinds and values, by number.
+    pub fn iter(&self) -> impl Iterator<Item = (SettingKind, &Bytes)> {
+        self.0.iter().map(|(kind, value)| (*kind, value))
+    }
+
+    /// The settings with the value of one kind set, or (`None`) without it.
+    pub fn with(&self, kind: SettingKind, value: Option<Bytes>) -> BucketSettings {
+        let mut all: Vec<_> = self.0.iter().filter(|(other, _)| *other != kind).cloned().collect();
+        if let Some(value) = value {
+            let at = all.partition_point(|(other, _)| *other < kind);
+            all.insert(at, (kind, value));
+        }
+        BucketSettings(all.into())
+    }
+
+    /// The first binding kind that this program does not honour: the bucket takes no changes then.
+    pub fn unsupported(&self) -> Option<SettingKind> {
+        self.0.iter().map(|(kind, _)| *kind).find(|kind| kind.is_binding() && !kind.is_honoured())
+    }
+
+    /// Bytes that they take on a drive; at most `SETTINGS_BYTES_MAX` are written.
+    pub fn encoded_bytes(&self) -> usize {
+        1 + self.0.iter().map(|(_, value)| 1 + 4 + value.len()).sum::<usize>()
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.u8(u8::try_from(self.0.len()).expect("at most one of each of 256 kinds, 0 is none"));
+        for (kind, value) in self.0.iter() {
+            out.u8(kind.0).string(value);
+        }
+    }
+
+    pub(crate) fn decode(r: &mut Reader) -> Result<BucketSettings, Malformed> {
+        let (count, from) = (r.u8("settings")?, r.at());
+        let mut all: Vec<(SettingKind, Bytes)> = Vec::new();
+        for _ in 0..count {
+            let kind = SettingKind(r.u8("setting kind")?);
+            if all.last().map_or(0, |(last, _)| last.0) >= kind.0 {
+                return r.malformed("setting kind");
+            }
+            all.push((kind, r.string(SETTING_BYTES_MAX, "setting")?));
+        }
+        if SETTINGS_BYTES_MAX <= r.at() - from {
+            return r.malformed("settings");
+        }
+        Ok(BucketSettings(all.into()))
+    }
+}
+
+impl BucketSettings {
+    /// Reads what version 2 of the format kept with a bucket: one byte string, which only the catalog wrote.
+    pub(crate) fn decode_v2(r: &mut Reader) -> Result<BucketSettings, Malformed> {
+        let annotation = r.string(SETTING_BYTES_MAX, "annotation")?;
+        Ok(match annotation.is_empty() {
+            true => BucketSettings::default(),
+            false => BucketSettings::of(SettingKind::CATALOG, annotation),
+        })
+    }
+}
+
+impl fmt::Debug for BucketSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+
+    fn round_trip(settings: &BucketSettings) -> Result<BucketSettings, Malformed> {
+        let mut out = Vec::new();
+        settings.encode(&mut out);
+        assert_eq!(out.len(), settings.encoded_bytes());
+        let mut r = Reader::new(out.into());
+        BucketSettings::decode(&mut r).inspect(|_| assert_eq!(r.left(), 0))
+    }
+
+    #[test]
+    fn a_change_of_one_kind_leaves_the_others() {
+        let newer = SettingKind::of(200);
+        let mut settings = BucketSettings::of(newer, value("kept"));
+        for kind in SettingKind::ALL {
+            settings = settings.with(*kind, Some(value("old")));
+        }
+        settings = settings.with(SettingKind::CORS, Some(value("new"))).with(SettingKind::TAGS, None);
+        assert_eq!(settings.get(newer), Some(&value("kept")));
+        assert_eq!(settings.get(SettingKind::CORS), Some(&value("new")));
+        assert_eq!(settings.get(SettingKind::LOCK), Some(&value("old")));
+        assert_eq!(settings.get(SettingKind::TAGS), None);
+        assert!(settings.iter().map(|(kind, _)| kind).is_sorted());
+        assert_eq!(round_trip(&settings), Ok(settings));
+        assert_eq!(round_trip(&BucketSettings::default()), Ok(BucketSettings::default()));
+    }
+
+    #[test]
+    fn what_must_be_honoured_is_named() {
+        let check = |number: u8, want: Option<&str>| {
+            let settings = BucketSettings::of(SettingKind::of(number), value("x"));
+            assert_eq!(settings.unsupported().map(|kind| kind.to_string()).as_deref(), want, "{number}");
+        };
+        check(SettingKind::CATALOG.number(), None);
+        check(SettingKind::LOCK.number(), Some("lock"));
+        check(SettingKind::VERSIONING.number(), Some("versioning"));
+        check(99, Some("number 99, of a newer version"));
+        check(SettingKind::CORS.number(), None);
+        check(199, None);
+    }
+
+    #[test]
+    fn kinds_are_sorted_and_named_once() {
+        assert!(SettingKind::ALL.is_sorted_by(|a, b| a < b));
+        let names: std::collections::BTreeSet<_> = SettingKind::ALL.iter().map(|kind| kind.name()).collect();
+        assert_eq!(names.len(), SettingKind::ALL.len());
+    }
+
+    #[test]
+    fn malformed_settings_are_refused() {
+        let check = |bytes: &[u8]| {
+            let mut r = Reader::new(Bytes::copy_from_slice(bytes));
+            assert!(BucketSettings::decode(&mut r).is_err(), "{bytes:?}");
+        };
+        check(&[]);
+        check(&[1]);
+        check(&[1, 0, 0, 0, 0, 0]);
+        check(&[2, 5, 0, 0, 0, 0, 5, 0, 0, 0, 0]);
+        check(&[2, 5, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
+        check(&[1, 5, 2, 0, 0, 0, 1]);
+        let long = SettingKind::of(5);
+        let over = BucketSettings::of(long, vec![0; SETTING_BYTES_MAX + 1].into());
+        assert!(round_trip(&over).is_err());
+        let many = [1, 2, 3].map(SettingKind::of);
+        let many = many.iter().fold(BucketSettings::default(), |all, kind| {
+            all.with(*kind, Some(vec![0; SETTING_BYTES_MAX].into()))
+        });
+        assert!(SETTINGS_BYTES_MAX < many.encoded_bytes());
+        assert!(round_trip(&many).is_err());
+    }
+}

@@ -1,0 +1,137 @@
+//! Objects: what a key has now, and where the bytes of a version or part are. A cell is set, replaced and moved here.
+
+use super::apply::displace;
+use super::tree::Position;
+use super::{Blob, BucketIndex, Effects, blob_of, cell_of, info_of, place_of};
+use crate::format::cell::{Cell, Place};
+use crate::format::page::TreeKind;
+use crate::mutant::{Mutant, is};
+use crate::object::{ETag, ObjectInfo};
+use crate::units::{DriveOffset, Sequence};
+
+impl BucketIndex {
+    /// What a key has now; `None` for no object or a delete marker.
+    pub(crate) fn object(&self, key: &[u8]) -> Option<ObjectInfo> {
+        let found = self.objects.get(key)?;
+        let cell = cell_of(found.payload);
+        (!cell.is_marker).then(|| info_of(&found, &cell))
+    }
+
+    /// The entity tag of what a key has now.
+    pub(crate) fn etag(&self, key: &[u8]) -> Option<ETag> {
+        let cell = cell_of(self.objects.get(key)?.payload);
+        (!cell.is_marker).then_some(cell.etag)
+    }
+
+    /// The current version of a key (`None`), or a named one, with where its bytes are.
+    pub(crate) fn open(&self, key: &[u8], version: Option<Sequence>) -> Option<(ObjectInfo, Vec<Blob>)> {
+        let (found, cell) = match version {
+            None => self.versions_of(key).next()?,
+            Some(version) => self.versions_of(key).find(|(_, cell)| cell.sequence == version)?,
+        };
+        if cell.is_marker {
+            return None;
+        }
+        Some((info_of(&found, &cell), self.blobs_of(&cell)))
+    }
+
+    fn blobs_of(&self, cell: &Cell<'_>) -> Vec<Blob> {
+        if let Some(upload) = cell.parts() {
+            let mut blobs = Vec::new();
+            self.scan_parts(upload, 0, |_, _, part| {
+                blobs.push(blob_of(part));
+                true
+            });
+            return blobs;
+        }
+        vec![blob_of(cell)]
+    }
+
+    /// Puts a version on top of a key, or, when it is the null version, in place of the null version that the key has.
+    pub(super) fn set_object(&mut self, key: &[u8], payload: &[u8], effects: &mut impl Effects) {
+        let mut at = self.objects.seek(key);
+        let new = cell_of(payload);
+        if !new.is_marker {
+            self.object_count += 1;
+            self.object_bytes += new.size;
+        }
+        if new.is_null {
+            // Mostly the key has its null version or nothing.
+            let top = self.objects.at(at).filter(|cell| cell.key.compare(key).is_eq());
+            let top_is_null = top.map(|cell| cell_of(cell.payload).is_null);
+            match top_is_null {
+                Some(true) => {
+                    self.forget(at, effects);
+                    self.objects.replace(at, payload);
+                    return;
+                }
+                Some(false) if !is(Mutant::NullTwice) => {
+                    self.remove_version(key, |cell| cell.is_null, effects);
+                    at = self.objects.seek(key);
+                }
+                _ => {}
+            }
+        }
+        self.objects.insert(at, key, payload);
+    }
+
+    /// Where a version or part stands in its tree and where its bytes are, when they are in a log or pack zone.
+    fn find_small(
+        &self,
+        tree: TreeKind,
+        key: &[u8],
+        version: Sequence,
+    ) -> Option<(Position, (u16, DriveOffset))> {
+        let tree = self.cells(tree);
+        let mut at = tree.seek(key);
+        loop {
+            let found = tree.at(at).filter(|cell| cell.key.compare(key).is_eq())?;
+            let cell = cell_of(found.payload);
+            if cell.sequence == version || is(Mutant::MoveUnchecked) {
+                return Some((at, cell.log_place()?));
+            }
+            at = tree.next(at);
+        }
+    }
+
+    /// Whether a version or part is there with its bytes in a log or pack zone.
+    pub(crate) fn has_small(&self, tree: TreeKind, key: &[u8], version: Sequence) -> bool {
+        self.find_small(tree, key, version).is_some()
+    }
+
+    /// Exchanges where the bytes of a version or part are, if it is still there.
+    pub(super) fn move_bytes(
+        &mut self,
+        tree: TreeKind,
+        key: &[u8],
+        version: Sequence,
+        to: (u16, DriveOffset),
+        scratch: &mut Vec<u8>,
+        effects: &mut impl Effects,
+    ) {
+        let Some((at, from)) = self.find_small(tree, key, version) else { return };
+        let tree = if tree == TreeKind::Parts { &mut self.parts } else { &mut self.objects };
+        let Some(found) = tree.at(at) else { return };
+        let cell = cell_of(found.payload);
+        let (_, units) = place_of(&cell);
+        let place = Place::Log { drive: to.0, at: to.1 };
+        cell.placed(&place, units.as_slice()).encode(scratch);
+        effects.moved(from, to, cell.size);
+        tree.replace(at, scratch);
+    }
+
+    /// Takes the version at `at` out of all sums and gives up its bytes; the caller removes or replaces the cell.
+    pub(super) fn forget(&mut self, at: Position, effects: &mut impl Effects) {
+        let Some(found) = self.objects.at(at) else { return };
+        let cell = cell_of(found.payload);
+        if !cell.is_marker {
+            self.object_count -= 1;
+            self.object_bytes -= cell.size;
+        }
+        match cell.parts() {
+            None if is(Mutant::OverwriteKept) => {}
+            None => displace(found.payload, effects),
+            Some(upload) => self.remove_parts(upload, effects),
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Cleaning: moves what is in use in mostly dead log and pack zones to pack zones, so that whole zones come free.
+//!
+//! Called by the maintenance task alone. Which zones is decided by `space::usage::victims`. I1. Every object is verified on
+//! the way; what is damaged or cannot be read stays where it is. I2. A move is logged after the moved bytes are durable,
+//! and only for what still is where it was.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{CELLS_PER_TURN, Upkeep};
+use crate::error::EngineError;
+use crate::format::cell::{Cell, Place, Units};
+use crate::format::checksum::unit_checksums;
+use crate::format::page::TreeKind;
+use crate::format::record::{Change, Record};
+use crate::limits::{CLEAN_CELLS_MAX, IO_BYTES_MAX};
+use crate::mutant::{Mutant, is};
+use crate::platform::upkeep_buffer;
+use crate::shard::Shard;
+use crate::space::usage::{Candidate, ZoneId, victims};
+use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence};
+
+/// Objects to be moved are read together when no more than this lies between them.
+const GAP_BYTES: u64 = 16 << 10;
+/// Zones' worth of bytes that one round of cleaning moves: it looks through the whole index once, which is cheaper for
+/// many, and takes them before more of what is in them has died, which is dearer.
+const ROUND_ZONES: u64 = 8;
+/// The same in bytes, for large zones.
+const ROUND_BYTES_MAX: u64 = 256 << 20;
+/// Moved bytes that are made durable and logged together, when no victim ends before.
+const MOVE_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of one record of moves: fits the smallest zone.
+const MOVE_RECORD_BYTES: usize = 16 << 10;
+
+/// Rounds of cleaning that brought nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Idle {
+    /// What had gone out of use when they were counted, not counting moves.
+    displacements: u64,
+    /// The most that was gained since.
+    gained_most: i64,
+    rounds: usize,
+}
+
+/// A small object on its way out of a zone.
+struct Moving {
+    bucket: BucketId,
+    tree: TreeKind,
+    key: Vec<u8>,
+    version: Sequence,
+    from: (u16, DriveOffset),
+    size: u64,
+    units: Units,
+}
+
+/// What was copied to packs and not logged yet.
+#[derive(Default)]
+struct Batch {
+    moves: Vec<(Moving, DriveOffset)>,
+    bytes: u64,
+}
+
+impl Shard {
+    /// Whether so many rounds brought no zone that all there is was moved once: then it stands as close as it can, and
+    /// going on would only move it around. Counted anew when something went out of use.
+    pub(super) fn is_idle(&self) -> bool {
+        let idle = self.maintenance.idle.get();
+        idle.displacements == self.space.borrow().usage.displacements
+            && self.cleanable_zones().len() < idle.rounds
+    }
+
+    pub(super) fn note_round(&self) {
+        let (displacements, gained) =
+            (self.space.borrow().usage.displacements, self.maintenance.gained.get());
+        let before = self.maintenance.idle.get();
+        self.maintenance.idle.set(
+            match before.displacements == displacements && gained <= before.gained_most {
+                true => Idle { rounds: before.rounds + 1, ..before },
+                false => Idle { displacements, gained_most: gained, rounds: 0 },
+            },
+        );
+    }
+
+    /// Zones that hold small objects and are not written any more, with the log position that these came from.
+    fn cleanable_zones(&self) -> Vec<(ZoneId, u64)> {
+        let drive = self.ground.home().drive_index;
+        let position = self.maintenance.anchor.borrow().log_position;
+        let logs = self.log.zones_below(position).into_iter().map(|zone| (zone.zone, zone.position));
+        let packs = self.maintenance.packs.borrow();
+        let packs = packs.iter().map(|(zone, stamp)| (*zone, *stamp));
+        logs.chain(packs).map(|(zone, stamp)| ((drive, zone), stamp)).collect()
+    }
+
+    /// Zones to clean now, the oldest first: objects of one age are packed together.
+    pub(super) fn choose_victims(&self, upkeep: &Upkeep, share: u64) -> Vec<ZoneId> {
+        let room = self.ground.home().room_bytes();
+        let (space, spoiled) = (self.space.borrow(), self.maintenance.spoiled.borrow());
+        let usage = &space.usage;
+        let filling = upkeep.packs.zone();
+        let position = self.log.position();
+        let mut cleanable = self.cleanable_zones();
+        let home = self.ground.home().drive_index;
+        let candidates: Vec<Candidate> = cleanable
+            .iter()
+            .copied()
+            .filter(|(zone, _)| filling != Some(zone.1) && !spoiled.contains(zone))
+            .map(|(zone, stamp)| {
+                let age = position.saturating_sub(stamp);
+                Candidate { zone, live: usage.zone(zone).live, room, age }
+            })
+            .filter(|candidate| candidate.live > 0 && candidate.live * 100 <= room * share)
+            .collect();
+        let (zones, live) = held_in(&candidates, filling.map(|zone| usage.zone((home, zone)).live));
+        if zones <= live.div_ceil(room) {
+            // As few zones as can hold it: moving it would go on for ever.
+            return Vec::new();
+        }
+        // Less than a zone in all would leave as many taken as before.
+        let chosen = victims(candidates, (room * ROUND_ZONES).min(ROUND_BYTES_MAX), room / 8, share);
+        let chosen: HashSet<ZoneId> = chosen.into_iter().collect();
+        cleanable.sort_by_key(|(_, stamp)| *stamp);
+        cleanable.into_iter().map(|(zone, _)| zone).filter(|zone| chosen.contains(zone)).collect()
+    }
+
+    /// Moves what is in use in `chosen` to pack zones, zone by zone, each object verified on the way, and gives back what
+    /// comes free while it goes on: so it needs no more room than for one or two zones.
+    pub(super) async fn clean(
+        &self,
+        mut chosen: Vec<ZoneId>,
+        upkeep: &mut Upkeep,
+    ) -> Result<(), EngineError> {
+        let mut moving = self.find_cells(&mut chosen).await;
+        let mut batch = Batch::default();
+        for zone in chosen {
+            let mut cells = moving.remove(&zone).unwrap_or_default();
+            cells.sort_by_key(|moving| moving.from);
+            let packed = self.pack_cells(cells, upkeep, &mut batch).await;
+            let is_full = match packed {
+                Ok(()) => false,
+                Err(EngineError::Full { .. }) => true,
+                // Bytes of the batch may have been in a write that failed: it is not logged.
+                Err(other) => return Err(other),
+            };
+            // What was moved so far sets zones free, also when there is no room for the rest.
+            self.settle_moves(&mut batch, upkeep).await?;
+            if is_full {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the bytes of one zone's cells to packs.
+    async fn pack_cells(
+        &self,
+        cells: Vec<Moving>,
+        upkeep: &mut Upkeep,
+        batch: &mut Batch,
+    ) -> Result<(), EngineError> {
+        let mut rest = cells.into_iter().peekable();
+        while let Some(first) = rest.next() {
+            if !self.is_there(&first) {
+                continue;
+            }
+            let start = first.from.1.0 - first.from.1.0 % BLOCK_BYTES;
+            let mut end = first.from.1.0 + first.size;
+            let drive = first.from.0;
+            let mut run = vec![first];
+            while let Some(next) = rest.next_if(|next| {
+                let next_end = next.from.1.0 + next.size;
+                next.from.0 == drive
+                    && next.from.1.0 <= end + GAP_BYTES
+                    && next_end <= start + IO_BYTES_MAX as u64
+            }) {
+                if self.is_there(&next) {
+                    end = end.max(next.from.1.0 + next.size);
+                    run.push(next);
+                }
+            }
+            let bytes =
+                usize::try_from(end.next_multiple_of(BLOCK_BYTES) - start).expect("about IO_BYTES_MAX");
+            let buffer = upkeep_buffer(&self.ground.platform, bytes).await;
+            let (buffer, result) =
+                self.ground.drives[usize::from(drive)].read(DriveOffset(start), buffer).await;
+            if result.is_err() {
+                // What cannot be read stays where it is; who asks for it gets the drive's error.
+                let zones = run
+                    .iter()
+                    .filter_map(|moving| self.space.borrow().usage.zone_at(moving.from.0, moving.from.1));
+                self.maintenance.spoiled.borrow_mut().extend(zones);
+                continue;
+            }
+            for moving in run {
+                let from = usize::try_from(moving.from.1.0 - start).expect("within the run");
+                let length = usize::try_from(moving.size).expect("within the run");
+                let body = &buffer.as_slice()[from..from + length];
+                if !unit_checksums(body).eq(moving.units.as_slice().iter().copied()) {
+                    // It stays where it is, and reading it stays an error: damage is never given a new checksum.
+                    self.ground.stats.corrupt_units.fetch_add(1, Relaxed);
+                    let zone = self.space.borrow().usage.zone_at(moving.from.0, moving.from.1);
+                    self.maintenance.spoiled.borrow_mut().extend(zone);
+                    continue;
+                }
+                let stamp = self.log.position();
+                let at = upkeep.packs.place(length, stamp).await;
+                for zone in upkeep.packs.take_granted() {
+                    self.maintenance.packs.borrow_mut().insert(zone, stamp);
+                    self.maintenance.add_gain(-1);
+                }
+                let at = at?;
+                upkeep.packs.pending().1.extend_from_slice(body);
+                batch.bytes += moving.size;
+                batch.moves.push((moving, at));
+            }
+            if MOVE_BYTES_MAX <= batch.bytes {
+                self.settle_moves(batch, upkeep).await?;
+            }
+            self.turn().await;
+        }
+        Ok(())
+    }
+
+    /// Makes moved bytes durable, logs where they are now, and gives back what that sets free.
+    async fn settle_moves(&self, batch: &mut Batch, upkeep: &mut Upkeep) -> Result<(), EngineError> {
+        if batch.moves.is_empty() {
+            return Ok(());
+        }
+        let mut moves = std::mem::take(batch).moves;
+        if !is(Mutant::PackAfterIndex) {
+            upkeep.packs.write().await?;
+        }
+        if !is(Mutant::MovesUnflushed) {
+            self.ground.home_drive().flush().await?;
+        }
+        let drive = self.ground.home().drive_index;
+        // A record is about one bucket.
+        moves.sort_by_key(|(moving, _)| moving.bucket);
+        let mut rest = moves.into_iter().peekable();
+        let mut last = Sequence(0);
+        while let Some((first, at)) = rest.next() {
+            let bucket = first.bucket;
+            let mut group = vec![(first, at)];
+            let mut record = Record { bucket, changes: Vec::new() };
+            // Upper bound of what a move takes in a record.
+            let bound = |moving: &Moving| 128 + moving.key.len();
+            let mut bytes = 128 + group.iter().map(|(moving, _)| bound(moving)).sum::<usize>();
+            while let Some(next) =
+                rest.next_if(|(next, _)| next.bucket == bucket && bytes + bound(next) <= MOVE_RECORD_BYTES)
+            {
+                bytes += bound(&next.0);
+                group.push(next);
+            }
+            self.log.room(bytes, true).await?;
+            let mut moved = 0;
+            for (moving, at) in group {
+                // It may have been overwritten or deleted meanwhile.
+                if self.is_there(&moving) {
+                    moved += moving.size;
+                    let (part, key) = (moving.tree == TreeKind::Parts, moving.key.into());
+                    record.changes.push(Change::MoveBytes { part, key, version: moving.version, drive, at });
+                }
+            }
+            if !record.changes.is_empty() {
+                last = self.settle_record(&record, true)?;
+                self.ground.stats.moved_bytes.fetch_add(moved, Relaxed);
+            }
+        }
+        if is(Mutant::PackAfterIndex) {
+            upkeep.packs.write().await?;
+        }
+        self.durable(last).await?;
+        self.release_zones(upkeep).await
+    }
+
+    fn is_there(&self, moving: &Moving) -> bool {
+        self.with_bucket(moving.bucket, |held| held.has_small(moving.tree, &moving.key, moving.version))
+            .unwrap_or(false)
+    }
+
+    /// Everything in use in the given zones, by zone. At most `CLEAN_CELLS_MAX` of it: the last of the zones are left out
+    /// when it is more.
+    async fn find_cells(&self, zones: &mut Vec<ZoneId>) -> HashMap<ZoneId, Vec<Moving>> {
+        let mut found: HashMap<ZoneId, Vec<Moving>> = zones.iter().map(|zone| (*zone, Vec::new())).collect();
+        let mut count = 0;
+        let mut buckets: Vec<BucketId> = self.index.borrow().buckets.keys().copied().collect();
+        buckets.sort();
+        for bucket in buckets {
+            for tree in [TreeKind::Objects, TreeKind::Parts] {
+                let mut from = Vec::new();
+                loop {
+                    let mut looked = 0;
+                    let mut last: Option<Vec<u8>> = None;
+                    let stopped = self.with_bucket(bucket, |held| {
+                        let space = self.space.borrow();
+                        held.scan_cells(tree, &from, |cell_ref, cell| {
+                            // Versions of one key are looked at in one turn.
+                            let goes_on =
+                                last.as_ref().is_some_and(|last| cell_ref.key.compare(last).is_eq());
+                            if CELLS_PER_TURN <= looked && !goes_on {
+                                return false;
+                            }
+                            looked += 1;
+                            if looked == CELLS_PER_TURN {
+                                last = Some(cell_ref.key.to_vec());
+                            }
+                            if let Some(place) = cell.log_place()
+                                && let Some(zone) = space.usage.zone_at(place.0, place.1)
+                                && let Some(cells) = found.get_mut(&zone)
+                            {
+                                cells.push(moving_of(bucket, tree, cell_ref.key.to_vec(), cell, place));
+                                count += 1;
+                            }
+                            true
+                        })
+                    });
+                    while CLEAN_CELLS_MAX < count && zones.len() > 1 {
+                        let left_out = zones.pop().and_then(|zone| found.remove(&zone));
+                        count -= left_out.map_or(0, |cells| cells.len());
+                    }
+                    if CLEAN_CELLS_MAX <= count {
+                        return found;
+                    }
+                    match stopped.flatten() {
+                        Some(key) => from = key,
+                        None => break,
+                    }
+                    self.turn().await;
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Zones, and bytes in use in them.
+fn held_in(candidates: &[Candidate], filling: Option<u64>) -> (u64, u64) {
+    let lives = candidates.iter().map(|candidate| candidate.live).chain(filling);
+    lives.fold((0, 0), |(zones, sum), live| (zones + 1, sum + live))
+}
+
+fn moving_of(
+    bucket: BucketId,
+    tree: TreeKind,
+    key: Vec<u8>,
+    cell: &Cell<'_>,
+    from: (u16, DriveOffset),
+) -> Moving {
+    let (place, units) = cell.place().expect("checked when it came in");
+    assert!(matches!(place, Place::Log { .. }));
+    Moving { bucket, tree, key, version: cell.sequence, from, size: cell.size, units }
+}

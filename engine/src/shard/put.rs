@@ -1,0 +1,41 @@
+//! Storing an object whose bytes are in the record or in extents already.
+
+use bytes::Bytes;
+
+use super::Shard;
+use crate::error::EngineError;
+use crate::format::record::{BlobRecord, Change, Record};
+use crate::mutant::{Mutant, is};
+use crate::object::{ETag, ObjectInfo, PutCondition, PutRefused};
+use crate::units::BucketId;
+
+impl Shard {
+    /// Stores an object whose bytes are in `blob`: the null version of its key, or (`versioned`) one more version.
+    #[expect(clippy::too_many_arguments, reason = "each is a field of the record")]
+    pub(crate) async fn put_object(
+        &self,
+        bucket: BucketId,
+        key: Bytes,
+        condition: PutCondition,
+        etag: ETag,
+        attributes: Bytes,
+        versioned: bool,
+        blob: BlobRecord,
+    ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
+        let (modified_ms, size) = (self.now_ms(), blob.size);
+        let kept = attributes.clone();
+        let change =
+            Change::PutObject { key: key.clone(), modified_ms, etag, attributes: kept, versioned, blob };
+        let record = Record { bucket, changes: vec![change] };
+        let early = is(Mutant::ConditionEarly).then(|| self.check(bucket, &key, &condition));
+        self.log_room(record.encoded_bytes_max(), false).await?;
+        if let Err(refused) = early.unwrap_or_else(|| self.check(bucket, &key, &condition)) {
+            return self.refuse(bucket, refused).await;
+        }
+        let sequence = self.settle_record(&record, false)?;
+        if !is(Mutant::PutEarly) {
+            self.durable(sequence).await?;
+        }
+        Ok(Ok(ObjectInfo { sequence, size, modified_ms, etag, attributes }))
+    }
+}

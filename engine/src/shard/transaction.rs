@@ -1,0 +1,132 @@
+//! Values of the layer above, and transactions: several objects and values of one bucket in one log record.
+//!
+//! `catalog` calls these on the owner's core: it awaits [`Shard::room`], settles without awaiting, so that its own memory
+//! changes in the same turn, and answers when [`Shard::durable`] resolves.
+
+use bytes::Bytes;
+
+use super::reserve::Reservation;
+use super::stage::Staged;
+use super::{Shard, inline_blob};
+use crate::error::EngineError;
+use crate::format::record::{Change, Record};
+use crate::limits::VALUE_KEY_BYTES_MAX;
+use crate::mutant::{Mutant, is};
+use crate::object::{ETag, check_attributes, check_key};
+use crate::units::{BucketId, Sequence};
+
+/// A change of several objects and values of one bucket: one log record, one flush, all or nothing.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    /// Objects to set.
+    pub puts: Vec<TransactionPut>,
+    /// Object keys to delete; absent ones are fine.
+    pub deletes: Vec<Bytes>,
+    /// Values of the layer above: key and new value, `None` to remove it.
+    pub values: Vec<(Bytes, Option<Bytes>)>,
+}
+
+/// One object of a [`Transaction`].
+#[derive(Debug)]
+pub struct TransactionPut {
+    /// Its key, at most `KEY_BYTES_MAX`.
+    pub key: Bytes,
+    /// Its bytes.
+    pub body: TransactionBody,
+    /// Its entity tag.
+    pub etag: ETag,
+    /// Opaque attributes, at most `ATTRIBUTES_BYTES_MAX`.
+    pub attributes: Bytes,
+}
+
+/// The bytes of a [`TransactionPut`].
+#[derive(Debug)]
+pub enum TransactionBody {
+    /// Kept in the log record: small enough for `RECORD_BYTES_MAX` together with the rest of the transaction.
+    Inline(Bytes),
+    /// Written to extents before, by [`Shard::stage`].
+    Staged(Staged),
+}
+
+impl Shard {
+    /// The value of a key, durable or not: await [`Shard::durable`] before telling anybody.
+    pub fn record(&self, bucket: BucketId, key: &[u8]) -> Option<Bytes> {
+        self.index.borrow().buckets.get(&bucket)?.value(key)
+    }
+
+    /// Visits values whose key starts with `prefix`, from `from` (inclusive) on, in byte order, while `visit` answers
+    /// true. `visit` must not call back into the shard.
+    pub fn records(
+        &self,
+        bucket: BucketId,
+        prefix: &[u8],
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], &Bytes) -> bool,
+    ) {
+        let index = self.index.borrow();
+        let Some(bucket) = index.buckets.get(&bucket) else { return };
+        bucket.scan_values(prefix.max(from), |key, value| key.starts_with(prefix) && visit(key, value));
+    }
+
+    /// Resolves once [`Shard::settle`] of up to `bytes` (keys, values, inline bodies and 200 bytes for each) finds
+    /// room in the log; fails when it never will.
+    pub async fn room(&self, bytes: usize) -> Result<(), EngineError> {
+        self.log_room(bytes, false).await
+    }
+
+    /// Applies `transaction` in memory and puts its record into the log's open block: from here on the shard sees it,
+    /// and nobody outside may be told before [`Shard::durable`] of the answer resolves.
+    ///
+    /// Errors change nothing: [`EngineError::Full`], [`EngineError::TooLarge`] (the record is over
+    /// `RECORD_BYTES_MAX`), [`EngineError::ReadOnly`], and [`EngineError::Busy`] when the bucket was deleted meanwhile
+    /// ([`Shard::is_open`]) or [`Shard::room`] was not awaited in the same turn.
+    pub fn settle(&self, bucket: BucketId, transaction: Transaction) -> Result<Sequence, EngineError> {
+        self.check_supported(bucket)?;
+        if !self.is_open(bucket) {
+            return Err(EngineError::Busy { limit: "a bucket that is being deleted", max: 0 });
+        }
+        let modified_ms = self.now_ms();
+        let mut changes = Vec::new();
+        let mut reservations = Vec::new();
+        // A change that removes something may use the last of the log, with the note that it happened.
+        let removes =
+            !transaction.deletes.is_empty() || transaction.values.iter().any(|(_, value)| value.is_none());
+        let only_frees = transaction.puts.is_empty() && removes;
+        for put in transaction.puts {
+            check_key(&put.key)?;
+            check_attributes(&put.attributes)?;
+            let blob = match put.body {
+                TransactionBody::Inline(bytes) => inline_blob(bytes),
+                TransactionBody::Staged(staged) => {
+                    let (blob, reservation) = staged.into_blob();
+                    reservations.push(reservation);
+                    blob
+                }
+            };
+            let (key, etag, attributes) = (put.key, put.etag, put.attributes);
+            changes.push(Change::PutObject { key, modified_ms, etag, attributes, versioned: false, blob });
+        }
+        for key in &transaction.deletes {
+            check_key(key)?;
+        }
+        for (key, _) in &transaction.values {
+            let (max, got) = (VALUE_KEY_BYTES_MAX as u64, key.len() as u64);
+            if max < got {
+                return Err(EngineError::TooLarge { limit: "VALUE_KEY_BYTES_MAX", max, got });
+            }
+        }
+        changes.extend(transaction.deletes.into_iter().map(|key| Change::DeleteObject { key }));
+        changes.extend(transaction.values.into_iter().map(|(key, value)| match value {
+            Some(value) => Change::SetValue { key, value },
+            None => Change::ClearValue { key },
+        }));
+        if is(Mutant::TransactionSplit) && changes.len() > 1 {
+            let first = changes.drain(..1).collect();
+            self.settle_record(&Record { bucket, changes: first }, only_frees)?;
+            self.log.cut();
+        }
+        let sequence = self.settle_record(&Record { bucket, changes }, only_frees)?;
+        reservations.into_iter().for_each(Reservation::publish);
+        Ok(sequence)
+    }
+}
