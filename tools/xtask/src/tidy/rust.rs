@@ -4,6 +4,7 @@
 //! I2. What stands under `#[cfg(test)]` is no use and names no path, and a module declared so is listed as a test. I3. A
 //! text that does not compile gives some answer and never a panic.
 
+use super::UNSAFE;
 use std::collections::BTreeSet;
 
 /// Words that are followed by the name of what they define.
@@ -13,7 +14,7 @@ const DEFINING: [&str; 10] =
 const TO_SEMICOLON: [&str; 5] = ["use", "const", "static", "type", "let"];
 /// Words that an item ending in `;` or a block begins with.
 const TO_BLOCK: [&str; 10] =
-    ["fn", "struct", "enum", "union", "trait", "impl", "mod", "async", "unsafe", "macro_rules"];
+    ["fn", "struct", "enum", "union", "trait", "impl", "mod", "async", UNSAFE, "macro_rules"];
 
 /// One word or sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
