@@ -13,10 +13,9 @@ use nilas_catalog::commit::{Context, NewTable, apply, check, create, parse_requi
 use nilas_catalog::spec::TableMetadata;
 use nilas_engine::cache::{Cache, CacheKey};
 use nilas_engine::drive::Drive;
-use nilas_engine::drive::simulated::{Faults, Medium, SimulatedDrive};
 use nilas_engine::format::checksum::unit_checksums;
 use nilas_engine::format::record::{BlobPlace, BlobRecord, Change, Record};
-use nilas_engine::simulator::Simulator;
+use nilas_engine::platform::simulated::{Faults, Medium, SimulatedDrive, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format};
 use nilas_engine::{BucketId, CoreId, ETag, Engine, ListQuery, PutCondition, ShardId};
 use nilas_http::auth::{KeyStore, RequestView, SigningKeyCache, verify};

@@ -104,8 +104,8 @@ pub const IDEMPOTENCY_EXPIRED_PER_CHANGE_MAX: usize = 8;
 /// Objects that a purge deletes with one log record.
 pub const PURGE_KEYS_MAX: usize = 500;
 
-/// Records that the deletion of a warehouse removes with one log record.
-pub const DELETE_RECORDS_MAX: usize = 500;
+/// Values that the deletion of a warehouse removes with one log record.
+pub const DELETE_VALUES_MAX: usize = 500;
 
 /// Bytes of decoded metadata and answers that one warehouse keeps in memory, roughly; the least recently used go first.
 pub const CACHE_BYTES_MAX: usize = 128 << 20;

@@ -8,6 +8,7 @@
 
 pub mod limits;
 pub mod units;
+pub mod calendar;
 pub mod error;
 pub mod object;
 pub mod bucket_meta;
@@ -25,7 +26,6 @@ pub mod rt;
 pub mod format;
 pub mod store;
 pub mod inspect;
-pub mod simulator;
 
 pub use bucket_meta::{BucketSettings, SettingKind, ValueOwner};
 pub use error::{Corrupt, DriveCause, DriveError, DriveOp, EngineError};

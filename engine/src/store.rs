@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::drive::{Buffer, Drive};
+use crate::drive::{Buffer, Drive, Durability};
 use crate::error::{Corrupt, DriveError, EngineError};
 use crate::format::anchor::Anchor;
 use crate::format::is_zero;
@@ -381,7 +381,7 @@ async fn read_superblock(drive: &dyn Drive) -> Result<Option<Found>, StoreError>
 /// Writes all copies, each durably.
 async fn write_superblock(drive: &dyn Drive, superblock: &Superblock) -> Result<(), StoreError> {
     for at in Superblock::places(superblock.drive_bytes) {
-        drive.write(at, block_buffer(&superblock.encode()), true).await.1?;
+        drive.write(at, block_buffer(&superblock.encode()), Durability::OnReturn).await.1?;
     }
     Ok(drive.flush().await?)
 }
@@ -466,7 +466,7 @@ async fn clear_zone_headers(drive: &dyn Drive, superblock: &Superblock) -> Resul
     for zone in 0..superblock.zone_count {
         for at in superblock.zone_headers(zone) {
             if read(drive, at, BLOCK_BYTES).await?.iter().any(|byte| *byte != 0) {
-                drive.write(at, block_buffer(&zero), false).await.1?;
+                drive.write(at, block_buffer(&zero), Durability::AfterFlush).await.1?;
             }
         }
     }

@@ -12,7 +12,7 @@ use nilas_engine::limits::{
     ATTRIBUTES_BYTES_MAX, BLOB_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, LIST_KEYS_MAX, PARTS_MAX,
     SETTING_BYTES_MAX,
 };
-use nilas_engine::simulator::Random;
+use nilas_engine::platform::simulated::Random;
 use nilas_engine::{
     Bucket, BucketError, BucketSettings, ETag, Engine, EngineError, ListQuery, LocalBucket, ObjectInfo,
     ObjectReader, PutCondition, PutRefused, PutWriter, Sequence, SettingKind, Transaction, TransactionBody,
@@ -546,7 +546,7 @@ async fn transactions(engine: &Engine) {
     let late =
         transact(engine, &bucket, ROOM, None, move |_, t| t.values.push((key(b"late"), Some(key(b"value")))))
             .await;
-    assert!(matches!(late, Err(EngineError::Busy { .. })), "the bucket is gone");
+    assert!(matches!(late, Err(EngineError::BucketClosed)), "the bucket is gone");
 }
 
 /// Bytes of the shard's extents that nobody can account for.

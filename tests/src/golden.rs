@@ -13,11 +13,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use nilas_engine::drive::Drive;
-use nilas_engine::drive::simulated::{Faults, Loss, Medium, SimulatedDrive};
 use nilas_engine::format::checksum::crc64;
 use nilas_engine::format::superblock::FORMAT_VERSION;
 use nilas_engine::platform::Platform;
-use nilas_engine::simulator::{Random, Simulator};
+use nilas_engine::platform::simulated::{Faults, Loss, Medium, Random, SimulatedDrive, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{
     Bucket, BucketSettings, CoreId, ETag, Engine, ListQuery, PutCondition, PutWriter, Sequence, SettingKind,

@@ -12,10 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use nilas_engine::drive::Drive;
-use nilas_engine::drive::simulated::{Faults, Medium, SimulatedDrive};
 use nilas_engine::limits::INLINE_BYTES_MAX;
 use nilas_engine::platform::Platform;
-use nilas_engine::simulator::{Random, Simulator, Stopped};
+use nilas_engine::platform::simulated::{Faults, Medium, Random, SimulatedDrive, Simulator, Stopped};
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{Bucket, BucketError, CoreId, Engine, EngineError, Tuning};
 

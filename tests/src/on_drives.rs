@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nilas_engine::drive::{Arena, ArenaConfig, Drive, DriveLock, Ring, RingConfig, UringDrive};
-use nilas_engine::platform::Platform;
-use nilas_engine::rt::{CorePlatform, RtConfig, sleep, start};
+use nilas_engine::platform::{CorePlatform, Platform};
+use nilas_engine::rt::{RtConfig, sleep, start};
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 
 use crate::conformance;

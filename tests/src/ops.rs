@@ -375,7 +375,11 @@ impl Possible {
             }
             // Nothing was done.
             Err(Looked::Engine(
-                EngineError::Busy { .. } | EngineError::Full { .. } | EngineError::TooLarge { .. },
+                EngineError::Busy { .. }
+                | EngineError::BucketClosed
+                | EngineError::NoFreeZone
+                | EngineError::Full { .. }
+                | EngineError::TooLarge { .. },
             )) => Ok(()),
             Err(Looked::Engine(_)) => {
                 let slot = match op {

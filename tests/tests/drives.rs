@@ -11,11 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nilas_engine::drive::Drive;
-use nilas_engine::drive::simulated::{Faults, Loss, Medium, SimulatedDrive};
 use nilas_engine::format::checksum::crc64;
 use nilas_engine::inspect::check;
 use nilas_engine::platform::Platform;
-use nilas_engine::simulator::{Random, Simulator};
+use nilas_engine::platform::simulated::{Faults, Loss, Medium, Random, SimulatedDrive, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format};
 use nilas_engine::{CoreId, DamagedUnit, Engine, EngineError, PutCondition, ScrubConfig, ShardId, Tuning};
 use nilas_tests::client::Call;

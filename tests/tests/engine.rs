@@ -4,10 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use nilas_engine::drive::simulated::{Faults, Medium, SimulatedDrive};
 use nilas_engine::drive::{Drive, DriveLock, create_file, lock_drive};
 use nilas_engine::platform::Platform;
-use nilas_engine::simulator::Simulator;
+use nilas_engine::platform::simulated::{Faults, Medium, SimulatedDrive, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{CoreId, Engine};
 use nilas_tests::conformance;

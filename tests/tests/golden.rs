@@ -4,11 +4,11 @@
 use std::fs;
 
 use bytes::Bytes;
-use nilas_engine::drive::simulated::Medium;
 use nilas_engine::format::anchor::Anchor;
 use nilas_engine::format::checksum::crc64;
 use nilas_engine::format::superblock::{NotSuperblock, Superblock};
 use nilas_engine::format::zone::{ZoneHeader, ZoneKind, ZoneState};
+use nilas_engine::platform::simulated::Medium;
 use nilas_engine::store::{StoreError, Upgraded, recognise, upgrade};
 use nilas_engine::units::{BLOCK_BYTES, DriveOffset};
 use nilas_engine::{SettingKind, ShardId, ValueOwner};

@@ -13,8 +13,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use nilas_engine::drive::{Arena, ArenaConfig, Drive, Ring, RingConfig, UringDrive, create_file, lock_drive};
-use nilas_engine::rt::{self, CorePlatform};
+use nilas_engine::drive::{
+    Arena, ArenaConfig, Drive, Durability, Ring, RingConfig, UringDrive, create_file, lock_drive,
+};
+use nilas_engine::platform::CorePlatform;
+use nilas_engine::rt;
 use nilas_engine::store::{FormatConfig, Store, format};
 use nilas_engine::{Bucket, CoreId, DriveOffset, ETag, Engine, PutCondition};
 use nilas_tests::device;
@@ -182,7 +185,7 @@ impl Ours {
             Work::WriteNext => self.write_piece(number).await,
             Work::WriteDurable(bytes) => {
                 let place = number % (self.file.size() / bytes);
-                self.write_file(DriveOffset(place * bytes), bytes, true).await
+                self.write_file(DriveOffset(place * bytes), bytes, Durability::OnReturn).await
             }
             Work::PutSmall => {
                 let key = self.put.replace(self.put.get() + 1);
@@ -209,17 +212,17 @@ impl Ours {
 
     async fn write_piece(&self, number: u64) -> Result<(), String> {
         let piece = number % (self.file.size() / PIECE_BYTES);
-        self.write_file(DriveOffset(piece * PIECE_BYTES), PIECE_BYTES, false).await
+        self.write_file(DriveOffset(piece * PIECE_BYTES), PIECE_BYTES, Durability::AfterFlush).await
     }
 
-    async fn write_file(&self, at: DriveOffset, bytes: u64, durable: bool) -> Result<(), String> {
+    async fn write_file(&self, at: DriveOffset, bytes: u64, durability: Durability) -> Result<(), String> {
         let mut buffer = self.arena.take(usize_of(bytes)).ok_or("out of buffers")?;
         // What some earlier use left in the buffer is as good as anything else; a fresh one is zero.
         buffer.set_len_for_read(usize_of(bytes));
         if buffer.as_slice().starts_with(&[0; 64]) {
             buffer.as_mut_slice().copy_from_slice(&self.large[..usize_of(bytes)]);
         }
-        self.file.write(at, buffer, durable).await.1.map_err(|error| error.to_string())
+        self.file.write(at, buffer, durability).await.1.map_err(|error| error.to_string())
     }
 
     async fn put(&self, key: String, body: &Bytes) -> Result<(), String> {
@@ -256,7 +259,7 @@ async fn lay_out(drive: &Rc<UringDrive>, arena: &Arena, piece: &[u8]) -> Result<
         let mut buffer = arena.take(usize_of(PIECE_BYTES)).ok_or("out of buffers")?;
         buffer.set_len_for_read(usize_of(PIECE_BYTES));
         buffer.as_mut_slice().copy_from_slice(piece);
-        let written = drive.write(DriveOffset(number * PIECE_BYTES), buffer, false).await.1;
+        let written = drive.write(DriveOffset(number * PIECE_BYTES), buffer, Durability::AfterFlush).await.1;
         written.map_err(|error| error.to_string())
     };
     repeat(8, f64::MAX, drive.size() / PIECE_BYTES, write).await?;

@@ -20,7 +20,8 @@ use nilas_engine::drive::{
 };
 use nilas_engine::error::EngineError;
 use nilas_engine::limits::LIST_KEYS_MAX;
-use nilas_engine::rt::{self, CorePlatform, RtConfig};
+use nilas_engine::platform::CorePlatform;
+use nilas_engine::rt::{self, RtConfig};
 use nilas_engine::stats::ShardStats;
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{Bucket, CoreId, ETag, Engine, ListQuery, PutCondition, Tuning};

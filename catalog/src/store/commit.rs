@@ -21,8 +21,8 @@ use crate::store::failure::Failure;
 use crate::store::idempotency::IdempotencyKey;
 use crate::store::metadata_file::{self, MetadataFile};
 use crate::store::names::Ident;
-use crate::store::records;
 use crate::store::state::{Loaded, Warehouse};
+use crate::store::values;
 use crate::store::{Outcome, Store, location, table_outcome};
 
 /// What one request wants of one table.
@@ -186,9 +186,7 @@ impl Store {
                 metadata_location: version.file.location.clone(),
                 location_key: version.location_key.clone(),
             };
-            transaction
-                .values
-                .push((records::table_key(&version.ident), Some(records::table_value(&pointer))));
+            transaction.values.push((values::table_key(&version.ident), Some(values::table_value(&pointer))));
             pointers.push(pointer);
         }
         let sequence = self.settle(&mut warehouse, transaction, claim, recorded)?;

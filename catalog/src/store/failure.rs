@@ -71,10 +71,16 @@ pub(crate) enum Failure {
     },
     /// Too many others at work on the same tables; may come again.
     Contended,
-    /// A record or a metadata file that cannot be read as such.
+    /// A value or a metadata file that cannot be read as such.
     Damaged {
         what: String,
         why: String,
+    },
+    /// A value that a newer version of this program wrote: not damage, but nothing can be said or done beside it.
+    NewerValue {
+        key: String,
+        /// The version that is not known here; `None` when the kind is not known.
+        version: Option<u64>,
     },
     /// The engine could not do it; nothing was changed.
     Engine(EngineError),

@@ -1,6 +1,6 @@
 //! Idempotency keys: what a repeated request is answered, kept in the same record as the change itself.
 //!
-//! `Store::mutate` claims a key (`claim`), runs the change, and the change's own transaction carries the record. A
+//! `Store::mutate` claims a key (`claim`), runs the change, and the change's own transaction carries the value. A
 //! second request with the key waits while the first is at work, then gets the recorded answer.
 //! I1. A key is in `running` or remembered, never given to two changes at once.
 //! I2. Nothing is recorded for failures that a repetition may not meet again (5xx, 429).
@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::limits::{IDEMPOTENCY_EXPIRED_PER_CHANGE_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_LIFETIME_MS};
 use crate::model::{Recorded, Remembered};
-use crate::store::records;
+use crate::store::values;
 
 /// A client's key and what it was sent with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,14 +112,14 @@ impl Idempotency {
     }
 }
 
-/// The records that remember `new` and forget `old`.
+/// The values that remember `new` and forget `old`.
 pub(crate) fn changes(new: Option<&(u128, Remembered)>, old: &[u128]) -> Vec<(Bytes, Option<Bytes>)> {
     let forgotten = old
         .iter()
         .filter(|id| new.is_none_or(|(new, _)| new != *id))
-        .map(|id| (records::idempotency_key(*id), None));
+        .map(|id| (values::idempotency_key(*id), None));
     let remembered =
-        new.map(|(id, value)| (records::idempotency_key(*id), Some(records::idempotency_value(value))));
+        new.map(|(id, value)| (values::idempotency_key(*id), Some(values::idempotency_value(value))));
     forgotten.chain(remembered).collect()
 }
 

@@ -13,7 +13,7 @@ pub(crate) mod location;
 pub(crate) mod metadata_file;
 pub(crate) mod names;
 pub(crate) mod namespace;
-pub(crate) mod records;
+pub(crate) mod values;
 pub(crate) mod state;
 pub(crate) mod table;
 pub(crate) mod warehouse;
@@ -94,7 +94,7 @@ impl Store {
                 let mut warehouse = Warehouse::new(Arc::clone(&name), bucket.last_sequence());
                 let mut taken = Ok(());
                 bucket.values(b"", |key, value| {
-                    taken = warehouse.take_record(key, value);
+                    taken = warehouse.take_value(key, value);
                     taken.is_ok()
                 });
                 taken?;
@@ -210,7 +210,7 @@ impl Store {
         drop(settled);
     }
 
-    /// Puts one change into the log, with the record of its idempotency key. The caller changes the rest of the state
+    /// Puts one change into the log, with the value of its idempotency key. The caller changes the rest of the state
     /// before it gives `warehouse` back.
     fn settle(
         &self,
@@ -277,7 +277,7 @@ impl Store {
         let done = deletes.len() < PURGE_KEYS_MAX;
         let sequence = {
             let mut warehouse = self.warehouse.borrow_mut();
-            let values = if done { vec![(records::purge_key(location_key), None)] } else { Vec::new() };
+            let values = if done { vec![(values::purge_key(location_key), None)] } else { Vec::new() };
             let transaction = Transaction { deletes, values, ..Transaction::default() };
             let sequence = self.settle_plain(&mut warehouse, transaction)?;
             if done {

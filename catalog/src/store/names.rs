@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::limits::{NAMESPACE_BYTES_MAX, NAMESPACE_LEVELS_MAX, OverLimit, TABLE_NAME_BYTES_MAX, at_most};
 
-/// What joins the levels of a namespace, on the wire and in records.
+/// What joins the levels of a namespace, on the wire and in values.
 pub(crate) const SEPARATOR: char = '\u{1f}';
 
 /// Why a name is refused.

@@ -10,7 +10,7 @@ use crate::store::failure::Failure;
 use crate::store::idempotency::IdempotencyKey;
 use crate::store::names::NamespaceName;
 use crate::store::state::{Namespace, Page, PageQuery, Warehouse};
-use crate::store::{Outcome, Store, records};
+use crate::store::{Outcome, Store, values};
 
 /// What a change of properties comes to.
 #[derive(Debug, PartialEq)]
@@ -32,7 +32,7 @@ impl Store {
             let mut warehouse = self.warehouse.borrow_mut();
             plan_create(&warehouse, name, &properties)?;
             let body = description(&self.name, name, &properties);
-            let values = vec![(records::namespace_key(name), Some(records::namespace_value(&properties)))];
+            let values = vec![(values::namespace_key(name), Some(values::namespace_value(&properties)))];
             let transaction = Transaction { values, ..Transaction::default() };
             let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Json(body.clone()))?;
             let namespace = Namespace { properties, sequence, ..Namespace::default() };
@@ -73,7 +73,7 @@ impl Store {
         self.mutate(key, async |claim| {
             let mut warehouse = self.warehouse.borrow_mut();
             plan_drop(&warehouse, name)?;
-            let values = vec![(records::namespace_key(name), None)];
+            let values = vec![(values::namespace_key(name), None)];
             let transaction = Transaction { values, ..Transaction::default() };
             self.settle(&mut warehouse, transaction, claim, Recorded::Empty)?;
             warehouse.namespaces.remove(name.as_str());
@@ -98,7 +98,7 @@ impl Store {
                 "missing": change.missing,
             })
             .to_string();
-            let values = vec![(records::namespace_key(name), Some(records::namespace_value(&change.next)))];
+            let values = vec![(values::namespace_key(name), Some(values::namespace_value(&change.next)))];
             let transaction = Transaction { values, ..Transaction::default() };
             let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Json(body.clone()))?;
             if let Some(namespace) = warehouse.namespaces.get_mut(name.as_str()) {

@@ -14,8 +14,8 @@ use crate::store::commit::{Published, plan_version};
 use crate::store::failure::Failure;
 use crate::store::idempotency::IdempotencyKey;
 use crate::store::names::{Ident, NamespaceName};
-use crate::store::records;
 use crate::store::state::{Loaded, Page, PageQuery, Warehouse};
+use crate::store::values;
 use crate::store::{Outcome, Store, location, metadata_file, table_outcome};
 
 /// The body of a create request.
@@ -130,9 +130,9 @@ impl Store {
             let (location_key, sequence) = {
                 let mut warehouse = self.warehouse.borrow_mut();
                 let location_key = warehouse.table(ident)?.pointer.location_key.clone();
-                let mut values = vec![(records::table_key(ident), None)];
+                let mut values = vec![(values::table_key(ident), None)];
                 if purge {
-                    values.push((records::purge_key(&location_key), Some(records::purge_value())));
+                    values.push((values::purge_key(&location_key), Some(values::purge_value())));
                 }
                 let transaction = Transaction { values, ..Transaction::default() };
                 let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Empty)?;
@@ -171,8 +171,8 @@ impl Store {
                 return Ok(Outcome::Empty);
             };
             let values = vec![
-                (records::table_key(from), None),
-                (records::table_key(to), Some(records::table_value(&pointer))),
+                (values::table_key(from), None),
+                (values::table_key(to), Some(values::table_value(&pointer))),
             ];
             let transaction = Transaction { values, ..Transaction::default() };
             let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Empty)?;
@@ -213,7 +213,7 @@ impl Store {
         };
         let mut warehouse = self.warehouse.borrow_mut();
         let pointer = plan_register(&warehouse, ident, &loaded, overwrite)?;
-        let values = vec![(records::table_key(ident), Some(records::table_value(&pointer)))];
+        let values = vec![(values::table_key(ident), Some(values::table_value(&pointer)))];
         let transaction = Transaction { values, ..Transaction::default() };
         let recorded = Recorded::Table { metadata_location: metadata_location.to_owned() };
         let sequence = self.settle(&mut warehouse, transaction, claim, recorded)?;

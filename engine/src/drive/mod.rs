@@ -1,11 +1,12 @@
 //! A drive: a row of 4 KiB blocks that is read, written and flushed with direct I/O.
-//! The log, the extents and the superblock use it through the trait [`Drive`]; `uring` is the real one.
+//! The log, the extents and the superblock use it through the trait [`Drive`]; `uring` is the real one, and
+//! `platform::simulated` has one in memory.
 //!
 //! What the words mean, for every implementation:
 //!
 //! * **Started.** An operation is handed to the drive by the *call*, not by the first poll of its future: a caller
 //!   that keeps several futures in a queue has that many operations in flight. They may complete in any order.
-//! * **Durable.** The bytes of a write with `durable`, and of every write that *completed before* a flush was
+//! * **Durable.** The bytes of a write with [`Durability::OnReturn`], and of every write that *completed before* a flush was
 //!   started, survive loss of power once the future of that write or flush resolved with `Ok`. A plain write that
 //!   resolved is readable, nothing more.
 //! * **Failed.** After an error the blocks of a write hold the old bytes, the new ones or a mixture, block by block.
@@ -18,9 +19,13 @@
 //! of the caller and asserted.
 
 pub mod buffer;
-pub mod uring;
-pub mod simulated;
+mod uring;
+pub mod ring;
+mod ops;
+mod bell;
+mod file;
 pub mod probe;
+pub mod offline;
 
 use std::sync::Arc;
 
@@ -33,9 +38,9 @@ use crate::units::{BLOCK_BYTES, DriveOffset};
 use crate::error::DriveCause;
 
 pub use buffer::{Arena, ArenaConfig, ArenaFacts, Buffer};
-pub use uring::{
-    DriveLock, OpenError, OpenFault, Ring, RingConfig, RingFacts, UringDrive, create_file, lock_drive,
-};
+pub use file::{DriveLock, OpenError, OpenFault, create_file, lock_drive};
+pub use ring::{Ring, RingConfig, RingFacts};
+pub use uring::UringDrive;
 
 /// What one drive did since it was locked, on all cores. Only operations that succeeded count, but for `errors`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +63,15 @@ pub struct DriveCounters {
     pub errors: u64,
 }
 
+/// When the bytes of a write survive loss of power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Once the future of the write resolved with `Ok`.
+    OnReturn,
+    /// Once a [`Drive::flush`] that was started after the write resolved did so as well; until then they can only be read.
+    AfterFlush,
+}
+
 /// A row of blocks. One value per core and drive; it stays on its core.
 pub trait Drive: 'static {
     /// Fills all of `buf` (its length says how much) from `at` on.
@@ -66,12 +80,12 @@ pub trait Drive: 'static {
     fn read(&self, at: DriveOffset, buf: Buffer)
     -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)>;
 
-    /// Writes all of `buf` to `at`; with `durable` it is on the medium when the future resolves.
+    /// Writes all of `buf` to `at`.
     fn write(
         &self,
         at: DriveOffset,
         buf: Buffer,
-        durable: bool,
+        durability: Durability,
     ) -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)>;
 
     /// Makes every write that completed before this call durable.

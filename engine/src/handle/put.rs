@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use super::{Bucket, Engine};
-use crate::drive::{Buffer, Drive};
+use crate::drive::{Buffer, Drive, Durability};
 use crate::error::{DriveError, EngineError};
 use crate::format::checksum::unit_checksums;
 use crate::format::record::{BlobPlace, BlobRecord, Extent};
@@ -273,7 +273,7 @@ impl Large {
         self.extent_used += buffer.len() as u64;
         assert!(self.extent_used <= extent.bytes);
         let drive = &self.engine.core.drives[usize::from(extent.drive)];
-        self.writes.push(drive.write(at, buffer, false));
+        self.writes.push(drive.write(at, buffer, Durability::AfterFlush));
     }
 
     async fn end_one_write(&mut self) -> Result<(), EngineError> {

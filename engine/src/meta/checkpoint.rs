@@ -15,7 +15,7 @@ use futures_util::stream;
 use super::index::Index;
 use super::index::leaf;
 use super::index::tree::{Slot, Tree};
-use crate::drive::{Buffer, Drive};
+use crate::drive::{Buffer, Drive, Durability};
 use crate::error::{Corrupt, EngineError};
 use crate::format::anchor::{Anchor, TABLE_PAGES_MAX};
 use crate::format::page::{
@@ -190,7 +190,7 @@ pub(crate) async fn write_anchor(
 ) -> Result<(), EngineError> {
     let block = anchor.encode();
     for at in Anchor::places(anchor.shard, anchor.number, superblock.drive_bytes) {
-        drive.write(at, block_buffer(&block), true).await.1?;
+        drive.write(at, block_buffer(&block), Durability::OnReturn).await.1?;
     }
     Ok(())
 }
@@ -423,12 +423,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::drive::simulated::{Faults, Medium, SimulatedDrive};
     use crate::format::record::{BlobPlace, BlobRecord, Change, Record};
     use crate::format::zone::ZoneKind;
     use crate::meta::index::NoEffects;
     use crate::object::ETag;
-    use crate::simulator::Simulator;
+    use crate::platform::simulated::{Faults, Medium, SimulatedDrive, Simulator};
     use crate::space::writer::WriterGround;
     use crate::space::zones::ZoneTable;
 

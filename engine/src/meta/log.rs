@@ -19,10 +19,10 @@ use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 
 use super::watermark::{Notify, Watermark};
-use crate::drive::{Buffer, Drive};
+use crate::drive::{Buffer, Drive, Durability};
 use crate::error::{DriveCause, DriveError, EngineError};
 use crate::format::block::{BlockHeader, HEADER_BYTES, stored_bytes};
-use crate::format::record::Record;
+use crate::format::record::{Record, SpaceEffect};
 use crate::format::superblock::Superblock;
 use crate::format::zone::{ZoneHeader, ZoneKind};
 use crate::limits::{
@@ -297,16 +297,12 @@ impl Log {
     /// Gives the changes of `record` the next sequences and puts it into the open block. Answers the first of them and
     /// where its inline blobs will be.
     ///
-    /// `frees` marks a change that gives space back: it may use the zones that are kept for upkeep. Nothing happens on an error; after
-    /// [`Log::room`] for the same size, in the same turn, there is none but a failed log.
-    pub(crate) fn append(
-        &self,
-        record: &Record,
-        frees: bool,
-    ) -> Result<(Sequence, Vec<DriveOffset>), EngineError> {
+    /// One that frees may use the zones that are kept for upkeep. Nothing happens on an error; after [`Log::room`] for the
+    /// same size and effect, in the same turn, there is none but a failed log.
+    pub(crate) fn append(&self, record: &Record) -> Result<(Sequence, Vec<DriveOffset>), EngineError> {
         let bytes = record.encoded_bytes_max();
         let mut state = self.state.borrow_mut();
-        match self.check_room(&state, bytes, frees) {
+        match self.check_room(&state, bytes, record.space_effect()) {
             Ok(()) => {}
             Err(NoRoom::Later(e) | NoRoom::Never(e)) => return Err(e),
         }
@@ -331,8 +327,8 @@ impl Log {
 
     /// Resolves once `append` of a record of at most `bytes` finds room; fails when it never will, and with
     /// [`EngineError::Busy`] when there is none for [`LOG_WAIT_MS_MAX`].
-    pub(crate) async fn room(&self, bytes: usize, frees: bool) -> Result<(), EngineError> {
-        let look = || match self.check_room(&self.state.borrow(), bytes, frees) {
+    pub(crate) async fn room(&self, bytes: usize, effect: SpaceEffect) -> Result<(), EngineError> {
+        let look = || match self.check_room(&self.state.borrow(), bytes, effect) {
             Ok(()) => Some(Ok(())),
             Err(NoRoom::Later(_)) => None,
             Err(NoRoom::Never(e)) => Some(Err(e)),
@@ -352,7 +348,7 @@ impl Log {
         }
     }
 
-    fn check_room(&self, state: &State, bytes: usize, frees: bool) -> Result<(), NoRoom> {
+    fn check_room(&self, state: &State, bytes: usize, effect: SpaceEffect) -> Result<(), NoRoom> {
         if self.watermark.has_failed() {
             return Err(NoRoom::Never(EngineError::ReadOnly { shard: self.ground.shard }));
         }
@@ -375,10 +371,11 @@ impl Log {
         // smaller than something that finds room finds room.
         let next_is_reserved = state.next_zone.is_none() || state.next_is_reserved;
         let is_reserved = if fits_zone { state.is_reserved && next_is_reserved } else { next_is_reserved };
-        if !has_zone || (is_reserved && !frees) {
-            return Err(match state.is_exhausted && !frees {
+        let stores = effect == SpaceEffect::Stores;
+        if !has_zone || (is_reserved && stores) {
+            return Err(match state.is_exhausted && stores {
                 true => NoRoom::Never(EngineError::Full { wanted_bytes: bytes as u64 }),
-                false => NoRoom::Later(EngineError::Busy { limit: "free zones", max: 0 }),
+                false => NoRoom::Later(EngineError::NoFreeZone),
             });
         }
         Ok(())
@@ -513,7 +510,8 @@ impl Log {
         let (start, end) = (block.at.0, block.at.0 + bytes);
         let overlaps = |(from, to): (u64, u64)| start < to && from < end;
         self.zeroing.done.until(|| (!self.zeroing.busy.get().is_some_and(overlaps)).then_some(())).await;
-        let (_buffer, result) = ground.drive.write(block.at, buffer, !is(Mutant::LogUndurable)).await;
+        let durability = if is(Mutant::LogUndurable) { Durability::AfterFlush } else { Durability::OnReturn };
+        let (_buffer, result) = ground.drive.write(block.at, buffer, durability).await;
         Ok(result?)
     }
 
@@ -591,7 +589,7 @@ impl Log {
             if let Ok(mut buffer) = platform.buffer(bytes).await {
                 buffer.as_mut_slice().fill(0);
                 // Only speed is lost when this fails: the log's own write tells of a bad drive.
-                let (_buffer, _result) = drive.write(DriveOffset(from), buffer, false).await;
+                let (_buffer, _result) = drive.write(DriveOffset(from), buffer, Durability::AfterFlush).await;
             }
             zeroing.busy.set(None);
             zeroing.done.notify();
@@ -685,8 +683,10 @@ pub(crate) async fn grant_zone(
     }
     let header = ZoneHeader { store: superblock.store, zone, kind, shard, position };
     let block = header.encode();
+    let durability =
+        if is(Mutant::ZoneHeaderUndurable) { Durability::AfterFlush } else { Durability::OnReturn };
     for at in superblock.zone_headers(zone) {
-        drive.write(at, block_buffer(&block), !is(Mutant::ZoneHeaderUndurable)).await.1?;
+        drive.write(at, block_buffer(&block), durability).await.1?;
     }
     Ok(Granted { zone, is_fresh })
 }
@@ -721,7 +721,7 @@ pub(crate) async fn release_zone(
     let block = ZoneHeader::encode_released(superblock.store, zone);
     let [first, second] = superblock.zone_headers(zone);
     for at in if is(Mutant::ReleaseFirstCopyFirst) { [first, second] } else { [second, first] } {
-        drive.write(at, block_buffer(&block), true).await.1?;
+        drive.write(at, block_buffer(&block), Durability::OnReturn).await.1?;
     }
     zones.mark_laid_out(zone);
     Ok(zones.release(zone))

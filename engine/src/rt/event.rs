@@ -1,5 +1,5 @@
 //! An eventfd that a core waits for: how a ring next to glommio's tells that something completed. [glommio]
-//! Used by `drive::uring` only.
+//! Used by `drive::ring` only.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

@@ -13,7 +13,6 @@
 mod blocking;
 mod event;
 mod heartbeat;
-mod platform;
 
 use std::cell::Cell;
 use std::fmt;
@@ -31,7 +30,6 @@ use crate::units::CoreId;
 
 pub use blocking::{BLOCKING_JOBS_MAX, BlockingError, blocking};
 pub(crate) use event::EventFd;
-pub use platform::CorePlatform;
 
 /// Executors tried for one core before its start is given up, and how long the first may take to begin; each next one
 /// has twice that.

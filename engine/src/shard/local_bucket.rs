@@ -87,8 +87,9 @@ impl LocalBucket {
     /// and nobody outside may be told before [`LocalBucket::durable`] of the returned sequence resolves.
     ///
     /// Errors change nothing: [`EngineError::Full`], [`EngineError::TooLarge`] (the record is over
-    /// `RECORD_BYTES_MAX`), [`EngineError::ReadOnly`], and [`EngineError::Busy`] when the bucket was deleted meanwhile
-    /// or [`LocalBucket::room`] was not awaited in the same turn.
+    /// `RECORD_BYTES_MAX`), [`EngineError::ReadOnly`], [`EngineError::UnsupportedSetting`], [`EngineError::BucketClosed`]
+    /// when the bucket was deleted meanwhile, and [`EngineError::Busy`] or [`EngineError::NoFreeZone`] when
+    /// [`LocalBucket::room`] was not awaited in the same turn.
     ///
     /// # Panics
     /// When the key of a value is not the owner's.

@@ -12,6 +12,7 @@ use futures_channel::oneshot;
 
 use super::Shard;
 use super::reserve::Reservation;
+use crate::drive::Durability;
 use crate::error::EngineError;
 use crate::format::checksum::unit_checksums;
 use crate::format::record::{BlobPlace, BlobRecord};
@@ -71,7 +72,7 @@ impl Shard {
                 let mut buffer = ground.platform.buffer(usize::try_from(bytes).expect("bounded")).await?;
                 buffer.as_mut_slice()[..take].copy_from_slice(&body[from..from + take]);
                 buffer.as_mut_slice()[take..].fill(0);
-                ground.drives[usize::from(extent.drive)].write(at, buffer, false).await.1?;
+                ground.drives[usize::from(extent.drive)].write(at, buffer, Durability::AfterFlush).await.1?;
                 written += take as u64;
                 at = at.plus(bytes);
             }

@@ -9,7 +9,7 @@ use super::reserve::Reservation;
 use super::stage::Staged;
 use super::{Shard, inline_blob};
 use crate::error::EngineError;
-use crate::format::record::{Change, Record};
+use crate::format::record::{Change, Record, SpaceEffect};
 use crate::limits::VALUE_KEY_BYTES_MAX;
 use crate::mutant::{Mutant, is};
 use crate::object::{ETag, check_attributes, check_key};
@@ -71,27 +71,24 @@ impl Shard {
     /// Resolves once [`Shard::settle`] of up to `bytes` (keys, values, inline bodies and 200 bytes for each) finds
     /// room in the log; fails when it never will.
     pub async fn room(&self, bytes: usize) -> Result<(), EngineError> {
-        self.log_room(bytes, false).await
+        self.log_room(bytes, SpaceEffect::Stores).await
     }
 
     /// Applies `transaction` in memory and puts its record into the log's open block: from here on the shard sees it,
     /// and nobody outside may be told before [`Shard::durable`] of the answer resolves.
     ///
     /// Errors change nothing: [`EngineError::Full`], [`EngineError::TooLarge`] (the record is over
-    /// `RECORD_BYTES_MAX`), [`EngineError::ReadOnly`], and [`EngineError::Busy`] when the bucket was deleted meanwhile
-    /// ([`Shard::is_open`]) or [`Shard::room`] was not awaited in the same turn.
+    /// `RECORD_BYTES_MAX`), [`EngineError::ReadOnly`], [`EngineError::UnsupportedSetting`], [`EngineError::BucketClosed`]
+    /// when the bucket was deleted meanwhile ([`Shard::is_open`]), and [`EngineError::Busy`] or
+    /// [`EngineError::NoFreeZone`] when [`Shard::room`] was not awaited in the same turn.
     pub fn settle(&self, bucket: BucketId, transaction: Transaction) -> Result<Sequence, EngineError> {
         self.check_supported(bucket)?;
         if !self.is_open(bucket) {
-            return Err(EngineError::Busy { limit: "a bucket that is being deleted", max: 0 });
+            return Err(EngineError::BucketClosed);
         }
         let modified_ms = self.now_ms();
         let mut changes = Vec::new();
         let mut reservations = Vec::new();
-        // A change that removes something may use the last of the log, with the note that it happened.
-        let removes =
-            !transaction.deletes.is_empty() || transaction.values.iter().any(|(_, value)| value.is_none());
-        let only_frees = transaction.puts.is_empty() && removes;
         for put in transaction.puts {
             check_key(&put.key)?;
             check_attributes(&put.attributes)?;
@@ -122,10 +119,10 @@ impl Shard {
         }));
         if is(Mutant::TransactionSplit) && changes.len() > 1 {
             let first = changes.drain(..1).collect();
-            self.settle_record(&Record { bucket, changes: first }, only_frees)?;
+            self.settle_record(&Record { bucket, changes: first })?;
             self.log.cut();
         }
-        let sequence = self.settle_record(&Record { bucket, changes }, only_frees)?;
+        let sequence = self.settle_record(&Record { bucket, changes })?;
         reservations.into_iter().for_each(Reservation::publish);
         Ok(sequence)
     }

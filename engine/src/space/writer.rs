@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use super::zones::{Purpose, ZoneTable};
-use crate::drive::Drive;
+use crate::drive::{Drive, Durability};
 use crate::error::EngineError;
 use crate::format::superblock::Superblock;
 use crate::format::zone::ZoneKind;
@@ -125,7 +125,7 @@ impl ZoneWriter {
             filling.at = filling.at.plus(bytes as u64);
             self.pending.drain(..bytes);
             self.written_bytes += bytes as u64;
-            self.ground.drive.write(at, buffer, false).await.1?;
+            self.ground.drive.write(at, buffer, Durability::AfterFlush).await.1?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nilas_engine::mutant::{MUTANTS, choose};
-use nilas_engine::simulator::Random;
+use nilas_engine::platform::simulated::Random;
 use nilas_tests::machine::Finding;
 use nilas_tests::prove::PROGRAMMES;
 use nilas_tests::sim::{Workload, every_cut, every_cut_of_format, round};

@@ -12,8 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use nilas_engine::drive::simulated::{Faults, Loss, Rates, SimulatedDrive};
-use nilas_engine::simulator::{Random, Simulator};
+use nilas_engine::platform::simulated::{Faults, Loss, Random, Rates, SimulatedDrive, Simulator};
 use nilas_engine::{Bucket, Engine, EngineError, PutCondition};
 
 use super::{Tally, each_store};
@@ -377,9 +376,11 @@ impl Writer {
     /// Nobody knows, unless the error says that nothing happened.
     fn failed(&self, keys: &[Bytes], error: &EngineError) -> End {
         match error {
-            EngineError::Full { .. } | EngineError::Busy { .. } | EngineError::TooLarge { .. } => {
-                self.settle(keys, false)
-            }
+            EngineError::Full { .. }
+            | EngineError::Busy { .. }
+            | EngineError::BucketClosed
+            | EngineError::NoFreeZone
+            | EngineError::TooLarge { .. } => self.settle(keys, false),
             _ => End::Unknown,
         }
     }

@@ -8,8 +8,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use nilas_engine::drive::simulated::{Faults, Medium};
-use nilas_engine::simulator::Random;
+use nilas_engine::platform::simulated::{Faults, Medium, Random};
 use nilas_engine::{Bucket, Engine, PutCondition, ShardId};
 
 use crate::conformance::put;

@@ -6,9 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use nilas_engine::drive::simulated::{Loss, Medium};
 use nilas_engine::limits::INLINE_BYTES_MAX;
-use nilas_engine::simulator::Random;
+use nilas_engine::platform::simulated::{Loss, Medium, Random};
 use nilas_engine::units::BLOCK_BYTES;
 
 use super::Tally;

@@ -3,7 +3,7 @@
 //! I1. From then on the drive takes no writes, and nothing that would need one is acknowledged: `life` looks. I2. A
 //! later flush that would succeed is no excuse: after a loss of power everything acknowledged is there.
 
-use nilas_engine::drive::simulated::Faults;
+use nilas_engine::platform::simulated::Faults;
 
 use super::Tally;
 use super::life::Session;

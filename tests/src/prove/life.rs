@@ -7,8 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use nilas_engine::drive::simulated::{Faults, Medium, SimulatedDrive};
-use nilas_engine::simulator::Simulator;
+use nilas_engine::platform::simulated::{Faults, Medium, SimulatedDrive, Simulator};
 use nilas_engine::{Engine, EngineError, ShardId};
 
 use crate::machine::{

@@ -1,7 +1,6 @@
 //! Random rows of operations, one at a time, against the reference model; restarts in between, with and without notice.
 
-use nilas_engine::drive::simulated::Loss;
-use nilas_engine::simulator::Random;
+use nilas_engine::platform::simulated::{Loss, Random};
 
 use super::Tally;
 use super::life::{Life, Session};

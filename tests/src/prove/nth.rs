@@ -3,8 +3,7 @@
 //!
 //! Every other row on two drives. I1. Whatever fails, what was acknowledged is there after a restart, and what was not is there whole or not at all.
 
-use nilas_engine::drive::simulated::{Faults, Loss};
-use nilas_engine::simulator::Random;
+use nilas_engine::platform::simulated::{Faults, Loss, Random};
 
 use super::Tally;
 use super::life::{Life, Session};

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use nilas_engine::simulator::Random;
+use nilas_engine::platform::simulated::Random;
 
 use crate::machine::Geometry;
 use crate::model::{Condition, Key, Op};

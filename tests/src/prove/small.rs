@@ -6,9 +6,8 @@
 
 use std::collections::VecDeque;
 
-use nilas_engine::drive::simulated::{Faults, Loss};
 use nilas_engine::limits::INLINE_BYTES_MAX;
-use nilas_engine::simulator::Random;
+use nilas_engine::platform::simulated::{Faults, Loss, Random};
 
 use super::Tally;
 use super::life::{Ended, Life, Session};

@@ -13,8 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nilas_engine::drive::simulated::{Faults, Loss, SimulatedDrive};
-use nilas_engine::simulator::{Random, Simulator};
+use nilas_engine::platform::simulated::{Faults, Loss, Random, SimulatedDrive, Simulator};
 use nilas_engine::{
     Bucket, Engine, EngineError, ListQuery, ObjectReader, PutCondition, ScrubConfig, ShardId,
 };

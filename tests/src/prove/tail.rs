@@ -7,8 +7,7 @@
 
 use std::collections::VecDeque;
 
-use nilas_engine::drive::simulated::{Faults, Loss, Medium};
-use nilas_engine::simulator::Random;
+use nilas_engine::platform::simulated::{Faults, Loss, Medium, Random};
 
 use super::Tally;
 use super::examine::{Verdict, examine};

@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use nilas_engine::drive::simulated::{Faults, Loss, SimulatedDrive};
-use nilas_engine::simulator::{Random, Simulator};
+use nilas_engine::platform::simulated::{Faults, Loss, Random, SimulatedDrive, Simulator};
 use nilas_engine::{Bucket, Engine, EngineError, ListQuery, PutCondition, Sequence};
 
 use super::Tally;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nilas_engine::simulator::{Random, Simulator};
+use nilas_engine::platform::simulated::{Random, Simulator};
 use nilas_engine::{Bucket, BucketError, Engine, EngineError, ListQuery, PutCondition, PutRefused, Sequence};
 
 use super::model::{BUCKETS, SharedModel, counter_bucket, counter_names, race_key};

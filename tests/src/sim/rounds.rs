@@ -7,8 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use nilas_engine::drive::simulated::{Faults, Loss, Medium, Rates, SimulatedDrive};
-use nilas_engine::simulator::{Random, Simulator};
+use nilas_engine::platform::simulated::{Faults, Loss, Medium, Random, Rates, SimulatedDrive, Simulator};
 use nilas_engine::store::recognise;
 
 use super::Counts;

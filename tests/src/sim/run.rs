@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use nilas_engine::drive::simulated::{Faults, Happened, Medium, Rates, SimulatedDrive};
-use nilas_engine::simulator::{Random, Simulator, Stopped};
+use nilas_engine::platform::simulated::{
+    Faults, Happened, Medium, Random, Rates, SimulatedDrive, Simulator, Stopped,
+};
 use nilas_engine::{DriveOp, Engine, EngineError, PutCondition, PutRefused, ShardId};
 
 use super::client::{Client, Watcher};

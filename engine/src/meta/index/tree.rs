@@ -520,7 +520,7 @@ fn head_of(key: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulator::Random;
+    use crate::platform::simulated::Random;
 
     type Model = Vec<(Vec<u8>, Vec<u8>)>;
 

@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 
-use super::{Buffer, Drive};
+use super::machine::Simulator;
+use super::random::Random;
+use crate::drive::{Buffer, Drive, Durability, assert_range};
 use crate::error::{DriveCause, DriveError, DriveOp};
-use crate::simulator::{Random, Simulator};
 use crate::units::{BLOCK_BYTES, DriveOffset};
 
 const BLOCK: usize = 4096;
@@ -719,7 +720,7 @@ impl Drive for SimulatedDrive {
         mut buf: Buffer,
     ) -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)> {
         let bytes = buf.len() as u64;
-        super::assert_range(at, bytes, self.size());
+        assert_range(at, bytes, self.size());
         let drive = self.clone();
         let started = self.step();
         Box::pin(async move {
@@ -740,10 +741,11 @@ impl Drive for SimulatedDrive {
         &self,
         at: DriveOffset,
         buf: Buffer,
-        durable: bool,
+        durability: Durability,
     ) -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)> {
         let bytes = buf.len() as u64;
-        super::assert_range(at, bytes, self.size());
+        assert_range(at, bytes, self.size());
+        let durable = durability == Durability::OnReturn;
         let (drive, started) = (self.clone(), self.step());
         if !started || self.has_failed() {
             let error = self.error(DriveOp::Write, at, bytes);
@@ -875,9 +877,13 @@ mod tests {
     fn after_cut(loss: Loss) -> [u8; 2] {
         let medium = Medium::new(16 * ONE);
         run(&medium, Faults::default(), async |drive| {
-            drive.write(DriveOffset(ONE), filled(1, 1), true).await.1.expect("no fault");
-            drive.write(DriveOffset(ONE), filled(2, 1), false).await.1.expect("no fault");
-            drive.write(DriveOffset(2 * ONE), filled(3, 1), false).await.1.expect("no fault");
+            drive.write(DriveOffset(ONE), filled(1, 1), Durability::OnReturn).await.1.expect("no fault");
+            drive.write(DriveOffset(ONE), filled(2, 1), Durability::AfterFlush).await.1.expect("no fault");
+            drive
+                .write(DriveOffset(2 * ONE), filled(3, 1), Durability::AfterFlush)
+                .await
+                .1
+                .expect("no fault");
         });
         assert_eq!(medium.pending_writes(), 2);
         medium.lose_power_as(loss, &mut Random::new(1));
@@ -901,7 +907,7 @@ mod tests {
     fn a_flush_keeps_what_completed_before_it() {
         let medium = Medium::new(16 * ONE);
         run(&medium, Faults::default(), async |drive| {
-            drive.write(DriveOffset(ONE), filled(7, 2), false).await.1.expect("no fault");
+            drive.write(DriveOffset(ONE), filled(7, 2), Durability::AfterFlush).await.1.expect("no fault");
             drive.flush().await.expect("no fault");
         });
         let copy = medium.duplicate();
@@ -917,8 +923,8 @@ mod tests {
         let medium = Medium::of_drives(2, 16 * ONE);
         run(&medium, Faults { fail_barrier: Some(1), ..Faults::default() }, async |drive| {
             let [a, b] = drive.parts().try_into().unwrap_or_else(|_| panic!("two drives"));
-            a.write(DriveOffset(ONE), filled(1, 1), false).await.1.expect("no fault");
-            b.write(DriveOffset(ONE), filled(2, 1), false).await.1.expect("no fault");
+            a.write(DriveOffset(ONE), filled(1, 1), Durability::AfterFlush).await.1.expect("no fault");
+            b.write(DriveOffset(ONE), filled(2, 1), Durability::AfterFlush).await.1.expect("no fault");
             assert!(b.flush().await.is_err());
             a.flush().await.expect("the other one");
             assert_eq!((a.has_failed(), b.has_failed(), drive.has_failed()), (false, true, true));
@@ -935,11 +941,11 @@ mod tests {
         let check = |rates: Rates, want: &str| {
             let medium = Medium::new(64 * ONE);
             run(&medium, Faults::default(), async |drive| {
-                drive.write(DriveOffset(ONE), filled(1, 1), true).await.1.expect("no fault");
+                drive.write(DriveOffset(ONE), filled(1, 1), Durability::OnReturn).await.1.expect("no fault");
             });
             let faults = Faults { rates, ..Faults::default() };
             let got = run(&medium, faults, async move |drive| {
-                let write = drive.write(DriveOffset(ONE), filled(2, 1), true).await.1;
+                let write = drive.write(DriveOffset(ONE), filled(2, 1), Durability::OnReturn).await.1;
                 let seen = read(&drive, ONE).await;
                 drive.set_faults(Faults::default());
                 let calm = read(&drive, ONE).await;
@@ -966,8 +972,8 @@ mod tests {
         let medium = Medium::new(64 * ONE);
         let rates = Rates { corrupt_read: always, corrupt_medium: always, ..none };
         let happened = run(&medium, Faults { rates, ..Faults::default() }, async |drive| {
-            drive.write(DriveOffset(ONE), filled(1, 1), true).await.1.expect("no fault");
-            drive.write(DriveOffset(2 * ONE), filled(1, 1), true).await.1.expect("no fault");
+            drive.write(DriveOffset(ONE), filled(1, 1), Durability::OnReturn).await.1.expect("no fault");
+            drive.write(DriveOffset(2 * ONE), filled(1, 1), Durability::OnReturn).await.1.expect("no fault");
             read(&drive, ONE).await.expect("no error");
             drive.happened()
         });
@@ -980,16 +986,16 @@ mod tests {
         let medium = Medium::new(16 * ONE);
         let faults = Faults { fail_barrier: Some(2), ..Faults::default() };
         run(&medium, faults, async |drive| {
-            drive.write(DriveOffset(0), filled(1, 1), true).await.1.expect("the first");
+            drive.write(DriveOffset(0), filled(1, 1), Durability::OnReturn).await.1.expect("the first");
             assert!(drive.flush().await.is_err());
-            let late = drive.write(DriveOffset(0), filled(2, 1), false).await.1;
+            let late = drive.write(DriveOffset(0), filled(2, 1), Durability::AfterFlush).await.1;
             assert_eq!(late.expect_err("given up").cause, DriveCause::Failed);
             assert_eq!(read(&drive, 0).await, Ok(1));
             assert!(drive.has_failed());
         });
         run(&medium, Faults { vanish_at: Some(1), ..Faults::default() }, async |drive| {
             assert!(read(&drive, 0).await.is_err());
-            assert!(drive.write(DriveOffset(0), filled(2, 1), false).await.1.is_err());
+            assert!(drive.write(DriveOffset(0), filled(2, 1), Durability::AfterFlush).await.1.is_err());
             assert!(drive.flush().await.is_err());
         });
     }

@@ -1,4 +1,10 @@
-//! What a core gives the engine: tasks, time, randomness, buffers. Real cores and the simulator both provide it.
+//! What a core gives the engine: tasks, time, randomness, buffers. Real cores and the simulated machine both provide it.
+//!
+//! Everything above the drives takes a `Rc<dyn Platform>` and knows nothing more of where it runs. I1. `drive` and `rt`
+//! know nothing of this: `cores` puts them together, `simulated` stands in for both.
+
+pub mod simulated;
+mod cores;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,6 +13,8 @@ use std::time::Duration;
 
 use crate::drive::buffer::Buffer;
 use crate::error::EngineError;
+
+pub use cores::CorePlatform;
 
 /// A future that stays on its core.
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;

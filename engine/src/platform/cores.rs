@@ -1,16 +1,16 @@
-//! [`Platform`] on a real core: tasks, timers and clocks of this runtime, buffers of the core's arena.
+//! [`Platform`] on a real core: tasks, timers and clocks of the runtime, buffers of the core's arena.
 //!
 //! The server makes one per core, on that core, and gives it to `Store::start_core`.
 
 use std::time::Duration;
 
-use super::{monotonic_us, now_ms, random_u128, sleep, spawn_local};
+use super::{LocalFuture, Platform};
 use crate::drive::{Arena, Buffer};
 use crate::error::EngineError;
 use crate::limits::BUFFER_WAIT_MS_MAX;
-use crate::platform::{LocalFuture, Platform};
+use crate::rt::{monotonic_us, now_ms, random_u128, sleep, spawn_local, timeout};
 
-/// One core's services, on an executor of [`start`](super::start).
+/// One core's services, on an executor of [`rt::start`](crate::rt::start).
 #[derive(Clone, Debug)]
 pub struct CorePlatform {
     arena: Arena,
@@ -57,7 +57,7 @@ impl Platform for CorePlatform {
                 None => {
                     let longest = Duration::from_millis(BUFFER_WAIT_MS_MAX);
                     let (limit, max) = ("BUFFER_WAIT_MS_MAX", BUFFER_WAIT_MS_MAX);
-                    let waited = super::timeout(longest, arena.take_wait(bytes)).await;
+                    let waited = timeout(longest, arena.take_wait(bytes)).await;
                     waited.unwrap_or(Err(EngineError::Busy { limit, max }))?
                 }
             };
