@@ -18,6 +18,7 @@ pub mod crash;
 pub mod loop_device;
 pub mod machine;
 pub mod conformance;
+pub mod read_back;
 pub mod on_drives;
 pub mod sim;
 pub mod golden;

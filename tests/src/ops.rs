@@ -15,7 +15,7 @@ use nilas_engine::{
 use crate::conformance::{content, feed, put, read, tag, transact};
 use crate::machine::{Finding, Kind, find_bucket, finding};
 use crate::model::{Answer, Condition, Contents, Key, Model, Object, Op};
-use crate::sim::{Looked, look};
+use crate::read_back::{Looked, look};
 
 /// Bodies of a transaction over this go to extents first.
 const STAGED_BYTES: u64 = 8_192;

@@ -15,7 +15,7 @@ use crate::conformance::put;
 use crate::machine::{Finding, Kind, find_bucket, finding, is_damaged, is_read_only, on_machine, start};
 use crate::model::{Contents, Model};
 use crate::ops::contents;
-use crate::sim::{Looked, look};
+use crate::read_back::{Looked, look};
 
 /// How a damaged store came up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

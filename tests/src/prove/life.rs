@@ -15,7 +15,7 @@ use crate::machine::{
 };
 use crate::model::{Condition, Key, Model, Op};
 use crate::ops::{Possible, Slots, apply, everything};
-use crate::sim::Looked;
+use crate::read_back::Looked;
 
 /// The body of an object that no script has.
 const LATE_SEED: u64 = 1 << 50;

@@ -1,7 +1,7 @@
 //! The report every command ends with, and the sections of `test` and `ci`.
 //! `main` hands over; `check`, `clients` and `readme` add their sections. Closing line: `NAME: N passed, N failed (N s)`.
 
-use crate::shell::{Failure, cargo, program};
+use crate::shell::{Failure, cargo, program, release_binary};
 use crate::{check, clients, fuzz, readme};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -11,6 +11,9 @@ const SIM_SEEDS: u64 = 1_000;
 
 /// Mistakes that CI builds into the engine; `cargo x mutants` builds in all of them.
 const MUTANTS_SAMPLED: u64 = 12;
+
+/// Bytes that the program may have which users copy.
+const BINARY_BYTES_MAX: u64 = 8_000_000;
 
 /// Seconds that CI fuzzes each target.
 const FUZZ_SECONDS: u64 = 2;
@@ -33,6 +36,9 @@ pub fn test_sections(report: &mut Report, quick: bool) {
         cargo(["build", "--release", "-p", "nilas", "-p", "nilas-bench", "-p", "nilas-tests", "--bins"])
             .passes()
     });
+    if built {
+        report.section("size", size);
+    }
     report.section("rust-tests", rust_tests);
     if quick {
         println!("quick: client suites left out");
@@ -57,6 +63,18 @@ fn fio() -> Result<(), Failure> {
         Ok(()) if is_there() => Ok(()),
         _ => Err(Failure("fio is missing and could not be installed: apt-get install fio".to_owned())),
     }
+}
+
+/// The release binary is small enough to copy: its debug information is not in it.
+fn size() -> Result<(), Failure> {
+    let binary = release_binary("nilas");
+    let about = std::fs::metadata(&binary).map_err(|e| Failure(format!("{}: {e}", binary.display())))?;
+    let bytes = about.len();
+    println!("nilas: {bytes} bytes of {BINARY_BYTES_MAX}");
+    if bytes <= BINARY_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Failure(format!("{} has {bytes} bytes, at most {BINARY_BYTES_MAX}", binary.display())))
 }
 
 fn rust_tests() -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use crate::shell::{Failure, cargo, program};
 use crate::venv;
 use std::time::Duration;
 
-/// Cheapest first. A suite NAME is `tests/clients/NAME_e2e.py`.
+/// Cheapest first. A suite NAME is `NAME_e2e.py` in that folder.
 const SUITES: [&str; 5] = ["boto3", "awscli", "pyarrow", "duckdb", "pyiceberg"];
 const SUITE_MAX: Duration = Duration::from_secs(600);
 

@@ -1,8 +1,18 @@
-//! The rules no compiler checks: file headers, the runtime's fence, crate arrows, unsafe files, doc paths, sizes.
+//! The rules no compiler checks: file headers, the runtime's fence, crate arrows, unsafe files, sizes; in files of their own
+//! names in documents (`names`), circles of modules (`circles`) and the code map (`map`).
+//!
 //! `check` runs it and so does `cargo test`. The rules are pure: paths and texts in, findings out.
 
+mod rust;
+mod tree;
+mod names;
+mod circles;
+mod map;
+
 use crate::shell::{Failure, program, root};
+use std::collections::BTreeSet;
 use std::fs;
+use tree::Tree;
 
 /// Files that may name the runtime; a trailing `/` means everything below.
 const RUNTIME_FILES: [&str; 3] = ["engine/src/rt/", "http/src/listen.rs", "http/src/hyper_io.rs"];
@@ -48,19 +58,31 @@ fn findings() -> Result<Vec<String>, Failure> {
     let listed =
         program("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).output()?;
     let mut findings = Vec::new();
-    for path in listed.split('\0').filter(|path| !path.is_empty()) {
+    let mut texts = Vec::new();
+    // During a merge a file is listed once for each side.
+    let paths: BTreeSet<&str> = listed.split('\0').filter(|path| !path.is_empty()).collect();
+    for path in paths {
         let full = root().join(path);
         let Ok(about) = fs::metadata(&full) else { continue }; // deleted, and not yet committed
         if about.len() > FILE_BYTES_MAX {
             findings.push(format!("{path}: {} bytes, at most {FILE_BYTES_MAX}", about.len()));
         }
-        let Ok(text) = fs::read_to_string(&full) else { continue }; // not text
-        findings.extend(in_file(path, &text));
-        if is_document(path) {
-            let missing = repository_paths(&text).into_iter().filter(|named| !root().join(named).exists());
-            findings.extend(missing.map(|named| format!("{path}: names `{named}`, which is not there")));
+        if let Ok(text) = fs::read_to_string(&full) {
+            texts.push((path.to_owned(), text));
         }
     }
+    let tree = Tree::new(&texts);
+    let is_there = |named: &str| root().join(named).exists();
+    for (path, text) in &texts {
+        findings.extend(in_file(path, text));
+        if is_document(path) || path.ends_with(".rs") {
+            findings.extend(names::findings(&tree, path, text, is_there));
+        }
+        if path == "README.md" {
+            findings.extend(map::findings(text, texts.iter().map(|(path, _)| path.as_str())));
+        }
+    }
+    findings.extend(circles::findings(&tree));
     Ok(findings)
 }
 
@@ -99,23 +121,8 @@ fn in_file(path: &str, text: &str) -> Vec<String> {
 }
 
 fn is_document(path: &str) -> bool {
-    path == "README.md" || path.starts_with("docs/") && path.ends_with(".md")
-}
-
-/// Paths in backticks that point into the repository.
-fn repository_paths(text: &str) -> Vec<&str> {
-    let plain = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c));
-    let inside = |word: &&str| TOP_LEVEL.iter().any(|top| word.starts_with(top));
-    let mut paths = Vec::new();
-    let mut fenced = false;
-    for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-        } else if !fenced {
-            paths.extend(line.split('`').skip(1).step_by(2).filter(plain).filter(inside));
-        }
-    }
-    paths
+    let is_page = path.starts_with("docs/") && path.ends_with(".md");
+    is_page || ["README.md", "engine/FORMAT.md"].contains(&path)
 }
 
 /// Whether a list of files, or of folders ending in `/`, covers a path.
@@ -161,11 +168,5 @@ mod tests {
         check("docs/a.md", &format!("{}: later\n", LEFT_OVER[0]), 1);
         check("engine/src/a.rs", &format!("//! A.\n    {IGNORED}]\n"), 1);
         check("tests/clients/a.py", "import os\n", 0);
-    }
-
-    #[test]
-    fn document_paths() {
-        let text = "See `engine/src/lib.rs`, `docs/`, `s3::put`, `/readyz`, `http://x/y`, `tests/{a,b}`.\n```\n`engine/none`\n```\n";
-        assert_eq!(repository_paths(text), ["engine/src/lib.rs", "docs/"]);
     }
 }
