@@ -16,6 +16,8 @@ pub mod platform;
 pub mod mutant;
 mod sync;
 pub mod stats;
+mod notify;
+mod mailbox;
 pub mod handle;
 pub(crate) mod shard;
 pub mod meta;
@@ -28,8 +30,9 @@ pub mod format;
 pub mod store;
 pub mod inspect;
 
-pub use bucket_meta::{BucketSettings, SettingKind, ValueOwner};
+pub use bucket_meta::{SettingKind, ValueOwner};
 pub use error::{Corrupt, DriveCause, DriveError, DriveOp, EngineError};
+pub use format::settings::BucketSettings;
 pub use handle::{
     Bucket, BucketError, DamagedUnit, Directory, Engine, ObjectReader, ObjectStream, PutWriter, ScrubConfig,
     ShardScrub, Tuning,

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::drive::block_buffer;
 use crate::drive::{Buffer, Drive, Durability};
 use crate::error::{Corrupt, DriveError, EngineError};
 use crate::format::anchor::Anchor;
@@ -22,14 +23,15 @@ use crate::format::zone::{ZoneHeader, ZoneKind};
 use crate::handle::directory::{DIRECTORY_SHARD, directory_of};
 use crate::handle::{Core, Engine, Shared, Tuning};
 use crate::limits::{SHARDS_MAX, ZONE_BYTES_MIN};
+use crate::mailbox::Mesh;
 use crate::meta::checkpoint::{first_anchor, load, write_anchor};
-use crate::meta::log::{Log, LogGround, block_buffer, grant_zone};
+use crate::meta::log::{Log, LogGround};
 use crate::meta::recover::{Space, ZoneMap, derive_space, replay, scan_zones};
 use crate::mutant::{Mutant, is};
 use crate::platform::{Platform, spawn};
-use crate::shard::mailbox::Mesh;
 use crate::shard::{Shard, ShardGround, ShardSpace};
 use crate::space::extents::FreeSpace;
+use crate::space::grant::grant_zone;
 use crate::space::usage::Usage;
 use crate::space::zones::{Purpose, ZoneTable};
 use crate::units::{BLOCK_BYTES, CoreId, DriveOffset, ShardId};
@@ -524,7 +526,7 @@ impl Store {
     ) -> Result<Engine, EngineError> {
         let core = Core::new(id, self.shared.clone(), platform, drives);
         let receiver = core.clone();
-        spawn(&core.platform, async move { receiver.shared.mesh.receive(&receiver).await });
+        spawn(&core.platform, async move { receiver.shared.mesh.receive(receiver.id(), &receiver).await });
         let mut maps = Vec::new();
         for ((drive, superblock), zones) in
             core.drives.iter().zip(&self.shared.superblocks).zip(&self.shared.zones)

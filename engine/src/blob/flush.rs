@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use crate::drive::Drive;
 use crate::error::{DriveError, EngineError};
-use crate::meta::watermark::Notify;
 use crate::mutant::{Mutant, is};
+use crate::notify::Notify;
 
 /// The flushes of one drive.
 pub(super) struct FlushGroup {

@@ -1,11 +1,11 @@
-//! What a bucket carries besides its objects: settings in its directory entry and values in its shard, each with an
-//! owner. See FORMAT.md, "Bucket settings" and "Values".
+//! Who may keep what with a bucket besides its objects: kinds of settings, and owners of values.
 //!
-//! I1. What one owner keeps is never seen by another and can disable nobody else. I2. What a newer program keeps is
-//! left as it is, byte for byte, and named where it must be honoured and is not. Pure: nothing here reads or writes.
+//! `format::settings` keeps settings in the bucket's directory entry, `shard::local_bucket` binds every caller to the
+//! values of one owner. I1. What one owner keeps is never seen by another and can disable nobody else. I2. What a newer
+//! program keeps is left as it is, and named where it must be honoured and is not. Pure: nothing here reads or writes.
 
-pub mod settings;
+pub mod kinds;
 pub mod values;
 
-pub use settings::{BucketSettings, SettingKind};
+pub use kinds::SettingKind;
 pub use values::ValueOwner;

@@ -516,6 +516,13 @@ impl Drop for Map {
     }
 }
 
+/// One block in a buffer of its own.
+pub(crate) fn block_buffer(block: &[u8]) -> Buffer {
+    let mut buffer = Buffer::unpooled(block.len());
+    buffer.as_mut_slice().copy_from_slice(block);
+    buffer
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

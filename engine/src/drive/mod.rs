@@ -37,6 +37,7 @@ use crate::units::{BLOCK_BYTES, DriveOffset};
 #[cfg(doc)]
 use crate::error::DriveCause;
 
+pub(crate) use buffer::block_buffer;
 pub use buffer::{Arena, ArenaConfig, ArenaFacts, Buffer};
 pub use file::{DriveLock, OpenError, OpenFault, create_file, lock_drive};
 pub use ring::{Ring, RingConfig, RingFacts};

@@ -10,6 +10,7 @@ pub mod superblock;
 pub mod zone;
 pub mod block;
 pub mod record;
+pub mod settings;
 pub mod cell;
 pub mod page;
 pub mod anchor;

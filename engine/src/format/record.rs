@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Malformed, Put, Reader};
-use crate::bucket_meta::BucketSettings;
+use crate::format::settings::BucketSettings;
 use crate::limits::{
     ATTRIBUTES_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX, VALUE_KEY_BYTES_MAX,
 };

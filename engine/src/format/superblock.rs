@@ -103,6 +103,11 @@ impl Superblock {
         [at, DriveOffset(at.0 + self.zone_bytes - BLOCK_BYTES)]
     }
 
+    /// The part of a zone between the copies of its header: where it starts, and its bytes.
+    pub fn room(&self, zone: u32) -> (DriveOffset, u64) {
+        (self.zone_at(zone).plus(BLOCK_BYTES), self.room_bytes())
+    }
+
     /// Bytes of a zone between the copies of its header.
     pub fn room_bytes(&self) -> u64 {
         self.zone_bytes - 2 * BLOCK_BYTES

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Core, Engine};
-use crate::bucket_meta::{BucketSettings, SettingKind};
+use crate::bucket_meta::SettingKind;
 use crate::error::EngineError;
 use crate::format::record::{Change, Record};
+use crate::format::settings::BucketSettings;
 use crate::limits::{BUCKETS_MAX, SETTING_BYTES_MAX, SETTINGS_BYTES_MAX};
 use crate::meta::index::DirectoryEntry;
 use crate::mutant::{Mutant, is};

@@ -34,13 +34,14 @@ use crate::drive::Drive;
 use crate::error::EngineError;
 use crate::format::superblock::Superblock;
 use crate::limits::{CHECKPOINT_LOG_BYTES_MAX, LIST_KEYS_MAX, MAILBOX_MESSAGES_MAX, MAILBOX_WAIT_MS_MAX};
+use crate::mailbox::{Job, Mesh};
+use crate::notify::Notify;
 use crate::object::{
     ETag, ListPage, ListQuery, NewVersion, ObjectInfo, ObjectVersion, PartInfo, PutCondition, PutRefused,
     UploadId, UploadInfo, check_attributes, check_key,
 };
 use crate::platform::{Platform, spawn};
 use crate::shard::local_bucket::LocalBucket;
-use crate::shard::mailbox::{Job, Mesh};
 use crate::shard::{Shard, SpaceFacts};
 use crate::space::zones::ZoneTable;
 use crate::stats::ShardStats;
@@ -63,7 +64,7 @@ impl Default for Tuning {
 
 /// What all cores of a process share.
 pub(crate) struct Shared {
-    pub(crate) mesh: Mesh,
+    pub(crate) mesh: Mesh<Core>,
     pub(crate) superblocks: Vec<Superblock>,
     pub(crate) zones: Vec<Arc<ZoneTable>>,
     pub(crate) stats: Vec<Arc<ShardStats>>,
@@ -84,7 +85,7 @@ pub(crate) struct Core {
     /// Only on the core of shard 0: cores that have recovered, and buckets in the middle of a change.
     pub(crate) recovered: Cell<u16>,
     pub(crate) changing: RefCell<std::collections::BTreeSet<Arc<str>>>,
-    pub(crate) changed: crate::meta::watermark::Notify,
+    pub(crate) changed: Notify,
     pub(crate) scrub: scrub::CoreScrub,
 }
 
@@ -108,7 +109,7 @@ impl Core {
             directory: RefCell::default(),
             recovered: Cell::new(0),
             changing: RefCell::default(),
-            changed: crate::meta::watermark::Notify::default(),
+            changed: Notify::default(),
             scrub: scrub::CoreScrub::default(),
         })
     }
@@ -131,7 +132,7 @@ impl Core {
     }
 
     /// Hands `job` to a core, waiting a bounded time for room in its mailbox.
-    pub(crate) async fn send(&self, to: CoreId, mut job: Job) -> Result<(), EngineError> {
+    pub(crate) async fn send(&self, to: CoreId, mut job: Job<Core>) -> Result<(), EngineError> {
         for _ in 0..=MAILBOX_WAIT_MS_MAX {
             match self.shared.mesh.send(to, job) {
                 Ok(()) => return Ok(()),

@@ -15,6 +15,7 @@ use futures_util::stream;
 use super::index::Index;
 use super::index::leaf;
 use super::index::tree::{Slot, Tree};
+use crate::drive::block_buffer;
 use crate::drive::{Buffer, Drive, Durability};
 use crate::error::{Corrupt, EngineError};
 use crate::format::anchor::{Anchor, TABLE_PAGES_MAX};
@@ -22,7 +23,7 @@ use crate::format::page::{
     PageKind, PageRef, TableEntry, TreeKind, append_page, decode_table, encode_entry, entry_bytes, open_page,
 };
 use crate::format::superblock::Superblock;
-use crate::meta::log::{LogCut, block_buffer};
+use crate::meta::log::LogCut;
 use crate::mutant::{Mutant, is};
 use crate::platform::{Platform, upkeep_buffer};
 use crate::space::writer::ZoneWriter;

@@ -18,18 +18,20 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 
-use super::watermark::{Notify, Watermark};
+use super::watermark::Watermark;
 use crate::drive::{Buffer, Drive, Durability};
-use crate::error::{DriveCause, DriveError, EngineError};
+use crate::error::EngineError;
 use crate::format::block::{BlockHeader, HEADER_BYTES, stored_bytes};
 use crate::format::record::{Record, SpaceEffect};
 use crate::format::superblock::Superblock;
-use crate::format::zone::{ZoneHeader, ZoneKind};
+use crate::format::zone::ZoneKind;
 use crate::limits::{
     COMMIT_DELAY_US_MAX, LOG_BLOCK_BYTES_MAX, LOG_PENDING_BYTES_MAX, LOG_WAIT_MS_MAX, RECORD_BYTES_MAX,
 };
 use crate::mutant::{Mutant, is};
+use crate::notify::Notify;
 use crate::platform::{Platform, spawn};
+use crate::space::grant::grant_zone;
 use crate::space::zones::{Purpose, ZoneTable};
 use crate::stats::ShardStats;
 use crate::units::{BLOCK_BYTES, DriveOffset, Sequence, ShardId};
@@ -650,86 +652,4 @@ impl Block {
     fn end_with(&self, bytes: usize) -> u64 {
         self.at.0 + stored_bytes(self.payload.len() + bytes)
     }
-}
-
-/// A zone that was taken.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Granted {
-    pub(crate) zone: u32,
-    /// Whether its space may never have been written.
-    pub(crate) is_fresh: bool,
-}
-
-/// Takes a free zone for a shard: space in the file, then both headers, durable on return.
-pub(crate) async fn grant_zone(
-    drive: &dyn Drive,
-    superblock: &Superblock,
-    zones: &ZoneTable,
-    shard: ShardId,
-    position: u64,
-    kind: ZoneKind,
-    purpose: Purpose,
-) -> Result<Granted, EngineError> {
-    let full = EngineError::Full { wanted_bytes: superblock.zone_bytes };
-    let zone = zones.claim(purpose).ok_or(full.clone())?;
-    let is_fresh = !drive.is_laid_out() && !zones.is_laid_out(zone);
-    if let Err(error) = make_sure_of(drive, superblock, zones, zone, purpose).await {
-        zones.release(zone);
-        let no_space = matches!(error.cause, DriveCause::Errno(libc::ENOSPC));
-        if no_space {
-            zones.note_shortage();
-        }
-        return Err(if no_space { full } else { error.into() });
-    }
-    let header = ZoneHeader { store: superblock.store, zone, kind, shard, position };
-    let block = header.encode();
-    let durability =
-        if is(Mutant::ZoneHeaderUndurable) { Durability::AfterFlush } else { Durability::OnReturn };
-    for at in superblock.zone_headers(zone) {
-        drive.write(at, block_buffer(&block), durability).await.1?;
-    }
-    Ok(Granted { zone, is_fresh })
-}
-
-/// Makes sure of space in the file for a zone; when more is to be stored in it, also for the free zones that are kept for
-/// upkeep, so that these can be had when the file system is full.
-async fn make_sure_of(
-    drive: &dyn Drive,
-    superblock: &Superblock,
-    zones: &ZoneTable,
-    zone: u32,
-    purpose: Purpose,
-) -> Result<(), DriveError> {
-    let besides = || if purpose == Purpose::Data { zones.wanting_space() } else { None };
-    let mut next = if zones.has_space(zone) { besides() } else { Some(zone) };
-    while let Some(zone) = next {
-        drive.allocate(superblock.zone_at(zone), superblock.zone_bytes).await?;
-        zones.note_space(zone);
-        next = besides();
-    }
-    Ok(())
-}
-
-/// Gives a zone back that nothing refers to any more: first the second header, then the first one, so that at every
-/// moment the zone is either whole or free. Answers whether somebody waits for a zone.
-pub(crate) async fn release_zone(
-    drive: &dyn Drive,
-    superblock: &Superblock,
-    zones: &ZoneTable,
-    zone: u32,
-) -> Result<bool, EngineError> {
-    let block = ZoneHeader::encode_released(superblock.store, zone);
-    let [first, second] = superblock.zone_headers(zone);
-    for at in if is(Mutant::ReleaseFirstCopyFirst) { [first, second] } else { [second, first] } {
-        drive.write(at, block_buffer(&block), Durability::OnReturn).await.1?;
-    }
-    zones.mark_laid_out(zone);
-    Ok(zones.release(zone))
-}
-
-/// One block in a buffer of its own.
-pub(crate) fn block_buffer(block: &[u8]) -> Buffer {
-    let mut buffer = Buffer::unpooled(block.len());
-    buffer.as_mut_slice().copy_from_slice(block);
-    buffer
 }

@@ -363,7 +363,7 @@ pub(crate) fn derive_space(
     for (drive, header) in headers {
         kinds.insert((*drive, header.zone), header.kind);
         if header.kind == ZoneKind::Extent {
-            let (at, bytes) = extent_room(&superblocks[usize::from(*drive)], header.zone);
+            let (at, bytes) = superblocks[usize::from(*drive)].room(header.zone);
             space.free.give(*drive, at, bytes);
         }
     }
@@ -397,9 +397,4 @@ pub(crate) fn derive_space(
         return Err((home, Corrupt { what: malformed.what, at, got: 0, expected: 1 }));
     }
     problem.map_or(Ok(space), Err)
-}
-
-/// The part of an extent zone between its header copies.
-pub(crate) fn extent_room(superblock: &Superblock, zone: u32) -> (DriveOffset, u64) {
-    (superblock.zone_at(zone).plus(BLOCK_BYTES), superblock.room_bytes())
 }

@@ -11,8 +11,8 @@ use super::Shard;
 use crate::bucket_meta::SettingKind;
 use crate::error::EngineError;
 use crate::meta::index::BucketIndex;
-use crate::meta::watermark::Notify;
 use crate::mutant::{Mutant, is};
+use crate::notify::Notify;
 use crate::units::BucketId;
 
 /// How a bucket of the shard stands; one that is not listed is not made yet, or deleted.
@@ -124,8 +124,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::bucket_meta::BucketSettings;
     use crate::drive::Drive;
+    use crate::format::settings::BucketSettings;
     use crate::handle::{Bucket, BucketError, Engine};
     use crate::object::{ETag, NewVersion, PutCondition, PutRefused, UploadId};
     use crate::platform::Platform;

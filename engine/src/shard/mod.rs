@@ -9,7 +9,6 @@
 //! Here is what a shard holds; a file for each command stands beside it. All that change something go through `commit`.
 
 pub(crate) mod local_bucket;
-pub(crate) mod mailbox;
 mod buckets;
 mod commit;
 mod delete;

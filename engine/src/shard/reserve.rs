@@ -18,11 +18,10 @@ use crate::format::record::Extent;
 use crate::format::superblock::Superblock;
 use crate::format::zone::ZoneKind;
 use crate::limits::BLOB_BYTES_MAX;
-use crate::meta::log::grant_zone;
-use crate::meta::recover::extent_room;
-use crate::meta::watermark::Notify;
 use crate::mutant::{Mutant, is};
+use crate::notify::Notify;
 use crate::platform::spawn;
+use crate::space::grant::grant_zone;
 use crate::space::zones::{Purpose, ZoneTable};
 
 /// The one zone that is being taken for extents, if any.
@@ -83,7 +82,7 @@ impl Shard {
             // What can never fit must not take the last zones away from the other shards.
             let drives = self.ground.superblocks.iter().zip(&self.ground.zones);
             let spare = |(superblock, zones): (&Superblock, &Arc<ZoneTable>)| {
-                u64::from(zones.spare()) * extent_room(superblock, 0).1
+                u64::from(zones.spare()) * superblock.room(0).1
             };
             let available = self.space.borrow().free.free_bytes() + drives.map(spare).sum::<u64>();
             // Zones that upkeep keeps count as well: what is made free fills them up first.

@@ -12,7 +12,6 @@ use crate::format::cell::Place;
 use crate::format::record::Extent;
 use crate::format::superblock::Superblock;
 use crate::meta::index::{Effects, Index};
-use crate::meta::recover::extent_room;
 use crate::mutant::{Mutant, is};
 use crate::space::extents::FreeSpace;
 use crate::space::pins::Pins;
@@ -57,7 +56,7 @@ impl SpaceState {
         usage: Usage,
         extent_zones: BTreeSet<ZoneId>,
     ) -> SpaceState {
-        let room = |(drive, zone): &ZoneId| extent_room(&superblocks[usize::from(*drive)], *zone).1;
+        let room = |(drive, zone): &ZoneId| superblocks[usize::from(*drive)].room(*zone).1;
         let granted_bytes = extent_zones.iter().map(room).sum();
         SpaceState {
             free,
@@ -78,7 +77,7 @@ impl SpaceState {
 
     /// Adds a zone that was granted for extents.
     pub(super) fn add_zone(&mut self, superblock: &Superblock, zone: u32) {
-        let (at, bytes) = extent_room(superblock, zone);
+        let (at, bytes) = superblock.room(zone);
         self.free.give(superblock.drive_index, at, bytes);
         self.extent_zones.insert((superblock.drive_index, zone));
         self.granted_bytes += bytes;

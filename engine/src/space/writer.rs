@@ -13,8 +13,8 @@ use crate::error::EngineError;
 use crate::format::superblock::Superblock;
 use crate::format::zone::ZoneKind;
 use crate::limits::IO_BYTES_MAX;
-use crate::meta::log::grant_zone;
 use crate::platform::{Platform, upkeep_buffer};
+use crate::space::grant::grant_zone;
 use crate::units::{BLOCK_BYTES, DriveOffset, ShardId, round_up_to_block};
 
 /// What a writer runs on.

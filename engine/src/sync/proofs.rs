@@ -20,7 +20,7 @@ use shuttle::{check_pct, check_random, thread};
 
 use super::Mistake;
 use super::model::{seed, step};
-use crate::shard::mailbox::Mailbox;
+use crate::mailbox::Mailbox;
 use crate::space::pins::{is_unread, share};
 use crate::space::zones::{Purpose, ZoneTable};
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::Index;
-use crate::bucket_meta::BucketSettings;
 use crate::format::page::TreeKind;
 use crate::format::record::{Change, Record};
+use crate::format::settings::BucketSettings;
 use crate::format::{Malformed, Put, Reader};
 use crate::units::{BucketId, ShardId};
 

@@ -23,7 +23,7 @@ use crate::error::EngineError;
 use crate::format::anchor::Anchor;
 use crate::format::zone::ZoneKind;
 use crate::limits::CHECKPOINT_RECORDS_MAX;
-use crate::meta::watermark::Notify;
+use crate::notify::Notify;
 use crate::platform::spawn;
 use crate::space::usage::ZoneId;
 use crate::space::writer::{WriterGround, ZoneWriter};

@@ -8,10 +8,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::Upkeep;
 use crate::error::EngineError;
 use crate::format::record::Extent;
-use crate::meta::log::release_zone;
-use crate::meta::recover::extent_room;
 use crate::mutant::{Mutant, is};
 use crate::shard::Shard;
+use crate::space::grant::release_zone;
 use crate::space::usage::ZoneId;
 
 impl Shard {
@@ -47,7 +46,7 @@ impl Shard {
         }
         let extents: Vec<ZoneId> = self.space.borrow().extent_zones.iter().copied().collect();
         for (drive, zone) in extents {
-            let (at, bytes) = extent_room(&self.ground.superblocks[usize::from(drive)], zone);
+            let (at, bytes) = self.ground.superblocks[usize::from(drive)].room(zone);
             let is_needed = !self.ground.zones[usize::from(drive)].is_low()
                 && self.space.borrow().free.free_bytes() < 2 * bytes;
             if is_needed || !self.space.borrow_mut().take_zone((drive, zone), Extent { drive, at, bytes }) {

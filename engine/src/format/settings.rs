@@ -1,111 +1,16 @@
 //! The settings of a bucket: typed values, at most one of each kind. See FORMAT.md, "Bucket settings".
 //!
-//! They are part of the directory entry, so every core knows them without asking the owner of the bucket. Each kind
-//! belongs to the feature it is named after, which alone knows what its value means. I1. Kinds ascend, none comes
-//! twice. I2. A change of one kind leaves every other value as it is, byte for byte, known or not. I3. A bucket with a
-//! *binding* setting that this program does not honour takes no changes at all, and says which one: a lock, a quota or
-//! an encryption rule that is ignored is broken. A setting that is not binding disables nothing.
+//! They are part of the directory entry, so every core knows them without asking the owner of the bucket. I1. Kinds
+//! ascend, none comes twice. I2. A change of one kind leaves every other value as it is, byte for byte, known or not.
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::format::{Malformed, Put, Reader};
+use super::{Malformed, Put, Reader};
+use crate::bucket_meta::SettingKind;
 use crate::limits::{SETTING_BYTES_MAX, SETTINGS_BYTES_MAX};
-
-/// What a setting is about: a number on the drive, a name for people.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SettingKind(u8);
-
-/// The first kind that is not binding.
-const ADVISORY_FROM: u8 = 128;
-
-macro_rules! kinds {
-    ($($(#[doc = $text:literal])* $constant:ident = $number:literal $name:literal $use:ident,)*) => {
-        impl SettingKind {
-            $($(#[doc = $text])* pub const $constant: SettingKind = SettingKind($number);)*
-
-            /// All kinds that this program knows by name, by number.
-            pub const ALL: &'static [SettingKind] = &[$(SettingKind::$constant,)*];
-
-            /// The kind's name, for those of [`SettingKind::ALL`].
-            pub fn name(self) -> Option<&'static str> {
-                match self.0 {
-                    $($number => Some($name),)*
-                    _ => None,
-                }
-            }
-
-            /// Whether this program does what a setting of the kind says.
-            pub fn is_honoured(self) -> bool {
-                match self.0 {
-                    $($number => kinds!(@ $use),)*
-                    _ => false,
-                }
-            }
-        }
-    };
-    (@ honoured) => { true };
-    (@ reserved) => { false };
-}
-
-kinds! {
-    /// Whose the bucket is, and whose its objects are.
-    OWNERSHIP = 1 "ownership" reserved,
-    /// Whether versions are kept.
-    VERSIONING = 2 "versioning" reserved,
-    /// Who may do what.
-    POLICY = 3 "policy" reserved,
-    /// How objects are encrypted.
-    ENCRYPTION = 4 "encryption" reserved,
-    /// Object lock and default retention.
-    LOCK = 5 "lock" reserved,
-    /// How much it may hold.
-    QUOTA = 6 "quota" reserved,
-    /// The mark of the table catalog: the bucket is a warehouse.
-    CATALOG = 7 "catalog" honoured,
-    /// Tags of the bucket.
-    TAGS = 128 "tags" reserved,
-    /// Which web pages may read it.
-    CORS = 129 "CORS" reserved,
-    /// What expires, and when.
-    LIFECYCLE = 130 "lifecycle" reserved,
-    /// Who is notified of changes.
-    NOTIFICATIONS = 131 "notifications" reserved,
-}
-
-impl SettingKind {
-    /// The kind of a number, known or not.
-    pub const fn of(number: u8) -> SettingKind {
-        SettingKind(number)
-    }
-
-    /// The number on the drive.
-    pub const fn number(self) -> u8 {
-        self.0
-    }
-
-    /// Whether a program that does not honour the setting may change nothing in the bucket.
-    pub const fn is_binding(self) -> bool {
-        self.0 < ADVISORY_FROM
-    }
-}
-
-impl fmt::Display for SettingKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            Some(name) => f.write_str(name),
-            None => write!(f, "number {}, of a newer version", self.0),
-        }
-    }
-}
-
-impl fmt::Debug for SettingKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
 
 /// All settings of a bucket. Cheap to clone.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -151,7 +56,7 @@ impl BucketSettings {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.u8(u8::try_from(self.0.len()).expect("at most one of each of 256 kinds, 0 is none"));
         for (kind, value) in self.0.iter() {
-            out.u8(kind.0).string(value);
+            out.u8(kind.number()).string(value);
         }
     }
 
@@ -159,8 +64,8 @@ impl BucketSettings {
         let (count, from) = (r.u8("settings")?, r.at());
         let mut all: Vec<(SettingKind, Bytes)> = Vec::new();
         for _ in 0..count {
-            let kind = SettingKind(r.u8("setting kind")?);
-            if all.last().map_or(0, |(last, _)| last.0) >= kind.0 {
+            let kind = SettingKind::of(r.u8("setting kind")?);
+            if all.last().map_or(0, |(last, _)| last.number()) >= kind.number() {
                 return r.malformed("setting kind");
             }
             all.push((kind, r.string(SETTING_BYTES_MAX, "setting")?));
@@ -234,13 +139,6 @@ mod tests {
         check(99, Some("number 99, of a newer version"));
         check(SettingKind::CORS.number(), None);
         check(199, None);
-    }
-
-    #[test]
-    fn kinds_are_sorted_and_named_once() {
-        assert!(SettingKind::ALL.is_sorted_by(|a, b| a < b));
-        let names: std::collections::BTreeSet<_> = SettingKind::ALL.iter().map(|kind| kind.name()).collect();
-        assert_eq!(names.len(), SettingKind::ALL.len());
     }
 
     #[test]

@@ -10,20 +10,19 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::handle::Core;
 use crate::limits::MAILBOX_MESSAGES_MAX;
 use crate::sync::{ArrayQueue, AtomicWaker, Mistake, is_seeded};
 use crate::units::CoreId;
 
-/// What is sent: run on the receiving core, must not block.
-pub(crate) type Job = Box<dyn FnOnce(&Rc<Core>) + Send>;
+/// What is sent: run on the receiving core with its state `C`, must not block.
+pub(crate) type Job<C> = Box<dyn FnOnce(&Rc<C>) + Send>;
 
 /// Jobs taken in one turn before other tasks of the core get theirs.
 const JOBS_PER_TURN: usize = 64;
 
 /// The mailboxes of all cores.
-pub(crate) struct Mesh {
-    boxes: Vec<Mailbox<Job>>,
+pub(crate) struct Mesh<C> {
+    boxes: Vec<Mailbox<Job<C>>>,
 }
 
 /// One core's queue of messages from anywhere.
@@ -32,8 +31,8 @@ pub(crate) struct Mailbox<M> {
     receiver: AtomicWaker,
 }
 
-impl Mesh {
-    pub(crate) fn new(cores: u16) -> Mesh {
+impl<C> Mesh<C> {
+    pub(crate) fn new(cores: u16) -> Mesh<C> {
         Mesh { boxes: (0..cores).map(|_| Mailbox::new(MAILBOX_MESSAGES_MAX)).collect() }
     }
 
@@ -42,7 +41,7 @@ impl Mesh {
     }
 
     /// Hands `job` to `core`; gives it back when the mailbox is full.
-    pub(crate) fn send(&self, core: CoreId, job: Job) -> Result<(), Job> {
+    pub(crate) fn send(&self, core: CoreId, job: Job<C>) -> Result<(), Job<C>> {
         self.boxes[usize::from(core.0)].send(job)
     }
 
@@ -51,9 +50,9 @@ impl Mesh {
         self.boxes[usize::from(core.0)].messages.len()
     }
 
-    /// Runs the jobs sent to `core`, for ever.
-    pub(crate) async fn receive(&self, core: &Rc<Core>) {
-        self.boxes[usize::from(core.id().0)].receive(|job| job(core)).await;
+    /// Runs the jobs sent to core `id` with its state `core`, for ever.
+    pub(crate) async fn receive(&self, id: CoreId, core: &Rc<C>) {
+        self.boxes[usize::from(id.0)].receive(|job| job(core)).await;
     }
 }
 
