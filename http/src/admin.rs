@@ -7,14 +7,14 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 use nilas_engine::ShardScrub;
 use serde_json::{Value, json};
 
 use crate::drive_tools::damaged_json;
 use crate::memory::{Budget, BudgetFacts, CoreMemory};
 use crate::operations::AnyOperation;
+use crate::pages;
 use crate::render::body::ResponseBody;
 use crate::server::CoreState;
 
@@ -65,18 +65,6 @@ fn class_of(code: u16) -> usize {
     STATUSES.iter().position(|known| known / 100 == code / 100).unwrap_or(STATUSES.len() - 1)
 }
 
-/// A short plain answer.
-pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
-    text_answer(status, Bytes::from_static(text.as_bytes()), "text/plain; charset=utf-8")
-}
-
-fn text_answer(status: StatusCode, body: Bytes, content_type: &'static str) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-}
-
 /// How far the scrub of every shard is and what it found. Names objects, so it is for the root key alone.
 pub(crate) fn scrub(shards: &[ShardScrub]) -> Response<ResponseBody> {
     let shards = shards.iter().map(|state| {
@@ -96,14 +84,14 @@ pub(crate) fn scrub(shards: &[ShardScrub]) -> Response<ResponseBody> {
         })
     });
     let text = json!({ "shards": Value::from_iter(shards) }).to_string();
-    text_answer(StatusCode::OK, text.into(), "application/json")
+    pages::answer(StatusCode::OK, text.into(), "application/json")
 }
 
 /// Everything that is counted.
 pub(crate) fn metrics(state: &CoreState) -> Response<ResponseBody> {
     let mut out = String::with_capacity(16 * 1024);
     render(state, &mut out).expect("writing to a String cannot fail");
-    text_answer(StatusCode::OK, out.into(), "text/plain; version=0.0.4; charset=utf-8")
+    pages::answer(StatusCode::OK, out.into(), "text/plain; version=0.0.4; charset=utf-8")
 }
 
 fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {

@@ -12,7 +12,7 @@ use nilas_catalog::Refusal;
 use nilas_catalog::access::{Api, OperationFacts, Resource, ResourceKind};
 use nilas_engine::{EngineError, rt};
 
-use crate::auth::{AuthError, Caller, Principal, RequestView, RootOnly, Verified, verify};
+use crate::auth::{AuthError, Caller, Principal, RootOnly, Verified, verify, view_of};
 use crate::limits::ANSWER_BYTES_MIN;
 use crate::listen::RequestBody;
 use crate::operations::AnyOperation;
@@ -250,15 +250,6 @@ fn authorize(caller: &Caller<'_>, facts: &OperationFacts, resource: Resource<'_>
 
 fn starting() -> Failure {
     Failure::from(EngineError::Busy { limit: "recovery at start", max: 1 })
-}
-
-pub(crate) fn view_of(head: &Parts) -> RequestView<'_> {
-    RequestView {
-        method: head.method.as_str(),
-        raw_path: head.uri.path(),
-        raw_query: head.uri.query().unwrap_or(""),
-        headers: &head.headers,
-    }
 }
 
 #[cfg(test)]

@@ -26,3 +26,13 @@ pub use key_cache::SigningKeyCache;
 pub use sigv4::{
     KeyStore, PayloadMode, RequestView, Service, Verified, fuzz_auth, precheck, verify, verify_with_body,
 };
+
+/// What a signature can cover of a head.
+pub(crate) fn view_of(head: &http::request::Parts) -> RequestView<'_> {
+    RequestView {
+        method: head.method.as_str(),
+        raw_path: head.uri.path(),
+        raw_query: head.uri.query().unwrap_or(""),
+        headers: &head.headers,
+    }
+}
