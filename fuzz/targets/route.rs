@@ -1,4 +1,4 @@
 //! A method and a raw target through routing.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nilas_http::s3::fuzz::fuzz_route(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nilas_http::route::fuzz_route(bytes));

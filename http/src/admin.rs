@@ -8,8 +8,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 use nilas_engine::drive::Arena;
 use nilas_engine::stats::ShardStats;
 use nilas_engine::{CoreId, DamagedUnit, Engine, ShardScrub};
@@ -17,7 +16,8 @@ use serde_json::{Value, json};
 
 use crate::memory::{Budget, BudgetFacts, CoreMemory};
 use crate::operations::AnyOperation;
-use crate::process::readiness::Readiness;
+use crate::pages;
+use crate::readiness::Readiness;
 use crate::render::body::ResponseBody;
 
 /// Upper bounds of the latency histogram, in microseconds.
@@ -102,18 +102,6 @@ fn class_of(code: u16) -> usize {
     STATUSES.iter().position(|known| known / 100 == code / 100).unwrap_or(STATUSES.len() - 1)
 }
 
-/// A short plain answer.
-pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
-    text_answer(status, Bytes::from_static(text.as_bytes()), "text/plain; charset=utf-8")
-}
-
-fn text_answer(status: StatusCode, body: Bytes, content_type: &'static str) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-}
-
 /// How far the scrub of every shard is and what it found. Names objects, so it is for the root key alone.
 pub(crate) fn scrub(shards: &[ShardScrub]) -> Response<ResponseBody> {
     let shards = shards.iter().map(|state| {
@@ -133,7 +121,7 @@ pub(crate) fn scrub(shards: &[ShardScrub]) -> Response<ResponseBody> {
         })
     });
     let text = json!({ "shards": Value::from_iter(shards) }).to_string();
-    text_answer(StatusCode::OK, text.into(), "application/json")
+    pages::answer(StatusCode::OK, text.into(), "application/json")
 }
 
 /// A damaged unit, as the scrub's page and the offline check of drives report it.
@@ -159,7 +147,7 @@ pub fn damaged_json(unit: &DamagedUnit) -> Value {
 pub(crate) fn metrics(figures: &Figures, engine: Option<&Engine>) -> Response<ResponseBody> {
     let mut out = String::with_capacity(16 * 1024);
     render(figures, engine, &mut out).expect("writing to a String cannot fail");
-    text_answer(StatusCode::OK, out.into(), "text/plain; version=0.0.4; charset=utf-8")
+    pages::answer(StatusCode::OK, out.into(), "text/plain; version=0.0.4; charset=utf-8")
 }
 
 fn render(figures: &Figures, engine: Option<&Engine>, out: &mut String) -> std::fmt::Result {

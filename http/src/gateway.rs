@@ -12,14 +12,15 @@ use nilas_catalog::Refusal;
 use nilas_catalog::access::{Api, OperationFacts, Resource, ResourceKind};
 use nilas_engine::rt;
 
-use crate::auth::{AuthError, Caller, Principal, RequestView, RootOnly, Verified, verify};
+use crate::auth::{AuthError, Caller, Principal, RootOnly, Verified, verify, view_of};
 use crate::limits::ANSWER_BYTES_MIN;
 use crate::listen::RequestBody;
 use crate::operations::AnyOperation;
 use crate::pages::{Page, Plain};
 use crate::render::body::ResponseBody;
 use crate::render::error::Failure;
-use crate::route::{Route, Target, route};
+use crate::route::{Route, route};
+use crate::s3::target::Target;
 use crate::server::{CoreState, Services};
 use crate::{admin, iceberg};
 
@@ -239,15 +240,6 @@ fn caller_of(principal: Principal<'_>) -> Caller<'_> {
 /// Refuses what the sender may not do on what the head names.
 fn authorize(caller: &Caller<'_>, facts: &OperationFacts, resource: Resource<'_>) -> Result<(), Failure> {
     if caller.may(facts, resource) { Ok(()) } else { Err(Failure::AccessDenied) }
-}
-
-pub(crate) fn view_of(head: &Parts) -> RequestView<'_> {
-    RequestView {
-        method: head.method.as_str(),
-        raw_path: head.uri.path(),
-        raw_query: head.uri.query().unwrap_or(""),
-        headers: &head.headers,
-    }
 }
 
 #[cfg(test)]

@@ -15,8 +15,7 @@ use nilas_catalog::access::{Access as _, Resource, ResourceKind};
 use nilas_catalog::{OAuthError, Refusal, Route};
 use sha2::{Digest as _, Sha256};
 
-use crate::auth::{AuthError, Caller, RequestView, bearer, precheck, verify_with_body};
-use crate::gateway::view_of;
+use crate::auth::{AuthError, Caller, RequestView, bearer, precheck, verify_with_body, view_of};
 use crate::limits::CATALOG_BODY_BYTES_MAX;
 use crate::listen::RequestBody;
 use crate::memory::{Budget, Gather, Hold, document_cost};

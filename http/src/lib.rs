@@ -6,6 +6,8 @@
 
 pub mod limits;
 pub mod memory;
+pub mod scrub;
+mod readiness;
 pub mod process;
 pub mod listen;
 mod hyper_io;

@@ -3,10 +3,11 @@
 //! `route` finds them by this table and the gateway judges them by it, as operations of the other APIs by theirs.
 //! What is on the pages is made in `admin`.
 
-use http::{Response, StatusCode};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
 use nilas_catalog::access::{Api, BodyKind, Effect, NamedIn, OperationFacts, ResourceKind};
 
-use crate::admin;
 use crate::render::body::ResponseBody;
 
 /// One of the server's own pages.
@@ -100,8 +101,16 @@ impl Plain {
             Plain::Recovering => (unavailable, "recovering\n"),
             Plain::CoreBusy => (unavailable, "a core is busy or stopping: try again\n"),
         };
-        admin::plain(status, text)
+        answer(status, Bytes::from_static(text.as_bytes()), "text/plain; charset=utf-8")
     }
+}
+
+/// A whole answer of a page.
+pub(crate) fn answer(status: StatusCode, body: Bytes, content_type: &'static str) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }
 
 #[cfg(test)]

@@ -13,11 +13,9 @@ use crate::limits::KEY_BYTES_MAX;
 use crate::pages::Page;
 use crate::render::error::Failure;
 use crate::s3::operations::{Form, Level, Operation, is_subresource};
+use crate::s3::target::{Target, check_key};
 pub use crate::uri::Query;
 use crate::uri::percent_decode;
-
-/// First path segments that belong to the server and can therefore not be bucket names.
-pub const RESERVED_BUCKETS: [&str; 6] = ["_iceberg", "healthz", "iceberg", "metrics", "minio", "readyz"];
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,19 +29,6 @@ pub enum Route<'a> {
     },
     /// An S3 operation.
     S3(Target),
-}
-
-/// An S3 operation with what it works on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// The operation.
-    pub operation: Operation,
-    /// Bucket name as sent, empty for ListBuckets. Its form is checked where buckets are created.
-    pub bucket: String,
-    /// Object key, valid UTF-8 without NUL, at most [`KEY_BYTES_MAX`] bytes; empty for bucket operations.
-    pub key: Bytes,
-    /// The query, decoded.
-    pub query: Query,
 }
 
 /// Says what the request `head` asks for. `domains` are the names under which `bucket.domain` addresses a bucket.
@@ -132,21 +117,6 @@ fn decode_key(raw: &str, bad_uri: impl Fn() -> Failure) -> Result<Bytes, Failure
         return Err(bad_uri());
     }
     Ok(Bytes::from(key))
-}
-
-/// Checks what every key must keep to, wherever it stands: length, and no NUL.
-pub(crate) fn check_key(key: &[u8]) -> Result<(), Failure> {
-    if KEY_BYTES_MAX < key.len() {
-        return Err(Failure::KeyTooLong { size: key.len() });
-    }
-    if key.contains(&0) {
-        return Err(Failure::InvalidArgument {
-            message: "Object keys must not contain a NUL character".into(),
-            name: "key",
-            value: String::new(),
-        });
-    }
-    Ok(())
 }
 
 /// Sub-resources of S3 that no operation of the table serves: refused, never taken for the plain request.

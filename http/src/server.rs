@@ -10,9 +10,9 @@ use crate::auth::SigningKeyCache;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
 use crate::memory::{CoreMemory, Shortage};
-use crate::process::config::ScrubSettings;
 use crate::root_key::RootKey;
 use crate::s3::{Owner, S3, json_attributes};
+use crate::scrub::ScrubSettings;
 
 /// What one core needs to answer requests.
 pub(crate) struct CoreState {

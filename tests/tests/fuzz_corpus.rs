@@ -10,7 +10,7 @@ type Target = (&'static str, fn(&[u8]));
 const TARGETS: [Target; 16] = [
     ("auth", nilas_http::auth::fuzz_auth),
     ("chunked", nilas_http::body::fuzz_chunked),
-    ("route", nilas_http::s3::fuzz::fuzz_route),
+    ("route", nilas_http::route::fuzz_route),
     ("xml", nilas_http::s3::fuzz::fuzz_xml),
     ("attributes", nilas_http::s3::fuzz::fuzz_attributes),
     ("metadata", nilas_catalog::spec::fuzz_metadata),

@@ -25,4 +25,5 @@ pub use chunk_signature::{ChunkSigner, SignatureMismatch};
 pub use error::{ArgumentFault, AuthError, CredentialFault, Denied, Mismatch, QueryFault, Refused};
 pub use key_cache::SigningKeyCache;
 pub use request::RequestView;
+pub(crate) use request::view_of;
 pub use sigv4::{KeyStore, PayloadMode, Service, Verified, fuzz_auth, precheck, verify, verify_with_body};

@@ -5,22 +5,17 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use nilas_engine::drive::OpenError;
 use nilas_engine::drive::probe::ProbeError;
 use nilas_engine::rt::RtError;
 use nilas_engine::store::StoreError;
-use nilas_engine::{CoreId, DamagedUnit, EngineError, ScrubConfig};
+use nilas_engine::{CoreId, EngineError};
 
 use crate::limits::CACHE_MEMORY_PART;
 use crate::listen::ListenError;
 use crate::root_key::RootKeyError;
-
-/// Bytes in a second of a scrub that was asked for where none is started by itself, and how long the first pass waits
-/// after the start.
-const SCRUB_BYTES_PER_SECOND: u64 = 32 << 20;
-const SCRUB_FIRST_AFTER: Duration = Duration::from_secs(600);
+use crate::scrub::ScrubSettings;
 
 /// What the process is asked to do.
 #[derive(Clone, Debug)]
@@ -46,36 +41,6 @@ pub struct ServerConfig {
     pub region: String,
     /// Memory that the process is to get by with; `None` for all that it may use.
     pub memory_bytes: Option<u64>,
-}
-
-/// How what is stored is verified in the background.
-#[derive(Clone, Copy, Debug)]
-pub struct ScrubSettings {
-    /// Bytes that the scrub reads in a second; 0: none is started by itself.
-    pub bytes_per_second: u64,
-    /// Time between the end of a pass and the next one.
-    pub every: Duration,
-}
-
-impl ScrubSettings {
-    /// The first pass after a start; `None` when none is started by itself.
-    pub(crate) fn at_start(&self) -> Option<ScrubConfig> {
-        (self.bytes_per_second > 0).then(|| self.pass(SCRUB_FIRST_AFTER))
-    }
-
-    /// A pass that was asked for, and those after it.
-    pub(crate) fn now(&self) -> ScrubConfig {
-        self.pass(Duration::ZERO)
-    }
-
-    fn pass(&self, first_after: Duration) -> ScrubConfig {
-        let bytes_per_second = match self.bytes_per_second {
-            0 => SCRUB_BYTES_PER_SECOND,
-            bytes => bytes,
-        };
-        let report = |damaged: &DamagedUnit| eprintln!("nilas: damaged: {damaged}");
-        ScrubConfig { bytes_per_second, first_after, repeat_after: self.every, report }
-    }
 }
 
 /// What one core's cache may hold. Where neither the operator nor the kernel says anything there is none.

@@ -24,10 +24,11 @@ use nilas_engine::{CoreId, Engine, ShardId};
 use crate::admin::{Figures, ProcessFigures};
 use crate::listen::{ListenLimits, Peer, RequestBody, listen};
 use crate::memory::MemoryPlan;
-use crate::process::config::{CoreError, ScrubSettings};
+use crate::process::config::CoreError;
 use crate::process::drives::open_drives;
 use crate::process::shutdown::{InFlight, Stop};
 use crate::root_key::RootKey;
+use crate::scrub::ScrubSettings;
 use crate::server::CoreState;
 
 /// How often it is looked whether a shard became read-only.

@@ -2,8 +2,7 @@
 //!
 //! `tools/nilas` calls [`Server::prepare`], prints what it found, then [`Server::run`]. In the order of a start:
 //! `config` what is asked for and why it cannot be had, `machine` what there is, `data_dir` the root key and which
-//! drives, `drives` the store on them, `core` one core from its start to its end, `readiness` and `shutdown` what the
-//! cores tell each other meanwhile. A core runs `listen`, and `server` on what comes in.
+//! drives, `drives` the store on them, `core` one core from its start to its end, `shutdown` how they stop together. A core runs `listen`, and `server` on what comes in.
 
 pub mod config;
 pub(crate) mod machine;
@@ -11,7 +10,6 @@ mod files;
 mod data_dir;
 mod drives;
 mod core;
-pub(crate) mod readiness;
 pub mod shutdown;
 
 use std::net::SocketAddr;
@@ -30,8 +28,8 @@ use crate::process::core::{CoreSetup, serve_core};
 use crate::process::data_dir::DataDir;
 use crate::process::drives::{OpenedStore, open_store};
 use crate::process::machine::{check_machine, claim_address, process_bytes, retry_while_held};
-use crate::process::readiness::Readiness;
 use crate::process::shutdown::Stop;
+use crate::readiness::Readiness;
 use crate::root_key::RootKey;
 
 /// A server that is ready to run: drives locked and recognised, address claimed, nothing served yet.

@@ -4,7 +4,8 @@
 
 use std::net::Ipv4Addr;
 
-use crate::route::RESERVED_BUCKETS;
+/// First path segments that belong to the server and can therefore not be bucket names.
+pub const RESERVED_BUCKETS: [&str; 6] = ["_iceberg", "healthz", "iceberg", "metrics", "minio", "readyz"];
 
 /// Whether a bucket of that name may be created.
 pub fn is_valid(name: &str) -> bool {

@@ -17,10 +17,10 @@ use crate::render::body::BodyCut;
 use crate::render::error::Failure;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
-use crate::route::check_key;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{Kind, StoredChecksum};
 use crate::s3::operations::Operation;
+use crate::s3::target::check_key;
 use crate::uri::percent_decode;
 
 /// The object that a copy reads.

@@ -11,10 +11,10 @@ use crate::limits::DELETE_XML_BYTES_MAX;
 use crate::render::error::Failure;
 use crate::render::time::parse_http_date;
 use crate::render::xml::Xml;
-use crate::route::check_key;
 use crate::s3::operations::Operation;
 use crate::s3::payload::Payload;
 use crate::s3::request_xml::DeleteEntry;
+use crate::s3::target::check_key;
 
 pub(super) async fn delete<B>(call: &Call<'_>, payload: &mut Payload<'_, B>) -> Outcome
 where

@@ -6,6 +6,7 @@
 //! Runs on the core that took the connection; dropping the future stores nothing, or everything.
 
 pub mod operations;
+pub mod target;
 pub mod checksum;
 pub mod payload;
 pub mod metadata;
@@ -56,10 +57,11 @@ use crate::render::body::ResponseBody;
 use crate::render::error::{Context, Failure, render};
 use crate::render::time::http_date;
 use crate::render::xml::Xml;
-use crate::route::{Query, Target};
 use crate::s3::attributes::Attributes;
 use crate::s3::operations::Operation;
 use crate::s3::payload::Payload;
+use crate::s3::target::Target;
+use crate::uri::Query;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -426,7 +428,6 @@ fn owner_xml(xml: &mut Xml, tag: &str, owner: &Owner) {
 pub mod fuzz {
     pub use super::range::fuzz_range;
     pub use super::request_xml::fuzz_xml;
-    pub use crate::route::fuzz_route;
     pub use crate::s3::attributes::fuzz_attributes;
 }
 

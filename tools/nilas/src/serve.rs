@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use nilas_http::process::Server;
-use nilas_http::process::config::{ScrubSettings, ServerConfig, ServerError};
+use nilas_http::process::config::{ServerConfig, ServerError};
 use nilas_http::process::shutdown::Stop;
+use nilas_http::scrub::ScrubSettings;
 
 const STORAGE: &str = "Storage";
 const NETWORK: &str = "Network";
