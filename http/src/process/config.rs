@@ -26,6 +26,8 @@ pub struct ServerConfig {
     pub drives: Vec<PathBuf>,
     /// Size of drive files that have to be made; `None` for half of the free space, at most 1 TiB.
     pub drive_bytes: Option<u64>,
+    /// Whether a store of an older format is made one of this program's; otherwise it is refused.
+    pub upgrade: bool,
     /// Where to listen; port 0 takes any free one.
     pub address: SocketAddr,
     /// Cores to use; `None` for all that the process may use.

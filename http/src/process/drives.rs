@@ -14,7 +14,7 @@ use nilas_engine::drive::{
 };
 use nilas_engine::format::superblock::Superblock;
 use nilas_engine::rt::{self, RtConfig};
-use nilas_engine::store::{FormatConfig, format, recognise};
+use nilas_engine::store::{FormatConfig, Upgraded, format, recognise, upgrade};
 
 use crate::process::config::{CoreError, ServerConfig, ServerError};
 use crate::process::files::remove_file;
@@ -26,8 +26,22 @@ pub(super) struct OpenedStore {
     /// In the order of the drives, as are the superblocks.
     pub(super) locks: Vec<DriveLock>,
     pub(super) superblocks: Vec<Superblock>,
-    /// Whether it was formatted just now.
-    pub(super) is_formatted: bool,
+    /// What was done to it at this start.
+    pub(super) made: StoreOrigin,
+}
+
+/// What a start did to the store before it was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreOrigin {
+    /// Nothing: it was there.
+    Found,
+    /// It was formatted.
+    Formatted,
+    /// It was upgraded.
+    Upgraded {
+        /// The oldest format that a drive had.
+        from: u32,
+    },
 }
 
 impl OpenedStore {
@@ -80,9 +94,9 @@ fn open_or_make(
     let locks: Vec<DriveLock> =
         paths.iter().map(lock).collect::<Result<_, _>>().map_err(ServerError::Drive)?;
     let shards = u16::try_from(cores.clamp(8, 64)).expect("at most 64");
-    let found = recognise_or_format(&locks, shards, !is_known)?;
-    let (superblocks, is_formatted) = found.ok_or_else(|| other(&paths[0]))?;
-    Ok(OpenedStore { locks, superblocks, is_formatted })
+    let found = recognise_or_format(&locks, shards, !is_known, config.upgrade)?;
+    let (superblocks, made) = found.ok_or_else(|| other(&paths[0]))?;
+    Ok(OpenedStore { locks, superblocks, made })
 }
 
 /// A sparse file: it takes space as the store grows.
@@ -100,13 +114,14 @@ fn make_drive_file(path: &Path, bytes: Option<u64>) -> Result<(), ServerError> {
     create_file(path, bytes).map_err(ServerError::Drive)
 }
 
-/// The superblocks of the store, and whether it was formatted just now. Runs on a core of its own that ends before the
-/// others start. `None`: the drives are blank and may not be formatted.
+/// The superblocks of the store, and what was done to it. Runs on a core of its own that ends before the others start.
+/// `None`: the drives are blank and may not be formatted.
 fn recognise_or_format(
     locks: &[DriveLock],
     shards: u16,
     may_format: bool,
-) -> Result<Option<(Vec<Superblock>, bool)>, ServerError> {
+    may_upgrade: bool,
+) -> Result<Option<(Vec<Superblock>, StoreOrigin)>, ServerError> {
     let locks = locks.to_vec();
     let prepared = rt::start(1, RtConfig::server(), move |_| {
         let locks = locks.clone();
@@ -115,15 +130,23 @@ fn recognise_or_format(
                 CoreError::Drive(e) => ServerError::Drive(e),
                 source => ServerError::Core { core: CoreId(0), source },
             })?;
-            if let Some(superblocks) = recognise(&drives).await.map_err(ServerError::Store)? {
-                return Ok(Some((superblocks, false)));
+            if may_upgrade {
+                if let Some(Upgraded { superblocks, from }) =
+                    upgrade(&drives).await.map_err(ServerError::Store)?
+                {
+                    let made = from.map_or(StoreOrigin::Found, |from| StoreOrigin::Upgraded { from });
+                    return Ok(Some((superblocks, made)));
+                }
+            } else if let Some(superblocks) = recognise(&drives).await.map_err(ServerError::Store)? {
+                return Ok(Some((superblocks, StoreOrigin::Found)));
             }
             if !may_format {
                 return Ok(None);
             }
             let config =
                 FormatConfig { shards, now_ms: rt::now_ms(), store: rt::random_u128(), zone_bytes: None };
-            Ok(Some((format(&drives, config).await.map_err(ServerError::Store)?, true)))
+            let superblocks = format(&drives, config).await.map_err(ServerError::Store)?;
+            Ok(Some((superblocks, StoreOrigin::Formatted)))
         }
     })
     .map_err(ServerError::Cores)?;

@@ -26,6 +26,7 @@ use crate::memory::{CoreMemory, MemoryPlan};
 use crate::process::config::{ServerConfig, ServerError, cache_bytes_per_core};
 use crate::process::core::{CoreSetup, serve_core};
 use crate::process::data_dir::DataDir;
+pub use crate::process::drives::StoreOrigin;
 use crate::process::drives::{OpenedStore, open_store};
 use crate::process::machine::{check_machine, claim_address, process_bytes, retry_while_held};
 use crate::process::shutdown::Stop;
@@ -75,9 +76,9 @@ impl Server {
         Ok(Server { config, store, cores, memory_bytes, root_key, address, warnings: machine.warnings })
     }
 
-    /// Whether the store was formatted just now.
-    pub fn is_formatted(&self) -> bool {
-        self.store.is_formatted
+    /// What was done to the store at this start.
+    pub fn store_origin(&self) -> StoreOrigin {
+        self.store.made
     }
 
     /// Serves until `stop`; calls `on_ready` once when every shard has recovered.

@@ -161,11 +161,16 @@ impl From<EngineError> for Failure {
 impl Failure {
     /// Whether a limit of the process was met, so that the same request may well succeed later: `SlowDown`.
     pub fn is_busy(&self) -> bool {
-        matches!(
-            self,
-            Failure::Engine(EngineError::Busy { .. })
-                | Failure::ReadCut(BodyCut::Engine(EngineError::Busy { .. }))
-        )
+        match self {
+            Failure::Recovering => true,
+            Failure::Engine(error) | Failure::ReadCut(BodyCut::Engine(error)) => {
+                matches!(
+                    error,
+                    EngineError::Busy { .. } | EngineError::BucketClosed | EngineError::NoFreeZone
+                )
+            }
+            _ => false,
+        }
     }
 
     /// Whether the body is over what its operation takes: `EntityTooLarge`.
@@ -574,5 +579,22 @@ mod tests {
         assert!(matches!(head.body(), ResponseBody::Empty));
         let busy = render(&EngineError::Busy { limit: "x", max: 1 }.into(), context);
         assert!(busy.headers().contains_key(RETRY_AFTER));
+    }
+
+    #[test]
+    fn who_may_come_again_is_told_to_slow_down() {
+        let lock = nilas_engine::SettingKind::LOCK;
+        for failure in [
+            Failure::Recovering,
+            EngineError::Busy { limit: "x", max: 1 }.into(),
+            EngineError::BucketClosed.into(),
+            EngineError::NoFreeZone.into(),
+            EngineError::Full { wanted_bytes: 1 }.into(),
+            EngineError::UnsupportedSetting { kind: lock }.into(),
+            EngineError::Stopping.into(),
+            Failure::AccessDenied,
+        ] {
+            assert_eq!(failure.is_busy(), failure.answer().code == "SlowDown", "{failure:?}");
+        }
     }
 }

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use nilas_http::process::Server;
+use nilas_engine::format::superblock::FORMAT_VERSION;
 use nilas_http::process::config::{ServerConfig, ServerError};
 use nilas_http::process::shutdown::Stop;
+use nilas_http::process::{Server, StoreOrigin};
 use nilas_http::scrub::ScrubSettings;
 
 const STORAGE: &str = "Storage";
@@ -31,6 +32,9 @@ pub(crate) struct Arguments {
     /// Size of drive files that have to be made, such as 64GiB [default: half of the free space, at most 1 TiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = STORAGE)]
     drive_size: Option<u64>,
+    /// Make a store of an older format one of this program's; no older program opens it afterwards
+    #[arg(long, help_heading = STORAGE)]
+    upgrade: bool,
     /// Where to listen; port 0 takes any free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9000", env = "NILAS_ADDRESS", value_parser = parse_address, help_heading = NETWORK)]
     address: SocketAddr,
@@ -62,6 +66,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
         data: arguments.data.clone(),
         drives: arguments.drive,
         drive_bytes: arguments.drive_size,
+        upgrade: arguments.upgrade,
         address: arguments.address,
         cores: arguments.cores,
         cache_bytes: arguments.cache,
@@ -80,8 +85,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
     for warning in &server.warnings {
         eprintln!("nilas: {warning}");
     }
-    let formatted = if server.is_formatted() { ", formatted a new store" } else { "" };
-    println!("nilas {}{formatted} in {}", env!("CARGO_PKG_VERSION"), arguments.data.display());
+    let origin = match server.store_origin() {
+        StoreOrigin::Found => String::new(),
+        StoreOrigin::Formatted => ", formatted a new store".to_owned(),
+        StoreOrigin::Upgraded { from } => {
+            format!(", upgraded the store from format {from} to {FORMAT_VERSION}")
+        }
+    };
+    println!("nilas {}{origin} in {}", env!("CARGO_PKG_VERSION"), arguments.data.display());
     if server.root_key.is_new() {
         println!("root key, shown once and kept in {}:", arguments.data.join("root.env").display());
         println!("  NILAS_ACCESS_KEY={}", server.root_key.access_key());
