@@ -7,6 +7,7 @@
 pub mod limits;
 pub mod spec;
 pub mod commit;
+pub(crate) mod model;
 pub(crate) mod store;
 pub mod rest;
 

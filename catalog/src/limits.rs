@@ -2,6 +2,20 @@
 //!
 //! A bound that a client can reach is answered with 400 or 413 and the name of the limit, unless it says otherwise.
 
+/// A value over one of these bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OverLimit {
+    /// The name of the bound.
+    pub(crate) limit: &'static str,
+    pub(crate) max: usize,
+    pub(crate) got: usize,
+}
+
+/// Refuses a value over its bound.
+pub(crate) fn at_most(limit: &'static str, max: usize, got: usize) -> Result<(), OverLimit> {
+    if max < got { Err(OverLimit { limit, max, got }) } else { Ok(()) }
+}
+
 // ---- Table metadata and commits ----
 
 /// Nested JSON levels accepted in one update, requirement, schema, spec or order of a request.
@@ -90,8 +104,8 @@ pub const IDEMPOTENCY_EXPIRED_PER_CHANGE_MAX: usize = 8;
 /// Objects that a purge deletes with one log record.
 pub const PURGE_KEYS_MAX: usize = 500;
 
-/// Records that the deletion of a warehouse removes with one log record.
-pub const DELETE_RECORDS_MAX: usize = 500;
+/// Values that the deletion of a warehouse removes with one log record.
+pub const DELETE_VALUES_MAX: usize = 500;
 
 /// Bytes of decoded metadata and answers that one warehouse keeps in memory, roughly; the least recently used go first.
 pub const CACHE_BYTES_MAX: usize = 128 << 20;

@@ -116,6 +116,10 @@ pub enum EngineError {
         /// Its value.
         max: u64,
     },
+    /// The bucket takes no changes: it is being deleted, or gone. Nothing was done, the caller may look again.
+    BucketClosed,
+    /// No zone is free for the log, and none could be made so in time; nothing was done, the caller may come again.
+    NoFreeZone,
     /// A value over its limit; nothing was done.
     TooLarge {
         /// The name of the limit.
@@ -141,6 +145,8 @@ impl EngineError {
         match self {
             EngineError::Full { .. }
             | EngineError::Busy { .. }
+            | EngineError::BucketClosed
+            | EngineError::NoFreeZone
             | EngineError::TooLarge { .. }
             | EngineError::UnsupportedSetting { .. } => true,
             EngineError::Drive(_)
@@ -159,6 +165,8 @@ impl fmt::Display for EngineError {
             EngineError::ReadOnly { shard } => write!(f, "{shard} is read-only after a failure of its log"),
             EngineError::Full { wanted_bytes } => write!(f, "no space for {wanted_bytes} bytes"),
             EngineError::Busy { limit, max } => write!(f, "{limit} ({max}) is reached"),
+            EngineError::BucketClosed => write!(f, "the bucket is being deleted"),
+            EngineError::NoFreeZone => write!(f, "no zone is free for the log"),
             EngineError::TooLarge { limit, max, got } => write!(f, "{limit} is {max}, got {got}"),
             EngineError::UnsupportedSetting { kind } => {
                 write!(

@@ -8,6 +8,7 @@
 
 pub mod limits;
 pub mod units;
+pub mod calendar;
 pub mod error;
 pub mod object;
 pub mod bucket_meta;
@@ -27,7 +28,7 @@ pub mod format;
 pub mod store;
 pub mod inspect;
 
-pub use bucket_meta::{BucketSettings, SettingKind};
+pub use bucket_meta::{BucketSettings, SettingKind, ValueOwner};
 pub use error::{Corrupt, DriveCause, DriveError, DriveOp, EngineError};
 pub use handle::{
     Bucket, BucketError, DamagedUnit, Directory, Engine, ObjectReader, ObjectStream, PutWriter, ScrubConfig,
@@ -37,5 +38,6 @@ pub use object::{
     ETag, ListPage, ListQuery, ObjectInfo, ObjectVersion, PartInfo, PutCondition, PutRefused, UploadId,
     UploadInfo,
 };
+pub use shard::local_bucket::LocalBucket;
 pub use shard::{Shard, SpaceFacts, Staged, Transaction, TransactionBody, TransactionPut};
 pub use units::{BucketId, CoreId, DriveOffset, Sequence, ShardId};

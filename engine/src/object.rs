@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::error::EngineError;
 use crate::limits::{ATTRIBUTES_BYTES_MAX, KEY_BYTES_MAX};
+use crate::mutant::{Mutant, is};
 use crate::units::Sequence;
 
 /// An S3 entity tag: the MD5 of the bytes, or of the parts' MD5s with the number of parts.
@@ -91,6 +92,25 @@ pub enum PutCondition {
     IfMatch(Vec<ETag>),
     /// Only when the key has an object, whichever (`If-Match: *`).
     IfPresent,
+}
+
+impl PutCondition {
+    /// Returns whether a write may replace an object with this tag (`None`: no object).
+    pub fn check(&self, etag: Option<ETag>) -> Result<(), PutRefused> {
+        match (self, etag) {
+            (PutCondition::None, _) | (PutCondition::IfAbsent, None) | (PutCondition::IfPresent, Some(_)) => {
+                Ok(())
+            }
+            (PutCondition::IfAbsent, Some(_)) => Err(PutRefused::PreconditionFailed),
+            (PutCondition::IfPresent | PutCondition::IfMatch(_), None) => Err(PutRefused::NoSuchKey),
+            (PutCondition::IfMatch(tags), Some(etag)) => {
+                match tags.contains(&etag) || is(Mutant::MatchIgnored) {
+                    true => Ok(()),
+                    false => Err(PutRefused::PreconditionFailed),
+                }
+            }
+        }
+    }
 }
 
 /// Why a write was refused by its condition, or by the bucket's state. Nothing was stored.
@@ -227,5 +247,19 @@ mod tests {
         check("d41d8cd98f00b204e9800998ecf8427", None);
         check("+41d8cd98f00b204e9800998ecf8427e", None);
         check("", None);
+    }
+
+    #[test]
+    fn conditions() {
+        let (a, b) = (ETag { md5: [1; 16], parts: 0 }, ETag { md5: [2; 16], parts: 0 });
+        let check = |condition: &PutCondition, etag, want| assert_eq!(condition.check(etag), want);
+        check(&PutCondition::None, None, Ok(()));
+        check(&PutCondition::IfAbsent, None, Ok(()));
+        check(&PutCondition::IfAbsent, Some(a), Err(PutRefused::PreconditionFailed));
+        check(&PutCondition::IfPresent, Some(a), Ok(()));
+        check(&PutCondition::IfPresent, None, Err(PutRefused::NoSuchKey));
+        check(&PutCondition::IfMatch(vec![b, a]), Some(a), Ok(()));
+        check(&PutCondition::IfMatch(vec![b]), Some(a), Err(PutRefused::PreconditionFailed));
+        check(&PutCondition::IfMatch(vec![a]), None, Err(PutRefused::NoSuchKey));
     }
 }

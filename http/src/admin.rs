@@ -1,7 +1,8 @@
 //! Health and metrics: what operators and load balancers ask. Needs no credentials and tells no names.
 //!
-//! Metrics are Prometheus text (exposition format 0.0.4). Each core counts its own requests; whichever core is asked
-//! adds up all of them. Figures of buffers are those of the core that answers and carry its number.
+//! The core's state hands it [`Figures`] and the engine; it knows no more of the server. Metrics are Prometheus text
+//! (exposition format 0.0.4). Each core counts its own requests; whichever core is asked adds up all of them. Figures of
+//! buffers are those of the core that answers and carry its number.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -9,14 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
-use nilas_engine::ShardScrub;
+use nilas_engine::drive::Arena;
+use nilas_engine::stats::ShardStats;
+use nilas_engine::{CoreId, DamagedUnit, Engine, ShardScrub};
 use serde_json::{Value, json};
 
-use crate::drive_tools::damaged_json;
 use crate::memory::{Budget, BudgetFacts, CoreMemory};
+use crate::process::readiness::Readiness;
 use crate::render::body::ResponseBody;
 use crate::route::{Admin, Operation};
-use crate::server::CoreState;
 
 /// Upper bounds of the latency histogram, in microseconds.
 const BOUNDS_US: [u64; 12] =
@@ -58,6 +60,41 @@ impl Counters {
         let bucket = BOUNDS_US.iter().position(|bound| took_us <= *bound).unwrap_or(BOUNDS_US.len());
         series.buckets[bucket].fetch_add(1, Relaxed);
         series.sum_us.fetch_add(took_us, Relaxed);
+    }
+}
+
+/// What is counted and shown of all cores together. Shared by them.
+pub(crate) struct ProcessFigures {
+    pub(crate) readiness: Readiness,
+    /// One for each core.
+    pub(crate) counters: Box<[Counters]>,
+    /// One for each core.
+    pub(crate) memories: Box<[CoreMemory]>,
+    /// Bound of the read cache of one core, in bytes; 0: it has none.
+    pub(crate) cache_bytes: u64,
+}
+
+/// What one core counts, and what it can show of itself and of the process.
+pub(crate) struct Figures {
+    pub(crate) process: Arc<ProcessFigures>,
+    pub(crate) core: CoreId,
+    pub(crate) arena: Arena,
+}
+
+impl Figures {
+    /// Counts an answered request of this core.
+    pub(crate) fn count(&self, api: &'static str, operation: &'static str, status: StatusCode, took_us: u64) {
+        self.process.counters[usize::from(self.core.0)].count(api, operation, status, took_us);
+    }
+
+    /// Whether every core serves: the next connection may be another core's.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.process.readiness.is_ready()
+    }
+
+    /// What requests of this core may hold.
+    pub(crate) fn memory(&self) -> &CoreMemory {
+        &self.process.memories[usize::from(self.core.0)]
     }
 }
 
@@ -117,20 +154,49 @@ pub(crate) fn scrub(shards: &[ShardScrub]) -> Response<ResponseBody> {
     text_answer(StatusCode::OK, text.into(), "application/json")
 }
 
-/// Everything that is counted.
-pub(crate) fn metrics(state: &CoreState) -> Response<ResponseBody> {
+/// A damaged unit, as the scrub's page and the offline check of drives report it.
+pub fn damaged_json(unit: &DamagedUnit) -> Value {
+    json!({
+        "bucket": unit.bucket_name.as_deref(),
+        "bucket_id": unit.bucket.0,
+        "key": String::from_utf8_lossy(&unit.key),
+        "version": unit.version.0,
+        "upload": unit.part.map(|(upload, _)| upload.to_string()),
+        "part": unit.part.map(|(_, number)| number),
+        "offset": unit.offset,
+        "bytes": unit.bytes,
+        "drive": &*unit.drive,
+        "at": unit.at.0,
+        "got": unit.got,
+        "expected": unit.expected,
+        "unreadable": unit.unreadable.as_ref().map(ToString::to_string),
+    })
+}
+
+/// Everything that is counted; figures of the engine once there is one.
+pub(crate) fn metrics(figures: &Figures, engine: Option<&Engine>) -> Response<ResponseBody> {
     let mut out = String::with_capacity(16 * 1024);
-    render(state, &mut out).expect("writing to a String cannot fail");
+    render(figures, engine, &mut out).expect("writing to a String cannot fail");
     text_answer(StatusCode::OK, out.into(), "text/plain; version=0.0.4; charset=utf-8")
 }
 
-fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {
+fn render(figures: &Figures, engine: Option<&Engine>, out: &mut String) -> std::fmt::Result {
     family(out, "nilas_build_info", "gauge", "Version of the program.")?;
     writeln!(out, "nilas_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))?;
     family(out, "nilas_ready", "gauge", "1 when every shard has recovered.")?;
-    writeln!(out, "nilas_ready {}", u8::from(state.is_ready()))?;
-    let core = state.core().0;
-    let facts = state.arena.facts();
+    writeln!(out, "nilas_ready {}", u8::from(figures.is_ready()))?;
+    core_figures(figures, out)?;
+    limits(&figures.process.memories, out)?;
+    requests(&figures.process.counters, out)?;
+    let Some(engine) = engine else { return Ok(()) };
+    engine_figures(engine, figures.core, out)?;
+    shards(engine.stats(), out)
+}
+
+/// Buffers and cache of the core that is asked.
+fn core_figures(figures: &Figures, out: &mut String) -> std::fmt::Result {
+    let core = figures.core.0;
+    let facts = figures.arena.facts();
     family(
         out,
         "nilas_buffer_arena_bytes",
@@ -141,27 +207,28 @@ fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {
     family(out, "nilas_buffer_heap_bytes", "gauge", "Bytes of buffers beyond the core's arena.")?;
     writeln!(out, "nilas_buffer_heap_bytes{{core=\"{core}\"}} {}", facts.heap_bytes)?;
     family(out, "nilas_cache_bytes_max", "gauge", "Bound of the core's read cache, in bytes; 0 is off.")?;
-    writeln!(out, "nilas_cache_bytes_max{{core=\"{core}\"}} {}", state.cache_bytes)?;
-    limits(state.memories(), out)?;
-    requests(state.counters(), out)?;
-    let Some(parts) = state.parts() else { return Ok(()) };
-    let (all, free) = parts.engine.capacity_bytes();
+    writeln!(out, "nilas_cache_bytes_max{{core=\"{core}\"}} {}", figures.process.cache_bytes)
+}
+
+/// The store as a whole, and the cache of the core that is asked.
+fn engine_figures(engine: &Engine, core: CoreId, out: &mut String) -> std::fmt::Result {
+    let (all, free) = engine.capacity_bytes();
     family(out, "nilas_capacity_bytes", "gauge", "Bytes of all zones of all drives.")?;
     writeln!(out, "nilas_capacity_bytes {all}")?;
     family(out, "nilas_ungranted_bytes", "gauge", "Bytes of zones that no shard uses yet.")?;
     writeln!(out, "nilas_ungranted_bytes {free}")?;
     family(out, "nilas_buckets", "gauge", "Buckets.")?;
-    writeln!(out, "nilas_buckets {}", parts.engine.bucket_count())?;
+    writeln!(out, "nilas_buckets {}", engine.bucket_count())?;
     family(
         out,
         "nilas_mailbox_messages",
         "gauge",
         "Jobs that wait for a core, at most MAILBOX_MESSAGES_MAX.",
     )?;
-    for (core, waiting) in parts.engine.mailbox_messages().enumerate() {
+    for (core, waiting) in engine.mailbox_messages().enumerate() {
         writeln!(out, "nilas_mailbox_messages{{core=\"{core}\"}} {waiting}")?;
     }
-    let cache = parts.engine.cache_stats();
+    let cache = engine.cache_stats();
     let figures = [
         ("nilas_cache_hits_total", "counter", "Units found in the core's read cache.", cache.hits),
         ("nilas_cache_misses_total", "counter", "Units not found there.", cache.misses),
@@ -169,10 +236,13 @@ fn render(state: &CoreState, out: &mut String) -> std::fmt::Result {
     ];
     for (name, kind, help, value) in figures {
         family(out, name, kind, help)?;
-        writeln!(out, "{name}{{core=\"{core}\"}} {value}")?;
+        writeln!(out, "{name}{{core=\"{}\"}} {value}", core.0)?;
     }
-    let stats = parts.engine.stats();
-    type Read = fn(&nilas_engine::stats::ShardStats) -> &AtomicU64;
+    Ok(())
+}
+
+fn shards(stats: &[Arc<ShardStats>], out: &mut String) -> std::fmt::Result {
+    type Read = fn(&ShardStats) -> &AtomicU64;
     let counters: [(&str, &str, &str, Read); 19] = [
         ("nilas_log_blocks_total", "counter", "Durable log writes, each one flush.", |s| &s.log_blocks),
         ("nilas_log_records_total", "counter", "Records in them.", |s| &s.log_records),
@@ -250,7 +320,7 @@ fn limits(cores: &[CoreMemory], out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn requests(cores: &[Arc<Counters>], out: &mut String) -> std::fmt::Result {
+fn requests(cores: &[Counters], out: &mut String) -> std::fmt::Result {
     let sum = |nth: usize, read: &dyn Fn(&Series) -> u64| -> u64 {
         cores.iter().map(|core| read(&core.series[nth])).sum()
     };
@@ -300,7 +370,7 @@ mod tests {
 
     #[test]
     fn cores_are_added_up() {
-        let cores = [Arc::new(Counters::new()), Arc::new(Counters::new())];
+        let cores = [Counters::new(), Counters::new()];
         cores[0].count("s3", "GetObject", StatusCode::OK, 90);
         cores[1].count("s3", "GetObject", StatusCode::OK, 20_000_000);
         cores[1].count("s3", "GetObject", StatusCode::IM_A_TEAPOT, 300);

@@ -1,14 +1,10 @@
 //! Accepting connections on one core and serving HTTP/1.1 on them. [glommio]
-//! The server calls [`claim_address`] once and [`listen`] on every core; requests come out as calls of a hyper
-//! service with a [`RequestBody`].
+//! `process::core` calls [`listen`] on every core; requests come out as calls of a hyper service with a
+//! [`RequestBody`].
 //!
 //! Every wait for a client is bounded: [`ListenLimits`]. A client that keeps us waiting is cut, and its request's
 //! future is dropped. Waits are looked at by a sweep, so they may last a quarter longer than the limit.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "the fence: waits for clients are timed here, and a stop comes from another thread"
-)]
+#![expect(clippy::disallowed_methods, reason = "the fence: waits for clients are timed here")]
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -19,9 +15,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
@@ -71,7 +65,7 @@ pub struct ListenLimits {
     pub body_timeout: Duration,
     /// Without room for a byte of a response.
     pub write_timeout: Duration,
-    /// For requests to finish after [`Stop::begin`].
+    /// For requests to finish after the stop.
     pub stop_grace: Duration,
     /// For reading on after an answer that came before the end of the body.
     pub linger: Duration,
@@ -122,7 +116,7 @@ pub struct ListenError {
 }
 
 impl ListenError {
-    fn new(address: SocketAddr, e: &io::Error) -> ListenError {
+    pub(crate) fn new(address: SocketAddr, e: &io::Error) -> ListenError {
         ListenError { address, code: e.raw_os_error().unwrap_or(libc::EIO) }
     }
 }
@@ -144,93 +138,6 @@ impl fmt::Display for ListenError {
 
 impl Error for ListenError {}
 
-/// Makes sure that nobody else listens on `address`, and chooses the port when it is 0.
-///
-/// The cores' sockets share the port, so they would also share it with an older server of the same user without a
-/// word. Call this once, before the cores listen on the address it returns.
-pub fn claim_address(address: SocketAddr) -> Result<SocketAddr, ListenError> {
-    std::net::TcpListener::bind(address)
-        .and_then(|listener| listener.local_addr())
-        .map_err(|e| ListenError::new(address, &e))
-}
-
-/// Tells all cores to stop, from any thread. Clones are the same switch.
-#[derive(Clone, Debug, Default)]
-pub struct Stop {
-    inner: Arc<StopInner>,
-}
-
-#[derive(Debug, Default)]
-struct StopInner {
-    begun: AtomicBool,
-    waiters: Mutex<Vec<(u64, Waker)>>,
-    next: AtomicU64,
-}
-
-impl Stop {
-    /// A switch that is not thrown.
-    pub fn new() -> Stop {
-        Stop::default()
-    }
-
-    /// Throws the switch. There is no way back.
-    pub fn begin(&self) {
-        self.inner.begun.store(true, Ordering::SeqCst);
-        let woken = std::mem::take(&mut *self.inner.waiters());
-        for (_, waker) in woken {
-            waker.wake();
-        }
-    }
-
-    /// Whether it was thrown.
-    pub fn is_begun(&self) -> bool {
-        self.inner.begun.load(Ordering::SeqCst)
-    }
-
-    /// Waits until it is thrown.
-    pub fn begun(&self) -> impl Future<Output = ()> + Send + use<> {
-        StopWait { inner: Arc::clone(&self.inner), id: None }
-    }
-}
-
-impl StopInner {
-    fn waiters(&self) -> MutexGuard<'_, Vec<(u64, Waker)>> {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct StopWait {
-    inner: Arc<StopInner>,
-    id: Option<u64>,
-}
-
-impl Future for StopWait {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let inner = Arc::clone(&self.inner);
-        let id = *self.id.get_or_insert_with(|| inner.next.fetch_add(1, Ordering::Relaxed));
-        // Under the lock, so that `begin` either sees the waker or has set the flag before this look.
-        let mut waiters = inner.waiters();
-        if inner.begun.load(Ordering::SeqCst) {
-            return Poll::Ready(());
-        }
-        match waiters.iter_mut().find(|(other, _)| *other == id) {
-            Some((_, waker)) => waker.clone_from(cx.waker()),
-            None => waiters.push((id, cx.waker().clone())),
-        }
-        Poll::Pending
-    }
-}
-
-impl Drop for StopWait {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.inner.waiters().retain(|(other, _)| *other != id);
-        }
-    }
-}
-
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
@@ -238,14 +145,14 @@ pub struct Peer {
     pub address: SocketAddr,
 }
 
-/// Accepts connections of this core's share of `address` and serves them until `stop`, then lets requests finish.
+/// Accepts connections of this core's share of `address` and serves them until `stop` resolves, then lets requests finish.
 ///
 /// `service` makes the service of one connection. Response bodies are sent piece by piece as they are; a frame should
 /// have 64 KiB to 1 MiB. `shortage` is asked about once a second. Returns once all connections are closed, at the latest after `stop_grace`.
 pub async fn listen<F, S, B>(
     address: SocketAddr,
     limits: ListenLimits,
-    stop: Stop,
+    stop: impl Future<Output = ()>,
     shortage: impl FnMut() -> Shortage + 'static,
     service: F,
 ) -> Result<(), ListenError>
@@ -265,7 +172,7 @@ where
         done: Cell::new(false),
     });
     rt::spawn_local(sweep(Rc::clone(&core), shortage));
-    let mut begun = pin!(stop.begun());
+    let mut begun = pin!(stop);
     let mut next_id = 0_u64;
     loop {
         let accepted = match select(&mut begun, pin!(listener.accept())).await {
@@ -465,12 +372,15 @@ async fn linger(mut stream: TcpStream, limit: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::machine::claim_address;
+    use crate::process::shutdown::Stop;
     use bytes::Bytes;
     use http_body::Frame;
     use http_body_util::BodyExt;
     use std::convert::Infallible;
     use std::io::{Read, Write};
     use std::net;
+    use std::task::Context;
     use std::thread::JoinHandle;
 
     const MIB: usize = 1 << 20;
@@ -549,7 +459,9 @@ mod tests {
             let listening = stop.clone();
             let cores = rt::start(cores, rt::RtConfig::server(), move |_| {
                 let stop = listening.clone();
-                async move { listen(address, limits, stop, Shortage::default, |_| service_fn(answer)).await }
+                async move {
+                    listen(address, limits, stop.begun(), Shortage::default, |_| service_fn(answer)).await
+                }
             })
             .expect("cores start");
             let thread = std::thread::spawn(move || {

@@ -373,52 +373,6 @@ impl MemoryPlan {
     }
 }
 
-/// Memory that this process may use: that of the machine, or less where a control group or `RLIMIT_AS` says so.
-pub fn process_bytes() -> u64 {
-    let read = |path: &str| {
-        #[expect(clippy::disallowed_methods, reason = "files of the kernel, read before any core starts")]
-        std::fs::read_to_string(path).unwrap_or_default()
-    };
-    let machine = machine_bytes(&read("/proc/meminfo"));
-    let groups = group_files(&read("/proc/self/cgroup"));
-    let groups = groups.iter().filter_map(|path| read(path).trim().parse::<u64>().ok());
-    groups.fold(machine.unwrap_or(1 << 30), u64::min)
-}
-
-/// `MemTotal` of `/proc/meminfo`.
-fn machine_bytes(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
-}
-
-/// Where the limits of the process's control groups stand, those of the groups around them included.
-fn group_files(cgroup: &str) -> Vec<String> {
-    let mut files = Vec::new();
-    for line in cgroup.lines() {
-        let mut parts = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
-            continue;
-        };
-        let (mount, file) = match controllers {
-            "" => ("/sys/fs/cgroup", "memory.max"),
-            some if some.split(',').any(|name| name == "memory") => {
-                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
-            }
-            _ => continue,
-        };
-        let mut path = path.trim_end_matches('/');
-        loop {
-            files.push(format!("{mount}{path}/{file}"));
-            match path.rsplit_once('/') {
-                Some((parent, _)) => path = parent,
-                None => break,
-            }
-        }
-    }
-    files
-}
-
 /// Bytes that a JSON document takes, text and values together, without parsing it.
 pub fn document_cost(json: &[u8]) -> usize {
     let (mut values, mut in_text, mut escaped) = (1_usize, false, false);
@@ -474,21 +428,6 @@ mod tests {
             );
         }
         assert!(MemoryPlan::of(0, 64).bytes() < 48 << 20);
-    }
-
-    #[test]
-    fn memory_of_the_process() {
-        assert_eq!(machine_bytes("MemFree: 1 kB\nMemTotal:       24683000 kB\n"), Some(24683000 * 1024));
-        assert_eq!(machine_bytes(""), None);
-        assert_eq!(
-            group_files("0::/a/b\n"),
-            ["/sys/fs/cgroup/a/b/memory.max", "/sys/fs/cgroup/a/memory.max", "/sys/fs/cgroup/memory.max"]
-        );
-        assert_eq!(
-            group_files("5:cpu,memory:/x\n3:pids:/y\n"),
-            ["/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        );
-        assert!(0 < process_bytes());
     }
 
     #[test]

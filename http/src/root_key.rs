@@ -1,12 +1,11 @@
-//! The root key: from the environment, else from `root.env` in the data directory, else made now and kept there.
+//! The root key, which may do everything: its forms in the environment and in `root.env`, and what is derived from it.
 //!
-//! There is no default password: a key that is made is random, printed once by the caller and stored readable for its
-//! owner alone. A `root.env` that others can read is refused.
+//! `process::data_dir` finds it at start, `auth` verifies with it. There is no default password: a key that is made is
+//! random. Pure but for that.
 
 use std::fmt;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -102,29 +101,27 @@ impl fmt::Display for RootKeyError {
 impl std::error::Error for RootKeyError {}
 
 impl RootKey {
-    /// Finds the key, or makes one that [`RootKey::keep`] has yet to store.
-    pub fn find(data: &Path, from_environment: Option<(String, String)>) -> Result<RootKey, RootKeyError> {
-        if let Some((access_key, secret_key)) = from_environment {
-            check("NILAS_ACCESS_KEY", &access_key, ACCESS_KEY_BYTES_MIN, true)?;
-            check("NILAS_SECRET_KEY", &secret_key, SECRET_BYTES_MIN, false)?;
-            return Ok(RootKey::new(access_key, secret_key, false));
-        }
-        let path = data.join("root.env");
-        let failed = |source| RootKeyError::File { path: path.clone(), source };
-        match read_file(&path) {
-            Ok(text) => {
-                let mode = file_mode(&path).map_err(failed)?;
-                if mode & 0o077 != 0 {
-                    return Err(RootKeyError::Open { path, mode });
-                }
-                let (access_key, secret_key) = parse(&text).ok_or(RootKeyError::Content { path })?;
-                Ok(RootKey::new(access_key, secret_key, false))
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                Ok(RootKey::new(format!("NILAS{}", letters(15)), letters(40), true))
-            }
-            Err(e) => Err(failed(e)),
-        }
+    /// Takes a key from the environment.
+    pub(crate) fn given(access_key: &str, secret_key: &str) -> Result<RootKey, RootKeyError> {
+        check("NILAS_ACCESS_KEY", access_key, ACCESS_KEY_BYTES_MIN, true)?;
+        check("NILAS_SECRET_KEY", secret_key, SECRET_BYTES_MIN, false)?;
+        Ok(RootKey::new(access_key.to_owned(), secret_key.to_owned(), false))
+    }
+
+    /// Makes a random key.
+    pub(crate) fn generate() -> RootKey {
+        RootKey::new(format!("NILAS{}", letters(15)), letters(40), true)
+    }
+
+    /// Reads what [`RootKey::render`] wrote; `None` when a line is missing.
+    pub(crate) fn parse(text: &str) -> Option<RootKey> {
+        let (access_key, secret_key) = parse(text)?;
+        Some(RootKey::new(access_key, secret_key, false))
+    }
+
+    /// The two lines of `root.env`, which a shell can read.
+    pub(crate) fn render(&self) -> String {
+        format!("NILAS_ACCESS_KEY={}\nNILAS_SECRET_KEY={}\n", self.access_key, self.secret_key)
     }
 
     fn new(access_key: String, secret_key: String, is_new: bool) -> RootKey {
@@ -145,7 +142,7 @@ impl RootKey {
         &self.secret_key
     }
 
-    /// Whether it was made by this call of [`RootKey::find`].
+    /// Whether it was made by this start.
     pub fn is_new(&self) -> bool {
         self.is_new
     }
@@ -158,19 +155,6 @@ impl RootKey {
     /// The canonical user id that S3 answers name as owner.
     pub(crate) fn owner_id(&self) -> String {
         hex::encode(Sha256::digest(self.access_key.as_bytes()))
-    }
-
-    /// Stores a key that was just made; does nothing with any other. To be called when nothing else can stop the start:
-    /// a key is shown by the start that stored it, and by no other.
-    ///
-    /// Written under another name, synced, then given its own: a crash leaves the whole file or none.
-    pub fn keep(&self, data: &Path) -> Result<(), RootKeyError> {
-        if !self.is_new {
-            return Ok(());
-        }
-        let path = data.join("root.env");
-        let text = format!("NILAS_ACCESS_KEY={}\nNILAS_SECRET_KEY={}\n", self.access_key, self.secret_key);
-        write_private(&path, text.as_bytes()).map_err(|source| RootKeyError::File { path, source })
     }
 }
 
@@ -215,60 +199,6 @@ fn letters(count: usize) -> String {
         .collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "at start, before any core runs")]
-mod files {
-    use super::*;
-
-    pub(crate) fn read_file(path: &Path) -> io::Result<String> {
-        std::fs::read_to_string(path)
-    }
-
-    pub(super) fn file_mode(path: &Path) -> io::Result<u32> {
-        Ok(std::fs::metadata(path)?.permissions().mode() & 0o777)
-    }
-
-    pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let temporary = path.with_extension("env.new");
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-    }
-
-    /// Makes a directory for its owner alone, with its parents; one that exists is left as it is.
-    pub(crate) fn make_private_directory(path: &Path) -> io::Result<()> {
-        match path.metadata() {
-            Ok(found) if found.is_dir() => return Ok(()),
-            Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
-            Err(_) => {}
-        }
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-    }
-
-    /// Stops the one thread that there is before the cores start.
-    pub(crate) fn wait_before_start(time: std::time::Duration) {
-        std::thread::sleep(time);
-    }
-
-    /// Removes a file as well as it goes.
-    pub(crate) fn remove_file(path: &Path) {
-        drop(std::fs::remove_file(path));
-    }
-
-    /// Bytes that an ordinary user may still use on the file system of `path`.
-    pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
-        nilas_engine::drive::probe::free_bytes(path)
-    }
-}
-
-use files::file_mode;
-pub(crate) use files::{
-    free_bytes, make_private_directory, read_file, remove_file, wait_before_start, write_private,
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,8 +214,7 @@ mod tests {
 
     #[test]
     fn keys_from_the_environment() {
-        let find =
-            |a: &str, s: &str| RootKey::find(Path::new("/nonexistent"), Some((a.to_owned(), s.to_owned())));
+        let find = RootKey::given;
         assert!(find("root", "longenough").is_ok());
         assert!(matches!(find("ro", "longenough"), Err(RootKeyError::Short { .. })));
         assert!(matches!(find("root", "short"), Err(RootKeyError::Short { .. })));

@@ -11,6 +11,8 @@ use http::{HeaderMap, Method};
 
 use crate::limits::KEY_BYTES_MAX;
 use crate::render::error::Failure;
+pub use crate::uri::Query;
+use crate::uri::percent_decode;
 
 /// First path segments that belong to the server and can therefore not be bucket names.
 pub const RESERVED_BUCKETS: [&str; 6] = ["_iceberg", "healthz", "iceberg", "metrics", "minio", "readyz"];
@@ -241,39 +243,6 @@ impl Configuration {
             "website" => Configuration::Website,
             _ => return None,
         })
-    }
-}
-
-/// A decoded query, in the order sent. Of a name given twice the first value counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query {
-    pairs: Vec<(String, String)>,
-}
-
-impl Query {
-    /// Decodes `a=b&c`; `None` when an escape is broken or the text is not UTF-8.
-    pub fn parse(raw: &str) -> Option<Query> {
-        let mut pairs = Vec::new();
-        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            pairs.push((decode_query(name)?, decode_query(value)?));
-        }
-        Some(Query { pairs })
-    }
-
-    /// The first value of `name`; names are matched as spelled.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.pairs.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
-    }
-
-    /// The first value of `name`, matched without regard to case, as header fields moved into the query are.
-    pub fn get_header(&self, name: &str) -> Option<&str> {
-        self.pairs.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-
-    /// Names and values in the order sent.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
@@ -570,36 +539,6 @@ fn object_operation(
 
 fn not_allowed(method: &Method, resource_type: &'static str) -> Failure {
     Failure::MethodNotAllowed { method: method.as_str().to_owned(), resource_type }
-}
-
-fn decode_query(raw: &str) -> Option<String> {
-    percent_decode(raw, true).and_then(|bytes| String::from_utf8(bytes).ok())
-}
-
-/// Decodes `%XX`, and `+` as a blank where `plus` says so. `None` when an escape is broken.
-pub(crate) fn percent_decode(raw: &str, plus: bool) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(raw.len());
-    let mut bytes = raw.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'%' => {
-                let (high, low) = (hex_digit(bytes.next()?)?, hex_digit(bytes.next()?)?);
-                out.push(high << 4 | low);
-            }
-            b'+' if plus => out.push(b' '),
-            other => out.push(other),
-        }
-    }
-    Some(out)
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
 }
 
 /// Fuzz entry: a request line `METHOD path query` never panics, and no key breaks its rules.

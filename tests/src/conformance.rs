@@ -14,9 +14,9 @@ use nilas_engine::limits::{
 };
 use nilas_engine::platform::simulated::Random;
 use nilas_engine::{
-    Bucket, BucketError, BucketSettings, ETag, Engine, EngineError, ListQuery, ObjectInfo, ObjectReader,
-    PutCondition, PutRefused, PutWriter, Sequence, SettingKind, Shard, Transaction, TransactionBody,
-    TransactionPut, UploadId,
+    Bucket, BucketError, BucketSettings, ETag, Engine, EngineError, ListQuery, LocalBucket, ObjectInfo,
+    ObjectReader, PutCondition, PutRefused, PutWriter, Sequence, SettingKind, Transaction, TransactionBody,
+    TransactionPut, UploadId, ValueOwner,
 };
 
 /// Runs every check with buckets of its own; the store stays usable.
@@ -136,7 +136,7 @@ async fn settings(engine: &Engine, bucket: &Bucket) {
     for kind in [SettingKind::LOCK, SettingKind::of(99)] {
         let refused = Err(BucketError::Engine(EngineError::UnsupportedSetting { kind }));
         assert_eq!(set(kind, b"x").await, refused);
-        let made = engine.create_bucket("other", BucketSettings::of(kind, Bytes::new())).await;
+        let made = engine.create_bucket("other", BucketSettings::of(kind, Default::default())).await;
         assert_eq!(made, refused);
     }
     let long = Some(Bytes::from(vec![b'x'; SETTING_BYTES_MAX + 1]));
@@ -460,22 +460,21 @@ pub async fn transact(
     bucket: &Bucket,
     room: usize,
     staged: Option<(Bytes, Bytes, u64)>,
-    make: impl FnOnce(&Shard, &mut Transaction) + Send + 'static,
+    make: impl FnOnce(&LocalBucket, &mut Transaction) + Send + 'static,
 ) -> Result<Sequence, EngineError> {
-    let id = bucket.id;
     engine
-        .on_shard(bucket.shard, move |shard| async move {
+        .on_bucket(bucket, ValueOwner::Catalog, move |bucket| async move {
             let mut transaction = Transaction::default();
             if let Some((key, body, seed)) = staged {
-                let body = TransactionBody::Staged(shard.stage(body).await?);
+                let body = TransactionBody::Staged(bucket.stage(body).await?);
                 let attributes = Bytes::copy_from_slice(&seed.to_le_bytes());
                 transaction.puts.push(TransactionPut { key, body, etag: tag(seed), attributes });
             }
-            shard.room(room).await?;
-            make(&shard, &mut transaction);
-            let sequence = shard.settle(id, transaction)?;
-            assert!(sequence <= shard.last_sequence());
-            shard.durable(sequence).await?;
+            bucket.room(room).await?;
+            make(&bucket, &mut transaction);
+            let sequence = bucket.append(transaction)?;
+            assert!(sequence <= bucket.last_sequence());
+            bucket.durable(sequence).await?;
             Ok(sequence)
         })
         .await?
@@ -492,33 +491,32 @@ async fn transactions(engine: &Engine) {
             &bucket,
             ROOM,
             Some((key(b"staged"), body.clone(), round)),
-            move |shard, transaction| {
+            move |bucket, transaction| {
                 let body = TransactionBody::Inline(content(round + 100, 200_000));
-                let attributes = Bytes::copy_from_slice(&shard.now_ms().to_le_bytes());
+                let attributes = Bytes::copy_from_slice(&bucket.now_ms().to_le_bytes());
                 transaction.puts.push(TransactionPut { key: key(b"inline"), body, etag: tag(1), attributes });
                 let value = Bytes::from(round.to_string());
-                transaction.records.push((key(b"v/a"), Some(value.clone())));
-                transaction.records.push((key(b"v/b"), Some(value)));
-                transaction.records.push((key(b"w"), (round == 1).then(|| key(b"only once"))));
+                transaction.values.push((key(b"v/a"), Some(value.clone())));
+                transaction.values.push((key(b"v/b"), Some(value)));
+                transaction.values.push((key(b"w"), (round == 1).then(|| key(b"only once"))));
             },
         )
         .await
         .expect("room");
         assert!(get(engine, &bucket, &key(b"staged")).await == Some(body), "{size} staged bytes");
         assert!(get(engine, &bucket, &key(b"inline")).await == Some(content(round + 100, 200_000)));
-        let id = bucket.id;
-        let seen = engine.on_shard(bucket.shard, move |shard| async move {
+        let seen = engine.on_bucket(&bucket, ValueOwner::Catalog, move |bucket| async move {
             let mut seen = Vec::new();
-            shard.records(id, b"v/", b"", |key, value| {
+            bucket.values(b"v/", |key, value| {
                 seen.push((key.to_vec(), value.clone()));
                 true
             });
-            let whole = shard.read_object(id, b"inline", 1 << 20).await.expect("drives work").expect("there");
+            let whole = bucket.read_object(b"inline", 1 << 20).await.expect("drives work").expect("there");
             assert!(whole == content(round + 100, 200_000));
-            let over = shard.read_object(id, b"inline", 10).await;
+            let over = bucket.read_object(b"inline", 10).await;
             assert!(matches!(over, Err(EngineError::TooLarge { .. })));
-            assert_eq!(shard.record(id, b"w").is_some(), round == 1);
-            assert_eq!(shard.object_keys(id, b"", 10).len(), 2);
+            assert_eq!(bucket.value(b"w").is_some(), round == 1);
+            assert_eq!(bucket.object_keys(b"", 10).len(), 2);
             seen
         });
         let text = Bytes::from(round.to_string());
@@ -533,29 +531,27 @@ async fn transactions(engine: &Engine) {
             .await;
     assert!(matches!(long, Err(EngineError::TooLarge { .. })), "it could not be read back");
     let huge = transact(engine, &bucket, ROOM, None, move |_, t| {
-        t.records.push((key(b"h"), Some(vec![0; 4 << 20].into())))
+        t.values.push((key(b"h"), Some(vec![0; 4 << 20].into())))
     })
     .await;
     assert!(matches!(huge, Err(EngineError::TooLarge { .. })));
     transact(engine, &bucket, ROOM, None, move |_, transaction| {
         transaction.deletes = vec![key(b"staged"), key(b"inline"), key(b"absent")];
-        transaction.records = vec![(key(b"v/a"), None), (key(b"v/b"), None), (key(b"w"), None)];
+        transaction.values = vec![(key(b"v/a"), None), (key(b"v/b"), None), (key(b"w"), None)];
     })
     .await
     .expect("room");
     assert_eq!(get(engine, &bucket, &key(b"staged")).await, None);
     assert_eq!(engine.delete_bucket(&bucket.name).await, Ok(()));
-    let late = transact(engine, &bucket, ROOM, None, move |_, t| {
-        t.records.push((key(b"late"), Some(key(b"value"))))
-    })
-    .await;
-    assert!(matches!(late, Err(EngineError::Busy { .. })), "the bucket is gone");
+    let late =
+        transact(engine, &bucket, ROOM, None, move |_, t| t.values.push((key(b"late"), Some(key(b"value")))))
+            .await;
+    assert!(matches!(late, Err(EngineError::BucketClosed)), "the bucket is gone");
 }
 
 /// Bytes of the shard's extents that nobody can account for.
 async fn unaccounted(engine: &Engine, bucket: &Bucket) -> u64 {
-    let facts = engine.on_shard(bucket.shard, |shard| async move { shard.audit_space() });
-    let facts = facts.await.expect("the shard is there").expect("no extent twice");
+    let facts = engine.audit_space(bucket.shard).await.expect("no extent twice");
     facts.granted_bytes - facts.free_bytes - facts.used_bytes
 }
 

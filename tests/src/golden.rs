@@ -20,7 +20,7 @@ use nilas_engine::platform::simulated::{Faults, Loss, Medium, Random, SimulatedD
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{
     Bucket, BucketSettings, CoreId, ETag, Engine, ListQuery, PutCondition, PutWriter, Sequence, SettingKind,
-    Tuning, UploadId,
+    Tuning, UploadId, ValueOwner,
 };
 
 use crate::conformance::transact;
@@ -204,10 +204,10 @@ async fn values(engine: &Engine, bucket: &Arc<Bucket>) {
             (round == 1).then(|| (Bytes::from_static(b"staged"), Bytes::from(vec![b'G'; 200]), round));
         let made = transact(engine, bucket, 8_000, staged, move |_, transaction| {
             let value = |text: String| Some(Bytes::from(text));
-            transaction.records.push((Bytes::from(format!("table/{round}")), value("x".repeat(30))));
-            transaction.records.push((Bytes::from_static(b"pointer"), value(format!("round {round}"))));
+            transaction.values.push((Bytes::from(format!("table/{round}")), value("x".repeat(30))));
+            transaction.values.push((Bytes::from_static(b"pointer"), value(format!("round {round}"))));
             let kept = (round == 1).then(|| Bytes::from_static(b"once"));
-            transaction.records.push((Bytes::from_static(b"cleared"), kept));
+            transaction.values.push((Bytes::from_static(b"cleared"), kept));
         });
         made.await.expect("room");
     }
@@ -251,17 +251,18 @@ async fn describe_bucket(engine: &Engine, bucket: &Arc<Bucket>, text: &mut Strin
     }
     let listed = engine.list(bucket, ListQuery { max: 1_000, ..ListQuery::default() }).await.expect("listed");
     writeln!(text, "  {} keys", listed.objects.len()).expect("memory");
-    let id = bucket.id;
-    let values = engine.on_shard(bucket.shard, move |shard| {
-        let mut values = Vec::new();
-        shard.records(id, b"", b"", |key, value| {
-            values.push((Bytes::copy_from_slice(key), value.clone()));
-            true
+    for owner in ValueOwner::ALL {
+        let values = engine.on_bucket(bucket, owner, move |bucket| {
+            let mut values = Vec::new();
+            bucket.values(b"", |key, value| {
+                values.push((Bytes::copy_from_slice(key), value.clone()));
+                true
+            });
+            std::future::ready(values)
         });
-        std::future::ready(values)
-    });
-    for (key, value) in values.await.expect("the shard is there") {
-        writeln!(text, "  value {key:?} = {value:?}").expect("memory");
+        for (key, value) in values.await.expect("the shard is there") {
+            writeln!(text, "  value {key:?} = {value:?}").expect("memory");
+        }
     }
     for upload in engine.uploads(bucket, Bytes::new(), None, 1_000).await.expect("listed") {
         let parts = engine.parts(bucket, upload.id, 0, 1_000).await.expect("listed").expect("open");

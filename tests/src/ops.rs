@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nilas_engine::{
     Bucket, BucketError, ETag, Engine, EngineError, ListQuery, PutCondition, PutRefused, Sequence,
-    TransactionBody, TransactionPut, UploadId,
+    TransactionBody, TransactionPut, UploadId, ValueOwner,
 };
 
 use crate::conformance::{content, feed, put, read, tag, transact};
@@ -195,10 +195,10 @@ async fn in_bucket(
             Answer::Done
         }
         Op::Value { key: k } => {
-            let (id, name) = (bucket.id, key(k));
-            let value = engine.on_shard(bucket.shard, move |shard| async move {
-                shard.durable(shard.last_sequence()).await?;
-                Ok::<_, EngineError>(shard.record(id, &name))
+            let name = key(k);
+            let value = engine.on_bucket(bucket, ValueOwner::Catalog, move |bucket| async move {
+                bucket.durable(bucket.last_sequence()).await?;
+                Ok::<_, EngineError>(bucket.value(&name))
             });
             Answer::Value(value.await??.map(|value| number(&value)))
         }
@@ -230,7 +230,7 @@ async fn transaction(
             transaction.puts.push(put);
         }
         transaction.deletes = deletes;
-        transaction.records = values;
+        transaction.values = values;
     });
     made.await.map(|_| ())
 }
@@ -283,11 +283,10 @@ pub async fn contents(engine: &Engine, bucket: &Bucket) -> Result<Contents, Look
         };
         contents.objects.insert(name, Object { tag: tag_of(info.etag), parts });
     }
-    let id = bucket.id;
-    let values = engine.on_shard(bucket.shard, move |shard| async move {
-        shard.durable(shard.last_sequence()).await?;
+    let values = engine.on_bucket(bucket, ValueOwner::Catalog, move |bucket| async move {
+        bucket.durable(bucket.last_sequence()).await?;
         let mut values = BTreeMap::new();
-        shard.records(id, b"", b"", |k, value| {
+        bucket.values(b"", |k, value| {
             values.insert(text(k), number(value));
             true
         });
@@ -376,7 +375,11 @@ impl Possible {
             }
             // Nothing was done.
             Err(Looked::Engine(
-                EngineError::Busy { .. } | EngineError::Full { .. } | EngineError::TooLarge { .. },
+                EngineError::Busy { .. }
+                | EngineError::BucketClosed
+                | EngineError::NoFreeZone
+                | EngineError::Full { .. }
+                | EngineError::TooLarge { .. },
             )) => Ok(()),
             Err(Looked::Engine(_)) => {
                 let slot = match op {

@@ -18,7 +18,7 @@ use nilas_engine::platform::simulated::{
 use nilas_engine::store::recognise;
 use nilas_engine::{
     Bucket, BucketError, DriveOp, Engine, EngineError, ListQuery, PutCondition, PutRefused, Sequence,
-    ShardId, UploadId,
+    ShardId, UploadId, ValueOwner,
 };
 
 use crate::conformance::{content, feed, put, read, tag, transact};
@@ -711,10 +711,9 @@ async fn epoch(field: Field, shape: Shape, faulty: [bool; 2]) -> Result<(), Find
 /// Whether all extents are accounted for; a finding when they are not and there is no `patience` left.
 async fn audit(engine: &Engine, patience: u64) -> Result<bool, Finding> {
     for shard in (0_u16..).zip(engine.stats()).map(|(shard, _)| ShardId(shard)) {
-        let facts = engine.on_shard(shard, |shard| async move { shard.audit_space() });
-        match facts.await {
-            Ok(Ok(facts)) if facts.granted_bytes == facts.free_bytes + facts.used_bytes => {}
-            Ok(Ok(_)) if 0 < patience => return Ok(false),
+        match engine.audit_space(shard).await {
+            Ok(facts) if facts.granted_bytes == facts.free_bytes + facts.used_bytes => {}
+            Ok(_) if 0 < patience => return Ok(false),
             other => return finding(Kind::Wrong, format!("space of {shard}: {other:?}")),
         }
     }
@@ -1022,10 +1021,9 @@ async fn compare_counters(
         let name = counter_bucket(client);
         let Ok(bucket) = engine.bucket(name) else { continue };
         let (a, b, key) = counter_names(client);
-        let id = bucket.id;
-        let values = engine.on_shard(bucket.shard, move |shard| async move {
-            shard.durable(shard.last_sequence()).await?;
-            Ok::<_, EngineError>([shard.record(id, &a), shard.record(id, &b)])
+        let values = engine.on_bucket(&bucket, ValueOwner::Catalog, move |bucket| async move {
+            bucket.durable(bucket.last_sequence()).await?;
+            Ok::<_, EngineError>([bucket.value(&a), bucket.value(&b)])
         });
         let (values, object) = match (values.await, look(engine, &bucket, &key).await) {
             (_, Err(Looked::Finding(found))) => return Err(found),
@@ -1473,8 +1471,8 @@ impl Client {
         let staged = Some((key, body, next));
         let settled = transact(&self.engine, &bucket, 4_096, staged, move |_, transaction| {
             let value = Bytes::copy_from_slice(&next.to_le_bytes());
-            transaction.records.push((a, Some(value.clone())));
-            transaction.records.push((b, Some(value)));
+            transaction.values.push((a, Some(value.clone())));
+            transaction.values.push((b, Some(value)));
         });
         if settled.await.is_ok() {
             self.model.borrow_mut().counters.insert(client, vec![next]);

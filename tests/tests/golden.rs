@@ -11,7 +11,7 @@ use nilas_engine::format::zone::{ZoneHeader, ZoneKind, ZoneState};
 use nilas_engine::platform::simulated::Medium;
 use nilas_engine::store::{StoreError, Upgraded, recognise, upgrade};
 use nilas_engine::units::{BLOCK_BYTES, DriveOffset};
-use nilas_engine::{SettingKind, ShardId};
+use nilas_engine::{SettingKind, ShardId, ValueOwner};
 use nilas_tests::golden::{GEOMETRY, STORE, describe, from_text, make, on, open, path, path_of, to_text};
 
 fn committed(what: &str) -> String {
@@ -77,8 +77,12 @@ fn it_holds_one_of_everything() {
         anchors.iter().find(|anchor| !anchor.table.is_empty()).expect("a checkpoint with leaves").clone();
     on(&medium, async move |machine, drive| {
         let engine = open(&machine, &drive).await;
-        let last = engine.on_shard(cut.shard, |shard| std::future::ready(shard.last_sequence())).await;
-        assert!(cut.covered < last.expect("the shard is there"), "no log behind {cut:?}");
+        let directory = engine.directory().expect("known");
+        let bucket = directory.buckets.values().find(|bucket| bucket.shard == cut.shard);
+        let last = engine.on_bucket(bucket.expect("a bucket with leaves"), ValueOwner::Catalog, |bucket| {
+            std::future::ready(bucket.last_sequence())
+        });
+        assert!(cut.covered < last.await.expect("the shard is there"), "no log behind {cut:?}");
     });
 }
 

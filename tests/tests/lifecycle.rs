@@ -28,9 +28,17 @@ fn first_start_makes_one_root_key_and_shows_it_once() {
     assert!(16 <= access.len() && 32 <= secret.len(), "a guessable key: {access} {}", secret.len());
     let printed = server.stdout().join("\n");
     assert!(printed.contains(&access) && printed.contains(&secret), "not printed: {printed}");
-    let catalog = format!("catalog http://{}/_iceberg", server.address());
-    assert!(server.stdout().contains(&catalog), "{printed}");
-    assert!(server.stdout().contains(&format!("S3 http://{}", server.address())), "{printed}");
+    let address = server.address();
+    for line in ["S3 http://ADDRESS", "catalog http://ADDRESS/_iceberg"] {
+        assert!(
+            server.stdout().contains(&line.replace("ADDRESS", &address.to_string())),
+            "{line}: {printed}"
+        );
+    }
+    for (name, page) in [("metrics", "/metrics"), ("health", "/readyz")] {
+        assert!(server.stdout().contains(&format!("{name} http://{address}{page}")), "{name}: {printed}");
+        assert_eq!(server.client().send(&Call::get(page).unsigned()).expect("a page").status, 200, "{page}");
+    }
     assert_eq!(server.client().create_bucket("first").expect("create").status, 200);
 
     assert!(server.sigterm().is_some_and(|exit| exit.code() == Some(0)), "{}", server.stderr());

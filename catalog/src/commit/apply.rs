@@ -128,20 +128,31 @@ fn unsupported(version: i32) -> CommitError {
     ))
 }
 
+/// A table between the first update of a request and the last.
 struct Draft<'c> {
+    /// The table as the updates so far have made it.
     parts: Parts,
+    /// Whether the request creates the table: then its UUID may be set, and reserved properties are passed over.
     creating: bool,
+    /// Time, names and UUIDs that the caller decides.
     cx: &'c Context<'c>,
+    /// Ids of the snapshots in `parts`.
     snapshot_ids: HashSet<i64>,
     /// Snapshots added by this request, with their times in ms.
     added: HashMap<i64, i64>,
     /// Added snapshots that `main` pointed at, however shortly.
     on_main: HashSet<i64>,
+    /// Whether a snapshot was removed: then the snapshot log loses the history before it.
     removed_any: bool,
+    /// The schema that was added last, new or the same as one that was there: what id -1 means.
     last_schema: Option<i32>,
+    /// The partition spec that was added last, likewise.
     last_spec: Option<i32>,
+    /// The sort order that was added last, likewise.
     last_order: Option<i32>,
+    /// The highest id of a schema that this request removed: new ones are numbered behind it.
     freed_schema: Option<i32>,
+    /// The highest id of a partition spec that this request removed, likewise.
     freed_spec: Option<i32>,
     /// True once the defaults may no longer bind to the current schema.
     rebind: bool,

@@ -86,6 +86,12 @@ pub(crate) fn answer(failure: &Failure) -> (u16, Cow<'static, str>, String) {
             (429, "TooManyRequestsException", "too many changes to the same tables, please retry".to_owned())
         }
         Failure::Damaged { what, why } => (500, "InternalServerError", format!("{what} is damaged: {why}")),
+        // Not 500, which a commit takes for an unknown outcome, nor 503: it does not pass by itself.
+        Failure::NewerValue { key, version } => {
+            let what = version.map_or_else(|| "kind".to_owned(), |version| format!("version {version}"));
+            let text = format!("catalog value {key} was written by a newer version: unknown {what}");
+            (501, "UnsupportedOperationException", text)
+        }
         Failure::Engine(error) => engine(error),
         Failure::StateUnknown(error) => {
             (500, "CommitStateUnknownException", format!("the change may or may not survive: {error}"))
@@ -103,7 +109,9 @@ fn engine(error: &EngineError) -> (u16, &'static str, String) {
         }
         EngineError::Full { .. } => (507, "InsufficientStorageException", error.to_string()),
         // A bare 503 is read as "unknown" by Java commits; 429 is retried by all.
-        EngineError::Busy { .. } => (429, "SlowDownException", error.to_string()),
+        EngineError::Busy { .. } | EngineError::BucketClosed | EngineError::NoFreeZone => {
+            (429, "SlowDownException", error.to_string())
+        }
         EngineError::TooLarge { .. } => (400, "BadRequestException", error.to_string()),
         EngineError::UnsupportedSetting { .. } => (406, "UnsupportedOperationException", error.to_string()),
     }
@@ -203,12 +211,20 @@ mod tests {
         check(Failure::Unprocessable("x".to_owned()), 422, "UnprocessableEntityException", "x");
         check(Failure::Contended, 429, "TooManyRequestsException", "");
         check(
+            Failure::NewerValue { key: "v".to_owned(), version: Some(2) },
+            501,
+            "UnsupportedOperationException",
+            "catalog value v was written by a newer version: unknown version 2",
+        );
+        check(
             Failure::Engine(EngineError::Full { wanted_bytes: 1 }),
             507,
             "InsufficientStorageException",
             "",
         );
         check(Failure::Engine(EngineError::Busy { limit: "x", max: 1 }), 429, "SlowDownException", "");
+        check(Failure::Engine(EngineError::BucketClosed), 429, "SlowDownException", "");
+        check(Failure::Engine(EngineError::NoFreeZone), 429, "SlowDownException", "");
         check(Failure::StateUnknown(EngineError::Stopping), 500, "CommitStateUnknownException", "");
         let replayed = Failure::Replayed { status: 409, kind: "K".to_owned(), message: "m".to_owned() };
         check(replayed, 409, "K", "m");

@@ -78,14 +78,14 @@ pub(crate) fn namespace(object: &Map<String, Value>, name: &str) -> Result<Names
     if !object.contains_key(name) {
         return Err(missing(name));
     }
-    NamespaceName::from_levels(strings(object, name)?.iter().map(String::as_str))
+    Ok(NamespaceName::from_levels(strings(object, name)?.iter().map(String::as_str))?)
 }
 
 /// A table identifier, which must be there.
 pub(crate) fn identifier(object: &Map<String, Value>, name: &str) -> Result<Ident, Failure> {
     match object.get(name) {
         None | Some(Value::Null) => Err(missing(name)),
-        Some(Value::Object(ident)) => Ident::new(namespace(ident, "namespace")?, string(ident, "name")?),
+        Some(Value::Object(ident)) => Ok(Ident::new(namespace(ident, "namespace")?, string(ident, "name")?)?),
         Some(_) => Err(wrong(name, "an identifier")),
     }
 }

@@ -19,12 +19,12 @@ use serde_json::{Value, json};
 pub use error::{iceberg_error, oauth_error};
 
 use crate::commit;
-use crate::limits::{BODY_BYTES_MAX, GZIP_BYTES_MIN, TRANSACTION_TABLES_MAX};
+use crate::limits::{BODY_BYTES_MAX, GZIP_BYTES_MIN, TRANSACTION_TABLES_MAX, at_most};
 use crate::rest::route::{Place, Route};
 use crate::store::commit::TableChange;
 use crate::store::failure::Failure;
 use crate::store::idempotency::IdempotencyKey;
-use crate::store::names::{Ident, NamespaceName, at_most, warehouse_name};
+use crate::store::names::{Ident, NamespaceName, warehouse_name};
 use crate::store::state::{Page, PageQuery};
 use crate::store::table::{CreateTable, LoadTable};
 use crate::store::{Outcome, Store, metadata_file, on_owner, warehouse};

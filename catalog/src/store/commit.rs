@@ -11,14 +11,18 @@ use bytes::Bytes;
 use nilas_engine::{Transaction, TransactionBody, TransactionPut};
 
 use crate::commit::{self, Requirement, Update};
-use crate::limits::{COMMIT_ATTEMPTS_MAX, METADATA_DELETES_MAX, METADATA_INLINE_BYTES_MAX, TABLES_MAX};
+use crate::limits::{
+    COMMIT_ATTEMPTS_MAX, METADATA_DELETES_MAX, METADATA_INLINE_BYTES_MAX, TABLES_MAX, at_most,
+};
+use crate::model::{Pointer, Recorded};
 use crate::spec::TableMetadata;
+use crate::store::claim::Claim;
 use crate::store::failure::Failure;
-use crate::store::idempotency::{Claim, IdempotencyKey, Recorded};
+use crate::store::idempotency::IdempotencyKey;
 use crate::store::metadata_file::{self, MetadataFile};
-use crate::store::names::{Ident, at_most};
-use crate::store::records::{self, Pointer};
+use crate::store::names::Ident;
 use crate::store::state::{Loaded, Warehouse};
+use crate::store::values;
 use crate::store::{Outcome, Store, location, table_outcome};
 
 /// What one request wants of one table.
@@ -155,7 +159,7 @@ impl Store {
                 inline_bytes += body.len();
                 bodies.push(TransactionBody::Inline(body));
             } else {
-                bodies.push(TransactionBody::Staged(self.shard.stage(body).await?));
+                bodies.push(TransactionBody::Staged(self.bucket.stage(body).await?));
             }
         }
         let mut warehouse = self.warehouse.borrow_mut();
@@ -182,9 +186,7 @@ impl Store {
                 metadata_location: version.file.location.clone(),
                 location_key: version.location_key.clone(),
             };
-            transaction
-                .records
-                .push((records::table_key(&version.ident), Some(records::table_value(&pointer))));
+            transaction.values.push((values::table_key(&version.ident), Some(values::table_value(&pointer))));
             pointers.push(pointer);
         }
         let sequence = self.settle(&mut warehouse, transaction, claim, recorded)?;

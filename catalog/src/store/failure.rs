@@ -3,7 +3,8 @@
 use nilas_engine::EngineError;
 
 use crate::commit::CommitError;
-use crate::store::names::{Ident, NamespaceName};
+use crate::limits::OverLimit;
+use crate::store::names::{Ident, NameError, NamespaceName};
 
 /// One request's failure. Nothing was changed, except where a variant says otherwise.
 #[derive(Clone, Debug)]
@@ -70,10 +71,16 @@ pub(crate) enum Failure {
     },
     /// Too many others at work on the same tables; may come again.
     Contended,
-    /// A record or a metadata file that cannot be read as such.
+    /// A value or a metadata file that cannot be read as such.
     Damaged {
         what: String,
         why: String,
+    },
+    /// A value that a newer version of this program wrote: not damage, but nothing can be said or done beside it.
+    NewerValue {
+        key: String,
+        /// The version that is not known here; `None` when the kind is not known.
+        version: Option<u64>,
     },
     /// The engine could not do it; nothing was changed.
     Engine(EngineError),
@@ -89,6 +96,21 @@ impl From<CommitError> for Failure {
             CommitError::IllegalArgument(text) => Failure::IllegalArgument(text),
             CommitError::Failed(text) => Failure::CommitFailed(text),
             CommitError::AlreadyExists(text) => Failure::AlreadyExists(text),
+        }
+    }
+}
+
+impl From<OverLimit> for Failure {
+    fn from(OverLimit { limit, max, got }: OverLimit) -> Failure {
+        Failure::TooLarge { limit, max, got }
+    }
+}
+
+impl From<NameError> for Failure {
+    fn from(error: NameError) -> Failure {
+        match error {
+            NameError::Invalid(text) => Failure::BadRequest(text),
+            NameError::TooLong(over) => Failure::from(over),
         }
     }
 }

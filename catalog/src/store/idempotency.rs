@@ -1,20 +1,18 @@
 //! Idempotency keys: what a repeated request is answered, kept in the same record as the change itself.
 //!
-//! `Store::mutate` claims a key, runs the change, and the change's own transaction carries the record. A second
-//! request with the key waits while the first is at work, then gets the recorded answer.
+//! `Store::mutate` claims a key (`claim`), runs the change, and the change's own transaction carries the value. A
+//! second request with the key waits while the first is at work, then gets the recorded answer.
 //! I1. A key is in `running` or remembered, never given to two changes at once.
 //! I2. Nothing is recorded for failures that a repetition may not meet again (5xx, 429).
 
-use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
-use std::rc::Rc;
 use std::task::Waker;
 
 use bytes::Bytes;
 
 use crate::limits::{IDEMPOTENCY_EXPIRED_PER_CHANGE_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_LIFETIME_MS};
-use crate::store::records;
-use crate::store::state::Warehouse;
+use crate::model::{Recorded, Remembered};
+use crate::store::values;
 
 /// A client's key and what it was sent with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,32 +20,6 @@ pub(crate) struct IdempotencyKey {
     pub(crate) id: u128,
     /// Digest of principal, method, path and body.
     pub(crate) operation: u128,
-}
-
-/// One remembered answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Remembered {
-    pub(crate) at_ms: u64,
-    pub(crate) operation: u128,
-    pub(crate) recorded: Recorded,
-}
-
-/// An answer in the form in which it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Recorded {
-    /// 204.
-    Empty,
-    /// 200 with this body.
-    Json(String),
-    /// 200 with the table as of this metadata file.
-    Table {
-        metadata_location: String,
-    },
-    Failed {
-        status: u16,
-        kind: String,
-        message: String,
-    },
 }
 
 /// What a request with a key may do.
@@ -101,7 +73,8 @@ impl Idempotency {
         }
     }
 
-    fn finish(&mut self, id: u128) {
+    /// Ends what [`Idempotency::start`] began, and wakes those who wait for it.
+    pub(crate) fn finish(&mut self, id: u128) {
         for waker in self.running.remove(&id).into_iter().flat_map(|(_, wakers)| wakers) {
             waker.wake();
         }
@@ -139,44 +112,14 @@ impl Idempotency {
     }
 }
 
-/// The right to make one change, under a key or without. Dropping it wakes those who wait for the key.
-pub(crate) struct Claim {
-    key: Option<IdempotencyKey>,
-    warehouse: Rc<RefCell<Warehouse>>,
-}
-
-impl Claim {
-    /// The caller has found the key's [`Standing::New`] and [`Idempotency::start`]ed it.
-    pub(crate) fn new(key: Option<IdempotencyKey>, warehouse: Rc<RefCell<Warehouse>>) -> Claim {
-        Claim { key, warehouse }
-    }
-
-    pub(crate) fn has_key(&self) -> bool {
-        self.key.is_some()
-    }
-
-    /// What is to be remembered when the change made under this claim is settled at `now_ms`.
-    pub(crate) fn remembered(&self, recorded: Recorded, now_ms: u64) -> Option<(u128, Remembered)> {
-        self.key.map(|key| (key.id, Remembered { at_ms: now_ms, operation: key.operation, recorded }))
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
-            self.warehouse.borrow_mut().idempotency.finish(key.id);
-        }
-    }
-}
-
-/// The records that remember `new` and forget `old`.
+/// The values that remember `new` and forget `old`.
 pub(crate) fn changes(new: Option<&(u128, Remembered)>, old: &[u128]) -> Vec<(Bytes, Option<Bytes>)> {
     let forgotten = old
         .iter()
         .filter(|id| new.is_none_or(|(new, _)| new != *id))
-        .map(|id| (records::idempotency_key(*id), None));
+        .map(|id| (values::idempotency_key(*id), None));
     let remembered =
-        new.map(|(id, value)| (records::idempotency_key(*id), Some(records::idempotency_value(value))));
+        new.map(|(id, value)| (values::idempotency_key(*id), Some(values::idempotency_value(value))));
     forgotten.chain(remembered).collect()
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::limits::LOCATION_KEY_BYTES_MAX;
+use crate::limits::{LOCATION_KEY_BYTES_MAX, at_most};
 use crate::store::failure::Failure;
 
 /// The key prefix (no slash at either end) that `location` names in bucket `warehouse`.
@@ -16,13 +16,7 @@ pub(crate) fn table_key(location: &str, warehouse: &str) -> Result<String, Failu
     if key.is_empty() {
         return Err(refused(location, "it is the warehouse itself"));
     }
-    if LOCATION_KEY_BYTES_MAX < key.len() {
-        return Err(Failure::TooLarge {
-            limit: "LOCATION_KEY_BYTES_MAX",
-            max: LOCATION_KEY_BYTES_MAX,
-            got: key.len(),
-        });
-    }
+    at_most("LOCATION_KEY_BYTES_MAX", LOCATION_KEY_BYTES_MAX, key.len())?;
     Ok(key.to_owned())
 }
 

@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use md5::{Digest, Md5};
 use nilas_engine::ETag;
 
-use crate::limits::{METADATA_BYTES_MAX, METADATA_DELETES_MAX, OBJECT_KEY_BYTES_MAX};
+use crate::limits::{METADATA_BYTES_MAX, METADATA_DELETES_MAX, OBJECT_KEY_BYTES_MAX, at_most};
 use crate::spec::TableMetadata;
 use crate::store::failure::Failure;
 use crate::store::location;
@@ -49,22 +49,10 @@ impl MetadataFile {
         let suffix = if gzipped { ".gz.metadata.json" } else { ".metadata.json" };
         let location = format!("{folder}/{version:05}-{unique}{suffix}");
         let key = location::object_key(&location, warehouse)?;
-        if OBJECT_KEY_BYTES_MAX < key.len() {
-            return Err(Failure::TooLarge {
-                limit: "OBJECT_KEY_BYTES_MAX",
-                max: OBJECT_KEY_BYTES_MAX,
-                got: key.len(),
-            });
-        }
+        at_most("OBJECT_KEY_BYTES_MAX", OBJECT_KEY_BYTES_MAX, key.len())?;
         let key = Bytes::copy_from_slice(key.as_bytes());
         let rendered = Bytes::from(metadata.render());
-        if METADATA_BYTES_MAX < rendered.len() {
-            return Err(Failure::TooLarge {
-                limit: "METADATA_BYTES_MAX",
-                max: METADATA_BYTES_MAX,
-                got: rendered.len(),
-            });
-        }
+        at_most("METADATA_BYTES_MAX", METADATA_BYTES_MAX, rendered.len())?;
         let body = if gzipped { Bytes::from(gzip(&rendered)) } else { rendered.clone() };
         let etag = ETag { md5: digest(&[&body]), parts: 0 };
         Ok(MetadataFile { location, key, body, etag, rendered })

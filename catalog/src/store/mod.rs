@@ -2,9 +2,10 @@
 //!
 //! A request is carried to the owner as one job ([`on_owner`]) that runs to its end even when the client goes away.
 //! Each operation decides over the state in memory (pure `plan_…` functions), makes one transaction, and answers
-//! when it is durable. I1. One change is one `Shard::settle`, and memory is changed in the same breath. I2. Nobody is
+//! when it is durable. I1. One change is one `LocalBucket::append`, and memory is changed in the same breath. I2. Nobody is
 //! told of state, of absence or of a conflict before the records that say so are durable.
 
+pub(crate) mod claim;
 pub(crate) mod commit;
 pub(crate) mod failure;
 pub(crate) mod idempotency;
@@ -12,7 +13,7 @@ pub(crate) mod location;
 pub(crate) mod metadata_file;
 pub(crate) mod names;
 pub(crate) mod namespace;
-pub(crate) mod records;
+pub(crate) mod values;
 pub(crate) mod state;
 pub(crate) mod table;
 pub(crate) mod warehouse;
@@ -24,12 +25,14 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use nilas_engine::{Bucket, BucketId, Engine, Sequence, Shard, Transaction};
+use nilas_engine::{Bucket, Engine, LocalBucket, Sequence, Transaction, ValueOwner};
 
 use crate::limits::{METADATA_BYTES_MAX, METADATA_INLINE_BYTES_MAX, PURGE_KEYS_MAX};
+use crate::model::Recorded;
 use crate::rest::error;
+use crate::store::claim::Claim;
 use crate::store::failure::Failure;
-use crate::store::idempotency::{Claim, IdempotencyKey, Recorded, Standing};
+use crate::store::idempotency::{IdempotencyKey, Standing};
 use crate::store::state::{CatalogState, Loaded, Warehouse};
 
 /// What an operation answers.
@@ -60,10 +63,10 @@ where
     F: FnOnce(Store) -> Fut + Send + 'static,
     Fut: Future<Output = Result<T, Failure>> + 'static,
 {
-    let (id, name, json_attributes) = (bucket.id, Arc::clone(&bucket.name), json_attributes.clone());
+    let (name, json_attributes) = (Arc::clone(&bucket.name), json_attributes.clone());
     engine
-        .on_shard(bucket.shard, move |shard| async move {
-            let store = Store::open(shard, id, name, json_attributes)?;
+        .on_bucket(bucket, ValueOwner::Catalog, move |bucket| async move {
+            let store = Store::open(bucket, name, json_attributes)?;
             job(store).await
         })
         .await
@@ -72,9 +75,8 @@ where
 
 /// One warehouse on its owning core, for the length of one job.
 pub(crate) struct Store {
-    shard: Rc<Shard>,
+    bucket: LocalBucket,
     state: Rc<CatalogState>,
-    bucket: BucketId,
     name: Arc<str>,
     warehouse: Rc<RefCell<Warehouse>>,
     /// Attributes of the metadata objects we write.
@@ -82,29 +84,24 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    fn open(
-        shard: Rc<Shard>,
-        bucket: BucketId,
-        name: Arc<str>,
-        json_attributes: Bytes,
-    ) -> Result<Store, Failure> {
+    fn open(bucket: LocalBucket, name: Arc<str>, json_attributes: Bytes) -> Result<Store, Failure> {
         // Of a shard whose log is damaged, a table that is missing may have been lost with the damage.
-        shard.check_whole().map_err(Failure::Engine)?;
-        let state = shard.extension::<CatalogState>();
-        let warehouse = match state.get(bucket) {
+        bucket.check_whole().map_err(Failure::Engine)?;
+        let state = bucket.extension::<CatalogState>();
+        let warehouse = match state.get(bucket.id()) {
             Some(warehouse) => warehouse,
             None => {
-                let mut warehouse = Warehouse::new(Arc::clone(&name), shard.last_sequence());
+                let mut warehouse = Warehouse::new(Arc::clone(&name), bucket.last_sequence());
                 let mut taken = Ok(());
-                shard.records(bucket, b"", b"", |key, value| {
-                    taken = warehouse.take_record(key, value);
+                bucket.values(b"", |key, value| {
+                    taken = warehouse.take_value(key, value);
                     taken.is_ok()
                 });
                 taken?;
-                state.put(bucket, warehouse)
+                state.put(bucket.id(), warehouse)
             }
         };
-        Ok(Store { shard, state, bucket, name, warehouse, json_attributes })
+        Ok(Store { bucket, state, name, warehouse, json_attributes })
     }
 
     fn check_open(&self) -> Result<(), Failure> {
@@ -127,7 +124,7 @@ impl Store {
                 Err(failure) => (Err(failure), warehouse.newest),
             }
         };
-        self.shard.durable(sequence).await?;
+        self.bucket.durable(sequence).await?;
         seen
     }
 
@@ -143,14 +140,14 @@ impl Store {
             Err(recorded) => return self.replay(recorded).await,
         };
         // Waits while the log is behind; what the log refuses for good, `settle` refuses again with its own words.
-        drop(self.shard.room(METADATA_INLINE_BYTES_MAX).await);
+        drop(self.bucket.room(METADATA_INLINE_BYTES_MAX).await);
         let result = change(&claim).await;
         if let Err(failure) = &result {
             self.record_failure(&claim, failure);
         }
         let newest = self.warehouse.borrow().newest;
         drop(claim);
-        match self.shard.durable(newest).await {
+        match self.bucket.durable(newest).await {
             Ok(()) => {}
             Err(error) if result.is_ok() => return Err(Failure::StateUnknown(error)),
             Err(error) => return Err(Failure::Engine(error)),
@@ -162,7 +159,7 @@ impl Store {
     async fn claim(&self, key: Option<IdempotencyKey>) -> Result<Result<Claim, Recorded>, Failure> {
         let Some(key) = key else { return Ok(Ok(Claim::new(None, Rc::clone(&self.warehouse)))) };
         loop {
-            let standing = self.warehouse.borrow().idempotency.standing(key, self.shard.now_ms());
+            let standing = self.warehouse.borrow().idempotency.standing(key, self.bucket.now_ms());
             match standing {
                 Standing::New => {
                     self.warehouse.borrow_mut().idempotency.start(key);
@@ -190,7 +187,7 @@ impl Store {
 
     async fn replay(&self, recorded: Recorded) -> Result<Outcome, Failure> {
         let newest = self.warehouse.borrow().newest;
-        self.shard.durable(newest).await?;
+        self.bucket.durable(newest).await?;
         match recorded {
             Recorded::Empty => Ok(Outcome::Empty),
             Recorded::Json(text) => Ok(Outcome::Json(Bytes::from(text))),
@@ -213,7 +210,7 @@ impl Store {
         drop(settled);
     }
 
-    /// Puts one change into the log, with the record of its idempotency key. The caller changes the rest of the state
+    /// Puts one change into the log, with the value of its idempotency key. The caller changes the rest of the state
     /// before it gives `warehouse` back.
     fn settle(
         &self,
@@ -222,10 +219,10 @@ impl Store {
         claim: &Claim,
         recorded: Recorded,
     ) -> Result<Sequence, Failure> {
-        let now_ms = self.shard.now_ms();
+        let now_ms = self.bucket.now_ms();
         let remembered = claim.remembered(recorded, now_ms);
         let forgotten = warehouse.idempotency.plan_forget(now_ms);
-        transaction.records.extend(idempotency::changes(remembered.as_ref(), &forgotten));
+        transaction.values.extend(idempotency::changes(remembered.as_ref(), &forgotten));
         let sequence = self.settle_plain(warehouse, transaction)?;
         warehouse.idempotency.forget(&forgotten);
         if let Some((id, remembered)) = remembered {
@@ -238,7 +235,7 @@ impl Store {
         if warehouse.closed {
             return Err(Failure::NoSuchWarehouse(self.name.to_string()));
         }
-        let sequence = self.shard.settle(self.bucket, transaction)?;
+        let sequence = self.bucket.append(transaction)?;
         warehouse.newest = sequence;
         Ok(sequence)
     }
@@ -247,7 +244,7 @@ impl Store {
     async fn read_metadata(&self, metadata_location: &str) -> Result<Loaded, Failure> {
         let key = location::object_key(metadata_location, &self.name)?;
         let bound = u64::try_from(METADATA_BYTES_MAX).unwrap_or(u64::MAX);
-        let body = self.shard.read_object(self.bucket, key.as_bytes(), bound).await?;
+        let body = self.bucket.read_object(key.as_bytes(), bound).await?;
         let body = body.ok_or_else(|| Failure::NoSuchFile(metadata_location.to_owned()))?;
         let metadata = metadata_file::decode(metadata_location, &body)
             .map_err(|why| Failure::Damaged { what: format!("metadata file {metadata_location}"), why })?;
@@ -276,12 +273,12 @@ impl Store {
     /// Deletes one batch; `true` when nothing is left, and the purge forgotten with it.
     async fn purge_batch(&self, location_key: &str) -> Result<bool, Failure> {
         let prefix = format!("{location_key}/");
-        let deletes = self.shard.object_keys(self.bucket, prefix.as_bytes(), PURGE_KEYS_MAX);
+        let deletes = self.bucket.object_keys(prefix.as_bytes(), PURGE_KEYS_MAX);
         let done = deletes.len() < PURGE_KEYS_MAX;
         let sequence = {
             let mut warehouse = self.warehouse.borrow_mut();
-            let records = if done { vec![(records::purge_key(location_key), None)] } else { Vec::new() };
-            let transaction = Transaction { deletes, records, ..Transaction::default() };
+            let values = if done { vec![(values::purge_key(location_key), None)] } else { Vec::new() };
+            let transaction = Transaction { deletes, values, ..Transaction::default() };
             let sequence = self.settle_plain(&mut warehouse, transaction)?;
             if done {
                 warehouse.purges.remove(location_key);
@@ -289,16 +286,16 @@ impl Store {
             }
             sequence
         };
-        self.shard.durable(sequence).await?;
+        self.bucket.durable(sequence).await?;
         Ok(done)
     }
 
     fn new_uuid(&self) -> String {
-        uuid::Builder::from_random_bytes(self.shard.random_u128().to_le_bytes()).into_uuid().to_string()
+        uuid::Builder::from_random_bytes(self.bucket.random_u128().to_le_bytes()).into_uuid().to_string()
     }
 
     fn now_ms(&self) -> i64 {
-        i64::try_from(self.shard.now_ms()).unwrap_or(i64::MAX)
+        i64::try_from(self.bucket.now_ms()).unwrap_or(i64::MAX)
     }
 }
 

@@ -5,11 +5,25 @@
 
 use std::fmt;
 
-use crate::limits::{NAMESPACE_BYTES_MAX, NAMESPACE_LEVELS_MAX, TABLE_NAME_BYTES_MAX};
-use crate::store::failure::Failure;
+use crate::limits::{NAMESPACE_BYTES_MAX, NAMESPACE_LEVELS_MAX, OverLimit, TABLE_NAME_BYTES_MAX, at_most};
 
-/// What joins the levels of a namespace, on the wire and in records.
+/// What joins the levels of a namespace, on the wire and in values.
 pub(crate) const SEPARATOR: char = '\u{1f}';
+
+/// Why a name is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NameError {
+    /// Not a name; the text says what and which.
+    Invalid(String),
+    /// More levels, or longer, than names may be.
+    TooLong(OverLimit),
+}
+
+impl From<OverLimit> for NameError {
+    fn from(over: OverLimit) -> NameError {
+        NameError::TooLong(over)
+    }
+}
 
 /// A namespace with at least one level.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,14 +31,14 @@ pub(crate) struct NamespaceName(String);
 
 impl NamespaceName {
     /// Parses levels joined by [`SEPARATOR`].
-    pub(crate) fn parse(joined: &str) -> Result<NamespaceName, Failure> {
+    pub(crate) fn parse(joined: &str) -> Result<NamespaceName, NameError> {
         NamespaceName::from_levels(joined.split(SEPARATOR))
     }
 
     /// Puts a namespace together from its levels, outermost first.
     pub(crate) fn from_levels<'a>(
         levels: impl IntoIterator<Item = &'a str>,
-    ) -> Result<NamespaceName, Failure> {
+    ) -> Result<NamespaceName, NameError> {
         let mut joined = String::new();
         let mut count = 0_usize;
         for level in levels {
@@ -36,7 +50,7 @@ impl NamespaceName {
             count += 1;
         }
         if count == 0 {
-            return Err(Failure::BadRequest("Invalid namespace: empty".to_owned()));
+            return Err(NameError::Invalid("Invalid namespace: empty".to_owned()));
         }
         at_most("NAMESPACE_LEVELS_MAX", NAMESPACE_LEVELS_MAX, count)?;
         at_most("NAMESPACE_BYTES_MAX", NAMESPACE_BYTES_MAX, joined.len())?;
@@ -77,7 +91,7 @@ pub(crate) struct Ident {
 }
 
 impl Ident {
-    pub(crate) fn new(namespace: NamespaceName, name: &str) -> Result<Ident, Failure> {
+    pub(crate) fn new(namespace: NamespaceName, name: &str) -> Result<Ident, NameError> {
         check_part("table name", name)?;
         at_most("TABLE_NAME_BYTES_MAX", TABLE_NAME_BYTES_MAX, name.len())?;
         Ok(Ident { namespace, name: name.to_owned() })
@@ -88,11 +102,6 @@ impl fmt::Display for Ident {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.namespace, self.name)
     }
-}
-
-/// Refuses a value over its limit.
-pub(crate) fn at_most(limit: &'static str, max: usize, got: usize) -> Result<(), Failure> {
-    if max < got { Err(Failure::TooLarge { limit, max, got }) } else { Ok(()) }
 }
 
 /// The name in any spelling clients use for a warehouse: `name`, `s3://name/`, `arn:…:bucket/name`.
@@ -121,7 +130,7 @@ const RESERVED: [&str; 10] = [
 ];
 
 /// Whether a warehouse may be called so: the rules for S3 bucket names, without the words of our own paths.
-pub(crate) fn check_warehouse_name(name: &str) -> Result<(), Failure> {
+pub(crate) fn check_warehouse_name(name: &str) -> Result<(), NameError> {
     let bytes = name.as_bytes();
     let edge = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let plain =
@@ -134,17 +143,17 @@ pub(crate) fn check_warehouse_name(name: &str) -> Result<(), Failure> {
         && !name.contains("..")
         && !address;
     if !well_formed {
-        return Err(Failure::BadRequest(format!("Invalid warehouse name: {name}")));
+        return Err(NameError::Invalid(format!("Invalid warehouse name: {name}")));
     }
     if RESERVED.contains(&name) {
-        return Err(Failure::BadRequest(format!("Invalid warehouse name: {name} is reserved")));
+        return Err(NameError::Invalid(format!("Invalid warehouse name: {name} is reserved")));
     }
     Ok(())
 }
 
-fn check_part(what: &str, part: &str) -> Result<(), Failure> {
+fn check_part(what: &str, part: &str) -> Result<(), NameError> {
     if part.is_empty() || part == "." || part == ".." || part.chars().any(char::is_control) {
-        return Err(Failure::BadRequest(format!("Invalid {what}: {part:?}")));
+        return Err(NameError::Invalid(format!("Invalid {what}: {part:?}")));
     }
     Ok(())
 }

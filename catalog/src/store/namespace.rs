@@ -4,12 +4,13 @@ use bytes::Bytes;
 use nilas_engine::Transaction;
 use serde_json::{Map, Value, json};
 
-use crate::limits::{NAMESPACE_PROPERTIES_BYTES_MAX, NAMESPACES_MAX};
+use crate::limits::{NAMESPACE_PROPERTIES_BYTES_MAX, NAMESPACES_MAX, at_most};
+use crate::model::Recorded;
 use crate::store::failure::Failure;
-use crate::store::idempotency::{IdempotencyKey, Recorded};
-use crate::store::names::{NamespaceName, at_most};
+use crate::store::idempotency::IdempotencyKey;
+use crate::store::names::NamespaceName;
 use crate::store::state::{Namespace, Page, PageQuery, Warehouse};
-use crate::store::{Outcome, Store, records};
+use crate::store::{Outcome, Store, values};
 
 /// What a change of properties comes to.
 #[derive(Debug, PartialEq)]
@@ -31,8 +32,8 @@ impl Store {
             let mut warehouse = self.warehouse.borrow_mut();
             plan_create(&warehouse, name, &properties)?;
             let body = description(&self.name, name, &properties);
-            let records = vec![(records::namespace_key(name), Some(records::namespace_value(&properties)))];
-            let transaction = Transaction { records, ..Transaction::default() };
+            let values = vec![(values::namespace_key(name), Some(values::namespace_value(&properties)))];
+            let transaction = Transaction { values, ..Transaction::default() };
             let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Json(body.clone()))?;
             let namespace = Namespace { properties, sequence, ..Namespace::default() };
             warehouse.namespaces.insert(name.as_str().to_owned(), namespace);
@@ -72,8 +73,8 @@ impl Store {
         self.mutate(key, async |claim| {
             let mut warehouse = self.warehouse.borrow_mut();
             plan_drop(&warehouse, name)?;
-            let records = vec![(records::namespace_key(name), None)];
-            let transaction = Transaction { records, ..Transaction::default() };
+            let values = vec![(values::namespace_key(name), None)];
+            let transaction = Transaction { values, ..Transaction::default() };
             self.settle(&mut warehouse, transaction, claim, Recorded::Empty)?;
             warehouse.namespaces.remove(name.as_str());
             Ok(Outcome::Empty)
@@ -97,8 +98,8 @@ impl Store {
                 "missing": change.missing,
             })
             .to_string();
-            let records = vec![(records::namespace_key(name), Some(records::namespace_value(&change.next)))];
-            let transaction = Transaction { records, ..Transaction::default() };
+            let values = vec![(values::namespace_key(name), Some(values::namespace_value(&change.next)))];
+            let transaction = Transaction { values, ..Transaction::default() };
             let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Json(body.clone()))?;
             if let Some(namespace) = warehouse.namespaces.get_mut(name.as_str()) {
                 namespace.properties = change.next;
@@ -163,7 +164,7 @@ fn plan_update(
 
 fn check_size(properties: &Map<String, Value>) -> Result<(), Failure> {
     let bytes = properties.iter().map(|(name, value)| name.len() + value.as_str().map_or(0, str::len)).sum();
-    at_most("NAMESPACE_PROPERTIES_BYTES_MAX", NAMESPACE_PROPERTIES_BYTES_MAX, bytes)
+    Ok(at_most("NAMESPACE_PROPERTIES_BYTES_MAX", NAMESPACE_PROPERTIES_BYTES_MAX, bytes)?)
 }
 
 /// A namespace as clients see it: with a location, which Trino asks for, even when none was set.

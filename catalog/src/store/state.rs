@@ -1,6 +1,6 @@
-//! What one shard's core knows of its warehouses: built from records at first use, and from then on the cache.
+//! What one shard's core knows of its warehouses: built from its values at first use, and from then on the cache.
 //!
-//! Changed only together with `Shard::settle`, in the same breath. Nothing here waits; no borrow of it lives across
+//! Changed only together with `LocalBucket::append`, in the same breath. Nothing here waits; no borrow of it lives across
 //! an await. I1. Every table has a namespace. I2. `locations` holds exactly the tables' locations and open purges.
 //! I3. `newest` is at least the sequence of everything visible here: whoever tells of absence waits for it.
 
@@ -15,13 +15,14 @@ use nilas_engine::{BucketId, Sequence};
 use serde_json::{Map, Value};
 
 use crate::limits::{CACHE_BYTES_MAX, PAGE_SIZE_MAX};
+use crate::model::Pointer;
 use crate::spec::TableMetadata;
 use crate::store::failure::Failure;
 use crate::store::idempotency::Idempotency;
 use crate::store::location::Locations;
 use crate::store::metadata_file;
 use crate::store::names::{Ident, NamespaceName, SEPARATOR};
-use crate::store::records::{self, Pointer, Record};
+use crate::store::values::{self, StoredValue};
 
 /// The catalog's extension of one shard.
 #[derive(Default)]
@@ -40,7 +41,7 @@ impl CatalogState {
         warehouse
     }
 
-    /// Forgets a warehouse; the next use builds it from records again.
+    /// Forgets a warehouse; the next use builds it from its values again.
     pub(crate) fn forget(&self, bucket: BucketId) {
         let forgotten = self.warehouses.borrow_mut().remove(&bucket);
         drop(forgotten);
@@ -175,24 +176,24 @@ impl Warehouse {
         }
     }
 
-    /// Takes in one record, in key order (so namespaces come before their tables).
-    pub(crate) fn take_record(&mut self, key: &[u8], value: &Bytes) -> Result<(), Failure> {
-        match records::decode(key, value)? {
-            Record::Namespace(name, properties) => {
+    /// Takes in one value, in key order (so namespaces come before their tables).
+    pub(crate) fn take_value(&mut self, key: &[u8], value: &Bytes) -> Result<(), Failure> {
+        match values::decode(key, value)? {
+            StoredValue::Namespace(name, properties) => {
                 let namespace = Namespace { properties, tables: BTreeMap::new(), sequence: self.newest };
                 self.namespaces.insert(name.as_str().to_owned(), namespace);
             }
-            Record::Table(ident, pointer) => {
+            StoredValue::Table(ident, pointer) => {
                 if !self.namespaces.contains_key(ident.namespace.as_str()) {
                     return Err(Failure::Damaged {
-                        what: format!("catalog record of table {ident}"),
-                        why: "its namespace has no record".to_owned(),
+                        what: format!("catalog value of table {ident}"),
+                        why: "its namespace has no value".to_owned(),
                     });
                 }
                 self.set_table(&ident, pointer, None, self.newest);
             }
-            Record::Idempotency(id, remembered) => self.idempotency.remember(id, remembered),
-            Record::Purge(key) => {
+            StoredValue::Idempotency(id, remembered) => self.idempotency.remember(id, remembered),
+            StoredValue::Purge(key) => {
                 self.locations.take(&key, "a purge at work".to_owned());
                 self.purges.insert(key, false);
             }
@@ -324,8 +325,8 @@ mod tests {
         let mut warehouse = Warehouse::new(Arc::from("lake"), Sequence(1));
         for name in namespaces {
             let name = NamespaceName::parse(&name.replace('.', "\u{1f}")).expect("valid");
-            let value = records::namespace_value(&Map::new());
-            warehouse.take_record(&records::namespace_key(&name), &value).expect("a good record");
+            let value = values::namespace_value(&Map::new());
+            warehouse.take_value(&values::namespace_key(&name), &value).expect("a good value");
         }
         warehouse
     }
@@ -384,8 +385,7 @@ mod tests {
     #[test]
     fn a_table_without_namespace_is_damage() {
         let mut warehouse = warehouse(&[]);
-        let got =
-            warehouse.take_record(&records::table_key(&ident("t")), &records::table_value(&pointer("x")));
+        let got = warehouse.take_value(&values::table_key(&ident("t")), &values::table_value(&pointer("x")));
         assert!(matches!(got, Err(Failure::Damaged { .. })));
     }
 

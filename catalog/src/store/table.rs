@@ -7,13 +7,15 @@ use serde_json::{Map, Value};
 
 use crate::commit::{self as core, NewTable};
 use crate::limits::{COMMIT_ATTEMPTS_MAX, GZIP_BYTES_MIN};
+use crate::model::{Pointer, Recorded};
 use crate::spec::TableMetadata;
+use crate::store::claim::Claim;
 use crate::store::commit::{Published, plan_version};
 use crate::store::failure::Failure;
-use crate::store::idempotency::{Claim, IdempotencyKey, Recorded};
+use crate::store::idempotency::IdempotencyKey;
 use crate::store::names::{Ident, NamespaceName};
-use crate::store::records::{self, Pointer};
 use crate::store::state::{Loaded, Page, PageQuery, Warehouse};
+use crate::store::values;
 use crate::store::{Outcome, Store, location, metadata_file, table_outcome};
 
 /// The body of a create request.
@@ -128,11 +130,11 @@ impl Store {
             let (location_key, sequence) = {
                 let mut warehouse = self.warehouse.borrow_mut();
                 let location_key = warehouse.table(ident)?.pointer.location_key.clone();
-                let mut records = vec![(records::table_key(ident), None)];
+                let mut values = vec![(values::table_key(ident), None)];
                 if purge {
-                    records.push((records::purge_key(&location_key), Some(records::purge_value())));
+                    values.push((values::purge_key(&location_key), Some(values::purge_value())));
                 }
-                let transaction = Transaction { records, ..Transaction::default() };
+                let transaction = Transaction { values, ..Transaction::default() };
                 let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Empty)?;
                 warehouse.remove_table(ident);
                 if purge {
@@ -142,7 +144,7 @@ impl Store {
                 (location_key, sequence)
             };
             if purge {
-                self.shard.durable(sequence).await.map_err(Failure::StateUnknown)?;
+                self.bucket.durable(sequence).await.map_err(Failure::StateUnknown)?;
                 // The drop itself stands: files that could not be deleted are taken up again by later changes.
                 if self.purge(&location_key).await.is_err() {
                     self.warehouse
@@ -168,11 +170,11 @@ impl Store {
             let Some(pointer) = plan_rename(&warehouse, from, to)? else {
                 return Ok(Outcome::Empty);
             };
-            let records = vec![
-                (records::table_key(from), None),
-                (records::table_key(to), Some(records::table_value(&pointer))),
+            let values = vec![
+                (values::table_key(from), None),
+                (values::table_key(to), Some(values::table_value(&pointer))),
             ];
-            let transaction = Transaction { records, ..Transaction::default() };
+            let transaction = Transaction { values, ..Transaction::default() };
             let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Empty)?;
             let loaded = warehouse.find(from).and_then(|table| warehouse.loaded(table));
             warehouse.remove_table(from);
@@ -211,8 +213,8 @@ impl Store {
         };
         let mut warehouse = self.warehouse.borrow_mut();
         let pointer = plan_register(&warehouse, ident, &loaded, overwrite)?;
-        let records = vec![(records::table_key(ident), Some(records::table_value(&pointer)))];
-        let transaction = Transaction { records, ..Transaction::default() };
+        let values = vec![(values::table_key(ident), Some(values::table_value(&pointer)))];
+        let transaction = Transaction { values, ..Transaction::default() };
         let recorded = Recorded::Table { metadata_location: metadata_location.to_owned() };
         let sequence = self.settle(&mut warehouse, transaction, claim, recorded)?;
         warehouse.set_table(ident, pointer, Some(Rc::clone(&loaded)), sequence);

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use nilas_engine::calendar::Civil;
 use nilas_engine::{Bucket, BucketError, BucketSettings, Engine, SettingKind, Transaction};
 use serde_json::{Map, Value, json};
 
-use crate::limits::DELETE_RECORDS_MAX;
+use crate::limits::DELETE_VALUES_MAX;
 use crate::store::failure::Failure;
 use crate::store::names::check_warehouse_name;
 use crate::store::state::{Page, PageQuery};
@@ -65,16 +66,14 @@ pub(crate) async fn create(
                     return Err(Failure::WarehouseExists(name.to_owned()));
                 }
                 _ if !upgrade => return Err(Failure::BucketExists(name.to_owned())),
-                _ => {}
+                // What is left there from an earlier warehouse must be readable before the bucket is one again.
+                Ok(bucket) => forget(engine, &bucket, json_attributes).await?,
+                Err(_) => {}
             }
             let marked = engine.set_setting(name, SettingKind::CATALOG, Some(mark)).await;
             let bucket = marked.map_err(|error| bucket_failure(error, name))?;
             // The bucket may have been a warehouse before, closed when it ceased to be one.
-            on_owner(engine, &bucket, json_attributes, |store| async move {
-                store.forget();
-                Ok(())
-            })
-            .await?;
+            forget(engine, &bucket, json_attributes).await?;
             bucket
         }
         Err(error) => return Err(bucket_failure(error, name)),
@@ -109,41 +108,49 @@ pub(crate) async fn delete(
     }
 }
 
+/// Makes the next request build the warehouse from its values again, which must be readable now.
+async fn forget(engine: &Engine, bucket: &Arc<Bucket>, json_attributes: &Bytes) -> Result<(), Failure> {
+    on_owner(engine, bucket, json_attributes, |store| async move {
+        store.forget();
+        Ok(())
+    })
+    .await
+}
+
 /// As [`find`], with the failure of the `/warehouses` paths.
 fn listed(engine: &Engine, name: &str) -> Result<Arc<Bucket>, Failure> {
     find(engine, name).map_err(|_| Failure::NoWarehouseEntry(name.to_owned()))
 }
 
 impl Store {
-    /// Makes the next request build this warehouse from its records again.
+    /// Makes the next request build this warehouse from its values again.
     fn forget(&self) {
-        self.state.forget(self.bucket);
+        self.state.forget(self.bucket.id());
     }
 
-    /// Refuses changes from now on and removes what records are left. Refused while there are namespaces.
+    /// Refuses changes from now on and removes what values are left. Refused while there are namespaces.
     async fn close(&self) -> Result<(), Failure> {
         self.warehouse.borrow_mut().plan_close()?;
-        let removed = self.remove_records().await;
+        let removed = self.remove_values().await;
         if removed.is_err() {
-            // Built from the records that are left, open again.
+            // Built from the values that are left, open again.
             self.forget();
         }
         removed
     }
 
-    async fn remove_records(&self) -> Result<(), Failure> {
+    async fn remove_values(&self) -> Result<(), Failure> {
         loop {
-            let mut records = Vec::new();
-            self.shard.records(self.bucket, b"", b"", |key, _| {
-                records.push((Bytes::copy_from_slice(key), None));
-                records.len() < DELETE_RECORDS_MAX
+            let mut values = Vec::new();
+            self.bucket.values(b"", |key, _| {
+                values.push((Bytes::copy_from_slice(key), None));
+                values.len() < DELETE_VALUES_MAX
             });
-            if records.is_empty() {
+            if values.is_empty() {
                 return Ok(());
             }
-            let sequence =
-                self.shard.settle(self.bucket, Transaction { records, ..Transaction::default() })?;
-            self.shard.durable(sequence).await?;
+            let sequence = self.bucket.append(Transaction { values, ..Transaction::default() })?;
+            self.bucket.durable(sequence).await?;
         }
     }
 }
@@ -197,19 +204,8 @@ fn bucket_failure(error: BucketError, name: &str) -> Failure {
 
 /// RFC 3339 in UTC, to the millisecond.
 fn timestamp(ms: u64) -> String {
-    let (days, rest) = (ms / 86_400_000, ms % 86_400_000);
-    // Days since 0000-03-01, in eras of 400 years: a year that begins in March ends with its leap day.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let date = day - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = era * 400 + year + carry;
-    let (hours, minutes) = (rest / 3_600_000, rest / 60_000 % 60);
-    let (seconds, millis) = (rest / 1_000 % 60, rest % 1_000);
-    format!("{year:04}-{month:02}-{date:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z")
+    let Civil { year, month, day, hour, minute, second, millisecond } = Civil::of_ms(ms);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
 }
 
 #[cfg(test)]

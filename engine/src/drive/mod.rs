@@ -25,6 +25,7 @@ mod ops;
 mod bell;
 mod file;
 pub mod probe;
+pub mod offline;
 
 use std::sync::Arc;
 

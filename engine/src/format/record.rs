@@ -75,6 +75,15 @@ pub enum Change {
     MoveBytes { part: bool, key: Bytes, version: Sequence, drive: u16, at: DriveOffset },
 }
 
+/// What a record does to the space of its shard; chooses the room that it may use in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SpaceEffect {
+    /// It stores more.
+    Stores,
+    /// It stores nothing but the note of what it removes or moves: it may use the last of the log.
+    Frees,
+}
+
 /// The bytes of an object or part: how many, where, and the checksum of each 64 KiB unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobRecord {
@@ -155,6 +164,29 @@ impl Record {
     /// Sequences that the record takes: one for each of its changes.
     pub(crate) fn sequences(&self) -> u64 {
         if is(Mutant::SequencePerRecord) { 1 } else { (self.changes.len() as u64).max(1) }
+    }
+
+    /// Whether the record frees. Values do neither: they go with what they come with.
+    pub(crate) fn space_effect(&self) -> SpaceEffect {
+        let mut effect = SpaceEffect::Stores;
+        for change in &self.changes {
+            match change {
+                Change::PutObject { .. }
+                | Change::OpenUpload { .. }
+                | Change::PutPart { .. }
+                | Change::CompleteUpload { .. }
+                | Change::SetBucket { .. } => return SpaceEffect::Stores,
+                Change::SetValue { .. } => {}
+                Change::DeleteObject { .. }
+                | Change::ClearValue { .. }
+                | Change::AbortUpload { .. }
+                | Change::ClearBucket { .. }
+                | Change::PutMarker { .. }
+                | Change::DeleteVersion { .. }
+                | Change::MoveBytes { .. } => effect = SpaceEffect::Frees,
+            }
+        }
+        effect
     }
 
     /// Reads one record from the front of `bytes`; answers it, its length, and where each inline blob's bytes start.

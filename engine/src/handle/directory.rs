@@ -17,7 +17,7 @@ use crate::limits::{BUCKETS_MAX, SETTING_BYTES_MAX, SETTINGS_BYTES_MAX};
 use crate::meta::index::DirectoryEntry;
 use crate::mutant::{Mutant, is};
 use crate::object::check_key;
-use crate::shard::Shard;
+use crate::shard::{Shard, Verdict};
 use crate::units::{BucketId, CoreId, ShardId};
 
 /// The shard that keeps the directory.
@@ -191,18 +191,20 @@ impl Engine {
             }
             let clear = Change::ClearBucket { name: Bytes::copy_from_slice(name.as_bytes()) };
             let record = Record { bucket: id, changes: vec![clear] };
-            if let Err(error) = settle_durably(&shard, &record, true).await {
+            if let Err(error) = commit(&shard, &record).await {
                 // When the record may be in the log after all, nothing more may be acknowledged in this bucket.
                 match error.is_surely_unlogged() {
                     true => engine.reopen(&bucket).await?,
                     false => {
-                        engine.on_shard(bucket.shard, move |owner| async move { owner.doubt(id) }).await?;
+                        engine.at_owner(bucket.shard, move |owner| owner.doubt(id)).await?;
                         engine.doubt_name(name).await?;
                     }
                 }
                 return Err(error.into());
             }
             engine.everywhere(move |core| core.change_directory(|d| d.buckets.remove(&name))).await?;
+            // Who was refused by the owner finds it nowhere.
+            engine.at_owner(bucket.shard, move |owner| owner.bucket_deleted(id)).await?;
             Ok(())
         })
         .await
@@ -243,7 +245,7 @@ impl Engine {
             created_ms: bucket.created_ms,
             settings: bucket.settings.clone(),
         };
-        settle_durably(shard, &Record { bucket: bucket.id, changes: vec![set] }, false).await
+        commit(shard, &Record { bucket: bucket.id, changes: vec![set] }).await
     }
 
     /// Has no core say whether there is a bucket of that name.
@@ -268,9 +270,18 @@ impl Engine {
     /// Has the owner take writes of a bucket.
     async fn reopen(&self, bucket: &Bucket) -> Result<(), EngineError> {
         let (id, shard, unsupported) = (bucket.id, bucket.shard, bucket.settings.unsupported());
+        self.at_owner(shard, move |owner| owner.open_bucket(id, unsupported)).await
+    }
+
+    /// Tells the owner of a bucket, however long its mailbox is full.
+    async fn at_owner(
+        &self,
+        shard: ShardId,
+        job: impl Fn(&Shard) + Clone + Send + 'static,
+    ) -> Result<(), EngineError> {
         self.at_last(self.core.core_of(shard), move |core| {
             if let Some(owner) = core.shard(shard) {
-                owner.open_bucket(id, unsupported);
+                job(&owner);
             }
         })
         .await
@@ -327,10 +338,10 @@ fn check_supported(settings: &BucketSettings) -> Result<(), EngineError> {
     settings.unsupported().map_or(Ok(()), |kind| Err(EngineError::UnsupportedSetting { kind }))
 }
 
-async fn settle_durably(shard: &Rc<Shard>, record: &Record, frees: bool) -> Result<(), EngineError> {
-    shard.log_room(record.encoded_bytes_max(), frees).await?;
-    let sequence = shard.settle_record(record, frees)?;
-    shard.durable(sequence).await
+/// Commits a change of the directory. What might refuse it was looked at before, with the name held.
+async fn commit(shard: &Shard, record: &Record) -> Result<(), EngineError> {
+    let committed = shard.commit(record, None, || Ok(Verdict::Append(()))).await?;
+    committed.map(|_| ()).map_err(|_| EngineError::BucketClosed)
 }
 
 /// The shard with the fewest buckets, the lowest of equals.

@@ -28,6 +28,7 @@ pub use put::PutWriter;
 pub use scrub::{DamagedUnit, ScrubConfig, ShardScrub};
 
 use crate::blob::Blobs;
+use crate::bucket_meta::values::ValueOwner;
 use crate::cache::{Cache, CacheStats};
 use crate::drive::Drive;
 use crate::error::EngineError;
@@ -38,8 +39,9 @@ use crate::object::{
     UploadInfo, check_attributes, check_key,
 };
 use crate::platform::{Platform, spawn};
-use crate::shard::Shard;
+use crate::shard::local_bucket::LocalBucket;
 use crate::shard::mailbox::{Job, Mesh};
+use crate::shard::{Shard, SpaceFacts};
 use crate::space::zones::ZoneTable;
 use crate::stats::ShardStats;
 use crate::units::{CoreId, Sequence, ShardId};
@@ -197,6 +199,30 @@ impl Engine {
     /// Runs `task` on this core to its end, whatever becomes of the caller.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         spawn(&self.core.platform, task);
+    }
+
+    /// Runs `job` with the bucket on the core that owns it, to its end even when the caller goes away. The job sees the
+    /// values of `owner` only.
+    pub async fn on_bucket<T, F, Fut>(
+        &self,
+        bucket: &Bucket,
+        owner: ValueOwner,
+        job: F,
+    ) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: FnOnce(LocalBucket) -> Fut + Send + 'static,
+        Fut: Future<Output = T> + 'static,
+    {
+        let id = bucket.id;
+        self.on_shard(bucket.shard, move |shard| job(LocalBucket::new(shard, id, owner))).await
+    }
+
+    /// Takes stock of all space of a shard: looks at every object, for tests and tools. [`EngineError::Corrupt`] names
+    /// an extent that is in use and free at once, or in use twice, or a zone whose bytes in use were counted wrong.
+    pub async fn audit_space(&self, shard: ShardId) -> Result<SpaceFacts, EngineError> {
+        let audit = self.on_shard(shard, |shard| async move { shard.audit_space() });
+        Ok(audit.await??)
     }
 
     /// Runs `job` on the core that owns `shard`, to its end even when the caller goes away.

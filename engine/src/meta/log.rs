@@ -22,7 +22,7 @@ use super::watermark::{Notify, Watermark};
 use crate::drive::{Buffer, Drive, Durability};
 use crate::error::{DriveCause, DriveError, EngineError};
 use crate::format::block::{BlockHeader, HEADER_BYTES, stored_bytes};
-use crate::format::record::Record;
+use crate::format::record::{Record, SpaceEffect};
 use crate::format::superblock::Superblock;
 use crate::format::zone::{ZoneHeader, ZoneKind};
 use crate::limits::{
@@ -297,16 +297,12 @@ impl Log {
     /// Gives the changes of `record` the next sequences and puts it into the open block. Answers the first of them and
     /// where its inline blobs will be.
     ///
-    /// `frees` marks a change that gives space back: it may use the zones that are kept for upkeep. Nothing happens on an error; after
-    /// [`Log::room`] for the same size, in the same turn, there is none but a failed log.
-    pub(crate) fn append(
-        &self,
-        record: &Record,
-        frees: bool,
-    ) -> Result<(Sequence, Vec<DriveOffset>), EngineError> {
+    /// One that frees may use the zones that are kept for upkeep. Nothing happens on an error; after [`Log::room`] for the
+    /// same size and effect, in the same turn, there is none but a failed log.
+    pub(crate) fn append(&self, record: &Record) -> Result<(Sequence, Vec<DriveOffset>), EngineError> {
         let bytes = record.encoded_bytes_max();
         let mut state = self.state.borrow_mut();
-        match self.check_room(&state, bytes, frees) {
+        match self.check_room(&state, bytes, record.space_effect()) {
             Ok(()) => {}
             Err(NoRoom::Later(e) | NoRoom::Never(e)) => return Err(e),
         }
@@ -331,8 +327,8 @@ impl Log {
 
     /// Resolves once `append` of a record of at most `bytes` finds room; fails when it never will, and with
     /// [`EngineError::Busy`] when there is none for [`LOG_WAIT_MS_MAX`].
-    pub(crate) async fn room(&self, bytes: usize, frees: bool) -> Result<(), EngineError> {
-        let look = || match self.check_room(&self.state.borrow(), bytes, frees) {
+    pub(crate) async fn room(&self, bytes: usize, effect: SpaceEffect) -> Result<(), EngineError> {
+        let look = || match self.check_room(&self.state.borrow(), bytes, effect) {
             Ok(()) => Some(Ok(())),
             Err(NoRoom::Later(_)) => None,
             Err(NoRoom::Never(e)) => Some(Err(e)),
@@ -352,7 +348,7 @@ impl Log {
         }
     }
 
-    fn check_room(&self, state: &State, bytes: usize, frees: bool) -> Result<(), NoRoom> {
+    fn check_room(&self, state: &State, bytes: usize, effect: SpaceEffect) -> Result<(), NoRoom> {
         if self.watermark.has_failed() {
             return Err(NoRoom::Never(EngineError::ReadOnly { shard: self.ground.shard }));
         }
@@ -375,10 +371,11 @@ impl Log {
         // smaller than something that finds room finds room.
         let next_is_reserved = state.next_zone.is_none() || state.next_is_reserved;
         let is_reserved = if fits_zone { state.is_reserved && next_is_reserved } else { next_is_reserved };
-        if !has_zone || (is_reserved && !frees) {
-            return Err(match state.is_exhausted && !frees {
+        let stores = effect == SpaceEffect::Stores;
+        if !has_zone || (is_reserved && stores) {
+            return Err(match state.is_exhausted && stores {
                 true => NoRoom::Never(EngineError::Full { wanted_bytes: bytes as u64 }),
-                false => NoRoom::Later(EngineError::Busy { limit: "free zones", max: 0 }),
+                false => NoRoom::Later(EngineError::NoFreeZone),
             });
         }
         Ok(())

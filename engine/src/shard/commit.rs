@@ -1,35 +1,81 @@
-//! How a change is made: check, settle, durable.
+//! The one way in which the shard changes: room, check, settle, durable.
 //!
-//! Every command of the shard goes this way. I1. Nothing is awaited between the check and the settling. I2. A refusal is
-//! told once what it follows from is durable.
+//! Every command calls [`Shard::commit`] with its record and a check, and the changes of the directory do; `transaction`
+//! takes the same steps but leaves the last one to its caller, cleaning those that nobody could refuse. I1. Nothing is
+//! awaited between the check and the settling, so what was checked holds. I2. Whatever is told, done, nothing to do or
+//! refused, is told when all that it follows from is durable. I3. Of a bucket that may be deleted or not, nothing is told.
+//! I4. What a change frees may use the last of the log (see `SpaceEffect`).
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{SPACE_WAITS_MAX, Shard, check_condition};
+use super::{SPACE_WAITS_MAX, Shard};
 use crate::error::EngineError;
-use crate::format::record::Record;
+use crate::format::record::{Record, SpaceEffect};
 use crate::meta::index::{BucketIndex, Index};
 use crate::mutant::{Mutant, is};
 use crate::object::{PutCondition, PutRefused};
 use crate::units::{BucketId, Sequence};
 
+/// What the check of a change found, when it does not refuse it.
+pub(crate) enum Verdict<T> {
+    /// The record is to take its place in the log.
+    Append(T),
+    /// There is nothing to change. That may itself be news.
+    Nothing(T),
+}
+
 impl Shard {
-    /// [`Log::room`]; before a record is refused for a full drive, upkeep looks whether something came free since it last
-    /// did.
-    pub(crate) async fn log_room(&self, bytes: usize, frees: bool) -> Result<(), EngineError> {
-        let mut waits = 0;
+    /// Commits `record` if `check` lets it; durable on return. Returns the sequence of its last change (of the bucket's,
+    /// when there is nothing to do) and what the check found.
+    ///
+    /// `check` looks at the index and must not wait; it is called again when the bucket's deletion came between and failed.
+    /// `early` is the seeded mistake of an answer before the record is durable. Errors, and a refusal, change nothing; with
+    /// [`EngineError::ReadOnly`] it is not known whether the record is in the log.
+    pub(crate) async fn commit<T>(
+        &self,
+        record: &Record,
+        early: Option<Mutant>,
+        mut check: impl FnMut() -> Result<Verdict<T>, PutRefused>,
+    ) -> Result<Result<(Sequence, T), PutRefused>, EngineError> {
+        let (bucket, bytes, effect) = (record.bucket, record.encoded_bytes_max(), record.space_effect());
         loop {
-            match self.log.room(bytes, frees).await {
-                Err(EngineError::Full { .. }) if waits < SPACE_WAITS_MAX && self.want_space().await => {
-                    waits += 1
+            self.log_room(bytes, effect).await?;
+            self.check_supported(bucket)?;
+            let (sequence, found) = match check() {
+                Ok(Verdict::Append(found)) => (self.settle_record(record)?, found),
+                Ok(Verdict::Nothing(found)) => {
+                    self.check_whole()?;
+                    self.check_certain(bucket)?;
+                    (self.changed(bucket), found)
                 }
-                found => return found,
+                Err(refused) if self.may_tell(bucket, refused).await? => return Ok(Err(refused)),
+                Err(_) => continue,
+            };
+            if !early.is_some_and(is) {
+                self.durable(sequence).await?;
             }
+            return Ok(Ok((sequence, found)));
         }
     }
 
+    /// Resolves when a refusal may be told: with `false` when it is void, because the bucket is not deleted after all.
+    pub(super) async fn may_tell(&self, bucket: BucketId, refused: PutRefused) -> Result<bool, EngineError> {
+        if refused == PutRefused::NoSuchBucket && !is(Mutant::RefusalEarly) {
+            self.bucket_states.decided(bucket).await;
+            if self.is_open(bucket) {
+                return Ok(false);
+            }
+        }
+        self.check_whole()?;
+        self.check_certain(bucket)?;
+        if !is(Mutant::RefusalEarly) {
+            self.durable(self.changed(bucket)).await?;
+        }
+        Ok(true)
+    }
+
     /// Whether a write of `key` may happen now.
-    pub(crate) fn check(
+    pub(super) fn check(
         &self,
         bucket: BucketId,
         key: &[u8],
@@ -39,12 +85,28 @@ impl Shard {
             return Err(PutRefused::NoSuchBucket);
         }
         let etag = self.with_bucket(bucket, |bucket| bucket.etag(key)).flatten();
-        check_condition(condition, etag)
+        condition.check(etag)
     }
 
-    /// Answers the sequence of the record's last change: what is durable when the record is.
-    pub(crate) fn settle_record(&self, record: &Record, frees: bool) -> Result<Sequence, EngineError> {
-        let (first, places) = self.log.append(record, frees)?;
+    /// [`Log::room`]; before a record is refused for a full drive, upkeep looks whether something came free since it last
+    /// did.
+    pub(super) async fn log_room(&self, bytes: usize, effect: SpaceEffect) -> Result<(), EngineError> {
+        let mut waits = 0;
+        loop {
+            match self.log.room(bytes, effect).await {
+                Err(EngineError::Full { .. }) if waits < SPACE_WAITS_MAX && self.want_space().await => {
+                    waits += 1
+                }
+                found => return found,
+            }
+        }
+    }
+
+    /// Puts a record into the log's open block and applies it. Returns the sequence of its last change: what is durable
+    /// when the record is. Errors change nothing, and after [`Shard::log_room`] in the same turn there is none but a failed
+    /// log.
+    pub(super) fn settle_record(&self, record: &Record) -> Result<Sequence, EngineError> {
+        let (first, places) = self.log.append(record)?;
         let last = Sequence(first.0 + record.sequences() - 1);
         let mut index = self.index.borrow_mut();
         let held = |index: &Index| index.buckets.get(&record.bucket).map_or((0, 0), BucketIndex::held);
@@ -65,18 +127,5 @@ impl Shard {
     pub async fn durable(&self, sequence: Sequence) -> Result<(), EngineError> {
         let failed = EngineError::ReadOnly { shard: self.ground.id };
         self.log.watermark.reached(sequence).await.map_err(|_| failed)
-    }
-
-    /// Answers a refusal once what it tells of the bucket is durable.
-    pub(crate) async fn refuse<T>(
-        &self,
-        bucket: BucketId,
-        refused: PutRefused,
-    ) -> Result<Result<T, PutRefused>, EngineError> {
-        self.check_certain(bucket)?;
-        if !is(Mutant::RefusalEarly) {
-            self.durable(self.changed(bucket)).await?;
-        }
-        Ok(Err(refused))
     }
 }

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use super::Shard;
+use super::commit::Verdict;
 use crate::error::EngineError;
 use crate::format::record::{Change, Record};
-use crate::mutant::{Mutant, is};
+use crate::mutant::Mutant;
 use crate::object::{PutCondition, PutRefused};
 use crate::units::BucketId;
 
@@ -19,26 +20,17 @@ impl Shard {
     ) -> Result<Result<Vec<bool>, PutRefused>, EngineError> {
         let changes: Vec<Change> = keys.iter().map(|key| Change::DeleteObject { key: key.clone() }).collect();
         let record = Record { bucket, changes };
-        self.log_room(record.encoded_bytes_max(), true).await?;
-        for key in &keys {
-            if let Err(refused) = self.check(bucket, key, &condition) {
-                return self.refuse(bucket, refused).await;
-            }
-        }
-        let found = self.with_bucket(bucket, |bucket| {
-            keys.iter().map(|key| bucket.has_null_version(key)).collect::<Vec<bool>>()
-        });
-        let found = found.unwrap_or_else(|| vec![false; keys.len()]);
-        let sequence = match found.contains(&true) {
-            true => self.settle_record(&record, true)?,
-            // Nothing to do, but their absence may itself be news that is not durable yet.
-            false => self.changed(bucket),
+        let verdict = || {
+            keys.iter().try_for_each(|key| self.check(bucket, key, &condition))?;
+            let found = self.with_bucket(bucket, |bucket| {
+                keys.iter().map(|key| bucket.has_null_version(key)).collect::<Vec<bool>>()
+            });
+            let found = found.unwrap_or_else(|| vec![false; keys.len()]);
+            Ok(if found.contains(&true) { Verdict::Append(found) } else { Verdict::Nothing(found) })
         };
-        if !is(Mutant::DeleteEarly) {
-            self.durable(sequence).await?;
-        }
+        let committed = self.commit(&record, Some(Mutant::DeleteEarly), verdict).await?;
         self.reclaim();
         self.note_free_bytes();
-        Ok(Ok(found))
+        Ok(committed.map(|(_, found)| found))
     }
 }

@@ -1,13 +1,15 @@
 //! One shard: its index, log and space, owned by one core. Commands from any core end up here as method calls.
 //!
-//! The shape of every change: check (refuses before anything is touched) → `settle` (sync: takes its place in the log
-//! and changes the index at once) → `durable` (await) → answer. I1. No borrow of shard state lives across an await.
+//! The shape of every change is in `commit`: check (refuses before anything is touched) → settle (sync: takes its place in
+//! the log and changes the index at once) → durable (await) → answer. I1. No borrow of shard state lives across an await.
 //! I2. What was settled is seen by later commands of this shard; nobody outside is told of it before it is durable.
 //! I3. Space of what a change displaced is reused only after the change is durable and the last reader is gone.
 //!
-//! Here is what a shard holds and which buckets it takes writes for; a file for each command stands beside it.
+//! Here is what a shard holds; a file for each command stands beside it. All that change something go through `commit`.
 
+pub(crate) mod local_bucket;
 pub(crate) mod mailbox;
+mod buckets;
 mod commit;
 mod delete;
 mod get;
@@ -21,33 +23,32 @@ mod stage;
 mod transaction;
 mod versions;
 
+pub(crate) use commit::Verdict;
 pub use space::SpaceFacts;
 pub use stage::Staged;
 pub use transaction::{Transaction, TransactionBody, TransactionPut};
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::blob::Blobs;
-use crate::bucket_meta::SettingKind;
 use crate::drive::Drive;
 use crate::error::EngineError;
 use crate::format::anchor::Anchor;
 use crate::format::superblock::Superblock;
 use crate::meta::index::{BucketIndex, Index};
 use crate::meta::log::Log;
-use crate::mutant::{Mutant, is};
-use crate::object::{ETag, PutCondition, PutRefused};
 use crate::platform::Platform;
 use crate::space::extents::FreeSpace;
 use crate::space::usage::{Usage, ZoneId};
 use crate::space::zones::ZoneTable;
 use crate::stats::ShardStats;
 use crate::units::{BucketId, Sequence, ShardId};
+use buckets::BucketStates;
 use maintenance::MaintenanceState;
 use reserve::Growth;
 use space::SpaceState;
@@ -106,14 +107,11 @@ pub struct Shard {
     space: RefCell<SpaceState>,
     growth: Growth,
     maintenance: MaintenanceState,
-    open_buckets: RefCell<HashSet<BucketId>>,
-    /// Buckets that take no changes because of a setting that is not honoured.
-    unsupported: RefCell<HashMap<BucketId, SettingKind>>,
-    /// Buckets whose deletion failed in a way that only the next start can tell how.
-    doubtful: RefCell<HashSet<BucketId>>,
+    bucket_states: BucketStates,
     /// Whether the whole log was replayed: otherwise what is not in the index may have been lost with the rest.
     is_whole: Cell<bool>,
-    extension: RefCell<Option<Rc<dyn Any>>>,
+    /// What the layers above keep on this core, one of each type.
+    extensions: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
 }
 
 impl Shard {
@@ -138,11 +136,9 @@ impl Shard {
             space: RefCell::new(space),
             growth: Growth::default(),
             maintenance: MaintenanceState::new(anchor, packs, page_zones, page_bytes),
-            open_buckets: RefCell::default(),
-            unsupported: RefCell::default(),
-            doubtful: RefCell::default(),
+            bucket_states: BucketStates::default(),
             is_whole: Cell::new(is_whole),
-            extension: RefCell::new(None),
+            extensions: RefCell::default(),
         });
         shard.note_free_bytes();
         shard.promise_pages();
@@ -182,66 +178,11 @@ impl Shard {
         self.ground.platform.random_u128()
     }
 
-    /// State that the layer above keeps on this shard's core, made by `T::default()` at first use. One type per shard
-    /// (asserted).
+    /// State that a layer above keeps on this shard's core, made by `T::default()` at first use: one of each type.
     pub fn extension<T: Default + 'static>(&self) -> Rc<T> {
-        let mut kept = self.extension.borrow_mut();
-        let any = kept.get_or_insert_with(|| Rc::new(T::default()) as Rc<dyn Any>);
-        any.clone().downcast::<T>().expect("one extension type per shard")
-    }
-
-    // ---- buckets of this shard ----
-
-    /// Whether the bucket takes writes: not before its creation, nor from the moment its deletion was decided.
-    pub fn is_open(&self, bucket: BucketId) -> bool {
-        self.open_buckets.borrow().contains(&bucket)
-    }
-
-    /// Has a bucket take writes, unless it may have been deleted: the next start would forget them with it. With an
-    /// `unsupported` setting it takes none, and says so.
-    pub(crate) fn open_bucket(&self, bucket: BucketId, unsupported: Option<SettingKind>) {
-        if let Some(kind) = unsupported {
-            self.unsupported.borrow_mut().insert(bucket, kind);
-        }
-        if !self.doubtful.borrow().contains(&bucket) || is(Mutant::DoubtReopened) {
-            self.open_buckets.borrow_mut().insert(bucket);
-        }
-    }
-
-    /// Closes a bucket to writes if nothing is in it; answers whether it did.
-    pub(crate) fn close_bucket_if_empty(&self, bucket: BucketId) -> bool {
-        let empty = self.with_bucket(bucket, BucketIndex::is_empty).unwrap_or(true);
-        if empty && !is(Mutant::BucketLeftOpen) {
-            self.open_buckets.borrow_mut().remove(&bucket);
-        }
-        empty
-    }
-
-    /// Forgets what a deleted bucket left in the index, if anything.
-    pub(crate) fn forget_buckets_except(&self, known: &HashSet<BucketId>) {
-        self.index.borrow_mut().buckets.retain(|bucket, _| known.contains(bucket));
-    }
-
-    /// Says nothing more of a bucket and takes nothing for it: whether it is still there is known only after the next
-    /// start.
-    pub(crate) fn doubt(&self, bucket: BucketId) {
-        self.open_buckets.borrow_mut().remove(&bucket);
-        self.doubtful.borrow_mut().insert(bucket);
-    }
-
-    /// [`EngineError::UnsupportedSetting`] when the bucket takes no changes because of one.
-    fn check_supported(&self, bucket: BucketId) -> Result<(), EngineError> {
-        match self.unsupported.borrow().get(&bucket) {
-            Some(kind) => Err(EngineError::UnsupportedSetting { kind: *kind }),
-            None => Ok(()),
-        }
-    }
-
-    fn check_certain(&self, bucket: BucketId) -> Result<(), EngineError> {
-        match self.doubtful.borrow().contains(&bucket) {
-            true => Err(EngineError::ReadOnly { shard: self.ground.id }),
-            false => Ok(()),
-        }
+        let mut kept = self.extensions.borrow_mut();
+        let any = kept.entry(TypeId::of::<T>()).or_insert_with(|| Rc::new(T::default()));
+        any.clone().downcast::<T>().expect("kept by its type")
     }
 
     pub(crate) fn with_bucket<T>(&self, bucket: BucketId, look: impl FnOnce(&BucketIndex) -> T) -> Option<T> {
@@ -250,39 +191,5 @@ impl Shard {
 
     fn changed(&self, bucket: BucketId) -> Sequence {
         self.with_bucket(bucket, |bucket| bucket.changed).unwrap_or_default()
-    }
-}
-
-/// Whether a write may replace an object with this tag (`None`: no object).
-fn check_condition(condition: &PutCondition, etag: Option<ETag>) -> Result<(), PutRefused> {
-    match (condition, etag) {
-        (PutCondition::None, _) | (PutCondition::IfAbsent, None) | (PutCondition::IfPresent, Some(_)) => {
-            Ok(())
-        }
-        (PutCondition::IfAbsent, Some(_)) => Err(PutRefused::PreconditionFailed),
-        (PutCondition::IfPresent | PutCondition::IfMatch(_), None) => Err(PutRefused::NoSuchKey),
-        (PutCondition::IfMatch(tags), Some(etag)) => match tags.contains(&etag) || is(Mutant::MatchIgnored) {
-            true => Ok(()),
-            false => Err(PutRefused::PreconditionFailed),
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn conditions() {
-        let (a, b) = (ETag { md5: [1; 16], parts: 0 }, ETag { md5: [2; 16], parts: 0 });
-        let check = |condition: &PutCondition, etag, want| assert_eq!(check_condition(condition, etag), want);
-        check(&PutCondition::None, None, Ok(()));
-        check(&PutCondition::IfAbsent, None, Ok(()));
-        check(&PutCondition::IfAbsent, Some(a), Err(PutRefused::PreconditionFailed));
-        check(&PutCondition::IfPresent, Some(a), Ok(()));
-        check(&PutCondition::IfPresent, None, Err(PutRefused::NoSuchKey));
-        check(&PutCondition::IfMatch(vec![b, a]), Some(a), Ok(()));
-        check(&PutCondition::IfMatch(vec![b]), Some(a), Err(PutRefused::PreconditionFailed));
-        check(&PutCondition::IfMatch(vec![a]), None, Err(PutRefused::NoSuchKey));
     }
 }

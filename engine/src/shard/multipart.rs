@@ -6,10 +6,11 @@
 use bytes::Bytes;
 
 use super::Shard;
+use super::commit::Verdict;
 use crate::error::EngineError;
 use crate::format::record::{BlobRecord, Change, Record};
 use crate::limits::{PARTS_MAX, UPLOADS_MAX};
-use crate::mutant::{Mutant, is};
+use crate::mutant::Mutant;
 use crate::object::{ETag, ObjectInfo, PartInfo, PutCondition, PutRefused, UploadId, UploadInfo};
 use crate::units::{BucketId, Sequence};
 
@@ -26,13 +27,8 @@ impl Shard {
         let upload = self.random_u128();
         let open = Change::OpenUpload { upload, key: key.clone(), created_ms: self.now_ms(), attributes };
         let record = Record { bucket, changes: vec![open] };
-        self.log_room(record.encoded_bytes_max(), false).await?;
-        if let Err(refused) = self.check(bucket, &key, &PutCondition::None) {
-            return Ok(Err(refused));
-        }
-        let sequence = self.settle_record(&record, false)?;
-        self.durable(sequence).await?;
-        Ok(Ok(UploadId(upload)))
+        let verdict = || self.check(bucket, &key, &PutCondition::None).map(Verdict::Append);
+        Ok(self.commit(&record, None, verdict).await?.map(|_| UploadId(upload)))
     }
 
     pub(crate) async fn upload(
@@ -56,13 +52,12 @@ impl Shard {
         let part =
             Change::PutPart { upload: id.0, number, modified_ms, etag, attributes: attributes.clone(), blob };
         let record = Record { bucket, changes: vec![part] };
-        self.log_room(record.encoded_bytes_max(), false).await?;
-        if !self.has_upload(bucket, id) {
-            return self.refuse(bucket, PutRefused::NoSuchUpload).await;
-        }
-        let sequence = self.settle_record(&record, false)?;
-        self.durable(sequence).await?;
-        Ok(Ok(PartInfo { number, sequence, size, modified_ms, etag, attributes }))
+        let verdict = || match self.has_upload(bucket, id) {
+            true => Ok(Verdict::Append(())),
+            false => Err(PutRefused::NoSuchUpload),
+        };
+        let committed = self.commit(&record, None, verdict).await?;
+        Ok(committed.map(|(sequence, ())| PartInfo { number, sequence, size, modified_ms, etag, attributes }))
     }
 
     pub(crate) async fn parts(
@@ -90,7 +85,10 @@ impl Shard {
             let (max, got) = (u64::from(PARTS_MAX), parts.len() as u64);
             return Err(EngineError::TooLarge { limit: "PARTS_MAX", max, got });
         }
-        let Some(info) = self.upload(bucket, id).await? else { return Ok(Err(PutRefused::NoSuchUpload)) };
+        let Some(info) = self.with_bucket(bucket, |bucket| bucket.upload(id)).flatten() else {
+            self.may_tell(bucket, PutRefused::NoSuchUpload).await?;
+            return Ok(Err(PutRefused::NoSuchUpload));
+        };
         let (key, modified_ms) = (info.key, self.now_ms());
         let complete = Change::CompleteUpload {
             upload: id.0,
@@ -102,8 +100,21 @@ impl Shard {
             parts: parts.clone(),
         };
         let record = Record { bucket, changes: vec![complete] };
-        self.log_room(record.encoded_bytes_max(), false).await?;
-        // Only now, in one turn with the settling: the parts named are the ones that are there.
+        // In one turn with the settling: the parts named are the ones that are there.
+        let verdict = || {
+            let size = self.size_of(bucket, id, &parts).ok_or(PutRefused::NoSuchUpload)?;
+            self.check(bucket, &key, &condition).map(|()| Verdict::Append(size))
+        };
+        let committed = self.commit(&record, Some(Mutant::CompleteEarly), verdict).await?;
+        Ok(committed.map(|(sequence, size)| ObjectInfo { sequence, size, modified_ms, etag, attributes }))
+    }
+
+    /// Bytes of an upload's parts; `None` when they are not all there as named, or not in the order of their numbers, which
+    /// is that of an object's bytes.
+    fn size_of(&self, bucket: BucketId, id: UploadId, parts: &[(u16, Sequence)]) -> Option<u64> {
+        if !parts.windows(2).all(|pair| pair[0].0 < pair[1].0) {
+            return None;
+        }
         let size = self.with_bucket(bucket, |bucket| {
             if !bucket.has_upload(id) {
                 return None;
@@ -113,31 +124,17 @@ impl Shard {
                 Some(size + part.size)
             })
         });
-        // An object's bytes are its parts in the order of their numbers.
-        let in_order = parts.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        let Some(size) = size.flatten().filter(|_| in_order) else {
-            return self.refuse(bucket, PutRefused::NoSuchUpload).await;
-        };
-        if let Err(refused) = self.check(bucket, &key, &condition) {
-            return self.refuse(bucket, refused).await;
-        }
-        let sequence = self.settle_record(&record, false)?;
-        if !is(Mutant::CompleteEarly) {
-            self.durable(sequence).await?;
-        }
-        Ok(Ok(ObjectInfo { sequence, size, modified_ms, etag, attributes }))
+        size.flatten()
     }
 
     pub(crate) async fn abort_upload(&self, bucket: BucketId, id: UploadId) -> Result<bool, EngineError> {
         let record = Record { bucket, changes: vec![Change::AbortUpload { upload: id.0 }] };
-        self.log_room(record.encoded_bytes_max(), true).await?;
-        if !self.has_upload(bucket, id) {
-            self.look(bucket, |_| ()).await?;
-            return Ok(false);
-        }
-        let sequence = self.settle_record(&record, true)?;
-        self.durable(sequence).await?;
-        Ok(true)
+        let verdict = || match self.has_upload(bucket, id) {
+            true => Ok(Verdict::Append(true)),
+            false => Ok(Verdict::Nothing(false)),
+        };
+        // Nothing refuses it: there is no such upload in no bucket.
+        Ok(self.commit(&record, None, verdict).await?.is_ok_and(|(_, found)| found))
     }
 
     fn has_upload(&self, bucket: BucketId, id: UploadId) -> bool {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Shard;
+use super::commit::Verdict;
 use crate::error::EngineError;
 use crate::format::record::{BlobRecord, Change, Record};
 use crate::mutant::{Mutant, is};
@@ -27,15 +28,10 @@ impl Shard {
         let change =
             Change::PutObject { key: key.clone(), modified_ms, etag, attributes: kept, versioned, blob };
         let record = Record { bucket, changes: vec![change] };
-        let early = is(Mutant::ConditionEarly).then(|| self.check(bucket, &key, &condition));
-        self.log_room(record.encoded_bytes_max(), false).await?;
-        if let Err(refused) = early.unwrap_or_else(|| self.check(bucket, &key, &condition)) {
-            return self.refuse(bucket, refused).await;
-        }
-        let sequence = self.settle_record(&record, false)?;
-        if !is(Mutant::PutEarly) {
-            self.durable(sequence).await?;
-        }
-        Ok(Ok(ObjectInfo { sequence, size, modified_ms, etag, attributes }))
+        let check = || self.check(bucket, &key, &condition);
+        let early = is(Mutant::ConditionEarly).then(check);
+        let verdict = || early.unwrap_or_else(check).map(Verdict::Append);
+        let committed = self.commit(&record, Some(Mutant::PutEarly), verdict).await?;
+        Ok(committed.map(|(sequence, ())| ObjectInfo { sequence, size, modified_ms, etag, attributes }))
     }
 }

@@ -10,7 +10,7 @@ use super::reserve::Reservation;
 use super::stage::Staged;
 use crate::blob::inline_blob;
 use crate::error::EngineError;
-use crate::format::record::{Change, Record};
+use crate::format::record::{Change, Record, SpaceEffect};
 use crate::limits::VALUE_KEY_BYTES_MAX;
 use crate::mutant::{Mutant, is};
 use crate::object::{ETag, check_attributes, check_key};
@@ -24,7 +24,7 @@ pub struct Transaction {
     /// Object keys to delete; absent ones are fine.
     pub deletes: Vec<Bytes>,
     /// Values of the layer above: key and new value, `None` to remove it.
-    pub records: Vec<(Bytes, Option<Bytes>)>,
+    pub values: Vec<(Bytes, Option<Bytes>)>,
 }
 
 /// One object of a [`Transaction`].
@@ -72,27 +72,24 @@ impl Shard {
     /// Resolves once [`Shard::settle`] of up to `bytes` (keys, values, inline bodies and 200 bytes for each) finds
     /// room in the log; fails when it never will.
     pub async fn room(&self, bytes: usize) -> Result<(), EngineError> {
-        self.log_room(bytes, false).await
+        self.log_room(bytes, SpaceEffect::Stores).await
     }
 
     /// Applies `transaction` in memory and puts its record into the log's open block: from here on the shard sees it,
     /// and nobody outside may be told before [`Shard::durable`] of the answer resolves.
     ///
     /// Errors change nothing: [`EngineError::Full`], [`EngineError::TooLarge`] (the record is over
-    /// `RECORD_BYTES_MAX`), [`EngineError::ReadOnly`], and [`EngineError::Busy`] when the bucket was deleted meanwhile
-    /// ([`Shard::is_open`]) or [`Shard::room`] was not awaited in the same turn.
+    /// `RECORD_BYTES_MAX`), [`EngineError::ReadOnly`], [`EngineError::UnsupportedSetting`], [`EngineError::BucketClosed`]
+    /// when the bucket was deleted meanwhile ([`Shard::is_open`]), and [`EngineError::Busy`] or
+    /// [`EngineError::NoFreeZone`] when [`Shard::room`] was not awaited in the same turn.
     pub fn settle(&self, bucket: BucketId, transaction: Transaction) -> Result<Sequence, EngineError> {
         self.check_supported(bucket)?;
         if !self.is_open(bucket) {
-            return Err(EngineError::Busy { limit: "a bucket that is being deleted", max: 0 });
+            return Err(EngineError::BucketClosed);
         }
         let modified_ms = self.now_ms();
         let mut changes = Vec::new();
         let mut reservations = Vec::new();
-        // A change that removes something may use the last of the log, with the note that it happened.
-        let removes =
-            !transaction.deletes.is_empty() || transaction.records.iter().any(|(_, value)| value.is_none());
-        let only_frees = transaction.puts.is_empty() && removes;
         for put in transaction.puts {
             check_key(&put.key)?;
             check_attributes(&put.attributes)?;
@@ -110,23 +107,23 @@ impl Shard {
         for key in &transaction.deletes {
             check_key(key)?;
         }
-        for (key, _) in &transaction.records {
+        for (key, _) in &transaction.values {
             let (max, got) = (VALUE_KEY_BYTES_MAX as u64, key.len() as u64);
             if max < got {
                 return Err(EngineError::TooLarge { limit: "VALUE_KEY_BYTES_MAX", max, got });
             }
         }
         changes.extend(transaction.deletes.into_iter().map(|key| Change::DeleteObject { key }));
-        changes.extend(transaction.records.into_iter().map(|(key, value)| match value {
+        changes.extend(transaction.values.into_iter().map(|(key, value)| match value {
             Some(value) => Change::SetValue { key, value },
             None => Change::ClearValue { key },
         }));
         if is(Mutant::TransactionSplit) && changes.len() > 1 {
             let first = changes.drain(..1).collect();
-            self.settle_record(&Record { bucket, changes: first }, only_frees)?;
+            self.settle_record(&Record { bucket, changes: first })?;
             self.log.cut();
         }
-        let sequence = self.settle_record(&Record { bucket, changes }, only_frees)?;
+        let sequence = self.settle_record(&Record { bucket, changes })?;
         reservations.into_iter().for_each(Reservation::publish);
         Ok(sequence)
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Shard;
+use super::commit::Verdict;
 use crate::error::EngineError;
 use crate::format::record::{Change, Record};
 use crate::object::{PutCondition, PutRefused};
@@ -18,13 +19,8 @@ impl Shard {
     ) -> Result<Result<Sequence, PutRefused>, EngineError> {
         let marker = Change::PutMarker { key: key.clone(), modified_ms: self.now_ms(), versioned };
         let record = Record { bucket, changes: vec![marker] };
-        self.log_room(record.encoded_bytes_max(), true).await?;
-        if let Err(refused) = self.check(bucket, &key, &PutCondition::None) {
-            return self.refuse(bucket, refused).await;
-        }
-        let sequence = self.settle_record(&record, true)?;
-        self.durable(sequence).await?;
-        Ok(Ok(sequence))
+        let verdict = || self.check(bucket, &key, &PutCondition::None).map(Verdict::Append);
+        Ok(self.commit(&record, None, verdict).await?.map(|(sequence, ())| sequence))
     }
 
     /// Removes one version of a key; answers whether it was there.
@@ -35,15 +31,14 @@ impl Shard {
         version: Sequence,
     ) -> Result<bool, EngineError> {
         let record = Record { bucket, changes: vec![Change::DeleteVersion { key: key.clone(), version }] };
-        self.log_room(record.encoded_bytes_max(), true).await?;
-        let found = self.with_bucket(bucket, |held| held.has_version(&key, version)).unwrap_or(false);
-        let sequence = match found && self.is_open(bucket) {
-            true => self.settle_record(&record, true)?,
-            false => self.changed(bucket),
+        let verdict = || {
+            let found = self.with_bucket(bucket, |held| held.has_version(&key, version)).unwrap_or(false);
+            Ok(if found && self.is_open(bucket) { Verdict::Append(found) } else { Verdict::Nothing(found) })
         };
-        self.durable(sequence).await?;
+        let committed = self.commit(&record, None, verdict).await?;
         self.reclaim();
         self.note_free_bytes();
-        Ok(found)
+        // Nothing refuses it: what is in no bucket is not there.
+        Ok(committed.is_ok_and(|(_, found)| found))
     }
 }

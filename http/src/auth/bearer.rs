@@ -9,10 +9,10 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
-use crate::auth::canonical::{percent_decode, raw_pairs};
 use crate::auth::key_cache::{mac_of, sign};
 use crate::auth::sigv4::KeyStore;
 use crate::limits::{BEARER_BYTES_MAX, BEARER_LIFE_S, TOKEN_FORM_BYTES_MAX};
+use crate::uri::{percent_decode_lenient, raw_pairs};
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -202,12 +202,13 @@ fn seal(access_key: &str, expires_s: u64, sealing_key: &[u8; 32]) -> String {
 }
 
 fn field(form: &str, wanted: &str) -> Result<Option<String>, OAuthError> {
-    let mut found = raw_pairs(form).filter(|(name, _)| *percent_decode(name, true) == *wanted.as_bytes());
+    let mut found =
+        raw_pairs(form).filter(|(name, _)| *percent_decode_lenient(name, true) == *wanted.as_bytes());
     let Some((_, value)) = found.next() else { return Ok(None) };
     if found.next().is_some() {
         return Err(OAuthError::InvalidRequest("a field came twice"));
     }
-    String::from_utf8(percent_decode(value, true).into_owned())
+    String::from_utf8(percent_decode_lenient(value, true).into_owned())
         .map(|text| Some(text).filter(|text| !text.is_empty()))
         .map_err(|_| OAuthError::InvalidRequest("the form is not UTF-8"))
 }

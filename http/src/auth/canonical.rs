@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use http::HeaderMap;
 
+use crate::uri::{percent_decode_lenient, raw_pairs};
+
 /// The spellings of one path that signers use, likeliest first.
 pub(super) fn path_forms(raw: &str, double: bool) -> Vec<Cow<'_, str>> {
     let raw = if raw.is_empty() { "/" } else { raw };
@@ -27,7 +29,7 @@ pub(super) fn path_forms(raw: &str, double: bool) -> Vec<Cow<'_, str>> {
     } else {
         add(Cow::Borrowed(raw));
     }
-    add(encoded(&percent_decode(raw, false), true));
+    add(encoded(&percent_decode_lenient(raw, false), true));
     forms
 }
 
@@ -38,11 +40,11 @@ pub(super) fn query(raw: &str, without_signature: bool, without_blanks: bool) ->
         if without_blanks && value.is_empty() {
             continue;
         }
-        let name = percent_decode(name, true);
+        let name = percent_decode_lenient(name, true);
         if without_signature && *name == *b"X-Amz-Signature" {
             continue;
         }
-        let value = percent_decode(value, true);
+        let value = percent_decode_lenient(value, true);
         pairs.push((encoded(&name, false).into_owned(), encoded(&value, false).into_owned()));
     }
     pairs.sort_unstable();
@@ -56,11 +58,6 @@ pub(super) fn query(raw: &str, without_signature: bool, without_blanks: bool) ->
         out.push_str(value);
     }
     out
-}
-
-/// Splits a raw query at `&` and the first `=` of each part; empty parts are skipped.
-pub(super) fn raw_pairs(raw: &str) -> impl Iterator<Item = (&str, &str)> {
-    raw.split('&').filter(|part| !part.is_empty()).map(|part| part.split_once('=').unwrap_or((part, "")))
 }
 
 /// Renders the canonical headers: each signed name with its values as they came, outer blanks cut, inner ones folded.
@@ -103,36 +100,6 @@ pub(super) fn request(
         payload.as_bytes(),
     ];
     parts.concat()
-}
-
-/// Decodes `%XX`, and `+` as a blank when asked. What is no escape stays as it is.
-pub(super) fn percent_decode(raw: &str, plus_is_blank: bool) -> Cow<'_, [u8]> {
-    if !raw.bytes().any(|b| b == b'%' || (plus_is_blank && b == b'+')) {
-        return Cow::Borrowed(raw.as_bytes());
-    }
-    let mut out = Vec::with_capacity(raw.len());
-    let mut rest = raw.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        match byte {
-            b'%' => match escape(tail) {
-                Some((decoded, after)) => {
-                    out.push(decoded);
-                    rest = after;
-                }
-                None => out.push(b'%'),
-            },
-            b'+' if plus_is_blank => out.push(b' '),
-            other => out.push(other),
-        }
-    }
-    Cow::Owned(out)
-}
-
-fn escape(after_percent: &[u8]) -> Option<(u8, &[u8])> {
-    let (&[high, low], rest) = after_percent.split_first_chunk::<2>()?;
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    Some((digit(high)? << 4 | digit(low)?, rest))
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters (and `/` in a path).

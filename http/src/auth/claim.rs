@@ -7,11 +7,11 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, header};
 
-use crate::auth::canonical::{percent_decode, raw_pairs};
 use crate::auth::error::{ArgumentFault, AuthError, CredentialFault, Denied, QueryFault, Refused};
-use crate::auth::sigv4::RequestView;
+use crate::auth::request::RequestView;
 use crate::auth::time::{parse_date, parse_date_header, parse_timestamp, render_timestamp};
 use crate::limits::{CLOCK_SKEW_MS_MAX, PRESIGN_EXPIRES_S_MAX, SIGNED_HEADERS_MAX};
+use crate::uri::{percent_decode_lenient, raw_pairs};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
@@ -124,7 +124,7 @@ impl<'a> Claim<'a> {
             if found.next().is_some() {
                 return Err(fail(QueryFault::MissingParameters));
             }
-            let text = match percent_decode(value, true) {
+            let text = match percent_decode_lenient(value, true) {
                 Cow::Borrowed(_) => Cow::Borrowed(value),
                 Cow::Owned(bytes) => {
                     Cow::Owned(String::from_utf8(bytes).map_err(|_| fail(QueryFault::MissingParameters))?)

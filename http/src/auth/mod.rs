@@ -9,6 +9,7 @@
 //! I3. A derived key enters the cache only after a signature made with it was right.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+mod request;
 mod sigv4;
 mod claim;
 mod canonical;
@@ -21,6 +22,5 @@ pub mod bearer;
 pub use chunk_signature::{ChunkSigner, SignatureMismatch};
 pub use error::{ArgumentFault, AuthError, CredentialFault, Denied, Mismatch, QueryFault, Refused};
 pub use key_cache::SigningKeyCache;
-pub use sigv4::{
-    KeyStore, PayloadMode, RequestView, Service, Verified, fuzz_auth, precheck, verify, verify_with_body,
-};
+pub use request::RequestView;
+pub use sigv4::{KeyStore, PayloadMode, Service, Verified, fuzz_auth, precheck, verify, verify_with_body};

@@ -18,21 +18,9 @@ use crate::auth::chunk_signature::ChunkSigner;
 use crate::auth::claim::{Claim, Credential};
 use crate::auth::error::{ArgumentFault, AuthError, CredentialFault, Mismatch, Refused};
 use crate::auth::key_cache::{SigningKeyCache, SigningMac, derive, sign};
+use crate::auth::request::RequestView;
 
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
-
-/// The parts of a request head that a signature can cover, as they came over the wire.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestView<'a> {
-    /// `GET`, `PUT` and so on.
-    pub method: &'a str,
-    /// The path before the `?`, not decoded.
-    pub raw_path: &'a str,
-    /// What follows the `?`, not decoded; empty when there is none.
-    pub raw_query: &'a str,
-    /// All headers.
-    pub headers: &'a HeaderMap,
-}
 
 /// Where secrets are found.
 pub trait KeyStore {

@@ -1,6 +1,8 @@
-//! The three spellings of time that signatures use, and the calendar between them.
+//! The three spellings of time that signatures use.
 //!
 //! Called by the claim (parse) and by error rendering. Times are milliseconds since 1970 UTC; years 1970 to 9999.
+
+use nilas_engine::calendar::{Civil, days_of_date};
 
 const DAY_S: u64 = 86_400;
 
@@ -24,20 +26,7 @@ pub(super) fn parse_date(text: &str) -> Option<u64> {
         return None;
     }
     let (year, month, day) = (digits(text, 0, 4)?, digits(text, 4, 6)?, digits(text, 6, 8)?);
-    let last = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        _ => return None,
-    };
-    if year < 1970 || day == 0 || day > last {
-        return None;
-    }
-    // Years start in March, so that the leap day is the last of its year.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let day_of_year = (153 * m + 2) / 5 + day - 1;
-    Some(y * 365 + y / 4 - y / 100 + y / 400 + day_of_year - 719_468)
+    days_of_date(year, month, day)
 }
 
 /// Parses the `Date` header: an HTTP date, or the compact form that `x-amz-date` has.
@@ -52,27 +41,14 @@ pub(super) fn parse_date_header(text: &str) -> Option<u64> {
 
 /// Renders `yyyyMMdd'T'HHmmss'Z'`.
 pub(super) fn render_timestamp(ms: u64) -> String {
-    let (y, m, d, h, min, s) = civil(ms);
-    format!("{y:04}{m:02}{d:02}T{h:02}{min:02}{s:02}Z")
+    let Civil { year, month, day, hour, minute, second, .. } = Civil::of_ms(ms);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
 /// Renders `yyyy-MM-dd'T'HH:mm:ss'Z'`, as error bodies have it.
 pub(super) fn render_iso(ms: u64) -> String {
-    let (y, m, d, h, min, s) = civil(ms);
-    format!("{y:04}-{m:02}-{d:02}T{h:02}:{min:02}:{s:02}Z")
-}
-
-fn civil(ms: u64) -> (u64, u64, u64, u64, u64, u64) {
-    let seconds = ms / 1000;
-    let (days, clock) = (seconds / DAY_S + 719_468, seconds % DAY_S);
-    let era = days / 146_097;
-    let day = days % 146_097;
-    let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let m = (5 * day_of_year + 2) / 153;
-    let (month, carry) = if m < 10 { (m + 3, 0) } else { (m - 9, 1) };
-    let year = year_of_era + era * 400 + carry;
-    (year, month, day_of_year - (153 * m + 2) / 5 + 1, clock / 3600, clock / 60 % 60, clock % 60)
+    let Civil { year, month, day, hour, minute, second, .. } = Civil::of_ms(ms);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 fn digits(text: &str, from: usize, to: usize) -> Option<u64> {

@@ -6,14 +6,16 @@
 
 mod upload;
 mod decode;
+mod declared;
 mod checksum;
 mod hash;
 mod lanes;
 mod combine;
 mod error;
 
-pub use checksum::{Algorithm, Checksum, Declared};
+pub use checksum::{Algorithm, Checksum};
 pub use combine::{combine_crc, composite, render_composite};
+pub use declared::Declared;
 pub use decode::{Coding, Decoder, Finished, PayloadLength};
 pub use error::{BodyError, ChecksumFault, Digest, LengthFault, TrailerFault};
 pub use hash::{Digests, HashPlan, Hashers, checksum_of};

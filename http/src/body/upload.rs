@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::auth::Verified;
-use crate::body::checksum::{Algorithm, Checksum, Declared};
+use crate::body::checksum::{Algorithm, Checksum};
+use crate::body::declared::Declared;
 use crate::body::decode::{Coding, Decoder, PayloadLength};
 use crate::body::error::{BodyError, ChecksumFault};
 use crate::body::hash::{HashPlan, Hashers};

@@ -122,6 +122,8 @@ pub enum Failure {
     PreconditionFailed {
         condition: &'static str,
     },
+    /// The store has not recovered yet since the start.
+    Recovering,
     TooManyBuckets,
     /// Stored attributes that this server did not write, or that are damaged.
     UnreadableAttributes {
@@ -369,6 +371,7 @@ impl Failure {
                 "At least one of the pre-conditions you specified did not hold",
             )
             .field("Condition", condition),
+            Failure::Recovering => slow_down(),
             Failure::TooManyBuckets => {
                 say(BAD, "TooManyBuckets", "You have attempted to create more buckets than allowed")
             }
@@ -436,7 +439,7 @@ fn engine(e: &EngineError) -> Answer {
             "InsufficientStorage",
             "The store has no free space for this request.",
         ),
-        EngineError::Busy { .. } => say(unavailable, "SlowDown", "Please reduce your request rate."),
+        EngineError::Busy { .. } | EngineError::BucketClosed | EngineError::NoFreeZone => slow_down(),
         EngineError::TooLarge { max, got, .. } => say(
             StatusCode::BAD_REQUEST,
             "EntityTooLarge",
@@ -456,6 +459,11 @@ fn engine(e: &EngineError) -> Answer {
             "Service is unable to handle request: the server is stopping.",
         ),
     }
+}
+
+/// Clients come again, later.
+fn slow_down() -> Answer {
+    say(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", "Please reduce your request rate.")
 }
 
 /// What an error's XML says about the request it answers.
@@ -523,6 +531,9 @@ mod tests {
         check(Failure::PreconditionFailed { condition: "If-Match" }, 412, "PreconditionFailed");
         check(EngineError::Full { wanted_bytes: 1 }.into(), 507, "InsufficientStorage");
         check(EngineError::Busy { limit: "x", max: 1 }.into(), 503, "SlowDown");
+        check(Failure::Recovering, 503, "SlowDown");
+        check(EngineError::BucketClosed.into(), 503, "SlowDown");
+        check(EngineError::NoFreeZone.into(), 503, "SlowDown");
         check(EngineError::ReadOnly { shard: nilas_engine::ShardId(1) }.into(), 503, "ServiceUnavailable");
         check(Failure::bucket(BucketError::NotEmpty, "b"), 409, "BucketNotEmpty");
         check(Failure::refused(PutRefused::NoSuchUpload, "b", &Bytes::new(), "u"), 404, "NoSuchUpload");

@@ -6,6 +6,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::HeaderValue;
+use nilas_engine::calendar::Civil;
 
 /// Seconds from 1970 to the last second of the year 9999, the last that either text can hold.
 const SECONDS_MAX: u64 = 253_402_300_799;
@@ -24,23 +25,9 @@ pub fn parse_http_date(text: &str) -> Option<u64> {
 
 /// `1994-11-06T08:49:37.000Z`.
 pub fn iso_8601(ms: u64) -> String {
-    let seconds = (ms / 1000).min(SECONDS_MAX);
-    let (year, month, day) = civil(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let moment = Civil::of_ms(ms.min(SECONDS_MAX * 1000));
+    let Civil { year, month, day, hour, minute, second, .. } = moment;
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")
-}
-
-/// Year, month and day of a day counted from 1970-01-01, by the 400-year cycle of the Gregorian calendar
-/// that begins on 1 March.
-fn civil(day: u64) -> (u64, u64, u64) {
-    let day = day + 719_468;
-    let (era, day) = (day / 146_097, day % 146_097);
-    let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::body::{Algorithm, Checksum, combine_crc, composite, render_composite};
+use crate::body::{Algorithm, BodyError, Checksum, ChecksumFault, combine_crc, composite, render_composite};
 use crate::render::error::Failure;
 use crate::render::xml::Xml;
 
@@ -145,7 +145,10 @@ impl StoredChecksum {
 pub fn algorithm_header(headers: &HeaderMap) -> Result<Option<Algorithm>, Failure> {
     match headers.get("x-amz-checksum-algorithm") {
         None => Ok(None),
-        Some(value) => Ok(Some(Algorithm::parse(value.to_str().unwrap_or(""))?)),
+        Some(value) => {
+            let named = value.to_str().ok().and_then(Algorithm::parse);
+            Ok(Some(named.ok_or(BodyError::InvalidRequest(ChecksumFault::UnknownAlgorithm))?))
+        }
     }
 }
 

@@ -9,13 +9,13 @@ use md5::{Digest as _, Md5};
 use nilas_engine::{ETag, PartInfo, Sequence};
 
 use super::{Call, Outcome, conditions, document, request_xml, upload_text};
-use crate::attributes::Attributes;
 use crate::body::{Checksum, Declared};
 use crate::limits::{
     COMPLETE_XML_BYTES_MAX, OBJECT_BYTES_MAX, PART_BYTES_MIN, PART_CHECKSUMS_BYTES_MAX, PARTS_MAX,
 };
 use crate::render::error::Failure;
 use crate::render::xml::Xml;
+use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{self, Kind, StoredChecksum};
 use crate::s3::payload::Payload;
 use crate::s3::request_xml::CompletedPart;

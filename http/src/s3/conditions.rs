@@ -4,7 +4,7 @@
 //! Conditions of a write are checked again by the engine, at the moment the write takes its place.
 
 use http::HeaderMap;
-use nilas_engine::{ETag, ObjectInfo, PutCondition};
+use nilas_engine::{ETag, ObjectInfo, PutCondition, PutRefused};
 
 use crate::render::error::Failure;
 use crate::render::time::parse_http_date;
@@ -99,16 +99,11 @@ pub fn check_write(
     now: Option<&ObjectInfo>,
     key: &bytes::Bytes,
 ) -> Result<(), Failure> {
-    let no_such_key = || Failure::NoSuchKey { key: key.clone() };
-    match (condition, now) {
-        (PutCondition::None, _) | (PutCondition::IfAbsent, None) | (PutCondition::IfPresent, Some(_)) => {
-            Ok(())
-        }
-        (PutCondition::IfAbsent, Some(_)) => Err(Failure::PreconditionFailed { condition: "If-None-Match" }),
-        (PutCondition::IfPresent | PutCondition::IfMatch(_), None) => Err(no_such_key()),
-        (PutCondition::IfMatch(tags), Some(info)) if tags.contains(&info.etag) => Ok(()),
-        (PutCondition::IfMatch(_), Some(_)) => Err(Failure::PreconditionFailed { condition: "If-Match" }),
-    }
+    condition.check(now.map(|info| info.etag)).map_err(|refused| match (refused, condition) {
+        (PutRefused::NoSuchKey, _) => Failure::NoSuchKey { key: key.clone() },
+        (_, PutCondition::IfAbsent) => Failure::PreconditionFailed { condition: "If-None-Match" },
+        (_, _) => Failure::PreconditionFailed { condition: "If-Match" },
+    })
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

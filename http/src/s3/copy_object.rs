@@ -9,7 +9,6 @@ use nilas_engine::{ETag, ObjectReader, ObjectStream, PutWriter};
 
 use super::put_object::upload_bytes;
 use super::{Call, Outcome, attributes_of, check_version, checksum, conditions, document, metadata};
-use crate::attributes::Attributes;
 use crate::body::{Algorithm, Checksum, HashPlan, Hashers};
 use crate::limits::BLOB_BYTES_MAX;
 use crate::memory::Hold;
@@ -17,8 +16,10 @@ use crate::render::body::BodyCut;
 use crate::render::error::Failure;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
-use crate::route::{check_key, percent_decode};
+use crate::route::check_key;
+use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{Kind, StoredChecksum};
+use crate::uri::percent_decode;
 
 /// The object that a copy reads.
 #[derive(Clone, Debug, PartialEq, Eq)]

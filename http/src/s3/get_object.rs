@@ -12,9 +12,9 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use nilas_engine::{ObjectInfo, ObjectReader};
 
 use super::{Call, Outcome, attributes_of, checksum, conditions, empty, metadata, object_headers};
-use crate::attributes::Attributes;
 use crate::render::body::{BodyCut, ResponseBody};
 use crate::render::error::Failure;
+use crate::s3::attributes::Attributes;
 use crate::s3::checksum::StoredChecksum;
 use crate::s3::range::{self, Ranged};
 

@@ -4,10 +4,10 @@ use http::header::{ETAG, LAST_MODIFIED};
 use nilas_engine::ObjectInfo;
 
 use super::{Call, Outcome, attributes_of, document};
-use crate::attributes::Attributes;
 use crate::render::error::Failure;
 use crate::render::time::http_date;
 use crate::render::xml::Xml;
+use crate::s3::attributes::Attributes;
 
 /// What may be asked for.
 const NAMES: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use nilas_engine::{ListPage, ListQuery, ObjectInfo};
 
 use super::{Call, Outcome, Owner, document, owner_xml};
-use crate::attributes;
 use crate::render::error::Failure;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
+use crate::s3::attributes;
 
 /// Bytes of a page's XML for each entry, beside its key; a guess that saves growing.
 const ENTRY_XML_BYTES: usize = 360;

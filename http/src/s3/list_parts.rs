@@ -3,10 +3,10 @@
 use nilas_engine::PartInfo;
 
 use super::{Call, Outcome, Owner, document, owner_xml, upload_text};
-use crate::attributes::Attributes;
 use crate::render::error::Failure;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
+use crate::s3::attributes::Attributes;
 
 pub(super) async fn list(call: &Call<'_>) -> Outcome {
     let bucket = call.bucket()?;

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use nilas_engine::{UploadId, UploadInfo};
 
 use super::{Call, Outcome, document, owner_xml, upload_text};
-use crate::attributes::Attributes;
 use crate::limits::PAGE_ENTRIES_MAX;
 use crate::render::error::Failure;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
+use crate::s3::attributes::Attributes;
 
 /// A place in the order of uploads: everything up to and with it was seen.
 type Position = (Bytes, UploadId);

@@ -11,9 +11,9 @@ use http::header::{
 use http::{HeaderMap, HeaderValue};
 use nilas_engine::limits::ATTRIBUTES_BYTES_MAX;
 
-use crate::attributes::Attributes;
 use crate::limits::{PART_CHECKSUMS_BYTES_MAX, USER_METADATA_BYTES_MAX};
 use crate::render::error::Failure;
+use crate::s3::attributes::Attributes;
 
 const META_PREFIX: &str = "x-amz-meta-";
 
@@ -169,10 +169,9 @@ fn decode_word(word: &str) -> Option<String> {
     }
     let bytes = match encoding {
         "B" | "b" => STANDARD.decode(text).ok()?,
-        "Q" | "q" => crate::route::percent_decode(
-            &text.replace('%', "=25").replace('_', " ").replace('=', "%"),
-            false,
-        )?,
+        "Q" | "q" => {
+            crate::uri::percent_decode(&text.replace('%', "=25").replace('_', " ").replace('=', "%"), false)?
+        }
         _ => return None,
     };
     String::from_utf8(bytes).ok()

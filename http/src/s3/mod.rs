@@ -11,6 +11,7 @@ pub mod range;
 pub mod conditions;
 pub mod bucket_name;
 pub mod request_xml;
+pub mod attributes;
 mod buckets;
 mod configuration;
 mod list_objects;
@@ -39,9 +40,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use nilas_engine::{Bucket, ETag, Engine, ObjectInfo, PutCondition, PutRefused, UploadId};
 
+pub(crate) use attributes::json as json_attributes;
 pub use copy_object::{CopySource, copy_source};
 
-use crate::attributes::Attributes;
 use crate::auth::Verified;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
@@ -52,6 +53,7 @@ use crate::render::error::{Context, Failure, render};
 use crate::render::time::http_date;
 use crate::render::xml::Xml;
 use crate::route::{Operation, Query, Target};
+use crate::s3::attributes::Attributes;
 use crate::s3::payload::Payload;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -408,8 +410,8 @@ fn owner_xml(xml: &mut Xml, tag: &str, owner: &Owner) {
 pub mod fuzz {
     pub use super::range::fuzz_range;
     pub use super::request_xml::fuzz_xml;
-    pub use crate::attributes::fuzz_attributes;
     pub use crate::route::fuzz_route;
+    pub use crate::s3::attributes::fuzz_attributes;
 }
 
 #[cfg(test)]

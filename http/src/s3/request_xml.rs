@@ -120,7 +120,7 @@ fn completed_part(walk: &mut Walk<'_>) -> Result<CompletedPart, Failure> {
         match name {
             "PartNumber" => number = Some(text.trim().parse().map_err(|_| Failure::MalformedXml)?),
             "ETag" => etag = Some(text.trim().to_owned()),
-            other => match other.strip_prefix("Checksum").and_then(|name| Algorithm::parse(name).ok()) {
+            other => match other.strip_prefix("Checksum").and_then(Algorithm::parse) {
                 Some(algorithm) => checksums.push((algorithm, text.trim().to_owned())),
                 None => return Err(Failure::MalformedXml),
             },

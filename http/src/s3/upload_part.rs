@@ -7,12 +7,12 @@ use nilas_engine::{Bucket, ETag, UploadId};
 use super::copy_object::{copy_bytes, copy_source, hold_copy, open_source};
 use super::put_object::{stored, take_body};
 use super::{Call, Outcome, document, metadata, range};
-use crate::attributes::Attributes;
 use crate::body::{Algorithm, Declared, HashPlan};
 use crate::limits::BLOB_BYTES_MAX;
 use crate::render::error::Failure;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
+use crate::s3::attributes::Attributes;
 use crate::s3::checksum::StoredChecksum;
 use crate::s3::payload::Payload;
 

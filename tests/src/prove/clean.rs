@@ -376,9 +376,11 @@ impl Writer {
     /// Nobody knows, unless the error says that nothing happened.
     fn failed(&self, keys: &[Bytes], error: &EngineError) -> End {
         match error {
-            EngineError::Full { .. } | EngineError::Busy { .. } | EngineError::TooLarge { .. } => {
-                self.settle(keys, false)
-            }
+            EngineError::Full { .. }
+            | EngineError::Busy { .. }
+            | EngineError::BucketClosed
+            | EngineError::NoFreeZone
+            | EngineError::TooLarge { .. } => self.settle(keys, false),
             _ => End::Unknown,
         }
     }

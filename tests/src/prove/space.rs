@@ -507,10 +507,9 @@ impl Session {
     async fn audit(&self) -> Result<(), Finding> {
         for shard in (0_u16..).zip(self.engine.stats()).map(|(shard, _)| ShardId(shard)) {
             for patience in (0..50).rev() {
-                let facts = self.engine.on_shard(shard, |shard| async move { shard.audit_space() });
-                match facts.await {
-                    Ok(Ok(facts)) if facts.granted_bytes == facts.free_bytes + facts.used_bytes => break,
-                    Ok(Ok(_)) if 0 < patience => self.machine.sleep_us(200).await,
+                match self.engine.audit_space(shard).await {
+                    Ok(facts) if facts.granted_bytes == facts.free_bytes + facts.used_bytes => break,
+                    Ok(_) if 0 < patience => self.machine.sleep_us(200).await,
                     other => return finding(Kind::Wrong, format!("space of {shard}: {other:?}")),
                 }
             }

@@ -1,16 +1,14 @@
 //! The binary that users run: `nilas serve`, `nilas drive`.
 //!
-//! Parses the command line, prints what the server found, turns signals into a stop, and errors into one line and an
-//! exit code: 0 stopped as asked, 1 failed, 2 wrong usage; of `drive` 0 clean, 1 damage, 2 could not be read.
+//! Parses the command line and turns errors into one line and an exit code: 0 stopped as asked, 1 failed, 2 wrong usage;
+//! of `drive` 0 clean, 1 damage, 2 could not be read.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+mod serve;
+mod drive;
+
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use nilas_http::drive_tools::{DriveTool, ToolAnswer, check_drives, inspect_drives};
-use nilas_http::listen::Stop;
-use nilas_http::server::{Server, ServerConfig, ServerError};
+use clap::{Parser, Subcommand};
 
 /// An object store with Apache Iceberg tables built in: S3 and the Iceberg REST catalog on one port.
 #[derive(Parser)]
@@ -23,244 +21,48 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     /// Serves S3 and the catalog; formats a store in the data directory at first start.
-    Serve(Serve),
+    Serve(serve::Arguments),
     /// Looks at the drives of a store that is not served; writes nothing.
     #[command(subcommand)]
-    Drive(DriveCommand),
-}
-
-#[derive(Subcommand)]
-enum DriveCommand {
-    /// Says what is on each drive: superblocks, zones, checkpoints, logs.
-    Inspect(DriveArguments),
-    /// Reads and verifies everything: headers, checkpoints, logs and every unit of every object and part. Exit code 0:
-    /// clean, 1: something is damaged, 2: it could not be read.
-    Check(DriveArguments),
-}
-
-#[derive(Args)]
-struct DriveArguments {
-    /// Files or block devices; to check, all drives of the store in their order
-    #[arg(required = true, value_name = "PATH")]
-    paths: Vec<PathBuf>,
-    /// JSON in place of text
-    #[arg(long)]
-    json: bool,
-    /// Look although a server holds the drives: what changes meanwhile may look like damage
-    #[arg(long)]
-    force: bool,
-}
-
-#[derive(Args)]
-struct Serve {
-    /// Directory of the root key, and of the drive file when no --drive is given
-    #[arg(long, value_name = "DIR", default_value = "nilas-data", env = "NILAS_DATA")]
-    data: PathBuf,
-    /// A drive: a block device, or a file (made when it does not exist); repeat for several, always in the same order
-    #[arg(long, value_name = "PATH")]
-    drive: Vec<PathBuf>,
-    /// Size of drive files that have to be made, such as 64GiB [default: half of the free space, at most 1 TiB]
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
-    drive_size: Option<u64>,
-    /// Where to listen; port 0 takes any free one
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9000", env = "NILAS_ADDRESS", value_parser = parse_address)]
-    address: SocketAddr,
-    /// Cores to use [default: all that the process may use]
-    #[arg(long, value_name = "N")]
-    cores: Option<usize>,
-    /// Memory of the read caches of all cores together, such as 512MiB; 0 for none [default: a quarter of the memory
-    /// that the process may use]
-    #[arg(long, value_name = "SIZE", env = "NILAS_CACHE", value_parser = parse_bytes)]
-    cache: Option<u64>,
-    /// Memory to get by with, such as 512MiB [default: what the machine and control groups allow]
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
-    memory: Option<u64>,
-    /// Bytes that the scrub reads in a second, in the background, to verify all that is stored; 0 for none
-    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = parse_bytes)]
-    scrub_rate: u64,
-    /// Hours between the end of one pass of the scrub and the next
-    #[arg(long, value_name = "HOURS", default_value_t = 168)]
-    scrub_every: u32,
-    /// The region that S3 clients are told
-    #[arg(long, value_name = "NAME", default_value = "us-east-1", env = "NILAS_REGION")]
-    region: String,
+    Drive(drive::Command),
 }
 
 fn main() -> ExitCode {
     match CommandLine::parse().command {
-        Command::Serve(arguments) => match serve(arguments) {
+        Command::Serve(arguments) => match serve::run(arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("nilas: {error}");
                 ExitCode::FAILURE
             }
         },
-        Command::Drive(command) => drive(command),
-    }
-}
-
-fn drive(command: DriveCommand) -> ExitCode {
-    let tool = |arguments: DriveArguments| DriveTool {
-        paths: arguments.paths,
-        json: arguments.json,
-        force: arguments.force,
-    };
-    let answer = match command {
-        DriveCommand::Inspect(arguments) => inspect_drives(&tool(arguments)),
-        DriveCommand::Check(arguments) => {
-            let mut told = std::time::Instant::now();
-            check_drives(&tool(arguments), &mut |line| {
-                if PROGRESS_EVERY <= told.elapsed() {
-                    told = std::time::Instant::now();
-                    eprintln!("nilas: {line}");
-                }
-            })
-        }
-    };
-    match answer {
-        Ok(ToolAnswer { text, code }) => {
-            // Whoever closed the pipe has seen enough.
-            drop(std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()));
-            ExitCode::from(code)
-        }
-        Err(error) => {
-            eprintln!("nilas: {error}");
-            ExitCode::from(2)
-        }
-    }
-}
-
-/// How often a check says how far it is.
-const PROGRESS_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
-
-fn serve(arguments: Serve) -> Result<(), ServeError> {
-    let started = std::time::Instant::now();
-    let config = ServerConfig {
-        data: arguments.data.clone(),
-        drives: arguments.drive,
-        drive_bytes: arguments.drive_size,
-        address: arguments.address,
-        cores: arguments.cores,
-        cache_bytes: arguments.cache,
-        root_key: root_key_from_environment()?,
-        scrub_bytes_per_second: arguments.scrub_rate,
-        scrub_every: std::time::Duration::from_secs(u64::from(arguments.scrub_every) * 3600),
-        region: arguments.region,
-        memory_bytes: arguments.memory,
-    };
-    // Before any thread is started, so that none of them takes a signal away.
-    let stop = Stop::new();
-    watch_signals(stop.clone()).map_err(ServeError::Signals)?;
-    let server = Server::prepare(config).map_err(ServeError::Server)?;
-    for warning in &server.warnings {
-        eprintln!("nilas: {warning}");
-    }
-    let formatted = if server.is_formatted { ", formatted a new store" } else { "" };
-    println!("nilas {}{formatted} in {}", env!("CARGO_PKG_VERSION"), arguments.data.display());
-    if server.root_key.is_new() {
-        println!("root key, shown once and kept in {}:", arguments.data.join("root.env").display());
-        println!("  NILAS_ACCESS_KEY={}", server.root_key.access_key());
-        println!("  NILAS_SECRET_KEY={}", server.root_key.secret_key());
-    }
-    let address = server.address;
-    if !address.ip().is_loopback() {
-        eprintln!("nilas: {address} is reachable from other machines and the connection is not encrypted");
-    }
-    println!("S3 http://{address}");
-    println!("catalog http://{address}/_iceberg");
-    server
-        .run(&stop, move || println!("ready in {} ms", started.elapsed().as_millis()))
-        .map_err(ServeError::Server)
-}
-
-/// Why `serve` ended other than by being told to.
-enum ServeError {
-    HalfKey,
-    Signals(std::io::Error),
-    Server(ServerError),
-}
-
-impl std::fmt::Display for ServeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ServeError::HalfKey => {
-                write!(f, "NILAS_ACCESS_KEY and NILAS_SECRET_KEY belong together: set both, or neither")
+        Command::Drive(command) => match drive::run(command) {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => {
+                eprintln!("nilas: {error}");
+                ExitCode::from(2)
             }
-            ServeError::Signals(e) => write!(f, "signals cannot be watched: {e}"),
-            ServeError::Server(e) => write!(f, "{e}"),
-        }
+        },
     }
-}
-
-fn root_key_from_environment() -> Result<Option<(String, String)>, ServeError> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    match (variable("NILAS_ACCESS_KEY"), variable("NILAS_SECRET_KEY")) {
-        (Some(access_key), Some(secret_key)) => Ok(Some((access_key, secret_key))),
-        (None, None) => Ok(None),
-        _ => Err(ServeError::HalfKey),
-    }
-}
-
-/// The first SIGTERM or SIGINT begins a graceful stop, the second ends the process at once.
-fn watch_signals(stop: Stop) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for _ in signals.forever() {
-            if stop.is_begun() {
-                std::process::exit(1);
-            }
-            stop.begin();
-        }
-    })?;
-    Ok(())
-}
-
-/// `127.0.0.1:9000`, `[::1]:9000`, or a name that resolves to an address.
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    let wrong = |why: String| format!("{text:?}: {why}; write it like 127.0.0.1:9000");
-    let mut found = std::net::ToSocketAddrs::to_socket_addrs(text).map_err(|e| wrong(e.to_string()))?;
-    found.next().ok_or_else(|| wrong("the name has no address".to_owned()))
-}
-
-/// `4096`, `192MiB`, `64GiB`, `1TiB`; also `k`, `m`, `g`, `t` alone, always powers of 1,024.
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kib" => 10,
-        "m" | "mib" => 20,
-        "g" | "gib" => 30,
-        "t" | "tib" => 40,
-        _ => return Err(format!("{unit:?} is no unit: use KiB, MiB, GiB or TiB")),
-    };
-    let number: u64 = number.parse().map_err(|_| format!("{text:?} is no size: write it like 64GiB"))?;
-    number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_address, parse_bytes};
+    use clap::CommandFactory;
+
+    use super::CommandLine;
 
     #[test]
-    fn addresses() {
-        assert_eq!(parse_address("127.0.0.1:9").map(|a| a.to_string()).as_deref(), Ok("127.0.0.1:9"));
-        assert!(parse_address("localhost:9").is_ok());
-        assert!(parse_address("localhost").is_err());
+    fn the_command_line_is_sound() {
+        CommandLine::command().debug_assert();
     }
 
     #[test]
-    fn sizes() {
-        let check = |text, want| assert_eq!(parse_bytes(text).ok(), want, "{text}");
-        check("0", Some(0));
-        check("4096", Some(4096));
-        check("192MiB", Some(192 << 20));
-        check("64 GiB", Some(64 << 30));
-        check("1t", Some(1 << 40));
-        check("GiB", None);
-        check("64GB", None);
-        check("99999999999999999999", None);
-        check("99999999TiB", None);
+    fn every_option_of_serve_has_its_group() {
+        let command = CommandLine::command();
+        let serve = command.find_subcommand("serve").expect("it is there");
+        for argument in serve.get_arguments() {
+            assert!(argument.get_help_heading().is_some(), "--{}", argument.get_id());
+        }
     }
 }

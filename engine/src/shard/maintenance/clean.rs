@@ -12,7 +12,7 @@ use crate::blob::{Piece, Reach};
 use crate::error::EngineError;
 use crate::format::cell::{Cell, Place, Units};
 use crate::format::page::TreeKind;
-use crate::format::record::{Change, Record};
+use crate::format::record::{Change, Record, SpaceEffect};
 use crate::limits::CLEAN_CELLS_MAX;
 use crate::mutant::{Mutant, is};
 use crate::shard::Shard;
@@ -240,7 +240,7 @@ impl Shard {
                 bytes += bound(&next.0);
                 group.push(next);
             }
-            self.log.room(bytes, true).await?;
+            self.log.room(bytes, SpaceEffect::Frees).await?;
             let mut moved = 0;
             for (moving, at) in group {
                 // It may have been overwritten or deleted meanwhile.
@@ -251,7 +251,7 @@ impl Shard {
                 }
             }
             if !record.changes.is_empty() {
-                last = self.settle_record(&record, true)?;
+                last = self.settle_record(&record)?;
                 self.ground.stats.moved_bytes.fetch_add(moved, Relaxed);
             }
         }

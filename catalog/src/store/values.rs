@@ -1,32 +1,27 @@
-//! The catalog's records in a bucket: keys and values, encoded and decoded. Called by `state` and the operations.
+//! The values that the catalog keeps in a bucket: keys and contents, encoded and decoded. Called by `state` and the
+//! operations.
 //!
 //! Key = kind, NUL, rest. Names hold no control character, so NUL never stands in one:
 //! `n NUL namespace` · `t NUL namespace NUL table` · `i NUL 16 bytes of idempotency key` · `p NUL location key`.
-//! Values are JSON objects with their version under `v`; a version we do not know is damage, not an empty value.
+//! All kinds lie in the range of `ValueOwner::Catalog`. Values are JSON objects with their version under `v`. A kind or a
+//! version that is not known here is refused by name: a newer program wrote it, and nothing may be changed beside it.
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use crate::model::{Pointer, Recorded, Remembered};
 use crate::store::failure::Failure;
-use crate::store::idempotency::{Recorded, Remembered};
 use crate::store::names::{Ident, NamespaceName};
 
 /// Version of every value.
 const VERSION: u64 = 1;
 
-/// Where a table stands: all that a record keeps of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pointer {
-    pub(crate) uuid: String,
-    /// Of the newest metadata file, as clients see it.
-    pub(crate) metadata_location: String,
-    /// Key prefix of the table's location.
-    pub(crate) location_key: String,
-}
+/// The first bytes of keys.
+const KINDS: [u8; 4] = [b'i', b'n', b'p', b't'];
 
-/// One record, decoded.
+/// One value, decoded.
 #[derive(Debug)]
-pub(crate) enum Record {
+pub(crate) enum StoredValue {
     Namespace(NamespaceName, Map<String, Value>),
     Table(Ident, Pointer),
     Idempotency(u128, Remembered),
@@ -84,15 +79,20 @@ pub(crate) fn idempotency_value(remembered: &Remembered) -> Bytes {
     value(Value::Object(object))
 }
 
-/// Decodes one record. A key of a kind that is not ours is [`Failure::Damaged`].
-pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<Record, Failure> {
-    let damaged = |why: &str| Failure::Damaged {
-        what: format!("catalog record {}", String::from_utf8_lossy(key).escape_debug()),
-        why: why.to_owned(),
-    };
+/// Decodes one value. A kind or a version that is not known here is [`Failure::NewerValue`].
+pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<StoredValue, Failure> {
+    let shown = || String::from_utf8_lossy(key).escape_debug().to_string();
+    let damaged =
+        |why: &str| Failure::Damaged { what: format!("catalog value {}", shown()), why: why.to_owned() };
+    let newer = |version| Failure::NewerValue { key: shown(), version };
+    if key.first().is_some_and(|kind| !KINDS.contains(kind)) {
+        return Err(newer(None));
+    }
     let object: Map<String, Value> = serde_json::from_slice(value).map_err(|e| damaged(&e.to_string()))?;
-    if object.get("v").and_then(Value::as_u64) != Some(VERSION) {
-        return Err(damaged("unknown version"));
+    match object.get("v").and_then(Value::as_u64) {
+        Some(VERSION) => {}
+        Some(version) if VERSION < version => return Err(newer(Some(version))),
+        Some(_) | None => return Err(damaged("version")),
     }
     let rest = key.get(2..).unwrap_or_default();
     let text = || std::str::from_utf8(rest).map_err(|_| damaged("key is not UTF-8"));
@@ -103,7 +103,7 @@ pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<Record, Failure> {
         [b'n', 0, ..] => {
             let name = NamespaceName::parse(text()?).map_err(|_| damaged("namespace"))?;
             let properties = object.get("properties").and_then(Value::as_object).cloned();
-            Ok(Record::Namespace(name, properties.ok_or_else(|| damaged("properties"))?))
+            Ok(StoredValue::Namespace(name, properties.ok_or_else(|| damaged("properties"))?))
         }
         [b't', 0, ..] => {
             let (namespace, name) = text()?.split_once('\0').ok_or_else(|| damaged("table"))?;
@@ -114,7 +114,7 @@ pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<Record, Failure> {
                 metadata_location: field("metadata-location")?,
                 location_key: field("location-key")?,
             };
-            Ok(Record::Table(ident, pointer))
+            Ok(StoredValue::Table(ident, pointer))
         }
         [b'i', 0, ..] => {
             let id = uuid::Uuid::from_slice(rest).map_err(|_| damaged("key"))?.as_u128();
@@ -122,10 +122,10 @@ pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<Record, Failure> {
                 uuid::Uuid::parse_str(&field("operation")?).map_err(|_| damaged("operation"))?.as_u128();
             let at_ms = object.get("at").and_then(Value::as_u64).ok_or_else(|| damaged("at"))?;
             let recorded = recorded(&object).ok_or_else(|| damaged("outcome"))?;
-            Ok(Record::Idempotency(id, Remembered { at_ms, operation, recorded }))
+            Ok(StoredValue::Idempotency(id, Remembered { at_ms, operation, recorded }))
         }
-        [b'p', 0, ..] => Ok(Record::Purge(text()?.to_owned())),
-        _ => Err(damaged("unknown kind")),
+        [b'p', 0, ..] => Ok(StoredValue::Purge(text()?.to_owned())),
+        _ => Err(damaged("key")),
     }
 }
 
@@ -162,6 +162,8 @@ fn value(value: Value) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use nilas_engine::ValueOwner;
+
     use super::*;
 
     fn ident() -> Ident {
@@ -176,17 +178,17 @@ mod tests {
             location_key: "x".to_owned(),
         };
         match decode(&table_key(&ident()), &table_value(&pointer)) {
-            Ok(Record::Table(got, at)) => assert_eq!((got, at), (ident(), pointer)),
+            Ok(StoredValue::Table(got, at)) => assert_eq!((got, at), (ident(), pointer)),
             other => panic!("{other:?}"),
         }
         let mut properties = Map::new();
         properties.insert("owner".to_owned(), "me".into());
         match decode(&namespace_key(&ident().namespace), &namespace_value(&properties)) {
-            Ok(Record::Namespace(name, got)) => assert_eq!((name, got), (ident().namespace, properties)),
+            Ok(StoredValue::Namespace(name, got)) => assert_eq!((name, got), (ident().namespace, properties)),
             other => panic!("{other:?}"),
         }
         match decode(&purge_key("x/y"), &purge_value()) {
-            Ok(Record::Purge(key)) => assert_eq!(key, "x/y"),
+            Ok(StoredValue::Purge(key)) => assert_eq!(key, "x/y"),
             other => panic!("{other:?}"),
         }
     }
@@ -196,7 +198,7 @@ mod tests {
         let check = |recorded: Recorded| {
             let remembered = Remembered { at_ms: 7, operation: 1 << 100, recorded };
             match decode(&idempotency_key(42), &idempotency_value(&remembered)) {
-                Ok(Record::Idempotency(id, got)) => assert_eq!((id, got), (42, remembered)),
+                Ok(StoredValue::Idempotency(id, got)) => assert_eq!((id, got), (42, remembered)),
                 other => panic!("{other:?}"),
             }
         };
@@ -209,17 +211,45 @@ mod tests {
     #[test]
     fn damage_is_an_error() {
         let check = |key: &[u8], value: &'static str| {
-            assert!(decode(key, &Bytes::from_static(value.as_bytes())).is_err(), "{key:?} {value}");
+            let got = decode(key, &Bytes::from_static(value.as_bytes()));
+            assert!(matches!(got, Err(Failure::Damaged { .. })), "{key:?} {value}: {got:?}");
         };
         check(b"n\0a", "{}");
-        check(b"n\0a", r#"{"v":2,"properties":{}}"#);
+        check(b"n\0a", r#"{"v":0,"properties":{}}"#);
+        check(b"n\0a", r#"{"v":"2","properties":{}}"#);
         check(b"n\0a", r#"{"v":1}"#);
         check(b"n\0", r#"{"v":1,"properties":{}}"#);
         check(b"t\0a", r#"{"v":1}"#);
-        check(b"x\0a", r#"{"v":1}"#);
+        check(b"n", r#"{"v":1}"#);
+        check(b"nx", r#"{"v":1}"#);
         check(b"", r#"{"v":1}"#);
         check(b"i\0short", r#"{"v":1,"at":1,"operation":"0","empty":null}"#);
         check(b"n\0\xff", r#"{"v":1,"properties":{}}"#);
         check(b"n\0a", "not json");
+    }
+
+    #[test]
+    fn what_is_newer_is_no_damage() {
+        let check = |key: &[u8], value: &'static str, want: (&str, Option<u64>)| match decode(
+            key,
+            &Bytes::from_static(value.as_bytes()),
+        ) {
+            Err(Failure::NewerValue { key, version }) => assert_eq!((key.as_str(), version), want),
+            other => panic!("{key:?}: {other:?}"),
+        };
+        check(b"n\0a", r#"{"v":2,"properties":{}}"#, ("n\\0a", Some(2)));
+        check(b"t\0a\0b", r#"{"v":3}"#, ("t\\0a\\0b", Some(3)));
+        check(b"v\0a", r#"{"v":1}"#, ("v\\0a", None));
+        check(b"v\0a", "not json", ("v\\0a", None));
+    }
+
+    #[test]
+    fn kinds_are_keys_of_the_catalog() {
+        let keys =
+            [idempotency_key(1), namespace_key(&ident().namespace), purge_key("x"), table_key(&ident())];
+        for (key, kind) in keys.iter().zip(KINDS) {
+            assert_eq!(key.first(), Some(&kind));
+            assert!(ValueOwner::Catalog.owns(key), "{key:?}");
+        }
     }
 }

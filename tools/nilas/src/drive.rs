@@ -1,52 +1,74 @@
-//! `nilas drive inspect` and `nilas drive check`: opens drives for reading only, has the engine look at them, and puts
-//! what it found into text or JSON.
+//! `nilas drive inspect` and `nilas drive check`: has the engine look at drives that are only read, and puts what it
+//! found into text or JSON.
 //!
-//! `tools/nilas` prints the answer. I1. Drives are opened without the right to write. I2. A drive that a server holds is
-//! refused, and a server that starts meanwhile is, unless asked to go ahead by force.
-#![expect(clippy::disallowed_methods, reason = "a tool of its own: there are no cores")]
+//! `main` hands it the parsed command line and ends with the exit code that [`run`] returns.
 
 use std::fmt::Write;
-use std::fs::{File, TryLockError};
-use std::io::{Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use futures_util::future::LocalBoxFuture;
-use nilas_engine::drive::{Buffer, Drive, Durability};
-use nilas_engine::format::superblock::Superblock;
+use clap::{Args, Subcommand};
+use nilas_engine::DriveOffset;
+use nilas_engine::drive::offline::ReadOnlyDrive;
+use nilas_engine::drive::{Drive, OpenError, OpenFault};
+use nilas_engine::format::superblock::{FORMAT_VERSION, Superblock};
 use nilas_engine::format::zone::{ZoneKind, ZoneState};
-use nilas_engine::inspect::{CheckReport, DriveFacts, Found, Problem, ShardFacts, check, inspect, run};
-use nilas_engine::units::BLOCK_BYTES;
-use nilas_engine::{DamagedUnit, DriveCause, DriveError, DriveOffset, DriveOp};
+use nilas_engine::inspect::{self, CheckReport, DriveFacts, Found, Problem, ShardFacts};
+use nilas_http::admin::damaged_json;
 use serde_json::{Value, json};
 
-/// What a command is asked to do.
-#[derive(Clone, Debug)]
-pub struct DriveTool {
-    /// The drives, for a check all of a store in their order.
-    pub paths: Vec<PathBuf>,
-    /// JSON in place of text.
-    pub json: bool,
-    /// Look even though a server holds the drives: what changes meanwhile may look like damage.
-    pub force: bool,
+/// What is done with drives.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Says what is on each drive: superblocks, zones, checkpoints, logs.
+    Inspect(Arguments),
+    /// Reads and verifies everything: headers, checkpoints, logs and every unit of every object and part. Exit code 0:
+    /// clean, 1: something is damaged, 2: it could not be read.
+    Check(Arguments),
 }
 
-/// What a command answers.
-#[derive(Clone, Debug)]
-pub struct ToolAnswer {
-    /// For standard output.
-    pub text: String,
-    /// 0: nothing is wrong; 1: something is damaged.
-    pub code: u8,
+/// Which drives, and how.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Files or block devices; to check, all drives of the store in their order
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// JSON in place of text
+    #[arg(long)]
+    json: bool,
+    /// Look although a server holds the drives: what changes meanwhile may look like damage
+    #[arg(long)]
+    force: bool,
 }
 
-/// Says what is on each drive. The error is one line: what could not be read.
-pub fn inspect_drives(tool: &DriveTool) -> Result<ToolAnswer, String> {
+/// Prints what is on the drives; the exit code is 0: nothing is wrong, 1: something is damaged. The error is one line: what
+/// could not be read, or why the drives are no store.
+pub(crate) fn run(command: Command) -> Result<u8, String> {
+    let (text, code) = match command {
+        Command::Inspect(arguments) => inspect_drives(&arguments)?,
+        Command::Check(arguments) => {
+            let mut reported = std::time::Instant::now();
+            check_drives(&arguments, &mut |line| {
+                if PROGRESS_EVERY <= reported.elapsed() {
+                    reported = std::time::Instant::now();
+                    eprintln!("nilas: {line}");
+                }
+            })?
+        }
+    };
+    // Whoever closed the pipe has seen enough.
+    drop(std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()));
+    Ok(code)
+}
+
+/// How often a check says how far it is.
+const PROGRESS_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Says what is on each drive: text and exit code.
+fn inspect_drives(arguments: &Arguments) -> Result<(String, u8), String> {
     let mut all = Vec::new();
-    for drive in open_all(tool)? {
-        all.push(run(inspect(&drive)).map_err(|e| e.to_string())?);
+    for drive in open_all(arguments)? {
+        all.push(inspect::run(inspect::inspect(&drive)).map_err(|e| e.to_string())?);
     }
     let is_fine = |facts: &DriveFacts| {
         let copies = facts.superblocks.iter().all(|(_, found)| !matches!(found, Found::Damaged(_)));
@@ -56,112 +78,40 @@ pub fn inspect_drives(tool: &DriveTool) -> Result<ToolAnswer, String> {
         copies && zones && anchors && facts.refused.is_empty()
     };
     let code = u8::from(!all.iter().all(is_fine));
-    let text = match tool.json {
+    let text = match arguments.json {
         true => format!("{:#}\n", Value::from_iter(all.iter().map(drive_json))),
         false => all.iter().map(drive_text).collect(),
     };
-    Ok(ToolAnswer { text, code })
+    Ok((text, code))
 }
 
-/// Verifies everything on the drives of a store; `progress` gets a line now and then. The error is one line: what could
-/// not be read, or why the drives are no store.
-pub fn check_drives(tool: &DriveTool, progress: &mut dyn FnMut(String)) -> Result<ToolAnswer, String> {
-    let drives = open_all(tool)?;
-    let report = run(check(&drives, progress)).map_err(|e| e.to_string())?;
+/// Verifies everything on the drives of a store; `progress` gets a line now and then.
+fn check_drives(arguments: &Arguments, progress: &mut dyn FnMut(String)) -> Result<(String, u8), String> {
+    let drives = open_all(arguments)?;
+    let report = inspect::run(inspect::check(&drives, progress)).map_err(|e| e.to_string())?;
     let code = u8::from(!report.problems.is_empty());
-    let text = match tool.json {
+    let text = match arguments.json {
         true => format!("{:#}\n", report_json(&report)),
         false => report_text(&report),
     };
-    Ok(ToolAnswer { text, code })
+    Ok((text, code))
 }
 
-fn open_all(tool: &DriveTool) -> Result<Vec<Rc<dyn Drive>>, String> {
+fn open_all(arguments: &Arguments) -> Result<Vec<Rc<dyn Drive>>, String> {
     let mut drives: Vec<Rc<dyn Drive>> = Vec::new();
-    for path in &tool.paths {
-        drives.push(Rc::new(ReadOnlyDrive::open(path, tool.force)?));
+    for path in &arguments.paths {
+        drives.push(Rc::new(ReadOnlyDrive::open(path, arguments.force).map_err(|e| refused(&e))?));
     }
     Ok(drives)
 }
 
-/// A drive that is only read, by one process without cores: every read blocks.
-struct ReadOnlyDrive {
-    file: Arc<File>,
-    name: Arc<str>,
-    bytes: u64,
-}
-
-impl ReadOnlyDrive {
-    fn open(path: &Path, force: bool) -> Result<ReadOnlyDrive, String> {
-        let failed = |e: &std::io::Error| format!("drive {}: {e}", path.display());
-        let kind = std::fs::metadata(path).map_err(|e| failed(&e))?.file_type();
-        if !kind.is_file() && !kind.is_block_device() {
-            return Err(format!("drive {}: neither a file nor a block device", path.display()));
-        }
-        let mut file = File::open(path).map_err(|e| failed(&e))?;
-        if !force {
-            file.try_lock_shared().map_err(|e| match e {
-                TryLockError::WouldBlock => format!(
-                    "drive {}: in use by another process: stop the server, or look all the same with --force",
-                    path.display()
-                ),
-                TryLockError::Error(e) => failed(&e),
-            })?;
-        }
-        let bytes = file.seek(SeekFrom::End(0)).map_err(|e| failed(&e))?;
-        Ok(ReadOnlyDrive { file: Arc::new(file), name: path.to_string_lossy().into(), bytes })
-    }
-
-    fn refuse(&self, op: DriveOp, at: DriveOffset, bytes: u64) -> DriveError {
-        DriveError { drive: self.name.clone(), op, at, bytes, cause: DriveCause::Errno(libc::EROFS) }
-    }
-}
-
-impl Drive for ReadOnlyDrive {
-    fn read(
-        &self,
-        at: DriveOffset,
-        mut buf: Buffer,
-    ) -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)> {
-        let bytes = buf.len() as u64;
-        let result = self.file.read_exact_at(buf.as_mut_slice(), at.0).map_err(|e| DriveError {
-            drive: self.name.clone(),
-            op: DriveOp::Read,
-            at,
-            bytes,
-            cause: e.raw_os_error().map_or(DriveCause::Short { got: 0 }, DriveCause::Errno),
-        });
-        Box::pin(std::future::ready((buf, result)))
-    }
-
-    fn write(
-        &self,
-        at: DriveOffset,
-        buf: Buffer,
-        _durability: Durability,
-    ) -> LocalBoxFuture<'static, (Buffer, Result<(), DriveError>)> {
-        let refused = self.refuse(DriveOp::Write, at, buf.len() as u64);
-        Box::pin(std::future::ready((buf, Err(refused))))
-    }
-
-    fn flush(&self) -> LocalBoxFuture<'static, Result<(), DriveError>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn allocate(&self, at: DriveOffset, bytes: u64) -> LocalBoxFuture<'static, Result<(), DriveError>> {
-        Box::pin(std::future::ready(Err(self.refuse(DriveOp::Allocate, at, bytes))))
-    }
-
-    fn trim(&self, at: DriveOffset, bytes: u64) -> LocalBoxFuture<'static, Result<(), DriveError>> {
-        Box::pin(std::future::ready(Err(self.refuse(DriveOp::Trim, at, bytes))))
-    }
-
-    fn size(&self) -> u64 {
-        self.bytes - self.bytes % BLOCK_BYTES
-    }
-
-    fn name(&self) -> Arc<str> {
-        self.name.clone()
+fn refused(error: &OpenError) -> String {
+    match error.fault {
+        OpenFault::InUse => format!(
+            "drive {}: in use by another process: stop the server, or look all the same with --force",
+            error.drive
+        ),
+        _ => error.to_string(),
     }
 }
 
@@ -264,12 +214,11 @@ fn drive_json(facts: &DriveFacts) -> Value {
 }
 
 fn verdict(facts: &DriveFacts) -> &'static str {
-    let known = nilas_engine::format::superblock::FORMAT_VERSION;
     match (facts.superblock, facts.other_version) {
         (Some(superblock), _) if facts.bytes < superblock.drive_bytes => "truncated",
-        (Some(_), Some(version)) if version < known => "older format",
+        (Some(_), Some(version)) if version < FORMAT_VERSION => "older format",
         (Some(_), _) => "store",
-        (None, Some(version)) if version < known => "older format",
+        (None, Some(version)) if version < FORMAT_VERSION => "older format",
         (None, Some(_)) => "newer format",
         (None, None) if facts.refused.is_empty() => "blank",
         (None, None) => "foreign",
@@ -369,25 +318,6 @@ fn problem_json(problem: &Problem) -> Value {
         "got": problem.got,
         "expected": problem.expected,
         "object": problem.object.as_deref().map(damaged_json),
-    })
-}
-
-/// A damaged unit, for reports.
-pub(crate) fn damaged_json(unit: &DamagedUnit) -> Value {
-    json!({
-        "bucket": unit.bucket_name.as_deref(),
-        "bucket_id": unit.bucket.0,
-        "key": String::from_utf8_lossy(&unit.key),
-        "version": unit.version.0,
-        "upload": unit.part.map(|(upload, _)| upload.to_string()),
-        "part": unit.part.map(|(_, number)| number),
-        "offset": unit.offset,
-        "bytes": unit.bytes,
-        "drive": &*unit.drive,
-        "at": unit.at.0,
-        "got": unit.got,
-        "expected": unit.expected,
-        "unreadable": unit.unreadable.as_ref().map(ToString::to_string),
     })
 }
 

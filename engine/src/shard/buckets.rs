@@ -1,0 +1,234 @@
+//! Which buckets of this shard take changes, as the directory (shard 0) told their owner.
+//!
+//! `handle::directory` opens and closes them; `commit` asks before every change. I1. Nothing is told of a bucket whose
+//! deletion failed in a way that only the next start can tell how. I2. A bucket is told to be gone only when its deletion
+//! is durable: while that is on its way, who would have to be told waits.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+
+use super::Shard;
+use crate::bucket_meta::SettingKind;
+use crate::error::EngineError;
+use crate::meta::index::BucketIndex;
+use crate::meta::watermark::Notify;
+use crate::mutant::{Mutant, is};
+use crate::units::BucketId;
+
+/// How a bucket of the shard stands; one that is not listed is not made yet, or deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BucketState {
+    /// It takes changes, unless it has a setting that is binding and not honoured.
+    Open { unsupported: Option<SettingKind> },
+    /// It was found empty and takes none; its deletion is on its way to the log of the directory.
+    Deleting,
+    /// Its deletion failed in a way that only the next start can tell how.
+    Indeterminate,
+}
+
+/// The buckets of one shard.
+#[derive(Default)]
+pub(super) struct BucketStates {
+    states: RefCell<HashMap<BucketId, BucketState>>,
+    /// Told when a deletion came to its end.
+    decided: Notify,
+}
+
+impl BucketStates {
+    fn get(&self, bucket: BucketId) -> Option<BucketState> {
+        self.states.borrow().get(&bucket).copied()
+    }
+
+    fn set(&self, bucket: BucketId, state: Option<BucketState>) {
+        match state {
+            Some(state) => self.states.borrow_mut().insert(bucket, state),
+            None => self.states.borrow_mut().remove(&bucket),
+        };
+        self.decided.notify();
+    }
+
+    /// Resolves when no deletion of the bucket is on its way.
+    pub(super) async fn decided(&self, bucket: BucketId) {
+        let is_decided = || self.get(bucket) != Some(BucketState::Deleting);
+        self.decided.until(|| is_decided().then_some(())).await;
+    }
+}
+
+impl Shard {
+    /// Whether the bucket takes writes: not before its creation, nor from the moment its deletion was decided.
+    pub fn is_open(&self, bucket: BucketId) -> bool {
+        matches!(self.bucket_states.get(bucket), Some(BucketState::Open { .. }))
+    }
+
+    /// Has a bucket take writes, unless it may have been deleted: the next start would forget them with it. With an
+    /// `unsupported` setting it takes none, and says so.
+    pub(crate) fn open_bucket(&self, bucket: BucketId, unsupported: Option<SettingKind>) {
+        let is_indeterminate = self.bucket_states.get(bucket) == Some(BucketState::Indeterminate);
+        if !is_indeterminate || is(Mutant::DoubtReopened) {
+            self.bucket_states.set(bucket, Some(BucketState::Open { unsupported }));
+        }
+    }
+
+    /// Closes a bucket to writes if nothing is in it; answers whether it did. Whoever closed it says how its deletion
+    /// ended: [`Shard::open_bucket`], [`Shard::bucket_deleted`] or [`Shard::doubt`].
+    pub(crate) fn close_bucket_if_empty(&self, bucket: BucketId) -> bool {
+        let empty = self.with_bucket(bucket, BucketIndex::is_empty).unwrap_or(true);
+        if empty && self.is_open(bucket) && !is(Mutant::BucketLeftOpen) {
+            self.bucket_states.set(bucket, Some(BucketState::Deleting));
+        }
+        empty
+    }
+
+    /// Takes note that the deletion of a bucket is durable.
+    pub(crate) fn bucket_deleted(&self, bucket: BucketId) {
+        if !is(Mutant::BucketLeftOpen) {
+            self.bucket_states.set(bucket, None);
+        }
+    }
+
+    /// Says nothing more of a bucket and takes nothing for it: whether it is still there is known only after the next
+    /// start.
+    pub(crate) fn doubt(&self, bucket: BucketId) {
+        self.bucket_states.set(bucket, Some(BucketState::Indeterminate));
+    }
+
+    /// Forgets what a deleted bucket left in the index, if anything.
+    pub(crate) fn forget_buckets_except(&self, known: &HashSet<BucketId>) {
+        self.index.borrow_mut().buckets.retain(|bucket, _| known.contains(bucket));
+    }
+
+    /// [`EngineError::UnsupportedSetting`] when the bucket takes no changes because of one.
+    pub(super) fn check_supported(&self, bucket: BucketId) -> Result<(), EngineError> {
+        match self.bucket_states.get(bucket) {
+            Some(BucketState::Open { unsupported: Some(kind) }) => {
+                Err(EngineError::UnsupportedSetting { kind })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// [`EngineError::ReadOnly`] when nobody can tell whether the bucket is there.
+    pub(super) fn check_certain(&self, bucket: BucketId) -> Result<(), EngineError> {
+        match self.bucket_states.get(bucket) {
+            Some(BucketState::Indeterminate) => Err(EngineError::ReadOnly { shard: self.ground.id }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::bucket_meta::BucketSettings;
+    use crate::drive::Drive;
+    use crate::handle::{Bucket, BucketError, Engine};
+    use crate::object::{ETag, PutCondition, PutRefused, UploadId};
+    use crate::platform::Platform;
+    use crate::platform::simulated::{Faults, Medium, Rates, SimulatedDrive, Simulator};
+    use crate::store::{FormatConfig, Store, format};
+    use crate::units::{CoreId, Sequence, ShardId};
+
+    /// A store of two shards with a drive each, and a bucket on the second: its deletion is recorded on the first drive.
+    struct Scene {
+        machine: Simulator,
+        engine: Engine,
+        directory_drive: SimulatedDrive,
+        bucket: Arc<Bucket>,
+    }
+
+    fn scene(act: impl AsyncFnOnce(Scene) + 'static) {
+        let simulator = Simulator::new(5);
+        let machine = simulator.clone();
+        let ended = simulator.run(async move {
+            let device = || SimulatedDrive::new(&machine, &Medium::new(64 << 20), Faults::default());
+            let (first, second) = (device(), device());
+            let drives =
+                || vec![Rc::new(first.clone()) as Rc<dyn Drive>, Rc::new(second.clone()) as Rc<dyn Drive>];
+            let config = FormatConfig { shards: 2, now_ms: 1, store: 7, zone_bytes: Some(1 << 20) };
+            let superblocks = format(&drives(), config).await.expect("blank and large enough");
+            let store = Store::new(superblocks, 1);
+            let platform: Rc<dyn Platform> = Rc::new(machine.clone());
+            let engine = store.start_core(CoreId(0), platform, drives()).await.expect("recovers");
+            while !store.is_ready() {
+                machine.sleep_us(10).await;
+            }
+            engine.create_bucket("here", BucketSettings::default()).await.expect("a new name");
+            let bucket = engine.create_bucket("there", BucketSettings::default()).await.expect("a new name");
+            assert_eq!(bucket.shard, ShardId(1));
+            act(Scene { machine, engine, directory_drive: first, bucket }).await;
+        });
+        assert_eq!(ended, Ok(()));
+    }
+
+    /// What each command that changes something says of the bucket.
+    async fn told_of(scene: &Scene) -> Vec<(&'static str, Result<bool, EngineError>)> {
+        let (engine, bucket, id) = (&scene.engine, &scene.bucket, UploadId(9));
+        let (key, none) = (Bytes::from_static(b"key"), Bytes::new());
+        let writer = async || engine.writer(bucket, 0).await.expect("nothing to reserve");
+        let put = writer().await.publish(key.clone(), PutCondition::None, ETag::default(), none.clone());
+        let part = writer().await.publish_part(id, 1, ETag::default(), none.clone());
+        let complete =
+            engine.complete_upload(bucket, id, vec![], PutCondition::None, ETag::default(), none.clone());
+        let found = |found: Result<bool, PutRefused>| found.unwrap_or(false);
+        vec![
+            ("put", put.await.map(|put| found(put.map(|_| true)))),
+            ("delete", engine.delete_if(bucket, key.clone(), PutCondition::None).await.map(found)),
+            ("marker", engine.mark_deleted(bucket, key.clone(), true).await.map(|m| found(m.map(|_| true)))),
+            ("delete version", engine.delete_version(bucket, key.clone(), Sequence(1)).await),
+            ("open upload", engine.create_upload(bucket, key, none).await.map(|u| found(u.map(|_| true)))),
+            ("part", part.await.map(|part| found(part.map(|_| true)))),
+            ("complete", complete.await.map(|done| found(done.map(|_| true)))),
+            ("abort", engine.abort_upload(bucket, id).await),
+        ]
+    }
+
+    /// A deletion whose record could not be written: whether the bucket is there is known after the next start only.
+    #[test]
+    fn of_an_indeterminate_bucket_nothing_is_told() {
+        scene(async |scene| {
+            let rates = Rates { write_error: 10_000, ..Rates::default() };
+            scene.directory_drive.set_faults(Faults { rates, ..Faults::default() });
+            let deleted = scene.engine.delete_bucket("there").await;
+            assert!(matches!(deleted, Err(BucketError::Engine(_))), "{deleted:?}");
+            for (command, told) in told_of(&scene).await {
+                let shard = ShardId(1);
+                assert_eq!(told, Err(EngineError::ReadOnly { shard }), "{command}");
+            }
+        });
+    }
+
+    /// While a deletion is on its way to the drive, it may still fail.
+    #[test]
+    fn a_bucket_is_gone_when_its_deletion_is_durable() {
+        for fails in [false, true] {
+            scene(async move |scene| {
+                let write_error = if fails { 10_000 } else { 0 };
+                let rates = Rates { slow: 10_000, write_error, ..Rates::default() };
+                scene.directory_drive.set_faults(Faults { rates, latency_us_max: 100, ..Faults::default() });
+                let shard = |id| scene.engine.core.shard(ShardId(id)).expect("on the one core");
+                let (directory, shard) = (shard(0), shard(1));
+                let before = directory.last_sequence();
+                let engine = scene.engine.clone();
+                scene.machine.spawn(async move { drop(engine.delete_bucket("there").await) });
+                while shard.is_open(scene.bucket.id) {
+                    scene.machine.sleep_us(1).await;
+                }
+                let log = &directory.log.watermark;
+                assert!(log.value() == before && !log.has_failed(), "it is on its way");
+                let (engine, bucket) = (&scene.engine, &scene.bucket);
+                let upload = engine.create_upload(bucket, Bytes::from_static(b"key"), Bytes::new()).await;
+                let gone = match fails {
+                    true => Err(EngineError::ReadOnly { shard: ShardId(1) }),
+                    false => Ok(Err(PutRefused::NoSuchBucket)),
+                };
+                assert_eq!(upload, gone);
+                assert_eq!((before < log.value(), log.has_failed()), (!fails, fails));
+            });
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What the process is asked to do, and why it cannot.
+//!
+//! `tools/nilas` makes a [`ServerConfig`] of the command line and prints a [`ServerError`] as one line.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nilas_engine::drive::OpenError;
+use nilas_engine::drive::probe::ProbeError;
+use nilas_engine::rt::RtError;
+use nilas_engine::store::StoreError;
+use nilas_engine::{CoreId, DamagedUnit, EngineError, ScrubConfig};
+
+use crate::limits::CACHE_MEMORY_PART;
+use crate::listen::ListenError;
+use crate::root_key::RootKeyError;
+
+/// Bytes in a second of a scrub that was asked for where none is started by itself, and how long the first pass waits
+/// after the start.
+const SCRUB_BYTES_PER_SECOND: u64 = 32 << 20;
+const SCRUB_FIRST_AFTER: Duration = Duration::from_secs(600);
+
+/// What the process is asked to do.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Directory of the root key and of the drive file that is made when no drive is named.
+    pub data: PathBuf,
+    /// Drives in their order; empty for one file in `data`.
+    pub drives: Vec<PathBuf>,
+    /// Size of drive files that have to be made; `None` for half of the free space, at most 1 TiB.
+    pub drive_bytes: Option<u64>,
+    /// Where to listen; port 0 takes any free one.
+    pub address: SocketAddr,
+    /// Cores to use; `None` for all that the process may use.
+    pub cores: Option<usize>,
+    /// Bytes of the read caches of all cores together, 0 for none; `None` for a quarter of the memory that the process
+    /// may use ([`CACHE_MEMORY_PART`]).
+    pub cache_bytes: Option<u64>,
+    /// The root key from the environment: access key and secret key.
+    pub root_key: Option<(String, String)>,
+    /// How what is stored is verified in the background.
+    pub scrub: ScrubSettings,
+    /// The region that S3 clients are told.
+    pub region: String,
+    /// Memory that the process is to get by with; `None` for all that it may use.
+    pub memory_bytes: Option<u64>,
+}
+
+/// How what is stored is verified in the background.
+#[derive(Clone, Copy, Debug)]
+pub struct ScrubSettings {
+    /// Bytes that the scrub reads in a second; 0: none is started by itself.
+    pub bytes_per_second: u64,
+    /// Time between the end of a pass and the next one.
+    pub every: Duration,
+}
+
+impl ScrubSettings {
+    /// The first pass after a start; `None` when none is started by itself.
+    pub(crate) fn at_start(&self) -> Option<ScrubConfig> {
+        (self.bytes_per_second > 0).then(|| self.pass(SCRUB_FIRST_AFTER))
+    }
+
+    /// A pass that was asked for, and those after it.
+    pub(crate) fn now(&self) -> ScrubConfig {
+        self.pass(Duration::ZERO)
+    }
+
+    fn pass(&self, first_after: Duration) -> ScrubConfig {
+        let bytes_per_second = match self.bytes_per_second {
+            0 => SCRUB_BYTES_PER_SECOND,
+            bytes => bytes,
+        };
+        let report = |damaged: &DamagedUnit| eprintln!("nilas: damaged: {damaged}");
+        ScrubConfig { bytes_per_second, first_after, repeat_after: self.every, report }
+    }
+}
+
+/// What one core's cache may hold. Where neither the operator nor the kernel says anything there is none.
+pub(super) fn cache_bytes_per_core(asked_bytes: Option<u64>, memory_bytes: u64, cores: usize) -> u64 {
+    let all = asked_bytes.unwrap_or(memory_bytes / CACHE_MEMORY_PART);
+    all / cores.max(1) as u64
+}
+
+/// Why the process cannot serve.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "each wraps the error of the step it is named after")]
+pub enum ServerError {
+    Machine(ProbeError),
+    Directory {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    RootKey(RootKeyError),
+    Drive(OpenError),
+    Store(StoreError),
+    Address(ListenError),
+    Cores(RtError),
+    Core {
+        core: CoreId,
+        source: CoreError,
+    },
+    /// One drive is named twice.
+    SameDrive {
+        path: PathBuf,
+    },
+    /// A device that is not there; no file is made in its place.
+    NoDevice {
+        path: PathBuf,
+    },
+    /// The data directory knows a store, and these drives are new or blank.
+    OtherDrives {
+        data: PathBuf,
+        path: PathBuf,
+    },
+}
+
+/// Why one core cannot serve.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "each wraps the error of the step it is named after")]
+pub enum CoreError {
+    Ring(std::io::Error),
+    Drive(OpenError),
+    Engine(EngineError),
+    Listen(ListenError),
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServerError::Machine(e) => write!(f, "{e}"),
+            ServerError::Directory { path, source } => write!(f, "directory {}: {source}", path.display()),
+            ServerError::RootKey(e) => write!(f, "{e}"),
+            ServerError::Drive(e) => write!(f, "{e}"),
+            ServerError::Store(e) => write!(f, "{e}"),
+            ServerError::Address(e) => write!(f, "{e}"),
+            ServerError::Cores(e) => write!(f, "{e}"),
+            ServerError::Core { core, source } => write!(f, "core {}: {source}", core.0),
+            ServerError::SameDrive { path } => write!(f, "drive {} is named twice", path.display()),
+            ServerError::NoDevice { path } => {
+                write!(f, "drive {} is missing: there is no such device", path.display())
+            }
+            ServerError::OtherDrives { data, path } => write!(
+                f,
+                "drive {} is missing or blank, but {} belongs to a store on other drives (its file `drives` names them): \
+                 name those, or take another --data for a new store",
+                path.display(),
+                data.display()
+            ),
+        }
+    }
+}
+
+impl fmt::Display for CoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CoreError::Ring(e) => write!(f, "its io_uring: {e}"),
+            CoreError::Drive(e) => write!(f, "{e}"),
+            CoreError::Engine(e) => write!(f, "{e}"),
+            CoreError::Listen(e) => write!(f, "{e}"),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {}
+impl std::error::Error for CoreError {}
+
+#[cfg(test)]
+mod tests {
+    use super::cache_bytes_per_core;
+
+    #[test]
+    fn shares_of_the_cache() {
+        let check = |asked, memory, cores, expected| {
+            assert_eq!(cache_bytes_per_core(asked, memory, cores), expected, "{asked:?} {memory:?} {cores}");
+        };
+        check(None, 16 << 30, 2, 2 << 30);
+        check(Some(1 << 30), 16 << 30, 4, 256 << 20);
+        check(Some(64 << 30), 16 << 30, 1, 64 << 30);
+        check(Some(0), 16 << 30, 2, 0);
+    }
+}

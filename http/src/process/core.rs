@@ -1,0 +1,141 @@
+//! One core, from its start to its end: opens the drives, listens, recovers its shards, serves, stops.
+//!
+//! `Server::run` calls [`serve_core`] on each core. I1. The port is open before the shards have recovered: health is
+//! answered, everything else told to come again. I2. A core whose recovery fails stops all. I3. The engine stops after
+//! the last request of every core is answered.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use http::Request;
+use hyper::service::service_fn;
+use nilas_engine::drive::{Arena, Drive, DriveLock};
+use nilas_engine::platform::CorePlatform;
+use nilas_engine::rt;
+use nilas_engine::stats::ShardStats;
+use nilas_engine::store::Store;
+use nilas_engine::{CoreId, Engine, ShardId};
+
+use crate::admin::{Figures, ProcessFigures};
+use crate::listen::{ListenLimits, Peer, RequestBody, listen};
+use crate::memory::MemoryPlan;
+use crate::process::config::{CoreError, ScrubSettings};
+use crate::process::drives::open_drives;
+use crate::process::shutdown::{InFlight, Stop};
+use crate::root_key::RootKey;
+use crate::server::CoreState;
+
+/// How often it is looked whether a shard became read-only.
+const FAILURES_EVERY: Duration = Duration::from_secs(1);
+
+/// What all cores are started with.
+pub(super) struct CoreSetup {
+    pub(super) store: Store,
+    pub(super) locks: Vec<DriveLock>,
+    pub(super) root_key: RootKey,
+    pub(super) address: SocketAddr,
+    pub(super) region: String,
+    pub(super) scrub: ScrubSettings,
+    pub(super) plan: MemoryPlan,
+    pub(super) stop: Stop,
+    /// Cores that may still have requests in flight.
+    pub(super) in_flight: Arc<AtomicUsize>,
+    pub(super) figures: Arc<ProcessFigures>,
+}
+
+/// Serves on this core until `setup.stop`; an error is that of its drives, its socket or its recovery.
+pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<(), CoreError> {
+    let in_flight = InFlight::new(setup.in_flight.clone());
+    let (arena, drives) = open_drives(&setup.locks, setup.plan.arena())?;
+    let figures = Figures { process: setup.figures.clone(), core, arena: arena.clone() };
+    let state = Rc::new(CoreState::new(figures, setup.root_key.clone(), &setup.region, setup.scrub));
+    let failed: Rc<RefCell<Option<CoreError>>> = Rc::default();
+    let (failure, stop) = (failed.clone(), setup.stop.clone());
+    let recovered = recover(setup.clone(), state.clone(), arena, drives);
+    rt::spawn_local(async move {
+        if let Err(error) = recovered.await {
+            *failure.borrow_mut() = Some(error);
+            stop.begin();
+        }
+    });
+    accept(&setup, &state).await?;
+    // Requests of other cores need this core's shards until they are answered.
+    in_flight.end().await;
+    if let Some(engine) = state.engine() {
+        engine.stop().await;
+    }
+    let failed = failed.borrow_mut().take();
+    failed.map_or(Ok(()), Err)
+}
+
+/// Takes connections until the stop, and lets their requests finish.
+async fn accept(setup: &CoreSetup, state: &Rc<CoreState>) -> Result<(), CoreError> {
+    let limits = ListenLimits { connections_max: setup.plan.connections, ..ListenLimits::SERVER };
+    let (serving, sweeping) = (state.clone(), state.clone());
+    let connections = state.memory().connections.clone();
+    let shortage = move || sweeping.shortage();
+    listen(setup.address, limits, setup.stop.begun(), shortage, move |_peer: Peer| {
+        let state = serving.clone();
+        let counted = Rc::new(connections.take_over(1));
+        service_fn(move |request: Request<RequestBody>| {
+            let (state, _counted) = (state.clone(), counted.clone());
+            async move { Ok::<_, Infallible>(state.handle(request).await) }
+        })
+    })
+    .await
+    .map_err(CoreError::Listen)
+}
+
+/// Recovers this core's shards and lets the core serve them, then watches over the store from the first core.
+async fn recover(
+    setup: Arc<CoreSetup>,
+    state: Rc<CoreState>,
+    arena: Arena,
+    drives: Vec<Rc<dyn Drive>>,
+) -> Result<(), CoreError> {
+    let core = state.core();
+    let platform = Rc::new(CorePlatform::new(arena));
+    let engine = setup.store.start_core(core, platform, drives).await.map_err(CoreError::Engine)?;
+    while !engine.is_ready() && !setup.stop.is_begun() {
+        rt::sleep(Duration::from_millis(1)).await;
+    }
+    let watches = core == CoreId(0) && engine.is_ready();
+    if watches {
+        start_scrub(&setup, &engine).await;
+    }
+    let stats = engine.stats().to_vec();
+    state.set_engine(engine);
+    setup.figures.readiness.core_recovered();
+    if watches {
+        report_failures(&stats).await;
+    }
+    Ok(())
+}
+
+async fn start_scrub(setup: &CoreSetup, engine: &Engine) {
+    if let Some(config) = setup.scrub.at_start() {
+        // Without room in a mailbox at this moment there is no scrub until somebody asks for one.
+        drop(engine.scrub_start(config).await);
+    }
+}
+
+/// Says on standard error which shards became read-only, once for each.
+async fn report_failures(stats: &[Arc<ShardStats>]) {
+    let mut reported = vec![false; stats.len()];
+    loop {
+        for ((shard, stats), reported) in (0..).map(ShardId).zip(stats).zip(&mut reported) {
+            if let Some(why) = stats.failure.text().filter(|_| !*reported) {
+                eprintln!(
+                    "nilas: {shard} takes no writes: {why}: see docs/operations.md, \"Read-only shards\""
+                );
+                *reported = true;
+            }
+        }
+        rt::sleep(FAILURES_EVERY).await;
+    }
+}

@@ -1,0 +1,128 @@
+//! The process: checks the machine, opens or formats the drives, starts the cores and serves until it is told to stop.
+//!
+//! `tools/nilas` calls [`Server::prepare`], prints what it found, then [`Server::run`]. In the order of a start:
+//! `config` what is asked for and why it cannot be had, `machine` what there is, `data_dir` the root key and which
+//! drives, `drives` the store on them, `core` one core from its start to its end, `readiness` and `shutdown` what the
+//! cores tell each other meanwhile. A core runs `listen`, and `server` on what comes in.
+
+pub mod config;
+pub(crate) mod machine;
+mod files;
+mod data_dir;
+mod drives;
+mod core;
+pub(crate) mod readiness;
+pub mod shutdown;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use nilas_engine::Tuning;
+use nilas_engine::rt::{self, RtConfig};
+use nilas_engine::store::Store;
+
+use crate::admin::{Counters, ProcessFigures};
+use crate::memory::{CoreMemory, MemoryPlan};
+use crate::process::config::{ServerConfig, ServerError, cache_bytes_per_core};
+use crate::process::core::{CoreSetup, serve_core};
+use crate::process::data_dir::DataDir;
+use crate::process::drives::{OpenedStore, open_store};
+use crate::process::machine::{check_machine, claim_address, process_bytes, retry_while_held};
+use crate::process::readiness::Readiness;
+use crate::process::shutdown::Stop;
+use crate::root_key::RootKey;
+
+/// A server that is ready to run: drives locked and recognised, address claimed, nothing served yet.
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    store: OpenedStore,
+    cores: usize,
+    /// Memory to get by with.
+    memory_bytes: u64,
+    /// The root key; [`RootKey::is_new`] when it was made just now.
+    pub root_key: RootKey,
+    /// The address that is listened on.
+    pub address: SocketAddr,
+    /// What the machine lacks that the server can do without, one line each.
+    pub warnings: Vec<String>,
+}
+
+impl Server {
+    /// Checks the machine, makes or opens the store, claims the address. A start that fails leaves nothing behind that
+    /// was not there.
+    pub fn prepare(config: ServerConfig) -> Result<Server, ServerError> {
+        let machine = check_machine(config.cores)?;
+        // Before anything is made.
+        let claimed = retry_while_held(|| claim_address(config.address), |e| e.code == libc::EADDRINUSE);
+        let address = claimed.map_err(ServerError::Address)?;
+        let data = DataDir::open(&config.data)?;
+        let root_key = data.root_key(config.root_key.as_ref()).map_err(ServerError::RootKey)?;
+        let known = data.drives()?;
+        let is_known = known.is_some();
+        let paths = match (config.drives.is_empty(), known) {
+            (true, Some(known)) => known,
+            (true, None) => vec![data.first_drive()],
+            (false, _) => config.drives.clone(),
+        };
+        let store = open_store(&config, &paths, is_known, machine.cores)?;
+        let paths: Vec<PathBuf> =
+            paths.into_iter().map(|path| std::path::absolute(&path).unwrap_or(path)).collect();
+        data.keep_drives(&paths)?;
+        data.keep_root_key(&root_key).map_err(ServerError::RootKey)?;
+        let cores = machine.cores.min(store.shards());
+        let memory_bytes = config.memory_bytes.unwrap_or_else(process_bytes);
+        Ok(Server { config, store, cores, memory_bytes, root_key, address, warnings: machine.warnings })
+    }
+
+    /// Whether the store was formatted just now.
+    pub fn is_formatted(&self) -> bool {
+        self.store.is_formatted
+    }
+
+    /// Serves until `stop`; calls `on_ready` once when every shard has recovered.
+    pub fn run(self, stop: &Stop, on_ready: impl FnOnce() + Send + 'static) -> Result<(), ServerError> {
+        let cache_bytes = cache_bytes_per_core(self.config.cache_bytes, self.memory_bytes, self.cores);
+        let plan = MemoryPlan::of(self.memory_bytes, self.cores);
+        let tuning = Tuning { cache_bytes, ..Tuning::default() };
+        let cores = u16::try_from(self.cores).expect("at most 64");
+        let setup = Arc::new(CoreSetup {
+            store: Store::tuned(self.store.superblocks, cores, tuning),
+            locks: self.store.locks,
+            root_key: self.root_key,
+            address: self.address,
+            region: self.config.region,
+            scrub: self.config.scrub,
+            plan,
+            stop: stop.clone(),
+            in_flight: Arc::new(AtomicUsize::new(self.cores)),
+            figures: Arc::new(ProcessFigures {
+                readiness: Readiness::new(self.cores, on_ready),
+                counters: (0..self.cores).map(|_| Counters::new()).collect(),
+                memories: (0..self.cores).map(|_| CoreMemory::new(&plan)).collect(),
+                cache_bytes,
+            }),
+        });
+        let cores = rt::start(self.cores, RtConfig::server(), move |context| {
+            let setup = setup.clone();
+            async move {
+                let stop = setup.stop.clone();
+                let served = serve_core(setup, context.core).await;
+                if served.is_err() {
+                    // One core alone cannot serve its shards' buckets: all stop.
+                    stop.begin();
+                }
+                served.map_err(|source| (context.core, source))
+            }
+        })
+        .map_err(ServerError::Cores)?;
+        for ended in cores.join() {
+            ended
+                .map_err(ServerError::Cores)?
+                .map_err(|(core, source)| ServerError::Core { core, source })?;
+        }
+        Ok(())
+    }
+}

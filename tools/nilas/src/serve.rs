@@ -1,0 +1,193 @@
+//! `nilas serve`: the command line as a configuration, what the server found as lines, signals as a stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use nilas_http::process::Server;
+use nilas_http::process::config::{ScrubSettings, ServerConfig, ServerError};
+use nilas_http::process::shutdown::Stop;
+
+const STORAGE: &str = "Storage";
+const NETWORK: &str = "Network";
+const MACHINE: &str = "Cores and memory";
+const SCRUB: &str = "Scrub";
+const CREDENTIALS: &str = "\
+Credentials:
+  The root key is NILAS_ACCESS_KEY and NILAS_SECRET_KEY in the environment, both or neither; else the one in root.env in
+  the data directory; else one that is made now, shown once and kept there.";
+
+/// What `nilas serve` may be told.
+#[derive(Args)]
+#[command(after_help = CREDENTIALS)]
+pub(crate) struct Arguments {
+    /// Directory of the root key, and of the drive file when no --drive is given
+    #[arg(long, value_name = "DIR", default_value = "nilas-data", env = "NILAS_DATA", help_heading = STORAGE)]
+    data: PathBuf,
+    /// A drive: a block device, or a file (made when it does not exist); repeat for several, always in the same order
+    #[arg(long, value_name = "PATH", help_heading = STORAGE)]
+    drive: Vec<PathBuf>,
+    /// Size of drive files that have to be made, such as 64GiB [default: half of the free space, at most 1 TiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = STORAGE)]
+    drive_size: Option<u64>,
+    /// Where to listen; port 0 takes any free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9000", env = "NILAS_ADDRESS", value_parser = parse_address, help_heading = NETWORK)]
+    address: SocketAddr,
+    /// The region that S3 clients are told
+    #[arg(long, value_name = "NAME", default_value = "us-east-1", env = "NILAS_REGION", help_heading = NETWORK)]
+    region: String,
+    /// Cores to use [default: all that the process may use]
+    #[arg(long, value_name = "N", help_heading = MACHINE)]
+    cores: Option<usize>,
+    /// Memory to get by with, such as 512MiB [default: what the machine and control groups allow]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = MACHINE)]
+    memory: Option<u64>,
+    /// Memory of the read caches of all cores together, such as 512MiB; 0 for none [default: a quarter of the memory
+    /// that the process may use]
+    #[arg(long, value_name = "SIZE", env = "NILAS_CACHE", value_parser = parse_bytes, help_heading = MACHINE)]
+    cache: Option<u64>,
+    /// Bytes that the scrub reads in a second, in the background, to verify all that is stored; 0 for none
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = parse_bytes, help_heading = SCRUB)]
+    scrub_rate: u64,
+    /// Hours between the end of one pass of the scrub and the next
+    #[arg(long, value_name = "HOURS", default_value_t = 168, help_heading = SCRUB)]
+    scrub_every: u32,
+}
+
+/// Serves until a signal says stop; prints where, and the root key if it was just made.
+pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
+    let started = std::time::Instant::now();
+    let config = ServerConfig {
+        data: arguments.data.clone(),
+        drives: arguments.drive,
+        drive_bytes: arguments.drive_size,
+        address: arguments.address,
+        cores: arguments.cores,
+        cache_bytes: arguments.cache,
+        root_key: root_key_from_environment()?,
+        scrub: ScrubSettings {
+            bytes_per_second: arguments.scrub_rate,
+            every: std::time::Duration::from_secs(u64::from(arguments.scrub_every) * 3600),
+        },
+        region: arguments.region,
+        memory_bytes: arguments.memory,
+    };
+    // Before any thread is started, so that none of them takes a signal away.
+    let stop = Stop::new();
+    watch_signals(stop.clone()).map_err(ServeError::Signals)?;
+    let server = Server::prepare(config).map_err(ServeError::Server)?;
+    for warning in &server.warnings {
+        eprintln!("nilas: {warning}");
+    }
+    let formatted = if server.is_formatted() { ", formatted a new store" } else { "" };
+    println!("nilas {}{formatted} in {}", env!("CARGO_PKG_VERSION"), arguments.data.display());
+    if server.root_key.is_new() {
+        println!("root key, shown once and kept in {}:", arguments.data.join("root.env").display());
+        println!("  NILAS_ACCESS_KEY={}", server.root_key.access_key());
+        println!("  NILAS_SECRET_KEY={}", server.root_key.secret_key());
+    }
+    let address = server.address;
+    if !address.ip().is_loopback() {
+        eprintln!("nilas: {address} is reachable from other machines and the connection is not encrypted");
+    }
+    println!("S3 http://{address}");
+    println!("catalog http://{address}/_iceberg");
+    println!("metrics http://{address}/metrics");
+    println!("health http://{address}/readyz");
+    println!("stop with Ctrl-C or SIGTERM, process {}", std::process::id());
+    server
+        .run(&stop, move || println!("ready in {} ms", started.elapsed().as_millis()))
+        .map_err(ServeError::Server)
+}
+
+/// Why `serve` ended other than by being told to.
+pub(crate) enum ServeError {
+    HalfKey,
+    Signals(std::io::Error),
+    Server(ServerError),
+}
+
+impl std::fmt::Display for ServeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ServeError::HalfKey => {
+                write!(f, "NILAS_ACCESS_KEY and NILAS_SECRET_KEY belong together: set both, or neither")
+            }
+            ServeError::Signals(e) => write!(f, "signals cannot be watched: {e}"),
+            ServeError::Server(e) => write!(f, "{e}"),
+        }
+    }
+}
+
+fn root_key_from_environment() -> Result<Option<(String, String)>, ServeError> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match (variable("NILAS_ACCESS_KEY"), variable("NILAS_SECRET_KEY")) {
+        (Some(access_key), Some(secret_key)) => Ok(Some((access_key, secret_key))),
+        (None, None) => Ok(None),
+        _ => Err(ServeError::HalfKey),
+    }
+}
+
+/// The first SIGTERM or SIGINT begins a graceful stop, the second ends the process at once.
+fn watch_signals(stop: Stop) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for _ in signals.forever() {
+            if stop.is_begun() {
+                std::process::exit(1);
+            }
+            stop.begin();
+        }
+    })?;
+    Ok(())
+}
+
+/// `127.0.0.1:9000`, `[::1]:9000`, or a name that resolves to an address.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let wrong = |why: String| format!("{text:?}: {why}; write it like 127.0.0.1:9000");
+    let mut found = std::net::ToSocketAddrs::to_socket_addrs(text).map_err(|e| wrong(e.to_string()))?;
+    found.next().ok_or_else(|| wrong("the name has no address".to_owned()))
+}
+
+/// `4096`, `192MiB`, `64GiB`, `1TiB`; also `k`, `m`, `g`, `t` alone, always powers of 1,024.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        "t" | "tib" => 40,
+        _ => return Err(format!("{unit:?} is no unit: use KiB, MiB, GiB or TiB")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("{text:?} is no size: write it like 64GiB"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse_address, parse_bytes};
+
+    #[test]
+    fn addresses() {
+        assert_eq!(parse_address("127.0.0.1:9").map(|a| a.to_string()).as_deref(), Ok("127.0.0.1:9"));
+        assert!(parse_address("localhost:9").is_ok());
+        assert!(parse_address("localhost").is_err());
+    }
+
+    #[test]
+    fn sizes() {
+        let check = |text, want| assert_eq!(parse_bytes(text).ok(), want, "{text}");
+        check("0", Some(0));
+        check("4096", Some(4096));
+        check("192MiB", Some(192 << 20));
+        check("64 GiB", Some(64 << 30));
+        check("1t", Some(1 << 40));
+        check("GiB", None);
+        check("64GB", None);
+        check("99999999999999999999", None);
+        check("99999999TiB", None);
+    }
+}
