@@ -25,11 +25,11 @@ use crate::handle::{Core, Engine, Shared, Tuning};
 use crate::limits::{SHARDS_MAX, ZONE_BYTES_MIN};
 use crate::mailbox::Mesh;
 use crate::meta::checkpoint::{first_anchor, load, write_anchor};
-use crate::meta::log::{Log, LogGround};
+use crate::meta::log::{Log, LogContext};
 use crate::meta::recover::{Space, ZoneMap, derive_space, replay, scan_zones};
 use crate::mutant::{Mutant, is};
 use crate::platform::{Platform, spawn};
-use crate::shard::{Shard, ShardGround, ShardSpace};
+use crate::shard::{Shard, ShardContext, ShardSpace};
 use crate::space::extents::FreeSpace;
 use crate::space::grant::grant_zone;
 use crate::space::usage::Usage;
@@ -536,7 +536,7 @@ impl Store {
         let shard_count = self.shared.superblocks.first().map_or(0, |superblock| superblock.shard_count);
         for shard in (0..shard_count).filter(|shard| shard % self.shared.mesh.cores() == id.0) {
             let shard = self.recover_shard(&core, ShardId(shard), &maps).await?;
-            core.shards.borrow_mut().insert(shard.ground.id, shard);
+            core.shards.borrow_mut().insert(shard.context.id, shard);
         }
         for drive in core.drives.iter().filter(|_| !is(Mutant::RecoveryUnflushed)) {
             drive.flush().await?;
@@ -596,7 +596,7 @@ impl Store {
             }
         }
         let stats = self.shared.stats[usize::from(id.0)].clone();
-        let ground = LogGround {
+        let context = LogContext {
             shard: id,
             superblock,
             drive: drive.clone(),
@@ -604,7 +604,7 @@ impl Store {
             platform: core.platform.clone(),
             stats: stats.clone(),
         };
-        let log = Log::new(ground, replayed.tail, replayed.zones);
+        let log = Log::new(context, replayed.tail, replayed.zones);
         match damage {
             Some((drive, error)) if !is(Mutant::DamagedTakesWrites) => {
                 stats.failed(id, &core.drives[drive].name(), &error);
@@ -624,7 +624,7 @@ impl Store {
                 }
             }
         };
-        let ground = ShardGround {
+        let context = ShardContext {
             id,
             superblocks: self.shared.superblocks.clone(),
             drives: core.drives.clone(),
@@ -651,7 +651,7 @@ impl Store {
                 .collect(),
             page_bytes,
         };
-        Ok(Shard::new(ground, log, replayed.index, replayed.anchor, space, is_whole))
+        Ok(Shard::new(context, log, replayed.index, replayed.anchor, space, is_whole))
     }
 }
 

@@ -214,7 +214,7 @@ impl Scrub {
                     return;
                 }
                 self.pass(&shard).await;
-                self.core.scrub.with(shard.ground.id, |state| state.is_running = false);
+                self.core.scrub.with(shard.context.id, |state| state.is_running = false);
             }
             if !self.goes_on() {
                 return;
@@ -229,8 +229,8 @@ impl Scrub {
     }
 
     async fn pass(&self, shard: &Rc<Shard>) {
-        let (id, platform) = (shard.ground.id, &self.core.platform);
-        let stats = &shard.ground.stats;
+        let (id, platform) = (shard.context.id, &self.core.platform);
+        let stats = &shard.context.stats;
         self.free_at_us.set(platform.monotonic_us());
         self.core.scrub.with(id, |state| {
             state.is_running = true;
@@ -272,7 +272,7 @@ impl Scrub {
 
     /// Verifies items and answers those that were moved before a damaged unit of theirs was read.
     async fn verify(&self, shard: &Rc<Shard>, items: Vec<Item>) -> Vec<Item> {
-        let stats = &shard.ground.stats;
+        let stats = &shard.context.stats;
         let stored: Vec<&Blob> = items.iter().map(|item| &item.blob).collect();
         let bad = self.core.blobs.verify(&stored, |bytes| self.pace(bytes)).await;
         if !self.goes_on() {
@@ -300,7 +300,7 @@ impl Scrub {
         stats.scrub_units.fetch_add(units, Relaxed);
         stats.scrub_bytes.fetch_add(bytes, Relaxed);
         stats.scrub_pass_bytes.fetch_add(bytes, Relaxed);
-        self.core.scrub.with(shard.ground.id, |state| state.bytes_done += bytes);
+        self.core.scrub.with(shard.context.id, |state| state.bytes_done += bytes);
         moved
     }
 
@@ -323,9 +323,9 @@ impl Scrub {
             expected: bad.expected,
             unreadable: bad.unreadable.clone(),
         };
-        shard.ground.stats.scrub_damaged_units.fetch_add(1, Relaxed);
+        shard.context.stats.scrub_damaged_units.fetch_add(1, Relaxed);
         (self.config.report)(&damaged);
-        self.core.scrub.with(shard.ground.id, |state| {
+        self.core.scrub.with(shard.context.id, |state| {
             if state.damaged_units == 0 {
                 state.damaged.clear();
             }

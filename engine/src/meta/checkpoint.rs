@@ -429,7 +429,7 @@ mod tests {
     use crate::meta::index::NoEffects;
     use crate::object::ETag;
     use crate::platform::simulated::{Faults, Medium, SimulatedDrive, Simulator};
-    use crate::space::writer::WriterGround;
+    use crate::space::writer::WriterContext;
     use crate::space::zones::ZoneTable;
 
     const SUPERBLOCK: Superblock = Superblock {
@@ -517,14 +517,14 @@ mod tests {
                 let record = Record { bucket: BucketId(1), changes: vec![put] };
                 index.apply(Sequence(nth), &record, 0, &[DriveOffset(nth)], &mut NoEffects);
             }
-            let ground = WriterGround {
+            let context = WriterContext {
                 shard: SHARD,
                 superblock: SUPERBLOCK,
                 drive: drive.clone(),
                 zones: Arc::new(ZoneTable::new(SUPERBLOCK.zone_count, 0)),
                 platform: platform.clone(),
             };
-            let mut writer = ZoneWriter::new(ground, ZoneKind::Checkpoint);
+            let mut writer = ZoneWriter::new(context, ZoneKind::Checkpoint);
             let snapshot = Snapshot::of(&index);
             let written =
                 write_pages(&mut writer, &SUPERBLOCK, SHARD, &platform, snapshot).await.expect("room");

@@ -89,7 +89,7 @@ pub(crate) struct LogTail {
 }
 
 /// What the log runs on.
-pub(crate) struct LogGround {
+pub(crate) struct LogContext {
     pub(crate) shard: ShardId,
     pub(crate) superblock: Superblock,
     pub(crate) drive: Rc<dyn Drive>,
@@ -100,7 +100,7 @@ pub(crate) struct LogGround {
 
 /// One shard's log.
 pub(crate) struct Log {
-    ground: LogGround,
+    context: LogContext,
     state: RefCell<State>,
     pub(crate) watermark: Watermark,
     /// Something to write, or the log is to stop.
@@ -165,7 +165,7 @@ enum NoRoom {
 }
 
 impl Log {
-    pub(crate) fn new(ground: LogGround, tail: LogTail, zones: Vec<LogZone>) -> Rc<Log> {
+    pub(crate) fn new(context: LogContext, tail: LogTail, zones: Vec<LogZone>) -> Rc<Log> {
         let open = Block {
             at: tail.at,
             number: tail.number,
@@ -195,7 +195,7 @@ impl Log {
             write_us: 0,
         };
         Rc::new(Log {
-            ground,
+            context,
             state: RefCell::new(state),
             watermark: Watermark::starting_at(tail.last),
             work: Notify::default(),
@@ -214,12 +214,12 @@ impl Log {
 
     /// The store's drive that holds this log.
     pub(crate) fn drive_index(&self) -> u16 {
-        self.ground.superblock.drive_index
+        self.context.superblock.drive_index
     }
 
     fn fail_with(&self, error: &EngineError) {
-        let ground = &self.ground;
-        ground.stats.failed(ground.shard, &ground.drive.name(), error);
+        let context = &self.context;
+        context.stats.failed(context.shard, &context.drive.name(), error);
         self.fail();
     }
 
@@ -276,7 +276,7 @@ impl Log {
     /// Takes up what there is of free zones again; `is_exhausted` says that upkeep cannot make any.
     pub(crate) fn reconsider_space(&self, is_exhausted: bool) {
         let mut state = self.state.borrow_mut();
-        if self.ground.zones.spare() > 0 {
+        if self.context.zones.spare() > 0 {
             (state.is_reserved, state.next_is_reserved, state.is_exhausted) = (false, false, false);
         } else {
             state.is_exhausted = is_exhausted;
@@ -340,7 +340,7 @@ impl Log {
         if let Poll::Ready(found) = futures_util::poll!(found.as_mut()) {
             return found;
         }
-        let timeout = self.ground.platform.sleep(Duration::from_millis(LOG_WAIT_MS_MAX));
+        let timeout = self.context.platform.sleep(Duration::from_millis(LOG_WAIT_MS_MAX));
         match select(found, timeout).await {
             Either::Left((found, _)) => found,
             Either::Right(_) => {
@@ -352,7 +352,7 @@ impl Log {
 
     fn check_room(&self, state: &State, bytes: usize, effect: SpaceEffect) -> Result<(), NoRoom> {
         if self.watermark.has_failed() {
-            return Err(NoRoom::Never(EngineError::ReadOnly { shard: self.ground.shard }));
+            return Err(NoRoom::Never(EngineError::ReadOnly { shard: self.context.shard }));
         }
         if self.stopping.get() {
             return Err(NoRoom::Never(EngineError::Stopping));
@@ -389,7 +389,7 @@ impl Log {
         self.write_ahead();
         loop {
             let stop = self.work.until(|| {
-                let zones = || self.state.borrow().wants_zone() && self.ground.zones.usable() > 0;
+                let zones = || self.state.borrow().wants_zone() && self.context.zones.usable() > 0;
                 let works = self.has_work() || self.watermark.has_failed() || zones();
                 works.then_some(false).or(self.stopping.get().then_some(true))
             });
@@ -407,7 +407,7 @@ impl Log {
             let last = Sequence(block.first.0 + block.changes - 1);
             let payload_bytes = block.payload.len();
             let records = block.records;
-            let started_us = self.ground.platform.monotonic_us();
+            let started_us = self.context.platform.monotonic_us();
             if is(Mutant::MarkBeforeWrite) {
                 self.watermark.advance(last);
             }
@@ -417,8 +417,8 @@ impl Log {
                 self.fail_with(&error);
                 return;
             }
-            let write_us = self.ground.platform.monotonic_us().saturating_sub(started_us);
-            self.ground.stats.log_written(u64::from(records), stored_bytes(payload_bytes), write_us);
+            let write_us = self.context.platform.monotonic_us().saturating_sub(started_us);
+            self.context.stats.log_written(u64::from(records), stored_bytes(payload_bytes), write_us);
             {
                 let mut state = self.state.borrow_mut();
                 state.pending_bytes -= payload_bytes;
@@ -457,7 +457,7 @@ impl Log {
     async fn gather(&self) {
         let (target, wait_us) = {
             let state = self.state.borrow();
-            let idle_us = self.ground.platform.monotonic_us().saturating_sub(state.write_ended_us);
+            let idle_us = self.context.platform.monotonic_us().saturating_sub(state.write_ended_us);
             // Who was active that long ago may be gone.
             let active = if idle_us < WRITERS_KNOWN_US { state.active_writers } else { 1 };
             let target = (active * 3).div_ceil(4);
@@ -471,7 +471,7 @@ impl Log {
             return;
         }
         let gathered = std::pin::pin!(self.work.until(|| is_gathered().then_some(())));
-        let timeout = self.ground.platform.sleep(Duration::from_micros(wait_us));
+        let timeout = self.context.platform.sleep(Duration::from_micros(wait_us));
         match select(gathered, timeout).await {
             Either::Left(_) | Either::Right(_) => {}
         }
@@ -486,20 +486,20 @@ impl Log {
     }
 
     async fn write(&self, block: Block) -> Result<(), EngineError> {
-        let ground = &self.ground;
+        let context = &self.context;
         let used = HEADER_BYTES + block.payload.len();
         let bytes = stored_bytes(block.payload.len());
         let length = usize::try_from(bytes).expect("bounded");
         // Readers may hold every buffer for as long as their clients are slow: the log does not wait for them.
-        let pooled = ground.platform.buffer(length).now_or_never().and_then(Result::ok);
+        let pooled = context.platform.buffer(length).now_or_never().and_then(Result::ok);
         let mut buffer = pooled.unwrap_or_else(|| Buffer::unpooled(length));
         {
             let out = buffer.as_mut_slice();
             out[HEADER_BYTES..used].copy_from_slice(&block.payload);
             out[used..].fill(0);
             let header = BlockHeader {
-                store: ground.superblock.store,
-                shard: ground.shard,
+                store: context.superblock.store,
+                shard: context.shard,
                 number: block.number,
                 at: block.at,
                 first: block.first,
@@ -513,7 +513,7 @@ impl Log {
         let overlaps = |(from, to): (u64, u64)| start < to && from < end;
         self.zeroing.done.until(|| (!self.zeroing.busy.get().is_some_and(overlaps)).then_some(())).await;
         let durability = if is(Mutant::LogUndurable) { Durability::AfterFlush } else { Durability::OnReturn };
-        let (_buffer, result) = ground.drive.write(block.at, buffer, durability).await;
+        let (_buffer, result) = context.drive.write(block.at, buffer, durability).await;
         Ok(result?)
     }
 
@@ -533,20 +533,20 @@ impl Log {
             self.progress.notify();
             return;
         }
-        let ground = &self.ground;
+        let context = &self.context;
         for purpose in [Purpose::Data, Purpose::Upkeep] {
             let granted = grant_zone(
-                &*ground.drive,
-                &ground.superblock,
-                &ground.zones,
-                ground.shard,
+                &*context.drive,
+                &context.superblock,
+                &context.zones,
+                context.shard,
                 position,
                 ZoneKind::Log,
                 purpose,
             );
             match granted.await {
                 Ok(granted) => {
-                    let zone = LogZone::of(&ground.superblock, granted.zone, position, granted.is_fresh);
+                    let zone = LogZone::of(&context.superblock, granted.zone, position, granted.is_fresh);
                     self.zones.borrow_mut().insert(position, zone);
                     let mut state = self.state.borrow_mut();
                     state.next_zone = Some(zone);
@@ -584,9 +584,9 @@ impl Log {
             (from, to)
         };
         self.zeroing.busy.set(Some((from, to)));
-        let (zeroing, drive) = (self.zeroing.clone(), self.ground.drive.clone());
-        let (platform, upkeep) = (self.ground.platform.clone(), self.upkeep.clone());
-        spawn(&self.ground.platform, async move {
+        let (zeroing, drive) = (self.zeroing.clone(), self.context.drive.clone());
+        let (platform, upkeep) = (self.context.platform.clone(), self.upkeep.clone());
+        spawn(&self.context.platform, async move {
             let bytes = usize::try_from(to - from).expect("one step");
             if let Ok(mut buffer) = platform.buffer(bytes).await {
                 buffer.as_mut_slice().fill(0);

@@ -110,7 +110,7 @@ impl Shard {
     /// [`EngineError::ReadOnly`] when nobody can tell whether the bucket is there.
     pub(super) fn check_certain(&self, bucket: BucketId) -> Result<(), EngineError> {
         match self.bucket_states.get(bucket) {
-            Some(BucketState::Indeterminate) => Err(EngineError::ReadOnly { shard: self.ground.id }),
+            Some(BucketState::Indeterminate) => Err(EngineError::ReadOnly { shard: self.context.id }),
             _ => Ok(()),
         }
     }

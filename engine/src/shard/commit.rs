@@ -115,7 +115,7 @@ impl Shard {
         let mut effects = space.effects_of(last);
         index.apply(first, record, self.log.drive_index(), &places, &mut effects);
         let after = held(&index);
-        let stats = &self.ground.stats;
+        let stats = &self.context.stats;
         stats.objects.store((stats.objects.load(Relaxed) + after.0).saturating_sub(before.0), Relaxed);
         stats
             .object_bytes
@@ -125,7 +125,7 @@ impl Shard {
 
     /// Resolves once every record up to `sequence` is durable; [`EngineError::ReadOnly`] when that will never be.
     pub(crate) async fn durable(&self, sequence: Sequence) -> Result<(), EngineError> {
-        let failed = EngineError::ReadOnly { shard: self.ground.id };
+        let failed = EngineError::ReadOnly { shard: self.context.id };
         self.log.watermark.reached(sequence).await.map_err(|_| failed)
     }
 }

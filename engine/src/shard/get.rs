@@ -27,7 +27,7 @@ impl Shard {
         let sequence = match &found {
             Some(_) if is(Mutant::ReadEarly) => Sequence(0),
             Some((info, _)) => info.sequence,
-            None if !self.is_whole.get() => return Err(EngineError::ReadOnly { shard: self.ground.id }),
+            None if !self.is_whole.get() => return Err(EngineError::ReadOnly { shard: self.context.id }),
             None if is(Mutant::AbsenceEarly) => Sequence(0),
             None => self.changed(bucket),
         };
@@ -46,7 +46,7 @@ impl Shard {
         let found = self.with_bucket(bucket, |bucket| bucket.object(key)).flatten();
         let sequence = match &found {
             Some(info) => info.sequence,
-            None if !self.is_whole.get() => return Err(EngineError::ReadOnly { shard: self.ground.id }),
+            None if !self.is_whole.get() => return Err(EngineError::ReadOnly { shard: self.context.id }),
             None if is(Mutant::AbsenceEarly) => Sequence(0),
             None => self.changed(bucket),
         };
@@ -71,7 +71,7 @@ impl Shard {
                 got: info.size,
             });
         }
-        let ground = &self.ground;
-        Ok(Some(ground.blobs.read_whole(&blobs, info.size, &ground.stats).await?))
+        let context = &self.context;
+        Ok(Some(context.blobs.read_whole(&blobs, info.size, &context.stats).await?))
     }
 }

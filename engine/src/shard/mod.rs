@@ -57,7 +57,7 @@ use space::SpaceState;
 const SPACE_WAITS_MAX: u32 = 4;
 
 /// What a shard is made of; `store` fills it at start.
-pub(crate) struct ShardGround {
+pub(crate) struct ShardContext {
     pub(crate) id: ShardId,
     /// All drives of the store, in order.
     pub(crate) superblocks: Vec<Superblock>,
@@ -74,7 +74,7 @@ pub(crate) struct ShardGround {
     pub(crate) checkpoint_log_bytes: u64,
 }
 
-impl ShardGround {
+impl ShardContext {
     pub(crate) fn home(&self) -> &Superblock {
         &self.superblocks[self.home]
     }
@@ -101,7 +101,7 @@ pub(crate) struct ShardSpace {
 
 /// One shard, on the core that owns it. All methods without `async` are atomic: nothing else of the shard runs.
 pub(crate) struct Shard {
-    pub(crate) ground: ShardGround,
+    pub(crate) context: ShardContext,
     pub(crate) log: Rc<Log>,
     pub(crate) index: RefCell<Index>,
     space: RefCell<SpaceState>,
@@ -116,7 +116,7 @@ pub(crate) struct Shard {
 
 impl Shard {
     pub(crate) fn new(
-        ground: ShardGround,
+        context: ShardContext,
         log: Rc<Log>,
         index: Index,
         anchor: Anchor,
@@ -125,12 +125,12 @@ impl Shard {
     ) -> Rc<Shard> {
         let held = index.buckets.values().map(BucketIndex::held);
         let (objects, bytes) = held.fold((0, 0), |(objects, bytes), held| (objects + held.0, bytes + held.1));
-        ground.stats.objects.store(objects, Relaxed);
-        ground.stats.object_bytes.store(bytes, Relaxed);
+        context.stats.objects.store(objects, Relaxed);
+        context.stats.object_bytes.store(bytes, Relaxed);
         let ShardSpace { free, usage, extent_zones, packs, page_zones, page_bytes } = space;
-        let space = SpaceState::new(&ground.superblocks, free, usage, extent_zones);
+        let space = SpaceState::new(&context.superblocks, free, usage, extent_zones);
         let shard = Rc::new(Shard {
-            ground,
+            context,
             log,
             index: RefCell::new(index),
             space: RefCell::new(space),
@@ -153,13 +153,13 @@ impl Shard {
 
     /// [`EngineError::ReadOnly`] when the shard's log is damaged: then what is missing here may have been lost.
     pub(crate) fn check_whole(&self) -> Result<(), EngineError> {
-        if self.is_whole.get() { Ok(()) } else { Err(EngineError::ReadOnly { shard: self.ground.id }) }
+        if self.is_whole.get() { Ok(()) } else { Err(EngineError::ReadOnly { shard: self.context.id }) }
     }
 
     /// Takes no writes and tells no absences, because of a failure elsewhere.
     pub(crate) fn give_up(&self, failure: String) {
         self.is_whole.set(false);
-        self.ground.stats.note_read_only(failure);
+        self.context.stats.note_read_only(failure);
         self.log.fail();
     }
 
@@ -170,12 +170,12 @@ impl Shard {
 
     /// Milliseconds since 1970-01-01 UTC.
     pub(crate) fn now_ms(&self) -> u64 {
-        self.ground.platform.now_ms()
+        self.context.platform.now_ms()
     }
 
     /// Unpredictable bits.
     pub(crate) fn random_u128(&self) -> u128 {
-        self.ground.platform.random_u128()
+        self.context.platform.random_u128()
     }
 
     /// State that a layer above keeps on this shard's core, made by `T::default()` at first use: one of each type.

@@ -64,7 +64,7 @@ impl Shard {
             return Err(EngineError::TooLarge { limit: "BLOB_BYTES_MAX", max: BLOB_BYTES_MAX, got: size });
         }
         if self.log.watermark.has_failed() {
-            return Err(EngineError::ReadOnly { shard: self.ground.id });
+            return Err(EngineError::ReadOnly { shard: self.context.id });
         }
         // The most that was there when this waited, and how often it has waited since.
         let (mut best, mut waits) = (None, 0);
@@ -80,13 +80,13 @@ impl Shard {
                 continue;
             }
             // What can never fit must not take the last zones away from the other shards.
-            let drives = self.ground.superblocks.iter().zip(&self.ground.zones);
+            let drives = self.context.superblocks.iter().zip(&self.context.zones);
             let spare = |(superblock, zones): (&Superblock, &Arc<ZoneTable>)| {
                 u64::from(zones.spare()) * superblock.room(0).1
             };
             let available = self.space.borrow().free.free_bytes() + drives.map(spare).sum::<u64>();
             // Zones that upkeep keeps count as well: what is made free fills them up first.
-            let free: u64 = self.ground.zones.iter().map(|zones| u64::from(zones.free())).sum();
+            let free: u64 = self.context.zones.iter().map(|zones| u64::from(zones.free())).sum();
             let held = Some((free, self.space.borrow().free.free_bytes()));
             if best < held {
                 (best, waits) = (held, 0);
@@ -105,7 +105,7 @@ impl Shard {
             // A task of its own: a zone that is granted must arrive here even when the asker goes away.
             let (reply, answer) = oneshot::channel();
             let shard = self.clone();
-            spawn(&self.ground.platform, async move {
+            spawn(&self.context.platform, async move {
                 drop(reply.send(shard.grow().await));
             });
             match answer.await.map_err(|_| EngineError::Stopping)? {
@@ -119,14 +119,15 @@ impl Shard {
 
     /// Takes one more zone for extents.
     async fn grow(&self) -> Result<(), EngineError> {
-        let ground = &self.ground;
+        let context = &self.context;
         // The drive with the most room, the shard's own one before equals.
-        let drives = 0..ground.drives.len();
-        let room = |nth: &usize| u64::from(ground.zones[*nth].spare()) * ground.superblocks[*nth].zone_bytes;
-        let nth = drives.max_by_key(|nth| (room(nth), *nth == ground.home)).unwrap_or(ground.home);
-        let (drive, superblock) = (&ground.drives[nth], &ground.superblocks[nth]);
-        let (zones, kind) = (&ground.zones[nth], ZoneKind::Extent);
-        let granted = grant_zone(&**drive, superblock, zones, ground.id, 0, kind, Purpose::Data).await;
+        let drives = 0..context.drives.len();
+        let room =
+            |nth: &usize| u64::from(context.zones[*nth].spare()) * context.superblocks[*nth].zone_bytes;
+        let nth = drives.max_by_key(|nth| (room(nth), *nth == context.home)).unwrap_or(context.home);
+        let (drive, superblock) = (&context.drives[nth], &context.superblocks[nth]);
+        let (zones, kind) = (&context.zones[nth], ZoneKind::Extent);
+        let granted = grant_zone(&**drive, superblock, zones, context.id, 0, kind, Purpose::Data).await;
         self.growth.is_running.set(false);
         if let Ok(granted) = &granted {
             self.space.borrow_mut().add_zone(superblock, granted.zone);
@@ -157,10 +158,10 @@ impl Shard {
     pub(crate) fn audit_space(&self) -> Result<SpaceFacts, Corrupt> {
         self.reclaim();
         self.note_free_bytes();
-        self.space.borrow().audit(&self.ground.superblocks, &self.index.borrow())
+        self.space.borrow().audit(&self.context.superblocks, &self.index.borrow())
     }
 
     pub(super) fn note_free_bytes(&self) {
-        self.ground.stats.free_extent_bytes.store(self.space.borrow().free.free_bytes(), Relaxed);
+        self.context.stats.free_extent_bytes.store(self.space.borrow().free.free_bytes(), Relaxed);
     }
 }

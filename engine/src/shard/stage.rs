@@ -44,7 +44,7 @@ impl Shard {
     pub(crate) async fn stage(self: &Rc<Self>, body: Bytes) -> Result<Staged, EngineError> {
         let (reply, answer) = oneshot::channel();
         let shard = self.clone();
-        spawn(&self.ground.platform, async move {
+        spawn(&self.context.platform, async move {
             let staged = shard.write_staged(body).await;
             drop(reply.send(staged));
         });
@@ -54,7 +54,7 @@ impl Shard {
     async fn write_staged(self: Rc<Self>, body: Bytes) -> Result<Staged, EngineError> {
         let extents = self.reserve(body.len() as u64).await?;
         let reservation = Reservation::new(self, extents);
-        let blobs = reservation.shard.ground.blobs.clone();
+        let blobs = reservation.shard.context.blobs.clone();
         let mut writer = BlobWriter::new(blobs, reservation.extents.clone(), body.len() as u64);
         let written = async {
             writer.write(body).await?;

@@ -19,7 +19,7 @@ use crate::units::{BLOCK_BYTES, DriveOffset, ShardId, round_up_to_block};
 
 /// What a writer runs on.
 #[derive(Clone)]
-pub(crate) struct WriterGround {
+pub(crate) struct WriterContext {
     pub(crate) shard: ShardId,
     pub(crate) superblock: Superblock,
     pub(crate) drive: Rc<dyn Drive>,
@@ -38,7 +38,7 @@ struct FillingZone {
 
 /// The writer.
 pub(crate) struct ZoneWriter {
-    ground: WriterGround,
+    context: WriterContext,
     kind: ZoneKind,
     filling: Option<FillingZone>,
     /// Bytes from `filling.at` on that were not written yet.
@@ -51,8 +51,15 @@ pub(crate) struct ZoneWriter {
 
 impl ZoneWriter {
     /// Takes a zone of its own at the first use.
-    pub(crate) fn new(ground: WriterGround, kind: ZoneKind) -> ZoneWriter {
-        ZoneWriter { ground, kind, filling: None, pending: Vec::new(), granted: Vec::new(), written_bytes: 0 }
+    pub(crate) fn new(context: WriterContext, kind: ZoneKind) -> ZoneWriter {
+        ZoneWriter {
+            context,
+            kind,
+            filling: None,
+            pending: Vec::new(),
+            granted: Vec::new(),
+            written_bytes: 0,
+        }
     }
 
     /// The zone being filled.
@@ -73,19 +80,19 @@ impl ZoneWriter {
         };
         if !self.filling.as_ref().is_some_and(|filling| fits(filling, self.pending.len())) {
             self.write().await?;
-            let ground = &self.ground;
+            let context = &self.context;
             let granted = grant_zone(
-                &*ground.drive,
-                &ground.superblock,
-                &ground.zones,
-                ground.shard,
+                &*context.drive,
+                &context.superblock,
+                &context.zones,
+                context.shard,
                 stamp,
                 self.kind,
                 if self.kind == ZoneKind::Pack { Purpose::Moves } else { Purpose::Upkeep },
             )
             .await?;
             self.granted.push(granted.zone);
-            let [first, end] = ground.superblock.zone_headers(granted.zone);
+            let [first, end] = context.superblock.zone_headers(granted.zone);
             let filling = FillingZone { zone: granted.zone, at: first.plus(BLOCK_BYTES), end };
             self.filling = Some(filling);
             if !fits(&filling, 0) {
@@ -119,13 +126,13 @@ impl ZoneWriter {
             && block <= self.pending.len()
         {
             let bytes = (self.pending.len() - self.pending.len() % block).min(IO_BYTES_MAX);
-            let mut buffer = upkeep_buffer(&self.ground.platform, bytes).await;
+            let mut buffer = upkeep_buffer(&self.context.platform, bytes).await;
             buffer.as_mut_slice().copy_from_slice(&self.pending[..bytes]);
             let at = filling.at;
             filling.at = filling.at.plus(bytes as u64);
             self.pending.drain(..bytes);
             self.written_bytes += bytes as u64;
-            self.ground.drive.write(at, buffer, Durability::AfterFlush).await.1?;
+            self.context.drive.write(at, buffer, Durability::AfterFlush).await.1?;
         }
         Ok(())
     }

@@ -19,16 +19,16 @@ use crate::units::BucketId;
 impl Shard {
     /// Log bytes after which a checkpoint is taken: less on a small drive, so that logs do not fill it.
     pub(super) fn checkpoint_log_bytes(&self) -> u64 {
-        let superblock = self.ground.home();
+        let superblock = self.context.home();
         let drives = u64::from(superblock.drive_count);
         let shards_here = u64::from(superblock.shard_count).div_ceil(drives);
-        (superblock.drive_bytes / shards_here / 12).min(self.ground.checkpoint_log_bytes)
+        (superblock.drive_bytes / shards_here / 12).min(self.context.checkpoint_log_bytes)
     }
 
     /// Writes what the index has become since the last checkpoint, and cuts the log.
     pub(super) async fn checkpoint(&self, upkeep: &mut Upkeep) -> Result<(), EngineError> {
-        let ground = &self.ground;
-        let superblock = *ground.home();
+        let context = &self.context;
+        let superblock = *context.home();
         self.rewrite_sparse_pages();
         let (mut cut, mut snapshot) = {
             let index = self.index.borrow();
@@ -36,24 +36,24 @@ impl Shard {
         };
         if is(Mutant::SnapshotLate) {
             cut = self.log.cut();
-            self.ground.platform.sleep(Duration::from_micros(20)).await;
+            self.context.platform.sleep(Duration::from_micros(20)).await;
             snapshot = Snapshot::of(&self.index.borrow());
         }
         let written =
-            write_pages(&mut upkeep.pages, &superblock, ground.id, &ground.platform, snapshot).await;
+            write_pages(&mut upkeep.pages, &superblock, context.id, &context.platform, snapshot).await;
         let granted = upkeep.pages.take_granted();
         self.maintenance.add_gain(-i64::try_from(granted.len()).expect("a few zones"));
         self.maintenance.page_zones.borrow_mut().extend(granted);
         let written = written?;
         if !is(Mutant::AnchorBeforePages) {
-            ground.home_drive().flush().await?;
+            context.home_drive().flush().await?;
         }
         if !is(Mutant::AnchorBeforeLog) {
             self.durable(cut.covered).await?;
         }
         let number = self.maintenance.anchor.borrow().number + 1;
-        let anchor = anchor_of(&superblock, ground.id, number, &cut, &written, ground.platform.now_ms());
-        write_anchor(&**ground.home_drive(), &superblock, &anchor).await?;
+        let anchor = anchor_of(&superblock, context.id, number, &cut, &written, context.platform.now_ms());
+        write_anchor(&**context.home_drive(), &superblock, &anchor).await?;
         *self.maintenance.anchor.borrow_mut() = anchor;
         *self.maintenance.page_bytes.borrow_mut() = written.zone_bytes;
         let mut noted = written.pages.into_iter().peekable();
@@ -69,15 +69,15 @@ impl Shard {
             self.turn().await;
         }
         self.promise_pages();
-        self.ground.stats.checkpoints.fetch_add(1, Relaxed);
-        self.ground.stats.page_bytes.store(upkeep.pages.written_bytes, Relaxed);
+        self.context.stats.checkpoints.fetch_add(1, Relaxed);
+        self.context.stats.page_bytes.store(upkeep.pages.written_bytes, Relaxed);
         self.release_zones(upkeep).await
     }
 
     /// Has leaves written again whose pages are in zones that hold little else, when pages take much more room than
     /// the index needs.
     fn rewrite_sparse_pages(&self) {
-        let superblock = *self.ground.home();
+        let superblock = *self.context.home();
         let room = superblock.room_bytes();
         let mut index = self.index.borrow_mut();
         let taken = self.maintenance.page_zones.borrow().len() as u64 * room;
@@ -100,19 +100,19 @@ impl Shard {
 
     /// Keeps as many zones for the next checkpoint as the whole index would need.
     pub(in crate::shard) fn promise_pages(&self) {
-        let room = self.ground.home().room_bytes();
+        let room = self.context.home().room_bytes();
         let bytes = self.index.borrow().bytes();
         let wanted = u32::try_from((bytes + bytes / 4).div_ceil(room)).unwrap_or(u32::MAX / 2);
-        self.ground.home_zones().promise(self.maintenance.promised.replace(wanted), wanted);
-        self.ground.stats.index_bytes.store(bytes, Relaxed);
+        self.context.home_zones().promise(self.maintenance.promised.replace(wanted), wanted);
+        self.context.stats.index_bytes.store(bytes, Relaxed);
     }
 
     /// Whether the log behind the newest checkpoint has more room in zones that are all but dead than the next
     /// checkpoint would write.
     pub(super) fn checkpoint_pays(&self) -> bool {
-        let room = self.ground.home().room_bytes();
+        let room = self.context.home().room_bytes();
         let from = self.maintenance.anchor.borrow().log_position;
-        let home = self.ground.home().drive_index;
+        let home = self.context.home().drive_index;
         let space = self.space.borrow();
         let zones = self.log.zones_below(self.log.position());
         let dead = |position: u64, zone: u32| {

@@ -88,7 +88,7 @@ impl Shard {
 
     /// Zones that hold small objects and are not written any more, with the log position that these came from.
     fn cleanable_zones(&self) -> Vec<(ZoneId, u64)> {
-        let drive = self.ground.home().drive_index;
+        let drive = self.context.home().drive_index;
         let position = self.maintenance.anchor.borrow().log_position;
         let logs = self.log.zones_below(position).into_iter().map(|zone| (zone.zone, zone.position));
         let packs = self.maintenance.packs.borrow();
@@ -98,13 +98,13 @@ impl Shard {
 
     /// Zones to clean now, the oldest first: objects of one age are packed together.
     pub(super) fn choose_victims(&self, upkeep: &Upkeep, share: u64) -> Vec<ZoneId> {
-        let room = self.ground.home().room_bytes();
+        let room = self.context.home().room_bytes();
         let (space, spoiled) = (self.space.borrow(), self.maintenance.spoiled.borrow());
         let usage = &space.usage;
         let filling = upkeep.packs.zone();
         let position = self.log.position();
         let mut cleanable = self.cleanable_zones();
-        let home = self.ground.home().drive_index;
+        let home = self.context.home().drive_index;
         let candidates: Vec<Candidate> = cleanable
             .iter()
             .copied()
@@ -175,7 +175,7 @@ impl Shard {
                     run.push(next);
                 }
             }
-            let Ok(read) = self.ground.blobs.read_small(reach).await else {
+            let Ok(read) = self.context.blobs.read_small(reach).await else {
                 // What cannot be read stays where it is; who asks for it gets the drive's error.
                 let zones = run
                     .iter()
@@ -186,7 +186,7 @@ impl Shard {
             for moving in run {
                 let Some(body) = read.verified(moving.piece(), &moving.units) else {
                     // It stays where it is, and reading it stays an error: damage is never given a new checksum.
-                    self.ground.stats.corrupt_units.fetch_add(1, Relaxed);
+                    self.context.stats.corrupt_units.fetch_add(1, Relaxed);
                     let zone = self.space.borrow().usage.zone_at(moving.from.0, moving.from.1);
                     self.maintenance.spoiled.borrow_mut().extend(zone);
                     continue;
@@ -220,9 +220,9 @@ impl Shard {
             upkeep.packs.write().await?;
         }
         if !is(Mutant::MovesUnflushed) {
-            self.ground.home_drive().flush().await?;
+            self.context.home_drive().flush().await?;
         }
-        let drive = self.ground.home().drive_index;
+        let drive = self.context.home().drive_index;
         // A record is about one bucket.
         moves.sort_by_key(|(moving, _)| moving.bucket);
         let mut rest = moves.into_iter().peekable();
@@ -252,7 +252,7 @@ impl Shard {
             }
             if !record.changes.is_empty() {
                 last = self.settle_record(&record)?;
-                self.ground.stats.moved_bytes.fetch_add(moved, Relaxed);
+                self.context.stats.moved_bytes.fetch_add(moved, Relaxed);
             }
         }
         if is(Mutant::PackAfterIndex) {

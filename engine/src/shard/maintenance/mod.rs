@@ -26,7 +26,7 @@ use crate::limits::CHECKPOINT_RECORDS_MAX;
 use crate::notify::Notify;
 use crate::platform::spawn;
 use crate::space::usage::ZoneId;
-use crate::space::writer::{WriterGround, ZoneWriter};
+use crate::space::writer::{WriterContext, ZoneWriter};
 use clean::Idle;
 
 /// Cells looked at between two turns of other work.
@@ -127,23 +127,23 @@ impl MaintenanceState {
 impl Shard {
     /// Starts checkpoints and cleaning; once, when every shard of the store has recovered.
     pub(crate) fn start_upkeep(self: &Rc<Self>) {
-        let ground = &self.ground;
+        let context = &self.context;
         if self.log.watermark.has_failed() || self.maintenance.running.replace(true) {
             return;
         }
         let writer = |kind| {
-            let ground = WriterGround {
-                shard: ground.id,
-                superblock: *ground.home(),
-                drive: ground.home_drive().clone(),
-                zones: ground.home_zones().clone(),
-                platform: ground.platform.clone(),
+            let context = WriterContext {
+                shard: context.id,
+                superblock: *context.home(),
+                drive: context.home_drive().clone(),
+                zones: context.home_zones().clone(),
+                platform: context.platform.clone(),
             };
-            ZoneWriter::new(ground, kind)
+            ZoneWriter::new(context, kind)
         };
         let pages = writer(ZoneKind::Checkpoint);
         let packs = writer(ZoneKind::Pack);
-        spawn(&ground.platform, self.clone().upkeep(Upkeep { pages, packs }));
+        spawn(&context.platform, self.clone().upkeep(Upkeep { pages, packs }));
     }
 
     /// Runs until the shard is closed or fails.
@@ -159,7 +159,7 @@ impl Shard {
                 // Nothing was lost, and it is tried again when something has changed. A drive that was given up fails
                 // the log's own next write.
                 if !matches!(error, EngineError::Full { .. }) {
-                    self.ground.stats.upkeep_errors.fetch_add(1, Relaxed);
+                    self.context.stats.upkeep_errors.fetch_add(1, Relaxed);
                 }
                 self.note_fruitless();
             }
@@ -197,8 +197,9 @@ impl Shard {
         if self.checkpoint_log_bytes() <= tail_bytes || CHECKPOINT_RECORDS_MAX <= tail_records {
             return Some(Due::Checkpoint);
         }
-        let wants_space =
-            self.log.is_starved() || self.maintenance.space_wanted.get() || self.ground.home_zones().is_low();
+        let wants_space = self.log.is_starved()
+            || self.maintenance.space_wanted.get()
+            || self.context.home_zones().is_low();
         wants_space.then_some(Due::Space)
     }
 
@@ -238,10 +239,10 @@ impl Shard {
             let share = if self.is_pressed() { LIVE_SHARE_MAX } else { LIVE_SHARE_EASY };
             let chosen = self.choose_victims(upkeep, share);
             if !chosen.is_empty() {
-                let moved = self.ground.stats.moved_bytes.load(Relaxed);
+                let moved = self.context.stats.moved_bytes.load(Relaxed);
                 self.clean(chosen, upkeep).await?;
                 // Objects that were moved stand closer now, also when no whole zone came of it yet.
-                has_moved = moved < self.ground.stats.moved_bytes.load(Relaxed);
+                has_moved = moved < self.context.stats.moved_bytes.load(Relaxed);
             }
         }
         let position = self.maintenance.anchor.borrow().log_position;
@@ -253,7 +254,7 @@ impl Shard {
             self.note_fruitless();
             if self.log.is_starved() {
                 // Another shard may hold what this one needs.
-                (self.ground.tell_all)();
+                (self.context.tell_all)();
             }
         } else {
             self.maintenance.space_wanted.set(false);
@@ -264,26 +265,26 @@ impl Shard {
 
     /// Has the file systems asked for space again, some time after they had none.
     fn retry_shortage(&self) {
-        let now_us = self.ground.platform.monotonic_us();
-        let is_short = self.ground.zones.iter().any(|zones| zones.is_short());
+        let now_us = self.context.platform.monotonic_us();
+        let is_short = self.context.zones.iter().any(|zones| zones.is_short());
         if is_short && self.maintenance.shortage_tried_us.get() + SHORTAGE_RETRY_US <= now_us {
             self.maintenance.shortage_tried_us.set(now_us);
-            self.ground.zones.iter().for_each(|zones| zones.end_shortage());
+            self.context.zones.iter().for_each(|zones| zones.end_shortage());
         }
     }
 
     /// Whether enough was given back since `before`.
     fn is_satisfied(&self, before: i64) -> bool {
-        before < self.maintenance.gained.get() && !self.ground.home_zones().is_low()
+        before < self.maintenance.gained.get() && !self.context.home_zones().is_low()
     }
 
     async fn turn(&self) {
-        self.ground.platform.sleep(Duration::ZERO).await;
+        self.context.platform.sleep(Duration::ZERO).await;
     }
 
     /// Zones came free somewhere, or somebody needs some.
     pub(crate) fn space_changed(&self) {
-        if self.ground.home_zones().spare() > 0 {
+        if self.context.home_zones().spare() > 0 {
             self.log.reconsider_space(false);
         }
         self.log.upkeep.notify();
@@ -296,14 +297,14 @@ impl Shard {
         if !self.maintenance.running.get() || self.maintenance.ended.get() {
             return false;
         }
-        let before: u32 = self.ground.zones.iter().map(|zones| zones.free()).sum();
+        let before: u32 = self.context.zones.iter().map(|zones| zones.free()).sum();
         self.maintenance.space_wanted.set(true);
         // What nothing came of without need may be worth it now; and who waits here must be answered.
         self.maintenance.fruitless.set(None);
-        (self.ground.tell_all)();
+        (self.context.tell_all)();
         self.log.upkeep.notify();
         let changed = || -> Option<bool> {
-            let now: u32 = self.ground.zones.iter().map(|zones| zones.free()).sum();
+            let now: u32 = self.context.zones.iter().map(|zones| zones.free()).sum();
             if before < now {
                 return Some(true);
             }

@@ -17,7 +17,7 @@ impl Shard {
     /// Gives back every zone that nothing needs any more.
     pub(super) async fn release_zones(&self, upkeep: &Upkeep) -> Result<(), EngineError> {
         self.reclaim();
-        let superblock = *self.ground.home();
+        let superblock = *self.context.home();
         let home = superblock.drive_index;
         let position = self.maintenance.anchor.borrow().log_position;
         for zone in self.log.zones_below(position) {
@@ -46,8 +46,8 @@ impl Shard {
         }
         let extents: Vec<ZoneId> = self.space.borrow().extent_zones.iter().copied().collect();
         for (drive, zone) in extents {
-            let (at, bytes) = self.ground.superblocks[usize::from(drive)].room(zone);
-            let is_needed = !self.ground.zones[usize::from(drive)].is_low()
+            let (at, bytes) = self.context.superblocks[usize::from(drive)].room(zone);
+            let is_needed = !self.context.zones[usize::from(drive)].is_low()
                 && self.space.borrow().free.free_bytes() < 2 * bytes;
             if is_needed || !self.space.borrow_mut().take_zone((drive, zone), Extent { drive, at, bytes }) {
                 continue;
@@ -58,7 +58,7 @@ impl Shard {
     }
 
     fn is_unused(&self, zone: ZoneId) -> bool {
-        let superblock = &self.ground.superblocks[usize::from(zone.0)];
+        let superblock = &self.context.superblocks[usize::from(zone.0)];
         self.space.borrow_mut().is_unused(zone, superblock, self.log.watermark.value())
     }
 
@@ -67,13 +67,13 @@ impl Shard {
         self.space.borrow_mut().usage.forget((drive, zone));
         // What is stored there next is whole.
         self.maintenance.spoiled.borrow_mut().remove(&(drive, zone));
-        let ground = &self.ground;
+        let context = &self.context;
         let is_wanted =
-            release_zone(&*ground.drives[nth], &ground.superblocks[nth], &ground.zones[nth], zone).await?;
+            release_zone(&*context.drives[nth], &context.superblocks[nth], &context.zones[nth], zone).await?;
         self.maintenance.add_gain(1);
-        self.ground.stats.zones_released.fetch_add(1, Relaxed);
+        self.context.stats.zones_released.fetch_add(1, Relaxed);
         if is_wanted {
-            (ground.tell_all)();
+            (context.tell_all)();
         }
         Ok(())
     }
