@@ -2,9 +2,10 @@
 //!
 //! `server` hands each request to [`CoreState::handle`], which counts it, and holds its answer against the memory that
 //! answers may take. The four steps of each API stand in [`CoreState::serve`], one line each.
-//! I1. Nothing of a request but its head is looked at before its sender is known, and nothing is acted on before
-//! the sender may. I2. What names more than its head says (a body, a copy's source) is asked for by its handler, of the
-//! same [`Caller`]. I3. Who may not be answered is told so before anything else about the request.
+//! I1. Nothing is acted on before its sender is known and may do it. Of a body nothing is read before that, but where
+//! the signature covers it (the catalog), and then only of a sender who can be somebody.
+//! I2. What a request names beside its path (in a body, as a copy's source) its handler asks for, of the same [`Caller`].
+//! I3. That something is not served is told to senders who are known, and to preflights of browsers.
 
 use http::request::Parts;
 use http::{Method, Request, Response};

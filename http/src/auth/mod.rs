@@ -1,8 +1,8 @@
-//! Who sent this request: SigV4 in the header or in the query, and bearer tokens for catalogs.
+//! Who sent this request, by SigV4 in the header or in the query or by a bearer token, and what they may do.
 //!
 //! The connection hands over a [`RequestView`] before a byte of the body is read; what comes back names the access
-//! key and says how the body must be taken ([`PayloadMode`]). Then [`Caller`] is
-//! asked what that key may do: a verified key may still be forbidden what it asks.
+//! key and says how the body must be taken ([`PayloadMode`]). Then a [`Caller`] is asked what that key may do: a verified
+//! key may still be forbidden what it asks for.
 //!
 //! I1. No request is verified without a signature that covers its method, path, query, `host` and every `x-amz-*` header.
 //! I2. Signatures and tokens are compared in constant time.
