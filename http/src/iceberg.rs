@@ -205,9 +205,6 @@ pub(crate) fn render(answer: nilas_catalog::Response, head: &Parts) -> Response<
         Response::new(if has_body { ResponseBody::from(answer.body) } else { ResponseBody::Empty });
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    if has_body {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
     if has_body && answer.gzip {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
@@ -217,4 +214,19 @@ pub(crate) fn render(answer: nilas_catalog::Response, head: &Parts) -> Response<
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_one_type() {
+        let head = http::Request::new(()).into_parts().0;
+        for refusal in [Refusal::Recovering, Refusal::TokenInvalid] {
+            let response = render(refusal.response(), &head);
+            let types: Vec<_> = response.headers().get_all(CONTENT_TYPE).iter().collect();
+            assert_eq!(types, ["application/json"], "{response:?}");
+        }
+    }
 }
