@@ -26,7 +26,7 @@ impl Claim {
         self.key.is_some()
     }
 
-    /// What is to be remembered when the change made under this claim is settled at `now_ms`.
+    /// What is to be remembered when the change made under this claim is appended at `now_ms`.
     pub(crate) fn remembered(&self, recorded: Recorded, now_ms: u64) -> Option<(u128, Remembered)> {
         self.key.map(|key| (key.id, Remembered { at_ms: now_ms, operation: key.operation, recorded }))
     }

@@ -131,7 +131,7 @@ impl Store {
                 let recorded = results.first().filter(|_| whole).map_or(Recorded::Empty, |loaded| {
                     Recorded::Table { metadata_location: loaded.metadata_location.clone() }
                 });
-                self.settle(&mut self.warehouse.borrow_mut(), Transaction::default(), claim, recorded)?;
+                self.append(&mut self.warehouse.borrow_mut(), Transaction::default(), claim, recorded)?;
             }
             return Ok(Some(results));
         }
@@ -189,7 +189,7 @@ impl Store {
             transaction.values.push((values::table_key(&version.ident), Some(values::table_value(&pointer))));
             pointers.push(pointer);
         }
-        let sequence = self.settle(&mut warehouse, transaction, claim, recorded)?;
+        let sequence = self.append(&mut warehouse, transaction, claim, recorded)?;
         let mut results = Vec::with_capacity(versions.len());
         for (version, pointer) in versions.into_iter().zip(pointers) {
             let MetadataFile { location, rendered, .. } = version.file;

@@ -138,7 +138,7 @@ impl Store {
             Ok(claim) => claim,
             Err(recorded) => return self.replay(recorded).await,
         };
-        // Waits while the log is behind; what the log refuses for good, `settle` refuses again with its own words.
+        // Waits while the log is behind; what the log refuses for good, `append` refuses again with its own words.
         drop(self.bucket.room(METADATA_INLINE_BYTES_MAX).await);
         let result = change(&claim).await;
         if let Err(failure) = &result {
@@ -205,13 +205,13 @@ impl Store {
             return;
         }
         let recorded = Recorded::Failed { status, kind: kind.into_owned(), message };
-        let settled = self.settle(&mut self.warehouse.borrow_mut(), Transaction::default(), claim, recorded);
-        drop(settled);
+        let appended = self.append(&mut self.warehouse.borrow_mut(), Transaction::default(), claim, recorded);
+        drop(appended);
     }
 
     /// Puts one change into the log, with the value of its idempotency key. The caller changes the rest of the state
     /// before it gives `warehouse` back.
-    fn settle(
+    fn append(
         &self,
         warehouse: &mut Warehouse,
         mut transaction: Transaction,
@@ -222,7 +222,7 @@ impl Store {
         let remembered = claim.remembered(recorded, now_ms);
         let forgotten = warehouse.idempotency.plan_forget(now_ms);
         transaction.values.extend(idempotency::changes(remembered.as_ref(), &forgotten));
-        let sequence = self.settle_plain(warehouse, transaction)?;
+        let sequence = self.append_plain(warehouse, transaction)?;
         warehouse.idempotency.forget(&forgotten);
         if let Some((id, remembered)) = remembered {
             warehouse.idempotency.remember(id, remembered);
@@ -230,7 +230,7 @@ impl Store {
         Ok(sequence)
     }
 
-    fn settle_plain(&self, warehouse: &mut Warehouse, transaction: Transaction) -> Result<Sequence, Failure> {
+    fn append_plain(&self, warehouse: &mut Warehouse, transaction: Transaction) -> Result<Sequence, Failure> {
         if warehouse.closed {
             return Err(Failure::NoSuchWarehouse(self.name.to_string()));
         }
@@ -278,7 +278,7 @@ impl Store {
             let mut warehouse = self.warehouse.borrow_mut();
             let values = if done { vec![(values::purge_key(location_key), None)] } else { Vec::new() };
             let transaction = Transaction { deletes, values, ..Transaction::default() };
-            let sequence = self.settle_plain(&mut warehouse, transaction)?;
+            let sequence = self.append_plain(&mut warehouse, transaction)?;
             if done {
                 warehouse.purges.remove(location_key);
                 warehouse.locations.release(location_key);

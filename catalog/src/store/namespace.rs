@@ -34,7 +34,7 @@ impl Store {
             let body = description(&self.name, name, &properties);
             let values = vec![(values::namespace_key(name), Some(values::namespace_value(&properties)))];
             let transaction = Transaction { values, ..Transaction::default() };
-            let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Json(body.clone()))?;
+            let sequence = self.append(&mut warehouse, transaction, claim, Recorded::Json(body.clone()))?;
             let namespace = Namespace { properties, sequence, ..Namespace::default() };
             warehouse.namespaces.insert(name.as_str().to_owned(), namespace);
             Ok(Outcome::Json(Bytes::from(body)))
@@ -75,7 +75,7 @@ impl Store {
             plan_drop(&warehouse, name)?;
             let values = vec![(values::namespace_key(name), None)];
             let transaction = Transaction { values, ..Transaction::default() };
-            self.settle(&mut warehouse, transaction, claim, Recorded::Empty)?;
+            self.append(&mut warehouse, transaction, claim, Recorded::Empty)?;
             warehouse.namespaces.remove(name.as_str());
             Ok(Outcome::Empty)
         })
@@ -100,7 +100,7 @@ impl Store {
             .to_string();
             let values = vec![(values::namespace_key(name), Some(values::namespace_value(&change.next)))];
             let transaction = Transaction { values, ..Transaction::default() };
-            let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Json(body.clone()))?;
+            let sequence = self.append(&mut warehouse, transaction, claim, Recorded::Json(body.clone()))?;
             if let Some(namespace) = warehouse.namespaces.get_mut(name.as_str()) {
                 namespace.properties = change.next;
                 namespace.sequence = sequence;

@@ -135,7 +135,7 @@ impl Store {
                     values.push((values::purge_key(&location_key), Some(values::purge_value())));
                 }
                 let transaction = Transaction { values, ..Transaction::default() };
-                let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Empty)?;
+                let sequence = self.append(&mut warehouse, transaction, claim, Recorded::Empty)?;
                 warehouse.remove_table(ident);
                 if purge {
                     warehouse.locations.take(&location_key, format!("the purge of {ident}"));
@@ -175,7 +175,7 @@ impl Store {
                 (values::table_key(to), Some(values::table_value(&pointer))),
             ];
             let transaction = Transaction { values, ..Transaction::default() };
-            let sequence = self.settle(&mut warehouse, transaction, claim, Recorded::Empty)?;
+            let sequence = self.append(&mut warehouse, transaction, claim, Recorded::Empty)?;
             let loaded = warehouse.find(from).and_then(|table| warehouse.loaded(table));
             warehouse.remove_table(from);
             warehouse.set_table(to, pointer, loaded, sequence);
@@ -216,7 +216,7 @@ impl Store {
         let values = vec![(values::table_key(ident), Some(values::table_value(&pointer)))];
         let transaction = Transaction { values, ..Transaction::default() };
         let recorded = Recorded::Table { metadata_location: metadata_location.to_owned() };
-        let sequence = self.settle(&mut warehouse, transaction, claim, recorded)?;
+        let sequence = self.append(&mut warehouse, transaction, claim, recorded)?;
         warehouse.set_table(ident, pointer, Some(Rc::clone(&loaded)), sequence);
         Ok(table_outcome(&loaded))
     }

@@ -1,6 +1,6 @@
 //! The record: one atomic change of a shard. See FORMAT.md, "Record".
 //!
-//! The same value is applied to the index when a command settles and when the log is replayed, so both go one way.
+//! The same value is applied to the index when a command appends it and when the log is replayed, so both go one way.
 //! A record is a list of changes of one bucket; nothing of it takes effect unless all of it is in the log.
 
 use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! The one way in which the shard changes: room, check, settle, durable.
+//! The one way in which the shard changes: room, check, append, durable.
 //!
 //! Every command calls [`Shard::commit`] with its record and a check, and the changes of the directory do;
 //! `transaction` takes the same steps but leaves the last one to its caller, cleaning those that nobody could refuse.
-//! I1. Nothing is awaited between the check and the settling, so what was checked holds. I2. Whatever is told, done,
+//! I1. Nothing is awaited between the check and the append, so what was checked holds. I2. Whatever is told, done,
 //! nothing to do or refused, is told when all that it follows from is durable. I3. Of a bucket that may be deleted or
 //! not, nothing is told. I4. What a change frees may use the last of the log (see `SpaceEffect`).
 
@@ -42,7 +42,7 @@ impl Shard {
             self.log_room(bytes, effect).await?;
             self.check_supported(bucket)?;
             let (sequence, found) = match check() {
-                Ok(Verdict::Append(found)) => (self.settle_record(record)?, found),
+                Ok(Verdict::Append(found)) => (self.append_record(record)?, found),
                 Ok(Verdict::Nothing(found)) => {
                     self.check_whole()?;
                     self.check_certain(bucket)?;
@@ -105,7 +105,7 @@ impl Shard {
     /// Puts a record into the log's open block and applies it. Returns the sequence of its last change: what is durable
     /// when the record is. Errors change nothing, and after [`Shard::log_room`] in the same turn there is none but a
     /// failed log.
-    pub(super) fn settle_record(&self, record: &Record) -> Result<Sequence, EngineError> {
+    pub(super) fn append_record(&self, record: &Record) -> Result<Sequence, EngineError> {
         let (first, places) = self.log.append(record)?;
         let last = Sequence(first.0 + record.sequences() - 1);
         let mut index = self.index.borrow_mut();

@@ -97,7 +97,7 @@ impl LocalBucket {
         for (key, _) in &transaction.values {
             self.assert_owned(key);
         }
-        self.shard.settle(self.id, transaction)
+        self.shard.append_transaction(self.id, transaction)
     }
 
     /// Resolves once every record up to `sequence` is durable; [`EngineError::ReadOnly`] when that will never be.

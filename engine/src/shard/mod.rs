@@ -1,8 +1,8 @@
 //! One shard: its index, log and space, owned by one core. Commands from any core end up here as method calls.
 //!
-//! The shape of every change is in `commit`: check (refuses before anything is touched) → settle (sync: takes its place
+//! The shape of every change is in `commit`: check (refuses before anything is touched) → append (sync: takes its place
 //! in the log and changes the index at once) → durable (await) → answer. I1. No borrow of shard state lives across an
-//! await. I2. What was settled is seen by later commands of this shard; nobody outside is told of it before it is
+//! await. I2. What was appended is seen by later commands of this shard; nobody outside is told of it before it is
 //! durable. I3. Space of what a change displaced is reused only after the change is durable and the last reader is
 //! gone.
 //!

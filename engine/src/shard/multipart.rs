@@ -100,7 +100,7 @@ impl Shard {
             parts: parts.clone(),
         };
         let record = Record { bucket, changes: vec![complete] };
-        // In one turn with the settling: the parts named are the ones that are there.
+        // In one turn with the append: the parts named are the ones that are there.
         let verdict = || {
             let size = self.size_of(bucket, id, &parts).ok_or(PutRefused::NoSuchUpload)?;
             self.check(bucket, &key, &condition).map(|()| Verdict::Append(size))

@@ -175,7 +175,7 @@ impl SpaceState {
     }
 }
 
-/// What a record that settles does to the shard's space.
+/// What a record that is appended does to the shard's space.
 pub(super) struct RecordEffects<'a> {
     usage: &'a mut Usage,
     retired: &'a mut VecDeque<(Sequence, Vec<Extent>)>,

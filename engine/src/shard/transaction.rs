@@ -1,6 +1,6 @@
 //! Values of the layer above, and transactions: several objects and values of one bucket in one log record.
 //!
-//! `local_bucket` calls these for the layer above, on the owner's core: it awaits [`Shard::room`], settles without
+//! `local_bucket` calls these for the layer above, on the owner's core: it awaits [`Shard::room`], appends without
 //! awaiting, so that its own memory changes in the same turn, and answers when [`Shard::durable`] resolves.
 
 use bytes::Bytes;
@@ -69,7 +69,7 @@ impl Shard {
         bucket.scan_values(prefix.max(from), |key, value| key.starts_with(prefix) && visit(key, value));
     }
 
-    /// Resolves once [`Shard::settle`] of up to `bytes` (keys, values, inline bodies and 200 bytes for each) finds
+    /// Resolves once [`Shard::append_transaction`] of up to `bytes` (keys, values, inline bodies and 200 bytes for each) finds
     /// room in the log; fails when it never will.
     pub(crate) async fn room(&self, bytes: usize) -> Result<(), EngineError> {
         self.log_room(bytes, SpaceEffect::Stores).await
@@ -82,7 +82,11 @@ impl Shard {
     /// `RECORD_BYTES_MAX`), [`EngineError::ReadOnly`], [`EngineError::UnsupportedSetting`], [`EngineError::BucketClosed`]
     /// when the bucket was deleted meanwhile ([`Shard::is_open`]), and [`EngineError::Busy`] or
     /// [`EngineError::NoFreeZone`] when [`Shard::room`] was not awaited in the same turn.
-    pub(crate) fn settle(&self, bucket: BucketId, transaction: Transaction) -> Result<Sequence, EngineError> {
+    pub(crate) fn append_transaction(
+        &self,
+        bucket: BucketId,
+        transaction: Transaction,
+    ) -> Result<Sequence, EngineError> {
         self.check_supported(bucket)?;
         if !self.is_open(bucket) {
             return Err(EngineError::BucketClosed);
@@ -120,10 +124,10 @@ impl Shard {
         }));
         if is(Mutant::TransactionSplit) && changes.len() > 1 {
             let first = changes.drain(..1).collect();
-            self.settle_record(&Record { bucket, changes: first })?;
+            self.append_record(&Record { bucket, changes: first })?;
             self.log.cut();
         }
-        let sequence = self.settle_record(&Record { bucket, changes })?;
+        let sequence = self.append_record(&Record { bucket, changes })?;
         reservations.into_iter().for_each(Reservation::publish);
         Ok(sequence)
     }

@@ -147,7 +147,7 @@ impl Shard {
                 Err(other) => return Err(other),
             };
             // What was moved so far sets zones free, also when there is no room for the rest.
-            self.settle_moves(&mut batch, upkeep).await?;
+            self.append_moves(&mut batch, upkeep).await?;
             if is_full {
                 break;
             }
@@ -203,7 +203,7 @@ impl Shard {
                 batch.moves.push((moving, at));
             }
             if MOVE_BYTES_MAX <= batch.bytes {
-                self.settle_moves(batch, upkeep).await?;
+                self.append_moves(batch, upkeep).await?;
             }
             self.turn().await;
         }
@@ -211,7 +211,7 @@ impl Shard {
     }
 
     /// Makes moved bytes durable, logs where they are now, and gives back what that sets free.
-    async fn settle_moves(&self, batch: &mut Batch, upkeep: &mut Upkeep) -> Result<(), EngineError> {
+    async fn append_moves(&self, batch: &mut Batch, upkeep: &mut Upkeep) -> Result<(), EngineError> {
         if batch.moves.is_empty() {
             return Ok(());
         }
@@ -251,7 +251,7 @@ impl Shard {
                 }
             }
             if !record.changes.is_empty() {
-                last = self.settle_record(&record)?;
+                last = self.append_record(&record)?;
                 self.context.stats.moved_bytes.fetch_add(moved, Relaxed);
             }
         }
