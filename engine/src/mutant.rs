@@ -59,7 +59,7 @@ mutants! {
     ConditionEarly: "A condition is looked at before the wait for room in the log, and not again.",
     MatchIgnored: "A condition on an entity tag is met by any object.",
     BucketLeftOpen: "A bucket takes writes while it is being deleted.",
-    DoubtReopened: "A bucket that may have been deleted takes writes again.",
+    IndeterminateReopened: "A bucket that may have been deleted takes writes again.",
     BucketIdForgotten: "The highest bucket id is not restored from the checkpoint.",
     SequencePerRecord: "A record takes one sequence however many changes it has.",
     UnitsUnverified: "The units of an object are not verified when they are read.",

@@ -32,7 +32,7 @@ pub struct Directory {
     /// The log of the directory is damaged: buckets may be missing here, and some may have been deleted since.
     pub(crate) is_damaged: bool,
     /// Names whose creation or deletion failed in a way that only the next start can tell how.
-    doubtful: BTreeSet<Arc<str>>,
+    indeterminate: BTreeSet<Arc<str>>,
 }
 
 /// One bucket.
@@ -76,7 +76,7 @@ impl Engine {
     /// failed in a way that only the next start can tell how.
     pub fn directory(&self) -> Result<Arc<Directory>, EngineError> {
         let directory = self.core.directory.borrow();
-        match directory.is_damaged || !directory.doubtful.is_empty() {
+        match directory.is_damaged || !directory.indeterminate.is_empty() {
             true => Err(EngineError::ReadOnly { shard: DIRECTORY_SHARD }),
             false => Ok(directory.clone()),
         }
@@ -91,7 +91,7 @@ impl Engine {
         let directory = self.core.directory.borrow();
         let found = directory.buckets.get(name);
         let may_be_lost = found.is_none() && directory.is_damaged && !is(Mutant::DirectoryTakenAsWhole);
-        if may_be_lost || directory.doubtful.contains(name) {
+        if may_be_lost || directory.indeterminate.contains(name) {
             return Err(EngineError::ReadOnly { shard: DIRECTORY_SHARD }.into());
         }
         found.cloned().ok_or(BucketError::NoSuchBucket)
@@ -137,7 +137,7 @@ impl Engine {
             };
             if let Err(error) = engine.record_bucket(&shard, &bucket).await {
                 if !error.is_surely_unlogged() {
-                    engine.doubt_name(bucket.name).await?;
+                    engine.mark_name_indeterminate(bucket.name).await?;
                 }
                 return Err(error.into());
             }
@@ -165,7 +165,7 @@ impl Engine {
             let bucket = Bucket { settings, ..(*found).clone() };
             if let Err(error) = engine.record_bucket(&shard, &bucket).await {
                 if !error.is_surely_unlogged() {
-                    engine.doubt_name(name).await?;
+                    engine.mark_name_indeterminate(name).await?;
                 }
                 return Err(error.into());
             }
@@ -197,8 +197,8 @@ impl Engine {
                 match error.is_surely_unlogged() {
                     true => engine.reopen(&bucket).await?,
                     false => {
-                        engine.at_owner(bucket.shard, move |owner| owner.doubt(id)).await?;
-                        engine.doubt_name(name).await?;
+                        engine.at_owner(bucket.shard, move |owner| owner.mark_indeterminate(id)).await?;
+                        engine.mark_name_indeterminate(name).await?;
                     }
                 }
                 return Err(error.into());
@@ -226,7 +226,7 @@ impl Engine {
                 core.changed.until(|| core.changing.borrow_mut().insert(name.clone()).then_some(())).await;
                 // After a failure nobody can tell what the directory will be at the next start: not even a refusal is
                 // certain.
-                let has_failed = shard.log.watermark.has_failed() && !is(Mutant::DoubtReopened);
+                let has_failed = shard.log.watermark.has_failed() && !is(Mutant::IndeterminateReopened);
                 let result = match has_failed {
                     true => Err(EngineError::ReadOnly { shard: DIRECTORY_SHARD }.into()),
                     false => change(Engine { core: core.clone() }, shard).await,
@@ -250,11 +250,11 @@ impl Engine {
     }
 
     /// Has no core say whether there is a bucket of that name.
-    async fn doubt_name(&self, name: Arc<str>) -> Result<(), EngineError> {
-        if is(Mutant::DoubtReopened) {
+    async fn mark_name_indeterminate(&self, name: Arc<str>) -> Result<(), EngineError> {
+        if is(Mutant::IndeterminateReopened) {
             return Ok(());
         }
-        self.everywhere(move |core| core.change_directory(|d| d.doubtful.insert(name.clone()))).await
+        self.everywhere(move |core| core.change_directory(|d| d.indeterminate.insert(name.clone()))).await
     }
 
     async fn make_known(&self, bucket: Bucket) -> Result<Arc<Bucket>, BucketError> {
@@ -370,5 +370,5 @@ pub(crate) fn directory_of(entries: &BTreeMap<Bytes, DirectoryEntry>, is_damaged
         };
         (name, Arc::new(bucket))
     });
-    Directory { buckets: buckets.collect(), is_damaged, doubtful: BTreeSet::new() }
+    Directory { buckets: buckets.collect(), is_damaged, indeterminate: BTreeSet::new() }
 }

@@ -64,7 +64,7 @@ impl Shard {
     /// `unsupported` setting it takes none, and says so.
     pub(crate) fn open_bucket(&self, bucket: BucketId, unsupported: Option<SettingKind>) {
         let is_indeterminate = self.bucket_states.get(bucket) == Some(BucketState::Indeterminate);
-        if !is_indeterminate || is(Mutant::DoubtReopened) {
+        if !is_indeterminate || is(Mutant::IndeterminateReopened) {
             self.bucket_states.set(bucket, Some(BucketState::Open { unsupported }));
         }
     }
@@ -88,7 +88,7 @@ impl Shard {
 
     /// Says nothing more of a bucket and takes nothing for it: whether it is still there is known only after the next
     /// start.
-    pub(crate) fn doubt(&self, bucket: BucketId) {
+    pub(crate) fn mark_indeterminate(&self, bucket: BucketId) {
         self.bucket_states.set(bucket, Some(BucketState::Indeterminate));
     }
 
@@ -108,7 +108,7 @@ impl Shard {
     }
 
     /// [`EngineError::ReadOnly`] when nobody can tell whether the bucket is there.
-    pub(super) fn check_certain(&self, bucket: BucketId) -> Result<(), EngineError> {
+    pub(super) fn check_determinate(&self, bucket: BucketId) -> Result<(), EngineError> {
         match self.bucket_states.get(bucket) {
             Some(BucketState::Indeterminate) => Err(EngineError::ReadOnly { shard: self.context.id }),
             _ => Ok(()),

@@ -45,7 +45,7 @@ impl Shard {
                 Ok(Verdict::Append(found)) => (self.append_record(record)?, found),
                 Ok(Verdict::Nothing(found)) => {
                     self.check_whole()?;
-                    self.check_certain(bucket)?;
+                    self.check_determinate(bucket)?;
                     (self.changed(bucket), found)
                 }
                 Err(refused) if self.may_tell(bucket, refused).await? => return Ok(Err(refused)),
@@ -67,7 +67,7 @@ impl Shard {
             }
         }
         self.check_whole()?;
-        self.check_certain(bucket)?;
+        self.check_determinate(bucket)?;
         if !is(Mutant::RefusalEarly) {
             self.durable(self.changed(bucket)).await?;
         }

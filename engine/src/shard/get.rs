@@ -21,7 +21,7 @@ impl Shard {
         key: &[u8],
         version: Option<Sequence>,
     ) -> Result<Option<(ObjectInfo, Arc<[Blob]>)>, EngineError> {
-        self.check_certain(bucket)?;
+        self.check_determinate(bucket)?;
         let found = self.with_bucket(bucket, |bucket| bucket.open(key, version)).flatten();
         let found = found.map(|(info, blobs)| (info, self.space.borrow_mut().pins.open(blobs)));
         let sequence = match &found {
@@ -42,7 +42,7 @@ impl Shard {
 
     /// What is known of the object of a key, once it is durable.
     pub(crate) async fn head(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectInfo>, EngineError> {
-        self.check_certain(bucket)?;
+        self.check_determinate(bucket)?;
         let found = self.with_bucket(bucket, |bucket| bucket.object(key)).flatten();
         let sequence = match &found {
             Some(info) => info.sequence,

@@ -16,7 +16,7 @@ impl Shard {
         look: impl FnOnce(&BucketIndex) -> T,
     ) -> Result<Option<T>, EngineError> {
         self.check_whole()?;
-        self.check_certain(bucket)?;
+        self.check_determinate(bucket)?;
         let found = self.with_bucket(bucket, look);
         if !is(Mutant::ListEarly) {
             self.durable(self.changed(bucket)).await?;

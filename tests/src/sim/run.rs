@@ -361,7 +361,7 @@ async fn after_mixed(
     let mut found = BTreeSet::new();
     let names: Vec<Arc<str>> = model.borrow().buckets.keys().cloned().collect();
     for name in names {
-        // By name: while one of them is in doubt nobody lists them all.
+        // By name: while one of them is indeterminate nobody lists them all.
         let Ok(bucket) = engine.bucket(&name) else { continue };
         let key = Bytes::from_static(LATE_WORD);
         match put(engine, &bucket, &key, 1, 10, PutCondition::None).await {
