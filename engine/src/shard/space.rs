@@ -43,9 +43,9 @@ pub(super) struct SpaceState {
     /// Bytes of all extent zones.
     granted_bytes: u64,
     /// Extents displaced by the record of that sequence, which may not be durable yet.
-    retired: VecDeque<(Sequence, Vec<Extent>)>,
+    pending_free: VecDeque<(Sequence, Vec<Extent>)>,
     /// Displaced for good, but perhaps still read.
-    unused: Vec<Vec<Extent>>,
+    awaiting_readers: Vec<Vec<Extent>>,
 }
 
 impl SpaceState {
@@ -65,14 +65,14 @@ impl SpaceState {
             extent_zones,
             freed_count: 0,
             granted_bytes,
-            retired: VecDeque::new(),
-            unused: Vec::new(),
+            pending_free: VecDeque::new(),
+            awaiting_readers: Vec::new(),
         }
     }
 
     /// What a record does to space, when `by` is its last change.
     pub(super) fn effects_of(&mut self, by: Sequence) -> RecordEffects<'_> {
-        RecordEffects { usage: &mut self.usage, retired: &mut self.retired, by }
+        RecordEffects { usage: &mut self.usage, pending_free: &mut self.pending_free, by }
     }
 
     /// Adds a zone that was granted for extents.
@@ -108,17 +108,17 @@ impl SpaceState {
     /// were any that might become so.
     pub(super) fn reclaim(&mut self, durable: Sequence) -> bool {
         while self
-            .retired
+            .pending_free
             .front()
             .is_some_and(|(sequence, _)| *sequence <= durable || is(Mutant::FreeBeforeDurable))
         {
-            self.unused.extend(self.retired.pop_front().map(|(_, extents)| extents));
+            self.awaiting_readers.extend(self.pending_free.pop_front().map(|(_, extents)| extents));
         }
-        if self.unused.is_empty() {
+        if self.awaiting_readers.is_empty() {
             return false;
         }
         let (free, pins, freed_count) = (&mut self.free, &mut self.pins, &mut self.freed_count);
-        self.unused.retain(|extents| {
+        self.awaiting_readers.retain(|extents| {
             let is_read = extents.first().is_some_and(|first| pins.has_readers(first.drive, first.at));
             if !is_read || is(Mutant::PinsIgnored) {
                 extents.iter().for_each(|extent| free.give(extent.drive, extent.at, extent.bytes));
@@ -157,8 +157,8 @@ impl SpaceState {
             let at = superblocks[usize::from(zone.0)].zone_at(zone.1);
             return Err(Corrupt { what: "bytes in use of a zone", at, got, expected });
         }
-        held.extend(self.retired.iter().flat_map(|(_, extents)| extents));
-        held.extend(self.unused.iter().flatten());
+        held.extend(self.pending_free.iter().flat_map(|(_, extents)| extents));
+        held.extend(self.awaiting_readers.iter().flatten());
         let used_bytes = held.iter().map(|extent| extent.bytes).sum();
         held.extend(self.free.runs());
         held.sort();
@@ -178,7 +178,7 @@ impl SpaceState {
 /// What a record that is appended does to the shard's space.
 pub(super) struct RecordEffects<'a> {
     usage: &'a mut Usage,
-    retired: &'a mut VecDeque<(Sequence, Vec<Extent>)>,
+    pending_free: &'a mut VecDeque<(Sequence, Vec<Extent>)>,
     by: Sequence,
 }
 
@@ -196,6 +196,6 @@ impl Effects for RecordEffects<'_> {
     }
 
     fn freed(&mut self, extents: Vec<Extent>) {
-        self.retired.push_back((self.by, extents));
+        self.pending_free.push_back((self.by, extents));
     }
 }

@@ -321,11 +321,11 @@ async fn after_fault(engine: &Engine, model: &SharedModel) -> Result<(), Finding
     for ((name, key), known) in keys {
         let Ok(bucket) = engine.bucket(&name) else { continue };
         let read_only = engine.stats()[usize::from(bucket.shard.0)].read_only.load(Relaxed);
-        let is_doubtful = model.borrow().buckets.get(&name).is_some_and(|known| known.len() > 1);
+        let is_indeterminate = model.borrow().buckets.get(&name).is_some_and(|known| known.len() > 1);
         match (&known[..], look(engine, &bucket, &key).await) {
             (_, Err(Looked::Finding(found))) => return Err(found),
             // Nobody knows before the next start whether the bucket was deleted.
-            (_, Err(Looked::Engine(EngineError::ReadOnly { .. }))) if is_doubtful => {}
+            (_, Err(Looked::Engine(EngineError::ReadOnly { .. }))) if is_indeterminate => {}
             ([Some(want)], Ok(Some(seen))) if *want == seen => {}
             // Their absence may be news that never became durable.
             ([None], Ok(None) | Err(Looked::Engine(EngineError::ReadOnly { .. }))) => {}

@@ -33,11 +33,11 @@ const MOVE_RECORD_BYTES: usize = 16 << 10;
 
 /// Rounds of cleaning that brought nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Idle {
+pub(super) struct CleanStall {
     /// What had gone out of use when they were counted, not counting moves.
     displacements: u64,
-    /// The most that was gained since.
-    gained_most: i64,
+    /// The most that was zones_reclaimed since.
+    reclaimed_most: i64,
     rounds: usize,
 }
 
@@ -69,19 +69,19 @@ impl Shard {
     /// Whether so many rounds brought no zone that all there is was moved once: then it stands as close as it can, and
     /// going on would only move it around. Counted anew when something went out of use.
     pub(super) fn is_idle(&self) -> bool {
-        let idle = self.maintenance.idle.get();
-        idle.displacements == self.space.borrow().usage.displacements
-            && self.cleanable_zones().len() < idle.rounds
+        let stall = self.maintenance.stall.get();
+        stall.displacements == self.space.borrow().usage.displacements
+            && self.cleanable_zones().len() < stall.rounds
     }
 
     pub(super) fn note_round(&self) {
-        let (displacements, gained) =
-            (self.space.borrow().usage.displacements, self.maintenance.gained.get());
-        let before = self.maintenance.idle.get();
-        self.maintenance.idle.set(
-            match before.displacements == displacements && gained <= before.gained_most {
-                true => Idle { rounds: before.rounds + 1, ..before },
-                false => Idle { displacements, gained_most: gained, rounds: 0 },
+        let (displacements, zones_reclaimed) =
+            (self.space.borrow().usage.displacements, self.maintenance.zones_reclaimed.get());
+        let before = self.maintenance.stall.get();
+        self.maintenance.stall.set(
+            match before.displacements == displacements && zones_reclaimed <= before.reclaimed_most {
+                true => CleanStall { rounds: before.rounds + 1, ..before },
+                false => CleanStall { displacements, reclaimed_most: zones_reclaimed, rounds: 0 },
             },
         );
     }
@@ -99,7 +99,7 @@ impl Shard {
     /// Zones to clean now, the oldest first: objects of one age are packed together.
     pub(super) fn choose_victims(&self, upkeep: &Upkeep, share: u64) -> Vec<ZoneId> {
         let room = self.context.home().room_bytes();
-        let (space, spoiled) = (self.space.borrow(), self.maintenance.spoiled.borrow());
+        let (space, damaged_zones) = (self.space.borrow(), self.maintenance.damaged_zones.borrow());
         let usage = &space.usage;
         let filling = upkeep.packs.zone();
         let position = self.log.position();
@@ -108,7 +108,7 @@ impl Shard {
         let candidates: Vec<Candidate> = cleanable
             .iter()
             .copied()
-            .filter(|(zone, _)| filling != Some(zone.1) && !spoiled.contains(zone))
+            .filter(|(zone, _)| filling != Some(zone.1) && !damaged_zones.contains(zone))
             .map(|(zone, stamp)| {
                 let age = position.saturating_sub(stamp);
                 Candidate { zone, live: usage.zone(zone).live, room, age }
@@ -180,7 +180,7 @@ impl Shard {
                 let zones = run
                     .iter()
                     .filter_map(|moving| self.space.borrow().usage.zone_at(moving.from.0, moving.from.1));
-                self.maintenance.spoiled.borrow_mut().extend(zones);
+                self.maintenance.damaged_zones.borrow_mut().extend(zones);
                 continue;
             };
             for moving in run {
@@ -188,7 +188,7 @@ impl Shard {
                     // It stays where it is, and reading it stays an error: damage is never given a new checksum.
                     self.context.stats.corrupt_units.fetch_add(1, Relaxed);
                     let zone = self.space.borrow().usage.zone_at(moving.from.0, moving.from.1);
-                    self.maintenance.spoiled.borrow_mut().extend(zone);
+                    self.maintenance.damaged_zones.borrow_mut().extend(zone);
                     continue;
                 };
                 let stamp = self.log.position();

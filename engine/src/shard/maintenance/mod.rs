@@ -27,7 +27,7 @@ use crate::notify::Notify;
 use crate::platform::spawn;
 use crate::space::usage::ZoneId;
 use crate::space::writer::{WriterContext, ZoneWriter};
-use clean::Idle;
+use clean::CleanStall;
 
 /// Cells looked at between two turns of other work.
 const CELLS_PER_TURN: usize = 4096;
@@ -70,16 +70,16 @@ pub(super) struct MaintenanceState {
     /// Bytes of the newest checkpoint's pages, in zones by number.
     page_bytes: RefCell<HashMap<u32, u64>>,
     /// Zones with damaged objects: they are not cleaned.
-    spoiled: RefCell<HashSet<ZoneId>>,
+    damaged_zones: RefCell<HashSet<ZoneId>>,
     /// The newest durable checkpoint.
     anchor: RefCell<Anchor>,
     /// Zones kept for the next one.
     promised: Cell<u32>,
     /// Zones given back less zones that upkeep took.
-    gained: Cell<i64>,
+    zones_reclaimed: Cell<i64>,
     /// When upkeep found nothing to do, what it had looked at.
-    fruitless: Cell<Option<Stamp>>,
-    idle: Cell<Idle>,
+    no_progress: Cell<Option<Stamp>>,
+    stall: Cell<CleanStall>,
     /// Somebody waits for space, and upkeep has not tried yet since.
     space_wanted: Cell<bool>,
     /// When the file systems were last asked again after they had no space, microseconds of the monotonic clock.
@@ -104,12 +104,12 @@ impl MaintenanceState {
             packs: RefCell::new(packs),
             page_zones: RefCell::new(page_zones),
             page_bytes: RefCell::new(page_bytes),
-            spoiled: RefCell::default(),
+            damaged_zones: RefCell::default(),
             anchor: RefCell::new(anchor),
             promised: Cell::new(0),
-            gained: Cell::new(0),
-            fruitless: Cell::new(None),
-            idle: Cell::default(),
+            zones_reclaimed: Cell::new(0),
+            no_progress: Cell::new(None),
+            stall: Cell::default(),
             space_wanted: Cell::new(false),
             shortage_tried_us: Cell::new(0),
             closing: Cell::new(false),
@@ -120,7 +120,7 @@ impl MaintenanceState {
     }
 
     fn add_gain(&self, zones: i64) {
-        self.gained.set(self.gained.get() + zones);
+        self.zones_reclaimed.set(self.zones_reclaimed.get() + zones);
     }
 }
 
@@ -216,11 +216,11 @@ impl Shard {
     }
 
     fn is_fruitless(&self) -> bool {
-        self.maintenance.fruitless.get() == Some(self.stamp())
+        self.maintenance.no_progress.get() == Some(self.stamp())
     }
 
     fn note_fruitless(&self) {
-        self.maintenance.fruitless.set(Some(self.stamp()));
+        self.maintenance.no_progress.set(Some(self.stamp()));
         self.maintenance.space_wanted.set(false);
         self.log.reconsider_space(true);
     }
@@ -228,7 +228,7 @@ impl Shard {
     /// Makes zones free: those that hold nothing, then by moving what is left in mostly dead ones; a checkpoint first
     /// when that sets more free than it writes, and last when nothing else helps.
     async fn make_space(&self, upkeep: &mut Upkeep) -> Result<(), EngineError> {
-        let before = self.maintenance.gained.get();
+        let before = self.maintenance.zones_reclaimed.get();
         let mut has_moved = false;
         self.retry_shortage();
         self.release_zones(upkeep).await?;
@@ -246,11 +246,14 @@ impl Shard {
             }
         }
         let position = self.maintenance.anchor.borrow().log_position;
-        if self.maintenance.gained.get() <= before && !has_moved && self.log.holds_zone_behind(position) {
+        if self.maintenance.zones_reclaimed.get() <= before
+            && !has_moved
+            && self.log.holds_zone_behind(position)
+        {
             self.checkpoint(upkeep).await?;
         }
         self.note_round();
-        if self.maintenance.gained.get() <= before && !has_moved {
+        if self.maintenance.zones_reclaimed.get() <= before && !has_moved {
             self.note_fruitless();
             if self.log.is_starved() {
                 // Another shard may hold what this one needs.
@@ -275,7 +278,7 @@ impl Shard {
 
     /// Whether enough was given back since `before`.
     fn is_satisfied(&self, before: i64) -> bool {
-        before < self.maintenance.gained.get() && !self.context.home_zones().is_low()
+        before < self.maintenance.zones_reclaimed.get() && !self.context.home_zones().is_low()
     }
 
     async fn turn(&self) {
@@ -300,7 +303,7 @@ impl Shard {
         let before: u32 = self.context.zones.iter().map(|zones| zones.free()).sum();
         self.maintenance.space_wanted.set(true);
         // What nothing came of without need may be worth it now; and who waits here must be answered.
-        self.maintenance.fruitless.set(None);
+        self.maintenance.no_progress.set(None);
         (self.context.tell_all)();
         self.log.upkeep.notify();
         let changed = || -> Option<bool> {
@@ -312,7 +315,7 @@ impl Shard {
                 return Some(false);
             }
             // A round that gave back no more than it took has moved bytes together: the next one may.
-            (!self.maintenance.space_wanted.get()).then(|| self.maintenance.fruitless.get().is_none())
+            (!self.maintenance.space_wanted.get()).then(|| self.maintenance.no_progress.get().is_none())
         };
         self.maintenance.progress.until(changed).await
     }

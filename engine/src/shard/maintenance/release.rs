@@ -66,7 +66,7 @@ impl Shard {
         let nth = usize::from(drive);
         self.space.borrow_mut().usage.forget((drive, zone));
         // What is stored there next is whole.
-        self.maintenance.spoiled.borrow_mut().remove(&(drive, zone));
+        self.maintenance.damaged_zones.borrow_mut().remove(&(drive, zone));
         let context = &self.context;
         let is_wanted =
             release_zone(&*context.drives[nth], &context.superblocks[nth], &context.zones[nth], zone).await?;
