@@ -490,7 +490,7 @@ impl Map {
         }
         let skip = raw.addr().next_multiple_of(HUGE_PAGE_BYTES) - raw.addr();
         let start = raw.cast::<u8>().wrapping_add(skip);
-        // SAFETY: `start..start + bytes` lies in the mapping made above, which has HUGE_PAGE_BYTES to spare.
+        // SAFETY: `start..start + bytes` lies in the mapping made above, which has HUGE_PAGE_BYTES to available.
         #[expect(unsafe_code, reason = "madvise has no safe form in std")]
         let refused = unsafe { libc::madvise(start.cast(), bytes, libc::MADV_HUGEPAGE) } != 0;
         let start = NonNull::new(start).expect("inside a mapping that is not at address 0");

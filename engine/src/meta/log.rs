@@ -276,7 +276,7 @@ impl Log {
     /// Takes up what there is of free zones again; `is_exhausted` says that upkeep cannot make any.
     pub(crate) fn reconsider_space(&self, is_exhausted: bool) {
         let mut state = self.state.borrow_mut();
-        if self.context.zones.spare() > 0 {
+        if self.context.zones.available() > 0 {
             (state.is_reserved, state.next_is_reserved, state.is_exhausted) = (false, false, false);
         } else {
             state.is_exhausted = is_exhausted;

@@ -141,7 +141,7 @@ impl Shard {
             extensions: RefCell::default(),
         });
         shard.note_free_bytes();
-        shard.promise_pages();
+        shard.reserve_pages();
         shard
     }
 

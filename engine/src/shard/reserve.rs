@@ -81,10 +81,10 @@ impl Shard {
             }
             // What can never fit must not take the last zones away from the other shards.
             let drives = self.context.superblocks.iter().zip(&self.context.zones);
-            let spare = |(superblock, zones): (&Superblock, &Arc<ZoneTable>)| {
-                u64::from(zones.spare()) * superblock.room(0).1
+            let zone_bytes = |(superblock, zones): (&Superblock, &Arc<ZoneTable>)| {
+                u64::from(zones.available()) * superblock.room(0).1
             };
-            let available = self.space.borrow().free.free_bytes() + drives.map(spare).sum::<u64>();
+            let available = self.space.borrow().free.free_bytes() + drives.map(zone_bytes).sum::<u64>();
             // Zones that upkeep keeps count as well: what is made free fills them up first.
             let free: u64 = self.context.zones.iter().map(|zones| u64::from(zones.free())).sum();
             let held = Some((free, self.space.borrow().free.free_bytes()));
@@ -123,7 +123,7 @@ impl Shard {
         // The drive with the most room, the shard's own one before equals.
         let drives = 0..context.drives.len();
         let room =
-            |nth: &usize| u64::from(context.zones[*nth].spare()) * context.superblocks[*nth].zone_bytes;
+            |nth: &usize| u64::from(context.zones[*nth].available()) * context.superblocks[*nth].zone_bytes;
         let nth = drives.max_by_key(|nth| (room(nth), *nth == context.home)).unwrap_or(context.home);
         let (drive, superblock) = (&context.drives[nth], &context.superblocks[nth]);
         let (zones, kind) = (&context.zones[nth], ZoneKind::Extent);

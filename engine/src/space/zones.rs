@@ -36,7 +36,7 @@ pub(crate) struct ZoneTable {
     /// Zones that only upkeep may take.
     reserve: u32,
     /// Zones that the next checkpoints of all shards may need, on top.
-    promised: AtomicU32,
+    reserved_for_checkpoint: AtomicU32,
     /// Somebody found no zone and wants to be told of the next that is free.
     wanted: AtomicBool,
 }
@@ -52,7 +52,7 @@ impl ZoneTable {
             is_short: AtomicBool::new(false),
             free: AtomicU32::new(zone_count),
             reserve,
-            promised: AtomicU32::new(0),
+            reserved_for_checkpoint: AtomicU32::new(0),
             wanted: AtomicBool::new(false),
         }
     }
@@ -134,8 +134,10 @@ impl ZoneTable {
     /// Zones that a purpose must leave.
     fn kept(&self, purpose: Purpose) -> u32 {
         match purpose {
-            Purpose::Data => self.reserve.saturating_add(self.promised.load(Ordering::Acquire)),
-            Purpose::Moves => self.promised.load(Ordering::Acquire),
+            Purpose::Data => {
+                self.reserve.saturating_add(self.reserved_for_checkpoint.load(Ordering::Acquire))
+            }
+            Purpose::Moves => self.reserved_for_checkpoint.load(Ordering::Acquire),
             Purpose::Upkeep => 0,
         }
     }
@@ -190,9 +192,9 @@ impl ZoneTable {
     }
 
     /// Exchanges how many zones a shard's next checkpoint may need.
-    pub(crate) fn promise(&self, before: u32, after: u32) {
-        self.promised.fetch_add(after, Ordering::AcqRel);
-        self.promised.fetch_sub(before, Ordering::AcqRel);
+    pub(crate) fn reserve_for_checkpoint(&self, before: u32, after: u32) {
+        self.reserved_for_checkpoint.fetch_add(after, Ordering::AcqRel);
+        self.reserved_for_checkpoint.fetch_sub(before, Ordering::AcqRel);
     }
 
     /// Zones not taken.
@@ -201,14 +203,14 @@ impl ZoneTable {
     }
 
     /// Zones not taken that data may have.
-    pub(crate) fn spare(&self) -> u32 {
+    pub(crate) fn available(&self) -> u32 {
         self.usable().saturating_sub(self.kept(Purpose::Data))
     }
 
     /// Whether space is to be made before more is stored: no sooner than it must, for what is in a zone dies while it
     /// waits.
     pub(crate) fn is_low(&self) -> bool {
-        self.spare() <= self.reserve / 2
+        self.available() <= self.reserve / 2
     }
 
     /// All zones.
@@ -230,15 +232,15 @@ mod tests {
         let table = ZoneTable::new(5, 1);
         table.mark(1);
         table.mark(1);
-        table.promise(0, 1);
+        table.reserve_for_checkpoint(0, 1);
         assert_eq!((table.claim(Purpose::Data), table.claim(Purpose::Data)), (Some(0), Some(2)));
-        assert_eq!(table.claim(Purpose::Data), None, "one is kept, one is promised");
+        assert_eq!(table.claim(Purpose::Data), None, "one is kept, one is reserved_for_checkpoint");
         assert!(table.is_low());
         assert_eq!((table.claim(Purpose::Upkeep), table.claim(Purpose::Upkeep)), (Some(3), Some(4)));
         assert_eq!(table.claim(Purpose::Upkeep), None);
         assert!(table.release(2), "two went away without");
         assert!(!table.release(3), "nobody since");
-        table.promise(1, 0);
-        assert_eq!((table.spare(), table.claim(Purpose::Data)), (1, Some(2)));
+        table.reserve_for_checkpoint(1, 0);
+        assert_eq!((table.available(), table.claim(Purpose::Data)), (1, Some(2)));
     }
 }

@@ -68,7 +68,7 @@ impl Shard {
             }
             self.turn().await;
         }
-        self.promise_pages();
+        self.reserve_pages();
         self.context.stats.checkpoints.fetch_add(1, Relaxed);
         self.context.stats.page_bytes.store(upkeep.pages.written_bytes, Relaxed);
         self.release_zones(upkeep).await
@@ -99,11 +99,13 @@ impl Shard {
     }
 
     /// Keeps as many zones for the next checkpoint as the whole index would need.
-    pub(in crate::shard) fn promise_pages(&self) {
+    pub(in crate::shard) fn reserve_pages(&self) {
         let room = self.context.home().room_bytes();
         let bytes = self.index.borrow().bytes();
         let wanted = u32::try_from((bytes + bytes / 4).div_ceil(room)).unwrap_or(u32::MAX / 2);
-        self.context.home_zones().promise(self.maintenance.promised.replace(wanted), wanted);
+        self.context
+            .home_zones()
+            .reserve_for_checkpoint(self.maintenance.reserved_for_checkpoint.replace(wanted), wanted);
         self.context.stats.index_bytes.store(bytes, Relaxed);
     }
 

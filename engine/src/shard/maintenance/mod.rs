@@ -74,7 +74,7 @@ pub(super) struct MaintenanceState {
     /// The newest durable checkpoint.
     anchor: RefCell<Anchor>,
     /// Zones kept for the next one.
-    promised: Cell<u32>,
+    reserved_for_checkpoint: Cell<u32>,
     /// Zones given back less zones that upkeep took.
     zones_reclaimed: Cell<i64>,
     /// When upkeep found nothing to do, what it had looked at.
@@ -106,7 +106,7 @@ impl MaintenanceState {
             page_bytes: RefCell::new(page_bytes),
             damaged_zones: RefCell::default(),
             anchor: RefCell::new(anchor),
-            promised: Cell::new(0),
+            reserved_for_checkpoint: Cell::new(0),
             zones_reclaimed: Cell::new(0),
             no_progress: Cell::new(None),
             stall: Cell::default(),
@@ -287,7 +287,7 @@ impl Shard {
 
     /// Zones came free somewhere, or somebody needs some.
     pub(crate) fn space_changed(&self) {
-        if self.context.home_zones().spare() > 0 {
+        if self.context.home_zones().available() > 0 {
             self.log.reconsider_space(false);
         }
         self.log.upkeep.notify();
