@@ -24,7 +24,7 @@ pub struct ShardStats {
     pub page_bytes: AtomicU64,
     pub moved_bytes: AtomicU64,
     pub zones_released: AtomicU64,
-    pub upkeep_errors: AtomicU64,
+    pub maintenance_errors: AtomicU64,
     pub index_bytes: AtomicU64,
     pub scrub_units: AtomicU64,
     pub scrub_bytes: AtomicU64,

@@ -443,7 +443,8 @@ pub async fn format(drives: &[Rc<dyn Drive>], config: FormatConfig) -> Result<Ve
         let zones = ZoneTable::new(superblock.zone_count, 0);
         for shard in (0..config.shards).filter(|shard| shard % drive_count == superblock.drive_index) {
             let (shard, kind) = (ShardId(shard), ZoneKind::Log);
-            let granted = grant_zone(&**drive, superblock, &zones, shard, 0, kind, Purpose::Upkeep).await?;
+            let granted =
+                grant_zone(&**drive, superblock, &zones, shard, 0, kind, Purpose::Maintenance).await?;
             write_anchor(&**drive, superblock, &first_anchor(superblock, shard, granted.zone)).await?;
         }
     }
@@ -454,12 +455,12 @@ pub async fn format(drives: &[Rc<dyn Drive>], config: FormatConfig) -> Result<Ve
 }
 
 /// Zones that a drive with the logs of so many shards must have: for each a log zone and the next one, one for pages,
-/// one for packs and what is kept for upkeep, and some for data.
+/// one for packs and what is kept for maintenance, and some for data.
 fn zones_min(shards_here: u64) -> u64 {
     shards_here * (2 + u64::from(RESERVE_PER_SHARD)) + 4
 }
 
-/// Zones per shard that only upkeep may take.
+/// Zones per shard that only maintenance may take.
 const RESERVE_PER_SHARD: u32 = 3;
 
 /// A raw device may hold old data where zone headers will be looked for.
@@ -689,7 +690,7 @@ impl Engine {
         // Only now that every core has read the zone headers may a zone be given back.
         for core in 0..self.core.shared.mesh.cores() {
             let told = self.on_core(CoreId(core), move |core| {
-                core.shards.borrow().values().for_each(Shard::start_upkeep);
+                core.shards.borrow().values().for_each(Shard::start_maintenance);
                 std::future::ready(())
             });
             if told.await.is_err() {

@@ -237,10 +237,10 @@ fn shards(stats: &[Arc<ShardStats>], out: &mut String) -> std::fmt::Result {
         }),
         ("nilas_zones_released_total", "counter", "Zones given back.", |s| &s.zones_released),
         (
-            "nilas_upkeep_errors_total",
+            "nilas_maintenance_errors_total",
             "counter",
             "Checkpoints and cleanings that failed and are tried again.",
-            |s| &s.upkeep_errors,
+            |s| &s.maintenance_errors,
         ),
         ("nilas_index_bytes", "gauge", "Bytes of the index in memory.", |s| &s.index_bytes),
         ("nilas_objects", "gauge", "Objects.", |s| &s.objects),

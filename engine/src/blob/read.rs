@@ -17,7 +17,7 @@ use crate::error::{Corrupt, DriveError, EngineError};
 use crate::format::cell::Units;
 use crate::limits::IO_BYTES_MAX;
 use crate::mutant::{Mutant, is};
-use crate::platform::upkeep_buffer;
+use crate::platform::maintenance_buffer;
 use crate::stats::ShardStats;
 use crate::units::{BLOCK_BYTES, DriveOffset, UNIT_BYTES, round_up_to_block};
 
@@ -127,7 +127,8 @@ impl Blobs {
         if drive.size() < reach.start.saturating_add(bytes) {
             return Err(None);
         }
-        let buffer = upkeep_buffer(&self.platform, usize::try_from(bytes).expect("about IO_BYTES_MAX")).await;
+        let buffer =
+            maintenance_buffer(&self.platform, usize::try_from(bytes).expect("about IO_BYTES_MAX")).await;
         let (buffer, result) = drive.read(DriveOffset(reach.start), buffer).await;
         result.map_err(Some)?;
         Ok(Stretch { start: reach.start, buffer })

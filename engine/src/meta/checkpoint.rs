@@ -25,7 +25,7 @@ use crate::format::page::{
 use crate::format::superblock::Superblock;
 use crate::meta::log::LogCut;
 use crate::mutant::{Mutant, is};
-use crate::platform::{Platform, upkeep_buffer};
+use crate::platform::{Platform, maintenance_buffer};
 use crate::space::writer::ZoneWriter;
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId, round_up_to_block};
 
@@ -368,7 +368,7 @@ async fn read_pages(
         let (drive, platform) = (drive.clone(), platform.clone());
         async move {
             let length = usize::try_from(run.bytes).expect("about READ_BYTES");
-            let buffer = upkeep_buffer(&platform, length).await;
+            let buffer = maintenance_buffer(&platform, length).await;
             let (buffer, result) = drive.read(run.start, buffer).await;
             (run, buffer, result)
         }

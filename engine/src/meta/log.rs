@@ -112,7 +112,7 @@ pub(crate) struct Log {
     /// All zones of this log that were not given back, by position.
     zones: RefCell<BTreeMap<u64, LogZone>>,
     /// Told after every write and when a zone is wanted: checkpoints and cleaning may be due.
-    pub(crate) upkeep: Rc<Notify>,
+    pub(crate) maintenance: Rc<Notify>,
 }
 
 #[derive(Default)]
@@ -124,7 +124,7 @@ struct Zeroing {
 struct State {
     zone: LogZone,
     next_zone: Option<LogZone>,
-    /// The zones kept for upkeep were touched: what stores more waits until there are others.
+    /// The zones kept for maintenance were touched: what stores more waits until there are others.
     is_reserved: bool,
     next_is_reserved: bool,
     /// Nothing more can be made free: what stores more is refused.
@@ -203,7 +203,7 @@ impl Log {
             stopping: Cell::new(false),
             zeroing: Rc::default(),
             zones: RefCell::new(zones),
-            upkeep: Rc::default(),
+            maintenance: Rc::default(),
         })
     }
 
@@ -227,7 +227,7 @@ impl Log {
     pub(crate) fn fail(&self) {
         self.watermark.fail();
         self.progress.notify();
-        self.upkeep.notify();
+        self.maintenance.notify();
     }
 
     /// Closes the open block and answers where the log goes on behind everything that was appended.
@@ -273,7 +273,7 @@ impl Log {
         self.zones.borrow_mut().remove(&position);
     }
 
-    /// Takes up what there is of free zones again; `is_exhausted` says that upkeep cannot make any.
+    /// Takes up what there is of free zones again; `is_exhausted` says that maintenance cannot make any.
     pub(crate) fn reconsider_space(&self, is_exhausted: bool) {
         let mut state = self.state.borrow_mut();
         if self.context.zones.available() > 0 {
@@ -299,7 +299,7 @@ impl Log {
     /// Gives the changes of `record` the next sequences and puts it into the open block. Answers the first of them and
     /// where its inline blobs will be.
     ///
-    /// One that frees may use the zones that are kept for upkeep. Nothing happens on an error; after [`Log::room`] for the
+    /// One that frees may use the zones that are kept for maintenance. Nothing happens on an error; after [`Log::room`] for the
     /// same size and effect, in the same turn, there is none but a failed log.
     pub(crate) fn append(&self, record: &Record) -> Result<(Sequence, Vec<DriveOffset>), EngineError> {
         let bytes = record.encoded_bytes_max();
@@ -433,7 +433,7 @@ impl Log {
             self.prepare_zone().await;
             self.write_ahead();
             self.progress.notify();
-            self.upkeep.notify();
+            self.maintenance.notify();
         }
     }
 
@@ -444,7 +444,7 @@ impl Log {
         // A failed log has told its waiters already.
         drop(self.watermark.reached(last).await);
         self.work.notify();
-        self.upkeep.notify();
+        self.maintenance.notify();
     }
 
     fn has_work(&self) -> bool {
@@ -534,7 +534,7 @@ impl Log {
             return;
         }
         let context = &self.context;
-        for purpose in [Purpose::Data, Purpose::Upkeep] {
+        for purpose in [Purpose::Data, Purpose::Maintenance] {
             let granted = grant_zone(
                 &*context.drive,
                 &context.superblock,
@@ -550,7 +550,7 @@ impl Log {
                     self.zones.borrow_mut().insert(position, zone);
                     let mut state = self.state.borrow_mut();
                     state.next_zone = Some(zone);
-                    state.next_is_reserved = purpose == Purpose::Upkeep;
+                    state.next_is_reserved = purpose == Purpose::Maintenance;
                     break;
                 }
                 Err(EngineError::Full { .. }) => {}
@@ -561,7 +561,7 @@ impl Log {
             }
         }
         self.progress.notify();
-        self.upkeep.notify();
+        self.maintenance.notify();
     }
 
     /// Starts writing zeros ahead of the open block, unless there is enough or some are under way.
@@ -585,7 +585,7 @@ impl Log {
         };
         self.zeroing.busy.set(Some((from, to)));
         let (zeroing, drive) = (self.zeroing.clone(), self.context.drive.clone());
-        let (platform, upkeep) = (self.context.platform.clone(), self.upkeep.clone());
+        let (platform, maintenance) = (self.context.platform.clone(), self.maintenance.clone());
         spawn(&self.context.platform, async move {
             let bytes = usize::try_from(to - from).expect("one step");
             if let Ok(mut buffer) = platform.buffer(bytes).await {
@@ -595,7 +595,7 @@ impl Log {
             }
             zeroing.busy.set(None);
             zeroing.done.notify();
-            upkeep.notify();
+            maintenance.notify();
         });
     }
 }

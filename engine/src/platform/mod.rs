@@ -37,7 +37,7 @@ pub trait Platform: 'static {
 }
 
 /// A buffer for the engine's own work: readers may hold all of the core's, and it goes on without.
-pub(crate) async fn upkeep_buffer(platform: &Rc<dyn Platform>, bytes: usize) -> Buffer {
+pub(crate) async fn maintenance_buffer(platform: &Rc<dyn Platform>, bytes: usize) -> Buffer {
     platform.buffer(bytes).await.unwrap_or_else(|_| Buffer::unpooled(bytes))
 }
 

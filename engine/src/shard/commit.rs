@@ -88,7 +88,7 @@ impl Shard {
         condition.check(etag)
     }
 
-    /// [`Log::room`]; before a record is refused for a full drive, upkeep looks whether something came free since it
+    /// [`Log::room`]; before a record is refused for a full drive, maintenance looks whether something came free since it
     /// last did.
     pub(super) async fn log_room(&self, bytes: usize, effect: SpaceEffect) -> Result<(), EngineError> {
         let mut waits = 0;

@@ -53,7 +53,7 @@ use maintenance::MaintenanceState;
 use reserve::Growth;
 use space::SpaceState;
 
-/// Rounds of upkeep after which no more is free than before, until something is refused as too much for the drive.
+/// Rounds of maintenance after which no more is free than before, until something is refused as too much for the drive.
 const SPACE_WAITS_MAX: u32 = 4;
 
 /// What a shard is made of; `store` fills it at start.

@@ -85,7 +85,7 @@ impl Shard {
                 u64::from(zones.available()) * superblock.room(0).1
             };
             let available = self.space.borrow().free.free_bytes() + drives.map(zone_bytes).sum::<u64>();
-            // Zones that upkeep keeps count as well: what is made free fills them up first.
+            // Zones that maintenance keeps count as well: what is made free fills them up first.
             let free: u64 = self.context.zones.iter().map(|zones| u64::from(zones.free())).sum();
             let held = Some((free, self.space.borrow().free.free_bytes()));
             if best < held {
@@ -148,8 +148,8 @@ impl Shard {
     /// Makes displaced extents free once their displacement is durable and nobody reads them.
     pub(super) fn reclaim(&self) {
         if self.space.borrow_mut().reclaim(self.log.watermark.value()) {
-            // Upkeep may have looked before this and found nothing.
-            self.log.upkeep.notify();
+            // Maintenance may have looked before this and found nothing.
+            self.log.maintenance.notify();
         }
     }
 

@@ -52,7 +52,7 @@ pub(crate) async fn grant_zone(
 }
 
 /// Makes sure of space in the file for a zone; when more is to be stored in it, also for the free zones that are kept for
-/// upkeep, so that these can be had when the file system is full.
+/// maintenance, so that these can be had when the file system is full.
 async fn make_sure_of(
     drive: &dyn Drive,
     superblock: &Superblock,

@@ -13,7 +13,7 @@ use crate::error::EngineError;
 use crate::format::superblock::Superblock;
 use crate::format::zone::ZoneKind;
 use crate::limits::IO_BYTES_MAX;
-use crate::platform::{Platform, upkeep_buffer};
+use crate::platform::{Platform, maintenance_buffer};
 use crate::space::grant::grant_zone;
 use crate::units::{BLOCK_BYTES, DriveOffset, ShardId, round_up_to_block};
 
@@ -88,7 +88,7 @@ impl ZoneWriter {
                 context.shard,
                 stamp,
                 self.kind,
-                if self.kind == ZoneKind::Pack { Purpose::Moves } else { Purpose::Upkeep },
+                if self.kind == ZoneKind::Pack { Purpose::Moves } else { Purpose::Maintenance },
             )
             .await?;
             self.granted.push(granted.zone);
@@ -126,7 +126,7 @@ impl ZoneWriter {
             && block <= self.pending.len()
         {
             let bytes = (self.pending.len() - self.pending.len() % block).min(IO_BYTES_MAX);
-            let mut buffer = upkeep_buffer(&self.context.platform, bytes).await;
+            let mut buffer = maintenance_buffer(&self.context.platform, bytes).await;
             buffer.as_mut_slice().copy_from_slice(&self.pending[..bytes]);
             let at = filling.at;
             filling.at = filling.at.plus(bytes as u64);

@@ -17,7 +17,7 @@ pub(crate) enum Purpose {
     /// To move small objects closer together.
     Moves,
     /// To write a checkpoint, or to remember what was deleted.
-    Upkeep,
+    Maintenance,
 }
 
 /// Taken and free zones of one drive.
@@ -33,7 +33,7 @@ pub(crate) struct ZoneTable {
     /// The file system had no space: zones that it was not asked for before don't count.
     is_short: AtomicBool,
     free: AtomicU32,
-    /// Zones that only upkeep may take.
+    /// Zones that only maintenance may take.
     reserve: u32,
     /// Zones that the next checkpoints of all shards may need, on top.
     reserved_for_checkpoint: AtomicU32,
@@ -138,7 +138,7 @@ impl ZoneTable {
                 self.reserve.saturating_add(self.reserved_for_checkpoint.load(Ordering::Acquire))
             }
             Purpose::Moves => self.reserved_for_checkpoint.load(Ordering::Acquire),
-            Purpose::Upkeep => 0,
+            Purpose::Maintenance => 0,
         }
     }
 
@@ -236,8 +236,11 @@ mod tests {
         assert_eq!((table.claim(Purpose::Data), table.claim(Purpose::Data)), (Some(0), Some(2)));
         assert_eq!(table.claim(Purpose::Data), None, "one is kept, one is reserved_for_checkpoint");
         assert!(table.is_low());
-        assert_eq!((table.claim(Purpose::Upkeep), table.claim(Purpose::Upkeep)), (Some(3), Some(4)));
-        assert_eq!(table.claim(Purpose::Upkeep), None);
+        assert_eq!(
+            (table.claim(Purpose::Maintenance), table.claim(Purpose::Maintenance)),
+            (Some(3), Some(4))
+        );
+        assert_eq!(table.claim(Purpose::Maintenance), None);
         assert!(table.release(2), "two went away without");
         assert!(!table.release(3), "nobody since");
         table.reserve_for_checkpoint(1, 0);

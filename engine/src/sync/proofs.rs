@@ -69,7 +69,7 @@ fn mailbox() {
 const ZONES: u32 = 3;
 const RESERVE: u32 = 1;
 
-/// Cores that claim and give back zones of a small drive: no zone has two holders, the zones kept for upkeep stay, and
+/// Cores that claim and give back zones of a small drive: no zone has two holders, the zones kept for maintenance stay, and
 /// the count is right at the end.
 fn zones() {
     let table = Arc::new(ZoneTable::new(ZONES, RESERVE));
@@ -81,13 +81,13 @@ fn zones() {
             thread::spawn(move || {
                 let mut held = 0;
                 for round in 0..3 {
-                    let is_upkeep = core == 0 && round == 2;
-                    let purpose = if is_upkeep { Purpose::Upkeep } else { Purpose::Data };
+                    let is_maintenance = core == 0 && round == 2;
+                    let purpose = if is_maintenance { Purpose::Maintenance } else { Purpose::Data };
                     let Some(zone) = table.claim(purpose) else { continue };
                     assert_eq!(holders[zone as usize].fetch_add(1, SeqCst), 0, "one zone, two holders");
-                    if !is_upkeep {
+                    if !is_maintenance {
                         let taken = data_zones.fetch_add(1, SeqCst) + 1;
-                        assert!(taken <= (ZONES - RESERVE) as usize, "data in what is kept for upkeep");
+                        assert!(taken <= (ZONES - RESERVE) as usize, "data in what is kept for maintenance");
                     }
                     assert!(table.free() <= ZONES, "more zones free than there are");
                     // The last one is kept, as a grant that succeeded.
@@ -96,7 +96,7 @@ fn zones() {
                         continue;
                     }
                     holders[zone as usize].fetch_sub(1, SeqCst);
-                    if !is_upkeep {
+                    if !is_maintenance {
                         data_zones.fetch_sub(1, SeqCst);
                     }
                     table.release(zone);
@@ -121,14 +121,14 @@ fn marks() {
     let claiming: Vec<_> = (0..2)
         .map(|_| {
             let table = table.clone();
-            thread::spawn(move || table.claim(Purpose::Upkeep))
+            thread::spawn(move || table.claim(Purpose::Maintenance))
         })
         .collect();
     scan.join().expect("asserts nothing");
     let mut claimed: Vec<_> = claiming.into_iter().map(|core| core.join().expect("no asserts")).collect();
     claimed.sort();
     assert_eq!(claimed, [Some(0), Some(2)]);
-    assert_eq!((table.free(), table.claim(Purpose::Upkeep)), (0, None));
+    assert_eq!((table.free(), table.claim(Purpose::Maintenance)), (0, None));
 }
 
 /// Some bytes on a drive: which generation of them is there.

@@ -206,7 +206,7 @@ async fn session(
     let (mut went_wrong, mut done) = (false, [0; 2]);
     while 0 < running.get() && found.borrow().is_none() {
         machine.sleep_us(20).await;
-        let now = upkeep(&engine);
+        let now = maintenance(&engine);
         let counted = counts.get();
         let (moved, released) = (counted.moved + now[0] - done[0], counted.released + now[1] - done[1]);
         counts.set(Counts { moved, released, ..counted });
@@ -223,8 +223,8 @@ async fn session(
     found.take().map_or(Ok(()), Err)
 }
 
-/// What upkeep did on this machine so far.
-fn upkeep(engine: &Engine) -> [u64; 2] {
+/// What maintenance did on this machine so far.
+fn maintenance(engine: &Engine) -> [u64; 2] {
     let moved = engine.stats().iter().map(|stats| stats.moved_bytes.load(Relaxed)).sum();
     let released = engine.stats().iter().map(|stats| stats.zones_released.load(Relaxed)).sum();
     [moved, released]

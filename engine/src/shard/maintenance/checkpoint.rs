@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::{CELLS_PER_TURN, Upkeep};
+use super::{CELLS_PER_TURN, ZoneWriters};
 use crate::error::EngineError;
 use crate::format::page::TreeKind;
 use crate::meta::checkpoint::{Snapshot, anchor_of, write_anchor, write_pages, zone_of};
@@ -26,7 +26,7 @@ impl Shard {
     }
 
     /// Writes what the index has become since the last checkpoint, and cuts the log.
-    pub(super) async fn checkpoint(&self, upkeep: &mut Upkeep) -> Result<(), EngineError> {
+    pub(super) async fn checkpoint(&self, writers: &mut ZoneWriters) -> Result<(), EngineError> {
         let context = &self.context;
         let superblock = *context.home();
         self.rewrite_sparse_pages();
@@ -40,8 +40,8 @@ impl Shard {
             snapshot = Snapshot::of(&self.index.borrow());
         }
         let written =
-            write_pages(&mut upkeep.pages, &superblock, context.id, &context.platform, snapshot).await;
-        let granted = upkeep.pages.take_granted();
+            write_pages(&mut writers.pages, &superblock, context.id, &context.platform, snapshot).await;
+        let granted = writers.pages.take_granted();
         self.maintenance.add_gain(-i64::try_from(granted.len()).expect("a few zones"));
         self.maintenance.page_zones.borrow_mut().extend(granted);
         let written = written?;
@@ -70,8 +70,8 @@ impl Shard {
         }
         self.reserve_pages();
         self.context.stats.checkpoints.fetch_add(1, Relaxed);
-        self.context.stats.page_bytes.store(upkeep.pages.written_bytes, Relaxed);
-        self.release_zones(upkeep).await
+        self.context.stats.page_bytes.store(writers.pages.written_bytes, Relaxed);
+        self.release_zones(writers).await
     }
 
     /// Has leaves written again whose pages are in zones that hold little else, when pages take much more room than

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{CELLS_PER_TURN, Upkeep};
+use super::{CELLS_PER_TURN, ZoneWriters};
 use crate::blob::{Piece, Reach};
 use crate::error::EngineError;
 use crate::format::cell::{Cell, Place, Units};
@@ -97,11 +97,11 @@ impl Shard {
     }
 
     /// Zones to clean now, the oldest first: objects of one age are packed together.
-    pub(super) fn choose_victims(&self, upkeep: &Upkeep, share: u64) -> Vec<ZoneId> {
+    pub(super) fn choose_victims(&self, writers: &ZoneWriters, share: u64) -> Vec<ZoneId> {
         let room = self.context.home().room_bytes();
         let (space, damaged_zones) = (self.space.borrow(), self.maintenance.damaged_zones.borrow());
         let usage = &space.usage;
-        let filling = upkeep.packs.zone();
+        let filling = writers.packs.zone();
         let position = self.log.position();
         let mut cleanable = self.cleanable_zones();
         let home = self.context.home().drive_index;
@@ -132,14 +132,14 @@ impl Shard {
     pub(super) async fn clean(
         &self,
         mut chosen: Vec<ZoneId>,
-        upkeep: &mut Upkeep,
+        writers: &mut ZoneWriters,
     ) -> Result<(), EngineError> {
         let mut moving = self.find_cells(&mut chosen).await;
         let mut batch = Batch::default();
         for zone in chosen {
             let mut cells = moving.remove(&zone).unwrap_or_default();
             cells.sort_by_key(|moving| moving.from);
-            let packed = self.pack_cells(cells, upkeep, &mut batch).await;
+            let packed = self.pack_cells(cells, writers, &mut batch).await;
             let is_full = match packed {
                 Ok(()) => false,
                 Err(EngineError::Full { .. }) => true,
@@ -147,7 +147,7 @@ impl Shard {
                 Err(other) => return Err(other),
             };
             // What was moved so far sets zones free, also when there is no room for the rest.
-            self.append_moves(&mut batch, upkeep).await?;
+            self.append_moves(&mut batch, writers).await?;
             if is_full {
                 break;
             }
@@ -159,7 +159,7 @@ impl Shard {
     async fn pack_cells(
         &self,
         cells: Vec<Moving>,
-        upkeep: &mut Upkeep,
+        writers: &mut ZoneWriters,
         batch: &mut Batch,
     ) -> Result<(), EngineError> {
         let mut rest = cells.into_iter().peekable();
@@ -192,18 +192,18 @@ impl Shard {
                     continue;
                 };
                 let stamp = self.log.position();
-                let at = upkeep.packs.place(body.len(), stamp).await;
-                for zone in upkeep.packs.take_granted() {
+                let at = writers.packs.place(body.len(), stamp).await;
+                for zone in writers.packs.take_granted() {
                     self.maintenance.packs.borrow_mut().insert(zone, stamp);
                     self.maintenance.add_gain(-1);
                 }
                 let at = at?;
-                upkeep.packs.pending().1.extend_from_slice(body);
+                writers.packs.pending().1.extend_from_slice(body);
                 batch.bytes += moving.size;
                 batch.moves.push((moving, at));
             }
             if MOVE_BYTES_MAX <= batch.bytes {
-                self.append_moves(batch, upkeep).await?;
+                self.append_moves(batch, writers).await?;
             }
             self.turn().await;
         }
@@ -211,13 +211,13 @@ impl Shard {
     }
 
     /// Makes moved bytes durable, logs where they are now, and gives back what that sets free.
-    async fn append_moves(&self, batch: &mut Batch, upkeep: &mut Upkeep) -> Result<(), EngineError> {
+    async fn append_moves(&self, batch: &mut Batch, writers: &mut ZoneWriters) -> Result<(), EngineError> {
         if batch.moves.is_empty() {
             return Ok(());
         }
         let mut moves = std::mem::take(batch).moves;
         if !is(Mutant::PackAfterIndex) {
-            upkeep.packs.write().await?;
+            writers.packs.write().await?;
         }
         if !is(Mutant::MovesUnflushed) {
             self.context.home_drive().flush().await?;
@@ -256,10 +256,10 @@ impl Shard {
             }
         }
         if is(Mutant::PackAfterIndex) {
-            upkeep.packs.write().await?;
+            writers.packs.write().await?;
         }
         self.durable(last).await?;
-        self.release_zones(upkeep).await
+        self.release_zones(writers).await
     }
 
     fn is_there(&self, moving: &Moving) -> bool {

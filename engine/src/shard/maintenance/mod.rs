@@ -40,7 +40,7 @@ const LIVE_SHARE_MAX: u64 = 97;
 const SHORTAGE_RETRY_US: u64 = 10_000_000;
 
 /// What the task writes with.
-struct Upkeep {
+struct ZoneWriters {
     pages: ZoneWriter,
     packs: ZoneWriter,
 }
@@ -75,12 +75,12 @@ pub(super) struct MaintenanceState {
     anchor: RefCell<Anchor>,
     /// Zones kept for the next one.
     reserved_for_checkpoint: Cell<u32>,
-    /// Zones given back less zones that upkeep took.
+    /// Zones given back less zones that maintenance took.
     zones_reclaimed: Cell<i64>,
-    /// When upkeep found nothing to do, what it had looked at.
+    /// When maintenance found nothing to do, what it had looked at.
     no_progress: Cell<Option<Stamp>>,
     stall: Cell<CleanStall>,
-    /// Somebody waits for space, and upkeep has not tried yet since.
+    /// Somebody waits for space, and maintenance has not tried yet since.
     space_wanted: Cell<bool>,
     /// When the file systems were last asked again after they had no space, microseconds of the monotonic clock.
     shortage_tried_us: Cell<u64>,
@@ -93,7 +93,7 @@ pub(super) struct MaintenanceState {
 }
 
 impl MaintenanceState {
-    /// As recovery found it; nothing runs before [`Shard::start_upkeep`].
+    /// As recovery found it; nothing runs before [`Shard::start_maintenance`].
     pub(super) fn new(
         anchor: Anchor,
         packs: BTreeMap<u32, u64>,
@@ -126,7 +126,7 @@ impl MaintenanceState {
 
 impl Shard {
     /// Starts checkpoints and cleaning; once, when every shard of the store has recovered.
-    pub(crate) fn start_upkeep(self: &Rc<Self>) {
+    pub(crate) fn start_maintenance(self: &Rc<Self>) {
         let context = &self.context;
         if self.log.watermark.has_failed() || self.maintenance.running.replace(true) {
             return;
@@ -143,25 +143,25 @@ impl Shard {
         };
         let pages = writer(ZoneKind::Checkpoint);
         let packs = writer(ZoneKind::Pack);
-        spawn(&context.platform, self.clone().upkeep(Upkeep { pages, packs }));
+        spawn(&context.platform, self.clone().maintenance(ZoneWriters { pages, packs }));
     }
 
     /// Runs until the shard is closed or fails.
-    async fn upkeep(self: Rc<Self>, mut upkeep: Upkeep) {
+    async fn maintenance(self: Rc<Self>, mut writers: ZoneWriters) {
         loop {
-            let due = self.log.upkeep.until(|| self.due()).await;
+            let due = self.log.maintenance.until(|| self.due()).await;
             let done = match due {
                 Due::End => break,
-                Due::Checkpoint => self.checkpoint(&mut upkeep).await,
-                Due::Space => self.make_space(&mut upkeep).await,
+                Due::Checkpoint => self.checkpoint(&mut writers).await,
+                Due::Space => self.make_space(&mut writers).await,
             };
             if let Err(error) = done {
                 // Nothing was lost, and it is tried again when something has changed. A drive that was given up fails
                 // the log's own next write.
                 if !matches!(error, EngineError::Full { .. }) {
-                    self.context.stats.upkeep_errors.fetch_add(1, Relaxed);
+                    self.context.stats.maintenance_errors.fetch_add(1, Relaxed);
                 }
-                self.note_fruitless();
+                self.note_no_progress();
             }
             self.maintenance.progress.notify();
         }
@@ -175,7 +175,7 @@ impl Shard {
             return;
         }
         self.maintenance.closing.set(true);
-        self.log.upkeep.notify();
+        self.log.maintenance.notify();
         self.maintenance.progress.until(|| self.maintenance.ended.get().then_some(())).await;
     }
 
@@ -185,13 +185,13 @@ impl Shard {
             return Some(Due::End);
         }
         if self.maintenance.closing.get() {
-            return Some(if STOP_TAIL_BYTES <= tail_bytes && !self.is_fruitless() {
+            return Some(if STOP_TAIL_BYTES <= tail_bytes && !self.lacks_progress() {
                 Due::Checkpoint
             } else {
                 Due::End
             });
         }
-        if self.is_fruitless() {
+        if self.lacks_progress() {
             return None;
         }
         if self.checkpoint_log_bytes() <= tail_bytes || CHECKPOINT_RECORDS_MAX <= tail_records {
@@ -203,7 +203,7 @@ impl Shard {
         wants_space.then_some(Due::Space)
     }
 
-    /// What tells that upkeep might find something to do that it did not find last time.
+    /// What tells that maintenance might find something to do that it did not find last time.
     fn stamp(&self) -> Stamp {
         let space = self.space.borrow();
         let (displacements, freed_count) = (space.usage.displacements, space.freed_count);
@@ -215,11 +215,11 @@ impl Shard {
         self.log.is_starved() || self.maintenance.space_wanted.get()
     }
 
-    fn is_fruitless(&self) -> bool {
+    fn lacks_progress(&self) -> bool {
         self.maintenance.no_progress.get() == Some(self.stamp())
     }
 
-    fn note_fruitless(&self) {
+    fn note_no_progress(&self) {
         self.maintenance.no_progress.set(Some(self.stamp()));
         self.maintenance.space_wanted.set(false);
         self.log.reconsider_space(true);
@@ -227,20 +227,20 @@ impl Shard {
 
     /// Makes zones free: those that hold nothing, then by moving what is left in mostly dead ones; a checkpoint first
     /// when that sets more free than it writes, and last when nothing else helps.
-    async fn make_space(&self, upkeep: &mut Upkeep) -> Result<(), EngineError> {
+    async fn make_space(&self, writers: &mut ZoneWriters) -> Result<(), EngineError> {
         let before = self.maintenance.zones_reclaimed.get();
         let mut has_moved = false;
         self.retry_shortage();
-        self.release_zones(upkeep).await?;
+        self.release_zones(writers).await?;
         if !self.is_satisfied(before) && self.checkpoint_pays() {
-            self.checkpoint(upkeep).await?;
+            self.checkpoint(writers).await?;
         }
         if !self.is_satisfied(before) && !self.is_idle() {
             let share = if self.is_pressed() { LIVE_SHARE_MAX } else { LIVE_SHARE_EASY };
-            let chosen = self.choose_victims(upkeep, share);
+            let chosen = self.choose_victims(writers, share);
             if !chosen.is_empty() {
                 let moved = self.context.stats.moved_bytes.load(Relaxed);
-                self.clean(chosen, upkeep).await?;
+                self.clean(chosen, writers).await?;
                 // Objects that were moved stand closer now, also when no whole zone came of it yet.
                 has_moved = moved < self.context.stats.moved_bytes.load(Relaxed);
             }
@@ -250,11 +250,11 @@ impl Shard {
             && !has_moved
             && self.log.holds_zone_behind(position)
         {
-            self.checkpoint(upkeep).await?;
+            self.checkpoint(writers).await?;
         }
         self.note_round();
         if self.maintenance.zones_reclaimed.get() <= before && !has_moved {
-            self.note_fruitless();
+            self.note_no_progress();
             if self.log.is_starved() {
                 // Another shard may hold what this one needs.
                 (self.context.tell_all)();
@@ -290,11 +290,11 @@ impl Shard {
         if self.context.home_zones().available() > 0 {
             self.log.reconsider_space(false);
         }
-        self.log.upkeep.notify();
+        self.log.maintenance.notify();
         self.maintenance.progress.notify();
     }
 
-    /// Has upkeep try to make zones free; answers whether it found something to do. `self.reserve` waits here before it
+    /// Has maintenance try to make zones free; answers whether it found something to do. `self.reserve` waits here before it
     /// refuses.
     pub(in crate::shard) async fn want_space(&self) -> bool {
         if !self.maintenance.running.get() || self.maintenance.ended.get() {
@@ -305,7 +305,7 @@ impl Shard {
         // What nothing came of without need may be worth it now; and who waits here must be answered.
         self.maintenance.no_progress.set(None);
         (self.context.tell_all)();
-        self.log.upkeep.notify();
+        self.log.maintenance.notify();
         let changed = || -> Option<bool> {
             let now: u32 = self.context.zones.iter().map(|zones| zones.free()).sum();
             if before < now {

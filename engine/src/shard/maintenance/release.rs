@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::Upkeep;
+use super::ZoneWriters;
 use crate::error::EngineError;
 use crate::format::record::Extent;
 use crate::mutant::{Mutant, is};
@@ -15,7 +15,7 @@ use crate::space::usage::ZoneId;
 
 impl Shard {
     /// Gives back every zone that nothing needs any more.
-    pub(super) async fn release_zones(&self, upkeep: &Upkeep) -> Result<(), EngineError> {
+    pub(super) async fn release_zones(&self, writers: &ZoneWriters) -> Result<(), EngineError> {
         self.reclaim();
         let superblock = *self.context.home();
         let home = superblock.drive_index;
@@ -30,14 +30,14 @@ impl Shard {
         }
         let packs: Vec<u32> = self.maintenance.packs.borrow().keys().copied().collect();
         for zone in packs {
-            if upkeep.packs.zone() != Some(zone) && self.is_unused((home, zone)) {
+            if writers.packs.zone() != Some(zone) && self.is_unused((home, zone)) {
                 self.maintenance.packs.borrow_mut().remove(&zone);
                 self.release(home, zone).await?;
             }
         }
         let pages: Vec<u32> = self.maintenance.page_zones.borrow().iter().copied().collect();
         for zone in pages {
-            if upkeep.pages.zone() != Some(zone)
+            if writers.pages.zone() != Some(zone)
                 && (is(Mutant::PageZoneReleased) || !self.maintenance.page_bytes.borrow().contains_key(&zone))
             {
                 self.maintenance.page_zones.borrow_mut().remove(&zone);
