@@ -455,7 +455,7 @@ pub async fn format(drives: &[Rc<dyn Drive>], config: FormatConfig) -> Result<Ve
 }
 
 /// Zones that a drive with the logs of so many shards must have: for each a log zone and the next one, one for pages,
-/// one for packs and what is kept for maintenance, and some for data.
+/// one for compaction and what is kept for maintenance, and some for data.
 fn zones_min(shards_here: u64) -> u64 {
     shards_here * (2 + u64::from(RESERVE_PER_SHARD)) + 4
 }
@@ -642,8 +642,8 @@ impl Store {
             free,
             usage,
             extent_zones: of_kind(ZoneKind::Extent).map(|(drive, header)| (*drive, header.zone)).collect(),
-            packs: of_kind(ZoneKind::Pack)
-                .filter(|_| !is(Mutant::PacksForgotten))
+            compaction_zones: of_kind(ZoneKind::Compaction)
+                .filter(|_| !is(Mutant::CompactionForgotten))
                 .map(|(_, header)| (header.zone, header.position))
                 .collect(),
             page_zones: of_kind(ZoneKind::Checkpoint)

@@ -213,7 +213,7 @@ async fn values(engine: &Engine, bucket: &Arc<Bucket>) {
     }
 }
 
-/// Overwrites objects until a checkpoint was taken, small objects were moved into a pack zone, and zones came back.
+/// Overwrites objects until a checkpoint was taken, small objects were moved into a compaction zone, and zones came back.
 async fn churn(engine: &Engine, bucket: &Arc<Bucket>) {
     let stats = engine.stats()[usize::from(bucket.shard.0)].clone();
     for round in 0..ROUNDS_MAX {

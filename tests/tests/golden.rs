@@ -60,7 +60,7 @@ fn it_holds_one_of_everything() {
         ZoneHeader::decode(&medium.block(at), STORE, zone)
     };
     let states: Vec<ZoneState> = (0..superblock.zone_count).map(state).collect();
-    for kind in [ZoneKind::Log, ZoneKind::Extent, ZoneKind::Checkpoint, ZoneKind::Pack] {
+    for kind in [ZoneKind::Log, ZoneKind::Extent, ZoneKind::Checkpoint, ZoneKind::Compaction] {
         let is_kind = |state: &ZoneState| matches!(state, ZoneState::Used(header) if header.kind == kind);
         assert!(states.iter().any(is_kind), "no zone of kind {kind:?}: {states:?}");
     }

@@ -40,7 +40,7 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    /// A whole blob in a log or pack zone.
+    /// A whole blob in a log or compaction zone.
     pub(crate) fn in_log((drive, at): (u16, DriveOffset), bytes: u64) -> Piece {
         Piece { drive, at, bytes, first_unit: 0 }
     }
@@ -118,7 +118,7 @@ impl RangePiece {
     }
 }
 
-/// A run of a blob's bytes on one drive: all of them in a log or pack zone, or those in one extent.
+/// A run of a blob's bytes on one drive: all of them in a log or compaction zone, or those in one extent.
 struct Run {
     /// Which bytes of the blob.
     held: Range<u64>,

@@ -60,7 +60,7 @@ impl Units {
 pub enum Place {
     /// There are none.
     Nowhere,
-    /// In one run at any byte of a log or pack zone.
+    /// In one run at any byte of a log or compaction zone.
     Log {
         /// The drive's place among the store's drives.
         drive: u16,
@@ -238,7 +238,7 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Whether the bytes are in the log or a pack, and where: without allocating.
+    /// Whether the bytes are in the log or a compaction zone, and where: without allocating.
     pub fn log_place(&self) -> Option<(u16, DriveOffset)> {
         if self.place_flag != flag::PLACE_LOG {
             return None;

@@ -71,7 +71,7 @@ pub enum Change {
     PutMarker { key: Bytes, modified_ms: u64, versioned: bool },
     /// Removes one version of a key, named by the change that made it.
     DeleteVersion { key: Bytes, version: Sequence },
-    /// Says where the bytes of one version or part are now: in a log or pack zone. `part` chooses the tree of its key.
+    /// Says where the bytes of one version or part are now: in a log or compaction zone. `part` chooses the tree of its key.
     MoveBytes { part: bool, key: Bytes, version: Sequence, drive: u16, at: DriveOffset },
 }
 

@@ -23,12 +23,12 @@ pub enum ZoneKind {
     /// Pages of checkpoints.
     Checkpoint,
     /// Small objects that were moved out of log zones.
-    Pack,
+    Compaction,
 }
 
 impl ZoneKind {
     const NUMBERS: [(u8, ZoneKind); 4] =
-        [(1, ZoneKind::Log), (2, ZoneKind::Extent), (3, ZoneKind::Checkpoint), (4, ZoneKind::Pack)];
+        [(1, ZoneKind::Log), (2, ZoneKind::Extent), (3, ZoneKind::Checkpoint), (4, ZoneKind::Compaction)];
 }
 
 /// The kind of a zone that was given back: it is free, and its space has been written before.
@@ -45,7 +45,7 @@ pub struct ZoneHeader {
     pub kind: ZoneKind,
     /// The shard that owns it.
     pub shard: ShardId,
-    /// For a log zone its place in the shard's log, from 0; for a pack zone the log position of the shard's newest anchor
+    /// For a log zone its place in the shard's log, from 0; for a compaction zone the log position of the shard's newest anchor
     /// at its grant, its age; otherwise 0.
     pub position: u64,
 }

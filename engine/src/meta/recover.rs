@@ -372,7 +372,10 @@ pub(crate) fn derive_space(
         match place {
             Place::Log { drive, at } => {
                 let zone = space.usage.zone_at(*drive, *at);
-                if !matches!(zone.and_then(|zone| kinds.get(&zone)), Some(ZoneKind::Log | ZoneKind::Pack)) {
+                if !matches!(
+                    zone.and_then(|zone| kinds.get(&zone)),
+                    Some(ZoneKind::Log | ZoneKind::Compaction)
+                ) {
                     let what = "place of a small object";
                     problem = Some((*drive, Corrupt { what, at: *at, got: size, expected: 0 }));
                     return false;

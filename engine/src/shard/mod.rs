@@ -64,7 +64,7 @@ pub(crate) struct ShardContext {
     pub(crate) drives: Vec<Rc<dyn Drive>>,
     pub(crate) blobs: Rc<Blobs>,
     pub(crate) zones: Vec<Arc<ZoneTable>>,
-    /// The drive that has the shard's log, checkpoints and packs.
+    /// The drive that has the shard's log, checkpoints and compaction_zones.
     pub(crate) home: usize,
     pub(crate) platform: Rc<dyn Platform>,
     pub(crate) stats: Arc<ShardStats>,
@@ -93,8 +93,8 @@ pub(crate) struct ShardSpace {
     pub(crate) free: FreeSpace,
     pub(crate) usage: Usage,
     pub(crate) extent_zones: BTreeSet<ZoneId>,
-    /// Pack zones with the log position at which they were taken.
-    pub(crate) packs: BTreeMap<u32, u64>,
+    /// Compaction zones with the log position at which they were taken.
+    pub(crate) compaction_zones: BTreeMap<u32, u64>,
     pub(crate) page_zones: BTreeSet<u32>,
     pub(crate) page_bytes: HashMap<u32, u64>,
 }
@@ -127,7 +127,7 @@ impl Shard {
         let (objects, bytes) = held.fold((0, 0), |(objects, bytes), held| (objects + held.0, bytes + held.1));
         context.stats.objects.store(objects, Relaxed);
         context.stats.object_bytes.store(bytes, Relaxed);
-        let ShardSpace { free, usage, extent_zones, packs, page_zones, page_bytes } = space;
+        let ShardSpace { free, usage, extent_zones, compaction_zones, page_zones, page_bytes } = space;
         let space = SpaceState::new(&context.superblocks, free, usage, extent_zones);
         let shard = Rc::new(Shard {
             context,
@@ -135,7 +135,7 @@ impl Shard {
             index: RefCell::new(index),
             space: RefCell::new(space),
             growth: Growth::default(),
-            maintenance: MaintenanceState::new(anchor, packs, page_zones, page_bytes),
+            maintenance: MaintenanceState::new(anchor, compaction_zones, page_zones, page_bytes),
             bucket_states: BucketStates::default(),
             is_whole: Cell::new(is_whole),
             extensions: RefCell::default(),

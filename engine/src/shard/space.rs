@@ -33,7 +33,7 @@ pub struct SpaceFacts {
 pub(super) struct SpaceState {
     /// Extents that may be reserved.
     pub(super) free: FreeSpace,
-    /// Bytes in use of log and pack zones.
+    /// Bytes in use of log and compaction zones.
     pub(super) usage: Usage,
     /// Who reads what.
     pub(super) pins: Pins,
@@ -129,7 +129,7 @@ impl SpaceState {
         true
     }
 
-    /// Whether a log or pack zone holds nothing that anybody needs, when everything up to `durable` is durable.
+    /// Whether a log or compaction zone holds nothing that anybody needs, when everything up to `durable` is durable.
     pub(super) fn is_unused(&mut self, zone: ZoneId, superblock: &Superblock, durable: Sequence) -> bool {
         let held = self.usage.zone(zone);
         let start = superblock.zone_at(zone.1);

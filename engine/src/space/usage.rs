@@ -1,4 +1,4 @@
-//! How many bytes of each log and pack zone of a shard are in use, and which zones are worth cleaning. Pure.
+//! How many bytes of each log and compaction zone of a shard are in use, and which zones are worth cleaning. Pure.
 //!
 //! `shard` counts here what records put and displace; `shard::maintenance` asks which zones to clean and to give back.
 //! I1. A zone with nothing in use may be given back once the last displacement is durable. A move displaces like any other

@@ -88,7 +88,7 @@ impl ZoneWriter {
                 context.shard,
                 stamp,
                 self.kind,
-                if self.kind == ZoneKind::Pack { Purpose::Moves } else { Purpose::Maintenance },
+                if self.kind == ZoneKind::Compaction { Purpose::Moves } else { Purpose::Maintenance },
             )
             .await?;
             self.granted.push(granted.zone);

@@ -4,7 +4,7 @@
 //! next start. It gives a zone back after its headers say so. I1. A flag is set from the claim to the release, and only
 //! the core that holds the zone clears it. I2. At no moment are more zones counted as free than have their flag down: a
 //! claim first takes one off the count, and who has done that finds a flag. I3. The last zones are kept for what makes
-//! space (checkpoints, packs, the log of deletes), however many cores claim at once. `sync::proofs` runs it under a model
+//! space (checkpoints, compaction_zones, the log of deletes), however many cores claim at once. `sync::proofs` runs it under a model
 //! checker.
 
 use crate::sync::{AtomicBool, AtomicU32, Mistake, Ordering, is_seeded, step};

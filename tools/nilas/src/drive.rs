@@ -119,7 +119,7 @@ const KINDS: [(ZoneKind, &str); 4] = [
     (ZoneKind::Log, "log"),
     (ZoneKind::Extent, "extent"),
     (ZoneKind::Checkpoint, "checkpoint"),
-    (ZoneKind::Pack, "pack"),
+    (ZoneKind::Compaction, "compaction"),
 ];
 
 fn kind_name(kind: ZoneKind) -> &'static str {
@@ -258,7 +258,7 @@ fn write_drive(facts: &DriveFacts, out: &mut String) -> std::fmt::Result {
     }
     if !facts.zones.is_empty() {
         let count = |want: &str| facts.zones.iter().filter(|zone| state_name(zone.state) == want).count();
-        let names = ["free", "released", "log", "extent", "checkpoint", "pack", "damaged"];
+        let names = ["free", "released", "log", "extent", "checkpoint", "compaction", "damaged"];
         let counts: Vec<String> = names.iter().map(|name| format!("{} {name}", count(name))).collect();
         writeln!(out, "  zones: {}", counts.join(", "))?;
     }

@@ -37,11 +37,11 @@ use uploads::decode_upload;
 
 /// Told what a record does to space.
 pub(crate) trait Effects {
-    /// Bytes in a log or pack zone came into use.
+    /// Bytes in a log or compaction zone came into use.
     fn placed(&mut self, drive: u16, at: DriveOffset, bytes: u64);
-    /// Bytes in a log or pack zone went out of use.
+    /// Bytes in a log or compaction zone went out of use.
     fn displaced(&mut self, drive: u16, at: DriveOffset, bytes: u64);
-    /// Bytes in a log or pack zone are in another one now.
+    /// Bytes in a log or compaction zone are in another one now.
     fn moved(&mut self, from: (u16, DriveOffset), to: (u16, DriveOffset), bytes: u64);
     /// The extents of one object or part went out of use; readers of it are known by the first of them.
     fn freed(&mut self, extents: Vec<Extent>);

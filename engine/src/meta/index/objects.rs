@@ -75,7 +75,7 @@ impl BucketIndex {
         self.objects.insert(at, key, payload);
     }
 
-    /// Where a version or part stands in its tree and where its bytes are, when they are in a log or pack zone.
+    /// Where a version or part stands in its tree and where its bytes are, when they are in a log or compaction zone.
     fn find_small(
         &self,
         tree: TreeKind,
@@ -94,7 +94,7 @@ impl BucketIndex {
         }
     }
 
-    /// Whether a version or part is there with its bytes in a log or pack zone.
+    /// Whether a version or part is there with its bytes in a log or compaction zone.
     pub(crate) fn has_small(&self, tree: TreeKind, key: &[u8], version: Sequence) -> bool {
         self.find_small(tree, key, version).is_some()
     }

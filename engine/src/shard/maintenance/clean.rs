@@ -1,4 +1,4 @@
-//! Cleaning: moves what is in use in mostly dead log and pack zones to pack zones, so that whole zones come free.
+//! Cleaning: moves what is in use in mostly dead log and compaction zones to compaction zones, so that whole zones come free.
 //!
 //! Called by the maintenance task alone. Which zones is decided by `space::usage::victims`. I1. Every object is
 //! verified on the way; what is damaged or cannot be read stays where it is. I2. A move is logged after the moved bytes
@@ -58,7 +58,7 @@ impl Moving {
     }
 }
 
-/// What was copied to packs and not logged yet.
+/// What was copied to compaction zones and not logged yet.
 #[derive(Default)]
 struct Batch {
     moves: Vec<(Moving, DriveOffset)>,
@@ -91,9 +91,9 @@ impl Shard {
         let drive = self.context.home().drive_index;
         let position = self.maintenance.anchor.borrow().log_position;
         let logs = self.log.zones_below(position).into_iter().map(|zone| (zone.zone, zone.position));
-        let packs = self.maintenance.packs.borrow();
-        let packs = packs.iter().map(|(zone, stamp)| (*zone, *stamp));
-        logs.chain(packs).map(|(zone, stamp)| ((drive, zone), stamp)).collect()
+        let compaction_zones = self.maintenance.compaction_zones.borrow();
+        let compaction_zones = compaction_zones.iter().map(|(zone, stamp)| (*zone, *stamp));
+        logs.chain(compaction_zones).map(|(zone, stamp)| ((drive, zone), stamp)).collect()
     }
 
     /// Zones to clean now, the oldest first: objects of one age are packed together.
@@ -101,7 +101,7 @@ impl Shard {
         let room = self.context.home().room_bytes();
         let (space, damaged_zones) = (self.space.borrow(), self.maintenance.damaged_zones.borrow());
         let usage = &space.usage;
-        let filling = writers.packs.zone();
+        let filling = writers.compaction.zone();
         let position = self.log.position();
         let mut cleanable = self.cleanable_zones();
         let home = self.context.home().drive_index;
@@ -127,7 +127,7 @@ impl Shard {
         cleanable.into_iter().map(|(zone, _)| zone).filter(|zone| chosen.contains(zone)).collect()
     }
 
-    /// Moves what is in use in `chosen` to pack zones, zone by zone, each object verified on the way, and gives back
+    /// Moves what is in use in `chosen` to compaction zones, zone by zone, each object verified on the way, and gives back
     /// what comes free while it goes on: so it needs no more room than for one or two zones.
     pub(super) async fn clean(
         &self,
@@ -155,7 +155,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Copies the bytes of one zone's cells to packs.
+    /// Copies the bytes of one zone's cells to compaction_zones.
     async fn pack_cells(
         &self,
         cells: Vec<Moving>,
@@ -192,13 +192,13 @@ impl Shard {
                     continue;
                 };
                 let stamp = self.log.position();
-                let at = writers.packs.place(body.len(), stamp).await;
-                for zone in writers.packs.take_granted() {
-                    self.maintenance.packs.borrow_mut().insert(zone, stamp);
+                let at = writers.compaction.place(body.len(), stamp).await;
+                for zone in writers.compaction.take_granted() {
+                    self.maintenance.compaction_zones.borrow_mut().insert(zone, stamp);
                     self.maintenance.add_gain(-1);
                 }
                 let at = at?;
-                writers.packs.pending().1.extend_from_slice(body);
+                writers.compaction.pending().1.extend_from_slice(body);
                 batch.bytes += moving.size;
                 batch.moves.push((moving, at));
             }
@@ -216,8 +216,8 @@ impl Shard {
             return Ok(());
         }
         let mut moves = std::mem::take(batch).moves;
-        if !is(Mutant::PackAfterIndex) {
-            writers.packs.write().await?;
+        if !is(Mutant::CompactionAfterIndex) {
+            writers.compaction.write().await?;
         }
         if !is(Mutant::MovesUnflushed) {
             self.context.home_drive().flush().await?;
@@ -255,8 +255,8 @@ impl Shard {
                 self.context.stats.moved_bytes.fetch_add(moved, Relaxed);
             }
         }
-        if is(Mutant::PackAfterIndex) {
-            writers.packs.write().await?;
+        if is(Mutant::CompactionAfterIndex) {
+            writers.compaction.write().await?;
         }
         self.durable(last).await?;
         self.release_zones(writers).await

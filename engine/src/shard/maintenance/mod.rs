@@ -42,7 +42,7 @@ const SHORTAGE_RETRY_US: u64 = 10_000_000;
 /// What the task writes with.
 struct ZoneWriters {
     pages: ZoneWriter,
-    packs: ZoneWriter,
+    compaction: ZoneWriter,
 }
 
 /// What is to be done.
@@ -64,8 +64,8 @@ struct Stamp {
 
 /// Where the maintenance of one shard stands.
 pub(super) struct MaintenanceState {
-    /// Pack zones with the log position at which they were taken.
-    packs: RefCell<BTreeMap<u32, u64>>,
+    /// Compaction zones with the log position at which they were taken.
+    compaction_zones: RefCell<BTreeMap<u32, u64>>,
     page_zones: RefCell<BTreeSet<u32>>,
     /// Bytes of the newest checkpoint's pages, in zones by number.
     page_bytes: RefCell<HashMap<u32, u64>>,
@@ -96,12 +96,12 @@ impl MaintenanceState {
     /// As recovery found it; nothing runs before [`Shard::start_maintenance`].
     pub(super) fn new(
         anchor: Anchor,
-        packs: BTreeMap<u32, u64>,
+        compaction_zones: BTreeMap<u32, u64>,
         page_zones: BTreeSet<u32>,
         page_bytes: HashMap<u32, u64>,
     ) -> MaintenanceState {
         MaintenanceState {
-            packs: RefCell::new(packs),
+            compaction_zones: RefCell::new(compaction_zones),
             page_zones: RefCell::new(page_zones),
             page_bytes: RefCell::new(page_bytes),
             damaged_zones: RefCell::default(),
@@ -142,8 +142,8 @@ impl Shard {
             ZoneWriter::new(context, kind)
         };
         let pages = writer(ZoneKind::Checkpoint);
-        let packs = writer(ZoneKind::Pack);
-        spawn(&context.platform, self.clone().maintenance(ZoneWriters { pages, packs }));
+        let compaction = writer(ZoneKind::Compaction);
+        spawn(&context.platform, self.clone().maintenance(ZoneWriters { pages, compaction }));
     }
 
     /// Runs until the shard is closed or fails.

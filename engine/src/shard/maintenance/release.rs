@@ -1,4 +1,4 @@
-//! Giving zones back: log zones behind the newest checkpoint, packs, pages of older checkpoints, wholly free extent
+//! Giving zones back: log zones behind the newest checkpoint, compaction_zones, pages of older checkpoints, wholly free extent
 //! zones.
 //!
 //! Called by the maintenance task alone, which says when a zone may go (I2 there).
@@ -28,10 +28,10 @@ impl Shard {
                 self.release(home, zone.zone).await?;
             }
         }
-        let packs: Vec<u32> = self.maintenance.packs.borrow().keys().copied().collect();
-        for zone in packs {
-            if writers.packs.zone() != Some(zone) && self.is_unused((home, zone)) {
-                self.maintenance.packs.borrow_mut().remove(&zone);
+        let compaction_zones: Vec<u32> = self.maintenance.compaction_zones.borrow().keys().copied().collect();
+        for zone in compaction_zones {
+            if writers.compaction.zone() != Some(zone) && self.is_unused((home, zone)) {
+                self.maintenance.compaction_zones.borrow_mut().remove(&zone);
                 self.release(home, zone).await?;
             }
         }
