@@ -669,7 +669,7 @@ impl Engine {
             let told = self.on_core(CoreId(core), move |core| {
                 *core.directory.borrow_mut() = directory.clone();
                 if directory.is_damaged {
-                    core.shards.borrow().values().for_each(|shard| shard.give_up(failure.clone()));
+                    core.shards.borrow().values().for_each(|shard| shard.fail(failure.clone()));
                     return std::future::ready(());
                 }
                 let known: HashSet<_> = directory.buckets.values().map(|bucket| bucket.id).collect();

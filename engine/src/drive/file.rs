@@ -113,7 +113,7 @@ impl DriveLock {
     }
 
     /// Gives the drive up for writing, on all cores.
-    pub(super) fn give_up(&self) {
+    pub(super) fn fail(&self) {
         self.inner.failed.store(true, Ordering::SeqCst);
     }
 

@@ -141,7 +141,7 @@ impl Op {
     pub(super) fn note_end(&mut self, result: Result<(), DriveCause>) {
         count(self.file.lock.counts(), self.kind, self.bytes, result.is_ok());
         if result.is_err() && self.kind.promises() {
-            self.file.lock.give_up();
+            self.file.lock.fail();
         }
         if result.is_err() && self.kind == Kind::Read {
             // What is in there is not what was asked for.

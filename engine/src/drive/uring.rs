@@ -362,7 +362,7 @@ mod tests {
     #[test]
     fn a_given_up_drive_still_reads() {
         check("failed", RingConfig::default(), |_, drive, arena| async move {
-            drive.lock.give_up();
+            drive.lock.fail();
             let (buffer, result) =
                 drive.write(DriveOffset(0), filled(&arena, 4096, 1), Durability::OnReturn).await;
             assert_eq!(result.expect_err("given up").cause, DriveCause::Failed);

@@ -210,8 +210,9 @@ impl Drop for Large {
             pending.ended().await;
             loop {
                 let extents = extents.clone();
-                let give_back = engine.on_shard(shard, move |shard| async move { shard.give_back(&extents) });
-                match give_back.await {
+                let released =
+                    engine.on_shard(shard, move |shard| async move { shard.release_extents(&extents) });
+                match released.await {
                     // Its mailbox is full: nobody else knows of this space, so it is told until it listens.
                     Err(EngineError::Busy { .. }) => {}
                     // Told; or it is stopping, and the space is free again after the next start.

@@ -364,7 +364,7 @@ pub(crate) fn derive_space(
         kinds.insert((*drive, header.zone), header.kind);
         if header.kind == ZoneKind::Extent {
             let (at, bytes) = superblocks[usize::from(*drive)].room(header.zone);
-            space.free.give(*drive, at, bytes);
+            space.free.release(*drive, at, bytes);
         }
     }
     let mut problem = None;

@@ -157,7 +157,7 @@ impl Shard {
     }
 
     /// Takes no writes and tells no absences, because of a failure elsewhere.
-    pub(crate) fn give_up(&self, failure: String) {
+    pub(crate) fn fail(&self, failure: String) {
         self.is_whole.set(false);
         self.context.stats.note_read_only(failure);
         self.log.fail();

@@ -52,7 +52,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.published {
-            self.shard.give_back(&self.extents);
+            self.shard.release_extents(&self.extents);
         }
     }
 }
@@ -137,7 +137,7 @@ impl Shard {
     }
 
     /// Gives back extents that were reserved and never published. No write to them may be under way.
-    pub(crate) fn give_back(&self, extents: &[Extent]) {
+    pub(crate) fn release_extents(&self, extents: &[Extent]) {
         if is(Mutant::DroppedKept) {
             return;
         }

@@ -78,7 +78,7 @@ impl SpaceState {
     /// Adds a zone that was granted for extents.
     pub(super) fn add_zone(&mut self, superblock: &Superblock, zone: u32) {
         let (at, bytes) = superblock.room(zone);
-        self.free.give(superblock.drive_index, at, bytes);
+        self.free.release(superblock.drive_index, at, bytes);
         self.extent_zones.insert((superblock.drive_index, zone));
         self.granted_bytes += bytes;
     }
@@ -97,9 +97,9 @@ impl SpaceState {
     pub(super) fn free_reserved(&mut self, extents: &[Extent]) {
         self.freed_count += 1;
         for extent in extents {
-            self.free.give(extent.drive, extent.at, extent.bytes);
+            self.free.release(extent.drive, extent.at, extent.bytes);
             if is(Mutant::GivenBackTwice) {
-                self.free.give(extent.drive, extent.at, extent.bytes);
+                self.free.release(extent.drive, extent.at, extent.bytes);
             }
         }
     }
@@ -121,7 +121,7 @@ impl SpaceState {
         self.awaiting_readers.retain(|extents| {
             let is_read = extents.first().is_some_and(|first| pins.has_readers(first.drive, first.at));
             if !is_read || is(Mutant::PinsIgnored) {
-                extents.iter().for_each(|extent| free.give(extent.drive, extent.at, extent.bytes));
+                extents.iter().for_each(|extent| free.release(extent.drive, extent.at, extent.bytes));
                 *freed_count += 1;
             }
             is_read

@@ -30,7 +30,7 @@ impl FreeSpace {
     }
 
     /// Adds a run: a new zone, or an extent that nothing uses any more.
-    pub(crate) fn give(&mut self, drive: u16, at: DriveOffset, bytes: u64) {
+    pub(crate) fn release(&mut self, drive: u16, at: DriveOffset, bytes: u64) {
         let (mut start, mut end) = (at.0, at.0 + bytes);
         if let Some((&(_, before), &held)) = self.runs.range((drive, 0)..(drive, start)).next_back() {
             assert!(before + held <= start, "space given back twice");
@@ -111,20 +111,20 @@ mod tests {
     #[test]
     fn takes_gives_and_merges() {
         let mut free = FreeSpace::default();
-        free.give(0, DriveOffset(0), 256 * KIB);
-        free.give(0, DriveOffset(256 * KIB), 256 * KIB);
+        free.release(0, DriveOffset(0), 256 * KIB);
+        free.release(0, DriveOffset(256 * KIB), 256 * KIB);
         assert_eq!(free.runs.len(), 1, "neighbours are one run");
         let a = free.reserve(100 * KIB).expect("room");
         let b = free.reserve(200 * KIB).expect("room");
         assert_eq!((a[0].bytes, b[0].at), (100 * KIB, DriveOffset(100 * KIB)));
-        free.give(0, a[0].at, a[0].bytes);
+        free.release(0, a[0].at, a[0].bytes);
         let c = free.reserve(290 * KIB).expect("two runs together");
         assert_eq!(c.len(), 2);
         assert!(c[0].bytes.is_multiple_of(UNIT_BYTES));
         assert!(free.reserve(64 * KIB).is_none());
         let before = free.free_bytes();
         for extent in b.iter().chain(&c) {
-            free.give(0, extent.at, extent.bytes);
+            free.release(0, extent.at, extent.bytes);
         }
         assert_eq!((free.runs.len(), free.free_bytes()), (1, 512 * KIB));
         assert!(before < free.free_bytes());
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn exact_runs_at_start() {
         let mut free = FreeSpace::default();
-        free.give(0, DriveOffset(4096), 1 << 20);
+        free.release(0, DriveOffset(4096), 1 << 20);
         let extent = |at, bytes| Extent { drive: 0, at: DriveOffset(at), bytes };
         assert!(free.take_exact(extent(8192, 4096)));
         assert!(!free.take_exact(extent(8192, 4096)), "taken already");

@@ -114,7 +114,7 @@ impl<E: Effects> Applying<'_, E> {
     fn put_part(&mut self, upload: u128, number: u16, cell: NewCell<'_>, blob: &BlobRecord) {
         let place = self.encode(cell, blob);
         if self.bucket.uploads.get(&upload_key(upload)).is_none() {
-            give_up(&place, blob.size, self.effects);
+            drop_reference(&place, blob.size, self.effects);
             return;
         }
         let (part, parts) = (part_key(upload, number), &mut self.bucket.parts);
@@ -183,11 +183,11 @@ pub(super) fn displace(payload: &[u8], effects: &mut impl Effects) {
     let cell = cell_of(payload);
     match cell.log_place() {
         Some((drive, at)) => effects.displaced(drive, at, cell.size),
-        None => give_up(&place_of(&cell).0, cell.size, effects),
+        None => drop_reference(&place_of(&cell).0, cell.size, effects),
     }
 }
 
-fn give_up(place: &Place, size: u64, effects: &mut impl Effects) {
+fn drop_reference(place: &Place, size: u64, effects: &mut impl Effects) {
     match place {
         Place::Log { drive, at } => effects.displaced(*drive, *at, size),
         Place::Extents(extents) => effects.freed(extents.to_vec()),

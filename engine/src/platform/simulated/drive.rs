@@ -531,7 +531,7 @@ impl SimulatedDrive {
         self.state.failed.get() & self.bits == self.bits
     }
 
-    fn give_up(&self) {
+    fn fail(&self) {
         self.state.failed.set(self.state.failed.get() | self.bits);
     }
 
@@ -750,7 +750,7 @@ impl Drive for SimulatedDrive {
         if !started || self.has_failed() {
             let error = self.error(DriveOp::Write, at, bytes);
             if durable {
-                self.give_up();
+                self.fail();
             }
             return Box::pin(std::future::ready((buf, Err(error))));
         }
@@ -779,7 +779,7 @@ impl Drive for SimulatedDrive {
                     false => drive.error(DriveOp::Write, at, bytes),
                 };
                 if durable {
-                    drive.give_up();
+                    drive.fail();
                 }
                 return (buf, Err(error));
             }
@@ -807,7 +807,7 @@ impl Drive for SimulatedDrive {
             let ended = drive.step() && drive.barrier() && started && !drive.has_failed();
             if !ended || drive.happens(|r| r.flush_error, |h| &mut h.flush_errors) {
                 let error = drive.error(DriveOp::Flush, DriveOffset(0), 0);
-                drive.give_up();
+                drive.fail();
                 drive.forget(covered);
                 return Err(error);
             }
