@@ -614,7 +614,7 @@ impl Store {
             _ => spawn(&core.platform, log.clone().run()),
         }
         let (teller, mesh_core) = (Rc::downgrade(core), core.id());
-        let tell_all = move || {
+        let broadcast_space_changed = move || {
             let Some(core) = teller.upgrade() else { return };
             for other in 0..core.shared.mesh.cores() {
                 if CoreId(other) == mesh_core {
@@ -634,7 +634,7 @@ impl Store {
             home: nth,
             platform: core.platform.clone(),
             stats,
-            tell_all: Box::new(tell_all),
+            broadcast_space_changed: Box::new(broadcast_space_changed),
             checkpoint_log_bytes: self.shared.tuning.checkpoint_log_bytes,
         };
         let of_kind = |kind| headers.iter().filter(move |(_, header)| header.kind == kind);
@@ -666,7 +666,7 @@ impl Engine {
             self.core.shared.stats[usize::from(DIRECTORY_SHARD.0)].failure.text().unwrap_or_default();
         for core in 0..self.core.shared.mesh.cores() {
             let (directory, failure) = (directory.clone(), failure.clone());
-            let told = self.on_core(CoreId(core), move |core| {
+            let notified = self.on_core(CoreId(core), move |core| {
                 *core.directory.borrow_mut() = directory.clone();
                 if directory.is_damaged {
                     core.shards.borrow().values().for_each(|shard| shard.fail(failure.clone()));
@@ -683,17 +683,17 @@ impl Engine {
                 }
                 std::future::ready(())
             });
-            if told.await.is_err() {
+            if notified.await.is_err() {
                 return;
             }
         }
         // Only now that every core has read the zone headers may a zone be given back.
         for core in 0..self.core.shared.mesh.cores() {
-            let told = self.on_core(CoreId(core), move |core| {
+            let notified = self.on_core(CoreId(core), move |core| {
                 core.shards.borrow().values().for_each(Shard::start_maintenance);
                 std::future::ready(())
             });
-            if told.await.is_err() {
+            if notified.await.is_err() {
                 return;
             }
         }

@@ -96,7 +96,7 @@ impl Ours {
         };
         let file = open("file", file_bytes).map_err(|error| error.to_string())?;
         let store = open("store", store_bytes).map_err(|error| error.to_string())?;
-        lay_out(&store, &arena, &vec![0; usize_of(PIECE_BYTES)]).await?;
+        preallocate(&store, &arena, &vec![0; usize_of(PIECE_BYTES)]).await?;
         let drives: Vec<Rc<dyn Drive>> = vec![store];
         let config =
             FormatConfig { shards: 1, now_ms: rt::now_ms(), store: rt::random_u128(), zone_bytes: None };
@@ -164,7 +164,7 @@ impl Ours {
     }
 
     async fn fill(&self) -> Result<(), String> {
-        lay_out(&self.file, &self.arena, &self.large[..usize_of(PIECE_BYTES)]).await?;
+        preallocate(&self.file, &self.arena, &self.large[..usize_of(PIECE_BYTES)]).await?;
         let small = |number| self.put(format!("g{number:08}"), &self.small);
         repeat(PREPARE_IN_FLIGHT, f64::MAX, self.small_count, small).await?;
         let large = |number| self.put(format!("l{number:08}"), &self.large);
@@ -254,7 +254,7 @@ impl Ours {
 }
 
 /// Writes `piece` again and again to all of a drive, so that its file system has nothing more to lay out.
-async fn lay_out(drive: &Rc<UringDrive>, arena: &Arena, piece: &[u8]) -> Result<(), String> {
+async fn preallocate(drive: &Rc<UringDrive>, arena: &Arena, piece: &[u8]) -> Result<(), String> {
     let write = async |number: u64| {
         let mut buffer = arena.take(usize_of(PIECE_BYTES)).ok_or("out of buffers")?;
         buffer.set_len_for_read(usize_of(PIECE_BYTES));

@@ -636,8 +636,8 @@ mod tests {
     fn waiting_for_a_buffer() {
         let arena = arena(1, 0);
         let held: Vec<Buffer> = std::iter::from_fn(|| arena.take(1 << 20)).collect();
-        let (tell, told) = mpsc::channel();
-        let waker = Waker::from(Arc::new(Tell(tell)));
+        let (sender, receiver) = mpsc::channel();
+        let waker = Waker::from(Arc::new(Tell(sender)));
         let mut cx = Context::from_waker(&waker);
         let mut wait = Box::pin(arena.take_wait(1 << 20));
         assert!(wait.as_mut().poll(&mut cx).is_pending());
@@ -645,7 +645,7 @@ mod tests {
         let dropped = Box::pin(arena.take_wait(1 << 20));
         drop(dropped);
         std::thread::spawn(move || drop(held)).join().expect("no panic");
-        told.try_recv().expect("woken");
+        receiver.try_recv().expect("woken");
         let Poll::Ready(Ok(buffer)) = wait.as_mut().poll(&mut cx) else { panic!("a buffer is free") };
         assert_eq!(buffer.len(), 0);
     }

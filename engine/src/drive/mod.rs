@@ -98,7 +98,7 @@ pub trait Drive: 'static {
     fn allocate(&self, at: DriveOffset, bytes: u64) -> LocalBoxFuture<'static, Result<(), DriveError>>;
 
     /// Whether space that was never written is as quick to write as any other: no file system has to lay it out.
-    fn is_laid_out(&self) -> bool {
+    fn is_preallocated(&self) -> bool {
         false
     }
 

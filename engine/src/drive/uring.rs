@@ -103,7 +103,7 @@ impl Drive for UringDrive {
         Box::pin(without_buffer(self.start(Kind::Allocate, at, bytes, None)))
     }
 
-    fn is_laid_out(&self) -> bool {
+    fn is_preallocated(&self) -> bool {
         self.is_block_device
     }
 

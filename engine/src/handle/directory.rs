@@ -184,7 +184,7 @@ impl Engine {
             let closed = engine.on_shard(bucket.shard, move |owner| async move {
                 let closed = owner.close_bucket_if_empty(id);
                 // What emptied it may not be durable yet: a bucket that a crash would fill again is not empty.
-                let emptied = owner.look(id, |_| ()).await;
+                let emptied = owner.durable_read(id, |_| ()).await;
                 emptied.map(|_| closed).inspect_err(|_| owner.open_bucket(id, None))
             });
             if !closed.await?? {

@@ -323,7 +323,7 @@ impl Engine {
         }
         let id = bucket.id;
         let page = self.on_shard(bucket.shard, move |shard| async move {
-            shard.look(id, |bucket| bucket.list(&query)).await
+            shard.durable_read(id, |bucket| bucket.list(&query)).await
         });
         Ok(page.await??.unwrap_or_default())
     }
@@ -403,7 +403,7 @@ impl Engine {
         let id = bucket.id;
         let found = self.on_shard(bucket.shard, move |shard| async move {
             let after = after.as_ref().map(|(key, version)| (key.as_ref(), *version));
-            shard.look(id, |bucket| bucket.list_versions(&prefix, after, max)).await
+            shard.durable_read(id, |bucket| bucket.list_versions(&prefix, after, max)).await
         });
         Ok(found.await??.unwrap_or_default())
     }
@@ -438,7 +438,7 @@ impl Engine {
     ) -> Result<Vec<UploadInfo>, EngineError> {
         let id = bucket.id;
         let found = self.on_shard(bucket.shard, move |shard| async move {
-            shard.look(id, |bucket| bucket.list_uploads(&prefix, after.as_ref(), max)).await
+            shard.durable_read(id, |bucket| bucket.list_uploads(&prefix, after.as_ref(), max)).await
         });
         Ok(found.await??.unwrap_or_default())
     }

@@ -37,7 +37,7 @@ use crate::stats::ShardStats;
 use crate::units::{BLOCK_BYTES, DriveOffset, Sequence, ShardId};
 
 /// Zeros are written this far ahead of the open block, so that log writes overwrite blocks that the file system has
-/// already laid out (measured: a durable write to unwritten extents takes 1.7 times as long). At most as far as the log
+/// already written (measured: a durable write to unwritten extents takes 1.7 times as long). At most as far as the log
 /// has come since the start, so that a log that is hardly used is not mostly zeros.
 const PREWRITE_AHEAD_BYTES_MAX: u64 = 4 << 20;
 const PREWRITE_AHEAD_BYTES_MIN: u64 = 64 << 10;

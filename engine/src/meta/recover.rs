@@ -65,7 +65,7 @@ pub(crate) async fn scan_zones(
                     table.mark_damaged(*zone);
                     map.damaged.push(*zone);
                 }
-                ZoneState::Released => table.mark_laid_out(*zone),
+                ZoneState::Released => table.mark_written_before(*zone),
                 ZoneState::Free | ZoneState::Damaged => {}
             }
         }
@@ -134,7 +134,7 @@ pub(crate) async fn replay(
     loaded: Loaded,
 ) -> Replayed {
     // What a file system laid out cannot be told from headers, so zeros may go ahead once more than they must.
-    let is_fresh = !drive.is_laid_out();
+    let is_fresh = !drive.is_preallocated();
     let mut zones: Vec<LogZone> = used
         .iter()
         .filter(|header| header.kind == ZoneKind::Log && header.shard == shard)

@@ -42,16 +42,16 @@ where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     let queued = pool().push(Box::new(move || {
         // Nobody may be listening any more.
-        drop(tell.send(job()));
+        drop(sender.send(job()));
     }));
     async move {
         if !queued {
             return Err(BlockingError::Full);
         }
-        told.await.map_err(|_| BlockingError::Panicked)
+        receiver.await.map_err(|_| BlockingError::Panicked)
     }
 }
 

@@ -366,10 +366,10 @@ mod tests {
     /// Two busy tasks and nothing else: without the heartbeat one of the cores soon sleeps for good.
     #[test]
     fn a_preempted_core_does_not_stall() {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let config = RtConfig { preempt: Duration::from_micros(200), ..RtConfig::server() };
         let cores = start(2, config, move |_| {
-            let tell = tell.clone();
+            let sender = sender.clone();
             async move {
                 let end = Instant::now() + Duration::from_millis(1_200);
                 let ended: Vec<_> = (0..2)
@@ -380,14 +380,14 @@ mod tests {
                     })
                     .collect();
                 for longest in ended {
-                    tell.send(longest.await.expect("sent at the end")).expect("the test listens");
+                    sender.send(longest.await.expect("sent at the end")).expect("the test listens");
                 }
             }
         })
         .expect("cores start");
         for _ in 0..4 {
             let longest =
-                told.recv_timeout(Duration::from_secs(20)).expect("a core sleeps with runnable tasks");
+                receiver.recv_timeout(Duration::from_secs(20)).expect("a core sleeps with runnable tasks");
             assert!(longest < Duration::from_secs(1), "stalled for {longest:?}");
         }
         assert!(cores.join().iter().all(Result::is_ok));

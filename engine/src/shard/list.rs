@@ -9,15 +9,15 @@ use crate::mutant::{Mutant, is};
 use crate::units::BucketId;
 
 impl Shard {
-    /// Runs `look` over a bucket's index and answers once everything it could see is durable.
-    pub(crate) async fn look<T>(
+    /// Runs `read` over a bucket's index and answers once everything it could see is durable.
+    pub(crate) async fn durable_read<T>(
         &self,
         bucket: BucketId,
-        look: impl FnOnce(&BucketIndex) -> T,
+        read: impl FnOnce(&BucketIndex) -> T,
     ) -> Result<Option<T>, EngineError> {
         self.check_whole()?;
         self.check_determinate(bucket)?;
-        let found = self.with_bucket(bucket, look);
+        let found = self.with_bucket(bucket, read);
         if !is(Mutant::ListEarly) {
             self.durable(self.changed(bucket)).await?;
         }

@@ -69,7 +69,7 @@ pub(crate) struct ShardContext {
     pub(crate) platform: Rc<dyn Platform>,
     pub(crate) stats: Arc<ShardStats>,
     /// Tells all shards that zones came free or are needed.
-    pub(crate) tell_all: Box<dyn Fn()>,
+    pub(crate) broadcast_space_changed: Box<dyn Fn()>,
     /// Log bytes after which a checkpoint is taken, at most.
     pub(crate) checkpoint_log_bytes: u64,
 }

@@ -36,7 +36,7 @@ impl Shard {
         bucket: BucketId,
         id: UploadId,
     ) -> Result<Option<UploadInfo>, EngineError> {
-        Ok(self.look(bucket, |bucket| bucket.upload(id)).await?.flatten())
+        Ok(self.durable_read(bucket, |bucket| bucket.upload(id)).await?.flatten())
     }
 
     pub(crate) async fn put_part(
@@ -67,7 +67,7 @@ impl Shard {
         after: u16,
         max: usize,
     ) -> Result<Option<Vec<PartInfo>>, EngineError> {
-        Ok(self.look(bucket, |bucket| bucket.parts(id, after, max)).await?.flatten())
+        Ok(self.durable_read(bucket, |bucket| bucket.parts(id, after, max)).await?.flatten())
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is a field of the record")]

@@ -32,7 +32,7 @@ pub(crate) async fn grant_zone(
 ) -> Result<Granted, EngineError> {
     let full = EngineError::Full { wanted_bytes: superblock.zone_bytes };
     let zone = zones.claim(purpose).ok_or(full.clone())?;
-    let is_fresh = !drive.is_laid_out() && !zones.is_laid_out(zone);
+    let is_fresh = !drive.is_preallocated() && !zones.was_written_before(zone);
     if let Err(error) = make_sure_of(drive, superblock, zones, zone, purpose).await {
         zones.release(zone);
         let no_space = matches!(error.cause, DriveCause::Errno(libc::ENOSPC));
@@ -83,6 +83,6 @@ pub(crate) async fn release_zone(
     for at in if is(Mutant::ReleaseFirstCopyFirst) { [first, second] } else { [second, first] } {
         drive.write(at, block_buffer(&block), Durability::OnReturn).await.1?;
     }
-    zones.mark_laid_out(zone);
+    zones.mark_written_before(zone);
     Ok(zones.release(zone))
 }

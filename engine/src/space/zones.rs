@@ -25,7 +25,7 @@ pub(crate) enum Purpose {
 pub(crate) struct ZoneTable {
     taken: Vec<AtomicBool>,
     /// Free zones that were used before: the file system has laid them out.
-    laid_out: Vec<AtomicBool>,
+    written_before: Vec<AtomicBool>,
     /// Zones that the file system was asked for, or that were used before.
     has_space: Vec<AtomicBool>,
     /// Zones that recovery found damaged.
@@ -46,7 +46,7 @@ impl ZoneTable {
         let flags = || (0..zone_count).map(|_| AtomicBool::new(false)).collect();
         ZoneTable {
             taken: flags(),
-            laid_out: flags(),
+            written_before: flags(),
             has_space: flags(),
             damaged: flags(),
             is_short: AtomicBool::new(false),
@@ -83,8 +83,8 @@ impl ZoneTable {
     }
 
     /// Notes that a free zone was used before.
-    pub(crate) fn mark_laid_out(&self, zone: u32) {
-        self.laid_out[zone as usize].store(true, Ordering::Release);
+    pub(crate) fn mark_written_before(&self, zone: u32) {
+        self.written_before[zone as usize].store(true, Ordering::Release);
         self.note_space(zone);
     }
 
@@ -143,8 +143,8 @@ impl ZoneTable {
     }
 
     /// Whether a zone was used before.
-    pub(crate) fn is_laid_out(&self, zone: u32) -> bool {
-        self.laid_out[zone as usize].load(Ordering::Acquire)
+    pub(crate) fn was_written_before(&self, zone: u32) -> bool {
+        self.written_before[zone as usize].load(Ordering::Acquire)
     }
 
     /// Whether the zone is taken.

@@ -257,7 +257,7 @@ impl Shard {
             self.note_no_progress();
             if self.log.is_starved() {
                 // Another shard may hold what this one needs.
-                (self.context.tell_all)();
+                (self.context.broadcast_space_changed)();
             }
         } else {
             self.maintenance.space_wanted.set(false);
@@ -304,7 +304,7 @@ impl Shard {
         self.maintenance.space_wanted.set(true);
         // What nothing came of without need may be worth it now; and who waits here must be answered.
         self.maintenance.no_progress.set(None);
-        (self.context.tell_all)();
+        (self.context.broadcast_space_changed)();
         self.log.maintenance.notify();
         let changed = || -> Option<bool> {
             let now: u32 = self.context.zones.iter().map(|zones| zones.free()).sum();

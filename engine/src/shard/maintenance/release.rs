@@ -73,7 +73,7 @@ impl Shard {
         self.maintenance.add_gain(1);
         self.context.stats.zones_released.fetch_add(1, Relaxed);
         if is_wanted {
-            (context.tell_all)();
+            (context.broadcast_space_changed)();
         }
         Ok(())
     }
