@@ -628,7 +628,7 @@ mod tests {
 
     impl Wake for Tell {
         fn wake(self: Arc<Self>) {
-            self.0.send(()).expect("the test listens");
+            self.0.send(()).expect("the test waits");
         }
     }
 

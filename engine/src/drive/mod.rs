@@ -22,7 +22,7 @@ pub mod buffer;
 mod uring;
 pub mod ring;
 mod ops;
-mod bell;
+mod task_notify;
 mod file;
 pub mod probe;
 pub mod offline;

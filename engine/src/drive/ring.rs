@@ -5,7 +5,7 @@
 //! I2. A ring that goes away first waits for everything the kernel still holds.
 //! I3. Everything here stays on the thread that made the ring.
 //!
-//! New operations gather in a queue. Every few of them are submitted; the pump, a task behind all others that are
+//! New operations gather in a queue. Every few of them are submitted; the reap loop, a task behind all others that are
 //! runnable, submits the rest and reads completions. While something is in flight and no other task of the core has
 //! anything to do, it waits in the kernel on this very ring: to sleep in the executor and be woken through an eventfd
 //! takes ten system calls, this takes one. But sockets, timers and other cores are seen by the executor alone. So a
@@ -25,9 +25,9 @@ use std::time::Duration;
 
 use io_uring::{IoUring, opcode, types};
 
-use super::bell::Bell;
 use super::buffer::{Arena, Buffer, CHUNK_BYTES};
 use super::ops::{Op, Ops, State, Step, step};
+use super::task_notify::TaskNotify;
 use crate::error::DriveCause;
 use crate::rt::{self, EventFd};
 
@@ -112,8 +112,8 @@ impl Ring {
             _ => (false, None),
         };
         let depth = uring.params().cq_entries().min(config.depth);
-        let pump = Rc::new(Bell::default());
-        let ear = Rc::new(Bell::default());
+        let reap_loop = Rc::new(TaskNotify::default());
+        let wake_task = Rc::new(TaskNotify::default());
         let shared = Rc::new(Shared {
             uring: RefCell::new(uring),
             ops: RefCell::new(Ops::default()),
@@ -135,12 +135,12 @@ impl Ring {
             }),
             turn_time: types::Timespec::new().nsec(TURN_US * 1_000),
             timer: Cell::new(Timer::default()),
-            pump: Rc::clone(&pump),
-            ear: Rc::clone(&ear),
+            reap_loop: Rc::clone(&reap_loop),
+            wake_task: Rc::clone(&wake_task),
             event: Rc::clone(&event),
         });
-        rt::spawn_local(run_pump(Rc::downgrade(&shared), Rc::clone(&pump)));
-        rt::spawn_local(run_ear(ear, pump, event));
+        rt::spawn_local(run_reap_loop(Rc::downgrade(&shared), Rc::clone(&reap_loop)));
+        rt::spawn_local(run_wake_task(wake_task, reap_loop, event));
         Ok(Rc::new(Ring { shared }))
     }
 
@@ -196,8 +196,8 @@ pub(super) struct Shared {
     facts: Cell<RingFacts>,
     turn_time: types::Timespec,
     timer: Cell<Timer>,
-    pump: Rc<Bell>,
-    ear: Rc<Bell>,
+    reap_loop: Rc<TaskNotify>,
+    wake_task: Rc<TaskNotify>,
     event: Rc<EventFd>,
 }
 
@@ -208,9 +208,9 @@ impl Shared {
         let slot = self.ops.borrow_mut().insert(op);
         if !done {
             self.queue.borrow_mut().push_back(slot);
-            self.pump.ring();
+            self.reap_loop.notify();
             if SUBMIT_EARLY <= self.queue.borrow().len() {
-                // What the kernel does not take now, the pump submits.
+                // What the kernel does not take now, the reap loop submits.
                 let pushed = self.fill();
                 self.submit(pushed);
             }
@@ -261,7 +261,7 @@ impl Shared {
 
     /// Submits what waits and takes in what is complete, until neither leads to more of the other; answers whether
     /// there was any of it, or `None` when the kernel takes nothing at the moment.
-    fn turn(&self) -> Option<bool> {
+    fn submit_and_reap(&self) -> Option<bool> {
         let mut moved = false;
         loop {
             moved |= 0 < self.reap();
@@ -271,10 +271,10 @@ impl Shared {
             moved |= pushed || 0 < reaped;
             if stuck {
                 // The kernel is short of memory for the moment; nothing may ever complete to remind us.
-                let bell = Rc::clone(&self.pump);
+                let notify = Rc::clone(&self.reap_loop);
                 rt::spawn_local(async move {
                     rt::sleep(Duration::from_millis(1)).await;
-                    bell.ring();
+                    notify.notify();
                 });
                 return None;
             }
@@ -320,9 +320,9 @@ impl Shared {
         self.count(|facts| facts.waits += 1);
     }
 
-    /// Lets the executor turn, and sleep when nothing keeps it awake: the pump is rung when there are completions,
+    /// Lets the executor turn, and sleep when nothing keeps it awake: the reap loop is notified when there are completions,
     /// and with `turn` once the executor has looked at everything else.
-    fn listen(&self, turn: bool) {
+    fn watch(&self, turn: bool) {
         self.count(|facts| facts.turns += 1);
         let mut uring = self.uring.borrow_mut();
         uring.completion().enable_eventfd();
@@ -336,7 +336,7 @@ impl Shared {
         if turn || missed {
             self.event.raise();
         }
-        self.ear.ring();
+        self.wake_task.notify();
     }
 
     /// Ends a row of waits when the timer went off: answers whether there was anything to wait for.
@@ -473,7 +473,7 @@ impl Shared {
             Step::Again => {
                 drop(ops);
                 self.queue.borrow_mut().push_back(slot);
-                self.pump.ring();
+                self.reap_loop.notify();
                 return;
             }
             Step::Done(result) => {
@@ -498,8 +498,8 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.pump.close();
-        self.ear.close();
+        self.reap_loop.close();
+        self.wake_task.close();
         self.event.raise();
         // No future is left: each holds the ring. What remains was abandoned; the kernel may still write to it.
         let mut patience = 1_000;
@@ -519,8 +519,8 @@ impl Drop for Shared {
     }
 }
 
-async fn run_pump(ring: Weak<Shared>, bell: Rc<Bell>) {
-    while bell.heard().await {
+async fn run_reap_loop(ring: Weak<Shared>, notify: Rc<TaskNotify>) {
+    while notify.notified().await {
         let Some(held) = ring.upgrade() else { return };
         held.uring.borrow_mut().completion().disable_eventfd();
         let waits = held.arm();
@@ -528,13 +528,13 @@ async fn run_pump(ring: Weak<Shared>, bell: Rc<Bell>) {
         loop {
             let Some(held) = ring.upgrade() else { return };
             let polls = rt::task_polls();
-            let moved = held.turn();
+            let moved = held.submit_and_reap();
             if held.in_kernel.get() == 0 {
                 break;
             }
             let stops = if waits && moved.is_some() { held.is_due() } else { Some(false) };
             if let Some(turn) = stops {
-                held.listen(turn);
+                held.watch(turn);
                 break;
             }
             drop(held);
@@ -550,13 +550,13 @@ async fn run_pump(ring: Weak<Shared>, bell: Rc<Bell>) {
     }
 }
 
-async fn run_ear(bell: Rc<Bell>, pump: Rc<Bell>, event: Rc<EventFd>) {
-    while bell.heard().await {
+async fn run_wake_task(notify: Rc<TaskNotify>, reap_loop: Rc<TaskNotify>, event: Rc<EventFd>) {
+    while notify.notified().await {
         if event.wait().await.is_err() {
             // Slow, but nothing is lost.
             rt::sleep(Duration::from_millis(1)).await;
         }
-        pump.ring();
+        reap_loop.notify();
     }
 }
 
