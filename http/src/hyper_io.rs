@@ -1,5 +1,5 @@
 //! hyper over glommio's sockets: reading and writing one connection, and the marks by which it is watched. [glommio]
-//! `listen` makes one [`Io`] per connection and asks its [`Pulse`] once in a while whether the client has stalled.
+//! `listen` makes one [`Io`] per connection and asks its [`ConnectionActivity`] once in a while whether the client has stalled.
 //!
 //! Bodies leave through `sendmsg` on the pieces hyper has, so nothing is copied into one buffer first.
 //! There is no timer per request: every step leaves a mark with the core's coarse clock, and one sweep reads them.
@@ -42,7 +42,7 @@ pub(crate) enum Phase {
 }
 
 /// When a connection last moved, by the coarse clock of its core (milliseconds).
-pub(crate) struct Pulse {
+pub(crate) struct ConnectionActivity {
     clock: Rc<Cell<u64>>,
     phase: Cell<Phase>,
     since: Cell<u64>,
@@ -62,17 +62,17 @@ struct Waits {
 
 /// How long a client may keep us waiting.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct ClientTimeouts {
     pub(crate) idle: Duration,
     pub(crate) head: Duration,
-    pub(crate) body: Slowest,
-    pub(crate) write: Slowest,
+    pub(crate) body: MinRate,
+    pub(crate) write: MinRate,
 }
 
 /// The slowest client that is borne: no longer than `wait` without a byte, and no fewer bytes than `rate` in each second of
 /// waiting once it has made us wait that long.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Slowest {
+pub(crate) struct MinRate {
     pub(crate) wait: Duration,
     pub(crate) rate: u64,
 }
@@ -97,9 +97,9 @@ impl Waits {
         }
     }
 
-    fn is_too_slow(&self, slowest: &Slowest, now: u64) -> bool {
+    fn is_too_slow(&self, min_rate: &MinRate, now: u64) -> bool {
         let Some(since) = self.since.get() else { return false };
-        let wait_ms = u64::try_from(slowest.wait.as_millis()).unwrap_or(u64::MAX);
+        let wait_ms = u64::try_from(min_rate.wait.as_millis()).unwrap_or(u64::MAX);
         let still = now.saturating_sub(since);
         if wait_ms < still {
             return true;
@@ -108,7 +108,7 @@ impl Waits {
         if waited <= wait_ms {
             return false;
         }
-        if self.moved.get() < slowest.rate.saturating_mul(waited) / 1_000 {
+        if self.moved.get() < min_rate.rate.saturating_mul(waited) / 1_000 {
             return true;
         }
         // Quick enough in this window: another begins.
@@ -118,11 +118,11 @@ impl Waits {
     }
 }
 
-impl Pulse {
+impl ConnectionActivity {
     /// A fresh connection, whose first head is awaited.
-    pub(crate) fn new(clock: Rc<Cell<u64>>) -> Rc<Pulse> {
+    pub(crate) fn new(clock: Rc<Cell<u64>>) -> Rc<ConnectionActivity> {
         let since = Cell::new(clock.get());
-        Rc::new(Pulse {
+        Rc::new(ConnectionActivity {
             clock,
             phase: Cell::new(Phase::Head),
             since,
@@ -132,16 +132,16 @@ impl Pulse {
         })
     }
 
-    /// Whether one of the waits is over `patience`.
-    pub(crate) fn is_stalled(&self, patience: &Patience) -> bool {
+    /// Whether one of the waits is over `timeouts`.
+    pub(crate) fn is_stalled(&self, timeouts: &ClientTimeouts) -> bool {
         let now = self.clock.get();
         let over = |since: u64, limit: Duration| u128::from(now.saturating_sub(since)) > limit.as_millis();
         let phase = match self.phase.get() {
-            Phase::Idle => over(self.since.get(), patience.idle),
-            Phase::Head => over(self.since.get(), patience.head),
+            Phase::Idle => over(self.since.get(), timeouts.idle),
+            Phase::Head => over(self.since.get(), timeouts.head),
             Phase::Busy => false,
         };
-        phase || self.body.is_too_slow(&patience.body, now) || self.write.is_too_slow(&patience.write, now)
+        phase || self.body.is_too_slow(&timeouts.body, now) || self.write.is_too_slow(&timeouts.write, now)
     }
 
     /// Whether a request was answered before its body was read to the end.
@@ -165,12 +165,12 @@ impl Pulse {
 /// One connection as hyper sees it.
 pub(crate) struct Io {
     stream: TcpStream,
-    pulse: Rc<Pulse>,
+    activity: Rc<ConnectionActivity>,
 }
 
 impl Io {
-    pub(crate) fn new(stream: TcpStream, pulse: Rc<Pulse>) -> Io {
-        Io { stream, pulse }
+    pub(crate) fn new(stream: TcpStream, activity: Rc<ConnectionActivity>) -> Io {
+        Io { stream, activity }
     }
 
     pub(crate) fn into_stream(self) -> TcpStream {
@@ -186,11 +186,11 @@ impl Io {
             }
             sent => Poll::Ready(sent),
         };
-        let now = self.pulse.clock.get();
+        let now = self.activity.clock.get();
         if let Poll::Ready(Ok(count)) = &sent {
-            self.pulse.write.moved(*count, now);
+            self.activity.write.moved(*count, now);
         }
-        self.pulse.write.pending(sent.is_pending(), now);
+        self.activity.write.pending(sent.is_pending(), now);
         sent
     }
 }
@@ -216,7 +216,7 @@ impl Read for Io {
             }
         };
         if let Poll::Ready(Ok(count @ 1..)) = got {
-            self.pulse.read(count);
+            self.activity.read(count);
         }
         got.map_ok(|_| ())
     }
@@ -251,12 +251,12 @@ impl Write for Io {
 /// The body of a request, as hyper reads it. Polling it is what sends `100 Continue`.
 pub struct RequestBody {
     incoming: Incoming,
-    pulse: Rc<Pulse>,
+    activity: Rc<ConnectionActivity>,
 }
 
 impl RequestBody {
-    pub(crate) fn new(incoming: Incoming, pulse: Rc<Pulse>) -> RequestBody {
-        RequestBody { incoming, pulse }
+    pub(crate) fn new(incoming: Incoming, activity: Rc<ConnectionActivity>) -> RequestBody {
+        RequestBody { incoming, activity }
     }
 }
 
@@ -269,7 +269,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.incoming).poll_frame(cx);
-        self.pulse.body.pending(frame.is_pending(), self.pulse.clock.get());
+        self.activity.body.pending(frame.is_pending(), self.activity.clock.get());
         frame.map_ok(own_if_small)
     }
 
@@ -284,8 +284,8 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        self.pulse.body.pending(false, self.pulse.clock.get());
-        self.pulse.body_left.set(!self.incoming.is_end_stream());
+        self.activity.body.pending(false, self.activity.clock.get());
+        self.activity.body_left.set(!self.incoming.is_end_stream());
     }
 }
 
@@ -297,12 +297,12 @@ fn own_if_small(frame: Frame<Bytes>) -> Frame<Bytes> {
 /// The body of a response; when hyper lets go of it the connection is between two requests.
 pub(crate) struct ResponseBody<B> {
     body: B,
-    pulse: Rc<Pulse>,
+    activity: Rc<ConnectionActivity>,
 }
 
 impl<B> ResponseBody<B> {
-    pub(crate) fn new(body: B, pulse: Rc<Pulse>) -> ResponseBody<B> {
-        ResponseBody { body, pulse }
+    pub(crate) fn new(body: B, activity: Rc<ConnectionActivity>) -> ResponseBody<B> {
+        ResponseBody { body, activity }
     }
 }
 
@@ -328,7 +328,7 @@ impl<B: Body + Unpin> Body for ResponseBody<B> {
 
 impl<B> Drop for ResponseBody<B> {
     fn drop(&mut self) {
-        self.pulse.enter(Phase::Idle);
+        self.activity.enter(Phase::Idle);
     }
 }
 
@@ -435,47 +435,47 @@ fn check(result: libc::c_int) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience {
+    const TIMEOUTS: ClientTimeouts = ClientTimeouts {
         idle: Duration::from_millis(60),
         head: Duration::from_millis(10),
-        body: Slowest { wait: Duration::from_millis(30), rate: 1_000 },
-        write: Slowest { wait: Duration::from_millis(20), rate: 1_000 },
+        body: MinRate { wait: Duration::from_millis(30), rate: 1_000 },
+        write: MinRate { wait: Duration::from_millis(20), rate: 1_000 },
     };
 
-    fn check(steps: impl Fn(&Pulse), after_ms: u64, want: bool) {
+    fn check(steps: impl Fn(&ConnectionActivity), after_ms: u64, want: bool) {
         let clock = Rc::new(Cell::new(5));
-        let pulse = Pulse::new(Rc::clone(&clock));
-        steps(&pulse);
+        let activity = ConnectionActivity::new(Rc::clone(&clock));
+        steps(&activity);
         clock.set(clock.get() + after_ms);
-        assert_eq!(pulse.is_stalled(&PATIENCE), want, "after {after_ms}");
+        assert_eq!(activity.is_stalled(&TIMEOUTS), want, "after {after_ms}");
     }
 
     #[test]
     fn stalls() {
         check(|_| {}, 10, false);
         check(|_| {}, 11, true);
-        check(|pulse| pulse.enter(Phase::Busy), 1_000, false);
-        let idle = |pulse: &Pulse| pulse.enter(Phase::Idle);
+        check(|activity| activity.enter(Phase::Busy), 1_000, false);
+        let idle = |activity: &ConnectionActivity| activity.enter(Phase::Idle);
         check(idle, 60, false);
         check(idle, 61, true);
-        let next_head = |pulse: &Pulse| {
-            pulse.enter(Phase::Idle);
-            pulse.read(1);
+        let next_head = |activity: &ConnectionActivity| {
+            activity.enter(Phase::Idle);
+            activity.read(1);
         };
         check(next_head, 11, true);
         let body = |pending: bool| {
-            move |pulse: &Pulse| {
-                pulse.enter(Phase::Busy);
-                pulse.body.pending(true, 5);
-                pulse.body.pending(pending, 5);
+            move |activity: &ConnectionActivity| {
+                activity.enter(Phase::Busy);
+                activity.body.pending(true, 5);
+                activity.body.pending(pending, 5);
             }
         };
         check(body(true), 30, false);
         check(body(true), 31, true);
         check(body(false), 31, false);
-        let write = |pulse: &Pulse| {
-            pulse.enter(Phase::Busy);
-            pulse.write.pending(true, 5);
+        let write = |activity: &ConnectionActivity| {
+            activity.enter(Phase::Busy);
+            activity.write.pending(true, 5);
         };
         check(write, 20, false);
         check(write, 21, true);
@@ -486,14 +486,14 @@ mod tests {
         // A byte now and then is not enough, and what is quick enough may go on for ever.
         let check = |bytes: usize, want: bool| {
             let clock = Rc::new(Cell::new(0));
-            let pulse = Pulse::new(Rc::clone(&clock));
-            pulse.enter(Phase::Busy);
-            pulse.body.pending(true, 0);
+            let activity = ConnectionActivity::new(Rc::clone(&clock));
+            activity.enter(Phase::Busy);
+            activity.body.pending(true, 0);
             let mut cut = false;
             for now in (10..=300).step_by(10) {
                 clock.set(now);
-                pulse.read(bytes);
-                cut |= pulse.is_stalled(&PATIENCE);
+                activity.read(bytes);
+                cut |= activity.is_stalled(&TIMEOUTS);
             }
             assert_eq!(cut, want, "{bytes} bytes in 10 ms");
         };

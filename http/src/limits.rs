@@ -173,7 +173,7 @@ pub const CONNECTION_BYTES: usize = 24 << 10;
 /// Connections of one core.
 pub const CONNECTIONS_MAX: usize = 8_192;
 
-/// Slowest client that is waited for beyond a timeout, in bytes per second, up and down.
+/// MinRate client that is waited for beyond a timeout, in bytes per second, up and down.
 pub const CLIENT_RATE_MIN: u64 = 128;
 
 /// The same while others are being refused for lack of what it holds.

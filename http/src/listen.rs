@@ -30,7 +30,7 @@ use hyper::service::{Service, service_fn};
 use nilas_engine::rt;
 
 pub use crate::hyper_io::RequestBody;
-use crate::hyper_io::{Io, Patience, Phase, Pulse, ResponseBody, Slowest, bind};
+use crate::hyper_io::{ClientTimeouts, ConnectionActivity, Io, MinRate, Phase, ResponseBody, bind};
 use crate::limits::{
     CLIENT_RATE_MIN, CONNECTION_BUFFER_BYTES_MAX, CONNECTIONS_MAX, SHORT_CLIENT_RATE_MIN, SHORT_TIMEOUT,
 };
@@ -86,12 +86,12 @@ impl ListenLimits {
     };
 
     /// How long clients are waited for; those that hold what others lack, for less.
-    fn patience(&self, shortage: Shortage) -> Patience {
+    fn timeouts(&self, shortage: Shortage) -> ClientTimeouts {
         let slowest = |wait: Duration, short: bool| match short {
-            false => Slowest { wait, rate: CLIENT_RATE_MIN },
-            true => Slowest { wait: wait.min(SHORT_TIMEOUT), rate: SHORT_CLIENT_RATE_MIN },
+            false => MinRate { wait, rate: CLIENT_RATE_MIN },
+            true => MinRate { wait: wait.min(SHORT_TIMEOUT), rate: SHORT_CLIENT_RATE_MIN },
         };
-        Patience {
+        ClientTimeouts {
             idle: self.idle_timeout,
             head: self.head_timeout,
             body: slowest(self.body_timeout, shortage.bodies),
@@ -222,7 +222,7 @@ struct Core {
 }
 
 struct Connection {
-    pulse: Rc<Pulse>,
+    activity: Rc<ConnectionActivity>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
 }
@@ -256,8 +256,8 @@ async fn sweep(core: Rc<Core>, mut shortage: impl FnMut() -> Shortage) {
     while !core.done.get() {
         rt::sleep(core.limits.sweep()).await;
         core.clock.set(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let patience = core.limits.patience(shortage());
-        core.order(Order::Cut, |connection| connection.pulse.is_stalled(&patience));
+        let timeouts = core.limits.timeouts(shortage());
+        core.order(Order::Cut, |connection| connection.activity.is_stalled(&timeouts));
     }
 }
 
@@ -268,15 +268,15 @@ where
     B: Body + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let pulse = Pulse::new(Rc::clone(&core.clock));
+    let activity = ConnectionActivity::new(Rc::clone(&core.clock));
     let connection = Rc::new(Connection {
-        pulse: Rc::clone(&pulse),
+        activity: Rc::clone(&activity),
         order: Cell::new(Order::Run),
         waker: RefCell::new(None),
     });
     core.connections.borrow_mut().insert(id, Rc::clone(&connection));
-    let finished = run(&core.limits, &connection, Io::new(stream, Rc::clone(&pulse)), service).await;
-    if let Some(stream) = finished.filter(|_| pulse.body_left()) {
+    let finished = run(&core.limits, &connection, Io::new(stream, Rc::clone(&activity)), service).await;
+    if let Some(stream) = finished.filter(|_| activity.body_left()) {
         linger(stream, core.limits.linger).await;
     }
     let gone = core.connections.borrow_mut().remove(&id);
@@ -291,10 +291,10 @@ where
     B: Body + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let pulse = Rc::clone(&connection.pulse);
+    let activity = Rc::clone(&connection.activity);
     let service = service_fn(move |request: Request<Incoming>| {
-        pulse.enter(Phase::Busy);
-        let asked = Rc::clone(&pulse);
+        activity.enter(Phase::Busy);
+        let asked = Rc::clone(&activity);
         let answer = service.call(request.map(|body| RequestBody::new(body, Rc::clone(&asked))));
         async move {
             let mut answer = answer.await?;
