@@ -18,7 +18,7 @@ use bytes::Bytes;
 use nilas_engine::{EngineError, ObjectReader, ObjectStream};
 
 use crate::limits::DOWNLOAD_PIECES;
-use crate::memory::{Budget, Hold};
+use crate::memory::{Budget, Permit};
 
 /// Pieces that are read or kept at once, at most.
 const DEPTH_MAX: usize = nilas_engine::limits::IO_DEPTH_PER_STREAM;
@@ -33,14 +33,14 @@ pub struct Downloads {
 /// One download.
 pub struct Download {
     reading: Rc<RefCell<Reading>>,
-    base: Option<Hold>,
+    base: Option<Permit>,
 }
 
 struct Reading {
     stream: ObjectStream,
     budget: Budget,
     piece_bytes: usize,
-    ahead: Vec<Hold>,
+    ahead: Vec<Permit>,
     /// We wait for a drive, not for the client.
     waits: bool,
     /// Looks since hyper last asked for a piece.
@@ -134,8 +134,8 @@ impl Reading {
         {
             return false;
         }
-        let Some(hold) = self.budget.try_take(self.piece_bytes) else { return false };
-        self.ahead.push(hold);
+        let Some(permit) = self.budget.try_take(self.piece_bytes) else { return false };
+        self.ahead.push(permit);
         self.stream.set_depth(1 + self.ahead.len());
         true
     }

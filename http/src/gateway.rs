@@ -199,16 +199,16 @@ impl CoreState {
             return response;
         }
         let answers = &self.memory.answers;
-        let hold = match (answers.try_take(bytes.len()), operation.api()) {
-            (Some(hold), _) => hold,
-            (None, Api::Admin) => answers.take_over(bytes.len()),
-            (None, _) if operation.changes() => answers.take_over(bytes.len()),
+        let permit = match (answers.try_take(bytes.len()), operation.api()) {
+            (Some(permit), _) => permit,
+            (None, Api::Admin) => answers.force_acquire(bytes.len()),
+            (None, _) if operation.changes() => answers.force_acquire(bytes.len()),
             (None, Api::S3) => return Refused::S3(answers.refuse().into()).render(head, request_id),
             (None, Api::Iceberg) => {
                 return Refused::Iceberg(Refusal::Busy(answers.refuse())).render(head, request_id);
             }
         };
-        *bytes = hold.bind(std::mem::take(bytes));
+        *bytes = permit.bind(std::mem::take(bytes));
         response
     }
 }

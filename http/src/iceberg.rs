@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use crate::auth::{AuthError, Caller, RequestView, bearer, precheck, verify_with_body, view_of};
 use crate::limits::CATALOG_BODY_BYTES_MAX;
 use crate::listen::RequestBody;
-use crate::memory::{Budget, Gather, Hold, document_cost};
+use crate::memory::{BoundedBuffer, Budget, Permit, document_cost};
 use crate::render::body::ResponseBody;
 use crate::server::{CoreState, Services};
 
@@ -28,7 +28,7 @@ pub(crate) struct Document {
     /// The time at which its sender was judged, in milliseconds since 1970.
     now_ms: u64,
     /// What the values will take beside the text, which is counted with the body.
-    _values: Hold,
+    _values: Permit,
 }
 
 /// What a request shows to say who sent it.
@@ -106,7 +106,7 @@ fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Reads a whole body, and takes what its values will need.
-async fn take_document(body: RequestBody, documents: &Budget) -> Result<(Bytes, Hold), Refusal> {
+async fn take_document(body: RequestBody, documents: &Budget) -> Result<(Bytes, Permit), Refusal> {
     let bytes = read_body(body, documents).await?;
     let cost = document_cost(&bytes);
     if documents.max() < cost {
@@ -118,7 +118,7 @@ async fn take_document(body: RequestBody, documents: &Budget) -> Result<(Bytes, 
 
 async fn read_body(mut body: RequestBody, documents: &Budget) -> Result<Bytes, Refusal> {
     let max = CATALOG_BODY_BYTES_MAX;
-    let mut all = Gather::new(documents, max);
+    let mut all = BoundedBuffer::new(documents, max);
     loop {
         let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
         match frame {

@@ -1,6 +1,6 @@
 //! What requests may hold in memory: one named budget per kind and core, and how large each may be on this machine.
 //!
-//! `server` makes a [`CoreMemory`] per core; whoever is about to hold bytes for a client takes a [`Hold`] first and keeps
+//! `server` makes a [`CoreMemory`] per core; whoever is about to hold bytes for a client takes a [`Permit`] first and keeps
 //! it as long as the bytes. I1. The bytes held never exceed a budget's limit, but for answers to changes that are done.
 //! I2. A hold gives back all it took when it is dropped, on whatever core. I3. Nobody waits for a budget while what it
 //! wants more than there is could only come from itself: waiting is bounded, and ends in a refusal that did nothing.
@@ -23,15 +23,15 @@ use crate::limits::{
 const PAUSE_MS: (u64, u64) = (1, 16);
 
 /// Bytes that a body gathered in memory grows by at least.
-const GATHER_STEP_BYTES: usize = 4 << 10;
+const BUFFER_STEP_BYTES: usize = 4 << 10;
 
 /// A bounded amount of something, and how much of it is taken.
 #[derive(Clone)]
 pub struct Budget {
-    shared: Arc<Shared>,
+    shared: Arc<BudgetState>,
 }
 
-struct Shared {
+struct BudgetState {
     name: &'static str,
     max: usize,
     used: AtomicUsize,
@@ -57,8 +57,8 @@ pub struct BudgetFacts {
 }
 
 /// A part of a budget, given back on drop.
-pub struct Hold {
-    shared: Arc<Shared>,
+pub struct Permit {
+    shared: Arc<BudgetState>,
     amount: usize,
 }
 
@@ -66,7 +66,7 @@ impl Budget {
     /// A budget of `max`, called by the name of its limit.
     pub fn new(name: &'static str, max: usize) -> Budget {
         Budget {
-            shared: Arc::new(Shared {
+            shared: Arc::new(BudgetState {
                 name,
                 max,
                 used: AtomicUsize::new(0),
@@ -78,22 +78,22 @@ impl Budget {
     }
 
     /// Takes `amount` if there is as much.
-    pub fn try_take(&self, amount: usize) -> Option<Hold> {
-        let mut hold = Hold { shared: self.shared.clone(), amount: 0 };
-        hold.grow(amount).then_some(hold)
+    pub fn try_take(&self, amount: usize) -> Option<Permit> {
+        let mut permit = Permit { shared: self.shared.clone(), amount: 0 };
+        permit.grow(amount).then_some(permit)
     }
 
     /// Takes `amount`, waiting for at most [`LIMIT_WAIT_MS_MAX`]; then [`EngineError::Busy`].
-    pub async fn take(&self, amount: usize) -> Result<Hold, EngineError> {
-        let mut hold = Hold { shared: self.shared.clone(), amount: 0 };
-        hold.grow_wait(amount).await?;
-        Ok(hold)
+    pub async fn take(&self, amount: usize) -> Result<Permit, EngineError> {
+        let mut permit = Permit { shared: self.shared.clone(), amount: 0 };
+        permit.grow_wait(amount).await?;
+        Ok(permit)
     }
 
     /// Takes `amount` even beyond the limit: for what exists already.
-    pub fn take_over(&self, amount: usize) -> Hold {
+    pub fn force_acquire(&self, amount: usize) -> Permit {
         self.shared.used.fetch_add(amount, SeqCst);
-        Hold { shared: self.shared.clone(), amount }
+        Permit { shared: self.shared.clone(), amount }
     }
 
     /// A refusal at this limit.
@@ -136,7 +136,7 @@ impl fmt::Debug for Budget {
     }
 }
 
-impl Hold {
+impl Permit {
     /// Takes `more` if there is as much.
     pub fn grow(&mut self, more: usize) -> bool {
         let shared = &self.shared;
@@ -177,24 +177,24 @@ impl Hold {
     pub fn bind(self, bytes: Bytes) -> Bytes {
         struct Held {
             bytes: Bytes,
-            _hold: Hold,
+            _permit: Permit,
         }
         impl AsRef<[u8]> for Held {
             fn as_ref(&self) -> &[u8] {
                 &self.bytes
             }
         }
-        if bytes.is_empty() { bytes } else { Bytes::from_owner(Held { bytes, _hold: self }) }
+        if bytes.is_empty() { bytes } else { Bytes::from_owner(Held { bytes, _permit: self }) }
     }
 }
 
-impl Drop for Hold {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.shared.used.fetch_sub(self.amount, SeqCst);
     }
 }
 
-impl fmt::Debug for Hold {
+impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.amount, self.shared.name)
     }
@@ -203,17 +203,17 @@ impl fmt::Debug for Hold {
 /// Bytes of one body gathered in memory of their own, within a budget. A client's pieces are copied: one byte of them
 /// may keep a whole receive buffer alive.
 #[derive(Debug)]
-pub struct Gather {
-    hold: Hold,
+pub struct BoundedBuffer {
+    permit: Permit,
     bytes: BytesMut,
     bytes_max: usize,
 }
 
-impl Gather {
+impl BoundedBuffer {
     /// Nothing yet, and at most `bytes_max`.
-    pub fn new(budget: &Budget, bytes_max: usize) -> Gather {
-        let hold = Hold { shared: budget.shared.clone(), amount: 0 };
-        Gather { hold, bytes: BytesMut::new(), bytes_max }
+    pub fn new(budget: &Budget, bytes_max: usize) -> BoundedBuffer {
+        let permit = Permit { shared: budget.shared.clone(), amount: 0 };
+        BoundedBuffer { permit, bytes: BytesMut::new(), bytes_max }
     }
 
     /// Puts `piece` behind what is there, when the budget has room for it within its wait.
@@ -222,9 +222,9 @@ impl Gather {
     pub async fn push(&mut self, piece: &[u8]) -> Result<(), EngineError> {
         let wanted = self.bytes.len() + piece.len();
         assert!(wanted <= self.bytes_max, "more bytes than announced");
-        if self.hold.amount < wanted {
-            let step = wanted.max(2 * self.hold.amount).max(GATHER_STEP_BYTES).min(self.bytes_max);
-            self.hold.grow_wait(step - self.hold.amount).await?;
+        if self.permit.amount < wanted {
+            let step = wanted.max(2 * self.permit.amount).max(BUFFER_STEP_BYTES).min(self.bytes_max);
+            self.permit.grow_wait(step - self.permit.amount).await?;
             self.bytes.reserve(step - self.bytes.len());
         }
         self.bytes.extend_from_slice(piece);
@@ -241,9 +241,9 @@ impl Gather {
         self.bytes.is_empty()
     }
 
-    /// The bytes with their hold.
+    /// The bytes with their permit.
     pub fn finish(self) -> Bytes {
-        self.hold.bind(self.bytes.freeze())
+        self.permit.bind(self.bytes.freeze())
     }
 }
 
@@ -305,7 +305,7 @@ impl CoreMemory {
     }
 }
 
-/// How much of everything one core may hold.
+/// How much of everything one core may permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named after its limit")]
 pub struct MemoryPlan {
@@ -365,7 +365,7 @@ impl MemoryPlan {
         ArenaConfig { region_bytes: self.arena_bytes, heap_bytes_max: self.heap_bytes }
     }
 
-    /// Bytes that requests of the core can come to hold. Downloads and uploads are in buffers of arena and heap.
+    /// Bytes that requests of the core can come to permit. Downloads and uploads are in buffers of arena and heap.
     pub fn bytes(&self) -> usize {
         let buffers = self.arena_bytes + self.heap_bytes;
         let bodies = self.small_body_bytes + self.document_bytes + self.answer_bytes;
@@ -404,7 +404,7 @@ mod tests {
         drop(bytes);
         assert_eq!(budget.used(), 10, "a slice keeps all");
         drop(slice);
-        let over = budget.take_over(11);
+        let over = budget.force_acquire(11);
         assert_eq!((budget.used(), over.amount()), (11, 11));
         drop(over);
         assert_eq!(budget.refuse(), EngineError::Busy { limit: "X", max: 10 });

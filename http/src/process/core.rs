@@ -82,7 +82,7 @@ async fn accept(setup: &CoreSetup, state: &Rc<CoreState>) -> Result<(), CoreErro
     let shortage = move || sweeping.shortage();
     listen(setup.address, limits, setup.stop.begun(), shortage, move |_peer: Peer| {
         let state = serving.clone();
-        let counted = Rc::new(connections.take_over(1));
+        let counted = Rc::new(connections.force_acquire(1));
         service_fn(move |request: Request<RequestBody>| {
             let (state, _counted) = (state.clone(), counted.clone());
             async move { Ok::<_, Infallible>(state.handle(request).await) }

@@ -12,7 +12,7 @@ use super::put_object::upload_bytes;
 use super::{Call, Outcome, attributes_of, check_version, checksum, conditions, document, metadata};
 use crate::body::{Algorithm, Checksum, HashPlan, Hashers};
 use crate::limits::BLOB_BYTES_MAX;
-use crate::memory::Hold;
+use crate::memory::Permit;
 use crate::render::body::BodyCut;
 use crate::render::error::Failure;
 use crate::render::time::iso_8601;
@@ -78,7 +78,7 @@ pub(super) struct Copied {
 }
 
 /// Counts a copy of `bytes` bytes: no client is waited for, but both of its sides need buffers.
-pub(super) async fn hold_copy(call: &Call<'_>, bytes: u64) -> Result<Hold, Failure> {
+pub(super) async fn hold_copy(call: &Call<'_>, bytes: u64) -> Result<Permit, Failure> {
     Ok(call.s3.memory.uploads.take(upload_bytes(bytes)).await?)
 }
 

@@ -19,7 +19,7 @@ use nilas_engine::rt;
 use crate::auth::Verified;
 use crate::body::{Algorithm, Md5Lanes, PayloadLength, Received, Upload, UploadOptions};
 use crate::limits::{BLOB_BYTES_MAX, DRAIN_TIME_MAX, DRAIN_WAIT_MAX};
-use crate::memory::{Budget, Gather};
+use crate::memory::{BoundedBuffer, Budget};
 use crate::render::error::Failure;
 
 /// A request's body.
@@ -122,7 +122,7 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
         };
         let opened = Upload::open(headers, self.verified, options);
         self.upload = Some(opened.map_err(|e| too_large(e.into()))?);
-        let mut all = Gather::new(self.documents, bytes_max);
+        let mut all = BoundedBuffer::new(self.documents, bytes_max);
         while let Some(bytes) = self.next().await {
             all.push(&bytes.map_err(too_large)?).await?;
         }

@@ -9,7 +9,7 @@ use nilas_engine::{ETag, PutWriter};
 
 use super::{Call, Outcome, conditions, empty, etag_header, metadata};
 use crate::body::{Algorithm, Received};
-use crate::memory::Gather;
+use crate::memory::BoundedBuffer;
 use crate::render::body::ResponseBody;
 use crate::render::error::Failure;
 use crate::s3::checksum::StoredChecksum;
@@ -48,7 +48,7 @@ where
     let memory = &call.s3.memory;
     if writer.missing() <= INLINE_BYTES_MAX {
         let length = usize::try_from(writer.missing()).expect("128 KiB");
-        let mut gathered = Gather::new(&memory.small_bodies, length);
+        let mut gathered = BoundedBuffer::new(&memory.small_bodies, length);
         while let Some(bytes) = payload.next().await {
             gathered.push(&bytes?).await?;
         }
