@@ -1,10 +1,10 @@
 //! A request's body: S3's own framing taken off, lengths, signatures and checksums held against what was announced.
 //!
-//! The connection opens an [`Upload`] from a verified head, feeds it what arrives, writes the pieces it gets back,
-//! and keeps what it wrote only after [`Upload::finish`]. No I/O here. Payload is never copied.
+//! The connection opens an [`BodyReader`] from a verified head, feeds it what arrives, writes the pieces it gets back,
+//! and keeps what it wrote only after [`BodyReader::finish`]. No I/O here. Payload is never copied.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
-mod upload;
+mod reader;
 mod decode;
 mod declared;
 mod checksum;
@@ -20,4 +20,4 @@ pub use decode::{Coding, Decoder, Finished, PayloadLength};
 pub use error::{BodyError, ChecksumFault, Digest, LengthFault, TrailerFault};
 pub use hash::{Digests, HashPlan, Hashers, checksum_of};
 pub use lanes::Md5Lanes;
-pub use upload::{Received, Upload, UploadOptions, fuzz_chunked};
+pub use reader::{BodyOptions, BodyReader, Received, fuzz_chunked};

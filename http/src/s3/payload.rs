@@ -17,7 +17,7 @@ use http_body_util::BodyExt as _;
 use nilas_engine::rt;
 
 use crate::auth::Verified;
-use crate::body::{Algorithm, Md5Lanes, PayloadLength, Received, Upload, UploadOptions};
+use crate::body::{Algorithm, BodyOptions, BodyReader, Md5Lanes, PayloadLength, Received};
 use crate::limits::{BLOB_BYTES_MAX, DRAIN_TIME_MAX, DRAIN_WAIT_MAX};
 use crate::memory::{BoundedBuffer, Budget};
 use crate::render::error::Failure;
@@ -30,7 +30,7 @@ pub struct Payload<'a, B> {
     documents: &'a Budget,
     expects_continue: bool,
     touched: bool,
-    upload: Option<Upload>,
+    reader: Option<BodyReader>,
     ready: VecDeque<Bytes>,
     scratch: Vec<Bytes>,
 }
@@ -51,7 +51,7 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
             documents,
             expects_continue: headers.contains_key(EXPECT),
             touched: false,
-            upload: None,
+            reader: None,
             ready: VecDeque::new(),
             scratch: Vec::new(),
         }
@@ -62,14 +62,14 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
     pub fn open_blob(&mut self, headers: &HeaderMap, otherwise: Algorithm) -> Result<u64, Failure> {
         let checksum_otherwise = Some(otherwise);
         let options =
-            UploadOptions { bytes_max: BLOB_BYTES_MAX, length_required: true, md5: true, checksum_otherwise };
-        let mut upload = Upload::open(headers, self.verified, options)?;
-        upload.share(self.lanes);
-        let length = match upload.length() {
+            BodyOptions { bytes_max: BLOB_BYTES_MAX, length_required: true, md5: true, checksum_otherwise };
+        let mut reader = BodyReader::open(headers, self.verified, options)?;
+        reader.share(self.lanes);
+        let length = match reader.length() {
             PayloadLength::Exact(bytes) => bytes,
             PayloadLength::AtMost(_) => return Err(crate::body::BodyError::MissingContentLength.into()),
         };
-        self.upload = Some(upload);
+        self.reader = Some(reader);
         Ok(length)
     }
 
@@ -79,8 +79,8 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
             if let Some(bytes) = self.ready.pop_front() {
                 return Some(Ok(bytes));
             }
-            while let Some(upload) = self.upload.as_mut().filter(|upload| upload.is_behind()) {
-                upload.turn();
+            while let Some(reader) = self.reader.as_mut().filter(|reader| reader.is_behind()) {
+                reader.turn();
                 rt::yield_now().await;
             }
             self.touched = true;
@@ -91,8 +91,8 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
                 },
                 Err(_) => return Some(Err(Failure::BodyBroken)),
             };
-            let Some(upload) = &mut self.upload else { return Some(Err(Failure::BodyBroken)) };
-            if let Err(e) = upload.feed(bytes, &mut self.scratch) {
+            let Some(reader) = &mut self.reader else { return Some(Err(Failure::BodyBroken)) };
+            if let Err(e) = reader.feed(bytes, &mut self.scratch) {
                 return Some(Err(e.into()));
             }
             self.ready.extend(self.scratch.drain(..).filter(|piece| !piece.is_empty()));
@@ -101,12 +101,12 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
 
     /// Holds the whole body against everything the client said of it. To be called after the last byte.
     pub async fn finish(&mut self) -> Result<Received, Failure> {
-        while let Some(upload) = self.upload.as_mut().filter(|upload| upload.is_pending()) {
-            upload.turn();
+        while let Some(reader) = self.reader.as_mut().filter(|reader| reader.is_pending()) {
+            reader.turn();
             rt::yield_now().await;
         }
-        match self.upload.take() {
-            Some(upload) => Ok(upload.finish()?),
+        match self.reader.take() {
+            Some(reader) => Ok(reader.finish()?),
             None => Err(Failure::BodyBroken),
         }
     }
@@ -114,14 +114,14 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
     /// Reads a whole XML body and checks it; beyond `bytes_max` it is `MalformedXML`.
     pub async fn read_xml(&mut self, headers: &HeaderMap, bytes_max: usize) -> Result<Bytes, Failure> {
         let too_large = |e: Failure| if e.is_too_large() { Failure::MalformedXml } else { e };
-        let options = UploadOptions {
+        let options = BodyOptions {
             bytes_max: u64::try_from(bytes_max).unwrap_or(u64::MAX),
             length_required: false,
             md5: false,
             checksum_otherwise: None,
         };
-        let opened = Upload::open(headers, self.verified, options);
-        self.upload = Some(opened.map_err(|e| too_large(e.into()))?);
+        let opened = BodyReader::open(headers, self.verified, options);
+        self.reader = Some(opened.map_err(|e| too_large(e.into()))?);
         let mut all = BoundedBuffer::new(self.documents, bytes_max);
         while let Some(bytes) = self.next().await {
             all.push(&bytes.map_err(too_large)?).await?;
@@ -135,7 +135,7 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
     /// anything; one that said so with `Expect` is not waited for at all.
     pub async fn drain(&mut self, bytes_max: u64) {
         // What waits to be hashed is of no use any more.
-        self.upload = None;
+        self.reader = None;
         let too_long = self.body.size_hint().upper().is_some_and(|bytes| bytes_max < bytes);
         if too_long || self.expects_continue && !self.touched {
             return;

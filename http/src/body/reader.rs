@@ -1,6 +1,6 @@
 //! One body from its request's headers to its digests: the decoder and the hashes, driven together.
 //!
-//! Used by every route that takes a body. I1. What [`Upload::finish`] returns was whole, truly signed and fits every
+//! Used by every route that takes a body. I1. What [`BodyReader::finish`] returns was whole, truly signed and fits every
 //! checksum the request announced. I2. Input is taken in blocks of [`HASH_BLOCK_BYTES`], so that decoding, signing
 //! and hashing find a block in cache.
 
@@ -18,7 +18,7 @@ use crate::limits::HASH_BLOCK_BYTES;
 
 /// What a route wants of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UploadOptions {
+pub struct BodyOptions {
     /// Payload bytes the route takes: more is `EntityTooLarge`.
     pub bytes_max: u64,
     /// Whether the length must be known beforehand: if not announced, `MissingContentLength`.
@@ -42,7 +42,7 @@ pub struct Received {
 
 /// A body on its way in.
 #[derive(Debug)]
-pub struct Upload {
+pub struct BodyReader {
     decoder: Decoder,
     hashers: Hashers,
     declared: Declared,
@@ -51,13 +51,13 @@ pub struct Upload {
     sha256_is_checksum: bool,
 }
 
-impl Upload {
+impl BodyReader {
     /// Reads what the headers announce; refuses what is wrong before a byte of the body is taken.
-    pub fn open(headers: &HeaderMap, verified: &Verified, options: UploadOptions) -> Result<Self, BodyError> {
+    pub fn open(headers: &HeaderMap, verified: &Verified, options: BodyOptions) -> Result<Self, BodyError> {
         Self::with_coding(headers, Coding::of(verified), options)
     }
 
-    fn with_coding(headers: &HeaderMap, coding: Coding, options: UploadOptions) -> Result<Self, BodyError> {
+    fn with_coding(headers: &HeaderMap, coding: Coding, options: BodyOptions) -> Result<Self, BodyError> {
         let declared = Declared::parse(headers)?;
         let trailers = matches!(coding, Coding::Chunked { trailers: true, .. });
         if declared.trailer.is_some() && !trailers {
@@ -85,7 +85,7 @@ impl Upload {
         self.hashers.is_behind()
     }
 
-    /// Whether any bytes wait to be hashed. [`Upload::finish`] hashes what does, without a pause.
+    /// Whether any bytes wait to be hashed. [`BodyReader::finish`] hashes what does, without a pause.
     pub fn is_pending(&self) -> bool {
         self.hashers.is_pending()
     }
@@ -128,7 +128,7 @@ impl Upload {
 fn payload_length(
     headers: &HeaderMap,
     coding: &Coding,
-    options: UploadOptions,
+    options: BodyOptions,
 ) -> Result<PayloadLength, BodyError> {
     let name = match coding {
         Coding::Plain { .. } => "content-length",

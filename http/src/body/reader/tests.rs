@@ -12,8 +12,8 @@ use super::*;
 use crate::auth::{KeyStore, RequestView, SigningKeyCache, verify};
 use crate::body::hash::checksum_of;
 
-const OPTIONS: UploadOptions =
-    UploadOptions { bytes_max: 1 << 20, length_required: true, md5: true, checksum_otherwise: None };
+const OPTIONS: BodyOptions =
+    BodyOptions { bytes_max: 1 << 20, length_required: true, md5: true, checksum_otherwise: None };
 
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
@@ -32,8 +32,8 @@ fn unsigned() -> Coding {
     Coding::Chunked { signer: None, trailers: true }
 }
 
-fn take(map: &HeaderMap, coding: Coding, options: UploadOptions, body: &[u8]) -> Result<Received, BodyError> {
-    let mut upload = Upload::with_coding(map, coding, options)?;
+fn take(map: &HeaderMap, coding: Coding, options: BodyOptions, body: &[u8]) -> Result<Received, BodyError> {
+    let mut upload = BodyReader::with_coding(map, coding, options)?;
     let mut out = Vec::new();
     upload.feed(Bytes::copy_from_slice(body), &mut out)?;
     upload.finish()
@@ -82,17 +82,17 @@ fn encodings() {
 fn digests_of_what_was_received() {
     let body = b"hello world";
     let map = headers(&[("content-length", "11")]);
-    let options = UploadOptions { checksum_otherwise: Some(Algorithm::Crc64Nvme), ..OPTIONS };
+    let options = BodyOptions { checksum_otherwise: Some(Algorithm::Crc64Nvme), ..OPTIONS };
     let received = take(&map, plain(), options, body).expect("whole");
     assert_eq!(received.bytes, 11);
     assert_eq!(received.md5.map(hex::encode).as_deref(), Some("5eb63bbbe01eeed093cb22bb8f5acdc3"));
     assert_eq!(received.checksum, Some(checksum_of(Algorithm::Crc64Nvme, body)));
     let hash = checksum_of(Algorithm::Sha256, body);
     let coding = Coding::Plain { sha256: hash.as_bytes().try_into().ok() };
-    let options = UploadOptions { md5: false, checksum_otherwise: Some(Algorithm::Sha256), ..OPTIONS };
+    let options = BodyOptions { md5: false, checksum_otherwise: Some(Algorithm::Sha256), ..OPTIONS };
     let received = take(&map, coding, options, body).expect("whole");
     assert_eq!((received.md5, received.checksum), (None, Some(hash)));
-    let open = UploadOptions { length_required: false, bytes_max: 10, ..OPTIONS };
+    let open = BodyOptions { length_required: false, bytes_max: 10, ..OPTIONS };
     let error = take(&HeaderMap::new(), plain(), open, body).expect_err("too large");
     assert_eq!(error, BodyError::EntityTooLarge { proposed: 11, max: 10 });
 }
@@ -166,7 +166,7 @@ fn awss_chunk_signer_agrees() {
 
         let view = RequestView { method: "PUT", raw_path: "/b/k", raw_query: "", headers: &map };
         let verified = verify(&view, &Keys, &mut SigningKeyCache::new(), now_ms).expect("seed");
-        let mut upload = Upload::open(&map, &verified, OPTIONS).expect("headers");
+        let mut upload = BodyReader::open(&map, &verified, OPTIONS).expect("headers");
         let mut out = Vec::new();
         for piece in body.chunks(10_007) {
             upload.feed(Bytes::copy_from_slice(piece), &mut out).expect("right");
@@ -183,14 +183,14 @@ fn content_md5_of_shared_uploads() {
     let lanes = Md5Lanes::new();
     let bodies: Vec<Bytes> = (0u8..20).map(|i| Bytes::from(vec![i; 200_000 + usize::from(i)])).collect();
     for wrong in 0..bodies.len() {
-        let mut uploads: Vec<Upload> = (0..)
+        let mut uploads: Vec<BodyReader> = (0..)
             .zip(&bodies)
             .map(|(i, body): (usize, _)| {
                 let told =
                     if i == wrong { bodies.first().filter(|_| i != 0).unwrap_or(&bodies[1]) } else { body };
                 let md5 = STANDARD.encode(md5::Md5::digest(told));
                 let map = headers(&[("content-length", &body.len().to_string()), ("content-md5", &md5)]);
-                let mut upload = Upload::with_coding(&map, plain(), OPTIONS).expect("headers");
+                let mut upload = BodyReader::with_coding(&map, plain(), OPTIONS).expect("headers");
                 upload.share(&lanes);
                 upload
             })
