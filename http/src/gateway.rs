@@ -19,7 +19,7 @@ use crate::listen::RequestBody;
 use crate::operations::AnyOperation;
 use crate::pages::{Page, Plain};
 use crate::render::body::ResponseBody;
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::route::{Route, route};
 use crate::s3::target::Target;
 use crate::server::{CoreState, Services};
@@ -28,12 +28,12 @@ use crate::{admin, iceberg};
 /// Why a request got no further, in the words of its API.
 pub(crate) enum Refused {
     /// S3's; also those of the server's own pages.
-    S3(Failure),
+    S3(S3Error),
     Iceberg(Refusal),
 }
 
-impl From<Failure> for Refused {
-    fn from(failure: Failure) -> Refused {
+impl From<S3Error> for Refused {
+    fn from(failure: S3Error) -> Refused {
         Refused::S3(failure)
     }
 }
@@ -136,7 +136,7 @@ impl CoreState {
     }
 
     /// What the head asks for. Who may not ask is told that and no more; preflights of browsers are never signed.
-    fn route<'a>(&self, head: &'a Parts) -> Result<Routed<'a>, Failure> {
+    fn route<'a>(&self, head: &'a Parts) -> Result<Routed<'a>, S3Error> {
         match route(head, &[]) {
             Ok(Route::Admin(page)) => Ok(Routed::Page(page)),
             Ok(Route::Iceberg { rest }) => {
@@ -145,7 +145,7 @@ impl CoreState {
             }
             Ok(Route::S3(target)) => Ok(Routed::S3(target)),
             Err(failure) if head.method == Method::OPTIONS => Err(failure),
-            Err(failure) => Err(self.authenticate(head, rt::now_ms()).err().map_or(failure, Failure::from)),
+            Err(failure) => Err(self.authenticate(head, rt::now_ms()).err().map_or(failure, S3Error::from)),
         }
     }
 
@@ -155,8 +155,8 @@ impl CoreState {
         verify(&view_of(head), &self.identity.root_key, &mut signing_keys, now_ms)
     }
 
-    fn ready_services(&self) -> Result<&Services, Failure> {
-        self.services().ok_or(Failure::Recovering)
+    fn ready_services(&self) -> Result<&Services, S3Error> {
+        self.services().ok_or(S3Error::Recovering)
     }
 
     async fn page(&self, page: Page, head: &Parts) -> Result<Response<ResponseBody>, Refused> {
@@ -239,8 +239,8 @@ fn caller_of(principal: Principal<'_>) -> Caller<'_> {
 }
 
 /// Refuses what the sender may not do on what the head names.
-fn authorize(caller: &Caller<'_>, facts: &OperationFacts, resource: Resource<'_>) -> Result<(), Failure> {
-    if caller.may(facts, resource) { Ok(()) } else { Err(Failure::AccessDenied) }
+fn authorize(caller: &Caller<'_>, facts: &OperationFacts, resource: Resource<'_>) -> Result<(), S3Error> {
+    if caller.may(facts, resource) { Ok(()) } else { Err(S3Error::AccessDenied) }
 }
 
 #[cfg(test)]
@@ -289,7 +289,7 @@ mod tests {
                 assert_eq!((judged, nothing.0.into_inner().len()), (Ok(()), 0));
                 continue;
             }
-            assert_eq!(judged, Err(Failure::AccessDenied), "{operation:?}");
+            assert_eq!(judged, Err(S3Error::AccessDenied), "{operation:?}");
             let action = row.facts.action;
             assert_eq!(nothing.0.into_inner(), [format!("{action} {resource}")], "{operation:?}");
         }

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method};
 
 use crate::limits::KEY_BYTES_MAX;
 use crate::pages::Page;
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::s3::operations::{Form, Level, Operation, is_subresource};
 use crate::s3::target::{Target, check_key};
 pub use crate::uri::Query;
@@ -34,7 +34,7 @@ pub enum Route<'a> {
 /// Says what the request `head` asks for. `domains` are the names under which `bucket.domain` addresses a bucket.
 ///
 /// A request for a bucket by its host name has no reserved paths: the whole path is the key.
-pub fn route<'a>(head: &'a Parts, domains: &[String]) -> Result<Route<'a>, Failure> {
+pub fn route<'a>(head: &'a Parts, domains: &[String]) -> Result<Route<'a>, S3Error> {
     let host = head.headers.get(HOST).and_then(|value| value.to_str().ok());
     let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str));
     let bucket = host.and_then(|host| virtual_bucket(host, domains));
@@ -47,13 +47,13 @@ fn route_line<'a>(
     query: &str,
     virtual_bucket: Option<&str>,
     headers: &HeaderMap,
-) -> Result<Route<'a>, Failure> {
+) -> Result<Route<'a>, S3Error> {
     if virtual_bucket.is_none()
         && let Some(route) = route_own(method, path)
     {
         return route;
     }
-    let bad_uri = || Failure::InvalidUri { uri: path.to_owned() };
+    let bad_uri = || S3Error::InvalidUri { uri: path.to_owned() };
     let path = path.strip_prefix('/').ok_or_else(bad_uri)?;
     let (bucket, key) = match virtual_bucket {
         Some(bucket) => (bucket, path),
@@ -79,7 +79,7 @@ fn route_line<'a>(
 }
 
 /// The pages and mounts of the server itself; `None` when the path belongs to S3.
-fn route_own<'a>(method: &Method, path: &'a str) -> Option<Result<Route<'a>, Failure>> {
+fn route_own<'a>(method: &Method, path: &'a str) -> Option<Result<Route<'a>, S3Error>> {
     if let Some(page) = Page::at(path) {
         return Some(match page.row().methods.contains(&method.as_str()) {
             true => Ok(Route::Admin(page)),
@@ -110,7 +110,7 @@ fn virtual_bucket<'a>(host: &'a str, domains: &[String]) -> Option<&'a str> {
     })
 }
 
-fn decode_key(raw: &str, bad_uri: impl Fn() -> Failure) -> Result<Bytes, Failure> {
+fn decode_key(raw: &str, bad_uri: impl Fn() -> S3Error) -> Result<Bytes, S3Error> {
     let key = percent_decode(raw, false).ok_or_else(&bad_uri)?;
     check_key(&key)?;
     if std::str::from_utf8(&key).is_err() {
@@ -173,12 +173,12 @@ const PARAMETERS: [&str; 28] = [
 ];
 
 /// The one sub-resource that the query names. Two of them, or an unknown one, is an error.
-fn selector(query: &Query) -> Result<Option<&str>, Failure> {
+fn selector(query: &Query) -> Result<Option<&str>, S3Error> {
     let mut found = None;
     for (name, value) in query.iter() {
         if is_subresource(name) || NOT_SERVED.contains(&name) {
             if let Some(other) = found.filter(|other| *other != name) {
-                return Err(Failure::InvalidArgument {
+                return Err(S3Error::InvalidArgument {
                     message: format!("Conflicting query string parameters: {other}, {name}").into(),
                     name: "ResourceType",
                     value: name.to_owned(),
@@ -191,20 +191,20 @@ fn selector(query: &Query) -> Result<Option<&str>, Failure> {
             || name.starts_with("response-")
             || name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
         if !parameter && value.is_empty() {
-            return Err(Failure::NotImplementedParameter { parameter: name.to_owned() });
+            return Err(S3Error::NotImplementedParameter { parameter: name.to_owned() });
         }
     }
     Ok(found)
 }
 
 /// What a request that no row of the table fits is told.
-fn not_served(method: &Method, level: Level, selector: Option<&str>) -> Failure {
-    let parameter = |name: &str| Failure::NotImplementedParameter { parameter: name.to_owned() };
+fn not_served(method: &Method, level: Level, selector: Option<&str>) -> S3Error {
+    let parameter = |name: &str| S3Error::NotImplementedParameter { parameter: name.to_owned() };
     match (level, method, selector) {
-        (_, &Method::OPTIONS, _) => Failure::CorsNotEnabled,
+        (_, &Method::OPTIONS, _) => S3Error::CorsNotEnabled,
         (Level::Service, _, Some(name)) => parameter(name),
         (Level::Service, _, None) => not_allowed(method, "SERVICE"),
-        (Level::Bucket, &Method::POST, None) => Failure::NotImplementedFormUpload,
+        (Level::Bucket, &Method::POST, None) => S3Error::NotImplementedFormUpload,
         (_, &Method::GET | &Method::PUT | &Method::POST | &Method::DELETE, Some(name)) => parameter(name),
         (Level::Bucket, _, _) => not_allowed(method, "BUCKET"),
         (Level::Object, _, _) => not_allowed(method, "OBJECT"),
@@ -218,9 +218,9 @@ fn form(
     selector: Option<&str>,
     query: &Query,
     copies: bool,
-) -> Result<Form, Failure> {
+) -> Result<Form, S3Error> {
     let bad = |message: &'static str, name: &'static str, value: &str| {
-        Err(Failure::InvalidArgument { message: message.into(), name, value: value.to_owned() })
+        Err(S3Error::InvalidArgument { message: message.into(), name, value: value.to_owned() })
     };
     match (level, method, selector) {
         (Level::Bucket, &Method::GET, None) => match query.get("list-type") {
@@ -243,8 +243,8 @@ fn form(
     }
 }
 
-fn not_allowed(method: &Method, resource_type: &'static str) -> Failure {
-    Failure::MethodNotAllowed { method: method.as_str().to_owned(), resource_type }
+fn not_allowed(method: &Method, resource_type: &'static str) -> S3Error {
+    S3Error::MethodNotAllowed { method: method.as_str().to_owned(), resource_type }
 }
 
 /// Fuzz entry: a request line `METHOD path query` never panics, and no key breaks its rules.

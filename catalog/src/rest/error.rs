@@ -5,21 +5,23 @@ use serde_json::json;
 
 use crate::refusal::Refusal;
 use crate::rest::Response;
-use crate::store::failure::{Answer, Failure};
+use crate::store::failure::{Answer, CatalogError};
 
 /// The answer to a failed request.
-pub(crate) fn response(failure: &Failure) -> Response {
+pub(crate) fn response(failure: &CatalogError) -> Response {
     let Answer { status, kind, message } = failure.answer();
     let body = match failure {
         // RFC 6749, 5.2.
-        Failure::Refused(Refusal::Token(_)) => json!({"error": kind, "error_description": message}),
+        CatalogError::Refused(Refusal::Token(_)) => json!({"error": kind, "error_description": message}),
         _ => json!({"error": {"message": message, "type": kind, "code": status}}),
     };
     let mut response = json_response(status, &body);
     match failure {
         // A start takes as long as it takes.
-        Failure::Refused(Refusal::Recovering) => {}
-        Failure::MethodNotAllowed { allowed, .. } => response.headers.push(("allow", allowed.join(", "))),
+        CatalogError::Refused(Refusal::Recovering) => {}
+        CatalogError::MethodNotAllowed { allowed, .. } => {
+            response.headers.push(("allow", allowed.join(", ")))
+        }
         _ if status == 429 || status == 503 => response.headers.push(("retry-after", "1".to_owned())),
         _ => {}
     }
@@ -29,7 +31,7 @@ pub(crate) fn response(failure: &Failure) -> Response {
 impl Refusal {
     /// Makes the answer.
     pub fn response(self) -> Response {
-        response(&Failure::Refused(self))
+        response(&CatalogError::Refused(self))
     }
 }
 
@@ -51,8 +53,10 @@ mod tests {
 
     #[test]
     fn shapes() {
-        let response =
-            response(&Failure::MethodNotAllowed { method: "PUT".to_owned(), allowed: vec!["GET", "POST"] });
+        let response = response(&CatalogError::MethodNotAllowed {
+            method: "PUT".to_owned(),
+            allowed: vec!["GET", "POST"],
+        });
         assert_eq!(response.status, 405);
         assert!(response.headers.contains(&("allow", "GET, POST".to_owned())));
         let body: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");

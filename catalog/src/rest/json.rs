@@ -1,19 +1,19 @@
 //! Request bodies: from bytes to the fields an operation asks for. Pure.
 //!
-//! Everything wrong with a body is [`Failure::BadRequest`], said with the field's name.
+//! Everything wrong with a body is [`CatalogError::BadRequest`], said with the field's name.
 
 use serde_json::{Map, Value};
 
-use crate::store::failure::Failure;
+use crate::store::failure::CatalogError;
 use crate::store::names::{Ident, NamespaceName};
 
 /// Parses a body as a JSON object.
-pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
-    serde_json::from_slice(body).map_err(|e| Failure::BadRequest(format!("Invalid JSON object: {e}")))
+pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, CatalogError> {
+    serde_json::from_slice(body).map_err(|e| CatalogError::BadRequest(format!("Invalid JSON object: {e}")))
 }
 
 /// A string that must be there.
-pub(crate) fn string<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, Failure> {
+pub(crate) fn string<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, CatalogError> {
     optional_string(object, name)?.ok_or_else(|| missing(name))
 }
 
@@ -21,7 +21,7 @@ pub(crate) fn string<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&
 pub(crate) fn optional_string<'a>(
     object: &'a Map<String, Value>,
     name: &str,
-) -> Result<Option<&'a str>, Failure> {
+) -> Result<Option<&'a str>, CatalogError> {
     match object.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -30,12 +30,12 @@ pub(crate) fn optional_string<'a>(
 }
 
 /// A boolean, `false` when absent or null.
-pub(crate) fn flag(object: &Map<String, Value>, name: &str) -> Result<bool, Failure> {
+pub(crate) fn flag(object: &Map<String, Value>, name: &str) -> Result<bool, CatalogError> {
     flag_or(object, name, false)
 }
 
 /// A boolean, `absent` when absent or null.
-pub(crate) fn flag_or(object: &Map<String, Value>, name: &str, absent: bool) -> Result<bool, Failure> {
+pub(crate) fn flag_or(object: &Map<String, Value>, name: &str, absent: bool) -> Result<bool, CatalogError> {
     match object.get(name) {
         None | Some(Value::Null) => Ok(absent),
         Some(Value::Bool(value)) => Ok(*value),
@@ -44,7 +44,10 @@ pub(crate) fn flag_or(object: &Map<String, Value>, name: &str, absent: bool) -> 
 }
 
 /// An object of any content, absent or null.
-pub(crate) fn optional_object(object: &mut Map<String, Value>, name: &str) -> Result<Option<Value>, Failure> {
+pub(crate) fn optional_object(
+    object: &mut Map<String, Value>,
+    name: &str,
+) -> Result<Option<Value>, CatalogError> {
     match object.shift_remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value @ Value::Object(_)) => Ok(Some(value)),
@@ -53,7 +56,10 @@ pub(crate) fn optional_object(object: &mut Map<String, Value>, name: &str) -> Re
 }
 
 /// An object from strings to strings, empty when absent or null.
-pub(crate) fn properties(object: &mut Map<String, Value>, name: &str) -> Result<Map<String, Value>, Failure> {
+pub(crate) fn properties(
+    object: &mut Map<String, Value>,
+    name: &str,
+) -> Result<Map<String, Value>, CatalogError> {
     match object.shift_remove(name) {
         None | Some(Value::Null) => Ok(Map::new()),
         Some(Value::Object(map)) if map.values().all(Value::is_string) => Ok(map),
@@ -62,7 +68,7 @@ pub(crate) fn properties(object: &mut Map<String, Value>, name: &str) -> Result<
 }
 
 /// A list of strings, empty when absent or null.
-pub(crate) fn strings(object: &Map<String, Value>, name: &str) -> Result<Vec<String>, Failure> {
+pub(crate) fn strings(object: &Map<String, Value>, name: &str) -> Result<Vec<String>, CatalogError> {
     match object.get(name) {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Array(items)) => items
@@ -74,7 +80,7 @@ pub(crate) fn strings(object: &Map<String, Value>, name: &str) -> Result<Vec<Str
 }
 
 /// A namespace as a list of levels, which must be there.
-pub(crate) fn namespace(object: &Map<String, Value>, name: &str) -> Result<NamespaceName, Failure> {
+pub(crate) fn namespace(object: &Map<String, Value>, name: &str) -> Result<NamespaceName, CatalogError> {
     if !object.contains_key(name) {
         return Err(missing(name));
     }
@@ -82,7 +88,7 @@ pub(crate) fn namespace(object: &Map<String, Value>, name: &str) -> Result<Names
 }
 
 /// A table identifier, which must be there.
-pub(crate) fn identifier(object: &Map<String, Value>, name: &str) -> Result<Ident, Failure> {
+pub(crate) fn identifier(object: &Map<String, Value>, name: &str) -> Result<Ident, CatalogError> {
     match object.get(name) {
         None | Some(Value::Null) => Err(missing(name)),
         Some(Value::Object(ident)) => Ok(Ident::new(namespace(ident, "namespace")?, string(ident, "name")?)?),
@@ -91,7 +97,7 @@ pub(crate) fn identifier(object: &Map<String, Value>, name: &str) -> Result<Iden
 }
 
 /// A list that counts as empty when absent or null; what is in it is for others to check.
-pub(crate) fn list(object: &mut Map<String, Value>, name: &str) -> Result<Value, Failure> {
+pub(crate) fn list(object: &mut Map<String, Value>, name: &str) -> Result<Value, CatalogError> {
     match object.shift_remove(name) {
         None | Some(Value::Null) => Ok(Value::Array(Vec::new())),
         Some(value @ Value::Array(_)) => Ok(value),
@@ -99,12 +105,12 @@ pub(crate) fn list(object: &mut Map<String, Value>, name: &str) -> Result<Value,
     }
 }
 
-fn missing(name: &str) -> Failure {
-    Failure::BadRequest(format!("Missing field: {name}"))
+fn missing(name: &str) -> CatalogError {
+    CatalogError::BadRequest(format!("Missing field: {name}"))
 }
 
-fn wrong(name: &str, what: &str) -> Failure {
-    Failure::BadRequest(format!("Invalid field: {name} is not {what}"))
+fn wrong(name: &str, what: &str) -> CatalogError {
+    CatalogError::BadRequest(format!("Invalid field: {name} is not {what}"))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::commit;
 use crate::limits::{BODY_BYTES_MAX, GZIP_BYTES_MIN, TRANSACTION_TABLES_MAX, at_most};
 use crate::rest::route::{Asked, Names, Target};
 use crate::store::commit::TableChange;
-use crate::store::failure::Failure;
+use crate::store::failure::CatalogError;
 use crate::store::idempotency::IdempotencyKey;
 use crate::store::names::{Ident, NamespaceName, warehouse_name};
 use crate::store::state::{Page, PageQuery};
@@ -54,7 +54,7 @@ pub struct Request<'a> {
 
 impl Request<'_> {
     /// Refuses what the sender may not do on what the path names. What is named in the body is checked there.
-    fn authorize(&self, operation: Operation, warehouse: &str, names: &Names) -> Result<(), Failure> {
+    fn authorize(&self, operation: Operation, warehouse: &str, names: &Names) -> Result<(), CatalogError> {
         if operation.facts().named == NamedIn::Body {
             return Ok(());
         }
@@ -66,20 +66,20 @@ impl Request<'_> {
         self.check(operation, resource)
     }
 
-    fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), Failure> {
+    fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), CatalogError> {
         let action = operation.facts().action;
         match self.access.allows(action, resource) {
             true => Ok(()),
-            false => Err(Failure::Forbidden { action, resource: resource.to_string() }),
+            false => Err(CatalogError::Forbidden { action, resource: resource.to_string() }),
         }
     }
 
-    fn check_table(&self, operation: Operation, bucket: &Bucket, ident: &Ident) -> Result<(), Failure> {
+    fn check_table(&self, operation: Operation, bucket: &Bucket, ident: &Ident) -> Result<(), CatalogError> {
         self.check(operation, table_resource(&bucket.name, ident))
     }
 
     /// One table of a commit, wherever it is named. A commit that makes the table needs what creating it needs.
-    fn check_change(&self, bucket: &Bucket, change: &TableChange) -> Result<(), Failure> {
+    fn check_change(&self, bucket: &Bucket, change: &TableChange) -> Result<(), CatalogError> {
         let creates = change.requirements.iter().any(commit::Requirement::is_assert_create);
         let operation = if creates { Operation::CreateTable } else { Operation::UpdateTable };
         self.check_table(operation, bucket, &change.ident)
@@ -135,9 +135,9 @@ impl Catalog {
         response
     }
 
-    async fn answer(&self, route: Route, request: &Request<'_>) -> Result<Response, Failure> {
+    async fn answer(&self, route: Route, request: &Request<'_>) -> Result<Response, CatalogError> {
         if BODY_BYTES_MAX < request.body.len() {
-            return Err(Failure::BodyTooLarge { max: BODY_BYTES_MAX, got: request.body.len() });
+            return Err(CatalogError::BodyTooLarge { max: BODY_BYTES_MAX, got: request.body.len() });
         }
         let Target { asked, warehouse, names } = route.0?;
         let query = Query(route::query(request.raw_query)?);
@@ -161,9 +161,9 @@ impl Catalog {
                 self.warehouse(warehouse.as_deref(), &query, |_| Ok(()))?;
                 return Err(match names {
                     Names::Ident(view) if matches!(request.method, "GET" | "HEAD") => {
-                        Failure::NoSuchView(view)
+                        CatalogError::NoSuchView(view)
                     }
-                    _ => Failure::Unsupported("views"),
+                    _ => CatalogError::Unsupported("views"),
                 });
             }
         };
@@ -175,8 +175,8 @@ impl Catalog {
         &self,
         prefix: Option<&str>,
         query: &Query,
-        authorize: impl FnOnce(&str) -> Result<(), Failure>,
-    ) -> Result<Arc<Bucket>, Failure> {
+        authorize: impl FnOnce(&str) -> Result<(), CatalogError>,
+    ) -> Result<Arc<Bucket>, CatalogError> {
         let asked = || query.get("warehouse").map(warehouse_name).filter(|name| !name.is_empty());
         match prefix.or_else(asked) {
             Some(name) => {
@@ -191,13 +191,13 @@ impl Catalog {
         }
     }
 
-    fn list_warehouses(&self, query: &Query) -> Result<Outcome, Failure> {
+    fn list_warehouses(&self, query: &Query) -> Result<Outcome, CatalogError> {
         let search = query.get("search").unwrap_or_default();
         let page = warehouse::list(&self.engine, search, &query.page()?)?;
         Ok(listing("warehouses", &page, |name| Value::from(name)))
     }
 
-    async fn create_warehouse(&self, request: &Request<'_>) -> Result<Outcome, Failure> {
+    async fn create_warehouse(&self, request: &Request<'_>) -> Result<Outcome, CatalogError> {
         let body = json::object(&request.body)?;
         let (name, upgrade) = (json::string(&body, "name")?, json::flag_or(&body, "upgrade-existing", true)?);
         request.check(Operation::CreateWarehouse, Resource::Warehouse(name))?;
@@ -209,7 +209,7 @@ impl Catalog {
         operation: Operation,
         name: &str,
         query: &Query,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         if operation == Operation::GetWarehouse {
             return warehouse::get(&self.engine, name).map(Outcome::Json);
         }
@@ -225,7 +225,7 @@ impl Catalog {
         query: &Query,
         bucket: &Arc<Bucket>,
         names: Names,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         match operation {
             Operation::GetConfig => {
                 Ok(Outcome::Json(config::config(&bucket.name, request.base_url, &self.region)))
@@ -295,11 +295,11 @@ impl Catalog {
             | Operation::ListWarehouses
             | Operation::CreateWarehouse
             | Operation::GetWarehouse
-            | Operation::DeleteWarehouse => Err(Failure::NoSuchRoute(operation.row().path.to_owned())),
+            | Operation::DeleteWarehouse => Err(CatalogError::NoSuchRoute(operation.row().path.to_owned())),
         }
     }
 
-    async fn list_namespaces(&self, query: &Query, bucket: &Arc<Bucket>) -> Result<Outcome, Failure> {
+    async fn list_namespaces(&self, query: &Query, bucket: &Arc<Bucket>) -> Result<Outcome, CatalogError> {
         let parent = query.get("parent").filter(|parent| !parent.is_empty());
         let parent = parent.map(NamespaceName::parse).transpose()?;
         let page = query.page()?;
@@ -314,7 +314,7 @@ impl Catalog {
         &self,
         request: &Request<'_>,
         bucket: &Arc<Bucket>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         let mut body = json::object(&request.body)?;
         let name = json::namespace(&body, "namespace")?;
         let properties = json::properties(&mut body, "properties")?;
@@ -330,7 +330,7 @@ impl Catalog {
         request: &Request<'_>,
         bucket: &Arc<Bucket>,
         name: NamespaceName,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         let mut body = json::object(&request.body)?;
         let removals = json::strings(&body, "removals")?;
         let updates = json::properties(&mut body, "updates")?;
@@ -346,7 +346,7 @@ impl Catalog {
         query: &Query,
         bucket: &Arc<Bucket>,
         namespace: NamespaceName,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         let levels: Vec<Value> = namespace.levels().map(Value::from).collect();
         let page = query.page()?;
         let page =
@@ -359,13 +359,13 @@ impl Catalog {
         request: &Request<'_>,
         bucket: &Arc<Bucket>,
         namespace: NamespaceName,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         let mut body = json::object(&request.body)?;
         let create = CreateTable {
             ident: Ident::new(namespace, json::string(&body, "name")?)?,
             location: json::optional_string(&body, "location")?.map(str::to_owned),
             schema: json::optional_object(&mut body, "schema")?
-                .ok_or_else(|| Failure::BadRequest("Missing field: schema".to_owned()))?,
+                .ok_or_else(|| CatalogError::BadRequest("Missing field: schema".to_owned()))?,
             partition_spec: json::optional_object(&mut body, "partition-spec")?,
             write_order: json::optional_object(&mut body, "write-order")?,
             properties: json::properties(&mut body, "properties")?,
@@ -381,7 +381,7 @@ impl Catalog {
         request: &Request<'_>,
         bucket: &Arc<Bucket>,
         namespace: NamespaceName,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         let body = json::object(&request.body)?;
         let ident = Ident::new(namespace, json::string(&body, "name")?)?;
         let metadata_location = json::string(&body, "metadata-location")?.to_owned();
@@ -398,16 +398,16 @@ impl Catalog {
         &self,
         request: &Request<'_>,
         bucket: &Arc<Bucket>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         let mut body = json::object(&request.body)?;
         let Some(Value::Array(listed)) = body.shift_remove("table-changes") else {
-            return Err(Failure::BadRequest("Missing field: table-changes".to_owned()));
+            return Err(CatalogError::BadRequest("Missing field: table-changes".to_owned()));
         };
         at_most("TRANSACTION_TABLES_MAX", TRANSACTION_TABLES_MAX, listed.len())?;
         let mut changes = Vec::with_capacity(listed.len());
         for change in listed {
             let Value::Object(change) = change else {
-                return Err(Failure::BadRequest(
+                return Err(CatalogError::BadRequest(
                     "Invalid field: table-changes is not a list of objects".to_owned(),
                 ));
             };
@@ -419,11 +419,11 @@ impl Catalog {
         self.owner(bucket, move |store| async move { store.commit(&changes, false, key).await }).await
     }
 
-    async fn owner<T, F, Fut>(&self, bucket: &Arc<Bucket>, job: F) -> Result<T, Failure>
+    async fn owner<T, F, Fut>(&self, bucket: &Arc<Bucket>, job: F) -> Result<T, CatalogError>
     where
         T: Send + 'static,
         F: FnOnce(Store) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<T, Failure>> + 'static,
+        Fut: Future<Output = Result<T, CatalogError>> + 'static,
     {
         on_owner(&self.engine, bucket, &self.json_attributes, job).await
     }
@@ -438,36 +438,37 @@ impl Query {
     }
 
     /// A boolean in any case, as PyIceberg writes `True`.
-    fn flag(&self, name: &str) -> Result<bool, Failure> {
+    fn flag(&self, name: &str) -> Result<bool, CatalogError> {
         match self.get(name) {
             None | Some("") => Ok(false),
             Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
             Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
-            Some(value) => Err(Failure::BadRequest(format!("Invalid {name}: {value}"))),
+            Some(value) => Err(CatalogError::BadRequest(format!("Invalid {name}: {value}"))),
         }
     }
 
-    fn refs_only(&self) -> Result<bool, Failure> {
+    fn refs_only(&self) -> Result<bool, CatalogError> {
         match self.get("snapshots") {
             None | Some("") => Ok(false),
             Some(value) if value.eq_ignore_ascii_case("all") => Ok(false),
             Some(value) if value.eq_ignore_ascii_case("refs") => Ok(true),
-            Some(value) => Err(Failure::BadRequest(format!("Invalid snapshots: {value}"))),
+            Some(value) => Err(CatalogError::BadRequest(format!("Invalid snapshots: {value}"))),
         }
     }
 
     /// Without `pageToken` and `pageSize` everything is in one answer.
-    fn page(&self) -> Result<PageQuery, Failure> {
+    fn page(&self) -> Result<PageQuery, CatalogError> {
         let size = match self.get("pageSize").filter(|size| !size.is_empty()) {
             Some(text) => match text.parse::<usize>() {
                 Ok(size) if 0 < size => Some(size),
-                Ok(_) | Err(_) => return Err(Failure::BadRequest(format!("Invalid pageSize: {text}"))),
+                Ok(_) | Err(_) => return Err(CatalogError::BadRequest(format!("Invalid pageSize: {text}"))),
             },
             None => self.get("pageToken").map(|_| usize::MAX),
         };
         let after = match self.get("pageToken").filter(|token| !token.is_empty()) {
             Some(token) => Some(
-                page_name(token).ok_or_else(|| Failure::BadRequest(format!("Invalid pageToken: {token}")))?,
+                page_name(token)
+                    .ok_or_else(|| CatalogError::BadRequest(format!("Invalid pageToken: {token}")))?,
             ),
             None => None,
         };
@@ -502,7 +503,7 @@ fn listing(field: &str, page: &Page, entry: impl Fn(&str) -> Value) -> Outcome {
 fn table_change(
     mut body: serde_json::Map<String, Value>,
     path: Option<Ident>,
-) -> Result<TableChange, Failure> {
+) -> Result<TableChange, CatalogError> {
     let ident = match path {
         Some(ident) => ident,
         None => json::identifier(&body, "identifier")?,
@@ -515,10 +516,10 @@ fn table_change(
 }
 
 /// The request's idempotency key, with a digest of all that makes it this request.
-fn idempotency_key(request: &Request<'_>) -> Result<Option<IdempotencyKey>, Failure> {
+fn idempotency_key(request: &Request<'_>) -> Result<Option<IdempotencyKey>, CatalogError> {
     let Some(text) = (request.header)("idempotency-key") else { return Ok(None) };
     let id = uuid::Uuid::parse_str(text.trim())
-        .map_err(|_| Failure::BadRequest(format!("Invalid Idempotency-Key: {text} is not a UUID")))?;
+        .map_err(|_| CatalogError::BadRequest(format!("Invalid Idempotency-Key: {text} is not a UUID")))?;
     let operation = metadata_file::digest(&[
         request.principal.as_bytes(),
         b"\0",

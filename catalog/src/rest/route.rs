@@ -5,12 +5,12 @@
 //! the table of operations.
 
 use crate::rest::operations::Operation;
-use crate::store::failure::Failure;
+use crate::store::failure::CatalogError;
 use crate::store::names::{Ident, NamespaceName, warehouse_name};
 
 /// What a request asks for, or why that is nothing. The failure is told when its sender is known, and not before.
 #[derive(Debug)]
-pub struct Route(pub(crate) Result<Target, Failure>);
+pub struct Route(pub(crate) Result<Target, CatalogError>);
 
 impl Route {
     /// Finds what `method` and a raw path that begins with `/v1` ask for.
@@ -54,18 +54,18 @@ pub(crate) enum Names {
 
 impl Names {
     /// The namespace of a path with `{namespace}` and no `{table}`.
-    pub(crate) fn namespace(self) -> Result<NamespaceName, Failure> {
+    pub(crate) fn namespace(self) -> Result<NamespaceName, CatalogError> {
         match self {
             Names::Namespace(namespace) => Ok(namespace),
-            Names::Nothing | Names::Ident(_) => Err(Failure::BadRequest("Missing namespace".to_owned())),
+            Names::Nothing | Names::Ident(_) => Err(CatalogError::BadRequest("Missing namespace".to_owned())),
         }
     }
 
     /// The table of a path with `{table}`.
-    pub(crate) fn table(self) -> Result<Ident, Failure> {
+    pub(crate) fn table(self) -> Result<Ident, CatalogError> {
         match self {
             Names::Ident(ident) => Ok(ident),
-            Names::Nothing | Names::Namespace(_) => Err(Failure::BadRequest("Missing table".to_owned())),
+            Names::Nothing | Names::Namespace(_) => Err(CatalogError::BadRequest("Missing table".to_owned())),
         }
     }
 }
@@ -81,9 +81,9 @@ const NOT_OFFERED: [(&str, &[&str]); 4] = [
 /// How the paths of what is in a warehouse begin.
 const IN_WAREHOUSE: &str = "/v1/{prefix}/";
 
-/// Parses a path that begins with `/v1`. [`Failure::NoSuchRoute`] for anything unknown.
-fn route(method: &str, raw_path: &str) -> Result<Target, Failure> {
-    let unknown = || Failure::NoSuchRoute(raw_path.to_owned());
+/// Parses a path that begins with `/v1`. [`CatalogError::NoSuchRoute`] for anything unknown.
+fn route(method: &str, raw_path: &str) -> Result<Target, CatalogError> {
+    let unknown = || CatalogError::NoSuchRoute(raw_path.to_owned());
     let token = Operation::GetToken;
     if raw_path.trim_end_matches('/') == token.row().path {
         // The token endpoint refuses other methods in words of its own.
@@ -92,8 +92,9 @@ fn route(method: &str, raw_path: &str) -> Result<Target, Failure> {
     let raw = raw_path.strip_prefix("/v1/").ok_or_else(unknown)?;
     let mut segments = Vec::new();
     for segment in raw.split('/') {
-        segments
-            .push(decode(segment).ok_or_else(|| Failure::BadRequest(format!("Invalid path: {raw_path}")))?);
+        segments.push(
+            decode(segment).ok_or_else(|| CatalogError::BadRequest(format!("Invalid path: {raw_path}")))?,
+        );
     }
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     if let Some(found) = find("/v1/", &segments) {
@@ -150,7 +151,7 @@ fn fit<'a>(path: &'static str, pattern: &str, segments: &[&'a str]) -> Option<Fo
 
 impl Found<'_> {
     /// Parses the names, then looks for the method.
-    fn target(self, method: &str, prefix: Option<String>) -> Result<Target, Failure> {
+    fn target(self, method: &str, prefix: Option<String>) -> Result<Target, CatalogError> {
         let namespace = self.namespace.map(NamespaceName::parse).transpose()?;
         let names = match (namespace, self.table) {
             (Some(namespace), Some(table)) => Names::Ident(Ident::new(namespace, table)?),
@@ -162,7 +163,7 @@ impl Found<'_> {
     }
 }
 
-fn asked(path: &str, method: &str) -> Result<Asked, Failure> {
+fn asked(path: &str, method: &str) -> Result<Asked, CatalogError> {
     let mut allowed = Vec::new();
     for operation in Operation::ALL {
         let row = operation.row();
@@ -180,17 +181,19 @@ fn asked(path: &str, method: &str) -> Result<Asked, Failure> {
         }
         allowed.push(*known);
     }
-    Err(Failure::MethodNotAllowed { method: method.to_owned(), allowed })
+    Err(CatalogError::MethodNotAllowed { method: method.to_owned(), allowed })
 }
 
 /// The parameters of a raw query, decoded, in order.
-pub(crate) fn query(raw_query: &str) -> Result<Vec<(String, String)>, Failure> {
+pub(crate) fn query(raw_query: &str) -> Result<Vec<(String, String)>, CatalogError> {
     let mut parameters = Vec::new();
     for pair in raw_query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         match (decode(name), decode(value)) {
             (Some(name), Some(value)) => parameters.push((name, value)),
-            (None, _) | (_, None) => return Err(Failure::BadRequest(format!("Invalid query: {raw_query}"))),
+            (None, _) | (_, None) => {
+                return Err(CatalogError::BadRequest(format!("Invalid query: {raw_query}")));
+            }
         }
     }
     Ok(parameters)
@@ -295,7 +298,7 @@ mod tests {
     #[test]
     fn unknown() {
         let check =
-            |path: &str| assert!(matches!(route("GET", path), Err(Failure::NoSuchRoute(_))), "{path}");
+            |path: &str| assert!(matches!(route("GET", path), Err(CatalogError::NoSuchRoute(_))), "{path}");
         check("");
         check("/");
         check("/v1");
@@ -316,7 +319,8 @@ mod tests {
 
     #[test]
     fn refused() {
-        let check = |path: &str| assert!(matches!(route("GET", path), Err(Failure::BadRequest(_))), "{path}");
+        let check =
+            |path: &str| assert!(matches!(route("GET", path), Err(CatalogError::BadRequest(_))), "{path}");
         check("/v1/w/namespaces/%1Fa");
         check("/v1/w/namespaces/..");
         check("/v1/w/namespaces/%2e%2e");
@@ -333,7 +337,7 @@ mod tests {
     #[test]
     fn methods() {
         let check = |path: &str, want: &[&str]| match route("PATCH", path) {
-            Err(Failure::MethodNotAllowed { method, allowed }) => {
+            Err(CatalogError::MethodNotAllowed { method, allowed }) => {
                 assert_eq!((method.as_str(), allowed.as_slice()), ("PATCH", want), "{path}");
             }
             other => panic!("{path}: {other:?}"),

@@ -17,7 +17,7 @@ use crate::limits::{
 use crate::model::{Pointer, Recorded};
 use crate::spec::TableMetadata;
 use crate::store::claim::Claim;
-use crate::store::failure::Failure;
+use crate::store::failure::CatalogError;
 use crate::store::idempotency::IdempotencyKey;
 use crate::store::metadata_file::{self, MetadataFile};
 use crate::store::names::Ident;
@@ -73,7 +73,7 @@ impl Store {
         changes: &[TableChange],
         whole: bool,
         key: Option<IdempotencyKey>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         check_changes(changes)?;
         self.mutate(key, async |claim| {
             for _ in 0..COMMIT_ATTEMPTS_MAX {
@@ -84,7 +84,7 @@ impl Store {
                     });
                 }
             }
-            Err(Failure::Contended)
+            Err(CatalogError::Contended)
         })
         .await
     }
@@ -95,7 +95,7 @@ impl Store {
         changes: &[TableChange],
         whole: bool,
         claim: &Claim,
-    ) -> Result<Option<Vec<Rc<Loaded>>>, Failure> {
+    ) -> Result<Option<Vec<Rc<Loaded>>>, CatalogError> {
         let mut bases = Vec::with_capacity(changes.len());
         for change in changes {
             bases.push(self.base(&change.ident).await?);
@@ -150,7 +150,7 @@ impl Store {
         versions: Vec<Version>,
         whole: bool,
         claim: &Claim,
-    ) -> Result<Published, Failure> {
+    ) -> Result<Published, CatalogError> {
         let mut inline_bytes = 0_usize;
         let mut bodies = Vec::with_capacity(versions.len());
         for version in &versions {
@@ -201,7 +201,7 @@ impl Store {
     }
 
     /// The current version of a table, `None` when there is no such table.
-    pub(crate) async fn base(&self, ident: &Ident) -> Result<Option<Rc<Loaded>>, Failure> {
+    pub(crate) async fn base(&self, ident: &Ident) -> Result<Option<Rc<Loaded>>, CatalogError> {
         for _ in 0..COMMIT_ATTEMPTS_MAX {
             let metadata_location = {
                 let warehouse = self.warehouse.borrow();
@@ -224,15 +224,15 @@ impl Store {
             self.warehouse.borrow_mut().keep(ident, &loaded);
             return Ok(Some(loaded));
         }
-        Err(Failure::Contended)
+        Err(CatalogError::Contended)
     }
 }
 
 /// What can be said of a request without looking at any table.
-fn check_changes(changes: &[TableChange]) -> Result<(), Failure> {
+fn check_changes(changes: &[TableChange]) -> Result<(), CatalogError> {
     for (index, change) in changes.iter().enumerate() {
         if changes.iter().take(index).any(|earlier| earlier.ident == change.ident) {
-            return Err(Failure::BadRequest(format!(
+            return Err(CatalogError::BadRequest(format!(
                 "Table is changed twice in one transaction: {}",
                 change.ident
             )));
@@ -247,10 +247,10 @@ fn plan_table(
     change: &TableChange,
     base: Option<&Rc<Loaded>>,
     draw: &Draw,
-) -> Result<Planned, Failure> {
+) -> Result<Planned, CatalogError> {
     warehouse.namespace(&change.ident.namespace)?;
     if base.is_none() && !change.requirements.iter().any(Requirement::is_assert_create) {
-        return Err(Failure::NoSuchTable(change.ident.clone()));
+        return Err(CatalogError::NoSuchTable(change.ident.clone()));
     }
     let metadata = base.map(|base| &base.metadata);
     commit::check(&change.requirements, metadata)?;
@@ -261,7 +261,7 @@ fn plan_table(
     };
     match (commit::apply(metadata, &change.updates, &context)?, base) {
         (None, Some(base)) => Ok(Planned::Same(Rc::clone(base))),
-        (None, None) => Err(Failure::BadRequest("Invalid create: no updates".to_owned())),
+        (None, None) => Err(CatalogError::BadRequest("Invalid create: no updates".to_owned())),
         (Some(next), base) => {
             plan_version(warehouse, &change.ident, next, base.map(Rc::as_ref), &draw.file_name)
                 .map(Planned::Next)
@@ -276,7 +276,7 @@ pub(crate) fn plan_version(
     metadata: TableMetadata,
     base: Option<&Loaded>,
     file_name: &str,
-) -> Result<Box<Version>, Failure> {
+) -> Result<Box<Version>, CatalogError> {
     let location_key = location::table_key(metadata.location(), &warehouse.name)?;
     if base.is_none() {
         at_most("TABLES_MAX", TABLES_MAX, warehouse.tables + 1)?;
@@ -292,7 +292,7 @@ pub(crate) fn plan_version(
 }
 
 /// Refuses new locations of one transaction that lie in each other; those in use were checked per table.
-fn check_locations(planned: &[Planned]) -> Result<(), Failure> {
+fn check_locations(planned: &[Planned]) -> Result<(), CatalogError> {
     let mut taken = location::Locations::default();
     for plan in planned {
         if let Planned::Next(version) = plan {
@@ -304,7 +304,7 @@ fn check_locations(planned: &[Planned]) -> Result<(), Failure> {
 }
 
 /// Whether everything the versions were planned on is still so. A location taken meanwhile is a failure of its own.
-fn still_holds(warehouse: &Warehouse, versions: &[Version]) -> Result<bool, Failure> {
+fn still_holds(warehouse: &Warehouse, versions: &[Version]) -> Result<bool, CatalogError> {
     for version in versions {
         warehouse.namespace(&version.ident.namespace)?;
         let table = warehouse.find(&version.ident);
@@ -392,12 +392,12 @@ mod tests {
         }
     }
 
-    fn plan(warehouse: &Warehouse, change: &TableChange) -> Result<Planned, Failure> {
+    fn plan(warehouse: &Warehouse, change: &TableChange) -> Result<Planned, CatalogError> {
         let name = change.ident.name.clone();
         plan_table(warehouse, change, base(warehouse, &name).as_ref(), &draw())
     }
 
-    fn next(planned: Result<Planned, Failure>) -> Version {
+    fn next(planned: Result<Planned, CatalogError>) -> Version {
         match planned {
             Ok(Planned::Next(version)) => *version,
             Ok(Planned::Same(_)) => panic!("no change"),
@@ -441,25 +441,25 @@ mod tests {
     fn refusals() {
         let warehouse = warehouse();
         let set = || json!([{"action": "set-properties", "updates": {"k": "v"}}]);
-        let check = |change: TableChange, want: fn(&Failure) -> bool| match plan(&warehouse, &change) {
+        let check = |change: TableChange, want: fn(&CatalogError) -> bool| match plan(&warehouse, &change) {
             Ok(_) => panic!("{change:?} was allowed"),
             Err(failure) => assert!(want(&failure), "{failure:?}"),
         };
-        check(change("x", json!([]), set()), |failure| matches!(failure, Failure::NoSuchTable(_)));
+        check(change("x", json!([]), set()), |failure| matches!(failure, CatalogError::NoSuchTable(_)));
         check(
             change("t", json!([{"type": "assert-create"}]), set()),
-            |failure| matches!(failure, Failure::CommitFailed(text) if text == "Requirement failed: table already exists"),
+            |failure| matches!(failure, CatalogError::CommitFailed(text) if text == "Requirement failed: table already exists"),
         );
         check(
             change("t", json!([{"type": "assert-current-schema-id", "current-schema-id": 7}]), set()),
-            |failure| matches!(failure, Failure::CommitFailed(_)),
+            |failure| matches!(failure, CatalogError::CommitFailed(_)),
         );
         let mut elsewhere = change("t", json!([]), set());
         elsewhere.ident.namespace = NamespaceName::parse("b").expect("valid");
-        check(elsewhere, |failure| matches!(failure, Failure::NoSuchNamespace(_)));
+        check(elsewhere, |failure| matches!(failure, CatalogError::NoSuchNamespace(_)));
         let moved = |to: &str| change("t", json!([]), json!([{"action": "set-location", "location": to}]));
-        check(moved("s3://other/t"), |failure| matches!(failure, Failure::Location { .. }));
-        check(moved("s3://lake/u/x"), |failure| matches!(failure, Failure::LocationTaken { .. }));
+        check(moved("s3://other/t"), |failure| matches!(failure, CatalogError::Location { .. }));
+        check(moved("s3://lake/u/x"), |failure| matches!(failure, CatalogError::LocationTaken { .. }));
         assert!(plan(&warehouse, &moved("s3://lake/t/inside")).is_ok());
     }
 
@@ -505,7 +505,7 @@ mod tests {
         assert!(plans(&warehouse, "s3://lake/x", "s3://lake/y").is_ok());
         assert!(matches!(
             plans(&warehouse, "s3://lake/x", "s3://lake/x/y"),
-            Err(Failure::LocationTaken { .. })
+            Err(CatalogError::LocationTaken { .. })
         ));
         // what was planned does not hold once a table has moved
         let set = json!([{"action": "set-properties", "updates": {"k": "v"}}]);
@@ -530,7 +530,7 @@ mod tests {
     #[test]
     fn one_table_twice() {
         let changes = [change("t", json!([]), json!([])), change("t", json!([]), json!([]))];
-        assert!(matches!(check_changes(&changes), Err(Failure::BadRequest(_))));
+        assert!(matches!(check_changes(&changes), Err(CatalogError::BadRequest(_))));
         assert!(check_changes(&changes[..1]).is_ok());
         assert!(check_changes(&[]).is_ok());
     }

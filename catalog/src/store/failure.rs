@@ -1,6 +1,6 @@
 //! Why the catalog did not do what was asked: facts, and the one table from them to status, type and text.
 //!
-//! `rest` renders what [`Failure::answer`] says as JSON; `store` keeps it under an idempotency key. No other place of
+//! `rest` renders what [`CatalogError::answer`] says as JSON; `store` keeps it under an idempotency key. No other place of
 //! the catalog, nor of the layer above, chooses a status of the Iceberg protocol.
 
 use std::borrow::Cow;
@@ -14,7 +14,7 @@ use crate::store::names::{Ident, NameError, NamespaceName};
 
 /// One request's failure. Nothing was changed, except where a variant says otherwise.
 #[derive(Clone, Debug)]
-pub(crate) enum Failure {
+pub(crate) enum CatalogError {
     /// The request is not what the protocol says.
     BadRequest(String),
     /// The change breaks a rule of the table format.
@@ -107,36 +107,36 @@ pub(crate) enum Failure {
     StateUnknown(EngineError),
 }
 
-impl From<CommitError> for Failure {
-    fn from(error: CommitError) -> Failure {
+impl From<CommitError> for CatalogError {
+    fn from(error: CommitError) -> CatalogError {
         match error {
-            CommitError::BadRequest(text) => Failure::BadRequest(text),
-            CommitError::Validation(text) => Failure::Validation(text),
-            CommitError::IllegalArgument(text) => Failure::IllegalArgument(text),
-            CommitError::Failed(text) => Failure::CommitFailed(text),
-            CommitError::AlreadyExists(text) => Failure::AlreadyExists(text),
+            CommitError::BadRequest(text) => CatalogError::BadRequest(text),
+            CommitError::Validation(text) => CatalogError::Validation(text),
+            CommitError::IllegalArgument(text) => CatalogError::IllegalArgument(text),
+            CommitError::Failed(text) => CatalogError::CommitFailed(text),
+            CommitError::AlreadyExists(text) => CatalogError::AlreadyExists(text),
         }
     }
 }
 
-impl From<OverLimit> for Failure {
-    fn from(OverLimit { limit, max, got }: OverLimit) -> Failure {
-        Failure::TooLarge { limit, max, got }
+impl From<OverLimit> for CatalogError {
+    fn from(OverLimit { limit, max, got }: OverLimit) -> CatalogError {
+        CatalogError::TooLarge { limit, max, got }
     }
 }
 
-impl From<NameError> for Failure {
-    fn from(error: NameError) -> Failure {
+impl From<NameError> for CatalogError {
+    fn from(error: NameError) -> CatalogError {
         match error {
-            NameError::Invalid(text) => Failure::BadRequest(text),
-            NameError::TooLong(over) => Failure::from(over),
+            NameError::Invalid(text) => CatalogError::BadRequest(text),
+            NameError::TooLong(over) => CatalogError::from(over),
         }
     }
 }
 
-impl From<EngineError> for Failure {
-    fn from(error: EngineError) -> Failure {
-        Failure::Engine(error)
+impl From<EngineError> for CatalogError {
+    fn from(error: EngineError) -> CatalogError {
+        CatalogError::Engine(error)
     }
 }
 
@@ -150,104 +150,104 @@ pub(crate) struct Answer {
     pub(crate) message: String,
 }
 
-impl Failure {
+impl CatalogError {
     /// The one table from a failure to status, type and text. Texts begin as those of the Java reference do, because
     /// clients and compatibility kits read them.
     pub(crate) fn answer(&self) -> Answer {
         let (status, kind, message) = match self {
-            Failure::BadRequest(text) => (400, "BadRequestException", text.clone()),
-            Failure::Validation(text) => (400, "ValidationException", text.clone()),
-            Failure::IllegalArgument(text) => (400, "IllegalArgumentException", text.clone()),
-            Failure::TooLarge { limit, max, got } => {
+            CatalogError::BadRequest(text) => (400, "BadRequestException", text.clone()),
+            CatalogError::Validation(text) => (400, "ValidationException", text.clone()),
+            CatalogError::IllegalArgument(text) => (400, "IllegalArgumentException", text.clone()),
+            CatalogError::TooLarge { limit, max, got } => {
                 (400, "BadRequestException", format!("{limit} is {max}, got {got}"))
             }
-            Failure::BodyTooLarge { max, got } => {
+            CatalogError::BodyTooLarge { max, got } => {
                 (413, "BadRequestException", format!("BODY_BYTES_MAX is {max}, got {got}"))
             }
-            Failure::Location { location, why } => {
+            CatalogError::Location { location, why } => {
                 (400, "BadRequestException", format!("Invalid location {location:?}: {why}"))
             }
-            Failure::LocationTaken { location, by } => (
+            CatalogError::LocationTaken { location, by } => (
                 400,
                 "BadRequestException",
                 format!("Invalid location {location:?}: it overlaps that of {by}"),
             ),
-            Failure::NoSuchWarehouse(name) => {
+            CatalogError::NoSuchWarehouse(name) => {
                 (404, "NoSuchWarehouseException", format!("Warehouse does not exist: {name}"))
             }
-            Failure::NoWarehouseEntry(name) => {
+            CatalogError::NoWarehouseEntry(name) => {
                 (404, "IcebergWarehouseNotFound", format!("Warehouse does not exist: {name}"))
             }
-            Failure::NoSuchNamespace(name) => {
+            CatalogError::NoSuchNamespace(name) => {
                 (404, "NoSuchNamespaceException", format!("Namespace does not exist: {name}"))
             }
-            Failure::NoSuchTable(ident) => {
+            CatalogError::NoSuchTable(ident) => {
                 (404, "NoSuchTableException", format!("Table does not exist: {ident}"))
             }
-            Failure::NoSuchView(ident) => {
+            CatalogError::NoSuchView(ident) => {
                 (404, "NoSuchViewException", format!("View does not exist: {ident}"))
             }
-            Failure::NoSuchFile(location) => {
+            CatalogError::NoSuchFile(location) => {
                 (404, "NotFoundException", format!("Location does not exist: {location}"))
             }
-            Failure::WarehouseExists(name) => {
+            CatalogError::WarehouseExists(name) => {
                 (409, "IcebergWarehouseAlreadyExists", format!("Warehouse already exists: {name}"))
             }
-            Failure::BucketExists(name) => (
+            CatalogError::BucketExists(name) => (
                 409,
                 "IcebergWarehouseAlreadyExists",
                 format!("Bucket already exists: {name} (upgrade-existing makes it a warehouse)"),
             ),
-            Failure::WarehouseNotEmpty(name) => {
+            CatalogError::WarehouseNotEmpty(name) => {
                 (409, "WarehouseNotEmptyException", format!("Warehouse {name} is not empty"))
             }
-            Failure::NamespaceExists(name) => {
+            CatalogError::NamespaceExists(name) => {
                 (409, "AlreadyExistsException", format!("Namespace already exists: {name}"))
             }
-            Failure::NamespaceNotEmpty(name) => {
+            CatalogError::NamespaceNotEmpty(name) => {
                 (409, "NamespaceNotEmptyException", format!("Namespace {name} is not empty"))
             }
-            Failure::TableExists(ident) => {
+            CatalogError::TableExists(ident) => {
                 (409, "AlreadyExistsException", format!("Table already exists: {ident}"))
             }
-            Failure::AlreadyExists(text) => (409, "AlreadyExistsException", text.clone()),
-            Failure::RenameTaken { from, to } => {
+            CatalogError::AlreadyExists(text) => (409, "AlreadyExistsException", text.clone()),
+            CatalogError::RenameTaken { from, to } => {
                 (409, "AlreadyExistsException", format!("Cannot rename {from} to {to}. Table already exists"))
             }
-            Failure::CommitFailed(text) => (409, "CommitFailedException", text.clone()),
-            Failure::Unprocessable(text) => (422, "UnprocessableEntityException", text.clone()),
-            Failure::NoSuchRoute(path) => (404, "NoSuchRouteException", format!("No such path: {path}")),
-            Failure::MethodNotAllowed { method, allowed } => (
+            CatalogError::CommitFailed(text) => (409, "CommitFailedException", text.clone()),
+            CatalogError::Unprocessable(text) => (422, "UnprocessableEntityException", text.clone()),
+            CatalogError::NoSuchRoute(path) => (404, "NoSuchRouteException", format!("No such path: {path}")),
+            CatalogError::MethodNotAllowed { method, allowed } => (
                 405,
                 "MethodNotAllowedException",
                 format!("{method} is not allowed here, only {}", allowed.join(", ")),
             ),
-            Failure::Unsupported(what) => {
+            CatalogError::Unsupported(what) => {
                 (406, "UnsupportedOperationException", format!("not supported: {what}"))
             }
-            Failure::Forbidden { action, resource } => {
+            CatalogError::Forbidden { action, resource } => {
                 (403, "ForbiddenException", format!("not authorized to perform {action} on {resource}"))
             }
-            Failure::Refused(refusal) => refused(refusal),
-            Failure::Replayed { status, kind, message } => {
+            CatalogError::Refused(refusal) => refused(refusal),
+            CatalogError::Replayed { status, kind, message } => {
                 return Answer { status: *status, kind: Cow::Owned(kind.clone()), message: message.clone() };
             }
-            Failure::Contended => (
+            CatalogError::Contended => (
                 429,
                 "TooManyRequestsException",
                 "too many changes to the same tables, please retry".to_owned(),
             ),
             // Not 500, which a commit takes for an unknown outcome, nor 503: it does not pass by itself.
-            Failure::NewerValue { key, version } => {
+            CatalogError::NewerValue { key, version } => {
                 let what = version.map_or_else(|| "kind".to_owned(), |version| format!("version {version}"));
                 let text = format!("catalog value {key} was written by a newer version: unknown {what}");
                 (501, "UnsupportedOperationException", text)
             }
-            Failure::Damaged { what, why } => {
+            CatalogError::Damaged { what, why } => {
                 (500, "InternalServerError", format!("{what} is damaged: {why}"))
             }
-            Failure::Engine(error) => engine(error),
-            Failure::StateUnknown(error) => {
+            CatalogError::Engine(error) => engine(error),
+            CatalogError::StateUnknown(error) => {
                 (500, "CommitStateUnknownException", format!("the change may or may not survive: {error}"))
             }
         };
@@ -315,89 +315,99 @@ mod tests {
 
     #[test]
     fn table() {
-        let check = |failure: Failure, status: u16, kind: &str, text: &str| {
+        let check = |failure: CatalogError, status: u16, kind: &str, text: &str| {
             let answer = failure.answer();
             assert_eq!((answer.status, &*answer.kind), (status, kind), "{failure:?}");
             assert!(answer.message.starts_with(text), "{}", answer.message);
         };
         let namespace = || ident("t").namespace;
-        check(Failure::BadRequest("x".to_owned()), 400, "BadRequestException", "x");
-        check(Failure::IllegalArgument("x".to_owned()), 400, "IllegalArgumentException", "x");
-        check(Failure::Validation("x".to_owned()), 400, "ValidationException", "x");
+        check(CatalogError::BadRequest("x".to_owned()), 400, "BadRequestException", "x");
+        check(CatalogError::IllegalArgument("x".to_owned()), 400, "IllegalArgumentException", "x");
+        check(CatalogError::Validation("x".to_owned()), 400, "ValidationException", "x");
         check(
-            Failure::BodyTooLarge { max: 1, got: 2 },
+            CatalogError::BodyTooLarge { max: 1, got: 2 },
             413,
             "BadRequestException",
             "BODY_BYTES_MAX is 1, got 2",
         );
         check(
-            Failure::TooLarge { limit: "X_MAX", max: 1, got: 2 },
+            CatalogError::TooLarge { limit: "X_MAX", max: 1, got: 2 },
             400,
             "BadRequestException",
             "X_MAX is 1, got 2",
         );
         check(
-            Failure::NoSuchNamespace(namespace()),
+            CatalogError::NoSuchNamespace(namespace()),
             404,
             "NoSuchNamespaceException",
             "Namespace does not exist: n.s",
         );
-        check(Failure::NoSuchTable(ident("t")), 404, "NoSuchTableException", "Table does not exist: n.s.t");
-        check(Failure::NoSuchView(ident("t")), 404, "NoSuchViewException", "View does not exist: n.s.t");
-        check(Failure::NoSuchFile("f".to_owned()), 404, "NotFoundException", "");
-        check(Failure::NoSuchWarehouse("w".to_owned()), 404, "NoSuchWarehouseException", "");
-        check(Failure::WarehouseExists("w".to_owned()), 409, "IcebergWarehouseAlreadyExists", "");
         check(
-            Failure::NamespaceExists(namespace()),
+            CatalogError::NoSuchTable(ident("t")),
+            404,
+            "NoSuchTableException",
+            "Table does not exist: n.s.t",
+        );
+        check(CatalogError::NoSuchView(ident("t")), 404, "NoSuchViewException", "View does not exist: n.s.t");
+        check(CatalogError::NoSuchFile("f".to_owned()), 404, "NotFoundException", "");
+        check(CatalogError::NoSuchWarehouse("w".to_owned()), 404, "NoSuchWarehouseException", "");
+        check(CatalogError::WarehouseExists("w".to_owned()), 409, "IcebergWarehouseAlreadyExists", "");
+        check(
+            CatalogError::NamespaceExists(namespace()),
             409,
             "AlreadyExistsException",
             "Namespace already exists: n.s",
         );
         check(
-            Failure::NamespaceNotEmpty(namespace()),
+            CatalogError::NamespaceNotEmpty(namespace()),
             409,
             "NamespaceNotEmptyException",
             "Namespace n.s is not empty",
         );
-        check(Failure::TableExists(ident("t")), 409, "AlreadyExistsException", "Table already exists: n.s.t");
-        let taken = Failure::RenameTaken { from: ident("a"), to: ident("b") };
+        check(
+            CatalogError::TableExists(ident("t")),
+            409,
+            "AlreadyExistsException",
+            "Table already exists: n.s.t",
+        );
+        let taken = CatalogError::RenameTaken { from: ident("a"), to: ident("b") };
         check(taken, 409, "AlreadyExistsException", "Cannot rename n.s.a to n.s.b. Table already exists");
         check(
-            Failure::CommitFailed("Requirement failed: x".to_owned()),
+            CatalogError::CommitFailed("Requirement failed: x".to_owned()),
             409,
             "CommitFailedException",
             "Requirement",
         );
-        check(Failure::Unprocessable("x".to_owned()), 422, "UnprocessableEntityException", "x");
-        check(Failure::Contended, 429, "TooManyRequestsException", "");
+        check(CatalogError::Unprocessable("x".to_owned()), 422, "UnprocessableEntityException", "x");
+        check(CatalogError::Contended, 429, "TooManyRequestsException", "");
         check(
-            Failure::Engine(EngineError::Full { wanted_bytes: 1 }),
+            CatalogError::Engine(EngineError::Full { wanted_bytes: 1 }),
             507,
             "InsufficientStorageException",
             "",
         );
         check(
-            Failure::NewerValue { key: "v".to_owned(), version: Some(2) },
+            CatalogError::NewerValue { key: "v".to_owned(), version: Some(2) },
             501,
             "UnsupportedOperationException",
             "catalog value v was written by a newer version: unknown version 2",
         );
-        check(Failure::Engine(EngineError::Busy { limit: "x", max: 1 }), 429, "SlowDownException", "");
-        check(Failure::Engine(EngineError::BucketClosed), 429, "SlowDownException", "");
-        check(Failure::Engine(EngineError::NoFreeZone), 429, "SlowDownException", "");
+        check(CatalogError::Engine(EngineError::Busy { limit: "x", max: 1 }), 429, "SlowDownException", "");
+        check(CatalogError::Engine(EngineError::BucketClosed), 429, "SlowDownException", "");
+        check(CatalogError::Engine(EngineError::NoFreeZone), 429, "SlowDownException", "");
         let kind = nilas_engine::SettingKind::LOCK;
-        let unsupported = Failure::Engine(EngineError::UnsupportedSetting { kind });
+        let unsupported = CatalogError::Engine(EngineError::UnsupportedSetting { kind });
         check(unsupported, 501, "UnsupportedOperationException", "the bucket has the setting lock");
-        check(Failure::StateUnknown(EngineError::Stopping), 500, "CommitStateUnknownException", "");
-        let forbidden = Failure::Forbidden { action: "s3tables:GetTable", resource: "arn".to_owned() };
+        check(CatalogError::StateUnknown(EngineError::Stopping), 500, "CommitStateUnknownException", "");
+        let forbidden = CatalogError::Forbidden { action: "s3tables:GetTable", resource: "arn".to_owned() };
         check(forbidden, 403, "ForbiddenException", "not authorized to perform s3tables:GetTable on arn");
-        let replayed = Failure::Replayed { status: 409, kind: "K".to_owned(), message: "m".to_owned() };
+        let replayed = CatalogError::Replayed { status: 409, kind: "K".to_owned(), message: "m".to_owned() };
         check(replayed, 409, "K", "m");
     }
     #[test]
     fn refusals() {
         let check = |refusal: Refusal, status: u16, kind: &str, text: &str| {
-            let answer = Failure::Refused(refusal).answer();
+            let answer = CatalogError::Refused(refusal).answer();
             assert_eq!((answer.status, &*answer.kind, answer.message.as_str()), (status, kind, text));
         };
         let recovering = "the store is recovering, try again";

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::limits::{LOCATION_KEY_BYTES_MAX, at_most};
-use crate::store::failure::Failure;
+use crate::store::failure::CatalogError;
 
 /// The key prefix (no slash at either end) that `location` names in bucket `warehouse`.
-pub(crate) fn table_key(location: &str, warehouse: &str) -> Result<String, Failure> {
+pub(crate) fn table_key(location: &str, warehouse: &str) -> Result<String, CatalogError> {
     let key = object_key(location, warehouse)?;
     let key = key.trim_end_matches('/');
     if key.is_empty() {
@@ -21,7 +21,7 @@ pub(crate) fn table_key(location: &str, warehouse: &str) -> Result<String, Failu
 }
 
 /// The object key that `location` names in bucket `warehouse`.
-pub(crate) fn object_key<'a>(location: &'a str, warehouse: &str) -> Result<&'a str, Failure> {
+pub(crate) fn object_key<'a>(location: &'a str, warehouse: &str) -> Result<&'a str, CatalogError> {
     let rest = ["s3://", "s3a://", "s3n://"]
         .iter()
         .find_map(|scheme| location.strip_prefix(scheme))
@@ -39,8 +39,8 @@ pub(crate) fn object_key<'a>(location: &'a str, warehouse: &str) -> Result<&'a s
     Ok(key)
 }
 
-fn refused(location: &str, why: &'static str) -> Failure {
-    Failure::Location { location: location.to_owned(), why }
+fn refused(location: &str, why: &'static str) -> CatalogError {
+    CatalogError::Location { location: location.to_owned(), why }
 }
 
 /// The key prefixes in use, each with what uses it (for messages).
@@ -52,7 +52,12 @@ pub(crate) struct Locations {
 
 impl Locations {
     /// Refuses `key` when it is, lies in, or holds a prefix in use, other than `own`.
-    pub(crate) fn check_free(&self, key: &str, own: Option<&str>, location: &str) -> Result<(), Failure> {
+    pub(crate) fn check_free(
+        &self,
+        key: &str,
+        own: Option<&str>,
+        location: &str,
+    ) -> Result<(), CatalogError> {
         let wanted = slashed(key);
         let own = own.map(slashed);
         let within = self
@@ -61,7 +66,9 @@ impl Locations {
             .take_while(|(used, _)| used.starts_with(&wanted));
         let around = wanted.match_indices('/').filter_map(|(at, _)| self.used.get_key_value(&wanted[..=at]));
         match within.chain(around).find(|(used, _)| own.as_ref() != Some(*used)) {
-            Some((_, by)) => Err(Failure::LocationTaken { location: location.to_owned(), by: by.clone() }),
+            Some((_, by)) => {
+                Err(CatalogError::LocationTaken { location: location.to_owned(), by: by.clone() })
+            }
             None => Ok(()),
         }
     }

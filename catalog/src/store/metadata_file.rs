@@ -13,7 +13,7 @@ use nilas_engine::ETag;
 
 use crate::limits::{METADATA_BYTES_MAX, METADATA_DELETES_MAX, OBJECT_KEY_BYTES_MAX, at_most};
 use crate::spec::TableMetadata;
-use crate::store::failure::Failure;
+use crate::store::failure::CatalogError;
 use crate::store::location;
 
 /// A metadata file about to be written.
@@ -33,7 +33,7 @@ impl MetadataFile {
         previous: Option<&str>,
         unique: &str,
         warehouse: &str,
-    ) -> Result<MetadataFile, Failure> {
+    ) -> Result<MetadataFile, CatalogError> {
         let folder = match metadata.property("write.metadata.path") {
             Some(path) => path.trim_end_matches('/').to_owned(),
             None => format!("{}/metadata", metadata.location().trim_end_matches('/')),
@@ -41,7 +41,9 @@ impl MetadataFile {
         let gzipped = match metadata.property("write.metadata.compression-codec") {
             Some(codec) if codec.eq_ignore_ascii_case("gzip") => true,
             Some(codec) if !codec.eq_ignore_ascii_case("none") => {
-                return Err(Failure::IllegalArgument(format!("Invalid metadata compression codec: {codec}")));
+                return Err(CatalogError::IllegalArgument(format!(
+                    "Invalid metadata compression codec: {codec}"
+                )));
             }
             Some(_) | None => false,
         };

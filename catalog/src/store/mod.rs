@@ -30,7 +30,7 @@ use nilas_engine::{Bucket, Engine, LocalBucket, Sequence, Transaction, ValueOwne
 use crate::limits::{METADATA_BYTES_MAX, METADATA_INLINE_BYTES_MAX, PURGE_KEYS_MAX};
 use crate::model::Recorded;
 use crate::store::claim::Claim;
-use crate::store::failure::{Answer, Failure};
+use crate::store::failure::{Answer, CatalogError};
 use crate::store::idempotency::{IdempotencyKey, Standing};
 use crate::store::state::{CatalogState, Loaded, Warehouse};
 
@@ -56,11 +56,11 @@ pub(crate) async fn on_owner<T, F, Fut>(
     bucket: &Arc<Bucket>,
     json_attributes: &Bytes,
     job: F,
-) -> Result<T, Failure>
+) -> Result<T, CatalogError>
 where
     T: Send + 'static,
     F: FnOnce(Store) -> Fut + Send + 'static,
-    Fut: Future<Output = Result<T, Failure>> + 'static,
+    Fut: Future<Output = Result<T, CatalogError>> + 'static,
 {
     let (name, json_attributes) = (Arc::clone(&bucket.name), json_attributes.clone());
     engine
@@ -69,7 +69,7 @@ where
             job(store).await
         })
         .await
-        .map_err(Failure::Engine)?
+        .map_err(CatalogError::Engine)?
 }
 
 /// One warehouse on its owning core, for the length of one job.
@@ -83,9 +83,9 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    fn open(bucket: LocalBucket, name: Arc<str>, json_attributes: Bytes) -> Result<Store, Failure> {
+    fn open(bucket: LocalBucket, name: Arc<str>, json_attributes: Bytes) -> Result<Store, CatalogError> {
         // Of a shard whose log is damaged, a table that is missing may have been lost with the damage.
-        bucket.check_whole().map_err(Failure::Engine)?;
+        bucket.check_whole().map_err(CatalogError::Engine)?;
         let state = bucket.extension::<CatalogState>();
         let warehouse = match state.get(bucket.id()) {
             Some(warehouse) => warehouse,
@@ -103,9 +103,9 @@ impl Store {
         Ok(Store { bucket, state, name, warehouse, json_attributes })
     }
 
-    fn check_open(&self) -> Result<(), Failure> {
+    fn check_open(&self) -> Result<(), CatalogError> {
         if self.warehouse.borrow().closed {
-            return Err(Failure::NoSuchWarehouse(self.name.to_string()));
+            return Err(CatalogError::NoSuchWarehouse(self.name.to_string()));
         }
         Ok(())
     }
@@ -113,8 +113,8 @@ impl Store {
     /// Answers from state: `look` says what it saw and which sequence that was of; failures are of the newest.
     async fn read<T>(
         &self,
-        look: impl FnOnce(&Warehouse) -> Result<(T, Sequence), Failure>,
-    ) -> Result<T, Failure> {
+        look: impl FnOnce(&Warehouse) -> Result<(T, Sequence), CatalogError>,
+    ) -> Result<T, CatalogError> {
         self.check_open()?;
         let (seen, sequence) = {
             let warehouse = self.warehouse.borrow();
@@ -131,8 +131,8 @@ impl Store {
     async fn mutate(
         &self,
         key: Option<IdempotencyKey>,
-        change: impl AsyncFnOnce(&Claim) -> Result<Outcome, Failure>,
-    ) -> Result<Outcome, Failure> {
+        change: impl AsyncFnOnce(&Claim) -> Result<Outcome, CatalogError>,
+    ) -> Result<Outcome, CatalogError> {
         self.check_open()?;
         let claim = match self.claim(key).await? {
             Ok(claim) => claim,
@@ -148,14 +148,14 @@ impl Store {
         drop(claim);
         match self.bucket.durable(newest).await {
             Ok(()) => {}
-            Err(error) if result.is_ok() => return Err(Failure::StateUnknown(error)),
-            Err(error) => return Err(Failure::Engine(error)),
+            Err(error) if result.is_ok() => return Err(CatalogError::StateUnknown(error)),
+            Err(error) => return Err(CatalogError::Engine(error)),
         }
         self.sweep().await;
         result
     }
 
-    async fn claim(&self, key: Option<IdempotencyKey>) -> Result<Result<Claim, Recorded>, Failure> {
+    async fn claim(&self, key: Option<IdempotencyKey>) -> Result<Result<Claim, Recorded>, CatalogError> {
         let Some(key) = key else { return Ok(Ok(Claim::new(None, Rc::clone(&self.warehouse)))) };
         loop {
             let standing = self.warehouse.borrow().idempotency.standing(key, self.bucket.now_ms());
@@ -166,7 +166,7 @@ impl Store {
                 }
                 Standing::Replay(recorded) => return Ok(Err(recorded)),
                 Standing::Misused => {
-                    return Err(Failure::Unprocessable(
+                    return Err(CatalogError::Unprocessable(
                         "Idempotency-Key was already used for another request".to_owned(),
                     ));
                 }
@@ -184,7 +184,7 @@ impl Store {
         }
     }
 
-    async fn replay(&self, recorded: Recorded) -> Result<Outcome, Failure> {
+    async fn replay(&self, recorded: Recorded) -> Result<Outcome, CatalogError> {
         let newest = self.warehouse.borrow().newest;
         self.bucket.durable(newest).await?;
         match recorded {
@@ -194,12 +194,14 @@ impl Store {
                 let loaded = self.read_metadata(&metadata_location).await?;
                 Ok(table_outcome(&loaded))
             }
-            Recorded::Failed { status, kind, message } => Err(Failure::Replayed { status, kind, message }),
+            Recorded::Failed { status, kind, message } => {
+                Err(CatalogError::Replayed { status, kind, message })
+            }
         }
     }
 
     /// Remembers a failure that would come again. That it could not be remembered changes nothing for the client.
-    fn record_failure(&self, claim: &Claim, failure: &Failure) {
+    fn record_failure(&self, claim: &Claim, failure: &CatalogError) {
         let Answer { status, kind, message } = failure.answer();
         if !claim.has_key() || !(400..500).contains(&status) || status == 429 {
             return;
@@ -217,7 +219,7 @@ impl Store {
         mut transaction: Transaction,
         claim: &Claim,
         recorded: Recorded,
-    ) -> Result<Sequence, Failure> {
+    ) -> Result<Sequence, CatalogError> {
         let now_ms = self.bucket.now_ms();
         let remembered = claim.remembered(recorded, now_ms);
         let forgotten = warehouse.idempotency.plan_forget(now_ms);
@@ -230,23 +232,28 @@ impl Store {
         Ok(sequence)
     }
 
-    fn append_plain(&self, warehouse: &mut Warehouse, transaction: Transaction) -> Result<Sequence, Failure> {
+    fn append_plain(
+        &self,
+        warehouse: &mut Warehouse,
+        transaction: Transaction,
+    ) -> Result<Sequence, CatalogError> {
         if warehouse.closed {
-            return Err(Failure::NoSuchWarehouse(self.name.to_string()));
+            return Err(CatalogError::NoSuchWarehouse(self.name.to_string()));
         }
         let sequence = self.bucket.append(transaction)?;
         warehouse.newest = sequence;
         Ok(sequence)
     }
 
-    /// Reads and decodes a metadata file of this warehouse. [`Failure::NoSuchFile`] when it is not there.
-    async fn read_metadata(&self, metadata_location: &str) -> Result<Loaded, Failure> {
+    /// Reads and decodes a metadata file of this warehouse. [`CatalogError::NoSuchFile`] when it is not there.
+    async fn read_metadata(&self, metadata_location: &str) -> Result<Loaded, CatalogError> {
         let key = location::object_key(metadata_location, &self.name)?;
         let bound = u64::try_from(METADATA_BYTES_MAX).unwrap_or(u64::MAX);
         let body = self.bucket.read_object(key.as_bytes(), bound).await?;
-        let body = body.ok_or_else(|| Failure::NoSuchFile(metadata_location.to_owned()))?;
-        let metadata = metadata_file::decode(metadata_location, &body)
-            .map_err(|why| Failure::Damaged { what: format!("metadata file {metadata_location}"), why })?;
+        let body = body.ok_or_else(|| CatalogError::NoSuchFile(metadata_location.to_owned()))?;
+        let metadata = metadata_file::decode(metadata_location, &body).map_err(|why| {
+            CatalogError::Damaged { what: format!("metadata file {metadata_location}"), why }
+        })?;
         let rendered = metadata.render();
         Ok(Loaded::new(metadata, metadata_location.to_owned(), &rendered))
     }
@@ -264,13 +271,13 @@ impl Store {
     }
 
     /// Deletes everything under a location that was recorded as to be purged. A failure leaves the rest for later.
-    async fn purge(&self, location_key: &str) -> Result<(), Failure> {
+    async fn purge(&self, location_key: &str) -> Result<(), CatalogError> {
         while !self.purge_batch(location_key).await? {}
         Ok(())
     }
 
     /// Deletes one batch; `true` when nothing is left, and the purge forgotten with it.
-    async fn purge_batch(&self, location_key: &str) -> Result<bool, Failure> {
+    async fn purge_batch(&self, location_key: &str) -> Result<bool, CatalogError> {
         let prefix = format!("{location_key}/");
         let deletes = self.bucket.object_keys(prefix.as_bytes(), PURGE_KEYS_MAX);
         let done = deletes.len() < PURGE_KEYS_MAX;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::limits::{NAMESPACE_PROPERTIES_BYTES_MAX, NAMESPACES_MAX, at_most};
 use crate::model::Recorded;
-use crate::store::failure::Failure;
+use crate::store::failure::CatalogError;
 use crate::store::idempotency::IdempotencyKey;
 use crate::store::names::NamespaceName;
 use crate::store::state::{Namespace, Page, PageQuery, Warehouse};
@@ -27,7 +27,7 @@ impl Store {
         name: &NamespaceName,
         properties: Map<String, Value>,
         key: Option<IdempotencyKey>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         self.mutate(key, async |claim| {
             let mut warehouse = self.warehouse.borrow_mut();
             plan_create(&warehouse, name, &properties)?;
@@ -46,7 +46,7 @@ impl Store {
         &self,
         parent: Option<NamespaceName>,
         page: PageQuery,
-    ) -> Result<Page, Failure> {
+    ) -> Result<Page, CatalogError> {
         self.read(|warehouse| {
             if let Some(parent) = &parent {
                 warehouse.namespace(parent)?;
@@ -56,7 +56,7 @@ impl Store {
         .await
     }
 
-    pub(crate) async fn load_namespace(&self, name: &NamespaceName) -> Result<Outcome, Failure> {
+    pub(crate) async fn load_namespace(&self, name: &NamespaceName) -> Result<Outcome, CatalogError> {
         self.read(|warehouse| {
             let namespace = warehouse.namespace(name)?;
             let body = description(&self.name, name, &namespace.properties);
@@ -69,7 +69,7 @@ impl Store {
         &self,
         name: &NamespaceName,
         key: Option<IdempotencyKey>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         self.mutate(key, async |claim| {
             let mut warehouse = self.warehouse.borrow_mut();
             plan_drop(&warehouse, name)?;
@@ -88,7 +88,7 @@ impl Store {
         removals: &[String],
         updates: &Map<String, Value>,
         key: Option<IdempotencyKey>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         self.mutate(key, async |claim| {
             let mut warehouse = self.warehouse.borrow_mut();
             let change = plan_update(&warehouse.namespace(name)?.properties, removals, updates)?;
@@ -115,9 +115,9 @@ fn plan_create(
     warehouse: &Warehouse,
     name: &NamespaceName,
     properties: &Map<String, Value>,
-) -> Result<(), Failure> {
+) -> Result<(), CatalogError> {
     if warehouse.namespaces.contains_key(name.as_str()) {
-        return Err(Failure::NamespaceExists(name.clone()));
+        return Err(CatalogError::NamespaceExists(name.clone()));
     }
     if let Some(parent) = name.parent() {
         warehouse.namespace(&parent)?;
@@ -126,10 +126,10 @@ fn plan_create(
     check_size(properties)
 }
 
-fn plan_drop(warehouse: &Warehouse, name: &NamespaceName) -> Result<(), Failure> {
+fn plan_drop(warehouse: &Warehouse, name: &NamespaceName) -> Result<(), CatalogError> {
     let namespace = warehouse.namespace(name)?;
     if !namespace.tables.is_empty() || warehouse.has_children(name) {
-        return Err(Failure::NamespaceNotEmpty(name.clone()));
+        return Err(CatalogError::NamespaceNotEmpty(name.clone()));
     }
     Ok(())
 }
@@ -138,9 +138,9 @@ fn plan_update(
     properties: &Map<String, Value>,
     removals: &[String],
     updates: &Map<String, Value>,
-) -> Result<PropertiesChange, Failure> {
+) -> Result<PropertiesChange, CatalogError> {
     if let Some(both) = removals.iter().find(|name| updates.contains_key(*name)) {
-        return Err(Failure::Unprocessable(format!("Cannot remove and update the same key: {both}")));
+        return Err(CatalogError::Unprocessable(format!("Cannot remove and update the same key: {both}")));
     }
     let mut next = properties.clone();
     let (mut removed, mut missing) = (Vec::new(), Vec::new());
@@ -162,7 +162,7 @@ fn plan_update(
     Ok(PropertiesChange { next, updated, removed, missing })
 }
 
-fn check_size(properties: &Map<String, Value>) -> Result<(), Failure> {
+fn check_size(properties: &Map<String, Value>) -> Result<(), CatalogError> {
     let bytes = properties.iter().map(|(name, value)| name.len() + value.as_str().map_or(0, str::len)).sum();
     Ok(at_most("NAMESPACE_PROPERTIES_BYTES_MAX", NAMESPACE_PROPERTIES_BYTES_MAX, bytes)?)
 }
@@ -208,18 +208,18 @@ mod tests {
         let plan = |dotted: &str| plan_create(&warehouse, &name(dotted), &Map::new());
         assert!(plan("b").is_ok());
         assert!(plan("a.c").is_ok());
-        assert!(matches!(plan("a"), Err(Failure::NamespaceExists(_))));
-        assert!(matches!(plan("b.c"), Err(Failure::NoSuchNamespace(parent)) if parent == name("b")));
+        assert!(matches!(plan("a"), Err(CatalogError::NamespaceExists(_))));
+        assert!(matches!(plan("b.c"), Err(CatalogError::NoSuchNamespace(parent)) if parent == name("b")));
         let large = map(&[("k", &"v".repeat(NAMESPACE_PROPERTIES_BYTES_MAX))]);
-        assert!(matches!(plan_create(&warehouse, &name("b"), &large), Err(Failure::TooLarge { .. })));
+        assert!(matches!(plan_create(&warehouse, &name("b"), &large), Err(CatalogError::TooLarge { .. })));
     }
 
     #[test]
     fn dropping() {
         let warehouse = warehouse();
-        assert!(matches!(plan_drop(&warehouse, &name("a")), Err(Failure::NamespaceNotEmpty(_))));
+        assert!(matches!(plan_drop(&warehouse, &name("a")), Err(CatalogError::NamespaceNotEmpty(_))));
         assert!(plan_drop(&warehouse, &name("a.b")).is_ok());
-        assert!(matches!(plan_drop(&warehouse, &name("x")), Err(Failure::NoSuchNamespace(_))));
+        assert!(matches!(plan_drop(&warehouse, &name("x")), Err(CatalogError::NoSuchNamespace(_))));
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(change.removed, ["x"]);
         assert_eq!(change.missing, ["z"]);
         let both = plan_update(&old, &["y".to_owned()], &map(&[("y", "3")]));
-        assert!(matches!(both, Err(Failure::Unprocessable(_))));
+        assert!(matches!(both, Err(CatalogError::Unprocessable(_))));
     }
 
     #[test]

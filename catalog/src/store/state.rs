@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use crate::limits::{CACHE_BYTES_MAX, PAGE_SIZE_MAX};
 use crate::model::Pointer;
 use crate::spec::TableMetadata;
-use crate::store::failure::Failure;
+use crate::store::failure::CatalogError;
 use crate::store::idempotency::Idempotency;
 use crate::store::location::Locations;
 use crate::store::metadata_file;
@@ -177,7 +177,7 @@ impl Warehouse {
     }
 
     /// Takes in one value, in key order (so namespaces come before their tables).
-    pub(crate) fn take_value(&mut self, key: &[u8], value: &Bytes) -> Result<(), Failure> {
+    pub(crate) fn take_value(&mut self, key: &[u8], value: &Bytes) -> Result<(), CatalogError> {
         match values::decode(key, value)? {
             StoredValue::Namespace(name, properties) => {
                 let namespace = Namespace { properties, tables: BTreeMap::new(), sequence: self.newest };
@@ -185,7 +185,7 @@ impl Warehouse {
             }
             StoredValue::Table(ident, pointer) => {
                 if !self.namespaces.contains_key(ident.namespace.as_str()) {
-                    return Err(Failure::Damaged {
+                    return Err(CatalogError::Damaged {
                         what: format!("catalog value of table {ident}"),
                         why: "its namespace has no value".to_owned(),
                     });
@@ -201,13 +201,13 @@ impl Warehouse {
         Ok(())
     }
 
-    pub(crate) fn namespace(&self, name: &NamespaceName) -> Result<&Namespace, Failure> {
-        self.namespaces.get(name.as_str()).ok_or_else(|| Failure::NoSuchNamespace(name.clone()))
+    pub(crate) fn namespace(&self, name: &NamespaceName) -> Result<&Namespace, CatalogError> {
+        self.namespaces.get(name.as_str()).ok_or_else(|| CatalogError::NoSuchNamespace(name.clone()))
     }
 
-    /// Finds a table. [`Failure::NoSuchTable`] also when its namespace is missing, as the protocol has it.
-    pub(crate) fn table(&self, ident: &Ident) -> Result<&Table, Failure> {
-        self.find(ident).ok_or_else(|| Failure::NoSuchTable(ident.clone()))
+    /// Finds a table. [`CatalogError::NoSuchTable`] also when its namespace is missing, as the protocol has it.
+    pub(crate) fn table(&self, ident: &Ident) -> Result<&Table, CatalogError> {
+        self.find(ident).ok_or_else(|| CatalogError::NoSuchTable(ident.clone()))
     }
 
     pub(crate) fn find(&self, ident: &Ident) -> Option<&Table> {
@@ -386,7 +386,7 @@ mod tests {
     fn a_table_without_namespace_is_damage() {
         let mut warehouse = warehouse(&[]);
         let got = warehouse.take_value(&values::table_key(&ident("t")), &values::table_value(&pointer("x")));
-        assert!(matches!(got, Err(Failure::Damaged { .. })));
+        assert!(matches!(got, Err(CatalogError::Damaged { .. })));
     }
 
     #[test]

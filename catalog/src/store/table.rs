@@ -11,7 +11,7 @@ use crate::model::{Pointer, Recorded};
 use crate::spec::TableMetadata;
 use crate::store::claim::Claim;
 use crate::store::commit::{Published, plan_version};
-use crate::store::failure::Failure;
+use crate::store::failure::CatalogError;
 use crate::store::idempotency::IdempotencyKey;
 use crate::store::names::{Ident, NamespaceName};
 use crate::store::state::{Loaded, Page, PageQuery, Warehouse};
@@ -45,7 +45,7 @@ impl Store {
         &self,
         create: &CreateTable,
         key: Option<IdempotencyKey>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         if create.staged {
             return self.stage_table(create).await;
         }
@@ -63,12 +63,12 @@ impl Store {
                     Published::Moved => {}
                 }
             }
-            Err(Failure::Contended)
+            Err(CatalogError::Contended)
         })
         .await
     }
 
-    async fn stage_table(&self, create: &CreateTable) -> Result<Outcome, Failure> {
+    async fn stage_table(&self, create: &CreateTable) -> Result<Outcome, CatalogError> {
         let (uuid, now_ms) = (self.new_uuid(), self.now_ms());
         self.read(|warehouse| {
             let metadata = plan_create(warehouse, create, uuid, now_ms)?;
@@ -80,7 +80,7 @@ impl Store {
         .await
     }
 
-    pub(crate) async fn load_table(&self, ident: &Ident, form: &LoadTable) -> Result<Outcome, Failure> {
+    pub(crate) async fn load_table(&self, ident: &Ident, form: &LoadTable) -> Result<Outcome, CatalogError> {
         for _ in 0..COMMIT_ATTEMPTS_MAX {
             let (metadata_location, loaded) = self
                 .read(|warehouse| {
@@ -103,10 +103,10 @@ impl Store {
             let body = if gzip { loaded.body_gzip(form.refs_only) } else { plain };
             return Ok(Outcome::Table { body, gzip, etag: Some(etag) });
         }
-        Err(Failure::Contended)
+        Err(CatalogError::Contended)
     }
 
-    pub(crate) async fn table_exists(&self, ident: &Ident) -> Result<Outcome, Failure> {
+    pub(crate) async fn table_exists(&self, ident: &Ident) -> Result<Outcome, CatalogError> {
         self.read(|warehouse| warehouse.table(ident).map(|table| (Outcome::Empty, table.sequence))).await
     }
 
@@ -114,7 +114,7 @@ impl Store {
         &self,
         namespace: &NamespaceName,
         page: PageQuery,
-    ) -> Result<Page, Failure> {
+    ) -> Result<Page, CatalogError> {
         self.read(|warehouse| Ok((warehouse.namespace(namespace)?.table_names(&page), warehouse.newest)))
             .await
     }
@@ -125,7 +125,7 @@ impl Store {
         ident: &Ident,
         purge: bool,
         key: Option<IdempotencyKey>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         self.mutate(key, async |claim| {
             let (location_key, sequence) = {
                 let mut warehouse = self.warehouse.borrow_mut();
@@ -144,7 +144,7 @@ impl Store {
                 (location_key, sequence)
             };
             if purge {
-                self.bucket.durable(sequence).await.map_err(Failure::StateUnknown)?;
+                self.bucket.durable(sequence).await.map_err(CatalogError::StateUnknown)?;
                 // The drop itself stands: files that could not be deleted are taken up again by later changes.
                 if self.purge(&location_key).await.is_err() {
                     self.warehouse
@@ -164,7 +164,7 @@ impl Store {
         from: &Ident,
         to: &Ident,
         key: Option<IdempotencyKey>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         self.mutate(key, async |claim| {
             let mut warehouse = self.warehouse.borrow_mut();
             let Some(pointer) = plan_rename(&warehouse, from, to)? else {
@@ -191,7 +191,7 @@ impl Store {
         metadata_location: &str,
         overwrite: bool,
         key: Option<IdempotencyKey>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         self.mutate(key, async |claim| self.register(ident, metadata_location, overwrite, claim).await).await
     }
 
@@ -201,13 +201,15 @@ impl Store {
         metadata_location: &str,
         overwrite: bool,
         claim: &Claim,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CatalogError> {
         check_free_name(&self.warehouse.borrow(), ident, overwrite)?;
         let loaded = match self.read_metadata(metadata_location).await {
             Ok(loaded) => Rc::new(loaded),
             // The file is the client's: what is wrong with it is wrong with the request.
-            Err(Failure::Damaged { why, .. }) => {
-                return Err(Failure::BadRequest(format!("Invalid metadata file {metadata_location}: {why}")));
+            Err(CatalogError::Damaged { why, .. }) => {
+                return Err(CatalogError::BadRequest(format!(
+                    "Invalid metadata file {metadata_location}: {why}"
+                )));
             }
             Err(failure) => return Err(failure),
         };
@@ -222,10 +224,10 @@ impl Store {
     }
 }
 
-fn check_free_name(warehouse: &Warehouse, ident: &Ident, overwrite: bool) -> Result<(), Failure> {
+fn check_free_name(warehouse: &Warehouse, ident: &Ident, overwrite: bool) -> Result<(), CatalogError> {
     warehouse.namespace(&ident.namespace)?;
     if warehouse.find(ident).is_some() && !overwrite {
-        return Err(Failure::TableExists(ident.clone()));
+        return Err(CatalogError::TableExists(ident.clone()));
     }
     Ok(())
 }
@@ -235,7 +237,7 @@ fn plan_create(
     create: &CreateTable,
     uuid: String,
     now_ms: i64,
-) -> Result<TableMetadata, Failure> {
+) -> Result<TableMetadata, CatalogError> {
     check_free_name(warehouse, &create.ident, false)?;
     let location = match &create.location {
         Some(location) => location.trim_end_matches('/').to_owned(),
@@ -256,14 +258,14 @@ fn plan_create(
 }
 
 /// The pointer to move, `None` when both names are the same.
-fn plan_rename(warehouse: &Warehouse, from: &Ident, to: &Ident) -> Result<Option<Pointer>, Failure> {
+fn plan_rename(warehouse: &Warehouse, from: &Ident, to: &Ident) -> Result<Option<Pointer>, CatalogError> {
     let table = warehouse.table(from)?;
     if from == to {
         return Ok(None);
     }
     warehouse.namespace(&to.namespace)?;
     if warehouse.find(to).is_some() {
-        return Err(Failure::RenameTaken { from: from.clone(), to: to.clone() });
+        return Err(CatalogError::RenameTaken { from: from.clone(), to: to.clone() });
     }
     Ok(Some(Pointer::clone(&table.pointer)))
 }
@@ -273,7 +275,7 @@ fn plan_register(
     ident: &Ident,
     loaded: &Loaded,
     overwrite: bool,
-) -> Result<Pointer, Failure> {
+) -> Result<Pointer, CatalogError> {
     check_free_name(warehouse, ident, overwrite)?;
     let location_key = location::table_key(loaded.metadata.location(), &warehouse.name)?;
     let own = warehouse.find(ident).map(|table| table.pointer.location_key.as_str());
@@ -325,20 +327,23 @@ mod tests {
         let plan = |from: &Ident, to: &Ident| plan_rename(&warehouse, from, to);
         assert!(matches!(plan(&ident("a", "t"), &ident("b", "t")), Ok(Some(p)) if p.uuid == "t"));
         assert!(matches!(plan(&ident("a", "t"), &ident("a", "t")), Ok(None)));
-        assert!(matches!(plan(&ident("a", "x"), &ident("b", "t")), Err(Failure::NoSuchTable(_))));
-        assert!(matches!(plan(&ident("a", "t"), &ident("c", "t")), Err(Failure::NoSuchNamespace(_))));
-        assert!(matches!(plan(&ident("a", "t"), &ident("a", "u")), Err(Failure::RenameTaken { .. })));
+        assert!(matches!(plan(&ident("a", "x"), &ident("b", "t")), Err(CatalogError::NoSuchTable(_))));
+        assert!(matches!(plan(&ident("a", "t"), &ident("c", "t")), Err(CatalogError::NoSuchNamespace(_))));
+        assert!(matches!(plan(&ident("a", "t"), &ident("a", "u")), Err(CatalogError::RenameTaken { .. })));
     }
 
     #[test]
     fn names_in_use() {
         let warehouse = warehouse();
-        assert!(matches!(check_free_name(&warehouse, &ident("a", "t"), false), Err(Failure::TableExists(_))));
+        assert!(matches!(
+            check_free_name(&warehouse, &ident("a", "t"), false),
+            Err(CatalogError::TableExists(_))
+        ));
         assert!(check_free_name(&warehouse, &ident("a", "t"), true).is_ok());
         assert!(check_free_name(&warehouse, &ident("b", "t"), false).is_ok());
         assert!(matches!(
             check_free_name(&warehouse, &ident("c", "t"), false),
-            Err(Failure::NoSuchNamespace(_))
+            Err(CatalogError::NoSuchNamespace(_))
         ));
     }
 

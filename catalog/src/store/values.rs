@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::model::{Pointer, Recorded, Remembered};
-use crate::store::failure::Failure;
+use crate::store::failure::CatalogError;
 use crate::store::names::{Ident, NamespaceName};
 
 /// Version of every value.
@@ -79,12 +79,12 @@ pub(crate) fn idempotency_value(remembered: &Remembered) -> Bytes {
     value(Value::Object(object))
 }
 
-/// Decodes one value. A kind or a version that is not known here is [`Failure::NewerValue`].
-pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<StoredValue, Failure> {
+/// Decodes one value. A kind or a version that is not known here is [`CatalogError::NewerValue`].
+pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<StoredValue, CatalogError> {
     let shown = || String::from_utf8_lossy(key).escape_debug().to_string();
     let damaged =
-        |why: &str| Failure::Damaged { what: format!("catalog value {}", shown()), why: why.to_owned() };
-    let newer = |version| Failure::NewerValue { key: shown(), version };
+        |why: &str| CatalogError::Damaged { what: format!("catalog value {}", shown()), why: why.to_owned() };
+    let newer = |version| CatalogError::NewerValue { key: shown(), version };
     if key.first().is_some_and(|kind| !KINDS.contains(kind)) {
         return Err(newer(None));
     }
@@ -212,7 +212,7 @@ mod tests {
     fn damage_is_an_error() {
         let check = |key: &[u8], value: &'static str| {
             let got = decode(key, &Bytes::from_static(value.as_bytes()));
-            assert!(matches!(got, Err(Failure::Damaged { .. })), "{key:?} {value}: {got:?}");
+            assert!(matches!(got, Err(CatalogError::Damaged { .. })), "{key:?} {value}: {got:?}");
         };
         check(b"n\0a", "{}");
         check(b"n\0a", r#"{"v":0,"properties":{}}"#);
@@ -234,7 +234,7 @@ mod tests {
             key,
             &Bytes::from_static(value.as_bytes()),
         ) {
-            Err(Failure::NewerValue { key, version }) => assert_eq!((key.as_str(), version), want),
+            Err(CatalogError::NewerValue { key, version }) => assert_eq!((key.as_str(), version), want),
             other => panic!("{key:?}: {other:?}"),
         };
         check(b"n\0a", r#"{"v":2,"properties":{}}"#, ("n\\0a", Some(2)));

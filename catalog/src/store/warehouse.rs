@@ -11,49 +11,49 @@ use nilas_engine::{Bucket, BucketError, BucketSettings, Engine, SettingKind, Tra
 use serde_json::{Map, Value, json};
 
 use crate::limits::DELETE_VALUES_MAX;
-use crate::store::failure::Failure;
+use crate::store::failure::CatalogError;
 use crate::store::names::check_warehouse_name;
 use crate::store::state::{Page, PageQuery};
 use crate::store::{Store, on_owner};
 
 /// Finds a warehouse by its plain name.
-pub(crate) fn find(engine: &Engine, name: &str) -> Result<Arc<Bucket>, Failure> {
+pub(crate) fn find(engine: &Engine, name: &str) -> Result<Arc<Bucket>, CatalogError> {
     let bucket = engine.bucket(name).map_err(|error| bucket_failure(error, name))?;
     match is_warehouse(&bucket) {
         true => Ok(bucket),
-        false => Err(Failure::NoSuchWarehouse(name.to_owned())),
+        false => Err(CatalogError::NoSuchWarehouse(name.to_owned())),
     }
 }
 
 /// The warehouse of a request that names none: the only one.
-pub(crate) fn only(engine: &Engine) -> Result<Arc<Bucket>, Failure> {
-    let directory = engine.directory().map_err(Failure::Engine)?;
+pub(crate) fn only(engine: &Engine) -> Result<Arc<Bucket>, CatalogError> {
+    let directory = engine.directory().map_err(CatalogError::Engine)?;
     let mut warehouses = directory.buckets.values().filter(|bucket| is_warehouse(bucket));
     match (warehouses.next(), warehouses.next()) {
         (Some(warehouse), None) => Ok(Arc::clone(warehouse)),
-        (None, _) => Err(Failure::NoSuchWarehouse("(none exists)".to_owned())),
+        (None, _) => Err(CatalogError::NoSuchWarehouse("(none exists)".to_owned())),
         (Some(_), Some(_)) => {
-            Err(Failure::BadRequest("There are several warehouses: name one with warehouse=".to_owned()))
+            Err(CatalogError::BadRequest("There are several warehouses: name one with warehouse=".to_owned()))
         }
     }
 }
 
 /// Names of warehouses that contain `search`.
-pub(crate) fn list(engine: &Engine, search: &str, page: &PageQuery) -> Result<Page, Failure> {
-    let directory = engine.directory().map_err(Failure::Engine)?;
+pub(crate) fn list(engine: &Engine, search: &str, page: &PageQuery) -> Result<Page, CatalogError> {
+    let directory = engine.directory().map_err(CatalogError::Engine)?;
     let names = directory.buckets.values().filter(|bucket| is_warehouse(bucket)).map(|bucket| &*bucket.name);
     let after = page.after.as_deref().unwrap_or_default();
     Ok(page.cut(names.filter(|name| after < *name && name.contains(search)).map(str::to_owned)))
 }
 
 /// Makes a bucket that is a warehouse, or with `upgrade` makes an existing bucket one. What is a warehouse already is
-/// [`Failure::WarehouseExists`].
+/// [`CatalogError::WarehouseExists`].
 pub(crate) async fn create(
     engine: &Engine,
     json_attributes: &Bytes,
     name: &str,
     upgrade: bool,
-) -> Result<Bytes, Failure> {
+) -> Result<Bytes, CatalogError> {
     check_warehouse_name(name)?;
     let uuid = uuid::Builder::from_random_bytes(engine.random_u128().to_le_bytes()).into_uuid().to_string();
     let mark = mark(&uuid, engine.now_ms());
@@ -63,9 +63,9 @@ pub(crate) async fn create(
         Err(BucketError::Exists) => {
             match engine.bucket(name) {
                 Ok(bucket) if is_warehouse(&bucket) => {
-                    return Err(Failure::WarehouseExists(name.to_owned()));
+                    return Err(CatalogError::WarehouseExists(name.to_owned()));
                 }
-                _ if !upgrade => return Err(Failure::BucketExists(name.to_owned())),
+                _ if !upgrade => return Err(CatalogError::BucketExists(name.to_owned())),
                 // What is left there from an earlier warehouse must be readable before the bucket is one again.
                 Ok(bucket) => forget(engine, &bucket, json_attributes).await?,
                 Err(_) => {}
@@ -81,7 +81,7 @@ pub(crate) async fn create(
     Ok(description(&bucket))
 }
 
-pub(crate) fn get(engine: &Engine, name: &str) -> Result<Bytes, Failure> {
+pub(crate) fn get(engine: &Engine, name: &str) -> Result<Bytes, CatalogError> {
     listed(engine, name).map(|bucket| description(&bucket))
 }
 
@@ -92,7 +92,7 @@ pub(crate) async fn delete(
     json_attributes: &Bytes,
     name: &str,
     preserve_bucket: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CatalogError> {
     let bucket = listed(engine, name)?;
     on_owner(engine, &bucket, json_attributes, |store| async move { store.close().await }).await?;
     if !preserve_bucket {
@@ -109,7 +109,7 @@ pub(crate) async fn delete(
 }
 
 /// Makes the next request build the warehouse from its values again, which must be readable now.
-async fn forget(engine: &Engine, bucket: &Arc<Bucket>, json_attributes: &Bytes) -> Result<(), Failure> {
+async fn forget(engine: &Engine, bucket: &Arc<Bucket>, json_attributes: &Bytes) -> Result<(), CatalogError> {
     on_owner(engine, bucket, json_attributes, |store| async move {
         store.forget();
         Ok(())
@@ -118,8 +118,8 @@ async fn forget(engine: &Engine, bucket: &Arc<Bucket>, json_attributes: &Bytes) 
 }
 
 /// As [`find`], with the failure of the `/warehouses` paths.
-fn listed(engine: &Engine, name: &str) -> Result<Arc<Bucket>, Failure> {
-    find(engine, name).map_err(|_| Failure::NoWarehouseEntry(name.to_owned()))
+fn listed(engine: &Engine, name: &str) -> Result<Arc<Bucket>, CatalogError> {
+    find(engine, name).map_err(|_| CatalogError::NoWarehouseEntry(name.to_owned()))
 }
 
 impl Store {
@@ -129,7 +129,7 @@ impl Store {
     }
 
     /// Refuses changes from now on and removes what values are left. Refused while there are namespaces.
-    async fn close(&self) -> Result<(), Failure> {
+    async fn close(&self) -> Result<(), CatalogError> {
         self.warehouse.borrow_mut().plan_close()?;
         let removed = self.remove_values().await;
         if removed.is_err() {
@@ -139,7 +139,7 @@ impl Store {
         removed
     }
 
-    async fn remove_values(&self) -> Result<(), Failure> {
+    async fn remove_values(&self) -> Result<(), CatalogError> {
         loop {
             let mut values = Vec::new();
             self.bucket.values(b"", |key, _| {
@@ -156,9 +156,9 @@ impl Store {
 }
 
 impl crate::store::state::Warehouse {
-    fn plan_close(&mut self) -> Result<(), Failure> {
+    fn plan_close(&mut self) -> Result<(), CatalogError> {
         if !self.namespaces.is_empty() {
-            return Err(Failure::WarehouseNotEmpty(self.name.to_string()));
+            return Err(CatalogError::WarehouseNotEmpty(self.name.to_string()));
         }
         self.closed = true;
         Ok(())
@@ -190,15 +190,15 @@ fn description(bucket: &Bucket) -> Bytes {
     Bytes::from(body.to_string())
 }
 
-fn bucket_failure(error: BucketError, name: &str) -> Failure {
+fn bucket_failure(error: BucketError, name: &str) -> CatalogError {
     match error {
-        BucketError::Exists => Failure::BucketExists(name.to_owned()),
-        BucketError::NoSuchBucket => Failure::NoSuchWarehouse(name.to_owned()),
-        BucketError::NotEmpty => Failure::WarehouseNotEmpty(name.to_owned()),
+        BucketError::Exists => CatalogError::BucketExists(name.to_owned()),
+        BucketError::NoSuchBucket => CatalogError::NoSuchWarehouse(name.to_owned()),
+        BucketError::NotEmpty => CatalogError::WarehouseNotEmpty(name.to_owned()),
         BucketError::TooMany => {
-            Failure::BadRequest("The store has as many buckets as it can hold".to_owned())
+            CatalogError::BadRequest("The store has as many buckets as it can hold".to_owned())
         }
-        BucketError::Engine(error) => Failure::Engine(error),
+        BucketError::Engine(error) => CatalogError::Engine(error),
     }
 }
 
@@ -247,7 +247,7 @@ mod tests {
     fn closing() {
         let mut warehouse = Warehouse::new(Arc::from("lake"), Sequence(1));
         warehouse.namespaces.insert("a".to_owned(), Namespace::default());
-        assert!(matches!(warehouse.plan_close(), Err(Failure::WarehouseNotEmpty(_))));
+        assert!(matches!(warehouse.plan_close(), Err(CatalogError::WarehouseNotEmpty(_))));
         warehouse.namespaces.clear();
         assert!(warehouse.plan_close().is_ok());
         assert!(warehouse.closed);

@@ -1,6 +1,6 @@
 //! The one table of S3's failures: what went wrong → status, code, message and fields, and the XML of it.
 //!
-//! Operations return a [`Failure`]; nothing else in this crate knows S3's codes. Codes and texts are S3's published
+//! Operations return a [`S3Error`]; nothing else in this crate knows S3's codes. Codes and texts are S3's published
 //! ones, because tools compare both. An answer to HEAD carries no body, 304 and 412 of it only headers.
 
 use std::borrow::Cow;
@@ -19,7 +19,7 @@ use crate::render::xml::Xml;
 /// Everything an S3 request can be refused with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "S3's own codes; the table below says the rest")]
-pub enum Failure {
+pub enum S3Error {
     AccessControlListNotSupported,
     AccessDenied,
     /// Content-MD5, or a checksum, is not that of the body.
@@ -140,30 +140,30 @@ pub enum Failure {
     Engine(EngineError),
 }
 
-impl From<AuthError> for Failure {
+impl From<AuthError> for S3Error {
     fn from(e: AuthError) -> Self {
-        Failure::Auth(e)
+        S3Error::Auth(e)
     }
 }
 
-impl From<BodyError> for Failure {
+impl From<BodyError> for S3Error {
     fn from(e: BodyError) -> Self {
-        Failure::Body(e)
+        S3Error::Body(e)
     }
 }
 
-impl From<EngineError> for Failure {
+impl From<EngineError> for S3Error {
     fn from(e: EngineError) -> Self {
-        Failure::Engine(e)
+        S3Error::Engine(e)
     }
 }
 
-impl Failure {
+impl S3Error {
     /// Whether a limit of the process was met, so that the same request may well succeed later: `SlowDown`.
     pub fn is_busy(&self) -> bool {
         match self {
-            Failure::Recovering => true,
-            Failure::Engine(error) | Failure::ReadCut(BodyCut::Engine(error)) => {
+            S3Error::Recovering => true,
+            S3Error::Engine(error) | S3Error::ReadCut(BodyCut::Engine(error)) => {
                 matches!(
                     error,
                     EngineError::Busy { .. } | EngineError::BucketClosed | EngineError::NoFreeZone
@@ -177,38 +177,38 @@ impl Failure {
     pub fn is_too_large(&self) -> bool {
         matches!(
             self,
-            Failure::EntityTooLarge { .. }
-                | Failure::Body(BodyError::EntityTooLarge { .. })
-                | Failure::Engine(EngineError::TooLarge { .. })
-                | Failure::ReadCut(BodyCut::Engine(EngineError::TooLarge { .. }))
+            S3Error::EntityTooLarge { .. }
+                | S3Error::Body(BodyError::EntityTooLarge { .. })
+                | S3Error::Engine(EngineError::TooLarge { .. })
+                | S3Error::ReadCut(BodyCut::Engine(EngineError::TooLarge { .. }))
         )
     }
 
     /// What a refused write means for `bucket` and `key`.
-    pub fn refused(why: PutRefused, bucket: &str, key: &Bytes, upload: &str) -> Failure {
+    pub fn refused(why: PutRefused, bucket: &str, key: &Bytes, upload: &str) -> S3Error {
         match why {
-            PutRefused::NoSuchBucket => Failure::NoSuchBucket { bucket: bucket.to_owned() },
-            PutRefused::NoSuchKey => Failure::NoSuchKey { key: key.clone() },
-            PutRefused::PreconditionFailed => Failure::PreconditionFailed { condition: "If-Match" },
-            PutRefused::NoSuchUpload => Failure::NoSuchUpload { upload: upload.to_owned() },
+            PutRefused::NoSuchBucket => S3Error::NoSuchBucket { bucket: bucket.to_owned() },
+            PutRefused::NoSuchKey => S3Error::NoSuchKey { key: key.clone() },
+            PutRefused::PreconditionFailed => S3Error::PreconditionFailed { condition: "If-Match" },
+            PutRefused::NoSuchUpload => S3Error::NoSuchUpload { upload: upload.to_owned() },
         }
     }
 
     /// What a refused change of `bucket` itself means.
-    pub fn bucket(why: BucketError, bucket: &str) -> Failure {
+    pub fn bucket(why: BucketError, bucket: &str) -> S3Error {
         let bucket = bucket.to_owned();
         match why {
-            BucketError::Exists => Failure::BucketAlreadyOwnedByYou { bucket },
-            BucketError::NoSuchBucket => Failure::NoSuchBucket { bucket },
-            BucketError::NotEmpty => Failure::BucketNotEmpty { bucket },
-            BucketError::TooMany => Failure::TooManyBuckets,
-            BucketError::Engine(e) => Failure::Engine(e),
+            BucketError::Exists => S3Error::BucketAlreadyOwnedByYou { bucket },
+            BucketError::NoSuchBucket => S3Error::NoSuchBucket { bucket },
+            BucketError::NotEmpty => S3Error::BucketNotEmpty { bucket },
+            BucketError::TooMany => S3Error::TooManyBuckets,
+            BucketError::Engine(e) => S3Error::Engine(e),
         }
     }
 
     /// `InvalidRequest` with a text.
-    pub fn invalid_request(message: impl Into<Cow<'static, str>>) -> Failure {
-        Failure::InvalidRequest { message: message.into() }
+    pub fn invalid_request(message: impl Into<Cow<'static, str>>) -> S3Error {
+        S3Error::InvalidRequest { message: message.into() }
     }
 }
 
@@ -236,7 +236,7 @@ impl Answer {
     }
 }
 
-impl Failure {
+impl S3Error {
     /// The table.
     ///
     /// Source: Amazon S3 API, "Error responses", list of error codes.
@@ -248,11 +248,11 @@ impl Failure {
         const UNSATISFIABLE: StatusCode = StatusCode::RANGE_NOT_SATISFIABLE;
         const NOT_IMPLEMENTED: StatusCode = StatusCode::NOT_IMPLEMENTED;
         match self {
-            Failure::AccessControlListNotSupported => {
+            S3Error::AccessControlListNotSupported => {
                 say(BAD, "AccessControlListNotSupported", "The bucket does not allow ACLs")
             }
-            Failure::AccessDenied => say(FORBIDDEN, "AccessDenied", "Access Denied"),
-            Failure::BadDigest { what, expected, calculated } => {
+            S3Error::AccessDenied => say(FORBIDDEN, "AccessDenied", "Access Denied"),
+            S3Error::BadDigest { what, expected, calculated } => {
                 let message = match *what {
                     "Content-MD5" => "The Content-MD5 you specified did not match what we received.".into(),
                     name => format!("The {name} you specified did not match the calculated checksum.").into(),
@@ -260,46 +260,46 @@ impl Failure {
                 let answer = Answer { status: BAD, code: "BadDigest", message, fields: Vec::new() };
                 answer.field("ExpectedDigest", expected).field("CalculatedDigest", calculated)
             }
-            Failure::BucketAlreadyOwnedByYou { bucket } => say(
+            S3Error::BucketAlreadyOwnedByYou { bucket } => say(
                 CONFLICT,
                 "BucketAlreadyOwnedByYou",
                 "Your previous request to create the named bucket succeeded and you already own it.",
             )
             .field("BucketName", bucket),
-            Failure::BucketNotEmpty { bucket } => {
+            S3Error::BucketNotEmpty { bucket } => {
                 say(CONFLICT, "BucketNotEmpty", "The bucket you tried to delete is not empty")
                     .field("BucketName", bucket)
             }
-            Failure::CorsNotEnabled => say(
+            S3Error::CorsNotEnabled => say(
                 FORBIDDEN,
                 "AccessForbidden",
                 "CORSResponse: CORS is not enabled for this bucket.",
             ),
-            Failure::EntityTooLarge { proposed, max } => {
+            S3Error::EntityTooLarge { proposed, max } => {
                 say(BAD, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
                     .field("ProposedSize", proposed)
                     .field("MaxSizeAllowed", max)
             }
-            Failure::EntityTooSmall { proposed, part, etag } => {
+            S3Error::EntityTooSmall { proposed, part, etag } => {
                 say(BAD, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
                     .field("ProposedSize", proposed)
                     .field("MinSizeAllowed", PART_BYTES_MIN)
                     .field("PartNumber", part)
                     .field("ETag", etag)
             }
-            Failure::InvalidArgument { message, name, value } => {
+            S3Error::InvalidArgument { message, name, value } => {
                 say(BAD, "InvalidArgument", message.clone())
                     .field("ArgumentName", name)
                     .field("ArgumentValue", value)
             }
-            Failure::InvalidBucketName { bucket } => {
+            S3Error::InvalidBucketName { bucket } => {
                 say(BAD, "InvalidBucketName", "The specified bucket is not valid.").field("BucketName", bucket)
             }
-            Failure::InvalidLocationConstraint { constraint } => {
+            S3Error::InvalidLocationConstraint { constraint } => {
                 say(BAD, "InvalidLocationConstraint", "The specified location-constraint is not valid")
                     .field("LocationConstraint", constraint)
             }
-            Failure::InvalidPart { upload, part, etag } => say(
+            S3Error::InvalidPart { upload, part, etag } => say(
                 BAD,
                 "InvalidPart",
                 "One or more of the specified parts could not be found.  The part may not have been uploaded, or \
@@ -308,104 +308,104 @@ impl Failure {
             .field("UploadId", upload)
             .field("PartNumber", part)
             .field("ETag", etag),
-            Failure::InvalidPartNumber { requested, actual } => {
+            S3Error::InvalidPartNumber { requested, actual } => {
                 say(UNSATISFIABLE, "InvalidPartNumber", "The requested partnumber is not satisfiable")
                     .field("PartNumberRequested", requested)
                     .field("ActualPartCount", actual)
             }
-            Failure::InvalidPartOrder { upload } => say(
+            S3Error::InvalidPartOrder { upload } => say(
                 BAD,
                 "InvalidPartOrder",
                 "The list of parts was not in ascending order. Parts must be ordered by part number.",
             )
             .field("UploadId", upload),
-            Failure::InvalidRange { requested, object_bytes } => {
+            S3Error::InvalidRange { requested, object_bytes } => {
                 say(UNSATISFIABLE, "InvalidRange", "The requested range is not satisfiable")
                     .field("RangeRequested", requested)
                     .field("ActualObjectSize", object_bytes)
             }
-            Failure::InvalidRequest { message } => say(BAD, "InvalidRequest", message.clone()),
-            Failure::InvalidStorageClass { class } => {
+            S3Error::InvalidRequest { message } => say(BAD, "InvalidRequest", message.clone()),
+            S3Error::InvalidStorageClass { class } => {
                 say(BAD, "InvalidStorageClass", "The storage class you specified is not valid")
                     .field("StorageClassRequested", class)
             }
-            Failure::InvalidUri { uri } => {
+            S3Error::InvalidUri { uri } => {
                 say(BAD, "InvalidURI", "Couldn't parse the specified URI.").field("URI", uri)
             }
-            Failure::KeyTooLong { size } => say(BAD, "KeyTooLongError", "Your key is too long")
+            S3Error::KeyTooLong { size } => say(BAD, "KeyTooLongError", "Your key is too long")
                 .field("Size", size)
                 .field("MaxSizeAllowed", KEY_BYTES_MAX),
-            Failure::MalformedXml => say(
+            S3Error::MalformedXml => say(
                 BAD,
                 "MalformedXML",
                 "The XML you provided was not well-formed or did not validate against our published schema",
             ),
-            Failure::MetadataTooLarge { size } => say(
+            S3Error::MetadataTooLarge { size } => say(
                 BAD,
                 "MetadataTooLarge",
                 "Your metadata headers exceed the maximum allowed metadata size",
             )
             .field("Size", size)
             .field("MaxSizeAllowed", USER_METADATA_BYTES_MAX),
-            Failure::MethodNotAllowed { method, resource_type } => say(
+            S3Error::MethodNotAllowed { method, resource_type } => say(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "MethodNotAllowed",
                 "The specified method is not allowed against this resource.",
             )
             .field("Method", method)
             .field("ResourceType", resource_type),
-            Failure::NoSuchBucket { bucket } => {
+            S3Error::NoSuchBucket { bucket } => {
                 say(MISSING, "NoSuchBucket", "The specified bucket does not exist").field("BucketName", bucket)
             }
-            Failure::NoSuchKey { key } => say(MISSING, "NoSuchKey", "The specified key does not exist.")
+            S3Error::NoSuchKey { key } => say(MISSING, "NoSuchKey", "The specified key does not exist.")
                 .field("Key", String::from_utf8_lossy(key)),
-            Failure::NoSuchUpload { upload } => say(
+            S3Error::NoSuchUpload { upload } => say(
                 MISSING,
                 "NoSuchUpload",
                 "The specified upload does not exist. The upload ID may be invalid, or the upload may have been \
                  aborted or completed.",
             )
             .field("UploadId", upload),
-            Failure::NoSuchVersion { version } => {
+            S3Error::NoSuchVersion { version } => {
                 say(MISSING, "NoSuchVersion", "The specified version does not exist.").field("VersionId", version)
             }
-            Failure::NotConfigured { code, message, bucket } => {
+            S3Error::NotConfigured { code, message, bucket } => {
                 say(MISSING, code, *message).field("BucketName", bucket)
             }
-            Failure::NotImplementedFormUpload => say(
+            S3Error::NotImplementedFormUpload => say(
                 NOT_IMPLEMENTED,
                 "NotImplemented",
                 "Uploads by an HTML form are not implemented",
             ),
-            Failure::NotImplementedHeader { header } => say(
+            S3Error::NotImplementedHeader { header } => say(
                 NOT_IMPLEMENTED,
                 "NotImplemented",
                 "A header you provided implies functionality that is not implemented",
             )
             .field("Header", header),
-            Failure::NotImplementedParameter { parameter } => say(
+            S3Error::NotImplementedParameter { parameter } => say(
                 NOT_IMPLEMENTED,
                 "NotImplemented",
                 "A parameter you provided implies functionality that is not implemented",
             )
             .field("Parameter", parameter),
-            Failure::NotModified => say(StatusCode::NOT_MODIFIED, "NotModified", "Not Modified"),
-            Failure::PreconditionFailed { condition } => say(
+            S3Error::NotModified => say(StatusCode::NOT_MODIFIED, "NotModified", "Not Modified"),
+            S3Error::PreconditionFailed { condition } => say(
                 StatusCode::PRECONDITION_FAILED,
                 "PreconditionFailed",
                 "At least one of the pre-conditions you specified did not hold",
             )
             .field("Condition", condition),
-            Failure::Recovering => slow_down(),
-            Failure::TooManyBuckets => {
+            S3Error::Recovering => slow_down(),
+            S3Error::TooManyBuckets => {
                 say(BAD, "TooManyBuckets", "You have attempted to create more buckets than allowed")
             }
-            Failure::UnreadableAttributes { .. } => internal(),
-            Failure::Auth(e) => auth(e),
-            Failure::Body(e) => body(e),
-            Failure::BodyBroken => say(BAD, "IncompleteBody", "The request body terminated unexpectedly"),
-            Failure::ReadCut(BodyCut::Engine(e)) | Failure::Engine(e) => engine(e),
-            Failure::ReadCut(BodyCut::Length { .. }) => internal(),
+            S3Error::UnreadableAttributes { .. } => internal(),
+            S3Error::Auth(e) => auth(e),
+            S3Error::Body(e) => body(e),
+            S3Error::BodyBroken => say(BAD, "IncompleteBody", "The request body terminated unexpectedly"),
+            S3Error::ReadCut(BodyCut::Engine(e)) | S3Error::Engine(e) => engine(e),
+            S3Error::ReadCut(BodyCut::Length { .. }) => internal(),
         }
     }
 }
@@ -505,7 +505,7 @@ pub struct Context<'a> {
 }
 
 /// Renders `failure` as a whole answer, but for the headers that every answer has.
-pub fn render(failure: &Failure, context: Context<'_>) -> Response<ResponseBody> {
+pub fn render(failure: &S3Error, context: Context<'_>) -> Response<ResponseBody> {
     let answer = failure.answer();
     let bodiless = context.head || answer.status == StatusCode::NOT_MODIFIED;
     let body = if bodiless { Bytes::new() } else { xml(&answer, context) };
@@ -518,7 +518,7 @@ pub fn render(failure: &Failure, context: Context<'_>) -> Response<ResponseBody>
     if answer.status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    if let Failure::InvalidRange { object_bytes, .. } = failure {
+    if let S3Error::InvalidRange { object_bytes, .. } = failure {
         let range = HeaderValue::try_from(format!("bytes */{object_bytes}")).expect("digits are ASCII");
         headers.insert(CONTENT_RANGE, range);
     }
@@ -542,32 +542,32 @@ fn xml(answer: &Answer, context: Context<'_>) -> Bytes {
 mod tests {
     use super::*;
 
-    fn check(failure: Failure, status: u16, code: &str) {
+    fn check(failure: S3Error, status: u16, code: &str) {
         let answer = failure.answer();
         assert_eq!((answer.status.as_u16(), answer.code), (status, code), "{failure:?}");
     }
 
     #[test]
     fn table() {
-        check(Failure::NoSuchKey { key: Bytes::from_static(b"k") }, 404, "NoSuchKey");
-        check(Failure::InvalidRange { requested: "bytes=9-".into(), object_bytes: 3 }, 416, "InvalidRange");
-        check(Failure::NotModified, 304, "NotModified");
+        check(S3Error::NoSuchKey { key: Bytes::from_static(b"k") }, 404, "NoSuchKey");
+        check(S3Error::InvalidRange { requested: "bytes=9-".into(), object_bytes: 3 }, 416, "InvalidRange");
+        check(S3Error::NotModified, 304, "NotModified");
         check(BodyError::MissingContentLength.into(), 411, "MissingContentLength");
-        check(Failure::PreconditionFailed { condition: "If-Match" }, 412, "PreconditionFailed");
+        check(S3Error::PreconditionFailed { condition: "If-Match" }, 412, "PreconditionFailed");
         check(EngineError::Full { wanted_bytes: 1 }.into(), 507, "InsufficientStorage");
         check(EngineError::Busy { limit: "x", max: 1 }.into(), 503, "SlowDown");
-        check(Failure::Recovering, 503, "SlowDown");
+        check(S3Error::Recovering, 503, "SlowDown");
         check(EngineError::BucketClosed.into(), 503, "SlowDown");
         check(EngineError::NoFreeZone.into(), 503, "SlowDown");
         check(EngineError::ReadOnly { shard: nilas_engine::ShardId(1) }.into(), 503, "ServiceUnavailable");
-        check(Failure::bucket(BucketError::NotEmpty, "b"), 409, "BucketNotEmpty");
-        check(Failure::refused(PutRefused::NoSuchUpload, "b", &Bytes::new(), "u"), 404, "NoSuchUpload");
+        check(S3Error::bucket(BucketError::NotEmpty, "b"), 409, "BucketNotEmpty");
+        check(S3Error::refused(PutRefused::NoSuchUpload, "b", &Bytes::new(), "u"), 404, "NoSuchUpload");
     }
 
     #[test]
     fn documents() {
         let context = Context { resource: "/b/a&b", request_id: "R", host_id: "H", head: false };
-        let response = render(&Failure::NoSuchKey { key: Bytes::from_static(b"a&b") }, context);
+        let response = render(&S3Error::NoSuchKey { key: Bytes::from_static(b"a&b") }, context);
         let ResponseBody::Full(body) = response.into_body() else { panic!("a body") };
         assert_eq!(
             std::str::from_utf8(&body).expect("UTF-8"),
@@ -575,7 +575,7 @@ mod tests {
              <Message>The specified key does not exist.</Message><Key>a&amp;b</Key><Resource>/b/a&amp;b</Resource>\
              <RequestId>R</RequestId><HostId>H</HostId></Error>"
         );
-        let head = render(&Failure::MalformedXml, Context { head: true, ..context });
+        let head = render(&S3Error::MalformedXml, Context { head: true, ..context });
         assert!(matches!(head.body(), ResponseBody::Empty));
         let busy = render(&EngineError::Busy { limit: "x", max: 1 }.into(), context);
         assert!(busy.headers().contains_key(RETRY_AFTER));
@@ -585,14 +585,14 @@ mod tests {
     fn who_may_come_again_is_told_to_slow_down() {
         let lock = nilas_engine::SettingKind::LOCK;
         for failure in [
-            Failure::Recovering,
+            S3Error::Recovering,
             EngineError::Busy { limit: "x", max: 1 }.into(),
             EngineError::BucketClosed.into(),
             EngineError::NoFreeZone.into(),
             EngineError::Full { wanted_bytes: 1 }.into(),
             EngineError::UnsupportedSetting { kind: lock }.into(),
             EngineError::Stopping.into(),
-            Failure::AccessDenied,
+            S3Error::AccessDenied,
         ] {
             assert_eq!(failure.is_busy(), failure.answer().code == "SlowDown", "{failure:?}");
         }

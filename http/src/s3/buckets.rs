@@ -10,7 +10,7 @@ use nilas_engine::BucketError;
 
 use super::{Call, Outcome, document, empty, owner_xml};
 use crate::limits::{BUCKETS_PAGE_MAX, CREATE_BUCKET_XML_BYTES_MAX};
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::payload::Payload;
@@ -29,7 +29,7 @@ pub(super) fn list(call: &Call<'_>) -> Outcome {
         None | Some("") => None,
         Some(token) => Some(decode_token(token)?),
     };
-    let directory = call.engine().directory().map_err(Failure::Engine)?;
+    let directory = call.engine().directory().map_err(S3Error::Engine)?;
     let mut names = directory
         .buckets
         .values()
@@ -58,9 +58,9 @@ pub(super) fn list(call: &Call<'_>) -> Outcome {
     Ok(document(xml))
 }
 
-fn max_buckets(text: &str) -> Result<usize, Failure> {
+fn max_buckets(text: &str) -> Result<usize, S3Error> {
     text.parse().ok().filter(|max| (1..=BUCKETS_PAGE_MAX).contains(max)).ok_or_else(|| {
-        Failure::InvalidArgument {
+        S3Error::InvalidArgument {
             message: format!("Argument max-buckets must be an integer between 1 and {BUCKETS_PAGE_MAX}.")
                 .into(),
             name: "max-buckets",
@@ -69,9 +69,9 @@ fn max_buckets(text: &str) -> Result<usize, Failure> {
     })
 }
 
-fn decode_token(token: &str) -> Result<String, Failure> {
+fn decode_token(token: &str) -> Result<String, S3Error> {
     let name = URL_SAFE_NO_PAD.decode(token).ok().and_then(|name| String::from_utf8(name).ok());
-    name.ok_or_else(|| Failure::InvalidArgument {
+    name.ok_or_else(|| S3Error::InvalidArgument {
         message: "The continuation token provided is incorrect".into(),
         name: "continuation-token",
         value: token.to_owned(),
@@ -85,19 +85,19 @@ where
 {
     let name = &call.target.bucket;
     if !bucket_name::is_valid(name) {
-        return Err(Failure::InvalidBucketName { bucket: name.clone() });
+        return Err(S3Error::InvalidBucketName { bucket: name.clone() });
     }
     check_headers(call)?;
     let body = payload.read_xml(call.headers, CREATE_BUCKET_XML_BYTES_MAX).await?;
     let constraint = if body.is_empty() { None } else { request_xml::parse_create_bucket(&body)? };
     if let Some(constraint) = constraint.as_ref().filter(|constraint| !is_region(constraint)) {
-        return Err(Failure::InvalidLocationConstraint { constraint: constraint.clone() });
+        return Err(S3Error::InvalidLocationConstraint { constraint: constraint.clone() });
     }
     let at_home = constraint.as_deref().is_none_or(|constraint| constraint == REGION_DEFAULT);
     match call.engine().create_bucket(name, Default::default()).await {
         Ok(_) => {}
         Err(BucketError::Exists) if at_home => {}
-        Err(why) => return Err(Failure::bucket(why, name)),
+        Err(why) => return Err(S3Error::bucket(why, name)),
     }
     let mut response = empty(StatusCode::OK);
     if let Ok(location) = HeaderValue::try_from(format!("/{name}")) {
@@ -106,15 +106,15 @@ where
     Ok(response)
 }
 
-fn check_headers(call: &Call<'_>) -> Result<(), Failure> {
+fn check_headers(call: &Call<'_>) -> Result<(), S3Error> {
     if call.field("x-amz-bucket-object-lock-enabled").is_some_and(|value| value.eq_ignore_ascii_case("true"))
     {
-        return Err(Failure::NotImplementedHeader { header: "x-amz-bucket-object-lock-enabled".to_owned() });
+        return Err(S3Error::NotImplementedHeader { header: "x-amz-bucket-object-lock-enabled".to_owned() });
     }
     let grants = call.headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
     match call.field("x-amz-acl").as_deref() {
         None | Some("private") if !grants => Ok(()),
-        _ => Err(Failure::AccessControlListNotSupported),
+        _ => Err(S3Error::AccessControlListNotSupported),
     }
 }
 
@@ -134,7 +134,7 @@ pub(super) fn head(call: &Call<'_>) -> Outcome {
 
 pub(super) async fn delete(call: &Call<'_>) -> Outcome {
     let name = &call.target.bucket;
-    call.engine().delete_bucket(name).await.map_err(|why| Failure::bucket(why, name))?;
+    call.engine().delete_bucket(name).await.map_err(|why| S3Error::bucket(why, name))?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 

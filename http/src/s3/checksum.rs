@@ -6,7 +6,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::body::{Algorithm, BodyError, Checksum, ChecksumFault, combine_crc, composite, render_composite};
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::render::xml::Xml;
 
 /// What a checksum of an object put together from parts covers.
@@ -142,7 +142,7 @@ impl StoredChecksum {
 }
 
 /// Reads `x-amz-checksum-algorithm`.
-pub fn algorithm_header(headers: &HeaderMap) -> Result<Option<Algorithm>, Failure> {
+pub fn algorithm_header(headers: &HeaderMap) -> Result<Option<Algorithm>, S3Error> {
     match headers.get("x-amz-checksum-algorithm") {
         None => Ok(None),
         Some(value) => {
@@ -153,10 +153,10 @@ pub fn algorithm_header(headers: &HeaderMap) -> Result<Option<Algorithm>, Failur
 }
 
 /// Reads `x-amz-checksum-type`.
-pub fn kind_header(headers: &HeaderMap) -> Result<Option<Kind>, Failure> {
+pub fn kind_header(headers: &HeaderMap) -> Result<Option<Kind>, S3Error> {
     let Some(value) = headers.get("x-amz-checksum-type") else { return Ok(None) };
     let kind = value.to_str().ok().and_then(Kind::from_name);
-    kind.map(Some).ok_or_else(|| Failure::invalid_request("Value for x-amz-checksum-type header is invalid."))
+    kind.map(Some).ok_or_else(|| S3Error::invalid_request("Value for x-amz-checksum-type header is invalid."))
 }
 
 /// Whether the reader wants checksums.

@@ -13,7 +13,7 @@ use crate::body::{Checksum, Declared};
 use crate::limits::{
     COMPLETE_XML_BYTES_MAX, OBJECT_BYTES_MAX, PART_BYTES_MIN, PART_CHECKSUMS_BYTES_MAX, PARTS_MAX,
 };
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{self, Kind, StoredChecksum};
@@ -67,12 +67,12 @@ struct Expected {
     bytes: Option<u64>,
 }
 
-fn expected_object(headers: &HeaderMap) -> Result<Expected, Failure> {
+fn expected_object(headers: &HeaderMap) -> Result<Expected, S3Error> {
     let bytes = match headers.get("x-amz-mp-object-size") {
         None => None,
         Some(value) => {
             let bytes = value.to_str().ok().and_then(|text| text.parse().ok());
-            let bad = || Failure::invalid_request("Value for x-amz-mp-object-size header is invalid.");
+            let bad = || S3Error::invalid_request("Value for x-amz-mp-object-size header is invalid.");
             Some(bytes.ok_or_else(bad)?)
         }
     };
@@ -115,13 +115,13 @@ fn plan(
     upload: &Attributes,
     expected: &Expected,
     upload_id: &str,
-) -> Result<Plan, Failure> {
+) -> Result<Plan, S3Error> {
     if !wanted.is_sorted_by(|a, b| a.number < b.number) {
-        return Err(Failure::InvalidPartOrder { upload: upload_id.to_owned() });
+        return Err(S3Error::InvalidPartOrder { upload: upload_id.to_owned() });
     }
     let mut parts = Vec::with_capacity(wanted.len());
     for part in wanted {
-        let bad = || Failure::InvalidPart {
+        let bad = || S3Error::InvalidPart {
             upload: upload_id.to_owned(),
             part: part.number,
             etag: part.etag.clone(),
@@ -153,10 +153,10 @@ fn part_checksum(part: &PartInfo) -> Option<Checksum> {
     Attributes::decode(&part.attributes).ok()?.checksum?.value
 }
 
-fn check_sizes(parts: &[(&PartInfo, Option<Checksum>)], expected: &Expected) -> Result<(), Failure> {
+fn check_sizes(parts: &[(&PartInfo, Option<Checksum>)], expected: &Expected) -> Result<(), S3Error> {
     let all_but_last = parts.split_last().map_or(&[][..], |(_, rest)| rest);
     if let Some((small, _)) = all_but_last.iter().find(|(part, _)| part.size < PART_BYTES_MIN) {
-        return Err(Failure::EntityTooSmall {
+        return Err(S3Error::EntityTooSmall {
             proposed: small.size,
             part: small.number,
             etag: small.etag.to_string(),
@@ -164,10 +164,10 @@ fn check_sizes(parts: &[(&PartInfo, Option<Checksum>)], expected: &Expected) -> 
     }
     let proposed = parts.iter().fold(0_u64, |sum, (part, _)| sum.saturating_add(part.size));
     if OBJECT_BYTES_MAX < proposed {
-        return Err(Failure::EntityTooLarge { proposed, max: OBJECT_BYTES_MAX });
+        return Err(S3Error::EntityTooLarge { proposed, max: OBJECT_BYTES_MAX });
     }
     match expected.bytes {
-        Some(bytes) if bytes != proposed => Err(Failure::invalid_request(format!(
+        Some(bytes) if bytes != proposed => Err(S3Error::invalid_request(format!(
             "The provided 'x-amz-mp-object-size' header value {bytes} does not match what was computed: {proposed}"
         ))),
         _ => Ok(()),
@@ -181,13 +181,13 @@ fn object_checksum(
     parts: &[(&PartInfo, Option<Checksum>)],
     expected: &Expected,
     count: u16,
-) -> Result<Option<StoredChecksum>, Failure> {
+) -> Result<Option<StoredChecksum>, S3Error> {
     let values: Option<Vec<(Checksum, u64)>> =
         parts.iter().map(|(part, checksum)| checksum.map(|checksum| (checksum, part.size))).collect();
     let values = values.unwrap_or_default();
     let kind = match (&upload.checksum, expected.kind) {
         (Some(named), Some(kind)) if named.kind != kind => {
-            return Err(Failure::invalid_request(format!(
+            return Err(S3Error::invalid_request(format!(
                 "The upload was created using the {} checksum mode. The complete request must use the same checksum \
                  mode.",
                 named.kind.name(),
@@ -204,7 +204,7 @@ fn object_checksum(
         && let Some(value) = made.value.filter(|value| value.algorithm() == client.algorithm())
         && value != *client
     {
-        return Err(Failure::BadDigest {
+        return Err(S3Error::BadDigest {
             what: client.algorithm().name(),
             expected: sent.clone(),
             calculated: made.render(count).unwrap_or_default(),

@@ -6,7 +6,7 @@
 use http::HeaderMap;
 use nilas_engine::{ETag, ObjectInfo, PutCondition, PutRefused};
 
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::render::time::parse_http_date;
 
 /// The four header names of one family of conditions.
@@ -32,26 +32,26 @@ const COPY_SOURCE: Names = Names {
 };
 
 /// Checks the conditions of GetObject and HeadObject: `NotModified`, `PreconditionFailed`, or go on.
-pub fn check_read(headers: &HeaderMap, info: &ObjectInfo) -> Result<(), Failure> {
-    check(headers, info, &READ, Failure::NotModified)
+pub fn check_read(headers: &HeaderMap, info: &ObjectInfo) -> Result<(), S3Error> {
+    check(headers, info, &READ, S3Error::NotModified)
 }
 
 /// Checks the `x-amz-copy-source-if-…` conditions; all of them fail with `PreconditionFailed`.
-pub fn check_copy_source(headers: &HeaderMap, info: &ObjectInfo) -> Result<(), Failure> {
-    check(headers, info, &COPY_SOURCE, Failure::PreconditionFailed { condition: COPY_SOURCE.if_none_match })
+pub fn check_copy_source(headers: &HeaderMap, info: &ObjectInfo) -> Result<(), S3Error> {
+    check(headers, info, &COPY_SOURCE, S3Error::PreconditionFailed { condition: COPY_SOURCE.if_none_match })
 }
 
-fn check(headers: &HeaderMap, info: &ObjectInfo, names: &Names, unchanged: Failure) -> Result<(), Failure> {
+fn check(headers: &HeaderMap, info: &ObjectInfo, names: &Names, unchanged: S3Error) -> Result<(), S3Error> {
     let modified = info.modified_ms / 1000;
     let date = |name| text(headers, name).and_then(parse_http_date);
     if let Some(tags) = text(headers, names.if_match) {
         if !matches(tags, &info.etag, false) {
-            return Err(Failure::PreconditionFailed { condition: "If-Match" });
+            return Err(S3Error::PreconditionFailed { condition: "If-Match" });
         }
     } else if let Some(since) = date(names.if_unmodified_since)
         && since < modified
     {
-        return Err(Failure::PreconditionFailed { condition: "If-Unmodified-Since" });
+        return Err(S3Error::PreconditionFailed { condition: "If-Unmodified-Since" });
     }
     if let Some(tags) = text(headers, names.if_none_match) {
         if matches(tags, &info.etag, true) {
@@ -75,8 +75,8 @@ pub fn range_applies(headers: &HeaderMap, info: &ObjectInfo) -> bool {
 }
 
 /// Reads the condition of a write. Of `If-None-Match` only `*` is served, and not together with `If-Match`, as in S3.
-pub fn of_write(headers: &HeaderMap) -> Result<PutCondition, Failure> {
-    let not_implemented = |header: &str| Failure::NotImplementedHeader { header: header.to_owned() };
+pub fn of_write(headers: &HeaderMap) -> Result<PutCondition, S3Error> {
+    let not_implemented = |header: &str| S3Error::NotImplementedHeader { header: header.to_owned() };
     match (text(headers, "if-match"), text(headers, "if-none-match")) {
         (None, None) => Ok(PutCondition::None),
         (None, Some(tag)) if tag.trim() == "*" => Ok(PutCondition::IfAbsent),
@@ -98,11 +98,11 @@ pub fn check_write(
     condition: &PutCondition,
     now: Option<&ObjectInfo>,
     key: &bytes::Bytes,
-) -> Result<(), Failure> {
+) -> Result<(), S3Error> {
     condition.check(now.map(|info| info.etag)).map_err(|refused| match (refused, condition) {
-        (PutRefused::NoSuchKey, _) => Failure::NoSuchKey { key: key.clone() },
-        (_, PutCondition::IfAbsent) => Failure::PreconditionFailed { condition: "If-None-Match" },
-        (_, _) => Failure::PreconditionFailed { condition: "If-Match" },
+        (PutRefused::NoSuchKey, _) => S3Error::NoSuchKey { key: key.clone() },
+        (_, PutCondition::IfAbsent) => S3Error::PreconditionFailed { condition: "If-None-Match" },
+        (_, _) => S3Error::PreconditionFailed { condition: "If-Match" },
     })
 }
 

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 
 use super::{Call, Outcome, Owner, document, object_headers, owner_xml};
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::render::xml::Xml;
 
 /// Configurations of a bucket that can be asked for; all of them are fixed.
@@ -42,7 +42,7 @@ pub(super) fn get(call: &Call<'_>, configuration: Configuration) -> Outcome {
     match fixed(configuration, &call.s3.owner) {
         Fixed::Document(xml) => Ok(document(xml)),
         Fixed::Missing { code, message } => {
-            Err(Failure::NotConfigured { code, message, bucket: call.target.bucket.clone() })
+            Err(S3Error::NotConfigured { code, message, bucket: call.target.bucket.clone() })
         }
     }
 }

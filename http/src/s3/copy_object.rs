@@ -14,7 +14,7 @@ use crate::body::{Algorithm, Checksum, HashPlan, Hashers};
 use crate::limits::BLOB_BYTES_MAX;
 use crate::memory::Permit;
 use crate::render::body::BodyCut;
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
@@ -33,9 +33,9 @@ pub struct CopySource {
 }
 
 /// Reads `x-amz-copy-source`: `[/]bucket/key[?versionId=null]`, percent-encoded.
-pub fn copy_source(headers: &HeaderMap) -> Result<CopySource, Failure> {
+pub fn copy_source(headers: &HeaderMap) -> Result<CopySource, S3Error> {
     let text = metadata::field(headers, "x-amz-copy-source").unwrap_or_default();
-    let bad = || Failure::InvalidArgument {
+    let bad = || S3Error::InvalidArgument {
         message: "Copy Source must mention the source bucket and key: sourcebucket/sourcekey".into(),
         name: "x-amz-copy-source",
         value: text.clone(),
@@ -55,7 +55,7 @@ pub fn copy_source(headers: &HeaderMap) -> Result<CopySource, Failure> {
 }
 
 /// The source that the request names, if its sender may read it.
-pub(super) fn allowed_source(call: &Call<'_>) -> Result<CopySource, Failure> {
+pub(super) fn allowed_source(call: &Call<'_>) -> Result<CopySource, S3Error> {
     let source = copy_source(call.headers)?;
     let object = Resource::Object { bucket: &source.bucket, key: &source.key };
     call.check_access(Operation::GetObject, object)?;
@@ -63,10 +63,10 @@ pub(super) fn allowed_source(call: &Call<'_>) -> Result<CopySource, Failure> {
 }
 
 /// Opens the source of a copy, if its conditions hold.
-pub(super) async fn open_source(call: &Call<'_>, source: &CopySource) -> Result<ObjectReader, Failure> {
+pub(super) async fn open_source(call: &Call<'_>, source: &CopySource) -> Result<ObjectReader, S3Error> {
     let bucket = call.bucket_named(&source.bucket)?;
     let reader = call.engine().open(&bucket, source.key.clone()).await?;
-    let reader = reader.ok_or_else(|| Failure::NoSuchKey { key: source.key.clone() })?;
+    let reader = reader.ok_or_else(|| S3Error::NoSuchKey { key: source.key.clone() })?;
     conditions::check_copy_source(call.headers, &reader.info)?;
     Ok(reader)
 }
@@ -78,7 +78,7 @@ pub(super) struct Copied {
 }
 
 /// Counts a copy of `bytes` bytes: no client is waited for, but both of its sides need buffers.
-pub(super) async fn hold_copy(call: &Call<'_>, bytes: u64) -> Result<Permit, Failure> {
+pub(super) async fn hold_copy(call: &Call<'_>, bytes: u64) -> Result<Permit, S3Error> {
     Ok(call.s3.memory.uploads.take(upload_bytes(bytes)).await?)
 }
 
@@ -88,11 +88,11 @@ pub(super) async fn copy_bytes(
     writer: &mut PutWriter,
     bytes: u64,
     plan: HashPlan,
-) -> Result<Copied, Failure> {
+) -> Result<Copied, S3Error> {
     let mut hashers = Hashers::new(plan);
     let mut left = bytes;
     while 0 < left {
-        let cut = |got| Failure::ReadCut(BodyCut::Length { expected: left, got });
+        let cut = |got| S3Error::ReadCut(BodyCut::Length { expected: left, got });
         let piece = stream.next().await.ok_or_else(|| cut(0))??;
         let got = u64::try_from(piece.len()).unwrap_or(u64::MAX);
         left = left.checked_sub(got).ok_or_else(|| cut(got))?;
@@ -113,7 +113,7 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     let reader = open_source(call, &source).await?;
     let (size, source_etag) = (reader.info.size, reader.info.etag);
     if BLOB_BYTES_MAX < size {
-        return Err(Failure::invalid_request(format!(
+        return Err(S3Error::invalid_request(format!(
             "The specified copy source is larger than the maximum allowable size for a copy source: {BLOB_BYTES_MAX}"
         )));
     }
@@ -130,7 +130,7 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     attributes.checksum = plan.keeps.or(copied.checksum.map(StoredChecksum::of_bytes));
     let etag = ETag { md5: copied.md5.unwrap_or(source_etag.md5), parts: 0 };
     let published = writer.publish(call.key(), condition, etag, attributes.encode()).await?;
-    let info = published.map_err(|why| Failure::refused(why, &call.target.bucket, &call.target.key, ""))?;
+    let info = published.map_err(|why| S3Error::refused(why, &call.target.bucket, &call.target.key, ""))?;
 
     let mut xml = Xml::new("CopyObjectResult", 512);
     xml.text("LastModified", &iso_8601(info.modified_ms));
@@ -147,13 +147,13 @@ fn copied_attributes(
     source: Attributes,
     to_itself: bool,
     new_checksum: bool,
-) -> Result<Attributes, Failure> {
+) -> Result<Attributes, S3Error> {
     let directive = metadata::field(headers, "x-amz-metadata-directive");
     let replaces = match directive.as_deref() {
         None | Some("COPY") => false,
         Some("REPLACE") => true,
         Some(other) => {
-            return Err(Failure::InvalidArgument {
+            return Err(S3Error::InvalidArgument {
                 message: "Unknown metadata directive.".into(),
                 name: "x-amz-metadata-directive",
                 value: other.to_owned(),
@@ -163,7 +163,7 @@ fn copied_attributes(
     match metadata::field(headers, "x-amz-tagging-directive").as_deref() {
         None | Some("COPY" | "REPLACE") => {}
         Some(other) => {
-            return Err(Failure::InvalidArgument {
+            return Err(S3Error::InvalidArgument {
                 message: "Unknown tagging directive.".into(),
                 name: "x-amz-tagging-directive",
                 value: other.to_owned(),
@@ -174,7 +174,7 @@ fn copied_attributes(
         return metadata::parse(headers);
     }
     if to_itself && !headers.contains_key("x-amz-storage-class") && !new_checksum {
-        return Err(Failure::invalid_request(
+        return Err(S3Error::invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without changing the \
              object's metadata, storage class, website redirect location or encryption attributes.",
         ));

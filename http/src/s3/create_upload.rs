@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Call, Outcome, checksum, document, metadata};
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::render::xml::Xml;
 use crate::s3::checksum::{Kind, StoredChecksum};
 
@@ -12,7 +12,7 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
     let mut attributes = metadata::parse(call.headers)?;
     attributes.checksum = wanted_checksum(call.headers)?;
     let opened = call.engine().create_upload(&bucket, call.key(), attributes.encode()).await?;
-    let id = opened.map_err(|why| Failure::refused(why, &call.target.bucket, &call.key(), ""))?;
+    let id = opened.map_err(|why| S3Error::refused(why, &call.target.bucket, &call.key(), ""))?;
 
     let mut xml = Xml::new("InitiateMultipartUploadResult", 512);
     xml.text("Bucket", &call.target.bucket);
@@ -33,19 +33,19 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
 }
 
 /// Algorithm and kind of the checksum that the upload asks for. None: whatever the parts bring.
-fn wanted_checksum(headers: &HeaderMap) -> Result<Option<StoredChecksum>, Failure> {
+fn wanted_checksum(headers: &HeaderMap) -> Result<Option<StoredChecksum>, S3Error> {
     let kind = checksum::kind_header(headers)?;
     let Some(algorithm) = checksum::algorithm_header(headers)? else {
         return match kind {
             None => Ok(None),
-            Some(_) => Err(Failure::invalid_request(
+            Some(_) => Err(S3Error::invalid_request(
                 "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
             )),
         };
     };
     let kind = kind.unwrap_or(Kind::default_of(algorithm));
     if !kind.fits(algorithm) {
-        return Err(Failure::invalid_request(format!(
+        return Err(S3Error::invalid_request(format!(
             "The {} checksum type cannot be used with the {} checksum algorithm.",
             kind.name(),
             algorithm.name().to_ascii_lowercase(),

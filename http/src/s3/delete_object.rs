@@ -5,13 +5,13 @@ use http::StatusCode;
 use nilas_engine::{Bucket, ETag, PutCondition};
 
 use super::{Call, Outcome, conditions, empty};
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::render::time::parse_http_date;
 
 pub(super) async fn delete(call: &Call<'_>) -> Outcome {
     call.check_version()?;
     let bucket = call.bucket()?;
-    let bad = |name: &'static str, value: String| Failure::InvalidArgument {
+    let bad = |name: &'static str, value: String| S3Error::InvalidArgument {
         message: format!("Value for {name} header is invalid.").into(),
         name,
         value,
@@ -50,7 +50,7 @@ pub(super) async fn delete_one(
     bucket: &Bucket,
     key: Bytes,
     condition: &DeleteCondition,
-) -> Result<(), Failure> {
+) -> Result<(), S3Error> {
     let mut put_condition = match &condition.etag {
         None => PutCondition::None,
         Some(value) => conditions::if_match(value),
@@ -58,11 +58,11 @@ pub(super) async fn delete_one(
     if condition.size.is_some() || condition.modified_s.is_some() {
         let info = call.engine().head(bucket, key.clone()).await?;
         conditions::check_write(&put_condition, info.as_ref(), &key)?;
-        let info = info.ok_or_else(|| Failure::NoSuchKey { key: key.clone() })?;
+        let info = info.ok_or_else(|| S3Error::NoSuchKey { key: key.clone() })?;
         let differs = condition.size.is_some_and(|size| size != info.size)
             || condition.modified_s.is_some_and(|seconds| seconds != info.modified_ms / 1000);
         if differs {
-            return Err(Failure::PreconditionFailed { condition: "If-Match" });
+            return Err(S3Error::PreconditionFailed { condition: "If-Match" });
         }
         let etag: ETag = info.etag;
         put_condition = PutCondition::IfMatch(vec![etag]);
@@ -72,6 +72,6 @@ pub(super) async fn delete_one(
         return Ok(());
     }
     let deleted = call.engine().delete_if(bucket, key.clone(), put_condition).await?;
-    deleted.map_err(|why| Failure::refused(why, &bucket.name, &key, ""))?;
+    deleted.map_err(|why| S3Error::refused(why, &bucket.name, &key, ""))?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::delete_object::{DeleteCondition, delete_one};
 use super::{Call, Outcome, check_version, document, request_xml};
 use crate::body::Declared;
 use crate::limits::DELETE_XML_BYTES_MAX;
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::render::time::parse_http_date;
 use crate::render::xml::Xml;
 use crate::s3::operations::Operation;
@@ -23,14 +23,14 @@ where
     let bucket = call.bucket()?;
     let declared = Declared::parse(call.headers)?;
     if declared.content_md5.is_none() && declared.algorithm().is_none() {
-        return Err(Failure::invalid_request(
+        return Err(S3Error::invalid_request(
             "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
         ));
     }
     let body = payload.read_xml(call.headers, DELETE_XML_BYTES_MAX).await?;
     let request = request_xml::parse_delete(&body)?;
 
-    let mut failures: Vec<Option<Failure>> = Vec::with_capacity(request.objects.len());
+    let mut failures: Vec<Option<S3Error>> = Vec::with_capacity(request.objects.len());
     let mut together = Vec::new();
     for entry in &request.objects {
         let object = Resource::Object { bucket: &bucket.name, key: entry.key.as_bytes() };
@@ -57,19 +57,19 @@ where
 }
 
 /// What the entry's object must be; refuses keys and versions that cannot exist.
-fn condition(entry: &DeleteEntry) -> Result<DeleteCondition, Failure> {
+fn condition(entry: &DeleteEntry) -> Result<DeleteCondition, S3Error> {
     check_key(entry.key.as_bytes())?;
     if let Some(version) = entry.version.as_deref().filter(|version| !version.is_empty()) {
         check_version(version)?;
     }
     let modified_s = match &entry.modified {
         None => None,
-        Some(text) => Some(parse_http_date(text).ok_or(Failure::MalformedXml)?),
+        Some(text) => Some(parse_http_date(text).ok_or(S3Error::MalformedXml)?),
     };
     Ok(DeleteCondition { etag: entry.etag.clone(), size: entry.size, modified_s })
 }
 
-fn render<'a>(quiet: bool, entries: impl Iterator<Item = (&'a DeleteEntry, &'a Option<Failure>)>) -> Xml {
+fn render<'a>(quiet: bool, entries: impl Iterator<Item = (&'a DeleteEntry, &'a Option<S3Error>)>) -> Xml {
     let mut xml = Xml::new("DeleteResult", 4096);
     for (entry, failure) in entries {
         let tag = match failure {
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn answers() {
         let entries = [entry("a&b", None), entry("c", Some("null")), entry("d", None)];
-        let failures = [None, None, Some(Failure::AccessDenied)];
+        let failures = [None, None, Some(S3Error::AccessDenied)];
         let text = |quiet| {
             let bytes = render(quiet, entries.iter().zip(&failures)).finish();
             String::from_utf8(bytes.to_vec()).expect("UTF-8")

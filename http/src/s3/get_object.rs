@@ -13,7 +13,7 @@ use nilas_engine::{ObjectInfo, ObjectReader};
 
 use super::{Call, Outcome, attributes_of, checksum, conditions, empty, metadata, object_headers};
 use crate::render::body::{BodyCut, ResponseBody};
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::StoredChecksum;
 use crate::s3::range::{self, Ranged};
@@ -43,11 +43,11 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
 
 /// Reads the first piece before the head goes out: what cannot be read is answered as an error, and an object of one
 /// piece needs no stream.
-async fn body(call: &Call<'_>, reader: ObjectReader, range: Range<u64>) -> Result<ResponseBody, Failure> {
+async fn body(call: &Call<'_>, reader: ObjectReader, range: Range<u64>) -> Result<ResponseBody, S3Error> {
     let remaining = range.end - range.start;
     let mut download = call.s3.downloads.start(reader, range).await?;
     let Some(first) = download.next().await else {
-        return Err(Failure::ReadCut(BodyCut::Length { expected: remaining, got: 0 }));
+        return Err(S3Error::ReadCut(BodyCut::Length { expected: remaining, got: 0 }));
     };
     let first = first?;
     if u64::try_from(first.len()).is_ok_and(|len| len == remaining) {
@@ -61,11 +61,11 @@ fn answer_head(
     call: &Call<'_>,
     info: &ObjectInfo,
     part_sizes: &[u64],
-) -> Result<(Response<ResponseBody>, Range<u64>), Failure> {
+) -> Result<(Response<ResponseBody>, Range<u64>), S3Error> {
     let attributes = attributes_of(info, &call.target.key)?;
     match conditions::check_read(call.headers, info) {
         Ok(()) => {}
-        Err(Failure::NotModified) => return Ok((not_modified(info, &attributes), 0..0)),
+        Err(S3Error::NotModified) => return Ok((not_modified(info, &attributes), 0..0)),
         Err(failure) => return Err(failure),
     }
     let range_header = call.headers.get(RANGE).and_then(|value| value.to_str().ok());
@@ -125,29 +125,29 @@ fn slice(
     range_header: Option<&str>,
     part_number: Option<&str>,
     part_sizes: &[u64],
-) -> Result<Slice, Failure> {
+) -> Result<Slice, S3Error> {
     match (range_header, part_number) {
         (None, None) => Ok(Slice { range: 0..size, partial: false, part: None }),
         (Some(_), Some(_)) => {
-            Err(Failure::invalid_request("Cannot specify both Range header and partNumber query parameter"))
+            Err(S3Error::invalid_request("Cannot specify both Range header and partNumber query parameter"))
         }
         (Some(header), None) => match range::parse(header, size) {
             Ranged::Whole => Ok(Slice { range: 0..size, partial: false, part: None }),
             Ranged::Part(range) => Ok(Slice { range, partial: true, part: None }),
             Ranged::Unsatisfiable => {
-                Err(Failure::InvalidRange { requested: header.to_owned(), object_bytes: size })
+                Err(S3Error::InvalidRange { requested: header.to_owned(), object_bytes: size })
             }
         },
         (None, Some(text)) => part_slice(text, part_sizes),
     }
 }
 
-fn part_slice(text: &str, part_sizes: &[u64]) -> Result<Slice, Failure> {
+fn part_slice(text: &str, part_sizes: &[u64]) -> Result<Slice, S3Error> {
     let part = super::parse_part_number(text)?;
     let index = usize::from(part) - 1;
     let Some(bytes) = part_sizes.get(index) else {
         let actual = u64::try_from(part_sizes.len()).unwrap_or(u64::MAX);
-        return Err(Failure::InvalidPartNumber { requested: u64::from(part), actual });
+        return Err(S3Error::InvalidPartNumber { requested: u64::from(part), actual });
     };
     let start: u64 = part_sizes.iter().take(index).sum();
     Ok(Slice { range: start..start + bytes, partial: 0 < *bytes, part: Some(part) })
@@ -165,7 +165,7 @@ fn shown_checksum(attributes: &Attributes, slice: &Slice, info: &ObjectInfo) -> 
 }
 
 /// `response-…` parameters replace headers of the answer.
-fn override_headers(call: &Call<'_>, headers: &mut HeaderMap) -> Result<(), Failure> {
+fn override_headers(call: &Call<'_>, headers: &mut HeaderMap) -> Result<(), S3Error> {
     let overrides = [
         ("response-cache-control", CACHE_CONTROL),
         ("response-content-disposition", CONTENT_DISPOSITION),
@@ -177,7 +177,7 @@ fn override_headers(call: &Call<'_>, headers: &mut HeaderMap) -> Result<(), Fail
     for (parameter, header) in overrides {
         let Some(value) = call.parameter(parameter) else { continue };
         let parsed = HeaderValue::from_bytes(value.as_bytes());
-        let parsed = parsed.map_err(|_| Failure::InvalidArgument {
+        let parsed = parsed.map_err(|_| S3Error::InvalidArgument {
             message: "Header value cannot be represented using ISO-8859-1.".into(),
             name: parameter,
             value: value.to_owned(),

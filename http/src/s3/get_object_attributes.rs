@@ -4,7 +4,7 @@ use http::header::{ETAG, LAST_MODIFIED};
 use nilas_engine::ObjectInfo;
 
 use super::{Call, Outcome, attributes_of, document};
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::render::time::http_date;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
@@ -48,8 +48,8 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
     Ok(response)
 }
 
-fn wanted(call: &Call<'_>) -> Result<Vec<String>, Failure> {
-    let bad = |value: &str| Failure::InvalidArgument {
+fn wanted(call: &Call<'_>) -> Result<Vec<String>, S3Error> {
+    let bad = |value: &str| S3Error::InvalidArgument {
         message: "Invalid attribute name specified.".into(),
         name: "x-amz-object-attributes",
         value: value.to_owned(),
@@ -62,7 +62,7 @@ fn wanted(call: &Call<'_>) -> Result<Vec<String>, Failure> {
         .filter(|name| !name.is_empty())
         .collect();
     if names.is_empty() {
-        return Err(Failure::invalid_request(
+        return Err(S3Error::invalid_request(
             "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty",
         ));
     }
@@ -78,14 +78,14 @@ fn parts(
     info: &ObjectInfo,
     attributes: &Attributes,
     sizes: &[u64],
-) -> Result<(), Failure> {
+) -> Result<(), S3Error> {
     xml.open("ObjectParts");
     xml.number("PartsCount", u64::from(info.etag.parts));
     if let Some(checksum) = attributes.checksum.as_ref().filter(|checksum| !checksum.parts.is_empty()) {
         let max = super::page_entries("x-amz-max-parts", call.field("x-amz-max-parts").as_deref())?;
         let after: usize = match call.field("x-amz-part-number-marker") {
             None => 0,
-            Some(text) => text.parse().map_err(|_| Failure::InvalidArgument {
+            Some(text) => text.parse().map_err(|_| S3Error::InvalidArgument {
                 message: "Provided part number marker not an integer or within integer range".into(),
                 name: "x-amz-part-number-marker",
                 value: text,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use nilas_engine::{ListPage, ListQuery, ObjectInfo};
 
 use super::{Call, Outcome, Owner, document, owner_xml};
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::attributes;
@@ -29,7 +29,7 @@ struct Page<'a> {
     page: ListPage,
 }
 
-async fn read<'a>(call: &'a Call<'_>, after: Bytes, owner: Option<&'a Owner>) -> Result<Page<'a>, Failure> {
+async fn read<'a>(call: &'a Call<'_>, after: Bytes, owner: Option<&'a Owner>) -> Result<Page<'a>, S3Error> {
     let bucket = call.bucket()?;
     let (url, max) = (call.url_encoding()?, call.page_entries("max-keys")?);
     let prefix = call.parameter("prefix").unwrap_or("");
@@ -71,13 +71,13 @@ fn encode_token(position: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(token)
 }
 
-fn decode_token(token: &str) -> Result<Bytes, Failure> {
+fn decode_token(token: &str) -> Result<Bytes, S3Error> {
     let decoded = URL_SAFE_NO_PAD.decode(token).map(Bytes::from).unwrap_or_default();
     match decoded.split_first_chunk::<4>() {
         Some((sum, position)) if crc32c::crc32c(position) == u32::from_le_bytes(*sum) => {
             Ok(decoded.slice(sum.len()..))
         }
-        _ => Err(Failure::InvalidArgument {
+        _ => Err(S3Error::InvalidArgument {
             message: "The continuation token provided is incorrect".into(),
             name: "continuation-token",
             value: token.to_owned(),

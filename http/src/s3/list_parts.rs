@@ -3,7 +3,7 @@
 use nilas_engine::PartInfo;
 
 use super::{Call, Outcome, Owner, document, owner_xml};
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
@@ -29,11 +29,11 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
     Ok(document(render(&page, &parts)))
 }
 
-fn marker(text: Option<&str>) -> Result<u16, Failure> {
+fn marker(text: Option<&str>) -> Result<u16, S3Error> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(0) };
     match text.parse::<u32>() {
         Ok(number) => Ok(u16::try_from(number).unwrap_or(u16::MAX)),
-        Err(_) => Err(Failure::InvalidArgument {
+        Err(_) => Err(S3Error::InvalidArgument {
             message: "Provided part-number-marker not an integer or within integer range".into(),
             name: "part-number-marker",
             value: text.to_owned(),

@@ -7,7 +7,7 @@ use nilas_engine::{UploadId, UploadInfo};
 
 use super::{Call, Outcome, document, owner_xml};
 use crate::limits::PAGE_ENTRIES_MAX;
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
@@ -76,13 +76,13 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
 }
 
 /// Where a listing starts. Without an upload id, all uploads of the marker's key were seen.
-fn start(key_marker: &str, id_marker: &str) -> Result<Option<Position>, Failure> {
+fn start(key_marker: &str, id_marker: &str) -> Result<Option<Position>, S3Error> {
     if key_marker.is_empty() {
         return Ok(None);
     }
     let id = match id_marker {
         "" => UploadId(u128::MAX),
-        text => u128::from_str_radix(text, 16).map(UploadId).map_err(|_| Failure::InvalidArgument {
+        text => u128::from_str_radix(text, 16).map(UploadId).map_err(|_| S3Error::InvalidArgument {
             message: "Invalid uploadId marker".into(),
             name: "upload-id-marker",
             value: text.to_owned(),

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue};
 use nilas_engine::limits::ATTRIBUTES_BYTES_MAX;
 
 use crate::limits::{PART_CHECKSUMS_BYTES_MAX, USER_METADATA_BYTES_MAX};
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::s3::attributes::Attributes;
 
 const META_PREFIX: &str = "x-amz-meta-";
@@ -28,7 +28,7 @@ const STORAGE_CLASSES: [&str; 6] =
     ["STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"];
 
 /// Reads the attributes that a request gives its object, and refuses what is not served.
-pub fn parse(headers: &HeaderMap) -> Result<Attributes, Failure> {
+pub fn parse(headers: &HeaderMap) -> Result<Attributes, S3Error> {
     check_served(headers)?;
     let attributes = Attributes {
         checksum: None,
@@ -42,20 +42,20 @@ pub fn parse(headers: &HeaderMap) -> Result<Attributes, Failure> {
         user_metadata: parse_user_metadata(headers)?,
     };
     let size = attributes.text_bytes();
-    if TEXT_BYTES_MAX < size { Err(Failure::MetadataTooLarge { size }) } else { Ok(attributes) }
+    if TEXT_BYTES_MAX < size { Err(S3Error::MetadataTooLarge { size }) } else { Ok(attributes) }
 }
 
 /// Reads `x-amz-storage-class`; `STANDARD` counts as none.
-pub fn parse_storage_class(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+pub fn parse_storage_class(headers: &HeaderMap) -> Result<Option<String>, S3Error> {
     let Some(class) = field(headers, "x-amz-storage-class") else { return Ok(None) };
     if !STORAGE_CLASSES.contains(&class.as_str()) {
-        return Err(Failure::InvalidStorageClass { class });
+        return Err(S3Error::InvalidStorageClass { class });
     }
     Ok((class != "STANDARD").then_some(class))
 }
 
 /// Refuses headers that ask for something that is not served: encryption, tags, object lock, ACLs, appends.
-pub fn check_served(headers: &HeaderMap) -> Result<(), Failure> {
+pub fn check_served(headers: &HeaderMap) -> Result<(), S3Error> {
     for name in headers.keys().map(HeaderName::as_str) {
         let refused = name.starts_with("x-amz-server-side-encryption")
             || name.starts_with("x-amz-copy-source-server-side-encryption")
@@ -67,18 +67,18 @@ pub fn check_served(headers: &HeaderMap) -> Result<(), Failure> {
                     | "x-minio-extract"
             );
         if refused {
-            return Err(Failure::NotImplementedHeader { header: name.to_owned() });
+            return Err(S3Error::NotImplementedHeader { header: name.to_owned() });
         }
         if name.starts_with("x-amz-object-lock-") {
-            return Err(Failure::invalid_request("Bucket is missing Object Lock Configuration"));
+            return Err(S3Error::invalid_request("Bucket is missing Object Lock Configuration"));
         }
         if name.starts_with("x-amz-grant-") {
-            return Err(Failure::AccessControlListNotSupported);
+            return Err(S3Error::AccessControlListNotSupported);
         }
     }
     match field(headers, "x-amz-acl").as_deref() {
         None | Some("private" | "bucket-owner-full-control" | "bucket-owner-read") => Ok(()),
-        Some(_) => Err(Failure::AccessControlListNotSupported),
+        Some(_) => Err(S3Error::AccessControlListNotSupported),
     }
 }
 
@@ -116,10 +116,10 @@ pub fn field(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned())
 }
 
-fn text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Failure> {
+fn text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, S3Error> {
     let Some(value) = headers.get(name) else { return Ok(None) };
     let value = std::str::from_utf8(value.as_bytes())
-        .map_err(|_| Failure::invalid_request(format!("The {name} header is not valid UTF-8.")))?
+        .map_err(|_| S3Error::invalid_request(format!("The {name} header is not valid UTF-8.")))?
         .trim();
     Ok((!value.is_empty()).then(|| value.to_owned()))
 }
@@ -134,7 +134,7 @@ fn without_aws_chunked(value: &str) -> Option<String> {
     (!kept.is_empty()).then(|| kept.join(","))
 }
 
-fn parse_user_metadata(headers: &HeaderMap) -> Result<Vec<(String, String)>, Failure> {
+fn parse_user_metadata(headers: &HeaderMap) -> Result<Vec<(String, String)>, S3Error> {
     let mut metadata: Vec<(String, String)> = Vec::new();
     for name in headers.keys() {
         let Some(short) = name.as_str().strip_prefix(META_PREFIX) else { continue };
@@ -143,7 +143,7 @@ fn parse_user_metadata(headers: &HeaderMap) -> Result<Vec<(String, String)>, Fai
         metadata.push((short.to_owned(), values.join(",")));
     }
     let size = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if USER_METADATA_BYTES_MAX < size { Err(Failure::MetadataTooLarge { size }) } else { Ok(metadata) }
+    if USER_METADATA_BYTES_MAX < size { Err(S3Error::MetadataTooLarge { size }) } else { Ok(metadata) }
 }
 
 /// A metadata value as sent → its text: RFC 2047 words decoded, other bytes taken as UTF-8 or else as ISO 8859-1.

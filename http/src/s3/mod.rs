@@ -54,7 +54,7 @@ use crate::download::Downloads;
 use crate::limits::{BUSY_DRAIN_BYTES_MAX, DRAIN_BYTES_MAX, PAGE_ENTRIES_MAX, PARTS_MAX};
 use crate::memory::CoreMemory;
 use crate::render::body::ResponseBody;
-use crate::render::error::{Context, Failure, render};
+use crate::render::error::{Context, S3Error, render};
 use crate::render::time::http_date;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
@@ -67,7 +67,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 
 /// The outcome of an operation.
-type Outcome = Result<Response<ResponseBody>, Failure>;
+type Outcome = Result<Response<ResponseBody>, S3Error>;
 
 /// The S3 side of one core.
 pub struct S3 {
@@ -136,7 +136,7 @@ impl S3 {
 
 /// Answers a request with `failure`, for refusals before [`S3::handle`]: routing, authentication, a store that is
 /// still recovering.
-pub fn refuse(failure: Failure, head: &Parts, request_id: &str, now_ms: u64) -> Response<ResponseBody> {
+pub fn refuse(failure: S3Error, head: &Parts, request_id: &str, now_ms: u64) -> Response<ResponseBody> {
     answer(Err(failure), head, request_id, now_ms)
 }
 
@@ -217,10 +217,10 @@ impl Call<'_> {
     }
 
     /// Refuses what the sender may not do on `resource`.
-    fn check_access(&self, operation: Operation, resource: Resource<'_>) -> Result<(), Failure> {
+    fn check_access(&self, operation: Operation, resource: Resource<'_>) -> Result<(), S3Error> {
         match self.caller.allows(operation.facts().action, resource) {
             true => Ok(()),
-            false => Err(Failure::AccessDenied),
+            false => Err(S3Error::AccessDenied),
         }
     }
 
@@ -229,12 +229,12 @@ impl Call<'_> {
     }
 
     /// The request's bucket.
-    fn bucket(&self) -> Result<Arc<Bucket>, Failure> {
+    fn bucket(&self) -> Result<Arc<Bucket>, S3Error> {
         self.bucket_named(&self.target.bucket)
     }
 
-    fn bucket_named(&self, name: &str) -> Result<Arc<Bucket>, Failure> {
-        self.engine().bucket(name).map_err(|why| Failure::bucket(why, name))
+    fn bucket_named(&self, name: &str) -> Result<Arc<Bucket>, S3Error> {
+        self.engine().bucket(name).map_err(|why| S3Error::bucket(why, name))
     }
 
     /// The request's key; empty for bucket operations.
@@ -242,8 +242,8 @@ impl Call<'_> {
         self.target.key.clone()
     }
 
-    fn no_such_key(&self) -> Failure {
-        Failure::NoSuchKey { key: self.key() }
+    fn no_such_key(&self) -> S3Error {
+        S3Error::NoSuchKey { key: self.key() }
     }
 
     fn field(&self, name: &str) -> Option<String> {
@@ -255,15 +255,15 @@ impl Call<'_> {
     }
 
     /// `x-amz-expected-bucket-owner` must be ours, if it is there.
-    fn check_owner(&self) -> Result<(), Failure> {
+    fn check_owner(&self) -> Result<(), S3Error> {
         match self.field("x-amz-expected-bucket-owner") {
-            Some(owner) if owner != self.s3.owner.id => Err(Failure::AccessDenied),
+            Some(owner) if owner != self.s3.owner.id => Err(S3Error::AccessDenied),
             _ => Ok(()),
         }
     }
 
     /// Objects have one version, called `null`.
-    fn check_version(&self) -> Result<(), Failure> {
+    fn check_version(&self) -> Result<(), S3Error> {
         match self.parameter("versionId") {
             None => Ok(()),
             Some(version) => check_version(version),
@@ -271,36 +271,36 @@ impl Call<'_> {
     }
 
     /// The request's upload id.
-    fn upload_id(&self) -> Result<UploadId, Failure> {
+    fn upload_id(&self) -> Result<UploadId, S3Error> {
         let text = self.parameter("uploadId").unwrap_or("");
         UploadId::parse(text).ok_or_else(|| self.no_such_upload())
     }
 
-    fn no_such_upload(&self) -> Failure {
-        Failure::NoSuchUpload { upload: self.parameter("uploadId").unwrap_or("").to_owned() }
+    fn no_such_upload(&self) -> S3Error {
+        S3Error::NoSuchUpload { upload: self.parameter("uploadId").unwrap_or("").to_owned() }
     }
 
     /// The request's part number.
-    fn part_number(&self) -> Result<u16, Failure> {
+    fn part_number(&self) -> Result<u16, S3Error> {
         parse_part_number(self.parameter("partNumber").unwrap_or(""))
     }
 
     /// What the open upload `id` was created with; `NoSuchUpload` unless it is open and for this key.
-    async fn open_upload(&self, bucket: &Bucket, id: UploadId) -> Result<Attributes, Failure> {
+    async fn open_upload(&self, bucket: &Bucket, id: UploadId) -> Result<Attributes, S3Error> {
         let upload = self.engine().upload(bucket, id).await?;
         let upload =
             upload.filter(|upload| upload.key == self.target.key).ok_or_else(|| self.no_such_upload())?;
-        let unreadable = |_| Failure::UnreadableAttributes { key: self.key() };
+        let unreadable = |_| S3Error::UnreadableAttributes { key: self.key() };
         Attributes::decode(&upload.attributes).map_err(unreadable)
     }
 
-    fn upload_refused(&self, why: PutRefused) -> Failure {
+    fn upload_refused(&self, why: PutRefused) -> S3Error {
         let upload = self.parameter("uploadId").unwrap_or("");
-        Failure::refused(why, &self.target.bucket, &self.target.key, upload)
+        S3Error::refused(why, &self.target.bucket, &self.target.key, upload)
     }
 
     /// Refuses a write whose condition does not hold now, before its body is read. The engine looks again.
-    async fn check_write_early(&self, bucket: &Bucket, condition: &PutCondition) -> Result<(), Failure> {
+    async fn check_write_early(&self, bucket: &Bucket, condition: &PutCondition) -> Result<(), S3Error> {
         if *condition == PutCondition::None {
             return Ok(());
         }
@@ -309,16 +309,16 @@ impl Call<'_> {
     }
 
     /// The size of a page: the parameter, at most [`PAGE_ENTRIES_MAX`].
-    fn page_entries(&self, name: &'static str) -> Result<usize, Failure> {
+    fn page_entries(&self, name: &'static str) -> Result<usize, S3Error> {
         page_entries(name, self.parameter(name))
     }
 
     /// Whether keys in the answer are percent-encoded.
-    fn url_encoding(&self) -> Result<bool, Failure> {
+    fn url_encoding(&self) -> Result<bool, S3Error> {
         match self.parameter("encoding-type") {
             None | Some("") => Ok(false),
             Some(kind) if kind.eq_ignore_ascii_case("url") => Ok(true),
-            Some(kind) => Err(Failure::InvalidArgument {
+            Some(kind) => Err(S3Error::InvalidArgument {
                 message: "Invalid Encoding Method specified in Request".into(),
                 name: "encoding-type",
                 value: kind.to_owned(),
@@ -357,32 +357,32 @@ fn with_hoisted<'a>(headers: &'a HeaderMap, query: &Query) -> Cow<'a, HeaderMap>
     all
 }
 
-fn check_version(version: &str) -> Result<(), Failure> {
+fn check_version(version: &str) -> Result<(), S3Error> {
     match version {
         "null" => Ok(()),
-        "" => Err(Failure::InvalidArgument {
+        "" => Err(S3Error::InvalidArgument {
             message: "Version id cannot be the empty string".into(),
             name: "versionId",
             value: String::new(),
         }),
-        other => Err(Failure::NoSuchVersion { version: other.to_owned() }),
+        other => Err(S3Error::NoSuchVersion { version: other.to_owned() }),
     }
 }
 
-fn parse_part_number(text: &str) -> Result<u16, Failure> {
+fn parse_part_number(text: &str) -> Result<u16, S3Error> {
     let number = text.parse().ok().filter(|number| (1..=PARTS_MAX).contains(number));
-    number.ok_or_else(|| Failure::InvalidArgument {
+    number.ok_or_else(|| S3Error::InvalidArgument {
         message: format!("Part number must be an integer between 1 and {PARTS_MAX}, inclusive").into(),
         name: "partNumber",
         value: text.to_owned(),
     })
 }
 
-fn page_entries(name: &'static str, value: Option<&str>) -> Result<usize, Failure> {
+fn page_entries(name: &'static str, value: Option<&str>) -> Result<usize, S3Error> {
     let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(PAGE_ENTRIES_MAX) };
     match value.parse::<i32>().ok().and_then(|number| usize::try_from(number).ok()) {
         Some(number) => Ok(number.min(PAGE_ENTRIES_MAX)),
-        None => Err(Failure::InvalidArgument {
+        None => Err(S3Error::InvalidArgument {
             message: format!("Provided {name} not an integer or within integer range").into(),
             name,
             value: value.to_owned(),
@@ -401,8 +401,8 @@ fn object_headers(headers: &mut HeaderMap, info: &ObjectInfo) {
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
 }
 
-fn attributes_of(info: &ObjectInfo, key: &Bytes) -> Result<Attributes, Failure> {
-    Attributes::decode(&info.attributes).map_err(|_| Failure::UnreadableAttributes { key: key.clone() })
+fn attributes_of(info: &ObjectInfo, key: &Bytes) -> Result<Attributes, S3Error> {
+    Attributes::decode(&info.attributes).map_err(|_| S3Error::UnreadableAttributes { key: key.clone() })
 }
 
 fn empty(status: StatusCode) -> Response<ResponseBody> {

@@ -20,7 +20,7 @@ use crate::auth::Verified;
 use crate::body::{Algorithm, BodyOptions, BodyReader, Md5Lanes, PayloadLength, Received};
 use crate::limits::{BLOB_BYTES_MAX, DRAIN_TIME_MAX, DRAIN_WAIT_MAX};
 use crate::memory::{BoundedBuffer, Budget};
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 
 /// A request's body.
 pub struct Payload<'a, B> {
@@ -59,7 +59,7 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
 
     /// Opens the body of an object or part, and says how many bytes it has. MD5 is made, and a checksum: the one the
     /// headers speak of, else `otherwise`. Refuses a missing length and more than [`BLOB_BYTES_MAX`].
-    pub fn open_blob(&mut self, headers: &HeaderMap, otherwise: Algorithm) -> Result<u64, Failure> {
+    pub fn open_blob(&mut self, headers: &HeaderMap, otherwise: Algorithm) -> Result<u64, S3Error> {
         let checksum_otherwise = Some(otherwise);
         let options =
             BodyOptions { bytes_max: BLOB_BYTES_MAX, length_required: true, md5: true, checksum_otherwise };
@@ -74,7 +74,7 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
     }
 
     /// The next bytes of an opened body, `None` after the last.
-    pub async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
+    pub async fn next(&mut self) -> Option<Result<Bytes, S3Error>> {
         loop {
             if let Some(bytes) = self.ready.pop_front() {
                 return Some(Ok(bytes));
@@ -89,9 +89,9 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
                     Ok(bytes) => bytes,
                     Err(_) => continue,
                 },
-                Err(_) => return Some(Err(Failure::BodyBroken)),
+                Err(_) => return Some(Err(S3Error::BodyBroken)),
             };
-            let Some(reader) = &mut self.reader else { return Some(Err(Failure::BodyBroken)) };
+            let Some(reader) = &mut self.reader else { return Some(Err(S3Error::BodyBroken)) };
             if let Err(e) = reader.feed(bytes, &mut self.scratch) {
                 return Some(Err(e.into()));
             }
@@ -100,20 +100,20 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
     }
 
     /// Holds the whole body against everything the client said of it. To be called after the last byte.
-    pub async fn finish(&mut self) -> Result<Received, Failure> {
+    pub async fn finish(&mut self) -> Result<Received, S3Error> {
         while let Some(reader) = self.reader.as_mut().filter(|reader| reader.is_pending()) {
             reader.turn();
             rt::yield_now().await;
         }
         match self.reader.take() {
             Some(reader) => Ok(reader.finish()?),
-            None => Err(Failure::BodyBroken),
+            None => Err(S3Error::BodyBroken),
         }
     }
 
     /// Reads a whole XML body and checks it; beyond `bytes_max` it is `MalformedXML`.
-    pub async fn read_xml(&mut self, headers: &HeaderMap, bytes_max: usize) -> Result<Bytes, Failure> {
-        let too_large = |e: Failure| if e.is_too_large() { Failure::MalformedXml } else { e };
+    pub async fn read_xml(&mut self, headers: &HeaderMap, bytes_max: usize) -> Result<Bytes, S3Error> {
+        let too_large = |e: S3Error| if e.is_too_large() { S3Error::MalformedXml } else { e };
         let options = BodyOptions {
             bytes_max: u64::try_from(bytes_max).unwrap_or(u64::MAX),
             length_required: false,

@@ -11,7 +11,7 @@ use super::{Call, Outcome, conditions, empty, etag_header, metadata};
 use crate::body::{Algorithm, Received};
 use crate::memory::BoundedBuffer;
 use crate::render::body::ResponseBody;
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::s3::checksum::StoredChecksum;
 use crate::s3::payload::Payload;
 
@@ -31,7 +31,7 @@ where
     attributes.checksum = received.checksum.map(StoredChecksum::of_bytes);
     let etag = ETag { md5: received.md5.unwrap_or_default(), parts: 0 };
     let published = writer.publish(call.key(), condition, etag, attributes.encode()).await?;
-    let info = published.map_err(|why| Failure::refused(why, &call.target.bucket, &call.target.key, ""))?;
+    let info = published.map_err(|why| S3Error::refused(why, &call.target.bucket, &call.target.key, ""))?;
     Ok(stored(&info.etag, attributes.checksum.as_ref()))
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn take_body<B>(
     call: &Call<'_>,
     payload: &mut Payload<'_, B>,
     writer: &mut PutWriter,
-) -> Result<Received, Failure>
+) -> Result<Received, S3Error>
 where
     B: Body<Data = Bytes> + Unpin,
 {

@@ -9,17 +9,17 @@ use quick_xml::events::Event;
 
 use crate::body::Algorithm;
 use crate::limits::{DELETE_KEYS_MAX, PARTS_MAX, XML_DEPTH_MAX};
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 
 /// `CreateBucketConfiguration`: the constraint, if there is one.
-pub fn parse_create_bucket(bytes: &[u8]) -> Result<Option<String>, Failure> {
+pub fn parse_create_bucket(bytes: &[u8]) -> Result<Option<String>, S3Error> {
     let mut constraint = None;
     Walk::new(bytes)?.root("CreateBucketConfiguration", |walk, name| match name {
         "LocationConstraint" => {
             constraint = Some(walk.text()?);
             Ok(())
         }
-        _ => Err(Failure::MalformedXml),
+        _ => Err(S3Error::MalformedXml),
     })?;
     Ok(constraint.filter(|text| !text.is_empty()))
 }
@@ -49,7 +49,7 @@ pub struct DeleteEntry {
 }
 
 /// Reads `Delete`.
-pub fn parse_delete(bytes: &[u8]) -> Result<DeleteRequest, Failure> {
+pub fn parse_delete(bytes: &[u8]) -> Result<DeleteRequest, S3Error> {
     let mut request = DeleteRequest::default();
     Walk::new(bytes)?.root("Delete", |walk, name| match name {
         "Quiet" => {
@@ -58,17 +58,17 @@ pub fn parse_delete(bytes: &[u8]) -> Result<DeleteRequest, Failure> {
         }
         "Object" => {
             if request.objects.len() == DELETE_KEYS_MAX {
-                return Err(Failure::MalformedXml);
+                return Err(S3Error::MalformedXml);
             }
             request.objects.push(delete_entry(walk)?);
             Ok(())
         }
-        _ => Err(Failure::MalformedXml),
+        _ => Err(S3Error::MalformedXml),
     })?;
-    if request.objects.is_empty() { Err(Failure::MalformedXml) } else { Ok(request) }
+    if request.objects.is_empty() { Err(S3Error::MalformedXml) } else { Ok(request) }
 }
 
-fn delete_entry(walk: &mut Walk<'_>) -> Result<DeleteEntry, Failure> {
+fn delete_entry(walk: &mut Walk<'_>) -> Result<DeleteEntry, S3Error> {
     let mut entry = DeleteEntry::default();
     let mut keyed = false;
     walk.children(&mut |walk, name| {
@@ -77,13 +77,13 @@ fn delete_entry(walk: &mut Walk<'_>) -> Result<DeleteEntry, Failure> {
             "Key" => (entry.key, keyed) = (text, true),
             "VersionId" => entry.version = Some(text),
             "ETag" => entry.etag = Some(text),
-            "Size" => entry.size = Some(text.trim().parse().map_err(|_| Failure::MalformedXml)?),
+            "Size" => entry.size = Some(text.trim().parse().map_err(|_| S3Error::MalformedXml)?),
             "LastModifiedTime" => entry.modified = Some(text),
-            _ => return Err(Failure::MalformedXml),
+            _ => return Err(S3Error::MalformedXml),
         }
         Ok(())
     })?;
-    if keyed && !entry.key.is_empty() { Ok(entry) } else { Err(Failure::MalformedXml) }
+    if keyed && !entry.key.is_empty() { Ok(entry) } else { Err(S3Error::MalformedXml) }
 }
 
 /// One part of a `CompleteMultipartUpload`.
@@ -98,50 +98,50 @@ pub struct CompletedPart {
 }
 
 /// Reads `CompleteMultipartUpload`: 1 to [`PARTS_MAX`] parts, in the order sent.
-pub fn parse_complete(bytes: &[u8]) -> Result<Vec<CompletedPart>, Failure> {
+pub fn parse_complete(bytes: &[u8]) -> Result<Vec<CompletedPart>, S3Error> {
     let mut parts = Vec::new();
     Walk::new(bytes)?.root("CompleteMultipartUpload", |walk, name| match name {
         "Part" => {
             if parts.len() == usize::from(PARTS_MAX) {
-                return Err(Failure::MalformedXml);
+                return Err(S3Error::MalformedXml);
             }
             parts.push(completed_part(walk)?);
             Ok(())
         }
-        _ => Err(Failure::MalformedXml),
+        _ => Err(S3Error::MalformedXml),
     })?;
-    if parts.is_empty() { Err(Failure::MalformedXml) } else { Ok(parts) }
+    if parts.is_empty() { Err(S3Error::MalformedXml) } else { Ok(parts) }
 }
 
-fn completed_part(walk: &mut Walk<'_>) -> Result<CompletedPart, Failure> {
+fn completed_part(walk: &mut Walk<'_>) -> Result<CompletedPart, S3Error> {
     let (mut number, mut etag, mut checksums) = (None, None, Vec::new());
     walk.children(&mut |walk, name| {
         let text = walk.text()?;
         match name {
-            "PartNumber" => number = Some(text.trim().parse().map_err(|_| Failure::MalformedXml)?),
+            "PartNumber" => number = Some(text.trim().parse().map_err(|_| S3Error::MalformedXml)?),
             "ETag" => etag = Some(text.trim().to_owned()),
             other => match other.strip_prefix("Checksum").and_then(Algorithm::parse) {
                 Some(algorithm) => checksums.push((algorithm, text.trim().to_owned())),
-                None => return Err(Failure::MalformedXml),
+                None => return Err(S3Error::MalformedXml),
             },
         }
         Ok(())
     })?;
     match (number, etag) {
         (Some(number), Some(etag)) => Ok(CompletedPart { number, etag, checksums }),
-        _ => Err(Failure::MalformedXml),
+        _ => Err(S3Error::MalformedXml),
     }
 }
 
-fn parse_boolean(text: &str) -> Result<bool, Failure> {
+fn parse_boolean(text: &str) -> Result<bool, S3Error> {
     match text.trim() {
         "true" | "1" => Ok(true),
         "false" | "0" | "" => Ok(false),
-        _ => Err(Failure::MalformedXml),
+        _ => Err(S3Error::MalformedXml),
     }
 }
 
-type Visit<'v> = dyn FnMut(&mut Walk<'_>, &str) -> Result<(), Failure> + 'v;
+type Visit<'v> = dyn FnMut(&mut Walk<'_>, &str) -> Result<(), S3Error> + 'v;
 
 /// A walk through a document: the caller asks for children or text of the element it stands in.
 struct Walk<'a> {
@@ -159,10 +159,10 @@ enum Item {
 }
 
 impl<'a> Walk<'a> {
-    fn new(bytes: &'a [u8]) -> Result<Walk<'a>, Failure> {
+    fn new(bytes: &'a [u8]) -> Result<Walk<'a>, S3Error> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         if std::str::from_utf8(bytes).is_err() {
-            return Err(Failure::MalformedXml);
+            return Err(S3Error::MalformedXml);
         }
         Ok(Walk { reader: Reader::from_reader(bytes), depth: 0, closes: false })
     }
@@ -171,13 +171,13 @@ impl<'a> Walk<'a> {
     fn root(
         &mut self,
         root: &str,
-        mut visit: impl FnMut(&mut Walk<'_>, &str) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut visit: impl FnMut(&mut Walk<'_>, &str) -> Result<(), S3Error>,
+    ) -> Result<(), S3Error> {
         loop {
             match self.next()? {
                 Item::Text(text) if text.trim().is_empty() => {}
                 Item::Open(name) if name == root => break,
-                _ => return Err(Failure::MalformedXml),
+                _ => return Err(S3Error::MalformedXml),
             }
         }
         self.children(&mut visit)?;
@@ -185,37 +185,37 @@ impl<'a> Walk<'a> {
             match self.next()? {
                 Item::Text(text) if text.trim().is_empty() => {}
                 Item::End => return Ok(()),
-                _ => return Err(Failure::MalformedXml),
+                _ => return Err(S3Error::MalformedXml),
             }
         }
     }
 
     /// Visits each child of the open element, up to its end. `visit` must take the child to its end.
-    fn children(&mut self, visit: &mut Visit<'_>) -> Result<(), Failure> {
+    fn children(&mut self, visit: &mut Visit<'_>) -> Result<(), S3Error> {
         loop {
             match self.next()? {
                 Item::Text(text) if text.trim().is_empty() => {}
                 Item::Open(name) => visit(self, &name)?,
                 Item::Close => return Ok(()),
-                Item::Text(_) | Item::End => return Err(Failure::MalformedXml),
+                Item::Text(_) | Item::End => return Err(S3Error::MalformedXml),
             }
         }
     }
 
     /// The text of the open element, up to its end; it must have no children.
-    fn text(&mut self) -> Result<String, Failure> {
+    fn text(&mut self) -> Result<String, S3Error> {
         let mut text = String::new();
         loop {
             match self.next()? {
                 Item::Text(more) => text.push_str(&more),
                 Item::Close => return Ok(text),
-                Item::Open(_) | Item::End => return Err(Failure::MalformedXml),
+                Item::Open(_) | Item::End => return Err(S3Error::MalformedXml),
             }
         }
     }
 
-    fn next(&mut self) -> Result<Item, Failure> {
-        const BAD: Failure = Failure::MalformedXml;
+    fn next(&mut self) -> Result<Item, S3Error> {
+        const BAD: S3Error = S3Error::MalformedXml;
         if self.closes {
             self.closes = false;
             self.depth -= 1;
@@ -251,10 +251,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn open(&mut self, name: &str) -> Result<Item, Failure> {
+    fn open(&mut self, name: &str) -> Result<Item, S3Error> {
         self.depth += 1;
         if XML_DEPTH_MAX < self.depth {
-            return Err(Failure::MalformedXml);
+            return Err(S3Error::MalformedXml);
         }
         Ok(Item::Open(name.to_owned()))
     }
@@ -324,7 +324,7 @@ mod tests {
         );
         check(&format!("<Delete><Quiet/>{}</Delete>", object("<![CDATA[<x>]]>")), false, &["<x>"]);
         let bad =
-            |text: &str| assert_eq!(parse_delete(text.as_bytes()), Err(Failure::MalformedXml), "{text}");
+            |text: &str| assert_eq!(parse_delete(text.as_bytes()), Err(S3Error::MalformedXml), "{text}");
         bad("<Delete></Delete>");
         bad("<Delete><Object></Object></Delete>");
         bad("<Delete><Object><Key/></Object></Delete>");
@@ -355,7 +355,7 @@ mod tests {
             "<Part><PartNumber>1</PartNumber></Part>",
             "<Part><PartNumber>x</PartNumber><ETag>e</ETag></Part>",
         ] {
-            assert_eq!(parse_complete(root(bad).as_bytes()), Err(Failure::MalformedXml), "{bad}");
+            assert_eq!(parse_complete(root(bad).as_bytes()), Err(S3Error::MalformedXml), "{bad}");
         }
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::limits::KEY_BYTES_MAX;
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::s3::operations::Operation;
 use crate::uri::Query;
 
@@ -21,12 +21,12 @@ pub struct Target {
 }
 
 /// Checks what every key must keep to, wherever it stands: length, and no NUL.
-pub(crate) fn check_key(key: &[u8]) -> Result<(), Failure> {
+pub(crate) fn check_key(key: &[u8]) -> Result<(), S3Error> {
     if KEY_BYTES_MAX < key.len() {
-        return Err(Failure::KeyTooLong { size: key.len() });
+        return Err(S3Error::KeyTooLong { size: key.len() });
     }
     if key.contains(&0) {
-        return Err(Failure::InvalidArgument {
+        return Err(S3Error::InvalidArgument {
             message: "Object keys must not contain a NUL character".into(),
             name: "key",
             value: String::new(),

@@ -9,7 +9,7 @@ use super::put_object::{stored, take_body};
 use super::{Call, Outcome, document, metadata, range};
 use crate::body::{Algorithm, Declared, HashPlan};
 use crate::limits::BLOB_BYTES_MAX;
-use crate::render::error::Failure;
+use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
@@ -79,13 +79,13 @@ async fn wanted_algorithm(
     call: &Call<'_>,
     bucket: &Bucket,
     id: UploadId,
-) -> Result<Option<Algorithm>, Failure> {
+) -> Result<Option<Algorithm>, S3Error> {
     let attributes = call.open_upload(bucket, id).await?;
     Ok(attributes.checksum.map(|checksum| checksum.algorithm))
 }
 
-fn mismatch(wanted: Algorithm, sent: Algorithm) -> Failure {
-    Failure::invalid_request(format!(
+fn mismatch(wanted: Algorithm, sent: Algorithm) -> S3Error {
+    S3Error::invalid_request(format!(
         "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
         wanted.name().to_ascii_lowercase(),
         sent.name().to_ascii_lowercase(),
@@ -93,8 +93,8 @@ fn mismatch(wanted: Algorithm, sent: Algorithm) -> Failure {
 }
 
 /// The bytes of the source that become the part.
-fn copy_range(header: Option<&str>, size: u64) -> Result<std::ops::Range<u64>, Failure> {
-    let bad = |message: String, value: &str| Failure::InvalidArgument {
+fn copy_range(header: Option<&str>, size: u64) -> Result<std::ops::Range<u64>, S3Error> {
+    let bad = |message: String, value: &str| S3Error::InvalidArgument {
         message: message.into(),
         name: "x-amz-copy-source-range",
         value: value.to_owned(),
@@ -112,7 +112,7 @@ fn copy_range(header: Option<&str>, size: u64) -> Result<std::ops::Range<u64>, F
     };
     let proposed = range.end - range.start;
     if BLOB_BYTES_MAX < proposed {
-        return Err(Failure::EntityTooLarge { proposed, max: BLOB_BYTES_MAX });
+        return Err(S3Error::EntityTooLarge { proposed, max: BLOB_BYTES_MAX });
     }
     Ok(range)
 }
