@@ -78,7 +78,7 @@ pub struct LogFacts {
 pub struct ShardFacts {
     /// The shard.
     pub shard: ShardId,
-    /// Place and content of each copy: slot 0 head and tail, slot 1 head and tail.
+    /// BlobLocation and content of each copy: slot 0 head and tail, slot 1 head and tail.
     pub anchors: Vec<(DriveOffset, Found<Anchor>)>,
     /// Its log; `None` without an anchor or without the zone that the anchor names.
     pub log: Option<LogFacts>,
@@ -104,7 +104,7 @@ pub struct DriveFacts {
     pub name: Arc<str>,
     /// Its bytes.
     pub bytes: u64,
-    /// Place and content of each superblock copy.
+    /// BlobLocation and content of each superblock copy.
     pub superblocks: Vec<(DriveOffset, Found<Superblock>)>,
     /// The copy that counts.
     pub superblock: Option<Superblock>,

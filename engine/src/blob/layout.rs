@@ -8,7 +8,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::format::cell::{Place, Units};
+use crate::format::cell::{BlobLocation, Units};
 use crate::format::record::Extent;
 use crate::limits::IO_BYTES_MAX;
 use crate::units::{BLOCK_BYTES, DriveOffset, Sequence, UNIT_BYTES, round_up_to_block};
@@ -21,7 +21,7 @@ pub(crate) struct Blob {
     /// Bytes.
     pub(crate) size: u64,
     /// Where: in the log or in extents.
-    pub(crate) place: Place,
+    pub(crate) place: BlobLocation,
     /// CRC-64/NVME of each 64 KiB unit.
     pub(crate) units: Units,
 }
@@ -156,9 +156,9 @@ impl Run {
 /// In the order of the blob's bytes.
 fn runs(blob: &Blob) -> impl Iterator<Item = Run> {
     let (whole, extents): (Option<Extent>, &[Extent]) = match &blob.place {
-        Place::Log { drive, at } => (Some(Extent { drive: *drive, at: *at, bytes: blob.size }), &[]),
-        Place::Extents(extents) => (None, extents),
-        Place::Nowhere | Place::Parts { .. } => (None, &[]),
+        BlobLocation::Log { drive, at } => (Some(Extent { drive: *drive, at: *at, bytes: blob.size }), &[]),
+        BlobLocation::Extents(extents) => (None, extents),
+        BlobLocation::Nowhere | BlobLocation::Parts { .. } => (None, &[]),
     };
     let mut start: u64 = 0;
     whole.into_iter().chain(extents.iter().copied()).map(move |extent| {
@@ -268,7 +268,7 @@ mod tests {
 
     const KIB: u64 = 1024;
 
-    fn blob(size: u64, place: Place) -> Blob {
+    fn blob(size: u64, place: BlobLocation) -> Blob {
         let units = Units::of(&(0..unit_count(size)).collect::<Vec<u64>>());
         Blob { sequence: Sequence(1), size, place, units }
     }
@@ -287,11 +287,11 @@ mod tests {
 
     #[test]
     fn ranges_become_reads_of_whole_units() {
-        let log = [blob(100, Place::Log { drive: 0, at: DriveOffset(4099) })];
+        let log = [blob(100, BlobLocation::Log { drive: 0, at: DriveOffset(4099) })];
         check(&log, 0..100, &[(4099, 100, 0..100, 0)]);
         check(&log, 7..8, &[(4099, 100, 7..8, 0)]);
         check(&log, 7..7, &[]);
-        let place = Place::Extents(extents(&[(0, 2048 * KIB), (1 << 30, 1028 * KIB)]));
+        let place = BlobLocation::Extents(extents(&[(0, 2048 * KIB), (1 << 30, 1028 * KIB)]));
         let large = [blob(3 * 1024 * KIB + 5, place)];
         check(&large, 0..10, &[(0, 64 * KIB, 0..10, 0)]);
         check(&large, 64 * KIB - 1..64 * KIB + 1, &[(0, 128 * KIB, 64 * KIB - 1..64 * KIB + 1, 0)]);
@@ -301,7 +301,7 @@ mod tests {
             &[(1984 * KIB, 64 * KIB, 64 * KIB - 1..64 * KIB, 31), (1 << 30, 64 * KIB, 0..1, 32)],
         );
         check(&large, 3072 * KIB + 4..3072 * KIB + 5, &[((1 << 30) + 1024 * KIB, 5, 4..5, 48)]);
-        let place = |at| Place::Extents(extents(&[(at, 4096)]));
+        let place = |at| BlobLocation::Extents(extents(&[(at, 4096)]));
         let parts = [blob(10, place(0)), blob(20, place(8192))];
         check(&parts, 5..25, &[(0, 10, 5..10, 0), (8192, 20, 0..15, 0)]);
         check(&parts, 0..10, &[(0, 10, 0..10, 0)]);
@@ -320,7 +320,7 @@ mod tests {
                 left -= bytes.min(left);
             }
             assert_eq!(got, want, "{size}");
-            let blob = blob(size, Place::Extents(extents(list)));
+            let blob = blob(size, BlobLocation::Extents(extents(list)));
             let read: Vec<_> = pieces(&blob, IO_BYTES_MAX as u64).map(|piece| piece.at.0).collect();
             assert_eq!(read, want.iter().map(|(at, _)| *at).collect::<Vec<_>>(), "{size}");
         };
@@ -338,11 +338,11 @@ mod tests {
     fn places_that_no_drive_has_are_cut_as_well() {
         let far = Extent { drive: 9, at: DriveOffset(u64::MAX - 4095), bytes: 1 << 40 };
         let short = Extent { bytes: 4096, ..far };
-        let mut damaged = blob(3 * 64 * KIB, Place::Extents([short, far].into()));
+        let mut damaged = blob(3 * 64 * KIB, BlobLocation::Extents([short, far].into()));
         let cut: Vec<_> = pieces(&damaged, 64 * KIB).collect();
         assert_eq!(cut.iter().map(|piece| piece.bytes).sum::<u64>(), damaged.size);
         assert!(cut.iter().all(|piece| Reach::of(*piece, 0).bytes().is_none()));
-        damaged.place = Place::Nowhere;
+        damaged.place = BlobLocation::Nowhere;
         assert_eq!(pieces(&damaged, 64 * KIB).count(), 0);
     }
 }

@@ -57,7 +57,7 @@ impl Units {
 
 /// Where the bytes of a cell are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum BlobLocation {
     /// There are none.
     Nowhere,
     /// In one run at any byte of a log or compaction zone.
@@ -96,7 +96,7 @@ pub struct NewCell<'a> {
     /// Opaque.
     pub attributes: &'a [u8],
     /// Where the bytes are.
-    pub place: &'a Place,
+    pub place: &'a BlobLocation,
     /// A checksum for each 64 KiB, none for a place in parts.
     pub units: &'a [u64],
 }
@@ -112,7 +112,7 @@ impl NewCell<'static> {
             etag: ETag { md5: [0; 16], parts: 0 },
             size: 0,
             attributes: &[],
-            place: &Place::Nowhere,
+            place: &BlobLocation::Nowhere,
             units: &[],
         }
     }
@@ -122,10 +122,10 @@ impl NewCell<'_> {
     /// Appends the cell.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let place = match self.place {
-            Place::Nowhere => 0,
-            Place::Log { .. } => flag::PLACE_LOG,
-            Place::Extents(_) => flag::PLACE_EXTENTS,
-            Place::Parts { .. } => flag::PLACE_PARTS,
+            BlobLocation::Nowhere => 0,
+            BlobLocation::Log { .. } => flag::PLACE_LOG,
+            BlobLocation::Extents(_) => flag::PLACE_EXTENTS,
+            BlobLocation::Parts { .. } => flag::PLACE_PARTS,
         };
         let set = |holds: bool, bit: u8| if holds { bit } else { 0 };
         out.push(
@@ -147,12 +147,12 @@ impl NewCell<'_> {
             out.extend_from_slice(self.attributes);
         }
         match self.place {
-            Place::Nowhere => {}
-            Place::Log { drive, at } => {
+            BlobLocation::Nowhere => {}
+            BlobLocation::Log { drive, at } => {
                 varint::write(out, u64::from(*drive));
                 varint::write(out, at.0);
             }
-            Place::Extents(extents) => {
+            BlobLocation::Extents(extents) => {
                 varint::write(out, extents.len() as u64);
                 for extent in extents.iter() {
                     varint::write(out, u64::from(extent.drive));
@@ -160,7 +160,7 @@ impl NewCell<'_> {
                     varint::write(out, extent.bytes / BLOCK_BYTES);
                 }
             }
-            Place::Parts { upload, count } => {
+            BlobLocation::Parts { upload, count } => {
                 out.extend_from_slice(&upload.to_le_bytes());
                 out.extend_from_slice(&count.to_le_bytes());
             }
@@ -221,7 +221,7 @@ impl<'a> Cell<'a> {
     }
 
     /// The same cell with its bytes somewhere else.
-    pub fn placed<'b>(&self, place: &'b Place, units: &'b [u64]) -> NewCell<'b>
+    pub fn placed<'b>(&self, place: &'b BlobLocation, units: &'b [u64]) -> NewCell<'b>
     where
         'a: 'b,
     {
@@ -258,7 +258,7 @@ impl<'a> Cell<'a> {
     }
 
     /// Where the bytes are and their checksums; everything of the cell is looked at.
-    pub fn place(&self) -> Result<(Place, Units), Malformed> {
+    pub fn place(&self) -> Result<(BlobLocation, Units), Malformed> {
         let mut r = Slice { rest: self.rest, bytes: self.rest.len() };
         let place = match self.place_flag {
             flag::PLACE_LOG => {
@@ -266,7 +266,7 @@ impl<'a> Cell<'a> {
                 if self.size > RECORD_BYTES_MAX as u64 {
                     return r.malformed("cell size");
                 }
-                Place::Log { drive, at: DriveOffset(r.number("cell at")?) }
+                BlobLocation::Log { drive, at: DriveOffset(r.number("cell at")?) }
             }
             flag::PLACE_EXTENTS => {
                 let count = r.number("cell extents")?;
@@ -284,18 +284,18 @@ impl<'a> Cell<'a> {
                 if held < self.size {
                     return r.malformed("cell extents");
                 }
-                Place::Extents(extents.into())
+                BlobLocation::Extents(extents.into())
             }
             flag::PLACE_PARTS => {
                 let upload = u128::from_le_bytes(r.array("cell upload")?);
-                Place::Parts { upload, count: u16::from_le_bytes(r.array("cell parts")?) }
+                BlobLocation::Parts { upload, count: u16::from_le_bytes(r.array("cell parts")?) }
             }
             _ if self.size > 0 => return r.malformed("cell place"),
-            _ => Place::Nowhere,
+            _ => BlobLocation::Nowhere,
         };
         let units = match &place {
-            Place::Log { .. } | Place::Extents(_) => unit_count(self.size),
-            Place::Nowhere | Place::Parts { .. } => 0,
+            BlobLocation::Log { .. } | BlobLocation::Extents(_) => unit_count(self.size),
+            BlobLocation::Nowhere | BlobLocation::Parts { .. } => 0,
         };
         if r.rest.len() as u64 != units.saturating_mul(8) {
             return r.malformed("cell units");
@@ -390,7 +390,7 @@ pub fn fuzz_cell(bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    fn check(place: &Place, size: u64, units: &[u64], attributes: &[u8], etag: ETag) -> usize {
+    fn check(place: &BlobLocation, size: u64, units: &[u64], attributes: &[u8], etag: ETag) -> usize {
         let cell = NewCell {
             sequence: Sequence(70_000),
             is_marker: false,
@@ -425,12 +425,12 @@ mod tests {
     #[test]
     fn round_trips() {
         let tag = ETag { md5: [7; 16], parts: 0 };
-        let log = Place::Log { drive: 0, at: DriveOffset(200 << 30) };
+        let log = BlobLocation::Log { drive: 0, at: DriveOffset(200 << 30) };
         let bytes = check(&log, 4096, &[u64::MAX], b"", tag);
         assert!(bytes <= 46, "a small object takes {bytes} bytes");
-        check(&Place::Nowhere, 0, &[], b"type", ETag { md5: [1; 16], parts: 9 });
+        check(&BlobLocation::Nowhere, 0, &[], b"type", ETag { md5: [1; 16], parts: 9 });
         let extents = [Extent { drive: 3, at: DriveOffset(1 << 40), bytes: 1 << 20 }; 2];
-        check(&Place::Extents(extents.into()), 1_500_000, &[5; 23], b"attributes", tag);
-        check(&Place::Parts { upload: 1 << 90, count: 10_000 }, 5 << 40, &[], b"", tag);
+        check(&BlobLocation::Extents(extents.into()), 1_500_000, &[5; 23], b"attributes", tag);
+        check(&BlobLocation::Parts { upload: 1 << 90, count: 10_000 }, 5 << 40, &[], b"", tag);
     }
 }

@@ -17,7 +17,7 @@ use crate::drive::{Buffer, Drive};
 use crate::error::{Corrupt, EngineError};
 use crate::format::anchor::Anchor;
 use crate::format::block::{BlockHeader, HEADER_BYTES};
-use crate::format::cell::Place;
+use crate::format::cell::BlobLocation;
 use crate::format::record::Record;
 use crate::format::superblock::Superblock;
 use crate::format::zone::{ZoneHeader, ZoneKind, ZoneState};
@@ -370,7 +370,7 @@ pub(crate) fn derive_space(
     let mut problem = None;
     let read = index.places(|place, size| {
         match place {
-            Place::Log { drive, at } => {
+            BlobLocation::Log { drive, at } => {
                 let zone = space.usage.zone_at(*drive, *at);
                 if !matches!(
                     zone.and_then(|zone| kinds.get(&zone)),
@@ -382,7 +382,7 @@ pub(crate) fn derive_space(
                 }
                 space.usage.placed(*drive, *at, size);
             }
-            Place::Extents(extents) => {
+            BlobLocation::Extents(extents) => {
                 for extent in extents.iter() {
                     if !space.free.take_exact(*extent) {
                         let (what, at, got) = ("extent", extent.at, extent.bytes);
@@ -391,7 +391,7 @@ pub(crate) fn derive_space(
                     }
                 }
             }
-            Place::Nowhere | Place::Parts { .. } => {}
+            BlobLocation::Nowhere | BlobLocation::Parts { .. } => {}
         }
         true
     });

@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::error::Corrupt;
-use crate::format::cell::Place;
+use crate::format::cell::BlobLocation;
 use crate::format::record::Extent;
 use crate::format::superblock::Superblock;
 use crate::meta::index::{Effects, Index};
@@ -146,9 +146,9 @@ impl SpaceState {
         let mut counted = Usage::of(superblocks);
         let read = index.places(|place, size| {
             match place {
-                Place::Log { drive, at } => counted.placed(*drive, *at, size),
-                Place::Extents(extents) => held.extend(extents.iter()),
-                Place::Nowhere | Place::Parts { .. } => {}
+                BlobLocation::Log { drive, at } => counted.placed(*drive, *at, size),
+                BlobLocation::Extents(extents) => held.extend(extents.iter()),
+                BlobLocation::Nowhere | BlobLocation::Parts { .. } => {}
             }
             true
         });

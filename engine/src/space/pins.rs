@@ -11,7 +11,7 @@ use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use crate::blob::Blob;
-use crate::format::cell::Place;
+use crate::format::cell::BlobLocation;
 use crate::mutant::{Mutant, is};
 use crate::sync::{Mistake, is_seeded, step};
 use crate::units::DriveOffset;
@@ -50,7 +50,7 @@ impl Pins {
         let weak = Arc::downgrade(&blobs);
         if blobs.len() > 1 {
             for blob in blobs.iter() {
-                if let Place::Log { drive, at } = blob.place {
+                if let BlobLocation::Log { drive, at } = blob.place {
                     self.note((drive, at), weak.clone());
                 }
             }
@@ -122,12 +122,12 @@ pub(crate) fn is_unread<T: ?Sized>(readers: &Weak<T>) -> bool {
 /// The place under which an object is known: that of its first bytes in extents, which never move.
 fn main_place(blobs: &[Blob]) -> Option<(u16, DriveOffset)> {
     let in_extents = blobs.iter().find_map(|blob| match &blob.place {
-        Place::Extents(extents) => extents.first().map(|extent| (extent.drive, extent.at)),
+        BlobLocation::Extents(extents) => extents.first().map(|extent| (extent.drive, extent.at)),
         _ => None,
     });
     in_extents.or_else(|| {
         blobs.iter().find_map(|blob| match blob.place {
-            Place::Log { drive, at } => Some((drive, at)),
+            BlobLocation::Log { drive, at } => Some((drive, at)),
             _ => None,
         })
     })
@@ -141,7 +141,7 @@ mod tests {
     use crate::units::Sequence;
 
     fn in_log(at: u64) -> Blob {
-        let place = Place::Log { drive: 0, at: DriveOffset(at) };
+        let place = BlobLocation::Log { drive: 0, at: DriveOffset(at) };
         Blob { sequence: Sequence(at), size: 9, place, units: Units::of(&[1]) }
     }
 
@@ -159,7 +159,7 @@ mod tests {
         drop(second);
         assert!(!pins.has_readers(0, DriveOffset(5000)));
         let extent = Extent { drive: 2, at: DriveOffset(1 << 20), bytes: 4096 };
-        let large = Blob { place: Place::Extents([extent].into()), ..in_log(7) };
+        let large = Blob { place: BlobLocation::Extents([extent].into()), ..in_log(7) };
         let mixed = pins.open(vec![in_log(9000), large]);
         assert!(pins.has_readers(2, DriveOffset(1 << 20)) && pins.has_readers(0, DriveOffset(9000)));
         drop(mixed);
@@ -175,7 +175,7 @@ mod tests {
     fn readers_from_before_a_move_count() {
         let mut pins = Pins::default();
         let extent = Extent { drive: 2, at: DriveOffset(1 << 20), bytes: 4096 };
-        let large = Blob { place: Place::Extents([extent].into()), ..in_log(7) };
+        let large = Blob { place: BlobLocation::Extents([extent].into()), ..in_log(7) };
         let before = pins.open(vec![in_log(9000), large.clone()]);
         let after = pins.open(vec![in_log(30_000), large.clone()]);
         drop(after);

@@ -5,7 +5,7 @@
 use super::uploads::{part_key, upload_key};
 use super::{BucketIndex, Effects, Index, cell_of, place_of};
 use crate::format::Put;
-use crate::format::cell::{Cell, NewCell, Place};
+use crate::format::cell::{BlobLocation, Cell, NewCell};
 use crate::format::page::TreeKind;
 use crate::format::record::{BlobPlace, BlobRecord, Change, Record};
 use crate::mutant::{Mutant, is};
@@ -136,7 +136,7 @@ impl<E: Effects> Applying<'_, E> {
         *self.upload_count -= 1;
         let size = self.bucket.keep_parts(upload, parts, self.effects);
         let count = u16::try_from(parts.len()).expect("at most PARTS_MAX");
-        NewCell { size, place: &Place::Parts { upload, count }, ..cell }.encode(self.scratch);
+        NewCell { size, place: &BlobLocation::Parts { upload, count }, ..cell }.encode(self.scratch);
         self.bucket.set_object(key, self.scratch, self.effects);
     }
 
@@ -150,25 +150,25 @@ impl<E: Effects> Applying<'_, E> {
     }
 
     /// Puts a cell with the bytes of `blob` together; returns where these are.
-    fn encode(&mut self, cell: NewCell<'_>, blob: &BlobRecord) -> Place {
+    fn encode(&mut self, cell: NewCell<'_>, blob: &BlobRecord) -> BlobLocation {
         let place = self.place(blob);
         NewCell { size: blob.size, place: &place, units: &blob.units, ..cell }.encode(self.scratch);
         place
     }
 
     /// Where the bytes of the record's next blob are.
-    fn place(&mut self, blob: &BlobRecord) -> Place {
+    fn place(&mut self, blob: &BlobRecord) -> BlobLocation {
         match &blob.place {
             BlobPlace::Inline(_) => {
                 let at = *self.inline_at.next().expect("one place per inline blob");
                 if blob.size == 0 {
-                    return Place::Nowhere;
+                    return BlobLocation::Nowhere;
                 }
                 self.effects.placed(self.drive, at, blob.size);
-                Place::Log { drive: self.drive, at }
+                BlobLocation::Log { drive: self.drive, at }
             }
-            BlobPlace::Extents(extents) if extents.is_empty() => Place::Nowhere,
-            BlobPlace::Extents(extents) => Place::Extents(extents.clone()),
+            BlobPlace::Extents(extents) if extents.is_empty() => BlobLocation::Nowhere,
+            BlobPlace::Extents(extents) => BlobLocation::Extents(extents.clone()),
         }
     }
 }
@@ -187,10 +187,10 @@ pub(super) fn displace(payload: &[u8], effects: &mut impl Effects) {
     }
 }
 
-fn drop_reference(place: &Place, size: u64, effects: &mut impl Effects) {
+fn drop_reference(place: &BlobLocation, size: u64, effects: &mut impl Effects) {
     match place {
-        Place::Log { drive, at } => effects.displaced(*drive, *at, size),
-        Place::Extents(extents) => effects.freed(extents.to_vec()),
-        Place::Nowhere | Place::Parts { .. } => {}
+        BlobLocation::Log { drive, at } => effects.displaced(*drive, *at, size),
+        BlobLocation::Extents(extents) => effects.freed(extents.to_vec()),
+        BlobLocation::Nowhere | BlobLocation::Parts { .. } => {}
     }
 }

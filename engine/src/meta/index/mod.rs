@@ -25,7 +25,7 @@ use bytes::Bytes;
 
 use crate::blob::Blob;
 use crate::format::Malformed;
-use crate::format::cell::{Cell, Place, Units};
+use crate::format::cell::{BlobLocation, Cell, Units};
 use crate::format::page::TreeKind;
 use crate::format::record::{Change, Extent, Record};
 use crate::mutant::{Mutant, is};
@@ -175,7 +175,7 @@ impl Index {
 
     /// Visits the place of everything that has bytes on drives, while `visit` answers true: where, and the bytes of the
     /// blob. An error names a cell that cannot be read.
-    pub(crate) fn places(&self, mut visit: impl FnMut(&Place, u64) -> bool) -> Result<(), Malformed> {
+    pub(crate) fn places(&self, mut visit: impl FnMut(&BlobLocation, u64) -> bool) -> Result<(), Malformed> {
         for (_, kind, tree) in self.trees() {
             if !matches!(kind, TreeKind::Objects | TreeKind::Parts) {
                 continue;
@@ -190,7 +190,7 @@ impl Index {
                     }
                 };
                 if let Some((drive, at)) = cell.log_place() {
-                    return visit(&Place::Log { drive, at }, cell.size);
+                    return visit(&BlobLocation::Log { drive, at }, cell.size);
                 }
                 match cell.place() {
                     Ok((place, _)) => visit(&place, cell.size),
@@ -269,7 +269,7 @@ fn cell_of(payload: &[u8]) -> Cell<'_> {
 }
 
 /// Where the bytes of such a cell are, and their checksums.
-fn place_of(cell: &Cell<'_>) -> (Place, Units) {
+fn place_of(cell: &Cell<'_>) -> (BlobLocation, Units) {
     cell.place().expect("checked when it came in")
 }
 

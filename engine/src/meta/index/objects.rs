@@ -3,7 +3,7 @@
 use super::apply::displace;
 use super::tree::Position;
 use super::{Blob, BucketIndex, Effects, blob_of, cell_of, info_of, place_of};
-use crate::format::cell::{Cell, Place};
+use crate::format::cell::{BlobLocation, Cell};
 use crate::format::page::TreeKind;
 use crate::mutant::{Mutant, is};
 use crate::object::{ETag, ObjectInfo};
@@ -114,7 +114,7 @@ impl BucketIndex {
         let Some(found) = tree.at(at) else { return };
         let cell = cell_of(found.payload);
         let (_, units) = place_of(&cell);
-        let place = Place::Log { drive: to.0, at: to.1 };
+        let place = BlobLocation::Log { drive: to.0, at: to.1 };
         cell.placed(&place, units.as_slice()).encode(scratch);
         effects.moved(from, to, cell.size);
         tree.replace(at, scratch);

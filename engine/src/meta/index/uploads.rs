@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::apply::displace;
 use super::tree::CellRef;
 use super::{BucketIndex, Effects, cell_of, place_of};
-use crate::format::cell::{Cell, Place};
+use crate::format::cell::{BlobLocation, Cell};
 use crate::format::{Malformed, Reader};
 use crate::limits::{ATTRIBUTES_BYTES_MAX, KEY_BYTES_MAX};
 use crate::mutant::{Mutant, is};
@@ -95,9 +95,9 @@ impl BucketIndex {
             };
             let cell = cell_of(found.payload);
             match place_of(&cell).0 {
-                Place::Log { drive, at } => effects.displaced(drive, at, cell.size),
-                Place::Extents(held) => extents.extend(held.iter()),
-                Place::Nowhere | Place::Parts { .. } => {}
+                BlobLocation::Log { drive, at } => effects.displaced(drive, at, cell.size),
+                BlobLocation::Extents(held) => extents.extend(held.iter()),
+                BlobLocation::Nowhere | BlobLocation::Parts { .. } => {}
             }
             self.parts.remove(at);
         }

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::{CELLS_PER_TURN, ZoneWriters};
 use crate::blob::{Piece, Reach};
 use crate::error::EngineError;
-use crate::format::cell::{Cell, Place, Units};
+use crate::format::cell::{BlobLocation, Cell, Units};
 use crate::format::page::TreeKind;
 use crate::format::record::{Change, Record, SpaceEffect};
 use crate::limits::CLEAN_CELLS_MAX;
@@ -336,6 +336,6 @@ fn moving_of(
     from: (u16, DriveOffset),
 ) -> Moving {
     let (place, units) = cell.place().expect("checked when it came in");
-    assert!(matches!(place, Place::Log { .. }));
+    assert!(matches!(place, BlobLocation::Log { .. }));
     Moving { bucket, tree, key, version: cell.sequence, from, size: cell.size, units }
 }
