@@ -21,7 +21,7 @@ use crate::format::superblock::{
 };
 use crate::format::zone::{ZoneHeader, ZoneKind};
 use crate::handle::directory::{DIRECTORY_SHARD, directory_of};
-use crate::handle::{Core, Engine, Shared, Tuning};
+use crate::handle::{Core, Engine, StoreShared, Tuning};
 use crate::limits::{SHARDS_MAX, ZONE_BYTES_MIN};
 use crate::mailbox::Mesh;
 use crate::meta::checkpoint::{first_anchor, load, write_anchor};
@@ -479,7 +479,7 @@ async fn clear_zone_headers(drive: &dyn Drive, superblock: &Superblock) -> Resul
 /// What the cores of one process share; make it once and give a clone to each core.
 #[derive(Clone)]
 pub struct Store {
-    shared: Arc<Shared>,
+    shared: Arc<StoreShared>,
 }
 
 impl Store {
@@ -498,7 +498,7 @@ impl Store {
                 Arc::new(ZoneTable::new(superblock.zone_count, shards_here * RESERVE_PER_SHARD))
             })
             .collect();
-        let shared = Shared {
+        let shared = StoreShared {
             mesh: Mesh::new(cores),
             superblocks,
             zones,

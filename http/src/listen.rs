@@ -164,7 +164,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let listener = bind(address).map_err(|e| ListenError::new(address, &e))?;
-    let core = Rc::new(Core {
+    let core = Rc::new(ListenerCore {
         limits,
         clock: Rc::new(Cell::new(0)),
         connections: RefCell::new(BTreeMap::new()),
@@ -212,7 +212,7 @@ where
 }
 
 /// What the connections of one core share.
-struct Core {
+struct ListenerCore {
     limits: ListenLimits,
     /// Milliseconds since `listen` began, advanced by the sweep.
     clock: Rc<Cell<u64>>,
@@ -236,7 +236,7 @@ enum Order {
     Cut,
 }
 
-impl Core {
+impl ListenerCore {
     fn order(&self, order: Order, to: impl Fn(&Connection) -> bool) {
         let mut woken = Vec::new();
         for connection in self.connections.borrow().values() {
@@ -251,7 +251,7 @@ impl Core {
     }
 }
 
-async fn sweep(core: Rc<Core>, mut shortage: impl FnMut() -> Shortage) {
+async fn sweep(core: Rc<ListenerCore>, mut shortage: impl FnMut() -> Shortage) {
     let start = Instant::now();
     while !core.done.get() {
         rt::sleep(core.limits.sweep()).await;
@@ -261,7 +261,7 @@ async fn sweep(core: Rc<Core>, mut shortage: impl FnMut() -> Shortage) {
     }
 }
 
-async fn serve<S, B>(core: Rc<Core>, id: u64, stream: TcpStream, service: S)
+async fn serve<S, B>(core: Rc<ListenerCore>, id: u64, stream: TcpStream, service: S)
 where
     S: Service<Request<RequestBody>, Response = Response<B>> + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -334,7 +334,7 @@ where
 }
 
 /// Tells a client over the limit so.
-fn refuse(core: &Rc<Core>, mut stream: TcpStream) {
+fn refuse(core: &Rc<ListenerCore>, mut stream: TcpStream) {
     if REFUSALS_MAX <= core.refusals.get() {
         return;
     }

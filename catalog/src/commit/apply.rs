@@ -15,7 +15,7 @@ use super::{
 };
 use crate::spec::json::{self, Object};
 use crate::spec::partition::{self, SpecField};
-use crate::spec::table_metadata::{FORMAT_VERSION_MAX, Parts};
+use crate::spec::table_metadata::{FORMAT_VERSION_MAX, MetadataFields};
 use crate::spec::{TableMetadata, refs, schema, snapshot, sort, statistics, strip_trailing_slash};
 
 /// What the caller decides for a commit.
@@ -100,7 +100,7 @@ pub fn fuzz_commit(bytes: &[u8]) {
 }
 
 /// The state a create-commit starts from: nothing but its format version and UUID.
-fn empty(updates: &[Update], cx: &Context<'_>) -> Result<Parts, CommitError> {
+fn empty(updates: &[Update], cx: &Context<'_>) -> Result<MetadataFields, CommitError> {
     let asked = updates.iter().find_map(|u| match u {
         Update::UpgradeFormatVersion(version) => Some(*version),
         _ => None,
@@ -114,11 +114,11 @@ fn empty(updates: &[Update], cx: &Context<'_>) -> Result<Parts, CommitError> {
         (None, Some(text)) => format_version_property(text)?,
         (None, None) => FORMAT_VERSION_DEFAULT,
     };
-    Ok(Parts {
+    Ok(MetadataFields {
         format_version,
         uuid: Some(cx.new_uuid.to_owned()),
         last_partition_id: partition::FIELD_ID_FIRST - 1,
-        ..Parts::default()
+        ..MetadataFields::default()
     })
 }
 
@@ -131,7 +131,7 @@ fn unsupported(version: i32) -> CommitError {
 /// A table between the first update of a request and the last.
 struct Draft<'c> {
     /// The table as the updates so far have made it.
-    parts: Parts,
+    parts: MetadataFields,
     /// Whether the request creates the table: then its UUID may be set, and reserved properties are passed over.
     creating: bool,
     /// Time, names and UUIDs that the caller decides.
@@ -159,7 +159,7 @@ struct Draft<'c> {
 }
 
 impl<'c> Draft<'c> {
-    fn new(parts: Parts, creating: bool, cx: &'c Context<'c>) -> Draft<'c> {
+    fn new(parts: MetadataFields, creating: bool, cx: &'c Context<'c>) -> Draft<'c> {
         let snapshot_ids = parts.snapshots.iter().filter_map(snapshot::id).collect();
         Draft {
             parts,

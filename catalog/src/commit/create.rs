@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{CommitError, FORMAT_VERSION_DEFAULT, RESERVED_PROPERTIES, format_version_property, update};
 use crate::spec::json::{self, Object};
-use crate::spec::table_metadata::{Parts, highest_partition_id};
+use crate::spec::table_metadata::{MetadataFields, highest_partition_id};
 use crate::spec::{Invalid, TableMetadata, partition, schema, sort, strip_trailing_slash};
 
 /// What a create request says, with what its server decided.
@@ -71,7 +71,7 @@ pub fn create(new: NewTable<'_>) -> Result<TableMetadata, CommitError> {
             json::clip(new.name)
         )));
     }
-    let parts = Parts {
+    let parts = MetadataFields {
         format_version,
         uuid: Some(new.uuid),
         location: Some(location.to_owned()),
@@ -83,7 +83,7 @@ pub fn create(new: NewTable<'_>) -> Result<TableMetadata, CommitError> {
         schemas: vec![fresh],
         specs: vec![spec],
         orders: vec![order],
-        ..Parts::default()
+        ..MetadataFields::default()
     };
     parts.check_links()?;
     Ok(parts.assemble())

@@ -1,5 +1,5 @@
 //! One table's metadata document: parsed, validated, brought into the one form we render.
-//! `commit` builds and edits it through [`Parts`]; `store` and `rest` read and render it.
+//! `commit` builds and edits it through [`MetadataFields`]; `store` and `rest` read and render it.
 //! I1. A [`TableMetadata`] has passed every check of `parse`, or was made by `commit` from one that had.
 //! I2. `parse(render(m)) == m`, byte for byte.  I3. Known fields come first, in Java's order; the rest follow as sent.
 
@@ -47,7 +47,7 @@ impl TableMetadata {
                 json::quote(&value)
             )));
         };
-        let parts = Parts::from_doc(doc)?;
+        let parts = MetadataFields::from_doc(doc)?;
         parts.check_members()?;
         parts.check_links()?;
         parts.check_times(parts.last_updated_ms, &parts.metadata_log)?;
@@ -127,8 +127,8 @@ impl TableMetadata {
     }
 
     /// The document taken apart for editing.
-    pub(crate) fn to_parts(&self) -> Result<Parts, Invalid> {
-        Parts::from_doc(self.doc.clone())
+    pub(crate) fn to_parts(&self) -> Result<MetadataFields, Invalid> {
+        MetadataFields::from_doc(self.doc.clone())
     }
 
     /// Stamps an edited document with its time and its log of earlier files.
@@ -157,7 +157,7 @@ pub fn fuzz_metadata(bytes: &[u8]) {
 
 /// A metadata document taken apart: what commits edit. Ids and times are plain numbers, members stay JSON.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Parts {
+pub(crate) struct MetadataFields {
     pub(crate) format_version: u8,
     pub(crate) uuid: Option<String>,
     pub(crate) location: Option<String>,
@@ -185,10 +185,10 @@ pub(crate) struct Parts {
     pub(crate) rest: Object,
 }
 
-impl Parts {
+impl MetadataFields {
     /// Takes a document apart, filling in what older formats left out. Checks the types of what it takes,
     /// not yet the inside of members nor their links.
-    pub(crate) fn from_doc(mut doc: Object) -> Result<Parts, Invalid> {
+    pub(crate) fn from_doc(mut doc: Object) -> Result<MetadataFields, Invalid> {
         let version = json::i32_at(&doc, "format-version")?;
         let format_version = u8::try_from(version)
             .ok()
@@ -199,7 +199,7 @@ impl Parts {
         if uuid.is_none() && !v1 {
             return Err(Invalid::new(format!("UUID is required in format v{format_version}")));
         }
-        let mut parts = Parts {
+        let mut parts = MetadataFields {
             format_version,
             uuid,
             location: Some(strip_trailing_slash(json::str_at(&doc, "location")?).to_owned()),
@@ -215,7 +215,7 @@ impl Parts {
             partition_statistics: take_list(&mut doc, "partition-statistics")?.unwrap_or_default(),
             snapshot_log: take_list(&mut doc, "snapshot-log")?.unwrap_or_default(),
             metadata_log: take_list(&mut doc, "metadata-log")?.unwrap_or_default(),
-            ..Parts::default()
+            ..MetadataFields::default()
         };
         parts.take_schemas(&mut doc)?;
         parts.take_specs(&mut doc)?;
@@ -423,7 +423,7 @@ pub(crate) fn highest_partition_id(specs: &[Object]) -> i32 {
     ids.max().unwrap_or(partition::FIELD_ID_FIRST - 1)
 }
 
-/// Top-level fields that [`Parts`] holds, or that are written from it.
+/// Top-level fields that [`MetadataFields`] holds, or that are written from it.
 const KNOWN: [&str; 25] = [
     "format-version",
     "table-uuid",

@@ -11,15 +11,15 @@ use crate::store::idempotency::IdempotencyKey;
 use crate::store::state::Warehouse;
 
 /// The right to make one change, under a key or without. Dropping it wakes those who wait for the key.
-pub(crate) struct Claim {
+pub(crate) struct IdempotencyGuard {
     key: Option<IdempotencyKey>,
     warehouse: Rc<RefCell<Warehouse>>,
 }
 
-impl Claim {
-    /// The caller has found the key's `Standing::New` and `Idempotency::start`ed it.
-    pub(crate) fn new(key: Option<IdempotencyKey>, warehouse: Rc<RefCell<Warehouse>>) -> Claim {
-        Claim { key, warehouse }
+impl IdempotencyGuard {
+    /// The caller has found the key's `KeyStatus::New` and `Idempotency::start`ed it.
+    pub(crate) fn new(key: Option<IdempotencyKey>, warehouse: Rc<RefCell<Warehouse>>) -> IdempotencyGuard {
+        IdempotencyGuard { key, warehouse }
     }
 
     pub(crate) fn has_key(&self) -> bool {
@@ -32,7 +32,7 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for IdempotencyGuard {
     fn drop(&mut self) {
         if let Some(key) = self.key {
             self.warehouse.borrow_mut().idempotency.finish(key.id);

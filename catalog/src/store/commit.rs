@@ -16,12 +16,12 @@ use crate::limits::{
 };
 use crate::model::{Pointer, Recorded};
 use crate::spec::TableMetadata;
-use crate::store::claim::Claim;
+use crate::store::claim::IdempotencyGuard;
 use crate::store::failure::CatalogError;
 use crate::store::idempotency::IdempotencyKey;
 use crate::store::metadata_file::{self, MetadataFile};
 use crate::store::names::Ident;
-use crate::store::state::{Loaded, Warehouse};
+use crate::store::state::{LoadedTable, Warehouse};
 use crate::store::values;
 use crate::store::{Outcome, Store, location, table_outcome};
 
@@ -48,19 +48,19 @@ pub(crate) struct Version {
 /// What becomes of one table of a commit.
 enum Planned {
     /// The updates change nothing.
-    Same(Rc<Loaded>),
+    Same(Rc<LoadedTable>),
     Next(Box<Version>),
 }
 
 /// How an attempt to write versions ended.
 pub(crate) enum Published {
-    Done(Vec<Rc<Loaded>>),
+    Done(Vec<Rc<LoadedTable>>),
     /// A table changed while metadata was written ahead: plan again.
     Moved,
 }
 
 /// The moment and the names a plan may use.
-struct Draw {
+struct CommitInputs {
     now_ms: i64,
     table_uuid: String,
     file_name: String,
@@ -94,8 +94,8 @@ impl Store {
         &self,
         changes: &[TableChange],
         whole: bool,
-        claim: &Claim,
-    ) -> Result<Option<Vec<Rc<Loaded>>>, CatalogError> {
+        claim: &IdempotencyGuard,
+    ) -> Result<Option<Vec<Rc<LoadedTable>>>, CatalogError> {
         let mut bases = Vec::with_capacity(changes.len());
         for change in changes {
             bases.push(self.base(&change.ident).await?);
@@ -111,8 +111,11 @@ impl Store {
             }
             let mut planned = Vec::with_capacity(changes.len());
             for (change, base) in changes.iter().zip(&bases) {
-                let draw =
-                    Draw { now_ms: self.now_ms(), table_uuid: self.new_uuid(), file_name: self.new_uuid() };
+                let draw = CommitInputs {
+                    now_ms: self.now_ms(),
+                    table_uuid: self.new_uuid(),
+                    file_name: self.new_uuid(),
+                };
                 planned.push(plan_table(&warehouse, change, base.as_ref(), &draw)?);
             }
             check_locations(&planned)?;
@@ -149,7 +152,7 @@ impl Store {
         &self,
         versions: Vec<Version>,
         whole: bool,
-        claim: &Claim,
+        claim: &IdempotencyGuard,
     ) -> Result<Published, CatalogError> {
         let mut inline_bytes = 0_usize;
         let mut bodies = Vec::with_capacity(versions.len());
@@ -193,7 +196,7 @@ impl Store {
         let mut results = Vec::with_capacity(versions.len());
         for (version, pointer) in versions.into_iter().zip(pointers) {
             let MetadataFile { location, rendered, .. } = version.file;
-            let loaded = Rc::new(Loaded::new(version.metadata, location, &rendered));
+            let loaded = Rc::new(LoadedTable::new(version.metadata, location, &rendered));
             warehouse.set_table(&version.ident, pointer, Some(Rc::clone(&loaded)), sequence);
             results.push(loaded);
         }
@@ -201,7 +204,7 @@ impl Store {
     }
 
     /// The current version of a table, `None` when there is no such table.
-    pub(crate) async fn base(&self, ident: &Ident) -> Result<Option<Rc<Loaded>>, CatalogError> {
+    pub(crate) async fn base(&self, ident: &Ident) -> Result<Option<Rc<LoadedTable>>, CatalogError> {
         for _ in 0..COMMIT_ATTEMPTS_MAX {
             let metadata_location = {
                 let warehouse = self.warehouse.borrow();
@@ -245,8 +248,8 @@ fn check_changes(changes: &[TableChange]) -> Result<(), CatalogError> {
 fn plan_table(
     warehouse: &Warehouse,
     change: &TableChange,
-    base: Option<&Rc<Loaded>>,
-    draw: &Draw,
+    base: Option<&Rc<LoadedTable>>,
+    draw: &CommitInputs,
 ) -> Result<Planned, CatalogError> {
     warehouse.namespace(&change.ident.namespace)?;
     if base.is_none() && !change.requirements.iter().any(Requirement::is_assert_create) {
@@ -274,7 +277,7 @@ pub(crate) fn plan_version(
     warehouse: &Warehouse,
     ident: &Ident,
     metadata: TableMetadata,
-    base: Option<&Loaded>,
+    base: Option<&LoadedTable>,
     file_name: &str,
 ) -> Result<Box<Version>, CatalogError> {
     let location_key = location::table_key(metadata.location(), &warehouse.name)?;
@@ -334,8 +337,8 @@ mod tests {
         Ident::new(NamespaceName::parse("a").expect("valid"), name).expect("valid")
     }
 
-    fn draw() -> Draw {
-        Draw {
+    fn draw() -> CommitInputs {
+        CommitInputs {
             now_ms: 2_000,
             table_uuid: "00000000-0000-4000-8000-000000000009".to_owned(),
             file_name: "f".to_owned(),
@@ -368,19 +371,19 @@ mod tests {
         warehouse
     }
 
-    fn put(warehouse: &mut Warehouse, version: Version) -> Rc<Loaded> {
+    fn put(warehouse: &mut Warehouse, version: Version) -> Rc<LoadedTable> {
         let pointer = Pointer {
             uuid: version.metadata.uuid().to_owned(),
             metadata_location: version.file.location.clone(),
             location_key: version.location_key.clone(),
         };
         let rendered = version.file.rendered.clone();
-        let loaded = Rc::new(Loaded::new(version.metadata, version.file.location, &rendered));
+        let loaded = Rc::new(LoadedTable::new(version.metadata, version.file.location, &rendered));
         warehouse.set_table(&version.ident, pointer, Some(Rc::clone(&loaded)), Sequence(2));
         loaded
     }
 
-    fn base(warehouse: &Warehouse, name: &str) -> Option<Rc<Loaded>> {
+    fn base(warehouse: &Warehouse, name: &str) -> Option<Rc<LoadedTable>> {
         warehouse.find(&ident(name)).and_then(|table| warehouse.loaded(table))
     }
 

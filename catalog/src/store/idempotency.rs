@@ -24,7 +24,7 @@ pub(crate) struct IdempotencyKey {
 
 /// What a request with a key may do.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum KeyStatus {
     New,
     /// The same request is at work.
     Running,
@@ -42,19 +42,19 @@ pub(crate) struct Idempotency {
 }
 
 impl Idempotency {
-    pub(crate) fn standing(&self, key: IdempotencyKey, now_ms: u64) -> Standing {
+    pub(crate) fn standing(&self, key: IdempotencyKey, now_ms: u64) -> KeyStatus {
         if let Some((operation, _)) = self.running.get(&key.id) {
-            return if *operation == key.operation { Standing::Running } else { Standing::Misused };
+            return if *operation == key.operation { KeyStatus::Running } else { KeyStatus::Misused };
         }
         match self.remembered.get(&key.id) {
             Some(old) if now_ms < old.at_ms.saturating_add(IDEMPOTENCY_LIFETIME_MS) => {
                 if old.operation == key.operation {
-                    Standing::Replay(old.recorded.clone())
+                    KeyStatus::Replay(old.recorded.clone())
                 } else {
-                    Standing::Misused
+                    KeyStatus::Misused
                 }
             }
-            Some(_) | None => Standing::New,
+            Some(_) | None => KeyStatus::New,
         }
     }
 
@@ -136,15 +136,15 @@ mod tests {
     #[test]
     fn standings() {
         let mut keys = Idempotency::default();
-        assert_eq!(keys.standing(KEY, 0), Standing::New);
+        assert_eq!(keys.standing(KEY, 0), KeyStatus::New);
         keys.start(KEY);
-        assert_eq!(keys.standing(KEY, 0), Standing::Running);
-        assert_eq!(keys.standing(IdempotencyKey { operation: 11, ..KEY }, 0), Standing::Misused);
+        assert_eq!(keys.standing(KEY, 0), KeyStatus::Running);
+        assert_eq!(keys.standing(IdempotencyKey { operation: 11, ..KEY }, 0), KeyStatus::Misused);
         keys.remember(KEY.id, remembered(5));
         keys.finish(KEY.id);
-        assert_eq!(keys.standing(KEY, 6), Standing::Replay(Recorded::Empty));
-        assert_eq!(keys.standing(IdempotencyKey { operation: 11, ..KEY }, 6), Standing::Misused);
-        assert_eq!(keys.standing(KEY, 5 + IDEMPOTENCY_LIFETIME_MS), Standing::New);
+        assert_eq!(keys.standing(KEY, 6), KeyStatus::Replay(Recorded::Empty));
+        assert_eq!(keys.standing(IdempotencyKey { operation: 11, ..KEY }, 6), KeyStatus::Misused);
+        assert_eq!(keys.standing(KEY, 5 + IDEMPOTENCY_LIFETIME_MS), KeyStatus::New);
     }
 
     #[test]

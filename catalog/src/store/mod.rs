@@ -29,10 +29,10 @@ use nilas_engine::{Bucket, Engine, LocalBucket, Sequence, Transaction, ValueOwne
 
 use crate::limits::{METADATA_BYTES_MAX, METADATA_INLINE_BYTES_MAX, PURGE_KEYS_MAX};
 use crate::model::Recorded;
-use crate::store::claim::Claim;
+use crate::store::claim::IdempotencyGuard;
 use crate::store::failure::{Answer, CatalogError};
-use crate::store::idempotency::{IdempotencyKey, Standing};
-use crate::store::state::{CatalogState, Loaded, Warehouse};
+use crate::store::idempotency::{IdempotencyKey, KeyStatus};
+use crate::store::state::{CatalogState, LoadedTable, Warehouse};
 
 /// What an operation answers.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ impl Store {
     async fn mutate(
         &self,
         key: Option<IdempotencyKey>,
-        change: impl AsyncFnOnce(&Claim) -> Result<Outcome, CatalogError>,
+        change: impl AsyncFnOnce(&IdempotencyGuard) -> Result<Outcome, CatalogError>,
     ) -> Result<Outcome, CatalogError> {
         self.check_open()?;
         let claim = match self.claim(key).await? {
@@ -155,22 +155,25 @@ impl Store {
         result
     }
 
-    async fn claim(&self, key: Option<IdempotencyKey>) -> Result<Result<Claim, Recorded>, CatalogError> {
-        let Some(key) = key else { return Ok(Ok(Claim::new(None, Rc::clone(&self.warehouse)))) };
+    async fn claim(
+        &self,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Result<IdempotencyGuard, Recorded>, CatalogError> {
+        let Some(key) = key else { return Ok(Ok(IdempotencyGuard::new(None, Rc::clone(&self.warehouse)))) };
         loop {
             let standing = self.warehouse.borrow().idempotency.standing(key, self.bucket.now_ms());
             match standing {
-                Standing::New => {
+                KeyStatus::New => {
                     self.warehouse.borrow_mut().idempotency.start(key);
-                    return Ok(Ok(Claim::new(Some(key), Rc::clone(&self.warehouse))));
+                    return Ok(Ok(IdempotencyGuard::new(Some(key), Rc::clone(&self.warehouse))));
                 }
-                Standing::Replay(recorded) => return Ok(Err(recorded)),
-                Standing::Misused => {
+                KeyStatus::Replay(recorded) => return Ok(Err(recorded)),
+                KeyStatus::Misused => {
                     return Err(CatalogError::Unprocessable(
                         "Idempotency-Key was already used for another request".to_owned(),
                     ));
                 }
-                Standing::Running => {
+                KeyStatus::Running => {
                     poll_fn(|context| {
                         if self.warehouse.borrow_mut().idempotency.wait(key.id, context.waker()) {
                             Poll::Pending
@@ -201,7 +204,7 @@ impl Store {
     }
 
     /// Remembers a failure that would come again. That it could not be remembered changes nothing for the client.
-    fn record_failure(&self, claim: &Claim, failure: &CatalogError) {
+    fn record_failure(&self, claim: &IdempotencyGuard, failure: &CatalogError) {
         let Answer { status, kind, message } = failure.answer();
         if !claim.has_key() || !(400..500).contains(&status) || status == 429 {
             return;
@@ -217,7 +220,7 @@ impl Store {
         &self,
         warehouse: &mut Warehouse,
         mut transaction: Transaction,
-        claim: &Claim,
+        claim: &IdempotencyGuard,
         recorded: Recorded,
     ) -> Result<Sequence, CatalogError> {
         let now_ms = self.bucket.now_ms();
@@ -246,7 +249,7 @@ impl Store {
     }
 
     /// Reads and decodes a metadata file of this warehouse. [`CatalogError::NoSuchFile`] when it is not there.
-    async fn read_metadata(&self, metadata_location: &str) -> Result<Loaded, CatalogError> {
+    async fn read_metadata(&self, metadata_location: &str) -> Result<LoadedTable, CatalogError> {
         let key = location::object_key(metadata_location, &self.name)?;
         let bound = u64::try_from(METADATA_BYTES_MAX).unwrap_or(u64::MAX);
         let body = self.bucket.read_object(key.as_bytes(), bound).await?;
@@ -255,7 +258,7 @@ impl Store {
             CatalogError::Damaged { what: format!("metadata file {metadata_location}"), why }
         })?;
         let rendered = metadata.render();
-        Ok(Loaded::new(metadata, metadata_location.to_owned(), &rendered))
+        Ok(LoadedTable::new(metadata, metadata_location.to_owned(), &rendered))
     }
 
     /// Goes on with a purge that was cut short, one batch per change, so that no change waits long for it.
@@ -306,7 +309,7 @@ impl Store {
 }
 
 /// The answer of a change that made, or left, this version.
-fn table_outcome(loaded: &Loaded) -> Outcome {
+fn table_outcome(loaded: &LoadedTable) -> Outcome {
     Outcome::Table {
         body: loaded.body(false),
         gzip: false,

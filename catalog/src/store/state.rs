@@ -75,12 +75,12 @@ pub(crate) struct Namespace {
 pub(crate) struct Table {
     pub(crate) pointer: Rc<Pointer>,
     pub(crate) sequence: Sequence,
-    loaded: Option<Rc<Loaded>>,
+    loaded: Option<Rc<LoadedTable>>,
     used: Cell<u64>,
 }
 
 /// One version of a table, decoded, with the bodies that answer for it.
-pub(crate) struct Loaded {
+pub(crate) struct LoadedTable {
     pub(crate) metadata: TableMetadata,
     pub(crate) metadata_location: String,
     cost: usize,
@@ -95,20 +95,22 @@ struct Bodies {
     refs_gzip: Option<Bytes>,
 }
 
-impl std::fmt::Debug for Loaded {
+impl std::fmt::Debug for LoadedTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Loaded").field("metadata_location", &self.metadata_location).finish_non_exhaustive()
+        f.debug_struct("LoadedTable")
+            .field("metadata_location", &self.metadata_location)
+            .finish_non_exhaustive()
     }
 }
 
-impl Loaded {
+impl LoadedTable {
     /// `rendered` is what `metadata.render()` gives.
-    pub(crate) fn new(metadata: TableMetadata, metadata_location: String, rendered: &[u8]) -> Loaded {
+    pub(crate) fn new(metadata: TableMetadata, metadata_location: String, rendered: &[u8]) -> LoadedTable {
         let all = metadata_file::body(Some(&metadata_location), rendered);
         // Decoded metadata takes a few times its text; the answers are kept as text.
         let cost = rendered.len().saturating_mul(6);
         let bodies = RefCell::new(Bodies { all: Some(all), ..Bodies::default() });
-        Loaded { metadata, metadata_location, cost, bodies }
+        LoadedTable { metadata, metadata_location, cost, bodies }
     }
 
     /// The `loadTable` answer, made at most once per version and form.
@@ -122,7 +124,7 @@ impl Loaded {
         .clone()
     }
 
-    /// As [`Loaded::body`], compressed.
+    /// As [`LoadedTable::body`], compressed.
     pub(crate) fn body_gzip(&self, refs_only: bool) -> Bytes {
         let plain = self.body(refs_only);
         let mut bodies = self.bodies.borrow_mut();
@@ -215,7 +217,7 @@ impl Warehouse {
     }
 
     /// The version in memory, marked as used.
-    pub(crate) fn loaded(&self, table: &Table) -> Option<Rc<Loaded>> {
+    pub(crate) fn loaded(&self, table: &Table) -> Option<Rc<LoadedTable>> {
         let now = self.clock.get() + 1;
         self.clock.set(now);
         table.used.set(now);
@@ -227,7 +229,7 @@ impl Warehouse {
         &mut self,
         ident: &Ident,
         pointer: Pointer,
-        loaded: Option<Rc<Loaded>>,
+        loaded: Option<Rc<LoadedTable>>,
         sequence: Sequence,
     ) {
         self.remove_table(ident);
@@ -254,7 +256,7 @@ impl Warehouse {
     }
 
     /// Keeps a version that was read, if the table still points at it.
-    pub(crate) fn keep(&mut self, ident: &Ident, loaded: &Rc<Loaded>) -> bool {
+    pub(crate) fn keep(&mut self, ident: &Ident, loaded: &Rc<LoadedTable>) -> bool {
         let Some(namespace) = self.namespaces.get_mut(ident.namespace.as_str()) else { return false };
         let Some(table) = namespace.tables.get_mut(&ident.name) else { return false };
         if table.pointer.metadata_location != loaded.metadata_location {

@@ -9,12 +9,12 @@ use crate::commit::{self as core, NewTable};
 use crate::limits::{COMMIT_ATTEMPTS_MAX, GZIP_BYTES_MIN};
 use crate::model::{Pointer, Recorded};
 use crate::spec::TableMetadata;
-use crate::store::claim::Claim;
+use crate::store::claim::IdempotencyGuard;
 use crate::store::commit::{Published, plan_version};
 use crate::store::failure::CatalogError;
 use crate::store::idempotency::IdempotencyKey;
 use crate::store::names::{Ident, NamespaceName};
-use crate::store::state::{Loaded, Page, PageQuery, Warehouse};
+use crate::store::state::{LoadedTable, Page, PageQuery, Warehouse};
 use crate::store::values;
 use crate::store::{Outcome, Store, location, metadata_file, table_outcome};
 
@@ -200,7 +200,7 @@ impl Store {
         ident: &Ident,
         metadata_location: &str,
         overwrite: bool,
-        claim: &Claim,
+        claim: &IdempotencyGuard,
     ) -> Result<Outcome, CatalogError> {
         check_free_name(&self.warehouse.borrow(), ident, overwrite)?;
         let loaded = match self.read_metadata(metadata_location).await {
@@ -273,7 +273,7 @@ fn plan_rename(warehouse: &Warehouse, from: &Ident, to: &Ident) -> Result<Option
 fn plan_register(
     warehouse: &Warehouse,
     ident: &Ident,
-    loaded: &Loaded,
+    loaded: &LoadedTable,
     overwrite: bool,
 ) -> Result<Pointer, CatalogError> {
     check_free_name(warehouse, ident, overwrite)?;

@@ -71,7 +71,7 @@ const _: () = {
 /// One core's buffer memory. Cheap to clone; buffers keep it alive.
 #[derive(Clone)]
 pub struct Arena {
-    shared: Arc<Shared>,
+    shared: Arc<ArenaState>,
 }
 
 /// How much memory an [`Arena`] may use.
@@ -111,7 +111,7 @@ impl Arena {
         let map = Map::new(chunks * CHUNK_BYTES)?;
         let free = CLASSES.each_ref().map(|class| ArrayQueue::new(class.per_chunk * chunks));
         Ok(Arena {
-            shared: Arc::new(Shared {
+            shared: Arc::new(ArenaState {
                 map,
                 chunks,
                 carved: AtomicUsize::new(0),
@@ -130,7 +130,7 @@ impl Arena {
     /// `bytes` is at most [`BUFFER_BYTES_MAX`] (asserted).
     pub fn take(&self, bytes: usize) -> Option<Buffer> {
         assert!(bytes <= BUFFER_BYTES_MAX, "a buffer of {bytes} bytes is over the limit");
-        Shared::take(&self.shared, bytes)
+        ArenaState::take(&self.shared, bytes)
     }
 
     /// Like [`take`](Self::take), but waits until a buffer comes back.
@@ -178,8 +178,8 @@ pub struct Buffer {
 
 /// Where the memory goes back to.
 enum Home {
-    Arena { shared: Arc<Shared>, class: usize, block: u32 },
-    Heap { shared: Option<Arc<Shared>>, layout: Layout },
+    Arena { shared: Arc<ArenaState>, class: usize, block: u32 },
+    Heap { shared: Option<Arc<ArenaState>>, layout: Layout },
 }
 
 // SAFETY: the memory is owned by this value alone (I1), and giving it back uses only atomics and a mutex.
@@ -270,7 +270,7 @@ impl Buffer {
         self.ptr.as_ptr()
     }
 
-    fn heap(bytes: usize, shared: Option<Arc<Shared>>) -> Buffer {
+    fn heap(bytes: usize, shared: Option<Arc<ArenaState>>) -> Buffer {
         let capacity = bytes.max(1).next_multiple_of(BUFFER_ALIGN);
         let layout = Layout::from_size_align(capacity, BUFFER_ALIGN)
             .expect("a size far below isize::MAX and a power of two");
@@ -318,7 +318,7 @@ impl fmt::Debug for Buffer {
     }
 }
 
-struct Shared {
+struct ArenaState {
     map: Map,
     chunks: usize,
     /// Chunks handed to the free lists so far; may overshoot `chunks`.
@@ -333,7 +333,7 @@ struct Shared {
     next_waiter: AtomicU64,
 }
 
-impl Shared {
+impl ArenaState {
     fn take(self: &Arc<Self>, bytes: usize) -> Option<Buffer> {
         if let Some(class) = CLASSES.iter().position(|class| bytes <= class.bytes) {
             // A small block may come out of a middle one; large ones are kept for large transfers.
@@ -404,7 +404,7 @@ impl Shared {
 
 /// All waiters are woken by any returned buffer and look again: which one is served first is not defined.
 struct TakeWait {
-    shared: Arc<Shared>,
+    shared: Arc<ArenaState>,
     bytes: usize,
     id: Option<u64>,
 }

@@ -92,7 +92,7 @@ pub struct RingFacts {
 
 /// One core's ring. Drives opened on it keep it alive.
 pub struct Ring {
-    pub(super) shared: Rc<Shared>,
+    pub(super) shared: Rc<RingState>,
 }
 
 impl Ring {
@@ -114,7 +114,7 @@ impl Ring {
         let depth = uring.params().cq_entries().min(config.depth);
         let reap_loop = Rc::new(TaskNotify::default());
         let wake_task = Rc::new(TaskNotify::default());
-        let shared = Rc::new(Shared {
+        let shared = Rc::new(RingState {
             uring: RefCell::new(uring),
             ops: RefCell::new(Ops::default()),
             queue: RefCell::new(VecDeque::new()),
@@ -183,7 +183,7 @@ struct Timer {
 }
 
 /// What the handles of a ring and its tasks share.
-pub(super) struct Shared {
+pub(super) struct RingState {
     uring: RefCell<IoUring>,
     ops: RefCell<Ops>,
     /// Slots that wait for their turn.
@@ -201,7 +201,7 @@ pub(super) struct Shared {
     event: Rc<EventFd>,
 }
 
-impl Shared {
+impl RingState {
     /// Takes an operation in; from here on it is under way, unless it is done already. Returns its slot.
     pub(super) fn start(&self, op: Op) -> usize {
         let done = matches!(op.state, State::Done(_));
@@ -496,7 +496,7 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for RingState {
     fn drop(&mut self) {
         self.reap_loop.close();
         self.wake_task.close();
@@ -519,7 +519,7 @@ impl Drop for Shared {
     }
 }
 
-async fn run_reap_loop(ring: Weak<Shared>, notify: Rc<TaskNotify>) {
+async fn run_reap_loop(ring: Weak<RingState>, notify: Rc<TaskNotify>) {
     while notify.notified().await {
         let Some(held) = ring.upgrade() else { return };
         held.uring.borrow_mut().completion().disable_eventfd();

@@ -17,14 +17,14 @@ use futures_util::future::LocalBoxFuture;
 use super::buffer::Buffer;
 use super::file::{DriveLock, OpenError, Opened, open_direct};
 use super::ops::{Kind, Op, State, TRANSFER_BYTES_MAX, Target};
-use super::ring::{Ring, Shared};
+use super::ring::{Ring, RingState};
 use super::{Drive, DriveCounters, Durability, assert_range};
 use crate::error::{DriveCause, DriveError};
 use crate::units::DriveOffset;
 
 /// One drive on one core's ring.
 pub struct UringDrive {
-    ring: Rc<Shared>,
+    ring: Rc<RingState>,
     file: Rc<Target>,
     size: u64,
     lock: DriveLock,
@@ -136,7 +136,7 @@ async fn without_buffer(running: Running) -> Result<(), DriveError> {
 
 /// A started operation, waited for.
 struct Running {
-    ring: Rc<Shared>,
+    ring: Rc<RingState>,
     /// `None` once the result was taken.
     slot: Option<usize>,
     lock: DriveLock,

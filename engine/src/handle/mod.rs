@@ -63,7 +63,7 @@ impl Default for Tuning {
 }
 
 /// What all cores of a process share.
-pub(crate) struct Shared {
+pub(crate) struct StoreShared {
     pub(crate) mesh: Mesh<Core>,
     pub(crate) superblocks: Vec<Superblock>,
     pub(crate) zones: Vec<Arc<ZoneTable>>,
@@ -75,7 +75,7 @@ pub(crate) struct Shared {
 /// One core: its drives, its shards, its snapshot of the directory.
 pub(crate) struct Core {
     id: CoreId,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<StoreShared>,
     pub(crate) platform: Rc<dyn Platform>,
     pub(crate) drives: Vec<Rc<dyn Drive>>,
     pub(crate) blobs: Rc<Blobs>,
@@ -92,7 +92,7 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(
         id: CoreId,
-        shared: Arc<Shared>,
+        shared: Arc<StoreShared>,
         platform: Rc<dyn Platform>,
         drives: Vec<Rc<dyn Drive>>,
     ) -> Rc<Core> {

@@ -213,7 +213,7 @@ pub(crate) fn first_anchor(superblock: &Superblock, shard: ShardId, zone: u32) -
 }
 
 /// What a shard's newest checkpoint holds.
-pub(crate) struct Loaded {
+pub(crate) struct LoadedCheckpoint {
     pub(crate) anchor: Anchor,
     pub(crate) index: Index,
     /// Bytes of its pages, in zones by number.
@@ -229,15 +229,19 @@ pub(crate) async fn load(
     platform: &Rc<dyn Platform>,
     superblock: &Superblock,
     shard: ShardId,
-) -> Result<Loaded, EngineError> {
-    let loaded_from =
-        |anchor| Loaded { index: Index::default(), zone_bytes: HashMap::new(), damage: None, anchor };
+) -> Result<LoadedCheckpoint, EngineError> {
+    let loaded_from = |anchor| LoadedCheckpoint {
+        index: Index::default(),
+        zone_bytes: HashMap::new(),
+        damage: None,
+        anchor,
+    };
     let Some(anchor) = newest_anchor(&**drive, superblock, shard).await? else {
         let at = Anchor::places(shard, 0, superblock.drive_bytes)[0];
         let damage = Corrupt { what: "anchors of a shard", at, got: 0, expected: 1 };
         // Nothing is known of the shard: as if it had never been written.
         let anchor = first_anchor(superblock, shard, 0);
-        return Ok(Loaded { damage: Some(damage.into()), ..loaded_from(anchor) });
+        return Ok(LoadedCheckpoint { damage: Some(damage.into()), ..loaded_from(anchor) });
     };
     let mut loaded = loaded_from(anchor);
     if !is(Mutant::BucketIdForgotten) {
@@ -286,7 +290,7 @@ async fn load_index(
     drive: &Rc<dyn Drive>,
     platform: &Rc<dyn Platform>,
     superblock: &Superblock,
-    loaded: &mut Loaded,
+    loaded: &mut LoadedCheckpoint,
 ) -> Result<(), EngineError> {
     let anchor = &loaded.anchor;
     let identity = (superblock.store, anchor.shard);

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::checkpoint::Loaded;
+use super::checkpoint::LoadedCheckpoint;
 use super::index::{Index, NoEffects};
 use super::log::{LogTail, LogZone};
 use crate::drive::{Buffer, Drive};
@@ -131,7 +131,7 @@ pub(crate) async fn replay(
     superblock: &Superblock,
     shard: ShardId,
     used: &[ZoneHeader],
-    loaded: Loaded,
+    loaded: LoadedCheckpoint,
 ) -> Replayed {
     // What a file system laid out cannot be told from headers, so zeros may go ahead once more than they must.
     let is_fresh = !drive.is_preallocated();

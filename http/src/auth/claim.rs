@@ -16,7 +16,7 @@ use crate::uri::{percent_decode_lenient, raw_pairs};
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// Who the request says it is from, and the signature it shows for that.
-pub(super) struct Claim<'a> {
+pub(super) struct SignedClaim<'a> {
     /// `access key/date/region/service/aws4_request`, as sent.
     pub(super) credential: Cow<'a, str>,
     /// The list as sent, joined by `;`.
@@ -42,7 +42,7 @@ pub(super) struct Credential<'c> {
     pub(super) scope: &'c str,
 }
 
-impl<'a> Claim<'a> {
+impl<'a> SignedClaim<'a> {
     /// Reads the claim of a request.
     pub(super) fn read(view: &RequestView<'a>) -> Result<Self, AuthError> {
         let authorization = single(view.headers, "authorization")?;

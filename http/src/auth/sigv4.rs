@@ -15,7 +15,7 @@ use base64::Engine as _;
 
 use crate::auth::canonical;
 use crate::auth::chunk_signature::ChunkSigner;
-use crate::auth::claim::{Claim, Credential};
+use crate::auth::claim::{Credential, SignedClaim};
 use crate::auth::error::{ArgumentFault, AuthError, CredentialFault, Mismatch, Refused};
 #[cfg(test)]
 use crate::auth::key_cache::mac_of;
@@ -94,7 +94,7 @@ pub fn verify(
     cache: &mut SigningKeyCache,
     now_ms: u64,
 ) -> Result<Verified, AuthError> {
-    let claim = Claim::read(view)?;
+    let claim = SignedClaim::read(view)?;
     let (credential, service, secret) = identify(&claim, keys, now_ms)?;
     if service != Service::S3 {
         let service = credential.service.to_owned();
@@ -125,7 +125,7 @@ pub fn verify_with_body(
     cache: &mut SigningKeyCache,
     now_ms: u64,
 ) -> Result<Verified, AuthError> {
-    let claim = Claim::read(view)?;
+    let claim = SignedClaim::read(view)?;
     let (credential, service, secret) = identify(&claim, keys, now_ms)?;
     claim.check_signed_headers(view.headers, Some("x-amz-content-sha256"))?;
     let computed = hex::encode(body_sha256);
@@ -148,12 +148,12 @@ pub fn verify_with_body(
 
 /// Checks all but the signature: form, known key, token and time. Lets a route refuse before it reads a body.
 pub fn precheck(view: &RequestView<'_>, keys: &dyn KeyStore, now_ms: u64) -> Result<Service, AuthError> {
-    let claim = Claim::read(view)?;
+    let claim = SignedClaim::read(view)?;
     identify(&claim, keys, now_ms).map(|(_, service, _)| service)
 }
 
 fn identify<'c, 'k>(
-    claim: &'c Claim<'_>,
+    claim: &'c SignedClaim<'_>,
     keys: &'k dyn KeyStore,
     now_ms: u64,
 ) -> Result<(Credential<'c>, Service, &'k str), AuthError> {
@@ -197,7 +197,7 @@ fn parse_payload(text: &str) -> Result<PayloadMode, AuthError> {
 }
 
 fn verified(
-    claim: &Claim<'_>,
+    claim: &SignedClaim<'_>,
     credential: &Credential<'_>,
     service: Service,
     payload: PayloadMode,
@@ -233,7 +233,7 @@ impl Verified {
 
 struct Attempt<'r, 'a> {
     view: &'r RequestView<'a>,
-    claim: &'r Claim<'a>,
+    claim: &'r SignedClaim<'a>,
     credential: &'r Credential<'r>,
     secret: &'r str,
 }

@@ -42,10 +42,10 @@ const BLOCK: usize = 64;
 #[derive(Clone)]
 pub struct Md5Lanes {
     /// `None` on a CPU without them: everything is hashed by `md-5` then.
-    core: Option<Rc<RefCell<Core>>>,
+    core: Option<Rc<RefCell<LaneCore>>>,
 }
 
-struct Core {
+struct LaneCore {
     engine: Md5Many,
     streams: BTreeMap<u64, Stream>,
     next: u64,
@@ -67,11 +67,11 @@ pub(super) enum Lane {
     /// A body too short to gain from company.
     Alone(Md5State),
     /// A body whose bytes may wait for those of others.
-    Shared(Shared),
+    LaneState(LaneState),
 }
 
-pub(super) struct Shared {
-    core: Rc<RefCell<Core>>,
+pub(super) struct LaneState {
+    core: Rc<RefCell<LaneCore>>,
     id: u64,
 }
 
@@ -82,7 +82,7 @@ impl Md5Lanes {
         if !(LANES_MIN..=LANES_MAX).contains(&engine.lanes()) || !agrees(engine) {
             return Md5Lanes { core: None };
         }
-        let core = Core { engine, streams: BTreeMap::new(), next: 0, pending: 0 };
+        let core = LaneCore { engine, streams: BTreeMap::new(), next: 0, pending: 0 };
         Md5Lanes { core: Some(Rc::new(RefCell::new(core))) }
     }
 
@@ -91,7 +91,7 @@ impl Md5Lanes {
         match &self.core {
             None => Lane::Plain(Md5::new()),
             Some(_) if bytes <= MD5_ALONE_BYTES_MAX => Lane::Alone(Md5State::new()),
-            Some(core) => Lane::Shared(Shared { core: core.clone(), id: core.borrow_mut().open() }),
+            Some(core) => Lane::LaneState(LaneState { core: core.clone(), id: core.borrow_mut().open() }),
         }
     }
 }
@@ -114,7 +114,7 @@ impl Lane {
         match self {
             Lane::Plain(md5) => md5.update(piece),
             Lane::Alone(state) => state.update(piece),
-            Lane::Shared(shared) => shared.core.borrow_mut().update(shared.id, piece),
+            Lane::LaneState(shared) => shared.core.borrow_mut().update(shared.id, piece),
         }
     }
 
@@ -143,13 +143,13 @@ impl Lane {
         match self {
             Lane::Plain(md5) => md5.finalize().into(),
             Lane::Alone(state) => state.finalize(),
-            Lane::Shared(shared) => shared.core.borrow().digest(shared.id),
+            Lane::LaneState(shared) => shared.core.borrow().digest(shared.id),
         }
     }
 
-    fn shared(&self) -> Option<&Shared> {
+    fn shared(&self) -> Option<&LaneState> {
         match self {
-            Lane::Shared(shared) => Some(shared),
+            Lane::LaneState(shared) => Some(shared),
             Lane::Plain(_) | Lane::Alone(_) => None,
         }
     }
@@ -161,13 +161,13 @@ impl std::fmt::Debug for Lane {
     }
 }
 
-impl Drop for Shared {
+impl Drop for LaneState {
     fn drop(&mut self) {
         self.core.borrow_mut().close(self.id);
     }
 }
 
-impl Core {
+impl LaneCore {
     fn open(&mut self) -> u64 {
         let id = self.next;
         self.next += 1;
@@ -312,7 +312,7 @@ fn agrees(engine: Md5Many) -> bool {
         .map(|stream| (0..4 * BLOCK + stream).map(|i| byte(stream, i)).collect())
         .collect();
     [1, engine.lanes(), engine.lanes() * VECTORS_MAX].into_iter().all(|count| {
-        let mut core = Core { engine, streams: BTreeMap::new(), next: 0, pending: 0 };
+        let mut core = LaneCore { engine, streams: BTreeMap::new(), next: 0, pending: 0 };
         let messages = messages.get(..count).unwrap_or_default();
         let ids: Vec<u64> = messages.iter().map(|_| core.open()).collect();
         for (id, message) in ids.iter().zip(messages) {
@@ -429,7 +429,7 @@ mod tests {
         }
         assert!(agrees(engine));
         for count in 1..=engine.lanes() * VECTORS_MAX {
-            let mut core = Core { engine, streams: BTreeMap::new(), next: 0, pending: 0 };
+            let mut core = LaneCore { engine, streams: BTreeMap::new(), next: 0, pending: 0 };
             let ids: Vec<u64> = (0..count).map(|_| core.open()).collect();
             for (id, bytes) in ids.iter().zip(&reference) {
                 core.update(*id, bytes);
