@@ -78,7 +78,7 @@ pub struct LogFacts {
 pub struct ShardFacts {
     /// The shard.
     pub shard: ShardId,
-    /// BlobLocation and content of each copy: slot 0 head and tail, slot 1 head and tail.
+    /// Where each copy is, and its content: slot 0 head and tail, slot 1 head and tail.
     pub anchors: Vec<(DriveOffset, Found<Anchor>)>,
     /// Its log; `None` without an anchor or without the zone that the anchor names.
     pub log: Option<LogFacts>,
@@ -104,7 +104,7 @@ pub struct DriveFacts {
     pub name: Arc<str>,
     /// Its bytes.
     pub bytes: u64,
-    /// BlobLocation and content of each superblock copy.
+    /// Where each superblock copy is, and its content.
     pub superblocks: Vec<(DriveOffset, Found<Superblock>)>,
     /// The copy that counts.
     pub superblock: Option<Superblock>,

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use crate::limits::MAILBOX_MESSAGES_MAX;
-use crate::sync::{ArrayQueue, AtomicWaker, Mistake, is_seeded};
+use crate::sync::{ArrayQueue, AtomicWaker, Race, seeded_race};
 use crate::units::CoreId;
 
 /// What is sent: run on the receiving core with its state `C`, must not block.
@@ -63,7 +63,7 @@ impl<M> Mailbox<M> {
 
     /// Queues `message` and wakes the receiver; gives it back when the mailbox is full.
     pub(crate) fn send(&self, message: M) -> Result<(), M> {
-        if is_seeded(Mistake::WakeBeforePush) {
+        if seeded_race(Race::WakeBeforePush) {
             self.receiver.wake();
             return self.messages.push(message);
         }
@@ -77,7 +77,7 @@ impl<M> Mailbox<M> {
         loop {
             let ran = poll_fn(|cx| {
                 let mut look = || (0..JOBS_PER_TURN).map_while(|_| self.messages.pop()).map(&mut run).count();
-                let ran = if is_seeded(Mistake::RegisterAfterLook) {
+                let ran = if seeded_race(Race::RegisterAfterLook) {
                     let ran = look();
                     self.receiver.register(cx.waker());
                     ran

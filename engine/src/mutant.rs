@@ -1,6 +1,6 @@
 //! Mistakes that are built into the engine one at a time, to see that the simulated programmes find them.
 //!
-//! `cargo x mutants` builds the engine with the feature `mutants` and chooses one. I1. Without the feature [`is`] is
+//! `cargo x mutants` builds the engine with the feature `mutants` and chooses one. I1. Without the feature [`seeded`] is
 //! false when it is compiled, and nothing of this is left. I2. Each mistake has a switch at its place in the code.
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +10,7 @@ static CHOSEN: AtomicU32 = AtomicU32::new(0);
 
 /// Whether the mistake was chosen.
 #[inline(always)]
-pub(crate) fn is(mutant: Mutant) -> bool {
+pub(crate) fn seeded(mutant: Mutant) -> bool {
     cfg!(feature = "mutants") && CHOSEN.load(Ordering::Relaxed) == mutant as u32 + 1
 }
 

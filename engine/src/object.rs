@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::error::EngineError;
 use crate::limits::{ATTRIBUTES_BYTES_MAX, KEY_BYTES_MAX};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::units::Sequence;
 
 /// An S3 entity tag: the MD5 of the bytes, or of the parts' MD5s with the number of parts.
@@ -104,7 +104,7 @@ impl PutCondition {
             (PutCondition::IfAbsent, Some(_)) => Err(PutRefused::PreconditionFailed),
             (PutCondition::IfPresent | PutCondition::IfMatch(_), None) => Err(PutRefused::NoSuchKey),
             (PutCondition::IfMatch(tags), Some(etag)) => {
-                match tags.contains(&etag) || is(Mutant::MatchIgnored) {
+                match tags.contains(&etag) || seeded(Mutant::MatchIgnored) {
                     true => Ok(()),
                     false => Err(PutRefused::PreconditionFailed),
                 }

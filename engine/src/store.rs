@@ -27,7 +27,7 @@ use crate::mailbox::Mesh;
 use crate::meta::checkpoint::{first_anchor, load, write_anchor};
 use crate::meta::log::{Log, LogContext};
 use crate::meta::recover::{Space, ZoneMap, derive_space, replay, scan_zones};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::platform::{Platform, spawn};
 use crate::shard::{Shard, ShardContext, ShardSpace};
 use crate::space::extents::FreeSpace;
@@ -539,7 +539,7 @@ impl Store {
             let shard = self.recover_shard(&core, ShardId(shard), &maps).await?;
             core.shards.borrow_mut().insert(shard.context.id, shard);
         }
-        for drive in core.drives.iter().filter(|_| !is(Mutant::RecoveryUnflushed)) {
+        for drive in core.drives.iter().filter(|_| !seeded(Mutant::RecoveryUnflushed)) {
             drive.flush().await?;
         }
         let cores = self.shared.mesh.cores();
@@ -576,7 +576,7 @@ impl Store {
         };
         // A zone that nobody can tell whose it was may have held the rest of this log.
         let is_lost = damage.is_some() || maps.iter().any(|map| !map.damaged.is_empty());
-        let is_whole = !is_lost || is(Mutant::DamagedAnswersAbsence);
+        let is_whole = !is_lost || seeded(Mutant::DamagedAnswersAbsence);
         let mut headers: Vec<(u16, ZoneHeader)> = Vec::new();
         for (drive, map) in (0_u16..).zip(maps) {
             headers
@@ -607,7 +607,7 @@ impl Store {
         };
         let log = Log::new(context, replayed.tail, replayed.zones);
         match damage {
-            Some((drive, error)) if !is(Mutant::DamagedTakesWrites) => {
+            Some((drive, error)) if !seeded(Mutant::DamagedTakesWrites) => {
                 stats.failed(id, &core.drives[drive].name(), &error);
                 log.fail();
             }
@@ -643,11 +643,11 @@ impl Store {
             usage,
             extent_zones: of_kind(ZoneKind::Extent).map(|(drive, header)| (*drive, header.zone)).collect(),
             compaction_zones: of_kind(ZoneKind::Compaction)
-                .filter(|_| !is(Mutant::CompactionForgotten))
+                .filter(|_| !seeded(Mutant::CompactionForgotten))
                 .map(|(_, header)| (header.zone, header.position))
                 .collect(),
             page_zones: of_kind(ZoneKind::Checkpoint)
-                .filter(|_| !is(Mutant::PagesForgotten))
+                .filter(|_| !seeded(Mutant::PagesForgotten))
                 .map(|(_, header)| header.zone)
                 .collect(),
             page_bytes,

@@ -18,13 +18,13 @@ pub(crate) use crossbeam_queue::ArrayQueue;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 #[cfg(feature = "prove-threads")]
-pub(crate) use model::{ArrayQueue, AtomicWaker, is_seeded, step};
+pub(crate) use model::{ArrayQueue, AtomicWaker, seeded_race, step};
 #[cfg(feature = "prove-threads")]
 pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// A mistake that a proof puts into the code, to show that it would be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mistake {
+pub(crate) enum Race {
     /// A sender wakes the receiver before its job is in the queue.
     WakeBeforePush,
     /// A receiver looks into the queue before it has said whom to wake.
@@ -42,7 +42,7 @@ pub(crate) enum Mistake {
 /// Whether a proof has put `mistake` into the code; never outside of proofs.
 #[cfg(not(feature = "prove-threads"))]
 #[inline(always)]
-pub(crate) const fn is_seeded(_: Mistake) -> bool {
+pub(crate) const fn seeded_race(_: Race) -> bool {
     false
 }
 

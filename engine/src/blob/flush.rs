@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::drive::Drive;
 use crate::error::{DriveError, EngineError};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::notify::Notify;
 
 /// The flushes of one drive.
@@ -35,7 +35,7 @@ impl FlushGroup {
 
     /// Resolves after a flush that started after this call. A failed flush fails the drive for good.
     pub(super) async fn flush(&self) -> Result<(), EngineError> {
-        let joins = is(Mutant::FlushJoinsRunning) && self.running.get();
+        let joins = seeded(Mutant::FlushJoinsRunning) && self.running.get();
         let wanted = self.started.get() + u64::from(!joins);
         loop {
             if let Some(error) = self.failed.borrow().as_ref() {
@@ -67,7 +67,7 @@ impl FlushGroup {
         self.started.set(number);
         match self.drive.flush().await {
             Ok(()) => self.ended.set(number),
-            Err(_) if is(Mutant::FlushFailureIgnored) => self.ended.set(number),
+            Err(_) if seeded(Mutant::FlushFailureIgnored) => self.ended.set(number),
             Err(error) => *self.failed.borrow_mut() = Some(error),
         }
         drop(leading);

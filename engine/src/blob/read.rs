@@ -16,7 +16,7 @@ use crate::drive::Buffer;
 use crate::error::{Corrupt, DriveError, EngineError};
 use crate::format::cell::Units;
 use crate::limits::IO_BYTES_MAX;
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::platform::maintenance_buffer;
 use crate::stats::ShardStats;
 use crate::units::{BLOCK_BYTES, DriveOffset, UNIT_BYTES, round_up_to_block};
@@ -91,7 +91,7 @@ impl Blobs {
         let start = usize::try_from(skip).expect("below a block");
         let bytes = usize::try_from(piece.bytes).expect("within the buffer");
         for unit in checked(piece, &buffer.as_slice()[start..start + bytes], &wanted.units) {
-            if Some(unit.got) != unit.expected && !is(Mutant::UnitsUnverified) {
+            if Some(unit.got) != unit.expected && !seeded(Mutant::UnitsUnverified) {
                 stats.corrupt_units.fetch_add(1, Relaxed);
                 let (at, got) = (unit.piece.at, unit.got);
                 let expected = unit.expected.unwrap_or_default();

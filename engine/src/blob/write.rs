@@ -20,7 +20,7 @@ use crate::error::{DriveError, EngineError};
 use crate::format::checksum::unit_checksums;
 use crate::format::record::{BlobPlace, BlobRecord, Extent};
 use crate::limits::IO_DEPTH_PER_STREAM;
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 
 /// A blob whose bytes ride in the log record.
 pub(crate) fn inline_blob(bytes: Bytes) -> BlobRecord {
@@ -132,7 +132,7 @@ impl BlobWriter {
         while !self.pending.writes.is_empty() {
             self.pending.next().await?;
         }
-        if !is(unflushed) {
+        if !seeded(unflushed) {
             let drives: BTreeSet<u16> = self.extents().iter().map(|extent| extent.drive).collect();
             for drive in drives {
                 self.blobs.flushes[usize::from(drive)].flush().await?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::checksum::crc64;
 use super::{Put, Reader};
 use crate::limits::{LOG_BLOCK_BYTES_MAX, RECORD_BYTES_MAX};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::units::{DriveOffset, Sequence, ShardId, round_up_to_block};
 
 /// Bytes of the header.
@@ -75,7 +75,8 @@ impl BlockHeader {
             durable: Sequence(r.u64("durable").ok()?),
         };
         let fits = header.payload_bytes as usize <= PAYLOAD_BYTES_MAX;
-        ((header.store == store || is(Mutant::BlockAnyStore)) && header.at == at && fits).then_some(header)
+        ((header.store == store || seeded(Mutant::BlockAnyStore)) && header.at == at && fits)
+            .then_some(header)
     }
 
     /// Whether `block` (header and all records) carries the checksum of its content.

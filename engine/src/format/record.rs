@@ -12,7 +12,7 @@ use crate::format::settings::BucketSettings;
 use crate::limits::{
     ATTRIBUTES_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX, VALUE_KEY_BYTES_MAX,
 };
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::object::ETag;
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId, UNIT_BYTES};
 
@@ -163,7 +163,7 @@ impl Record {
 
     /// Sequences that the record takes: one for each of its changes.
     pub(crate) fn sequences(&self) -> u64 {
-        if is(Mutant::SequencePerRecord) { 1 } else { (self.changes.len() as u64).max(1) }
+        if seeded(Mutant::SequencePerRecord) { 1 } else { (self.changes.len() as u64).max(1) }
     }
 
     /// Whether the record frees. Values do neither: they go with what they come with.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::checksum::crc64;
 use super::{Malformed, Put, Reader, is_zero};
 use crate::limits::{SHARDS_MAX, ZONE_BYTES_MAX, ZONE_BYTES_MIN};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::units::{BLOCK_BYTES, DriveOffset};
 
 /// First eight bytes of every copy.
@@ -135,7 +135,7 @@ impl Superblock {
         if magic.as_ref() != MAGIC.as_slice() {
             return Err(NotSuperblock::Damaged { magic: false, what: "magic" });
         }
-        if !is_sealed(block) && !is(Mutant::SuperblockUnchecked) {
+        if !is_sealed(block) && !seeded(Mutant::SuperblockUnchecked) {
             return Err(match is_first_version(block) {
                 true => NotSuperblock::Version { got: 1 },
                 false => NotSuperblock::Damaged { magic: true, what: "checksum" },

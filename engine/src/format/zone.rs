@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::checksum::crc64;
 use super::{Malformed, Put, Reader, is_zero};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::units::ShardId;
 
 const BLOCK: usize = 4096;
@@ -80,7 +80,7 @@ impl ZoneHeader {
         if is_zero(block) {
             return ZoneState::Free;
         }
-        if !is_sealed(block) && !is(Mutant::ZoneHeaderUnchecked) {
+        if !is_sealed(block) && !seeded(Mutant::ZoneHeaderUnchecked) {
             return ZoneState::Damaged;
         }
         let mut r = Reader::new(Bytes::copy_from_slice(block));

@@ -16,7 +16,7 @@ use crate::format::record::{Change, Record};
 use crate::format::settings::BucketSettings;
 use crate::limits::{BUCKETS_MAX, SETTING_BYTES_MAX, SETTINGS_BYTES_MAX};
 use crate::meta::index::DirectoryEntry;
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::object::check_key;
 use crate::shard::{Shard, Verdict};
 use crate::units::{BucketId, CoreId, ShardId};
@@ -90,7 +90,7 @@ impl Engine {
     pub fn bucket(&self, name: &str) -> Result<Arc<Bucket>, BucketError> {
         let directory = self.core.directory.borrow();
         let found = directory.buckets.get(name);
-        let may_be_lost = found.is_none() && directory.is_damaged && !is(Mutant::DirectoryTakenAsWhole);
+        let may_be_lost = found.is_none() && directory.is_damaged && !seeded(Mutant::DirectoryTakenAsWhole);
         if may_be_lost || directory.indeterminate.contains(name) {
             return Err(EngineError::ReadOnly { shard: DIRECTORY_SHARD }.into());
         }
@@ -226,7 +226,7 @@ impl Engine {
                 core.changed.until(|| core.changing.borrow_mut().insert(name.clone()).then_some(())).await;
                 // After a failure nobody can tell what the directory will be at the next start: not even a refusal is
                 // certain.
-                let has_failed = shard.log.watermark.has_failed() && !is(Mutant::IndeterminateReopened);
+                let has_failed = shard.log.watermark.has_failed() && !seeded(Mutant::IndeterminateReopened);
                 let result = match has_failed {
                     true => Err(EngineError::ReadOnly { shard: DIRECTORY_SHARD }.into()),
                     false => change(Engine { core: core.clone() }, shard).await,
@@ -251,7 +251,7 @@ impl Engine {
 
     /// Has no core say whether there is a bucket of that name.
     async fn mark_name_indeterminate(&self, name: Arc<str>) -> Result<(), EngineError> {
-        if is(Mutant::IndeterminateReopened) {
+        if seeded(Mutant::IndeterminateReopened) {
             return Ok(());
         }
         self.everywhere(move |core| core.change_directory(|d| d.indeterminate.insert(name.clone()))).await

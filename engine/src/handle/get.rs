@@ -19,7 +19,7 @@ use crate::blob::{Blob, RangePiece, pieces_of_range};
 use crate::cache::CacheKey;
 use crate::error::EngineError;
 use crate::limits::{IO_BYTES_MAX, IO_DEPTH_PER_STREAM};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::object::ObjectInfo;
 use crate::platform::LocalFuture;
 use crate::units::{ShardId, UNIT_BYTES};
@@ -189,9 +189,9 @@ impl Read {
 fn key(piece: &RangePiece, shard: ShardId, nth: u64) -> CacheKey {
     let unit = u32::try_from(piece.unit_number(nth)).expect("a blob has fewer units");
     CacheKey {
-        shard: if is(Mutant::CacheShardless) { ShardId(0) } else { shard },
+        shard: if seeded(Mutant::CacheShardless) { ShardId(0) } else { shard },
         blob: piece.blob.0,
-        unit: if is(Mutant::CacheUnitless) { 0 } else { unit },
+        unit: if seeded(Mutant::CacheUnitless) { 0 } else { unit },
     }
 }
 

@@ -24,7 +24,7 @@ use crate::format::page::{
 };
 use crate::format::superblock::Superblock;
 use crate::meta::log::LogCut;
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::platform::{Platform, maintenance_buffer};
 use crate::space::writer::ZoneWriter;
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId, round_up_to_block};
@@ -244,7 +244,7 @@ pub(crate) async fn load(
         return Ok(LoadedCheckpoint { damage: Some(damage.into()), ..loaded_from(anchor) });
     };
     let mut loaded = loaded_from(anchor);
-    if !is(Mutant::BucketIdForgotten) {
+    if !seeded(Mutant::BucketIdForgotten) {
         loaded.index.last_bucket = loaded.anchor.last_bucket;
     }
     match load_index(drive, platform, superblock, &mut loaded).await {
@@ -277,7 +277,9 @@ pub(crate) async fn newest_anchor(
             }
             let found = Anchor::decode(buffer.as_slice(), superblock.store, shard);
             if let Some(found) = found.filter(|found| {
-                newest.as_ref().is_none_or(|best| (best.number < found.number) != is(Mutant::OldestAnchor))
+                newest
+                    .as_ref()
+                    .is_none_or(|best| (best.number < found.number) != seeded(Mutant::OldestAnchor))
             }) {
                 newest = Some(found);
             }

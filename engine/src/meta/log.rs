@@ -28,7 +28,7 @@ use crate::format::zone::ZoneKind;
 use crate::limits::{
     COMMIT_DELAY_US_MAX, LOG_BLOCK_BYTES_MAX, LOG_PENDING_BYTES_MAX, LOG_WAIT_MS_MAX, RECORD_BYTES_MAX,
 };
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::notify::Notify;
 use crate::platform::{Platform, spawn};
 use crate::space::grant::grant_zone;
@@ -233,7 +233,7 @@ impl Log {
     /// Closes the open block and answers where the log goes on behind everything that was appended.
     pub(crate) fn cut(&self) -> LogCut {
         let mut state = self.state.borrow_mut();
-        if state.open.records > 0 && !is(Mutant::CutInBlock) {
+        if state.open.records > 0 && !seeded(Mutant::CutInBlock) {
             let closed = state.close();
             state.closed.push_back(closed);
         }
@@ -408,11 +408,11 @@ impl Log {
             let payload_bytes = block.payload.len();
             let records = block.records;
             let started_us = self.context.platform.monotonic_us();
-            if is(Mutant::MarkBeforeWrite) {
+            if seeded(Mutant::MarkBeforeWrite) {
                 self.watermark.advance(last);
             }
             if let Err(error) = self.write(block).await
-                && !is(Mutant::LogFailureIgnored)
+                && !seeded(Mutant::LogFailureIgnored)
             {
                 self.fail_with(&error);
                 return;
@@ -429,7 +429,7 @@ impl Log {
                 state.write_us =
                     if state.write_us == 0 { write_us } else { (state.write_us * 7 + write_us) / 8 };
             }
-            self.watermark.advance(Sequence(last.0 + u64::from(is(Mutant::MarkTooFar))));
+            self.watermark.advance(Sequence(last.0 + u64::from(seeded(Mutant::MarkTooFar))));
             self.prepare_zone().await;
             self.write_ahead();
             self.progress.notify();
@@ -512,7 +512,8 @@ impl Log {
         let (start, end) = (block.at.0, block.at.0 + bytes);
         let overlaps = |(from, to): (u64, u64)| start < to && from < end;
         self.zeroing.done.until(|| (!self.zeroing.busy.get().is_some_and(overlaps)).then_some(())).await;
-        let durability = if is(Mutant::LogUndurable) { Durability::AfterFlush } else { Durability::OnReturn };
+        let durability =
+            if seeded(Mutant::LogUndurable) { Durability::AfterFlush } else { Durability::OnReturn };
         let (_buffer, result) = context.drive.write(block.at, buffer, durability).await;
         Ok(result?)
     }

@@ -21,7 +21,7 @@ use crate::format::cell::BlobLocation;
 use crate::format::record::Record;
 use crate::format::superblock::Superblock;
 use crate::format::zone::{ZoneHeader, ZoneKind, ZoneState};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::platform::{LocalFuture, Platform};
 use crate::space::extents::FreeSpace;
 use crate::space::usage::Usage;
@@ -233,7 +233,7 @@ impl Replay {
                     false if used > 0 => break,
                     false => self.read(at, stored).await?,
                 };
-                if !header.is_whole(&block) && !is(Mutant::BlockUnchecked) {
+                if !header.is_whole(&block) && !seeded(Mutant::BlockUnchecked) {
                     return Ok(end);
                 }
                 self.apply(&header, &block)?;
@@ -266,7 +266,7 @@ impl Replay {
         let header =
             BlockHeader::decode(bytes.get(from..)?, self.superblock.store, self.shard, at.plus(used))?;
         let expected = (self.tail.number, Sequence(self.tail.last.0 + 1));
-        (header.records > 0 && ((header.number, header.first) == expected || is(Mutant::BlockAnyNumber)))
+        (header.records > 0 && ((header.number, header.first) == expected || seeded(Mutant::BlockAnyNumber)))
             .then_some(header)
     }
 
@@ -283,10 +283,10 @@ impl Replay {
             let place = |at: usize| header.at.plus((HEADER_BYTES + from + at) as u64);
             let places: Vec<DriveOffset> = inline_at.into_iter().map(place).collect();
             let first = Sequence(self.tail.last.0 + 1);
-            if !(is(Mutant::LastRecordSkipped) && nth > 0 && nth + 1 == header.records) {
+            if !(seeded(Mutant::LastRecordSkipped) && nth > 0 && nth + 1 == header.records) {
                 self.index.apply(first, &record, self.superblock.drive_index, &places, &mut NoEffects);
             }
-            if is(Mutant::ReplayTwice) {
+            if seeded(Mutant::ReplayTwice) {
                 self.index.apply(first, &record, self.superblock.drive_index, &places, &mut NoEffects);
             }
             self.tail.last.0 += record.sequences();
@@ -301,7 +301,7 @@ impl Replay {
     /// A block numbered like the expected one or later, behind where the log seems to end, proves that what is missing
     /// was durable once.
     async fn refuse_later_block(&self, zone: LogZone, from: DriveOffset) -> Result<(), EngineError> {
-        if is(Mutant::LaterBlockIgnored) {
+        if seeded(Mutant::LaterBlockIgnored) {
             return Ok(());
         }
         let end = zone.end.0.min(from.0 + LOOK_AHEAD_BYTES);

@@ -11,7 +11,7 @@ use super::Shard;
 use crate::bucket_meta::SettingKind;
 use crate::error::EngineError;
 use crate::meta::index::BucketIndex;
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::notify::Notify;
 use crate::units::BucketId;
 
@@ -64,7 +64,7 @@ impl Shard {
     /// `unsupported` setting it takes none, and says so.
     pub(crate) fn open_bucket(&self, bucket: BucketId, unsupported: Option<SettingKind>) {
         let is_indeterminate = self.bucket_states.get(bucket) == Some(BucketState::Indeterminate);
-        if !is_indeterminate || is(Mutant::IndeterminateReopened) {
+        if !is_indeterminate || seeded(Mutant::IndeterminateReopened) {
             self.bucket_states.set(bucket, Some(BucketState::Open { unsupported }));
         }
     }
@@ -73,7 +73,7 @@ impl Shard {
     /// ended: [`Shard::open_bucket`], [`Shard::bucket_deleted`] or [`Shard::mark_indeterminate`].
     pub(crate) fn close_bucket_if_empty(&self, bucket: BucketId) -> bool {
         let empty = self.with_bucket(bucket, BucketIndex::is_empty).unwrap_or(true);
-        if empty && self.is_open(bucket) && !is(Mutant::BucketLeftOpen) {
+        if empty && self.is_open(bucket) && !seeded(Mutant::BucketLeftOpen) {
             self.bucket_states.set(bucket, Some(BucketState::Deleting));
         }
         empty
@@ -81,7 +81,7 @@ impl Shard {
 
     /// Takes note that the deletion of a bucket is durable.
     pub(crate) fn bucket_deleted(&self, bucket: BucketId) {
-        if !is(Mutant::BucketLeftOpen) {
+        if !seeded(Mutant::BucketLeftOpen) {
             self.bucket_states.set(bucket, None);
         }
     }

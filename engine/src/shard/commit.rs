@@ -12,7 +12,7 @@ use super::{SPACE_WAITS_MAX, Shard};
 use crate::error::EngineError;
 use crate::format::record::{Record, SpaceEffect};
 use crate::meta::index::{BucketIndex, Index};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::object::{PutCondition, PutRefused};
 use crate::units::{BucketId, Sequence};
 
@@ -51,7 +51,7 @@ impl Shard {
                 Err(refused) if self.may_tell(bucket, refused).await? => return Ok(Err(refused)),
                 Err(_) => continue,
             };
-            if !early.is_some_and(is) {
+            if !early.is_some_and(seeded) {
                 self.durable(sequence).await?;
             }
             return Ok(Ok((sequence, found)));
@@ -60,7 +60,7 @@ impl Shard {
 
     /// Resolves when a refusal may be told: with `false` when it is void, because the bucket is not deleted after all.
     pub(super) async fn may_tell(&self, bucket: BucketId, refused: PutRefused) -> Result<bool, EngineError> {
-        if refused == PutRefused::NoSuchBucket && !is(Mutant::RefusalEarly) {
+        if refused == PutRefused::NoSuchBucket && !seeded(Mutant::RefusalEarly) {
             self.bucket_states.decided(bucket).await;
             if self.is_open(bucket) {
                 return Ok(false);
@@ -68,7 +68,7 @@ impl Shard {
         }
         self.check_whole()?;
         self.check_determinate(bucket)?;
-        if !is(Mutant::RefusalEarly) {
+        if !seeded(Mutant::RefusalEarly) {
             self.durable(self.changed(bucket)).await?;
         }
         Ok(true)

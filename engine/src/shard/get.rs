@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::Shard;
 use crate::blob::Blob;
 use crate::error::EngineError;
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::object::ObjectInfo;
 use crate::units::{BucketId, Sequence};
 
@@ -25,10 +25,10 @@ impl Shard {
         let found = self.with_bucket(bucket, |bucket| bucket.open(key, version)).flatten();
         let found = found.map(|(info, blobs)| (info, self.space.borrow_mut().pins.open(blobs)));
         let sequence = match &found {
-            Some(_) if is(Mutant::ReadEarly) => Sequence(0),
+            Some(_) if seeded(Mutant::ReadEarly) => Sequence(0),
             Some((info, _)) => info.sequence,
             None if !self.is_whole.get() => return Err(EngineError::ReadOnly { shard: self.context.id }),
-            None if is(Mutant::AbsenceEarly) => Sequence(0),
+            None if seeded(Mutant::AbsenceEarly) => Sequence(0),
             None => self.changed(bucket),
         };
         self.durable(sequence).await?;
@@ -47,7 +47,7 @@ impl Shard {
         let sequence = match &found {
             Some(info) => info.sequence,
             None if !self.is_whole.get() => return Err(EngineError::ReadOnly { shard: self.context.id }),
-            None if is(Mutant::AbsenceEarly) => Sequence(0),
+            None if seeded(Mutant::AbsenceEarly) => Sequence(0),
             None => self.changed(bucket),
         };
         self.durable(sequence).await?;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Shard;
 use crate::error::EngineError;
 use crate::meta::index::BucketIndex;
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::units::BucketId;
 
 impl Shard {
@@ -18,7 +18,7 @@ impl Shard {
         self.check_whole()?;
         self.check_determinate(bucket)?;
         let found = self.with_bucket(bucket, read);
-        if !is(Mutant::ListEarly) {
+        if !seeded(Mutant::ListEarly) {
             self.durable(self.changed(bucket)).await?;
         }
         Ok(found)

@@ -6,7 +6,7 @@ use super::Shard;
 use super::commit::Verdict;
 use crate::error::EngineError;
 use crate::format::record::{BlobRecord, Change, Record};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::object::{ETag, NewVersion, ObjectInfo, PutCondition, PutRefused};
 use crate::units::BucketId;
 
@@ -29,7 +29,7 @@ impl Shard {
             Change::PutObject { key: key.clone(), modified_ms, etag, attributes: kept, versioned, blob };
         let record = Record { bucket, changes: vec![change] };
         let check = || self.check(bucket, &key, &condition);
-        let early = is(Mutant::ConditionEarly).then(check);
+        let early = seeded(Mutant::ConditionEarly).then(check);
         let verdict = || early.unwrap_or_else(check).map(Verdict::Append);
         let committed = self.commit(&record, Some(Mutant::PutEarly), verdict).await?;
         Ok(committed.map(|(sequence, ())| ObjectInfo { sequence, size, modified_ms, etag, attributes }))

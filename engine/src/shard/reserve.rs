@@ -18,7 +18,7 @@ use crate::format::record::Extent;
 use crate::format::superblock::Superblock;
 use crate::format::zone::ZoneKind;
 use crate::limits::BLOB_BYTES_MAX;
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::notify::Notify;
 use crate::platform::spawn;
 use crate::space::grant::grant_zone;
@@ -138,7 +138,7 @@ impl Shard {
 
     /// Gives back extents that were reserved and never published. No write to them may be under way.
     pub(crate) fn release_extents(&self, extents: &[Extent]) {
-        if is(Mutant::DroppedKept) {
+        if seeded(Mutant::DroppedKept) {
             return;
         }
         self.space.borrow_mut().free_reserved(extents);

@@ -12,7 +12,7 @@ use crate::format::cell::BlobLocation;
 use crate::format::record::Extent;
 use crate::format::superblock::Superblock;
 use crate::meta::index::{Effects, Index};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::space::extents::FreeSpace;
 use crate::space::pins::Pins;
 use crate::space::usage::{Usage, ZoneId};
@@ -98,7 +98,7 @@ impl SpaceState {
         self.freed_count += 1;
         for extent in extents {
             self.free.release(extent.drive, extent.at, extent.bytes);
-            if is(Mutant::GivenBackTwice) {
+            if seeded(Mutant::GivenBackTwice) {
                 self.free.release(extent.drive, extent.at, extent.bytes);
             }
         }
@@ -110,7 +110,7 @@ impl SpaceState {
         while self
             .pending_free
             .front()
-            .is_some_and(|(sequence, _)| *sequence <= durable || is(Mutant::FreeBeforeDurable))
+            .is_some_and(|(sequence, _)| *sequence <= durable || seeded(Mutant::FreeBeforeDurable))
         {
             self.awaiting_readers.extend(self.pending_free.pop_front().map(|(_, extents)| extents));
         }
@@ -120,7 +120,7 @@ impl SpaceState {
         let (free, pins, freed_count) = (&mut self.free, &mut self.pins, &mut self.freed_count);
         self.awaiting_readers.retain(|extents| {
             let is_read = extents.first().is_some_and(|first| pins.has_readers(first.drive, first.at));
-            if !is_read || is(Mutant::PinsIgnored) {
+            if !is_read || seeded(Mutant::PinsIgnored) {
                 extents.iter().for_each(|extent| free.release(extent.drive, extent.at, extent.bytes));
                 *freed_count += 1;
             }
@@ -133,9 +133,9 @@ impl SpaceState {
     pub(super) fn is_unused(&mut self, zone: ZoneId, superblock: &Superblock, durable: Sequence) -> bool {
         let held = self.usage.zone(zone);
         let start = superblock.zone_at(zone.1);
-        (held.live == 0 || is(Mutant::ZoneReleasedLive))
-            && (held.displaced <= durable || is(Mutant::ZoneReleasedEarly))
-            && (is(Mutant::ZoneReleasedWhileRead)
+        (held.live == 0 || seeded(Mutant::ZoneReleasedLive))
+            && (held.displaced <= durable || seeded(Mutant::ZoneReleasedEarly))
+            && (seeded(Mutant::ZoneReleasedWhileRead)
                 || !self.pins.has_readers_in(zone.0, start, start.plus(superblock.zone_bytes)))
     }
 

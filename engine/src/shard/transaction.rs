@@ -12,7 +12,7 @@ use crate::blob::inline_blob;
 use crate::error::EngineError;
 use crate::format::record::{Change, Record, SpaceEffect};
 use crate::limits::VALUE_KEY_BYTES_MAX;
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::object::{ETag, check_attributes, check_key};
 use crate::units::{BucketId, Sequence};
 
@@ -122,7 +122,7 @@ impl Shard {
             Some(value) => Change::SetValue { key, value },
             None => Change::ClearValue { key },
         }));
-        if is(Mutant::TransactionSplit) && changes.len() > 1 {
+        if seeded(Mutant::TransactionSplit) && changes.len() > 1 {
             let first = changes.drain(..1).collect();
             self.append_record(&Record { bucket, changes: first })?;
             self.log.cut();

@@ -8,7 +8,7 @@ use crate::drive::{Drive, Durability, block_buffer};
 use crate::error::{DriveCause, DriveError, EngineError};
 use crate::format::superblock::Superblock;
 use crate::format::zone::{ZoneHeader, ZoneKind};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::space::zones::{Purpose, ZoneTable};
 use crate::units::ShardId;
 
@@ -44,7 +44,7 @@ pub(crate) async fn grant_zone(
     let header = ZoneHeader { store: superblock.store, zone, kind, shard, position };
     let block = header.encode();
     let durability =
-        if is(Mutant::ZoneHeaderUndurable) { Durability::AfterFlush } else { Durability::OnReturn };
+        if seeded(Mutant::ZoneHeaderUndurable) { Durability::AfterFlush } else { Durability::OnReturn };
     for at in superblock.zone_headers(zone) {
         drive.write(at, block_buffer(&block), durability).await.1?;
     }
@@ -80,7 +80,7 @@ pub(crate) async fn release_zone(
 ) -> Result<bool, EngineError> {
     let block = ZoneHeader::encode_released(superblock.store, zone);
     let [first, second] = superblock.zone_headers(zone);
-    for at in if is(Mutant::ReleaseFirstCopyFirst) { [first, second] } else { [second, first] } {
+    for at in if seeded(Mutant::ReleaseFirstCopyFirst) { [first, second] } else { [second, first] } {
         drive.write(at, block_buffer(&block), Durability::OnReturn).await.1?;
     }
     zones.mark_written_before(zone);

@@ -12,8 +12,8 @@ use std::sync::{Arc, Weak};
 
 use crate::blob::Blob;
 use crate::format::cell::BlobLocation;
-use crate::mutant::{Mutant, is};
-use crate::sync::{Mistake, is_seeded, step};
+use crate::mutant::{Mutant, seeded};
+use crate::sync::{Race, seeded_race, step};
 use crate::units::DriveOffset;
 
 /// Entries kept before those without readers are looked for.
@@ -42,7 +42,7 @@ impl Pins {
         let Some(key) = main_place(&blobs) else { return blobs.into() };
         if let Some(open) = self.open.get(&key).and_then(share)
             && *open == *blobs
-            && !is(Mutant::PinsUnshared)
+            && !seeded(Mutant::PinsUnshared)
         {
             return open;
         }
@@ -67,7 +67,7 @@ impl Pins {
         if let Some(before) = self.open.insert(place, weak.clone())
             && !before.ptr_eq(&weak)
             && !is_unread(&before)
-            && !is(Mutant::PinsUnshared)
+            && !seeded(Mutant::PinsUnshared)
         {
             self.older.retain(|(_, weak)| !is_unread(weak));
             self.older.push((place, before));
@@ -100,7 +100,7 @@ impl Pins {
 /// The last reader may go at any moment, so the reference is raised first and what that answered is believed.
 pub(crate) fn share<T: ?Sized>(readers: &Weak<T>) -> Option<Arc<T>> {
     step();
-    if is_seeded(Mistake::CountBeforeUpgrade) && readers.strong_count() != 0 {
+    if seeded_race(Race::CountBeforeUpgrade) && readers.strong_count() != 0 {
         step();
         return Some(readers.upgrade().expect("somebody was reading"));
     }
@@ -110,7 +110,7 @@ pub(crate) fn share<T: ?Sized>(readers: &Weak<T>) -> Option<Arc<T>> {
 /// Whether no reader is left. What the last one did happens before this answers true.
 pub(crate) fn is_unread<T: ?Sized>(readers: &Weak<T>) -> bool {
     step();
-    if is_seeded(Mistake::ReuseUnasked) {
+    if seeded_race(Race::ReuseUnasked) {
         return true;
     }
     let unread = readers.strong_count() == 0;

@@ -7,7 +7,7 @@
 //! space (checkpoints, compaction_zones, the log of deletes), however many cores claim at once. `sync::proofs` runs it under a model
 //! checker.
 
-use crate::sync::{AtomicBool, AtomicU32, Mistake, Ordering, is_seeded, step};
+use crate::sync::{AtomicBool, AtomicU32, Ordering, Race, seeded_race, step};
 
 /// What a zone is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl ZoneTable {
             return None;
         }
         let one_less = |free: u32| if free <= kept { None } else { Some(free - 1) };
-        let taken = if is_seeded(Mistake::ClaimInTwoSteps) {
+        let taken = if seeded_race(Race::ClaimInTwoSteps) {
             let enough = kept < self.free.load(Ordering::Acquire);
             enough.then(|| self.free.fetch_sub(1, Ordering::AcqRel))
         } else {
@@ -185,7 +185,7 @@ impl ZoneTable {
 
     /// Gives a zone back; answers whether somebody wants to be told.
     pub(crate) fn release(&self, zone: u32) -> bool {
-        if self.flag(zone).swap(false, Ordering::AcqRel) && !is_seeded(Mistake::ReleaseUncounted) {
+        if self.flag(zone).swap(false, Ordering::AcqRel) && !seeded_race(Race::ReleaseUncounted) {
             self.free.fetch_add(1, Ordering::AcqRel);
         }
         self.wanted.swap(false, Ordering::AcqRel)

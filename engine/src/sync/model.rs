@@ -9,7 +9,7 @@ use std::task::Waker;
 
 use shuttle::sync::Mutex;
 
-use super::Mistake;
+use super::Race;
 
 /// As `crossbeam_queue::ArrayQueue`.
 pub(crate) struct ArrayQueue<T> {
@@ -66,13 +66,13 @@ impl AtomicWaker {
 static SEEDED: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether `mistake` is in force.
-pub(crate) fn is_seeded(mistake: Mistake) -> bool {
+pub(crate) fn seeded_race(mistake: Race) -> bool {
     SEEDED.load(Relaxed) == mistake as usize + 1
 }
 
 /// Puts a mistake into force, or takes it out.
 #[cfg(test)]
-pub(crate) fn seed(mistake: Option<Mistake>) {
+pub(crate) fn seed(mistake: Option<Race>) {
     SEEDED.store(mistake.map_or(0, |mistake| mistake as usize + 1), Relaxed);
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `cargo x prove threads --count N` runs these. Half of the schedules are drawn evenly, half by priorities with few
 //! changes, which finds what needs one thread to run far ahead. A schedule that leaves a thread waiting for ever fails.
-//! Every mistake of [`Mistake`] must be found, or the proof proves nothing. What this cannot find: effects of memory
+//! Every mistake of [`Race`] must be found, or the proof proves nothing. What this cannot find: effects of memory
 //! orders weaker than one order for all threads, and faults inside the crates of the queue and the waker.
 
 use std::cell::{Cell, RefCell};
@@ -18,7 +18,7 @@ use futures_util::future::select;
 use shuttle::sync::atomic::AtomicUsize;
 use shuttle::{check_pct, check_random, thread};
 
-use super::Mistake;
+use super::Race;
 use super::model::{seed, step};
 use crate::mailbox::Mailbox;
 use crate::space::pins::{is_unread, share};
@@ -226,14 +226,14 @@ const PROOFS: [(&str, Proof); 5] =
     [("mailbox", mailbox), ("zones", zones), ("marks", marks), ("displaced", displaced), ("pins", pins)];
 
 /// Mistakes with the proof that has to find them.
-const MISTAKES: [(Mistake, Proof); 7] = [
-    (Mistake::WakeBeforePush, mailbox),
-    (Mistake::RegisterAfterLook, mailbox),
-    (Mistake::ReleaseUncounted, zones),
-    (Mistake::ClaimInTwoSteps, zones),
-    (Mistake::CountBeforeUpgrade, pins),
-    (Mistake::ReuseUnasked, pins),
-    (Mistake::ReuseUnasked, displaced),
+const MISTAKES: [(Race, Proof); 7] = [
+    (Race::WakeBeforePush, mailbox),
+    (Race::RegisterAfterLook, mailbox),
+    (Race::ReleaseUncounted, zones),
+    (Race::ClaimInTwoSteps, zones),
+    (Race::CountBeforeUpgrade, pins),
+    (Race::ReuseUnasked, pins),
+    (Race::ReuseUnasked, displaced),
 ];
 
 fn explore(proof: Proof, schedules: usize) {
@@ -252,7 +252,7 @@ fn threads() {
     }
     // What a found mistake says is expected, and would only hide what is not.
     std::panic::set_hook(Box::new(|_| {}));
-    let missed: Vec<Mistake> = MISTAKES
+    let missed: Vec<Race> = MISTAKES
         .into_iter()
         .filter(|(mistake, proof)| {
             seed(Some(*mistake));

@@ -8,7 +8,7 @@ use crate::format::Put;
 use crate::format::cell::{BlobLocation, Cell, NewCell};
 use crate::format::page::TreeKind;
 use crate::format::record::{BlobPlace, BlobRecord, Change, Record};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::units::{DriveOffset, Sequence};
 
 impl Index {
@@ -74,7 +74,8 @@ impl<E: Effects> Applying<'_, E> {
                 self.bucket.remove_version(key, |cell| cell.is_null, self.effects);
             }
             Change::DeleteVersion { key, version } => {
-                let is_it = |cell: &Cell<'_>| cell.sequence == *version || is(Mutant::NewestVersionDeleted);
+                let is_it =
+                    |cell: &Cell<'_>| cell.sequence == *version || seeded(Mutant::NewestVersionDeleted);
                 self.bucket.remove_version(key, is_it, self.effects);
             }
             Change::SetValue { key, value } => {
@@ -120,7 +121,7 @@ impl<E: Effects> Applying<'_, E> {
         let (part, parts) = (part_key(upload, number), &mut self.bucket.parts);
         let at = parts.seek(&part);
         if let Some(old) = parts.at(at).filter(|cell| cell.key.compare(&part).is_eq()) {
-            if !is(Mutant::PartReplacedKept) {
+            if !seeded(Mutant::PartReplacedKept) {
                 displace(old.payload, self.effects);
             }
             parts.replace(at, self.scratch);
@@ -143,7 +144,7 @@ impl<E: Effects> Applying<'_, E> {
     fn abort_upload(&mut self, upload: u128) {
         if self.bucket.remove_upload(upload) {
             *self.upload_count -= 1;
-            if !is(Mutant::AbortKeepsParts) {
+            if !seeded(Mutant::AbortKeepsParts) {
                 self.bucket.keep_parts(upload, &[], self.effects);
             }
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{BucketIndex, cell_of, info_of};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::object::{ListPage, ListQuery};
 
 impl BucketIndex {
@@ -48,7 +48,7 @@ impl BucketIndex {
             }
             let cell = cell_of(found.payload);
             if cell.is_marker {
-                if is(Mutant::MarkerListed) {
+                if seeded(Mutant::MarkerListed) {
                     continue;
                 }
                 seen = Some(found.key.to_vec().into());
@@ -61,7 +61,7 @@ impl BucketIndex {
             let passed = common.as_ref().is_some_and(|common| !after.is_empty() && common <= after);
             if !passed {
                 if query.max <= page.objects.len() + page.prefixes.len() {
-                    last = last.map(|last| if is(Mutant::ListSkips) { key.clone() } else { last });
+                    last = last.map(|last| if seeded(Mutant::ListSkips) { key.clone() } else { last });
                     page.next_after = last.or_else(|| (!after.is_empty()).then(|| after.clone()));
                     return page;
                 }
@@ -75,7 +75,7 @@ impl BucketIndex {
                 Some(common) => {
                     let Some(next) = successor(&common) else { break };
                     at = self.objects.seek(&next);
-                    if is(Mutant::SeekTooFar) {
+                    if seeded(Mutant::SeekTooFar) {
                         at = self.objects.next(at);
                     }
                 }

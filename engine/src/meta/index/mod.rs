@@ -28,7 +28,7 @@ use crate::format::Malformed;
 use crate::format::cell::{BlobLocation, Cell, Units};
 use crate::format::page::TreeKind;
 use crate::format::record::{Change, Extent, Record};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::object::{ListQuery, ObjectInfo, UploadId};
 use crate::units::{BucketId, DriveOffset, Sequence};
 use directory::is_directory;
@@ -166,7 +166,7 @@ impl Index {
             }
         }
         if let Some(place) = self.tree_mut(bucket, kind)
-            && !(is(Mutant::DirectoryNotLoaded) && is_directory(kind))
+            && !(seeded(Mutant::DirectoryNotLoaded) && is_directory(kind))
         {
             *place = if kind == TreeKind::DirectoryV2 { upgraded } else { tree };
         }

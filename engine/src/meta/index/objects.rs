@@ -5,7 +5,7 @@ use super::tree::Position;
 use super::{Blob, BucketIndex, Effects, blob_of, cell_of, info_of, place_of};
 use crate::format::cell::{BlobLocation, Cell};
 use crate::format::page::TreeKind;
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::object::{ETag, ObjectInfo};
 use crate::units::{DriveOffset, Sequence};
 
@@ -65,7 +65,7 @@ impl BucketIndex {
                     self.objects.replace(at, payload);
                     return;
                 }
-                Some(false) if !is(Mutant::NullTwice) => {
+                Some(false) if !seeded(Mutant::NullTwice) => {
                     self.remove_version(key, |cell| cell.is_null, effects);
                     at = self.objects.seek(key);
                 }
@@ -87,7 +87,7 @@ impl BucketIndex {
         loop {
             let found = tree.at(at).filter(|cell| cell.key.compare(key).is_eq())?;
             let cell = cell_of(found.payload);
-            if cell.sequence == version || is(Mutant::MoveUnchecked) {
+            if cell.sequence == version || seeded(Mutant::MoveUnchecked) {
                 return Some((at, cell.log_place()?));
             }
             at = tree.next(at);
@@ -129,7 +129,7 @@ impl BucketIndex {
             self.object_bytes -= cell.size;
         }
         match cell.parts() {
-            None if is(Mutant::OverwriteKept) => {}
+            None if seeded(Mutant::OverwriteKept) => {}
             None => displace(found.payload, effects),
             Some(upload) => self.remove_parts(upload, effects),
         }

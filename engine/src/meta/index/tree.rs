@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::leaf::{Cell, Key, LEAF_BYTES_MAX, Leaf, build, build_behind};
 use crate::format::page::PageRef;
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 
 const CHUNK_LEAVES_MAX: usize = 512;
 
@@ -325,14 +325,14 @@ impl Tree {
         let slot = &mut chunk.leaves[at.leaf];
         self.bytes = self.bytes + bytes.len() as u64 - slot.bytes.len() as u64;
         let same_first = Leaf::of(&slot.bytes).key(0).compare(&Leaf::of(&bytes).key(0).to_vec()).is_eq();
-        *slot = Slot { bytes, page: slot.page.filter(|_| is(Mutant::StalePage)) };
+        *slot = Slot { bytes, page: slot.page.filter(|_| seeded(Mutant::StalePage)) };
         if !same_first {
             self.first_changed(at);
         }
     }
 
     fn first_changed(&mut self, at: Position) {
-        if is(Mutant::FenceStale) {
+        if seeded(Mutant::FenceStale) {
             return;
         }
         let chunk = &mut self.chunks[at.chunk];
@@ -350,7 +350,7 @@ impl Tree {
         for (nth, bytes) in pieces.into_iter().enumerate() {
             match nth {
                 0 => self.exchange(at, bytes),
-                _ if is(Mutant::LeafLost) => {}
+                _ if seeded(Mutant::LeafLost) => {}
                 _ => {
                     place.leaf += 1;
                     self.add_leaf(place, bytes);

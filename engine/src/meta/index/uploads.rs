@@ -9,7 +9,7 @@ use super::{BucketIndex, Effects, cell_of, place_of};
 use crate::format::cell::{BlobLocation, Cell};
 use crate::format::{Malformed, Reader};
 use crate::limits::{ATTRIBUTES_BYTES_MAX, KEY_BYTES_MAX};
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::object::{PartInfo, UploadId, UploadInfo};
 use crate::units::Sequence;
 
@@ -136,7 +136,7 @@ impl BucketIndex {
                     return size;
                 }
             } else {
-                if !is(Mutant::UnchosenKept) {
+                if !seeded(Mutant::UnchosenKept) {
                     displace(payload, effects);
                 }
                 self.parts.remove(at);

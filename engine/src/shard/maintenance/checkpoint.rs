@@ -12,7 +12,7 @@ use crate::error::EngineError;
 use crate::format::page::TreeKind;
 use crate::meta::checkpoint::{Snapshot, anchor_of, write_anchor, write_pages, zone_of};
 use crate::meta::index::leaf::LEAF_BYTES_MAX;
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::shard::Shard;
 use crate::units::BucketId;
 
@@ -34,7 +34,7 @@ impl Shard {
             let index = self.index.borrow();
             (self.log.cut(), Snapshot::of(&index))
         };
-        if is(Mutant::SnapshotLate) {
+        if seeded(Mutant::SnapshotLate) {
             cut = self.log.cut();
             self.context.platform.sleep(Duration::from_micros(20)).await;
             snapshot = Snapshot::of(&self.index.borrow());
@@ -45,10 +45,10 @@ impl Shard {
         self.maintenance.add_gain(-i64::try_from(granted.len()).expect("a few zones"));
         self.maintenance.page_zones.borrow_mut().extend(granted);
         let written = written?;
-        if !is(Mutant::AnchorBeforePages) {
+        if !seeded(Mutant::AnchorBeforePages) {
             context.home_drive().flush().await?;
         }
-        if !is(Mutant::AnchorBeforeLog) {
+        if !seeded(Mutant::AnchorBeforeLog) {
             self.durable(cut.covered).await?;
         }
         let number = self.maintenance.anchor.borrow().number + 1;

@@ -14,7 +14,7 @@ use crate::format::cell::{BlobLocation, Cell, Units};
 use crate::format::page::TreeKind;
 use crate::format::record::{Change, Record, SpaceEffect};
 use crate::limits::CLEAN_CELLS_MAX;
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::shard::Shard;
 use crate::space::usage::{Candidate, ZoneId, victims};
 use crate::units::{BucketId, DriveOffset, Sequence};
@@ -216,10 +216,10 @@ impl Shard {
             return Ok(());
         }
         let mut moves = std::mem::take(batch).moves;
-        if !is(Mutant::CompactionAfterIndex) {
+        if !seeded(Mutant::CompactionAfterIndex) {
             writers.compaction.write().await?;
         }
-        if !is(Mutant::MovesUnflushed) {
+        if !seeded(Mutant::MovesUnflushed) {
             self.context.home_drive().flush().await?;
         }
         let drive = self.context.home().drive_index;
@@ -255,7 +255,7 @@ impl Shard {
                 self.context.stats.moved_bytes.fetch_add(moved, Relaxed);
             }
         }
-        if is(Mutant::CompactionAfterIndex) {
+        if seeded(Mutant::CompactionAfterIndex) {
             writers.compaction.write().await?;
         }
         self.durable(last).await?;

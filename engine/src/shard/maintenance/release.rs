@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::ZoneWriters;
 use crate::error::EngineError;
 use crate::format::record::Extent;
-use crate::mutant::{Mutant, is};
+use crate::mutant::{Mutant, seeded};
 use crate::shard::Shard;
 use crate::space::grant::release_zone;
 use crate::space::usage::ZoneId;
@@ -38,7 +38,8 @@ impl Shard {
         let pages: Vec<u32> = self.maintenance.page_zones.borrow().iter().copied().collect();
         for zone in pages {
             if writers.pages.zone() != Some(zone)
-                && (is(Mutant::PageZoneReleased) || !self.maintenance.page_bytes.borrow().contains_key(&zone))
+                && (seeded(Mutant::PageZoneReleased)
+                    || !self.maintenance.page_bytes.borrow().contains_key(&zone))
             {
                 self.maintenance.page_zones.borrow_mut().remove(&zone);
                 self.release(home, zone).await?;
