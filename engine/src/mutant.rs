@@ -1,4 +1,4 @@
-//! Mistakes that are built into the engine one at a time, to see that the simulated programmes find them.
+//! Mistakes that are built into the engine one at a time, to see that the simulated checks find them.
 //!
 //! `cargo x mutants` builds the engine with the feature `mutants` and chooses one. I1. Without the feature [`seeded`] is
 //! false when it is compiled, and nothing of this is left. I2. Each mistake has a switch at its place in the code.
@@ -14,7 +14,7 @@ pub(crate) fn seeded(mutant: Mutant) -> bool {
     cfg!(feature = "mutants") && CHOSEN.load(Ordering::Relaxed) == mutant as u32 + 1
 }
 
-/// Builds a mistake in; answers whether there is one of that name. Once, before any engine is started.
+/// Builds a mistake in; returns whether there is one of that name. Once, before any engine is started.
 #[cfg(feature = "mutants")]
 pub fn choose(name: &str) -> bool {
     let number = (1_u32..).zip(MUTANTS).find(|(_, (known, _))| *known == name);

@@ -1,4 +1,4 @@
-//! What all simulated programmes share: the size of the machine, a formatted medium to start from, starting the engine,
+//! What all simulated checks share: the size of the machine, a formatted medium to start from, starting the engine,
 //! and how something found is told.
 //!
 //! Used by `sim`, `prove` and their binaries. I1. Every number that depends on how a store is laid out stands in

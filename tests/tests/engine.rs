@@ -11,7 +11,7 @@ use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{CoreId, Engine};
 use nilas_tests::conformance;
 use nilas_tests::on_drives::conform;
-use nilas_tests::prove::PROGRAMMES;
+use nilas_tests::prove::CHECKS;
 use nilas_tests::sim::{Counts, Workload, every_cut, every_cut_of_format, round};
 
 fn format_config() -> FormatConfig {
@@ -143,26 +143,26 @@ fn same_seed_same_run() {
     assert_ne!(round(Workload::Crash, 5).0.trace, round(Workload::Crash, 6).0.trace);
 }
 
-/// Each programme in a small form: a hundredth of what CI runs of the release build.
+/// Each check in a small form: a hundredth of what CI runs of the release build.
 #[test]
-fn programmes_find_nothing() {
-    for programme in PROGRAMMES {
-        let (tally, found) = programme.run(1, programme.counts[0] / 100);
-        assert!(found.is_none(), "{}: {found:?}", programme.name);
-        assert!(0 < tally.done, "{} did nothing", programme.name);
+fn checks_find_nothing() {
+    for check in CHECKS {
+        let (tally, found) = check.run(1, check.counts[0] / 100);
+        assert!(found.is_none(), "{}: {found:?}", check.name);
+        assert!(0 < tally.done, "{} did nothing", check.name);
     }
 }
 
 /// Damage is seen, not only survived: otherwise nothing was damaged.
 #[test]
-fn programmes_meet_what_they_are_for() {
+fn checks_meet_what_they_are_for() {
     let check = |name: &str, words: &[&str]| {
-        let programme = PROGRAMMES.iter().find(|programme| programme.name == name).expect("it is listed");
-        let (tally, _) = programme.run(2, programme.counts[0] / 20);
+        let check = CHECKS.iter().find(|check| check.name == name).expect("it is listed");
+        let (tally, _) = check.run(2, check.counts[0] / 20);
         for word in words {
             assert!(0 < tally.noted(word), "{name}: nothing {word} in {tally:?}");
         }
-        assert_eq!(programme.run(2, programme.counts[0] / 20).0.notes, tally.notes, "{name} again");
+        assert_eq!(check.run(2, check.counts[0] / 20).0.notes, tally.notes, "{name} again");
     };
     check("small", &["cuts"]);
     check("clean", &["cuts", "bytes moved", "zones given back"]);

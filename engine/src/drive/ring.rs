@@ -259,7 +259,7 @@ impl RingState {
         Some(slot)
     }
 
-    /// Submits what waits and takes in what is complete, until neither leads to more of the other; answers whether
+    /// Submits what waits and takes in what is complete, until neither leads to more of the other; returns whether
     /// there was any of it, or `None` when the kernel takes nothing at the moment.
     fn submit_and_reap(&self) -> Option<bool> {
         let mut moved = false;
@@ -356,7 +356,7 @@ impl RingState {
         self.facts.set(facts);
     }
 
-    /// Moves operations from the queue to the submission queue; answers whether there were any.
+    /// Moves operations from the queue to the submission queue; returns whether there were any.
     fn fill(&self) -> bool {
         let mut pushed = false;
         let depth = self.facts.get().depth;
@@ -426,7 +426,7 @@ impl RingState {
         registered.then_some(index)
     }
 
-    /// Gives the submission queue to the kernel; answers whether it has to be tried again later.
+    /// Gives the submission queue to the kernel; returns whether it has to be tried again later.
     fn submit(&self, pushed: bool) -> bool {
         let mut uring = self.uring.borrow_mut();
         let pending = {
@@ -447,7 +447,7 @@ impl RingState {
         }
     }
 
-    /// Takes in completions; answers how many.
+    /// Takes in completions; returns how many.
     fn reap(&self) -> usize {
         let mut count = 0;
         loop {

@@ -80,7 +80,7 @@ impl TreeKind {
     }
 }
 
-/// Appends a page to `out`, whose first byte will stand at `base` of the drive; answers how to find it.
+/// Appends a page to `out`, whose first byte will stand at `base` of the drive; returns how to find it.
 pub fn append_page(
     out: &mut Vec<u8>,
     base: DriveOffset,

@@ -189,7 +189,7 @@ impl Record {
         effect
     }
 
-    /// Reads one record from the front of `bytes`; answers it, its length, and where each inline blob's bytes start.
+    /// Reads one record from the front of `bytes`; returns it, its length, and where each inline blob's bytes start.
     pub fn decode(bytes: &Bytes) -> Result<(Record, usize, Vec<usize>), Malformed> {
         let mut head = Reader::new(bytes.clone());
         let length = head.u32("record length")? as usize;

@@ -336,7 +336,7 @@ impl Engine {
         Ok(deleted.unwrap_or_else(|_| vec![false; count]))
     }
 
-    /// Deletes one key if `condition` holds, durable on return; answers whether it was there.
+    /// Deletes one key if `condition` holds, durable on return; returns whether it was there.
     pub async fn delete_if(
         &self,
         bucket: &Bucket,
@@ -374,7 +374,7 @@ impl Engine {
         self.on_shard(bucket.shard, job).await?
     }
 
-    /// Removes one version of a key, marker or not, durable on return; answers whether it was there.
+    /// Removes one version of a key, marker or not, durable on return; returns whether it was there.
     pub async fn delete_version(
         &self,
         bucket: &Bucket,

@@ -361,7 +361,7 @@ struct Run {
     pages: Vec<usize>,
 }
 
-/// Reads pages in the order in which they lie on the drive; answers their contents in the order asked.
+/// Reads pages in the order in which they lie on the drive; returns their contents in the order asked.
 async fn read_pages(
     drive: &Rc<dyn Drive>,
     platform: &Rc<dyn Platform>,

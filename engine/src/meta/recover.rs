@@ -207,7 +207,7 @@ impl Replay {
         Ok(())
     }
 
-    /// Applies the blocks of one zone from a place on; answers where the next one would start, `None` when there was
+    /// Applies the blocks of one zone from a place on; returns where the next one would start, `None` when there was
     /// none.
     async fn replay_zone(
         &mut self,

@@ -69,7 +69,7 @@ impl Shard {
         }
     }
 
-    /// Closes a bucket to writes if nothing is in it; answers whether it did. Whoever closed it says how its deletion
+    /// Closes a bucket to writes if nothing is in it; returns whether it did. Whoever closed it says how its deletion
     /// ended: [`Shard::open_bucket`], [`Shard::bucket_deleted`] or [`Shard::mark_indeterminate`].
     pub(crate) fn close_bucket_if_empty(&self, bucket: BucketId) -> bool {
         let empty = self.with_bucket(bucket, BucketIndex::is_empty).unwrap_or(true);

@@ -11,7 +11,7 @@ use crate::object::{PutCondition, PutRefused};
 use crate::units::BucketId;
 
 impl Shard {
-    /// Removes objects; answers which were there.
+    /// Removes objects; returns which were there.
     pub(crate) async fn delete_objects(
         &self,
         bucket: BucketId,

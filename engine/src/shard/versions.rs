@@ -24,7 +24,7 @@ impl Shard {
         Ok(self.commit(&record, None, verdict).await?.map(|(sequence, ())| sequence))
     }
 
-    /// Removes one version of a key; answers whether it was there.
+    /// Removes one version of a key; returns whether it was there.
     pub(crate) async fn delete_version(
         &self,
         bucket: BucketId,

@@ -72,7 +72,7 @@ impl ZoneWriter {
         std::mem::take(&mut self.granted)
     }
 
-    /// Makes sure that `bytes` fit behind what is pending; answers where they will stand. Writes and takes a zone when
+    /// Makes sure that `bytes` fit behind what is pending; returns where they will stand. Writes and takes a zone when
     /// it must.
     pub(crate) async fn place(&mut self, bytes: usize, stamp: u64) -> Result<DriveOffset, EngineError> {
         let fits = |filling: &FillingZone, pending: usize| {

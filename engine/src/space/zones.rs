@@ -183,7 +183,7 @@ impl ZoneTable {
         }
     }
 
-    /// Gives a zone back; answers whether somebody wants to be told.
+    /// Gives a zone back; returns whether somebody wants to be told.
     pub(crate) fn release(&self, zone: u32) -> bool {
         if self.flag(zone).swap(false, Ordering::AcqRel) && !seeded_race(Race::ReleaseUncounted) {
             self.free.fetch_add(1, Ordering::AcqRel);

@@ -1,4 +1,4 @@
-//! Builds one mistake after the other into the engine and looks whether the simulated programmes find it; status 1 when
+//! Builds one mistake after the other into the engine and looks whether the simulated checks find it; status 1 when
 //! one survives.
 //!
 //! `nilas-mutants [--list] [--only NAME] [--sample N] [--seed N] [--jobs N] [--table]`. Each mistake runs in a process of
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nilas_engine::mutant::{MUTANTS, choose};
 use nilas_engine::platform::simulated::Random;
 use nilas_tests::machine::Finding;
-use nilas_tests::prove::PROGRAMMES;
+use nilas_tests::prove::CHECKS;
 use nilas_tests::sim::{Workload, every_cut, every_cut_of_format, round};
 
 /// Names the mistake to the process that has it.
@@ -25,7 +25,7 @@ const NONE: &str = "none";
 /// A check that takes longer hangs, in seconds; without a mistake the longest takes a few.
 const CHECK_SECONDS_MAX: u64 = 90;
 
-/// What is run, cheapest first: a programme of `prove` or of `sim`, its first seed, and its count.
+/// What is run, cheapest first: a check of `prove` or of `sim`, its first seed, and its count.
 const CHECKS: [(&str, u64, u64); 26] = [
     ("versions", 1, 1_200),
     ("space", 1, 1_200),
@@ -101,8 +101,8 @@ fn run_check(check: &str, seed: u64, count: u64) -> Option<Finding> {
         "cuts" => every_cut(seed, 2).1.map(|(_, _, found)| found),
         "format" => every_cut_of_format(seed).err(),
         name => {
-            let programme = PROGRAMMES.iter().find(|programme| programme.name == name);
-            programme.expect("a name of CHECKS").run(seed, count).1
+            let check = CHECKS.iter().find(|check| check.name == name);
+            check.expect("a name of CHECKS").run(seed, count).1
         }
     }
 }

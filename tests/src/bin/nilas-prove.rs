@@ -1,18 +1,18 @@
-//! Runs the programmes of `prove` and ends each with one line of counts and its rate; status 1 when anything was found.
+//! Runs the checks of `prove` and ends each with one line of counts and its rate; status 1 when anything was found.
 //!
 //! `nilas-prove NAME|all [--seed N] [--count N] [--long]`. A finding names the seed and count that repeat it.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
-use nilas_tests::prove::{PROGRAMMES, Programme};
+use nilas_tests::prove::{CHECKS, Check};
 
 fn main() -> ExitCode {
     match Options::parse(std::env::args().skip(1)) {
         Ok(options) => run(&options),
         Err(text) => {
-            let names: Vec<&str> = PROGRAMMES.iter().map(|programme| programme.name).collect();
-            eprintln!("nilas-prove: {text}; programmes: {}, all", names.join(", "));
+            let names: Vec<&str> = CHECKS.iter().map(|check| check.name).collect();
+            eprintln!("nilas-prove: {text}; checks: {}, all", names.join(", "));
             ExitCode::from(2)
         }
     }
@@ -20,21 +20,21 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> ExitCode {
     let mut passed = true;
-    for programme in &options.programmes {
+    for check in &options.checks {
         let started = Instant::now();
-        let count = options.count.unwrap_or(programme.counts[usize::from(options.long)]);
-        let (tally, found) = programme.run(options.seed, count);
+        let count = options.count.unwrap_or(check.counts[usize::from(options.long)]);
+        let (tally, found) = check.run(options.seed, count);
         if let Some(found) = found {
             passed = false;
-            eprintln!("{:?}: {} (prove {})", found.kind, found.text, programme.name);
+            eprintln!("{:?}: {} (prove {})", found.kind, found.text, check.name);
         }
-        println!("{}", programme.line(&tally, started.elapsed().as_secs_f64()));
+        println!("{}", check.line(&tally, started.elapsed().as_secs_f64()));
     }
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 struct Options {
-    programmes: Vec<Programme>,
+    checks: Vec<Check>,
     seed: u64,
     count: Option<u64>,
     long: bool,
@@ -42,13 +42,13 @@ struct Options {
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
-        let name = args.next().ok_or("no programme is named")?;
-        let programmes: Vec<Programme> =
-            PROGRAMMES.into_iter().filter(|programme| name == "all" || programme.name == name).collect();
-        if programmes.is_empty() {
-            return Err(format!("no programme {name}"));
+        let name = args.next().ok_or("no check is named")?;
+        let checks: Vec<Check> =
+            CHECKS.into_iter().filter(|check| name == "all" || check.name == name).collect();
+        if checks.is_empty() {
+            return Err(format!("no check {name}"));
         }
-        let mut options = Options { programmes, seed: 1, count: None, long: false };
+        let mut options = Options { checks, seed: 1, count: None, long: false };
         while let Some(flag) = args.next() {
             let mut number = || -> Result<u64, String> {
                 let value = args.next().ok_or(format!("{flag} needs a value"))?;

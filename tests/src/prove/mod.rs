@@ -1,7 +1,7 @@
-//! The programmes that are to find what is wrong with the engine: one file each, all on the simulated machine.
+//! The checks that are to find what is wrong with the engine: one file each, all on the simulated machine.
 //!
-//! `bin/nilas-prove` and `tests/engine.rs` run them. I1. What a programme does follows from its name, seed and count.
-//! I2. It stops at the first finding, which names what repeats it. I3. A programme tells how much it did; one that did
+//! `bin/nilas-prove` and `tests/engine.rs` run them. I1. What a check does follows from its name, seed and count.
+//! I2. It stops at the first finding, which names what repeats it. I3. A check tells how much it did; one that did
 //! nothing has not passed.
 
 mod clean;
@@ -23,9 +23,9 @@ use std::fmt;
 
 use crate::machine::{Finding, Kind, grouped, guarded};
 
-/// One programme.
+/// One check.
 #[derive(Clone, Copy)]
-pub struct Programme {
+pub struct Check {
     /// How it is asked for.
     pub name: &'static str,
     /// What it counts.
@@ -36,24 +36,24 @@ pub struct Programme {
 }
 
 /// All of them. A count of 0 means all there are.
-pub const PROGRAMMES: [Programme; 11] = [
-    Programme { name: "model", unit: "operations", counts: [200_000, 10_000_000], run: model::run },
-    Programme { name: "small", unit: "recoveries", counts: [20_000, 0], run: small::run },
-    Programme { name: "crash", unit: "points", counts: [20_000, 5_000_000], run: crash::run },
-    Programme { name: "faults", unit: "seeds", counts: [1_000, 20_000], run: faults::run },
-    Programme { name: "nth", unit: "failures", counts: [4_000, 200_000], run: nth::run },
-    Programme { name: "flip", unit: "flips", counts: [10_000, 0], run: flip::run },
-    Programme { name: "tail", unit: "tails", counts: [4_000, 200_000], run: tail::run },
-    Programme { name: "space", unit: "operations", counts: [20_000, 2_000_000], run: space::run },
-    Programme { name: "clean", unit: "sessions", counts: [6_000, 600_000], run: clean::run },
-    Programme { name: "versions", unit: "operations", counts: [20_000, 2_000_000], run: versions::run },
-    Programme { name: "flush", unit: "failures", counts: [1_500, 50_000], run: flush::run },
+pub const CHECKS: [Check; 11] = [
+    Check { name: "model", unit: "operations", counts: [200_000, 10_000_000], run: model::run },
+    Check { name: "small", unit: "recoveries", counts: [20_000, 0], run: small::run },
+    Check { name: "crash", unit: "points", counts: [20_000, 5_000_000], run: crash::run },
+    Check { name: "faults", unit: "seeds", counts: [1_000, 20_000], run: faults::run },
+    Check { name: "nth", unit: "failures", counts: [4_000, 200_000], run: nth::run },
+    Check { name: "flip", unit: "flips", counts: [10_000, 0], run: flip::run },
+    Check { name: "tail", unit: "tails", counts: [4_000, 200_000], run: tail::run },
+    Check { name: "space", unit: "operations", counts: [20_000, 2_000_000], run: space::run },
+    Check { name: "clean", unit: "sessions", counts: [6_000, 600_000], run: clean::run },
+    Check { name: "versions", unit: "operations", counts: [20_000, 2_000_000], run: versions::run },
+    Check { name: "flush", unit: "failures", counts: [1_500, 50_000], run: flush::run },
 ];
 
-/// What a programme did and found.
+/// What a check did and found.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// In the programme's unit.
+    /// In the check's unit.
     pub done: u64,
     /// What else it counts, with a word for it.
     pub notes: Vec<(&'static str, u64)>,
@@ -96,7 +96,7 @@ fn each_store(
     Ok(())
 }
 
-impl Programme {
+impl Check {
     /// Runs it from `seed` on until `count` of its units are done.
     pub fn run(&self, seed: u64, count: u64) -> (Tally, Option<Finding>) {
         let mut tally = Tally::default();

@@ -1,6 +1,6 @@
 //! Rows of operations for one client, drawn from a seed.
 //!
-//! All programmes but `small` and `crash` use them. I1. Every body has a seed of its own, so that an older one is
+//! All checks but `small` and `crash` use them. I1. Every body has a seed of its own, so that an older one is
 //! never taken for a newer.
 
 use std::collections::VecDeque;

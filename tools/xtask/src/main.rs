@@ -42,7 +42,7 @@ enum Command {
         #[arg(long)]
         seeds: Option<u64>,
     },
-    /// One programme that looks for what is wrong with the engine, or `all`, on the simulated machine
+    /// One check that looks for what is wrong with the engine, or `all`, on the simulated machine
     Prove {
         name: String,
         #[arg(long)]

@@ -241,7 +241,7 @@ impl BucketIndex {
         if tree == TreeKind::Parts { &self.parts } else { &self.objects }
     }
 
-    /// Visits cells of the tree of objects or of parts, from a key on; answers the key to go on with when `visit` said
+    /// Visits cells of the tree of objects or of parts, from a key on; returns the key to go on with when `visit` said
     /// stop.
     pub(crate) fn scan_cells(
         &self,

@@ -203,7 +203,7 @@ impl Tree {
         self.exchange_for(at, pieces(&cells));
     }
 
-    /// Gives a key that stands once its payload; answers whether the key is new.
+    /// Gives a key that stands once its payload; returns whether the key is new.
     pub(crate) fn set(&mut self, key: &[u8], payload: &[u8]) -> bool {
         let at = self.seek(key);
         let is_new = !self.is_at(at, key);
@@ -215,7 +215,7 @@ impl Tree {
         is_new
     }
 
-    /// Removes the first cell of a key; answers whether there was one.
+    /// Removes the first cell of a key; returns whether there was one.
     pub(crate) fn unset(&mut self, key: &[u8]) -> bool {
         let at = self.seek(key);
         let is_there = self.is_at(at, key);

@@ -110,7 +110,7 @@ impl BucketIndex {
         self.uploads.unset(&upload_key(upload))
     }
 
-    /// Removes the parts of an upload that are not named, in ascending order; answers the bytes of those that stay.
+    /// Removes the parts of an upload that are not named, in ascending order; returns the bytes of those that stay.
     pub(super) fn keep_parts(
         &mut self,
         upload: u128,

@@ -294,7 +294,7 @@ impl Shard {
         self.maintenance.progress.notify();
     }
 
-    /// Has maintenance try to make zones free; answers whether it found something to do. `self.reserve` waits here before it
+    /// Has maintenance try to make zones free; returns whether it found something to do. `self.reserve` waits here before it
     /// refuses.
     pub(in crate::shard) async fn want_space(&self) -> bool {
         if !self.maintenance.running.get() || self.maintenance.ended.get() {
