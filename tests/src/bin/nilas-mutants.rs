@@ -26,7 +26,7 @@ const NONE: &str = "none";
 const CHECK_SECONDS_MAX: u64 = 90;
 
 /// What is run, cheapest first: a check of `prove` or of `sim`, its first seed, and its count.
-const CHECKS: [(&str, u64, u64); 26] = [
+const SHORT_CHECKS: [(&str, u64, u64); 26] = [
     ("versions", 1, 1_200),
     ("space", 1, 1_200),
     ("clean", 1, 300),
@@ -80,7 +80,7 @@ fn run_one(name: &str) -> ExitCode {
     }
     // A panic is a finding like others.
     std::panic::set_hook(Box::new(|_| {}));
-    for (nth, (check, seed, count)) in CHECKS.iter().enumerate() {
+    for (nth, (check, seed, count)) in SHORT_CHECKS.iter().enumerate() {
         println!("check {nth}");
         if let Some(found) = run_check(check, *seed, *count) {
             println!("found {:?}: {}", found.kind, found.text.replace('\n', " "));
@@ -102,7 +102,7 @@ fn run_check(check: &str, seed: u64, count: u64) -> Option<Finding> {
         "format" => every_cut_of_format(seed).err(),
         name => {
             let check = CHECKS.iter().find(|check| check.name == name);
-            check.expect("a name of CHECKS").run(seed, count).1
+            check.expect("a name of SHORT_CHECKS").run(seed, count).1
         }
     }
 }
@@ -167,7 +167,7 @@ fn watch(name: &'static str) -> Outcome {
     let started = Instant::now();
     let told = |check: u64| {
         let nth = usize::try_from(check).expect("an index");
-        CHECKS.get(nth).map_or("start", |(check, _, _)| check).to_owned()
+        SHORT_CHECKS.get(nth).map_or("start", |(check, _, _)| check).to_owned()
     };
     let mut child = match spawn(name) {
         Ok(child) => child,
