@@ -16,12 +16,33 @@ use crate::store::names::check_warehouse_name;
 use crate::store::state::{Page, PageQuery};
 use crate::store::{Store, on_owner};
 
+/// How the mark begins that this version writes.
+const MARK: &[u8] = b"{\"nilas-warehouse\":1,";
+
 /// Finds a warehouse by its plain name.
 pub(crate) fn find(engine: &Engine, name: &str) -> Result<Arc<Bucket>, CatalogError> {
     let bucket = engine.bucket(name).map_err(|error| bucket_failure(error, name))?;
-    match is_warehouse(&bucket) {
-        true => Ok(bucket),
-        false => Err(CatalogError::NoSuchWarehouse(name.to_owned())),
+    match bucket.settings.get(SettingKind::CATALOG) {
+        Some(mark) => check_mark(mark, name).map(|()| bucket.clone()),
+        None => Err(CatalogError::NoSuchWarehouse(name.to_owned())),
+    }
+}
+
+/// [`CatalogError::NewerValue`] for the mark of a newer version, which may mean more than is known here.
+fn check_mark(mark: &[u8], name: &str) -> Result<(), CatalogError> {
+    // What this version writes needs no parsing.
+    if mark.starts_with(MARK) {
+        return Ok(());
+    }
+    let damaged = |why: String| CatalogError::Damaged { what: format!("mark of warehouse {name}"), why };
+    let mark: Map<String, Value> = serde_json::from_slice(mark).map_err(|e| damaged(e.to_string()))?;
+    match mark.get("nilas-warehouse").and_then(Value::as_u64) {
+        Some(1) => Ok(()),
+        Some(newer) => {
+            let key = format!("mark of warehouse {name}");
+            Err(CatalogError::NewerValue { key, version: Some(newer) })
+        }
+        None => Err(damaged("no version".to_owned())),
     }
 }
 
@@ -119,7 +140,10 @@ async fn forget(engine: &Engine, bucket: &Arc<Bucket>, json_attributes: &Bytes) 
 
 /// As [`find`], with the failure of the `/warehouses` paths.
 fn listed(engine: &Engine, name: &str) -> Result<Arc<Bucket>, CatalogError> {
-    find(engine, name).map_err(|_| CatalogError::NoWarehouseEntry(name.to_owned()))
+    find(engine, name).map_err(|error| match error {
+        CatalogError::NoSuchWarehouse(name) => CatalogError::NoWarehouseEntry(name),
+        other => other,
+    })
 }
 
 impl Store {
@@ -238,6 +262,18 @@ mod tests {
         assert!(is_warehouse(&bucket(marked.with(SettingKind::TAGS, Some(Bytes::new())))));
         assert!(!is_warehouse(&bucket(BucketSettings::default())));
         assert!(!is_warehouse(&bucket(BucketSettings::of(SettingKind::TAGS, Bytes::new()))));
+        assert!(mark("u", 0).starts_with(MARK));
+        let check = |mark: &str, want: Result<(), &str>| {
+            let got = check_mark(mark.as_bytes(), "lake").map_err(|error| error.answer().message);
+            match want {
+                Ok(()) => assert_eq!(got, Ok(()), "{mark}"),
+                Err(text) => assert!(got.is_err_and(|got| got.contains(text)), "{mark}"),
+            }
+        };
+        check(r#"{"uuid":"u","nilas-warehouse":1}"#, Ok(()));
+        check(r#"{"nilas-warehouse":2,"uuid":"u"}"#, Err("newer version: unknown version 2"));
+        check(r#"{"uuid":"u"}"#, Err("damaged"));
+        check("note", Err("damaged"));
         let text = description(&bucket(marked));
         let want = r#"{"name":"lake","bucket":"lake","uuid":"u","created-at":"1970-01-01T00:00:00.000Z","properties":{}}"#;
         assert_eq!(text, want.as_bytes());
