@@ -39,7 +39,7 @@ pub use handle::{
 };
 pub use object::{
     ETag, ListPage, ListQuery, NewVersion, ObjectInfo, ObjectVersion, PartInfo, PutCondition, PutRefused,
-    UploadId, UploadInfo,
+    UploadId, UploadInfo, WriteError,
 };
 pub use shard::local_bucket::LocalBucket;
 pub use shard::{SpaceFacts, Staged, Transaction, TransactionBody, TransactionPut};

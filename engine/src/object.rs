@@ -142,6 +142,64 @@ pub enum PutRefused {
     NoSuchUpload,
 }
 
+impl fmt::Display for PutRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PutRefused::NoSuchBucket => "the bucket is gone",
+            PutRefused::NoSuchKey => "the key has no object",
+            PutRefused::PreconditionFailed => "the condition does not hold",
+            PutRefused::NoSuchUpload => "the upload is not open",
+        })
+    }
+}
+
+impl std::error::Error for PutRefused {}
+
+/// Why a write did not happen as asked: it was refused, which is an outcome, or the world below it failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteError {
+    /// It was refused. Nothing was stored.
+    Refused(PutRefused),
+    /// Something below failed. Unless the error says that nothing was done, the next start tells whether it was stored.
+    Engine(EngineError),
+}
+
+// A refusal takes no byte more than the errors beside it.
+const _: () = assert!(size_of::<WriteError>() == size_of::<EngineError>());
+
+impl WriteError {
+    /// Returns `answer` in place of a refusal, for a caller to whom it is none.
+    pub(crate) fn refused_as<T>(self, answer: T) -> Result<T, EngineError> {
+        match self {
+            WriteError::Refused(_) => Ok(answer),
+            WriteError::Engine(error) => Err(error),
+        }
+    }
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WriteError::Refused(why) => write!(f, "{why}"),
+            WriteError::Engine(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for WriteError {}
+
+impl From<PutRefused> for WriteError {
+    fn from(why: PutRefused) -> Self {
+        WriteError::Refused(why)
+    }
+}
+
+impl From<EngineError> for WriteError {
+    fn from(error: EngineError) -> Self {
+        WriteError::Engine(error)
+    }
+}
+
 /// An open multipart upload; unique in the store, never given out twice. Written as 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UploadId(pub u128);

@@ -16,7 +16,7 @@ use nilas_engine::platform::simulated::Random;
 use nilas_engine::{
     Bucket, BucketError, BucketSettings, ETag, Engine, EngineError, ListQuery, LocalBucket, ObjectInfo,
     ObjectReader, PutCondition, PutRefused, PutWriter, Sequence, SettingKind, Transaction, TransactionBody,
-    TransactionPut, UploadId, ValueOwner,
+    TransactionPut, UploadId, ValueOwner, WriteError,
 };
 
 /// Runs every check with buckets of its own; the store stays usable.
@@ -80,7 +80,7 @@ pub async fn put(
     seed: u64,
     size: u64,
     condition: PutCondition,
-) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
+) -> Result<ObjectInfo, WriteError> {
     let body = content(seed, size);
     let mut writer = engine.writer(bucket, size).await?;
     feed(&mut writer, &body).await?;
@@ -101,10 +101,7 @@ pub async fn read(reader: ObjectReader, range: std::ops::Range<u64>) -> Result<B
 }
 
 async fn must_put(engine: &Engine, bucket: &Arc<Bucket>, key: &Bytes, seed: u64, size: u64) -> ObjectInfo {
-    put(engine, bucket, key, seed, size, PutCondition::None)
-        .await
-        .expect("drives work")
-        .expect("no condition")
+    put(engine, bucket, key, seed, size, PutCondition::None).await.expect("drives work, no condition")
 }
 
 async fn get(engine: &Engine, bucket: &Bucket, key: &Bytes) -> Option<Bytes> {
@@ -158,8 +155,10 @@ async fn buckets(engine: &Engine) {
     must_put(engine, &bucket, &key, 1, 10).await;
     assert_eq!(engine.delete_bucket(name).await, Err(BucketError::NotEmpty));
     assert_eq!(engine.delete(&bucket, vec![key.clone()]).await, Ok(vec![true]));
-    let upload =
-        engine.create_upload(&bucket, key.clone(), Bytes::new()).await.expect("drives").expect("open");
+    let upload = engine
+        .create_upload(&bucket, key.clone(), Bytes::new())
+        .await
+        .expect("drives work, the bucket is there");
     assert_eq!(engine.delete_bucket(name).await, Err(BucketError::NotEmpty));
     assert_eq!(engine.abort_upload(&bucket, upload).await, Ok(true));
     assert_eq!(engine.delete_bucket(name).await, Ok(()));
@@ -169,9 +168,9 @@ async fn buckets(engine: &Engine) {
     assert_eq!(gone, Err(BucketError::NoSuchBucket));
     for size in [3, 200_000] {
         let late = put(engine, &bucket, &key, 2, size, PutCondition::None).await;
-        assert_eq!(late, Ok(Err(PutRefused::NoSuchBucket)));
+        assert_eq!(late, Err(PutRefused::NoSuchBucket.into()));
     }
-    assert_eq!(engine.create_upload(&bucket, key, Bytes::new()).await, Ok(Err(PutRefused::NoSuchBucket)));
+    assert_eq!(engine.create_upload(&bucket, key, Bytes::new()).await, Err(PutRefused::NoSuchBucket.into()));
     let again = engine.create_bucket(name, Default::default()).await.expect("the name is free");
     assert_ne!(again.id, bucket.id, "ids are never given out twice");
     let names = ["x", "y", "z"].map(|end| format!("{name}{end}"));
@@ -254,21 +253,21 @@ async fn conditions(engine: &Engine) {
     let key = Bytes::from_static(b"k");
     for size in [5, 300_000] {
         let attempt = |seed, condition| put(engine, &bucket, &key, seed, size, condition);
-        let refused = |why| Ok(Err(why));
+        let refused = |why| Err(WriteError::Refused(why));
         assert_eq!(attempt(1, PutCondition::IfPresent).await, refused(PutRefused::NoSuchKey));
         assert_eq!(attempt(1, PutCondition::IfMatch(vec![tag(1)])).await, refused(PutRefused::NoSuchKey));
-        attempt(1, PutCondition::IfAbsent).await.expect("drives work").expect("absent");
+        attempt(1, PutCondition::IfAbsent).await.expect("drives work, absent");
         assert_eq!(attempt(2, PutCondition::IfAbsent).await, refused(PutRefused::PreconditionFailed));
         let other = PutCondition::IfMatch(vec![tag(9)]);
         assert_eq!(attempt(2, other.clone()).await, refused(PutRefused::PreconditionFailed));
         assert_eq!(get(engine, &bucket, &key).await, Some(content(1, size)));
-        attempt(2, PutCondition::IfMatch(vec![tag(9), tag(1)])).await.expect("drives work").expect("matches");
-        attempt(3, PutCondition::IfPresent).await.expect("drives work").expect("present");
+        attempt(2, PutCondition::IfMatch(vec![tag(9), tag(1)])).await.expect("drives work, matches");
+        attempt(3, PutCondition::IfPresent).await.expect("drives work, present");
         assert_eq!(get(engine, &bucket, &key).await, Some(content(3, size)));
         let denied = engine.delete_if(&bucket, key.clone(), other).await;
-        assert_eq!(denied, Ok(Err(PutRefused::PreconditionFailed)));
+        assert_eq!(denied, Err(PutRefused::PreconditionFailed.into()));
         let condition = PutCondition::IfMatch(vec![tag(3)]);
-        assert_eq!(engine.delete_if(&bucket, key.clone(), condition).await, Ok(Ok(true)));
+        assert_eq!(engine.delete_if(&bucket, key.clone(), condition).await, Ok(true));
         assert_eq!(engine.head(&bucket, key.clone()).await, Ok(None));
     }
 }
@@ -281,9 +280,9 @@ async fn one_winner(engine: &Engine) {
         let results = join_all(writers).await;
         let mut winners = Vec::new();
         for (seed, result) in (0_u64..).zip(results) {
-            match result.expect("drives work") {
+            match result {
                 Ok(_) => winners.push(seed),
-                Err(refused) => assert_eq!(refused, PutRefused::PreconditionFailed),
+                Err(error) => assert_eq!(error, PutRefused::PreconditionFailed.into()),
             }
         }
         assert_eq!(winners.len(), 1, "of {size} bytes");
@@ -385,8 +384,7 @@ async fn put_part(
 ) -> Sequence {
     let mut writer = engine.writer(bucket, size).await.expect("room");
     feed(&mut writer, &content(seed, size)).await.expect("drives work");
-    let part =
-        writer.publish_part(id, number, tag(seed), Bytes::new()).await.expect("drives work").expect("open");
+    let part = writer.publish_part(id, number, tag(seed), Bytes::new()).await.expect("drives work, open");
     assert_eq!((part.number, part.size, part.etag), (number, size, tag(seed)));
     part.sequence
 }
@@ -399,13 +397,12 @@ async fn multipart(engine: &Engine) {
         engine
             .create_upload(&bucket, key.clone(), attributes.clone())
             .await
-            .expect("drives work")
-            .expect("open")
+            .expect("drives work, the bucket is there")
     };
     let complete = async |id, parts: &[(u16, Sequence)], condition| {
         engine.complete_upload(&bucket, id, parts.to_vec(), condition, tag(77), attributes.clone()).await
     };
-    let gone = Ok(Err(PutRefused::NoSuchUpload));
+    let gone = Err(PutRefused::NoSuchUpload.into());
     let id = open().await;
     let info = engine.upload(&bucket, id).await.expect("drives work").expect("open");
     assert_eq!((&info.key, &info.attributes), (&key, &attributes));
@@ -422,10 +419,13 @@ async fn multipart(engine: &Engine) {
     assert_eq!(complete(id, &[(1, first), (3, second)], none.clone()).await, gone, "no such part");
     assert_eq!(complete(id, &[(1, first), (1, first)], none.clone()).await, gone, "a part twice");
     let many: Vec<_> = (0..=PARTS_MAX).map(|number| (number, first)).collect();
-    assert!(matches!(complete(id, &many, none.clone()).await, Err(EngineError::TooLarge { .. })));
-    assert_eq!(complete(id, &[(1, first)], PutCondition::IfPresent).await, Ok(Err(PutRefused::NoSuchKey)));
+    assert!(matches!(
+        complete(id, &many, none.clone()).await,
+        Err(WriteError::Engine(EngineError::TooLarge { .. }))
+    ));
+    assert_eq!(complete(id, &[(1, first)], PutCondition::IfPresent).await, Err(PutRefused::NoSuchKey.into()));
     let made = complete(id, &[(1, first), (2, second), (9, fourth)], PutCondition::IfAbsent).await;
-    assert_eq!(made.expect("drives work").expect("absent").size, 1_650_001);
+    assert_eq!(made.expect("drives work, absent").size, 1_650_001);
     let reader = engine.open(&bucket, key.clone()).await.expect("drives work").expect("completed");
     assert_eq!(reader.part_sizes(), [150_000, 1_500_001, 0]);
     let want = [content(1, 150_000), content(3, 1_500_001)].concat();
@@ -446,7 +446,7 @@ async fn multipart(engine: &Engine) {
     feed(&mut writer, &content(1, 200_000)).await.expect("drives work");
     assert_eq!(
         writer.publish_part(aborted, 1, tag(1), Bytes::new()).await,
-        Ok(Err(PutRefused::NoSuchUpload))
+        Err(PutRefused::NoSuchUpload.into())
     );
     assert!(
         get(engine, &bucket, &key).await.is_some_and(|bytes| bytes == want),
@@ -595,25 +595,27 @@ async fn space_comes_back(engine: &Engine) {
 async fn too_large(engine: &Engine) {
     let bucket = new_bucket(engine).await;
     let is_too_large = |error: &EngineError| matches!(error, EngineError::TooLarge { .. });
+    let says_too_large =
+        |error: &WriteError| matches!(error, WriteError::Engine(error) if is_too_large(error));
     let long: Bytes = vec![b'k'; KEY_BYTES_MAX + 1].into();
     assert!(engine.writer(&bucket, BLOB_BYTES_MAX + 1).await.is_err_and(|e| is_too_large(&e)));
     assert!(engine.head(&bucket, long.clone()).await.is_err_and(|e| is_too_large(&e)));
-    assert!(put(engine, &bucket, &long, 1, 1, PutCondition::None).await.is_err_and(|e| is_too_large(&e)));
+    assert!(put(engine, &bucket, &long, 1, 1, PutCondition::None).await.is_err_and(|e| says_too_large(&e)));
     assert!(
-        put(engine, &bucket, &long, 1, 200_000, PutCondition::None).await.is_err_and(|e| is_too_large(&e))
+        put(engine, &bucket, &long, 1, 200_000, PutCondition::None).await.is_err_and(|e| says_too_large(&e))
     );
     assert!(engine.delete(&bucket, vec![long]).await.is_err_and(|e| is_too_large(&e)));
     let attributes: Bytes = vec![0; ATTRIBUTES_BYTES_MAX + 1].into();
     let writer = engine.writer(&bucket, 0).await.expect("no space is needed");
     let refused = writer.publish(Bytes::from_static(b"k"), PutCondition::None, tag(1), attributes).await;
-    assert!(refused.is_err_and(|e| is_too_large(&e)));
+    assert!(refused.is_err_and(|e| says_too_large(&e)));
     let query = ListQuery { max: LIST_KEYS_MAX + 1, ..ListQuery::default() };
     assert!(engine.list(&bucket, query).await.is_err_and(|e| is_too_large(&e)));
     let longest: Bytes = vec![b'k'; KEY_BYTES_MAX].into();
     let writer = engine.writer(&bucket, 0).await.expect("no space is needed");
     let attributes: Bytes = vec![7; ATTRIBUTES_BYTES_MAX].into();
     let stored = writer.publish(longest.clone(), PutCondition::None, tag(1), attributes.clone()).await;
-    assert!(stored.expect("drives work").is_ok());
+    assert!(stored.is_ok());
     let info = engine.head(&bucket, longest).await.expect("drives work").expect("just put");
     assert_eq!(info.attributes, attributes);
 }

@@ -138,7 +138,7 @@ async fn put(engine: &Engine, bucket: &Arc<Bucket>, key: &str, letter: u8, size:
         true => writer.publish_version(key, PutCondition::None, tag, attributes).await,
         false => writer.publish(key, PutCondition::None, tag, attributes).await,
     };
-    published.expect("room").expect("no condition");
+    published.expect("room, no condition");
 }
 
 async fn put_part(
@@ -149,7 +149,7 @@ async fn put_part(
 ) -> (u16, Sequence) {
     let writer = writer(engine, bucket, letter, size).await;
     let part = writer.publish_part(upload, number, tag(letter), Bytes::from_static(b"part")).await;
-    (number, part.expect("room").expect("the upload is open").sequence)
+    (number, part.expect("room, the upload is open").sequence)
 }
 
 async fn objects(engine: &Engine, bucket: &Arc<Bucket>) {
@@ -164,7 +164,7 @@ async fn objects(engine: &Engine, bucket: &Arc<Bucket>) {
     }
     for (key, version) in [("versions", NewVersion::Another), ("marked", NewVersion::Null)] {
         let marked = engine.mark_deleted(bucket, Bytes::from_static(key.as_bytes()), version).await;
-        marked.expect("room").expect("the bucket is there");
+        marked.expect("room, the bucket is there");
     }
     put(engine, bucket, "removed version", b'4', 10, true).await;
     put(engine, bucket, "removed version", b'5', 10, true).await;
@@ -178,7 +178,7 @@ async fn uploads(engine: &Engine, bucket: &Arc<Bucket>) {
     let open = async |key: &'static [u8]| {
         let attributes = Bytes::from_static(b"upload");
         let opened = engine.create_upload(bucket, Bytes::from_static(key), attributes).await;
-        opened.expect("room").expect("the bucket is there")
+        opened.expect("room, the bucket is there")
     };
     let upload = open(b"parts").await;
     let mut parts = Vec::new();
@@ -188,7 +188,7 @@ async fn uploads(engine: &Engine, bucket: &Arc<Bucket>) {
     parts.pop();
     let (tag, attributes) = (ETag { md5: [7; 16], parts: 2 }, Bytes::from_static(b"whole"));
     let made = engine.complete_upload(bucket, upload, parts, PutCondition::None, tag, attributes).await;
-    made.expect("room").expect("its parts are there");
+    made.expect("room, its parts are there");
     let upload = open(b"given up").await;
     put_part(engine, bucket, upload, (1, b'S', 35_000)).await;
     assert_eq!(engine.abort_upload(bucket, upload).await, Ok(true));
@@ -285,7 +285,7 @@ async fn describe_bucket(engine: &Engine, bucket: &Arc<Bucket>, text: &mut Strin
         let tag = ETag { md5: [9; 16], parts: 2 };
         let made =
             engine.complete_upload(bucket, upload.id, named, PutCondition::None, tag, Bytes::new()).await;
-        made.expect("room").expect("its parts are there");
+        made.expect("room, its parts are there");
         writeln!(text, "    makes {}", body_of(engine, bucket, &upload.key, None).await).expect("memory");
     }
 }

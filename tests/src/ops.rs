@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nilas_engine::{
     Bucket, BucketError, ETag, Engine, EngineError, ListQuery, PutCondition, PutRefused, Sequence,
-    TransactionBody, TransactionPut, UploadId, ValueOwner,
+    TransactionBody, TransactionPut, UploadId, ValueOwner, WriteError,
 };
 
 use crate::conformance::{content, feed, put, read, tag, transact};
@@ -87,8 +87,16 @@ fn wrong(text: String) -> Finding {
     Finding { kind: Kind::Wrong, text }
 }
 
-fn settled<T>(result: Result<T, PutRefused>) -> Answer {
-    result.map_or_else(Answer::Refused, |_| Answer::Done)
+fn settled<T>(written: Result<T, WriteError>) -> Result<Answer, Looked> {
+    written.map_or_else(refused, |_| Ok(Answer::Done))
+}
+
+/// A refusal is an answer; anything else is not.
+fn refused(error: WriteError) -> Result<Answer, Looked> {
+    match error {
+        WriteError::Refused(why) => Ok(Answer::Refused(why)),
+        WriteError::Engine(error) => Err(error.into()),
+    }
 }
 
 async fn in_bucket(
@@ -102,7 +110,7 @@ async fn in_bucket(
     Ok(match op {
         Op::CreateBucket | Op::DeleteBucket => Answer::Done,
         Op::Put { key: k, seed, size, condition: when } => {
-            settled(put(engine, bucket, &key(k), *seed, *size, condition(*when)).await?)
+            settled(put(engine, bucket, &key(k), *seed, *size, condition(*when)).await)?
         }
         Op::Get { key: k, from, to } => {
             let Some(reader) = engine.open(bucket, key(k)).await? else { return Ok(Answer::Bytes(None)) };
@@ -132,33 +140,33 @@ async fn in_bucket(
             Answer::Found(engine.delete(bucket, keys.iter().map(|k| key(k)).collect()).await?)
         }
         Op::DeleteIf { key: k, condition: when } => {
-            match engine.delete_if(bucket, key(k), condition(*when)).await? {
+            match engine.delete_if(bucket, key(k), condition(*when)).await {
                 Ok(found) => Answer::Found(vec![found]),
-                Err(refused) => Answer::Refused(refused),
+                Err(error) => refused(error)?,
             }
         }
         Op::List { prefix, delimiter, after, max } => {
             list(engine, bucket, [prefix, delimiter, after].map(|k| key(k)), *max).await?
         }
-        Op::Open { slot, key: k } => match engine.create_upload(bucket, key(k), Bytes::new()).await? {
+        Op::Open { slot, key: k } => match engine.create_upload(bucket, key(k), Bytes::new()).await {
             Ok(id) => {
                 slots.0.insert((name, *slot), (id, BTreeMap::new()));
                 Answer::Done
             }
-            Err(refused) => Answer::Refused(refused),
+            Err(error) => refused(error)?,
         },
         Op::Part { slot, number, seed, size } => {
             let Some((id, _)) = known(slots, slot) else { return Ok(Answer::NoSlot) };
             let mut writer = engine.writer(bucket, *size).await?;
             feed(&mut writer, &content(*seed, *size)).await?;
-            match writer.publish_part(id, *number, tag(*seed), seeds([*seed])).await? {
+            match writer.publish_part(id, *number, tag(*seed), seeds([*seed])).await {
                 Ok(part) => {
                     if let Some((_, parts)) = slots.0.get_mut(&(name, *slot)) {
                         parts.insert(*number, part.sequence);
                     }
                     Answer::Done
                 }
-                Err(refused) => Answer::Refused(refused),
+                Err(error) => refused(error)?,
             }
         }
         Op::ListParts { slot } => {
@@ -178,11 +186,11 @@ async fn in_bucket(
             let chosen = chosen.collect();
             let seeds = seeds(numbers.iter().filter_map(|number| listed.get(number)).map(|(seed, _)| *seed));
             let answer =
-                engine.complete_upload(bucket, id, chosen, condition(*when), tag(*named), seeds).await?;
+                engine.complete_upload(bucket, id, chosen, condition(*when), tag(*named), seeds).await;
             if answer.is_ok() {
                 slots.forget(name, *slot);
             }
-            settled(answer)
+            settled(answer)?
         }
         Op::Abort { slot } => {
             let Some((id, _)) = known(slots, slot) else { return Ok(Answer::NoSlot) };

@@ -16,7 +16,9 @@ use nilas_engine::inspect::check;
 use nilas_engine::platform::Platform;
 use nilas_engine::platform::simulated::{Faults, Loss, Medium, Random, SimulatedDrive, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format};
-use nilas_engine::{CoreId, DamagedUnit, Engine, EngineError, PutCondition, ScrubConfig, ShardId, Tuning};
+use nilas_engine::{
+    CoreId, DamagedUnit, Engine, EngineError, PutCondition, ScrubConfig, ShardId, Tuning, WriteError,
+};
 use nilas_tests::client::Call;
 use nilas_tests::conformance::{content, feed, put, read, tag};
 use nilas_tests::machine::{Geometry, formatted, is_read_only, on_machine, start};
@@ -289,7 +291,7 @@ fn the_scrub_names_damage_while_zones_are_cleaned() {
         let bucket = engine.create_bucket("held", Default::default()).await.expect("a new name");
         let (large, size) = (Bytes::from_static(b"large"), 200_000);
         let stored = put(&engine, &bucket, &large, 7, size, PutCondition::None).await;
-        let version = stored.expect("room").expect("no condition").sequence;
+        let version = stored.expect("room, no condition").sequence;
         medium.flip(block_of(&medium, &content(7, size)[65_536..]) + 9, 1);
         let (mut random, mut passes) = (Random::new(12), 0);
         for nth in 0..3_000_u64 {
@@ -300,8 +302,8 @@ fn the_scrub_names_damage_while_zones_are_cleaned() {
             let key = Bytes::from(format!("key/{}", random.below(60)));
             let size = [random.below(9_000), 140_000][usize::from(random.one_in(12))];
             match put(&engine, &bucket, &key, nth, size, PutCondition::None).await {
-                Ok(stored) => drop(stored.expect("no condition")),
-                Err(EngineError::Full { .. } | EngineError::Busy { .. }) => {
+                Ok(_) => {}
+                Err(WriteError::Engine(EngineError::Full { .. } | EngineError::Busy { .. })) => {
                     let keys = (0..60).step_by(3).map(|nth| Bytes::from(format!("key/{nth}"))).collect();
                     engine.delete(&bucket, keys).await.expect("a full drive deletes");
                 }
@@ -349,8 +351,10 @@ fn a_full_file_system_is_a_full_store() {
             let fill = async |stored: &mut Vec<u64>, from: u64| {
                 for nth in from..from + 2_000 {
                     match put(&engine, &bucket, &key(nth), nth, 9_000, PutCondition::None).await {
-                        Ok(done) => drop(done.expect("no condition")),
-                        Err(EngineError::Full { .. } | EngineError::Busy { .. }) => return nth - from,
+                        Ok(_) => {}
+                        Err(WriteError::Engine(EngineError::Full { .. } | EngineError::Busy { .. })) => {
+                            return nth - from;
+                        }
                         Err(other) => panic!("{other}"),
                     }
                     stored.push(nth);
@@ -390,8 +394,7 @@ fn every_core_learns_of_a_damaged_zone_header() {
         for nth in 0..15 {
             put(&engine, &bucket, &key(nth), nth + 1, 9_000, PutCondition::None)
                 .await
-                .expect("room")
-                .expect("no condition");
+                .expect("room, no condition");
         }
         Ok(())
     });
@@ -457,33 +460,31 @@ fn scrub_and_check_name_every_damaged_unit() {
         let bucket = engine.create_bucket("held", Default::default()).await.expect("a new name");
         let large = Bytes::from_static(b"large");
         let stored = put(&engine, &bucket, &large, 7, 400_000, PutCondition::None).await;
-        let version = stored.expect("room").expect("no condition").sequence;
+        let version = stored.expect("room, no condition").sequence;
         for nth in 0..40_u64 {
             let key = Bytes::from(format!("small/{nth}"));
             put(&engine, &bucket, &key, 100 + nth, 5_000, PutCondition::None)
                 .await
-                .expect("room")
-                .expect("no condition");
+                .expect("room, no condition");
         }
         let attributes = Bytes::new();
         let made = Bytes::from_static(b"made of parts");
         let upload = engine.create_upload(&bucket, made.clone(), attributes.clone()).await;
-        let upload = upload.expect("room").expect("a bucket");
+        let upload = upload.expect("room, a bucket");
         let open = engine.create_upload(&bucket, Bytes::from_static(b"open"), attributes.clone()).await;
-        let open = open.expect("room").expect("a bucket");
+        let open = open.expect("room, a bucket");
         let mut parts = Vec::new();
         for (upload, number, seed) in [(upload, 1, 21), (upload, 2, 22), (open, 5, 23)] {
             let mut writer = engine.writer(&bucket, 200_000).await.expect("room");
             feed(&mut writer, &content(seed, 200_000)).await.expect("drives work");
             let part = writer.publish_part(upload, number, tag(seed), Bytes::new()).await;
-            parts.push((number, part.expect("drives work").expect("open").sequence));
+            parts.push((number, part.expect("drives work, open").sequence));
         }
         let open_part = parts.pop().expect("three were put").1;
         engine
             .complete_upload(&bucket, upload, parts, PutCondition::None, tag(1), attributes)
             .await
-            .expect("drives work")
-            .expect("open");
+            .expect("drives work, open");
         assert_eq!(all_scrubbed(&engine, &machine).await, []);
 
         for (seed, size, unit) in [(7, 400_000, 1), (7, 400_000, 2), (22, 200_000, 0), (23, 200_000, 1)] {

@@ -235,11 +235,7 @@ impl Ours {
             at = end;
         }
         let published = writer.publish(key.into(), PutCondition::None, ETag::default(), Bytes::new()).await;
-        match published {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(refused)) => Err(format!("{refused:?}")),
-            Err(error) => Err(error.to_string()),
-        }
+        published.map(|_| ()).map_err(|error| error.to_string())
     }
 
     async fn get(&self, key: String, bytes: u64) -> Result<(), String> {

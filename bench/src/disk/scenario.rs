@@ -24,7 +24,7 @@ use nilas_engine::platform::CorePlatform;
 use nilas_engine::rt::{self, RtConfig};
 use nilas_engine::stats::ShardStats;
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
-use nilas_engine::{Bucket, CoreId, ETag, Engine, ListQuery, PutCondition, Tuning};
+use nilas_engine::{Bucket, CoreId, ETag, Engine, ListQuery, PutCondition, Tuning, WriteError};
 use nilas_tests::device;
 use nilas_tests::rng::{self, Rng};
 
@@ -387,9 +387,8 @@ impl At {
             writer.publish(key(place), PutCondition::None, ETag::default(), Bytes::new()).await
         };
         match attempt.await {
-            Ok(Ok(_)) => Ok(true),
-            Ok(Err(refused)) => Err(format!("{refused:?}")),
-            Err(EngineError::Full { .. }) => Ok(false),
+            Ok(_) => Ok(true),
+            Err(WriteError::Engine(EngineError::Full { .. })) => Ok(false),
             Err(error) => Err(error.to_string()),
         }
     }

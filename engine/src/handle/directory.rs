@@ -17,7 +17,7 @@ use crate::format::settings::BucketSettings;
 use crate::limits::{BUCKETS_MAX, SETTING_BYTES_MAX, SETTINGS_BYTES_MAX};
 use crate::meta::index::DirectoryEntry;
 use crate::mutant::{Mutant, seeded};
-use crate::object::check_key;
+use crate::object::{WriteError, check_key};
 use crate::shard::{Shard, Verdict};
 use crate::units::{BucketId, CoreId, ShardId};
 
@@ -341,8 +341,11 @@ fn check_supported(settings: &BucketSettings) -> Result<(), EngineError> {
 
 /// Commits a change of the directory. What might refuse it was looked at before, with the name held.
 async fn commit(shard: &Shard, record: &Record) -> Result<(), EngineError> {
-    let committed = shard.commit(record, None, || Ok(Verdict::Append(()))).await?;
-    committed.map(|_| ()).map_err(|_| EngineError::BucketClosed)
+    match shard.commit(record, None, || Ok(Verdict::Append(()))).await {
+        Ok(_) => Ok(()),
+        Err(WriteError::Refused(_)) => Err(EngineError::BucketClosed),
+        Err(WriteError::Engine(error)) => Err(error),
+    }
 }
 
 /// The shard with the fewest buckets, the lowest of equals.

@@ -37,8 +37,8 @@ use crate::limits::{CHECKPOINT_LOG_BYTES_MAX, LIST_KEYS_MAX, MAILBOX_MESSAGES_MA
 use crate::mailbox::{Job, Mesh};
 use crate::notify::Notify;
 use crate::object::{
-    ETag, ListPage, ListQuery, NewVersion, ObjectInfo, ObjectVersion, PartInfo, PutCondition, PutRefused,
-    UploadId, UploadInfo, check_attributes, check_key,
+    ETag, ListPage, ListQuery, NewVersion, ObjectInfo, ObjectVersion, PartInfo, PutCondition, UploadId,
+    UploadInfo, WriteError, check_attributes, check_key,
 };
 use crate::platform::{Platform, spawn};
 use crate::shard::local_bucket::LocalBucket;
@@ -331,9 +331,9 @@ impl Engine {
     /// Deletes keys (at most 1,000), durable on return; one answer per key: whether it was there.
     pub async fn delete(&self, bucket: &Bucket, keys: Vec<Bytes>) -> Result<Vec<bool>, EngineError> {
         let count = keys.len();
-        let deleted = self.delete_when(bucket, keys, PutCondition::None).await?;
+        let deleted = self.delete_when(bucket, keys, PutCondition::None).await;
         // The only refusal without a condition is that the bucket is gone, and then so are its keys.
-        Ok(deleted.unwrap_or_else(|_| vec![false; count]))
+        deleted.or_else(|error| error.refused_as(vec![false; count]))
     }
 
     /// Deletes one key if `condition` holds, durable on return; returns whether it was there.
@@ -342,9 +342,9 @@ impl Engine {
         bucket: &Bucket,
         key: Bytes,
         condition: PutCondition,
-    ) -> Result<Result<bool, PutRefused>, EngineError> {
+    ) -> Result<bool, WriteError> {
         let deleted = self.delete_when(bucket, vec![key], condition).await?;
-        Ok(deleted.map(|found| found.first().copied().unwrap_or(false)))
+        Ok(deleted.first().copied().unwrap_or(false))
     }
 
     async fn delete_when(
@@ -352,7 +352,7 @@ impl Engine {
         bucket: &Bucket,
         keys: Vec<Bytes>,
         condition: PutCondition,
-    ) -> Result<Result<Vec<bool>, PutRefused>, EngineError> {
+    ) -> Result<Vec<bool>, WriteError> {
         for key in &keys {
             check_key(key)?;
         }
@@ -361,13 +361,13 @@ impl Engine {
         self.on_shard(bucket.shard, job).await?
     }
 
-    /// Puts a delete marker on top of a key's versions, durable on return. Answers the marker's version.
+    /// Puts a delete marker on top of a key's versions, durable on return. Returns the marker's version.
     pub async fn mark_deleted(
         &self,
         bucket: &Bucket,
         key: Bytes,
         version: NewVersion,
-    ) -> Result<Result<Sequence, PutRefused>, EngineError> {
+    ) -> Result<Sequence, WriteError> {
         check_key(&key)?;
         let id = bucket.id;
         let job = move |shard: Rc<Shard>| async move { shard.put_marker(id, key, version).await };
@@ -408,13 +408,14 @@ impl Engine {
         Ok(found.await??.unwrap_or_default())
     }
 
-    /// Opens a multipart upload, durable on return. [`PutRefused::NoSuchBucket`] when the bucket was deleted meanwhile.
+    /// Opens a multipart upload, durable on return.
+    /// [`PutRefused::NoSuchBucket`](crate::PutRefused::NoSuchBucket) when the bucket was deleted meanwhile.
     pub async fn create_upload(
         &self,
         bucket: &Bucket,
         key: Bytes,
         attributes: Bytes,
-    ) -> Result<Result<UploadId, PutRefused>, EngineError> {
+    ) -> Result<UploadId, WriteError> {
         check_key(&key)?;
         check_attributes(&attributes)?;
         let id = bucket.id;
@@ -459,7 +460,7 @@ impl Engine {
     /// Puts the object together from the named parts (number and sequence as listed), durable on return. Parts that are
     /// not named are given back.
     ///
-    /// [`PutRefused::NoSuchUpload`] also when a named part was replaced meanwhile.
+    /// [`PutRefused::NoSuchUpload`](crate::PutRefused::NoSuchUpload) also when a named part was replaced meanwhile.
     pub async fn complete_upload(
         &self,
         bucket: &Bucket,
@@ -468,7 +469,7 @@ impl Engine {
         condition: PutCondition,
         etag: ETag,
         attributes: Bytes,
-    ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
+    ) -> Result<ObjectInfo, WriteError> {
         check_attributes(&attributes)?;
         let bucket_id = bucket.id;
         let job = move |shard: Rc<Shard>| async move {

@@ -15,7 +15,7 @@ use crate::format::record::BlobRecord;
 use crate::limits::{BLOB_BYTES_MAX, INLINE_BYTES_MAX};
 use crate::mutant::Mutant;
 use crate::object::{
-    ETag, NewVersion, ObjectInfo, PartInfo, PutCondition, PutRefused, UploadId, check_attributes, check_key,
+    ETag, NewVersion, ObjectInfo, PartInfo, PutCondition, UploadId, WriteError, check_attributes, check_key,
 };
 use crate::platform::spawn;
 
@@ -93,7 +93,7 @@ impl PutWriter {
         condition: PutCondition,
         etag: ETag,
         attributes: Bytes,
-    ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
+    ) -> Result<ObjectInfo, WriteError> {
         self.publish_as(key, condition, etag, attributes, NewVersion::Null).await
     }
 
@@ -105,7 +105,7 @@ impl PutWriter {
         condition: PutCondition,
         etag: ETag,
         attributes: Bytes,
-    ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
+    ) -> Result<ObjectInfo, WriteError> {
         self.publish_as(key, condition, etag, attributes, NewVersion::Another).await
     }
 
@@ -116,7 +116,7 @@ impl PutWriter {
         etag: ETag,
         attributes: Bytes,
         version: NewVersion,
-    ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
+    ) -> Result<ObjectInfo, WriteError> {
         check_key(&key)?;
         check_attributes(&attributes)?;
         let (engine, shard, bucket) = (self.engine.clone(), self.bucket.shard, self.bucket.id);
@@ -137,7 +137,7 @@ impl PutWriter {
         number: u16,
         etag: ETag,
         attributes: Bytes,
-    ) -> Result<Result<PartInfo, PutRefused>, EngineError> {
+    ) -> Result<PartInfo, WriteError> {
         check_attributes(&attributes)?;
         let (engine, shard, bucket) = (self.engine.clone(), self.bucket.shard, self.bucket.id);
         self.finish(async move |blob| {
@@ -154,8 +154,8 @@ impl PutWriter {
     /// told, so that extents are never given back while their record may be in the log.
     async fn finish<T: 'static>(
         self,
-        publish: impl AsyncFnOnce(BlobRecord) -> Result<Result<T, PutRefused>, EngineError> + 'static,
-    ) -> Result<Result<T, PutRefused>, EngineError> {
+        publish: impl AsyncFnOnce(BlobRecord) -> Result<T, WriteError> + 'static,
+    ) -> Result<T, WriteError> {
         assert!(self.missing == 0, "{} of {} bytes are missing", self.missing, self.size);
         match self.body {
             Body::Small(pieces) => publish(inline_blob(joined(pieces))).await,
@@ -167,9 +167,9 @@ impl PutWriter {
                     let published = publish(blob).await;
                     // Refused or surely not logged: the extents go back. After a failed log nobody may have them.
                     large.published = match &published {
-                        Ok(Ok(_)) => true,
-                        Ok(Err(_)) => false,
-                        Err(error) => !error.is_surely_unlogged(),
+                        Ok(_) => true,
+                        Err(WriteError::Refused(_)) => false,
+                        Err(WriteError::Engine(error)) => !error.is_surely_unlogged(),
                     };
                     drop(large);
                     drop(reply.send(published));

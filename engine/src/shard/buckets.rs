@@ -127,7 +127,7 @@ mod tests {
     use crate::drive::Drive;
     use crate::format::settings::BucketSettings;
     use crate::handle::{Bucket, BucketError, Engine};
-    use crate::object::{ETag, NewVersion, PutCondition, PutRefused, UploadId};
+    use crate::object::{ETag, NewVersion, PutCondition, PutRefused, UploadId, WriteError};
     use crate::platform::Platform;
     use crate::platform::simulated::{Faults, Medium, Rates, SimulatedDrive, Simulator};
     use crate::store::{FormatConfig, Store, format};
@@ -175,21 +175,18 @@ mod tests {
         let part = writer().await.publish_part(id, 1, ETag::default(), none.clone());
         let complete =
             engine.complete_upload(bucket, id, vec![], PutCondition::None, ETag::default(), none.clone());
-        let found = |found: Result<bool, PutRefused>| found.unwrap_or(false);
+        let found = |told: Result<bool, WriteError>| told.or_else(|error| error.refused_as(false));
         vec![
-            ("put", put.await.map(|put| found(put.map(|_| true)))),
-            ("delete", engine.delete_if(bucket, key.clone(), PutCondition::None).await.map(found)),
+            ("put", found(put.await.map(|_| true))),
+            ("delete", found(engine.delete_if(bucket, key.clone(), PutCondition::None).await)),
             (
                 "marker",
-                engine
-                    .mark_deleted(bucket, key.clone(), NewVersion::Another)
-                    .await
-                    .map(|m| found(m.map(|_| true))),
+                found(engine.mark_deleted(bucket, key.clone(), NewVersion::Another).await.map(|_| true)),
             ),
             ("delete version", engine.delete_version(bucket, key.clone(), Sequence(1)).await),
-            ("open upload", engine.create_upload(bucket, key, none).await.map(|u| found(u.map(|_| true)))),
-            ("part", part.await.map(|part| found(part.map(|_| true)))),
-            ("complete", complete.await.map(|done| found(done.map(|_| true)))),
+            ("open upload", found(engine.create_upload(bucket, key, none).await.map(|_| true))),
+            ("part", found(part.await.map(|_| true))),
+            ("complete", found(complete.await.map(|_| true))),
             ("abort", engine.abort_upload(bucket, id).await),
         ]
     }
@@ -230,10 +227,10 @@ mod tests {
                 let (engine, bucket) = (&scene.engine, &scene.bucket);
                 let upload = engine.create_upload(bucket, Bytes::from_static(b"key"), Bytes::new()).await;
                 let gone = match fails {
-                    true => Err(EngineError::ReadOnly { shard: ShardId(1) }),
-                    false => Ok(Err(PutRefused::NoSuchBucket)),
+                    true => WriteError::Engine(EngineError::ReadOnly { shard: ShardId(1) }),
+                    false => WriteError::Refused(PutRefused::NoSuchBucket),
                 };
-                assert_eq!(upload, gone);
+                assert_eq!(upload, Err(gone));
                 assert_eq!((before < log.value(), log.has_failed()), (!fails, fails));
             });
         }

@@ -13,7 +13,7 @@ use crate::error::EngineError;
 use crate::format::record::{Record, SpaceEffect};
 use crate::meta::index::{BucketIndex, Index};
 use crate::mutant::{Mutant, seeded};
-use crate::object::{PutCondition, PutRefused};
+use crate::object::{PutCondition, PutRefused, WriteError};
 use crate::units::{BucketId, Sequence};
 
 /// What the check of a change found, when it does not refuse it.
@@ -36,7 +36,7 @@ impl Shard {
         record: &Record,
         early: Option<Mutant>,
         mut check: impl FnMut() -> Result<Verdict<T>, PutRefused>,
-    ) -> Result<Result<(Sequence, T), PutRefused>, EngineError> {
+    ) -> Result<(Sequence, T), WriteError> {
         let (bucket, bytes, effect) = (record.bucket, record.encoded_bytes_max(), record.space_effect());
         loop {
             self.log_room(bytes, effect).await?;
@@ -48,13 +48,13 @@ impl Shard {
                     self.check_determinate(bucket)?;
                     (self.changed(bucket), found)
                 }
-                Err(refused) if self.may_tell(bucket, refused).await? => return Ok(Err(refused)),
+                Err(refused) if self.may_tell(bucket, refused).await? => return Err(refused.into()),
                 Err(_) => continue,
             };
             if !early.is_some_and(seeded) {
                 self.durable(sequence).await?;
             }
-            return Ok(Ok((sequence, found)));
+            return Ok((sequence, found));
         }
     }
 

@@ -4,10 +4,9 @@ use bytes::Bytes;
 
 use super::Shard;
 use super::commit::Verdict;
-use crate::error::EngineError;
 use crate::format::record::{Change, Record};
 use crate::mutant::Mutant;
-use crate::object::{PutCondition, PutRefused};
+use crate::object::{PutCondition, WriteError};
 use crate::units::BucketId;
 
 impl Shard {
@@ -17,7 +16,7 @@ impl Shard {
         bucket: BucketId,
         keys: Vec<Bytes>,
         condition: PutCondition,
-    ) -> Result<Result<Vec<bool>, PutRefused>, EngineError> {
+    ) -> Result<Vec<bool>, WriteError> {
         let changes: Vec<Change> = keys.iter().map(|key| Change::DeleteObject { key: key.clone() }).collect();
         let record = Record { bucket, changes };
         let verdict = || {
@@ -28,9 +27,12 @@ impl Shard {
             let found = found.unwrap_or_else(|| vec![false; keys.len()]);
             Ok(if found.contains(&true) { Verdict::Append(found) } else { Verdict::Nothing(found) })
         };
-        let committed = self.commit(&record, Some(Mutant::DeleteEarly), verdict).await?;
-        self.reclaim();
-        self.note_free_bytes();
-        Ok(committed.map(|(_, found)| found))
+        let committed = self.commit(&record, Some(Mutant::DeleteEarly), verdict).await;
+        // Whatever is told, done or refused, the log is durable up to there: what waited for that comes free.
+        if !matches!(committed, Err(WriteError::Engine(_))) {
+            self.reclaim();
+            self.note_free_bytes();
+        }
+        committed.map(|(_, found)| found)
     }
 }

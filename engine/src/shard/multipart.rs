@@ -11,7 +11,9 @@ use crate::error::EngineError;
 use crate::format::record::{BlobRecord, Change, Record};
 use crate::limits::{PARTS_MAX, UPLOADS_MAX};
 use crate::mutant::Mutant;
-use crate::object::{ETag, NewVersion, ObjectInfo, PartInfo, PutCondition, PutRefused, UploadId, UploadInfo};
+use crate::object::{
+    ETag, NewVersion, ObjectInfo, PartInfo, PutCondition, PutRefused, UploadId, UploadInfo, WriteError,
+};
 use crate::units::{BucketId, Sequence};
 
 impl Shard {
@@ -20,15 +22,15 @@ impl Shard {
         bucket: BucketId,
         key: Bytes,
         attributes: Bytes,
-    ) -> Result<Result<UploadId, PutRefused>, EngineError> {
+    ) -> Result<UploadId, WriteError> {
         if UPLOADS_MAX <= self.index.borrow().upload_count {
-            return Err(EngineError::Busy { limit: "UPLOADS_MAX", max: UPLOADS_MAX as u64 });
+            return Err(EngineError::Busy { limit: "UPLOADS_MAX", max: UPLOADS_MAX as u64 }.into());
         }
         let upload = self.random_u128();
         let open = Change::OpenUpload { upload, key: key.clone(), created_ms: self.now_ms(), attributes };
         let record = Record { bucket, changes: vec![open] };
         let verdict = || self.check(bucket, &key, &PutCondition::None).map(Verdict::Append);
-        Ok(self.commit(&record, None, verdict).await?.map(|_| UploadId(upload)))
+        self.commit(&record, None, verdict).await.map(|_| UploadId(upload))
     }
 
     pub(crate) async fn upload(
@@ -47,7 +49,7 @@ impl Shard {
         etag: ETag,
         attributes: Bytes,
         blob: BlobRecord,
-    ) -> Result<Result<PartInfo, PutRefused>, EngineError> {
+    ) -> Result<PartInfo, WriteError> {
         let (modified_ms, size) = (self.now_ms(), blob.size);
         let part =
             Change::PutPart { upload: id.0, number, modified_ms, etag, attributes: attributes.clone(), blob };
@@ -56,8 +58,8 @@ impl Shard {
             true => Ok(Verdict::Append(())),
             false => Err(PutRefused::NoSuchUpload),
         };
-        let committed = self.commit(&record, None, verdict).await?;
-        Ok(committed.map(|(sequence, ())| PartInfo { number, sequence, size, modified_ms, etag, attributes }))
+        let (sequence, ()) = self.commit(&record, None, verdict).await?;
+        Ok(PartInfo { number, sequence, size, modified_ms, etag, attributes })
     }
 
     pub(crate) async fn parts(
@@ -80,14 +82,14 @@ impl Shard {
         etag: ETag,
         attributes: Bytes,
         version: NewVersion,
-    ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
+    ) -> Result<ObjectInfo, WriteError> {
         if usize::from(PARTS_MAX) < parts.len() {
             let (max, got) = (u64::from(PARTS_MAX), parts.len() as u64);
-            return Err(EngineError::TooLarge { limit: "PARTS_MAX", max, got });
+            return Err(EngineError::TooLarge { limit: "PARTS_MAX", max, got }.into());
         }
         let Some(info) = self.with_bucket(bucket, |bucket| bucket.upload(id)).flatten() else {
             self.may_tell(bucket, PutRefused::NoSuchUpload).await?;
-            return Ok(Err(PutRefused::NoSuchUpload));
+            return Err(PutRefused::NoSuchUpload.into());
         };
         let (key, modified_ms) = (info.key, self.now_ms());
         let complete = Change::CompleteUpload {
@@ -105,8 +107,8 @@ impl Shard {
             let size = self.size_of(bucket, id, &parts).ok_or(PutRefused::NoSuchUpload)?;
             self.check(bucket, &key, &condition).map(|()| Verdict::Append(size))
         };
-        let committed = self.commit(&record, Some(Mutant::CompleteEarly), verdict).await?;
-        Ok(committed.map(|(sequence, size)| ObjectInfo { sequence, size, modified_ms, etag, attributes }))
+        let (sequence, size) = self.commit(&record, Some(Mutant::CompleteEarly), verdict).await?;
+        Ok(ObjectInfo { sequence, size, modified_ms, etag, attributes })
     }
 
     /// Bytes of an upload's parts; `None` when they are not all there as named, or not in the order of their numbers,
@@ -134,7 +136,8 @@ impl Shard {
             false => Ok(Verdict::Nothing(false)),
         };
         // Nothing refuses it: there is no such upload in no bucket.
-        Ok(self.commit(&record, None, verdict).await?.is_ok_and(|(_, found)| found))
+        let committed = self.commit(&record, None, verdict).await.map(|(_, found)| found);
+        committed.or_else(|error| error.refused_as(false))
     }
 
     fn has_upload(&self, bucket: BucketId, id: UploadId) -> bool {

@@ -4,10 +4,9 @@ use bytes::Bytes;
 
 use super::Shard;
 use super::commit::Verdict;
-use crate::error::EngineError;
 use crate::format::record::{BlobRecord, Change, Record};
 use crate::mutant::{Mutant, seeded};
-use crate::object::{ETag, NewVersion, ObjectInfo, PutCondition, PutRefused};
+use crate::object::{ETag, NewVersion, ObjectInfo, PutCondition, WriteError};
 use crate::units::BucketId;
 
 impl Shard {
@@ -22,7 +21,7 @@ impl Shard {
         attributes: Bytes,
         version: NewVersion,
         blob: BlobRecord,
-    ) -> Result<Result<ObjectInfo, PutRefused>, EngineError> {
+    ) -> Result<ObjectInfo, WriteError> {
         let (modified_ms, size) = (self.now_ms(), blob.size);
         let (kept, versioned) = (attributes.clone(), version.is_versioned());
         let change =
@@ -31,7 +30,7 @@ impl Shard {
         let check = || self.check(bucket, &key, &condition);
         let early = seeded(Mutant::ConditionEarly).then(check);
         let verdict = || early.unwrap_or_else(check).map(Verdict::Append);
-        let committed = self.commit(&record, Some(Mutant::PutEarly), verdict).await?;
-        Ok(committed.map(|(sequence, ())| ObjectInfo { sequence, size, modified_ms, etag, attributes }))
+        let (sequence, ()) = self.commit(&record, Some(Mutant::PutEarly), verdict).await?;
+        Ok(ObjectInfo { sequence, size, modified_ms, etag, attributes })
     }
 }

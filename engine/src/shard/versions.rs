@@ -6,7 +6,7 @@ use super::Shard;
 use super::commit::Verdict;
 use crate::error::EngineError;
 use crate::format::record::{Change, Record};
-use crate::object::{NewVersion, PutCondition, PutRefused};
+use crate::object::{NewVersion, PutCondition, WriteError};
 use crate::units::{BucketId, Sequence};
 
 impl Shard {
@@ -16,12 +16,12 @@ impl Shard {
         bucket: BucketId,
         key: Bytes,
         version: NewVersion,
-    ) -> Result<Result<Sequence, PutRefused>, EngineError> {
+    ) -> Result<Sequence, WriteError> {
         let versioned = version.is_versioned();
         let marker = Change::PutMarker { key: key.clone(), modified_ms: self.now_ms(), versioned };
         let record = Record { bucket, changes: vec![marker] };
         let verdict = || self.check(bucket, &key, &PutCondition::None).map(Verdict::Append);
-        Ok(self.commit(&record, None, verdict).await?.map(|(sequence, ())| sequence))
+        self.commit(&record, None, verdict).await.map(|(sequence, ())| sequence)
     }
 
     /// Removes one version of a key; returns whether it was there.
@@ -36,10 +36,11 @@ impl Shard {
             let found = self.with_bucket(bucket, |held| held.has_version(&key, version)).unwrap_or(false);
             Ok(if found && self.is_open(bucket) { Verdict::Append(found) } else { Verdict::Nothing(found) })
         };
-        let committed = self.commit(&record, None, verdict).await?;
+        let committed = self.commit(&record, None, verdict).await.map(|(_, found)| found);
+        // Nothing refuses it: what is in no bucket is not there.
+        let found = committed.or_else(|error| error.refused_as(false))?;
         self.reclaim();
         self.note_free_bytes();
-        // Nothing refuses it: what is in no bucket is not there.
-        Ok(committed.is_ok_and(|(_, found)| found))
+        Ok(found)
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
-use nilas_engine::{BucketError, EngineError, PutRefused};
+use nilas_engine::{BucketError, EngineError, PutRefused, WriteError};
 
 use crate::auth::AuthError;
 use crate::body::BodyError;
@@ -184,13 +184,20 @@ impl S3Error {
         )
     }
 
-    /// What a refused write means for `bucket` and `key`.
-    pub fn refused(why: PutRefused, bucket: &str, key: &Bytes, upload: &str) -> S3Error {
+    /// What a failed write means for `bucket`, `key` and `upload`.
+    pub fn write(why: WriteError, bucket: &str, key: &Bytes, upload: &str) -> S3Error {
         match why {
-            PutRefused::NoSuchBucket => S3Error::NoSuchBucket { bucket: bucket.to_owned() },
-            PutRefused::NoSuchKey => S3Error::NoSuchKey { key: key.clone() },
-            PutRefused::PreconditionFailed => S3Error::PreconditionFailed { condition: "If-Match" },
-            PutRefused::NoSuchUpload => S3Error::NoSuchUpload { upload: upload.to_owned() },
+            WriteError::Refused(PutRefused::NoSuchBucket) => {
+                S3Error::NoSuchBucket { bucket: bucket.to_owned() }
+            }
+            WriteError::Refused(PutRefused::NoSuchKey) => S3Error::NoSuchKey { key: key.clone() },
+            WriteError::Refused(PutRefused::PreconditionFailed) => {
+                S3Error::PreconditionFailed { condition: "If-Match" }
+            }
+            WriteError::Refused(PutRefused::NoSuchUpload) => {
+                S3Error::NoSuchUpload { upload: upload.to_owned() }
+            }
+            WriteError::Engine(e) => S3Error::Engine(e),
         }
     }
 
@@ -561,7 +568,7 @@ mod tests {
         check(EngineError::NoFreeZone.into(), 503, "SlowDown");
         check(EngineError::ReadOnly { shard: nilas_engine::ShardId(1) }.into(), 503, "ServiceUnavailable");
         check(S3Error::bucket(BucketError::NotEmpty, "b"), 409, "BucketNotEmpty");
-        check(S3Error::refused(PutRefused::NoSuchUpload, "b", &Bytes::new(), "u"), 404, "NoSuchUpload");
+        check(S3Error::write(PutRefused::NoSuchUpload.into(), "b", &Bytes::new(), "u"), 404, "NoSuchUpload");
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn with_s3(test: impl AsyncFnOnce(S3) + 'static) {
                 let etag = ETag { md5: [0; 16], parts: 0 };
                 let attributes = Attributes::default().encode();
                 let put = writer.publish(Bytes::from(key), PutCondition::None, etag, attributes).await;
-                put.expect("no drive fails").expect("no condition");
+                put.expect("no drive fails, and no condition");
             }
         }
         let memory = CoreMemory::new(&MemoryPlan::full());

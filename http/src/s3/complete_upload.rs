@@ -41,8 +41,8 @@ where
     let done = call
         .engine()
         .complete_upload(&bucket, id, plan.parts, condition, plan.etag, attributes.encode())
-        .await?;
-    let info = done.map_err(|why| call.upload_refused(why))?;
+        .await;
+    let info = done.map_err(|why| call.write_failed(why))?;
 
     let mut xml = Xml::new("CompleteMultipartUploadResult", 1024);
     xml.key(

@@ -129,8 +129,8 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
 
     attributes.checksum = plan.keeps.or(copied.checksum.map(StoredChecksum::of_bytes));
     let etag = ETag { md5: copied.md5.unwrap_or(source_etag.md5), parts: 0 };
-    let published = writer.publish(call.key(), condition, etag, attributes.encode()).await?;
-    let info = published.map_err(|why| S3Error::refused(why, &call.target.bucket, &call.target.key, ""))?;
+    let published = writer.publish(call.key(), condition, etag, attributes.encode()).await;
+    let info = published.map_err(|why| call.write_failed(why))?;
 
     let mut xml = Xml::new("CopyObjectResult", 512);
     xml.text("LastModified", &iso_8601(info.modified_ms));

@@ -11,8 +11,8 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
     let bucket = call.bucket()?;
     let mut attributes = metadata::parse(call.headers)?;
     attributes.checksum = wanted_checksum(call.headers)?;
-    let opened = call.engine().create_upload(&bucket, call.key(), attributes.encode()).await?;
-    let id = opened.map_err(|why| S3Error::refused(why, &call.target.bucket, &call.key(), ""))?;
+    let opened = call.engine().create_upload(&bucket, call.key(), attributes.encode()).await;
+    let id = opened.map_err(|why| call.write_failed(why))?;
 
     let mut xml = Xml::new("InitiateMultipartUploadResult", 512);
     xml.text("Bucket", &call.target.bucket);

@@ -71,7 +71,7 @@ pub(super) async fn delete_one(
         call.engine().delete(bucket, vec![key]).await?;
         return Ok(());
     }
-    let deleted = call.engine().delete_if(bucket, key.clone(), put_condition).await?;
-    deleted.map_err(|why| S3Error::refused(why, &bucket.name, &key, ""))?;
+    let deleted = call.engine().delete_if(bucket, key.clone(), put_condition).await;
+    deleted.map_err(|why| S3Error::write(why, &bucket.name, &key, ""))?;
     Ok(())
 }

@@ -42,7 +42,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use nilas_catalog::access::{Access as _, Resource};
-use nilas_engine::{Bucket, ETag, Engine, ObjectInfo, PutCondition, PutRefused, UploadId};
+use nilas_engine::{Bucket, ETag, Engine, ObjectInfo, PutCondition, UploadId, WriteError};
 
 pub(crate) use attributes::json as json_attributes;
 use configuration::Configuration;
@@ -294,9 +294,10 @@ impl Call<'_> {
         Attributes::decode(&upload.attributes).map_err(unreadable)
     }
 
-    fn upload_refused(&self, why: PutRefused) -> S3Error {
+    /// What a failed write of the request's object, upload or part means.
+    fn write_failed(&self, why: WriteError) -> S3Error {
         let upload = self.parameter("uploadId").unwrap_or("");
-        S3Error::refused(why, &self.target.bucket, &self.target.key, upload)
+        S3Error::write(why, &self.target.bucket, &self.target.key, upload)
     }
 
     /// Refuses a write whose condition does not hold now, before its body is read. The engine looks again.

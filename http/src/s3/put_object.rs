@@ -30,8 +30,8 @@ where
 
     attributes.checksum = received.checksum.map(StoredChecksum::of_bytes);
     let etag = ETag { md5: received.md5.unwrap_or_default(), parts: 0 };
-    let published = writer.publish(call.key(), condition, etag, attributes.encode()).await?;
-    let info = published.map_err(|why| S3Error::refused(why, &call.target.bucket, &call.target.key, ""))?;
+    let published = writer.publish(call.key(), condition, etag, attributes.encode()).await;
+    let info = published.map_err(|why| call.write_failed(why))?;
     Ok(stored(&info.etag, attributes.checksum.as_ref()))
 }
 

@@ -37,8 +37,8 @@ where
     let checksum = received.checksum.map(StoredChecksum::of_bytes);
     let etag = ETag { md5: received.md5.unwrap_or_default(), parts: 0 };
     let attributes = Attributes { checksum, ..Attributes::default() };
-    let published = writer.publish_part(id, number, etag, attributes.encode()).await?;
-    let part = published.map_err(|why| call.upload_refused(why))?;
+    let published = writer.publish_part(id, number, etag, attributes.encode()).await;
+    let part = published.map_err(|why| call.write_failed(why))?;
     let mut response = stored(&part.etag, attributes.checksum.as_ref());
     // A part is not the object; its kind is not said.
     response.headers_mut().remove("x-amz-checksum-type");
@@ -62,8 +62,8 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     let checksum = copied.checksum.map(StoredChecksum::of_bytes);
     let etag = ETag { md5: copied.md5.unwrap_or_default(), parts: 0 };
     let attributes = Attributes { checksum, ..Attributes::default() };
-    let published = writer.publish_part(id, number, etag, attributes.encode()).await?;
-    let part = published.map_err(|why| call.upload_refused(why))?;
+    let published = writer.publish_part(id, number, etag, attributes.encode()).await;
+    let part = published.map_err(|why| call.write_failed(why))?;
 
     let mut xml = Xml::new("CopyPartResult", 512);
     xml.text("LastModified", &iso_8601(part.modified_ms));

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use nilas_engine::platform::simulated::{Faults, Loss, Random, Rates, SimulatedDrive, Simulator};
-use nilas_engine::{Bucket, Engine, EngineError, PutCondition};
+use nilas_engine::{Bucket, Engine, EngineError, PutCondition, WriteError};
 
 use super::{Tally, each_store};
 use crate::conformance::{content, put, read};
@@ -323,9 +323,9 @@ impl Writer {
         self.ask(&key, Some(seed));
         let answer = put(&self.engine, &self.bucket, &key, seed, size_of(seed), PutCondition::None).await;
         match answer {
-            Ok(Err(refused)) => finding(Kind::Wrong, format!("refused: {refused:?}")),
-            Ok(Ok(_)) => Ok(self.settle(&[key], true)),
-            Err(error) => Ok(self.failed(&[key], &error)),
+            Ok(_) => Ok(self.settle(&[key], true)),
+            Err(WriteError::Refused(why)) => finding(Kind::Wrong, format!("refused: {why:?}")),
+            Err(WriteError::Engine(error)) => Ok(self.failed(&[key], &error)),
         }
     }
 

@@ -76,7 +76,7 @@ async fn look_at_all(engine: &Engine, history: &[Model]) -> Result<Verdict, Find
         }
         let late = Bytes::from_static(b"late");
         let written = put(engine, &bucket, &late, 1, 10, PutCondition::None).await;
-        let taken = matches!(written, Ok(Ok(_)));
+        let taken = written.is_ok();
         if taken == is_read_only(engine, bucket.shard) {
             return finding(Kind::Wrong, format!("damaged {damaged}, a write in {name}: {written:?}"));
         }

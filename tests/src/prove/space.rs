@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nilas_engine::platform::simulated::{Faults, Loss, Random, SimulatedDrive, Simulator};
 use nilas_engine::{
-    Bucket, Engine, EngineError, ListQuery, ObjectReader, PutCondition, ScrubConfig, ShardId,
+    Bucket, Engine, EngineError, ListQuery, ObjectReader, PutCondition, ScrubConfig, ShardId, WriteError,
 };
 
 use super::{Tally, each_store};
@@ -122,12 +122,12 @@ async fn check(reader: ObjectReader, expected: Option<u64>) -> Result<(), Findin
 }
 
 /// Whether a change happened; without faults only a lack of room may keep it from that.
-fn happened<T, E: std::fmt::Debug>(answer: Result<Result<T, E>, EngineError>) -> Result<bool, Finding> {
+fn happened<T>(answer: Result<T, WriteError>) -> Result<bool, Finding> {
     match answer {
-        Ok(Ok(_)) => Ok(true),
-        Ok(Err(refused)) => finding(Kind::Wrong, format!("refused: {refused:?}")),
-        Err(EngineError::Full { .. } | EngineError::Busy { .. }) => Ok(false),
-        Err(error) => finding(Kind::Wrong, format!("without a fault: {error}")),
+        Ok(_) => Ok(true),
+        Err(WriteError::Refused(why)) => finding(Kind::Wrong, format!("refused: {why:?}")),
+        Err(WriteError::Engine(EngineError::Full { .. } | EngineError::Busy { .. })) => Ok(false),
+        Err(WriteError::Engine(error)) => finding(Kind::Wrong, format!("without a fault: {error}")),
     }
 }
 
@@ -312,7 +312,7 @@ impl Session {
     async fn delete(&self, key: Bytes) -> Result<bool, Finding> {
         let ask = async {
             let deleted = self.engine.delete(&self.bucket, vec![key.clone()]).await;
-            happened(deleted.map(Ok::<_, ()>))
+            happened(deleted.map_err(WriteError::Engine))
         };
         self.change(key.clone(), None, ask).await
     }
@@ -378,7 +378,7 @@ impl Session {
         let asks = asks
             .map(|(key, size, condition)| put(&self.engine, &self.bucket, key, self.seed(), size, condition));
         let answers = futures_util::future::join_all(asks).await;
-        let won = answers[others.len()..].iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count();
+        let won = answers[others.len()..].iter().filter(|answer| answer.is_ok()).count();
         if 1 < won {
             return finding(Kind::Wrong, format!("{won} have made a key that was to be absent"));
         }
@@ -390,7 +390,7 @@ impl Session {
     async fn upload(&mut self, key: Bytes) -> Result<(), Finding> {
         let (engine, bucket) = (self.engine.clone(), self.bucket.clone());
         let seed = self.seed();
-        let Ok(Ok(upload)) = engine.create_upload(&bucket, key.clone(), attributes(seed)).await else {
+        let Ok(upload) = engine.create_upload(&bucket, key.clone(), attributes(seed)).await else {
             return Ok(());
         };
         let size = [900, 50_000][usize::from(self.random.one_in(2))];
@@ -401,7 +401,7 @@ impl Session {
                 continue;
             }
             let part = writer.publish_part(upload, number, tag(seed), Bytes::new()).await;
-            if let (Ok(Ok(part)), 1) = (part, number) {
+            if let (Ok(part), 1) = (part, number) {
                 chosen = Some((number, part.sequence));
             }
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use nilas_engine::platform::simulated::{Faults, Loss, Random, SimulatedDrive, Simulator};
-use nilas_engine::{Bucket, Engine, EngineError, ListQuery, NewVersion, PutCondition, Sequence};
+use nilas_engine::{Bucket, Engine, EngineError, ListQuery, NewVersion, PutCondition, Sequence, WriteError};
 
 use super::Tally;
 use crate::conformance::{content, feed, read, tag};
@@ -98,8 +98,12 @@ async fn live(
                     true => writer.publish_version(key.clone(), none, tag(seed), about).await,
                     false => writer.publish(key.clone(), none, tag(seed), about).await,
                 };
-                let Ok(info) = published.map_err(failed)? else {
-                    return finding(Kind::Wrong, "a put without a condition is refused");
+                let info = match published {
+                    Ok(info) => info,
+                    Err(WriteError::Refused(_)) => {
+                        return finding(Kind::Wrong, "a put without a condition is refused");
+                    }
+                    Err(WriteError::Engine(error)) => return Err(failed(error)),
                 };
                 held.retain(|version| versioned || !version.is_null);
                 held.insert(0, Version { sequence: info.sequence, seed: Some(seed), is_null: !versioned });
@@ -107,9 +111,12 @@ async fn live(
             5 => {
                 let versioned = random.one_in(2);
                 let version = if versioned { NewVersion::Another } else { NewVersion::Null };
-                let marked = engine.mark_deleted(&bucket, key.clone(), version).await.map_err(failed)?;
-                let Ok(sequence) = marked else {
-                    return finding(Kind::Wrong, "a marker without a condition is refused");
+                let sequence = match engine.mark_deleted(&bucket, key.clone(), version).await {
+                    Ok(sequence) => sequence,
+                    Err(WriteError::Refused(_)) => {
+                        return finding(Kind::Wrong, "a marker without a condition is refused");
+                    }
+                    Err(WriteError::Engine(error)) => return Err(failed(error)),
                 };
                 held.retain(|version| versioned || !version.is_null);
                 held.insert(0, Version { sequence, seed: None, is_null: !versioned });

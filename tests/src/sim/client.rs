@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nilas_engine::platform::simulated::{Random, Simulator};
-use nilas_engine::{Bucket, BucketError, Engine, EngineError, ListQuery, PutCondition, PutRefused, Sequence};
+use nilas_engine::{
+    Bucket, BucketError, Engine, EngineError, ListQuery, PutCondition, PutRefused, Sequence, WriteError,
+};
 
 use super::model::{BUCKETS, SharedModel, counter_bucket, counter_names, race_key};
 use crate::conformance::{content, feed, put, tag, transact};
@@ -110,11 +112,11 @@ impl Client {
     ) -> Result<(), Finding> {
         self.model.borrow_mut().ask(&bucket.name, key, Some(vec![(seed, size)]));
         match put(&self.engine, bucket, key, seed, size, PutCondition::None).await {
-            Ok(Ok(info)) if info.size == size => self.model.borrow_mut().settle(&bucket.name, key),
+            Ok(info) if info.size == size => self.model.borrow_mut().settle(&bucket.name, key),
             // Its deletion was not acknowledged, nor will it be undone.
-            Ok(Err(PutRefused::NoSuchBucket)) if self.may_be_gone(&bucket.name) => {}
-            Ok(other) => return finding(Kind::Wrong, format!("put: {other:?}")),
-            Err(_) => {}
+            Err(WriteError::Refused(PutRefused::NoSuchBucket)) if self.may_be_gone(&bucket.name) => {}
+            Err(WriteError::Engine(_)) => {}
+            other => return finding(Kind::Wrong, format!("put: {other:?}")),
         }
         Ok(())
     }
@@ -169,7 +171,7 @@ impl Client {
 
     async fn multipart(&mut self, bucket: &Arc<Bucket>) -> Result<(), Finding> {
         let key = self.own_key();
-        let Ok(Ok(id)) = self.engine.create_upload(bucket, key.clone(), Bytes::new()).await else {
+        let Ok(id) = self.engine.create_upload(bucket, key.clone(), Bytes::new()).await else {
             return Ok(());
         };
         let place = (bucket.name.clone(), id);
@@ -188,14 +190,14 @@ impl Client {
                 continue;
             }
             match writer.publish_part(id, number, tag(seed), Bytes::new()).await {
-                Ok(Ok(part)) => {
+                Ok(part) => {
                     let certain = vec![Some((part.sequence, size, seed))];
                     self.model.borrow_mut().uploads.entry(place.clone()).or_default().insert(number, certain);
                 }
-                Ok(Err(refused)) => {
-                    return finding(Kind::Lost, format!("part of an open upload: {refused:?}"));
+                Err(WriteError::Refused(why)) => {
+                    return finding(Kind::Lost, format!("part of an open upload: {why:?}"));
                 }
-                Err(_) => {}
+                Err(WriteError::Engine(_)) => {}
             }
         }
         if self.random.one_in(4) {
@@ -222,11 +224,11 @@ impl Client {
         self.model.borrow_mut().ask(&bucket.name, &key, Some(version));
         let condition = PutCondition::None;
         match self.engine.complete_upload(bucket, id, parts, condition, tag(1), attributes.into()).await {
-            Ok(Ok(_)) => self.model.borrow_mut().settle(&bucket.name, &key),
-            Ok(Err(refused)) => {
-                return finding(Kind::Lost, format!("completion of an open upload: {refused:?}"));
+            Ok(_) => self.model.borrow_mut().settle(&bucket.name, &key),
+            Err(WriteError::Refused(why)) => {
+                return finding(Kind::Lost, format!("completion of an open upload: {why:?}"));
             }
-            Err(_) => {}
+            Err(WriteError::Engine(_)) => {}
         }
         Ok(())
     }
@@ -262,16 +264,16 @@ impl Client {
         let mut model = self.model.borrow_mut();
         let state = model.races.entry(race).or_default();
         match put {
-            Ok(Ok(_)) if state.winner.is_some() => {
+            Ok(_) if state.winner.is_some() => {
                 return finding(Kind::Wrong, format!("race {race} has two winners"));
             }
-            Ok(Ok(_)) => (state.is_taken, state.winner) = (true, Some(seed)),
-            Ok(Err(PutRefused::PreconditionFailed)) => {
+            Ok(_) => (state.is_taken, state.winner) = (true, Some(seed)),
+            Err(WriteError::Refused(PutRefused::PreconditionFailed)) => {
                 state.is_taken = true;
                 state.attempts.retain(|attempt| *attempt != seed);
             }
-            Ok(Err(refused)) => return finding(Kind::Wrong, format!("race {race}: {refused:?}")),
-            Err(_) => {}
+            Err(WriteError::Refused(why)) => return finding(Kind::Wrong, format!("race {race}: {why:?}")),
+            Err(WriteError::Engine(_)) => {}
         }
         Ok(())
     }
@@ -303,26 +305,26 @@ impl Client {
         let both = futures_util::future::join(written, self.engine.delete_bucket(&name)).await;
         let mut model = self.model.borrow_mut();
         let exists = match &both {
-            (Ok(Ok(_)), Ok(())) => {
+            (Ok(_), Ok(())) => {
                 let text = format!("{name} took a write and was deleted, and both were acknowledged");
                 return finding(Kind::Lost, text);
             }
-            (Ok(Ok(_)), Err(BucketError::NotEmpty | BucketError::Engine(_))) => {
+            (Ok(_), Err(BucketError::NotEmpty | BucketError::Engine(_))) => {
                 model.settle(&name, key);
                 vec![true]
             }
-            (Ok(Err(PutRefused::NoSuchBucket)) | Err(_), Ok(())) => {
+            (Err(WriteError::Refused(PutRefused::NoSuchBucket) | WriteError::Engine(_)), Ok(())) => {
                 model.ask(&name, key, None);
                 model.settle(&name, key);
                 vec![false]
             }
             // Who is told that a bucket is gone is told so once that is durable.
-            (Ok(Err(PutRefused::NoSuchBucket)), Err(BucketError::Engine(error))) => {
+            (Err(WriteError::Refused(PutRefused::NoSuchBucket)), Err(BucketError::Engine(error))) => {
                 let text = format!("{name} was told to be gone, and its deletion failed: {error}");
                 return finding(Kind::Wrong, text);
             }
-            (Err(_), Err(BucketError::NotEmpty)) => vec![true],
-            (Err(_), Err(BucketError::Engine(_))) => vec![true, false],
+            (Err(WriteError::Engine(_)), Err(BucketError::NotEmpty)) => vec![true],
+            (Err(WriteError::Engine(_)), Err(BucketError::Engine(_))) => vec![true, false],
             other => return finding(Kind::Wrong, format!("a write to {name} and its deletion: {other:?}")),
         };
         model.buckets.insert(name, exists);
@@ -402,9 +404,9 @@ impl Watcher {
             // A tag that nothing has: the refusal tells whether there is anything.
             let condition = PutCondition::IfMatch(vec![tag(u64::MAX)]);
             let exists = match self.engine.delete_if(&bucket, place.1.clone(), condition).await {
-                Ok(Err(PutRefused::PreconditionFailed)) => true,
-                Ok(Err(PutRefused::NoSuchKey)) => false,
-                Ok(Err(PutRefused::NoSuchBucket)) | Err(_) => return Ok(()),
+                Err(WriteError::Refused(PutRefused::PreconditionFailed)) => true,
+                Err(WriteError::Refused(PutRefused::NoSuchKey)) => false,
+                Err(WriteError::Refused(PutRefused::NoSuchBucket) | WriteError::Engine(_)) => return Ok(()),
                 other => {
                     return finding(
                         Kind::Wrong,

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use nilas_engine::platform::simulated::{
     Faults, Happened, Medium, Random, Rates, SimulatedDrive, Simulator, Stopped,
 };
-use nilas_engine::{DriveOp, Engine, EngineError, PutCondition, PutRefused, ShardId};
+use nilas_engine::{DriveOp, Engine, EngineError, PutCondition, PutRefused, ShardId, WriteError};
 
 use super::client::{Client, Watcher};
 use super::compare::compare;
@@ -342,7 +342,7 @@ async fn after_fault(engine: &Engine, model: &SharedModel) -> Result<(), Finding
         if read_only {
             let late = Bytes::from_static(b"late");
             for size in [10, 200_000] {
-                if let Ok(Ok(_)) = put(engine, &bucket, &late, 1, size, PutCondition::None).await {
+                if put(engine, &bucket, &late, 1, size, PutCondition::None).await.is_ok() {
                     return finding(Kind::Lost, format!("a read-only shard took a write in {name}"));
                 }
             }
@@ -365,14 +365,14 @@ async fn after_mixed(
         let Ok(bucket) = engine.bucket(&name) else { continue };
         let key = Bytes::from_static(LATE_WORD);
         match put(engine, &bucket, &key, 1, 10, PutCondition::None).await {
-            Ok(Ok(_)) if is_read_only(engine, bucket.shard) => {
+            Ok(_) if is_read_only(engine, bucket.shard) => {
                 return finding(Kind::Lost, format!("read-only {} took a write", bucket.shard));
             }
-            Ok(Ok(_)) => drop(found.insert(bucket.shard)),
+            Ok(_) => drop(found.insert(bucket.shard)),
             // Its deletion was not acknowledged, nor will it be undone.
-            Ok(Err(PutRefused::NoSuchBucket)) => {}
-            Err(EngineError::Full { .. }) => {}
-            Err(_) if is_read_only(engine, bucket.shard) || drive.has_failed() => {}
+            Err(WriteError::Refused(PutRefused::NoSuchBucket)) => {}
+            Err(WriteError::Engine(EngineError::Full { .. })) => {}
+            Err(WriteError::Engine(_)) if is_read_only(engine, bucket.shard) || drive.has_failed() => {}
             other => return finding(Kind::Wrong, format!("the faults are over, a put: {other:?}")),
         }
     }
@@ -399,7 +399,7 @@ async fn last_word(engine: &Engine) -> Result<(), Finding> {
     };
     for bucket in directory.buckets.values().filter(|bucket| bucket.name.starts_with("last-")) {
         let put = put(engine, bucket, &Bytes::from_static(b"word"), 1, 10, PutCondition::None).await;
-        if !matches!(put, Ok(Ok(_))) {
+        if put.is_err() {
             return finding(Kind::Wrong, format!("no last word: {put:?}"));
         }
     }
