@@ -26,7 +26,7 @@ const NONE: &str = "none";
 const CHECK_SECONDS_MAX: u64 = 90;
 
 /// What is run, cheapest first: a check of `prove` or of `sim`, its first seed, and its count.
-const SHORT_CHECKS: [(&str, u64, u64); 26] = [
+const SHORT_CHECKS: [(&str, u64, u64); 27] = [
     ("versions", 1, 1_200),
     ("space", 1, 1_200),
     ("clean", 1, 300),
@@ -44,6 +44,7 @@ const SHORT_CHECKS: [(&str, u64, u64); 26] = [
     ("format", 1, 1),
     ("clean", 1_000, 3_000),
     ("space", 100, 12_000),
+    ("flush", 1_000, 200),
     ("crash", 1_000, 1_200),
     ("sim fault", 1_000, 400),
     ("faults", 1_000, 300),
