@@ -169,10 +169,7 @@ impl fmt::Display for EngineError {
             EngineError::NoFreeZone => write!(f, "no zone is free for the log"),
             EngineError::TooLarge { limit, max, got } => write!(f, "{limit} is {max}, got {got}"),
             EngineError::UnsupportedSetting { kind } => {
-                write!(
-                    f,
-                    "the bucket has the setting {kind}, which this version does not honour: it takes no changes"
-                )
+                write!(f, "the bucket has the setting {kind}, which this version does not honour")
             }
             EngineError::Stopping => write!(f, "the server is stopping"),
         }

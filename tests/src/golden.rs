@@ -20,7 +20,7 @@ use nilas_engine::platform::simulated::{Faults, Loss, Medium, Random, SimulatedD
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{
     Bucket, BucketSettings, CoreId, ETag, Engine, ListQuery, NewVersion, PutCondition, PutWriter, Sequence,
-    SettingKind, Tuning, UploadId, ValueOwner,
+    SettingKind, Transaction, Tuning, UploadId, ValueOwner,
 };
 
 use crate::conformance::transact;
@@ -65,7 +65,10 @@ pub fn make() -> Medium {
         };
         format(std::slice::from_ref(&drive), config).await.expect("blank and large enough");
         let engine = open(&machine, &drive).await;
-        let note = BucketSettings::of(SettingKind::CATALOG, Bytes::from_static(b"note of red"));
+        let newer = (SettingKind::of(200), Some(Bytes::from_static(b"of a newer version")));
+        let note = BucketSettings::of(SettingKind::CATALOG, Bytes::from_static(b"note of red"))
+            .with(SettingKind::TAGS, Some(Bytes::from_static(b"a=b")))
+            .with(newer.0, newer.1);
         let red = engine.create_bucket("red", note).await.expect("new");
         let green = engine.create_bucket("green", Default::default()).await.expect("new");
         objects(&engine, &red).await;
@@ -210,6 +213,15 @@ async fn values(engine: &Engine, bucket: &Arc<Bucket>) {
             transaction.values.push((Bytes::from_static(b"cleared"), kept));
         });
         made.await.expect("room");
+    }
+    for owner in ValueOwner::ALL.into_iter().filter(|owner| *owner != ValueOwner::Catalog) {
+        let kept = engine.on_bucket(bucket, owner, move |bucket| async move {
+            bucket.room(1_000).await?;
+            let key = Bytes::from(vec![*owner.first_bytes().start(), b'/']);
+            let values = vec![(key, Some(Bytes::from_static(b"of an owner")))];
+            bucket.durable(bucket.append(Transaction { values, ..Transaction::default() })?).await
+        });
+        kept.await.expect("the shard is there").expect("room");
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nilas_engine::calendar::Civil;
-use nilas_engine::{Bucket, BucketError, BucketSettings, Engine, SettingKind, Transaction};
+use nilas_engine::{Bucket, BucketError, BucketSettings, Engine, EngineError, SettingKind, Transaction};
 use serde_json::{Map, Value, json};
 
 use crate::limits::DELETE_VALUES_MAX;
@@ -51,7 +51,10 @@ pub(crate) fn only(engine: &Engine) -> Result<Arc<Bucket>, CatalogError> {
     let directory = engine.directory().map_err(CatalogError::Engine)?;
     let mut warehouses = directory.buckets.values().filter(|bucket| is_warehouse(bucket));
     match (warehouses.next(), warehouses.next()) {
-        (Some(warehouse), None) => Ok(Arc::clone(warehouse)),
+        (Some(warehouse), None) => {
+            let mark = warehouse.settings.get(SettingKind::CATALOG).map_or(&[][..], |mark| mark);
+            check_mark(mark, &warehouse.name).map(|()| Arc::clone(warehouse))
+        }
         (None, _) => Err(CatalogError::NoSuchWarehouse("(none exists)".to_owned())),
         (Some(_), Some(_)) => {
             Err(CatalogError::BadRequest("There are several warehouses: name one with warehouse=".to_owned()))
@@ -115,7 +118,20 @@ pub(crate) async fn delete(
     preserve_bucket: bool,
 ) -> Result<(), CatalogError> {
     let bucket = listed(engine, name)?;
+    if let Some(kind) = bucket.settings.unsupported() {
+        return Err(CatalogError::Engine(EngineError::UnsupportedSetting { kind }));
+    }
     on_owner(engine, &bucket, json_attributes, |store| async move { store.close().await }).await?;
+    let ended = end(engine, name, preserve_bucket).await;
+    if ended.is_err() {
+        // It is a warehouse still: open again, built from the values that are left.
+        drop(forget(engine, &bucket, json_attributes).await);
+    }
+    ended
+}
+
+/// Takes the mark, or the bucket with it, from a warehouse that was closed.
+async fn end(engine: &Engine, name: &str, preserve_bucket: bool) -> Result<(), CatalogError> {
     if !preserve_bucket {
         match engine.delete_bucket(name).await {
             Ok(()) | Err(BucketError::NoSuchBucket) => return Ok(()),

@@ -164,8 +164,9 @@ impl Engine {
             check_settings(&settings)?;
             let bucket = Bucket { settings, ..(*found).clone() };
             if let Err(error) = engine.record_bucket(&shard, &bucket).await {
+                // A lock or a quota may be set at the next start: nothing more may be acknowledged in this bucket.
                 if !error.is_surely_unlogged() {
-                    engine.mark_name_indeterminate(name).await?;
+                    engine.mark_indeterminate(&bucket).await?;
                 }
                 return Err(error.into());
             }
@@ -196,10 +197,7 @@ impl Engine {
                 // When the record may be in the log after all, nothing more may be acknowledged in this bucket.
                 match error.is_surely_unlogged() {
                     true => engine.reopen(&bucket).await?,
-                    false => {
-                        engine.at_owner(bucket.shard, move |owner| owner.mark_indeterminate(id)).await?;
-                        engine.mark_name_indeterminate(name).await?;
-                    }
+                    false => engine.mark_indeterminate(&bucket).await?,
                 }
                 return Err(error.into());
             }
@@ -247,6 +245,13 @@ impl Engine {
             settings: bucket.settings.clone(),
         };
         commit(shard, &Record { bucket: bucket.id, changes: vec![set] }).await
+    }
+
+    /// Has nobody say anything more of a bucket until the next start tells.
+    async fn mark_indeterminate(&self, bucket: &Bucket) -> Result<(), EngineError> {
+        let id = bucket.id;
+        self.at_owner(bucket.shard, move |owner| owner.mark_indeterminate(id)).await?;
+        self.mark_name_indeterminate(bucket.name.clone()).await
     }
 
     /// Has no core say whether there is a bucket of that name.

@@ -50,6 +50,10 @@ impl PutWriter {
         bucket: Arc<Bucket>,
         size: u64,
     ) -> Result<PutWriter, EngineError> {
+        // Before the body comes; the owner looks again.
+        if let Some(kind) = bucket.settings.unsupported() {
+            return Err(EngineError::UnsupportedSetting { kind });
+        }
         if BLOB_BYTES_MAX < size {
             return Err(EngineError::TooLarge { limit: "BLOB_BYTES_MAX", max: BLOB_BYTES_MAX, got: size });
         }

@@ -124,13 +124,17 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::bucket_meta::ValueOwner;
     use crate::drive::Drive;
+    use crate::format::record::{Change, Record};
     use crate::format::settings::BucketSettings;
     use crate::handle::{Bucket, BucketError, Engine};
-    use crate::object::{ETag, NewVersion, PutCondition, PutRefused, UploadId, WriteError};
+    use crate::object::{ETag, ListQuery, NewVersion, PutCondition, PutRefused, UploadId, WriteError};
     use crate::platform::Platform;
     use crate::platform::simulated::{Faults, Medium, Rates, SimulatedDrive, Simulator};
-    use crate::store::{FormatConfig, Store, format};
+    use crate::shard::commit::Verdict;
+    use crate::shard::transaction::Transaction;
+    use crate::store::{FormatConfig, Store, format, recognise};
     use crate::units::{CoreId, Sequence, ShardId};
 
     /// A store of two shards with a drive each, and a bucket on the second: its deletion is recorded on the first
@@ -140,6 +144,7 @@ mod tests {
         engine: Engine,
         directory_drive: SimulatedDrive,
         bucket: Arc<Bucket>,
+        upload: UploadId,
     }
 
     fn scene(act: impl AsyncFnOnce(Scene) + 'static) {
@@ -161,14 +166,14 @@ mod tests {
             engine.create_bucket("here", BucketSettings::default()).await.expect("a new name");
             let bucket = engine.create_bucket("there", BucketSettings::default()).await.expect("a new name");
             assert_eq!(bucket.shard, ShardId(1));
-            act(Scene { machine, engine, directory_drive: first, bucket }).await;
+            act(Scene { machine, engine, directory_drive: first, bucket, upload: UploadId(9) }).await;
         });
         assert_eq!(ended, Ok(()));
     }
 
     /// What each command that changes something says of the bucket.
     async fn told_of(scene: &Scene) -> Vec<(&'static str, Result<bool, EngineError>)> {
-        let (engine, bucket, id) = (&scene.engine, &scene.bucket, UploadId(9));
+        let (engine, bucket, id) = (&scene.engine, &scene.bucket, scene.upload);
         let (key, none) = (Bytes::from_static(b"key"), Bytes::new());
         let writer = async || engine.writer(bucket, 0).await.expect("nothing to reserve");
         let put = writer().await.publish(key.clone(), PutCondition::None, ETag::default(), none.clone());
@@ -234,5 +239,106 @@ mod tests {
                 assert_eq!((before < log.value(), log.has_failed()), (!fails, fails));
             });
         }
+    }
+
+    /// A store of one shard on `medium`, as after a start.
+    async fn started(machine: &Simulator, medium: &Medium) -> Engine {
+        let drives = vec![Rc::new(SimulatedDrive::new(machine, medium, Faults::default())) as Rc<dyn Drive>];
+        let superblocks = match recognise(&drives).await.expect("readable") {
+            Some(superblocks) => superblocks,
+            None => {
+                let config = FormatConfig { shards: 1, now_ms: 1, store: 7, zone_bytes: Some(1 << 20) };
+                format(&drives, config).await.expect("blank and large enough")
+            }
+        };
+        let store = Store::new(superblocks, 1);
+        let platform: Rc<dyn Platform> = Rc::new(machine.clone());
+        let engine = store.start_core(CoreId(0), platform, drives).await.expect("recovers");
+        while !store.is_ready() {
+            machine.sleep_us(10).await;
+        }
+        engine
+    }
+
+    /// A store in which a newer program gave `there` the setting `kind`, opened by this one.
+    fn with_setting(kind: SettingKind, act: impl AsyncFnOnce(Scene) + 'static) {
+        let simulator = Simulator::new(6);
+        let machine = simulator.clone();
+        let ended = simulator.run(async move {
+            let medium = Medium::new(64 << 20);
+            let engine = started(&machine, &medium).await;
+            let made = engine.create_bucket("there", BucketSettings::default()).await.expect("a new name");
+            let writer = engine.writer(&made, 0).await.expect("nothing to reserve");
+            let (key, tag) = (Bytes::from_static(b"key"), ETag::default());
+            writer.publish(key, PutCondition::None, tag, Bytes::new()).await.expect("room");
+            let upload = engine.create_upload(&made, Bytes::from_static(b"parts"), Bytes::new()).await;
+            let upload = upload.expect("room");
+            let settings = made.settings.with(kind, Some(Bytes::from_static(b"newer")));
+            let (shard, created_ms) = (made.shard, made.created_ms);
+            let name = Bytes::from_static(b"there");
+            let changes = vec![Change::SetBucket { name, shard, created_ms, settings }];
+            let directory = engine.core.shard(ShardId(0)).expect("on the one core");
+            let record = Record { bucket: made.id, changes };
+            directory.commit(&record, None, || Ok(Verdict::Append(()))).await.expect("room");
+            engine.stop().await;
+            let engine = started(&machine, &medium).await;
+            let bucket = engine.bucket("there").expect("it is there");
+            let directory_drive = SimulatedDrive::new(&machine, &medium, Faults::default());
+            act(Scene { machine, engine, directory_drive, bucket, upload }).await;
+        });
+        assert_eq!(ended, Ok(()));
+    }
+
+    async fn append_value(scene: &Scene) -> Result<Sequence, EngineError> {
+        let appended = scene.engine.on_bucket(&scene.bucket, ValueOwner::Jobs, |bucket| async move {
+            bucket.room(100).await?;
+            let values = vec![(Bytes::from_static(b"0"), Some(Bytes::new()))];
+            bucket.append(Transaction { values, ..Transaction::default() })
+        });
+        appended.await?
+    }
+
+    #[test]
+    fn a_setting_that_binds_and_is_not_honoured_stops_every_change_and_no_read() {
+        for kind in [SettingKind::of(99), SettingKind::LOCK] {
+            with_setting(kind, async move |scene| {
+                let refused = EngineError::UnsupportedSetting { kind };
+                let (engine, bucket) = (&scene.engine, &scene.bucket);
+                assert_eq!(engine.writer(bucket, 10).await.err(), Some(refused.clone()));
+                // A writer that was begun before the setting was known.
+                let before = Arc::new(Bucket { settings: BucketSettings::default(), ..(**bucket).clone() });
+                let unaware = Scene { bucket: before, machine: scene.machine.clone(), ..scene };
+                for (command, told) in told_of(&unaware).await {
+                    assert_eq!(told, Err(refused.clone()), "{command}");
+                }
+                assert_eq!(append_value(&unaware).await, Err(refused.clone()));
+                let engine = &unaware.engine;
+                let changed = Err(BucketError::Engine(refused));
+                assert_eq!(engine.delete_bucket("there").await, changed);
+                let tags = engine.set_setting("there", SettingKind::TAGS, Some(Bytes::new())).await;
+                assert_eq!(tags.map(|_| ()), changed);
+                let key = Bytes::from_static(b"key");
+                assert!(engine.head(&unaware.bucket, key).await.expect("readable").is_some());
+                let listed =
+                    engine.list(&unaware.bucket, ListQuery { max: 10, ..ListQuery::default() }).await;
+                assert_eq!(listed.expect("readable").objects.len(), 1);
+            });
+        }
+    }
+
+    #[test]
+    fn a_setting_that_does_not_bind_stays_and_stops_nothing() {
+        with_setting(SettingKind::of(200), async |scene| {
+            let (engine, bucket) = (&scene.engine, &scene.bucket);
+            let writer = engine.writer(bucket, 0).await.expect("nothing to reserve");
+            let (key, tag) = (Bytes::from_static(b"more"), ETag::default());
+            writer.publish(key, PutCondition::None, tag, Bytes::new()).await.expect("it takes changes");
+            append_value(&scene).await.expect("it takes changes");
+            let tags = Some(Bytes::from_static(b"a=b"));
+            let set =
+                engine.set_setting("there", SettingKind::TAGS, tags.clone()).await.expect("it takes changes");
+            let newer = BucketSettings::of(SettingKind::of(200), Bytes::from_static(b"newer"));
+            assert_eq!(set.settings, newer.with(SettingKind::TAGS, tags));
+        });
     }
 }

@@ -65,11 +65,7 @@ impl Shard {
     ) -> Result<Option<Bytes>, EngineError> {
         let Some((info, blobs)) = self.open(bucket, key, None).await? else { return Ok(None) };
         if bytes_max < info.size {
-            return Err(EngineError::TooLarge {
-                limit: "bytes to read at once",
-                max: bytes_max,
-                got: info.size,
-            });
+            return Err(EngineError::TooLarge { limit: "bytes_max", max: bytes_max, got: info.size });
         }
         let context = &self.context;
         Ok(Some(context.blobs.read_whole(&blobs, info.size, &context.stats).await?))

@@ -4,6 +4,7 @@
 
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use nilas_engine::{EngineError, SettingKind};
 
 use super::{Call, Outcome, Owner, document, object_headers, owner_xml};
 use crate::render::error::S3Error;
@@ -31,6 +32,30 @@ pub(super) enum Configuration {
     Website,
 }
 
+impl Configuration {
+    /// The setting of the bucket that it would show.
+    fn setting(self) -> Option<SettingKind> {
+        match self {
+            Configuration::Cors => Some(SettingKind::CORS),
+            Configuration::Encryption => Some(SettingKind::ENCRYPTION),
+            Configuration::Lifecycle => Some(SettingKind::LIFECYCLE),
+            Configuration::Notification => Some(SettingKind::NOTIFICATIONS),
+            Configuration::ObjectLock => Some(SettingKind::LOCK),
+            Configuration::OwnershipControls => Some(SettingKind::OWNERSHIP),
+            Configuration::Policy | Configuration::PolicyStatus => Some(SettingKind::POLICY),
+            Configuration::Tagging => Some(SettingKind::TAGS),
+            Configuration::Versioning => Some(SettingKind::VERSIONING),
+            Configuration::Accelerate
+            | Configuration::Acl
+            | Configuration::Logging
+            | Configuration::PublicAccessBlock
+            | Configuration::Replication
+            | Configuration::RequestPayment
+            | Configuration::Website => None,
+        }
+    }
+}
+
 /// What a bucket without that configuration is answered with.
 enum Fixed {
     Document(Xml),
@@ -38,7 +63,11 @@ enum Fixed {
 }
 
 pub(super) fn get(call: &Call<'_>, configuration: Configuration) -> Outcome {
-    call.bucket()?;
+    let bucket = call.bucket()?;
+    // What a newer version has set is not said to be missing.
+    if let Some(kind) = configuration.setting().filter(|kind| bucket.settings.get(*kind).is_some()) {
+        return Err(EngineError::UnsupportedSetting { kind }.into());
+    }
     match fixed(configuration, &call.s3.owner) {
         Fixed::Document(xml) => Ok(document(xml)),
         Fixed::Missing { code, message } => {
