@@ -46,7 +46,7 @@ pub enum DriveCause {
         /// How many were moved.
         got: u64,
     },
-    /// The drive was given up earlier, after a failed flush or write to the log.
+    /// The drive failed earlier: after a failed flush or write to the log.
     Failed,
 }
 
@@ -64,7 +64,7 @@ impl fmt::Display for DriveError {
         match self.cause {
             DriveCause::Errno(code) => write!(f, "{}", std::io::Error::from_raw_os_error(code)),
             DriveCause::Short { got } => write!(f, "only {got} bytes were moved"),
-            DriveCause::Failed => write!(f, "the drive was given up after an earlier failure"),
+            DriveCause::Failed => write!(f, "the drive failed before and takes no more writes"),
         }
     }
 }

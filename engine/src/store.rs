@@ -687,7 +687,7 @@ impl Engine {
                 return;
             }
         }
-        // Only now that every core has read the zone headers may a zone be given back.
+        // Only now that every core has read the zone headers may a zone be released.
         for core in 0..self.core.shared.mesh.cores() {
             let notified = self.on_core(CoreId(core), move |core| {
                 core.shards.borrow().values().for_each(Shard::start_maintenance);

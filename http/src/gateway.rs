@@ -81,7 +81,7 @@ impl Routed<'_> {
 }
 
 impl CoreState {
-    /// Returns one request.
+    /// Answers one request.
     pub(crate) async fn handle(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
         let started_us = rt::monotonic_us();
         let (head, body) = request.into_parts();

@@ -165,7 +165,7 @@ fn checks_meet_what_they_are_for() {
         assert_eq!(check.run(2, check.counts[0] / 20).0.notes, tally.notes, "{name} again");
     };
     check("small", &["cuts"]);
-    check("clean", &["cuts", "bytes moved", "zones given back"]);
+    check("clean", &["cuts", "bytes moved", "zones released"]);
     check("faults", &["faults", "destroying"]);
     check("nth", &["errors"]);
     check("flush", &["errors"]);

@@ -120,7 +120,7 @@ impl Catalog {
         Catalog { engine, json_attributes, region: region.into() }
     }
 
-    /// Returns one request. A change is durable when this returns; dropping the future does not stop a change that was
+    /// Answers one request. A change is durable when this returns; dropping the future does not stop a change that was
     /// handed to the owner. `route` is that of the request's method and path.
     pub async fn handle(&self, route: Route, request: Request<'_>) -> Response {
         let mut response = match self.answer(route, &request).await {

@@ -292,8 +292,8 @@ impl Drop for Buffer {
                 shared.wake_waiters();
             }
             Home::Heap { shared, layout } => {
-                // SAFETY: allocated in `heap` with this layout, and given back once.
-                #[expect(unsafe_code, reason = "gives back what `heap` took")]
+                // SAFETY: allocated in `heap` with this layout, and released once.
+                #[expect(unsafe_code, reason = "releases what `heap` took")]
                 unsafe {
                     dealloc(self.ptr.as_ptr(), *layout);
                 }
@@ -510,7 +510,7 @@ impl Map {
 impl Drop for Map {
     fn drop(&mut self) {
         // SAFETY: mapped in `new` with this length; by I2 nobody holds a piece of it.
-        #[expect(unsafe_code, reason = "gives back what `new` mapped")]
+        #[expect(unsafe_code, reason = "releases what `new` mapped")]
         let failed = unsafe { libc::munmap(self.raw, self.raw_bytes) } != 0;
         debug_assert!(!failed, "munmap of an own mapping");
     }

@@ -58,7 +58,7 @@ pub struct DriveCounters {
     pub durable_writes: u64,
     /// Flushes.
     pub flushes: u64,
-    /// Ranges given back.
+    /// Ranges released.
     pub trims: u64,
     /// Operations that failed.
     pub errors: u64,

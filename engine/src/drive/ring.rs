@@ -339,7 +339,7 @@ impl RingState {
         self.wake_task.notify();
     }
 
-    /// Ends a row of waits when the timer went off: answers whether there was anything to wait for.
+    /// Ends a row of waits when the timer went off: returns whether there was anything to wait for.
     fn is_due(&self) -> Option<bool> {
         let timer = self.timer.get();
         if !timer.due {

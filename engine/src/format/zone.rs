@@ -1,6 +1,6 @@
 //! The zone header: what a zone is used for and by which shard. See FORMAT.md, "Zone header".
 //!
-//! Written twice (first and last block of the zone) before a zone is used, and again when it is given back; a zone
+//! Written twice (first and last block of the zone) before a zone is used, and again when it is released; a zone
 //! without one is free.
 
 use bytes::Bytes;
@@ -31,7 +31,7 @@ impl ZoneKind {
         [(1, ZoneKind::Log), (2, ZoneKind::Extent), (3, ZoneKind::Checkpoint), (4, ZoneKind::Compaction)];
 }
 
-/// The kind of a zone that was given back: it is free, and its space has been written before.
+/// The kind of a zone that was released: it is free, and its space has been written before.
 const RELEASED: u8 = 0;
 
 /// What the header says.
@@ -70,7 +70,7 @@ impl ZoneHeader {
         block_of(self.store, self.zone, number.expect("every kind has one"), self.shard, self.position)
     }
 
-    /// The header of a zone that was given back.
+    /// The header of a zone that was released.
     pub fn encode_released(store: u128, zone: u32) -> [u8; BLOCK] {
         block_of(store, zone, RELEASED, ShardId(0), 0)
     }

@@ -153,7 +153,7 @@ impl ObjectStream {
         self.pieces.len() + self.reads.len()
     }
 
-    /// Gives back the memory of what was read ahead; it is read again when it is asked for.
+    /// Releases the memory of what was read ahead; it is read again when it is asked for.
     pub fn shed(&mut self) {
         self.reads = FuturesOrdered::new();
         while let Some(piece) = self.reading.pop_back() {

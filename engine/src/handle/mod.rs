@@ -458,7 +458,7 @@ impl Engine {
     }
 
     /// Puts the object together from the named parts (number and sequence as listed), durable on return. Parts that are
-    /// not named are given back.
+    /// not named are released.
     ///
     /// [`PutRefused::NoSuchUpload`](crate::PutRefused::NoSuchUpload) also when a named part was replaced meanwhile.
     pub async fn complete_upload(

@@ -2,7 +2,7 @@
 //!
 //! Runs on the core that has the client's connection. I1. Nothing is published before every byte of it is durable:
 //! writes complete, then the drive is flushed, then the record is logged. I2. Extents of a writer that is dropped are
-//! given back only after its last drive write has ended.
+//! released only after its last drive write has ended.
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ impl PutWriter {
         let body = if size <= inline_max {
             Body::Small(Vec::new())
         } else {
-            // A task of its own: what was reserved is given back by `Large` when nobody waits for it any more.
+            // A task of its own: what was reserved is released by `Large` when nobody waits for it any more.
             let (reply, answer) = futures_channel::oneshot::channel();
             let (reserving, bucket) = (engine.clone(), bucket.clone());
             engine.spawn(async move { drop(reply.send(Large::reserve(reserving, bucket, size).await)) });
@@ -155,7 +155,7 @@ impl PutWriter {
     }
 
     /// Makes the bytes durable, then has `publish` log them. Runs as a task of its own from the moment the shard is
-    /// told, so that extents are never given back while their record may be in the log.
+    /// told, so that extents are never released while their record may be in the log.
     async fn finish<T: 'static>(
         self,
         publish: impl AsyncFnOnce(BlobRecord) -> Result<T, WriteError> + 'static,

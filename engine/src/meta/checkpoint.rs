@@ -3,7 +3,7 @@
 //! `shard::maintenance` takes one when enough log was written; `recover` loads the newest at start. Only leaves that were
 //! made since the last one are written. I1. A snapshot is taken in one turn, at a cut of the log. I2. The anchor is
 //! written after all pages are durable and the log is durable up to the cut; until then the older checkpoint stands,
-//! and nothing that it needs is given back. I3. Every page is held against the checksum of whoever refers to it.
+//! and nothing that it needs is released. I3. Every page is held against the checksum of whoever refers to it.
 
 use std::collections::HashMap;
 use std::rc::Rc;

@@ -109,7 +109,7 @@ pub(crate) struct Log {
     pub(crate) progress: Notify,
     stopping: Cell<bool>,
     zeroing: Rc<Zeroing>,
-    /// All zones of this log that were not given back, by position.
+    /// All zones of this log that were not released, by position.
     zones: RefCell<BTreeMap<u64, LogZone>>,
     /// Told after every write and when a zone is wanted: checkpoints and cleaning may be due.
     pub(crate) maintenance: Rc<Notify>,
@@ -268,7 +268,7 @@ impl Log {
         self.zeroing.busy.get().is_some_and(|(first, end)| first < to.0 && from.0 < end)
     }
 
-    /// Forgets a zone that is given back.
+    /// Forgets a zone that is released.
     pub(crate) fn forget_zone(&self, position: u64) {
         self.zones.borrow_mut().remove(&position);
     }

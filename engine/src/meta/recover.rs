@@ -95,7 +95,7 @@ async fn read_zone_state(
     }
 }
 
-/// A grant writes the first copy and then the second one, giving back the second and then the first: between the two
+/// A grant writes the first copy and then the second one, releasing the second and then the first: between the two
 /// the first copy alone says what the zone is.
 pub(crate) fn judge(copies: [ZoneState; 2]) -> ZoneState {
     match copies {

@@ -55,7 +55,7 @@ impl LocalBucket {
     /// When `key` is not the owner's.
     pub fn value(&self, key: &[u8]) -> Option<Bytes> {
         self.assert_owned(key);
-        self.shard.record(self.id, key)
+        self.shard.value(self.id, key)
     }
 
     /// Visits the owner's values whose key starts with `prefix` (all of them when it is empty), in byte order, while
@@ -68,7 +68,7 @@ impl LocalBucket {
             self.assert_owned(prefix);
         }
         let from = [*self.owner.first_bytes().start()];
-        self.shard.records(self.id, prefix, &from, |key, value| self.owner.owns(key) && visit(key, value));
+        self.shard.values(self.id, prefix, &from, |key, value| self.owner.owns(key) && visit(key, value));
     }
 
     fn assert_owned(&self, key: &[u8]) {

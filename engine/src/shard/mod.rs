@@ -64,7 +64,7 @@ pub(crate) struct ShardContext {
     pub(crate) drives: Vec<Rc<dyn Drive>>,
     pub(crate) blobs: Rc<Blobs>,
     pub(crate) zones: Vec<Arc<ZoneTable>>,
-    /// The drive that has the shard's log, checkpoints and compaction_zones.
+    /// The drive that has the shard's log, checkpoints and compaction zones.
     pub(crate) home: usize,
     pub(crate) platform: Rc<dyn Platform>,
     pub(crate) stats: Arc<ShardStats>,

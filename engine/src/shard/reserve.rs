@@ -1,4 +1,4 @@
-//! Taking extents for bytes that are still to be written, and giving back those that were not used.
+//! Taking extents for bytes that are still to be written, and releasing those that were not used.
 //!
 //! `handle::put` reserves by message, `stage` on the owner's core. I1. A reservation is in memory only: a crash gives
 //! it back. I2. A zone that is granted for it arrives in the shard's space even when the asker goes away. I3. Before it
@@ -31,7 +31,7 @@ pub(super) struct Growth {
     ended: Notify,
 }
 
-/// Extents taken from a shard's free space; given back on drop unless they were published.
+/// Extents taken from a shard's free space; released on drop unless they were published.
 pub(crate) struct Reservation {
     pub(super) shard: Rc<Shard>,
     pub(super) extents: Arc<[Extent]>,
@@ -91,7 +91,7 @@ impl Shard {
             if best < held {
                 (best, waits) = (held, 0);
             }
-            // No more comes of it: pieces that are too small, or zones given back and taken by others.
+            // No more comes of it: pieces that are too small, or zones released and taken by others.
             let is_hopeless = SPACE_WAITS_MAX <= waits;
             let full = EngineError::Full { wanted_bytes: size };
             if available < size {
@@ -136,7 +136,7 @@ impl Shard {
         granted.map(|_| ())
     }
 
-    /// Gives back extents that were reserved and never published. No write to them may be under way.
+    /// Releases extents that were reserved and never published. No write to them may be under way.
     pub(crate) fn release_extents(&self, extents: &[Extent]) {
         if seeded(Mutant::DroppedKept) {
             return;

@@ -1,6 +1,6 @@
 //! Bytes that are written to extents before the transaction that publishes them.
 //!
-//! Runs on the owner's core. I1. Staged bytes are durable. I2. Their space is given back only when nothing refers to
+//! Runs on the owner's core. I1. Staged bytes are durable. I2. Their space is released only when nothing refers to
 //! them and no write to it is under way.
 
 use std::rc::Rc;
@@ -40,7 +40,7 @@ impl Staged {
 impl Shard {
     /// Writes `body` to extents and flushes it, for a [`TransactionBody::Staged`].
     ///
-    /// Runs to its end when the caller goes away: space is given back only when no write to it is under way.
+    /// Runs to its end when the caller goes away: space is released only when no write to it is under way.
     pub(crate) async fn stage(self: &Rc<Self>, body: Bytes) -> Result<Staged, EngineError> {
         let (reply, answer) = oneshot::channel();
         let shard = self.clone();

@@ -51,13 +51,13 @@ pub enum TransactionBody {
 
 impl Shard {
     /// The value of a key, durable or not: await [`Shard::durable`] before telling anybody.
-    pub(crate) fn record(&self, bucket: BucketId, key: &[u8]) -> Option<Bytes> {
+    pub(crate) fn value(&self, bucket: BucketId, key: &[u8]) -> Option<Bytes> {
         self.index.borrow().buckets.get(&bucket)?.value(key)
     }
 
     /// Visits values whose key starts with `prefix`, from `from` (inclusive) on, in byte order, while `visit` answers
     /// true. `visit` must not call back into the shard.
-    pub(crate) fn records(
+    pub(crate) fn values(
         &self,
         bucket: BucketId,
         prefix: &[u8],

@@ -1,7 +1,7 @@
 //! Free space in a shard's extent zones. Pure; owned by the shard's core.
 //!
 //! I1. Free runs never overlap and never touch: neighbours are merged. I2. What is handed out is not free until it is
-//! given back. I3. All extents of one reservation but the last hold whole 64 KiB units, so no unit spans two extents.
+//! released. I3. All extents of one reservation but the last hold whole 64 KiB units, so no unit spans two extents.
 
 use std::collections::BTreeMap;
 
@@ -33,14 +33,14 @@ impl FreeSpace {
     pub(crate) fn release(&mut self, drive: u16, at: DriveOffset, bytes: u64) {
         let (mut start, mut end) = (at.0, at.0 + bytes);
         if let Some((&(_, before), &held)) = self.runs.range((drive, 0)..(drive, start)).next_back() {
-            assert!(before + held <= start, "space given back twice");
+            assert!(before + held <= start, "space released twice");
             if before + held == start {
                 self.runs.remove(&(drive, before));
                 start = before;
             }
         }
         if let Some((&(_, after), &held)) = self.runs.range((drive, at.0)..=(drive, u64::MAX)).next() {
-            assert!(end <= after, "space given back twice");
+            assert!(end <= after, "space released twice");
             if after == end {
                 self.runs.remove(&(drive, after));
                 end = after + held;

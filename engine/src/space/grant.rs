@@ -1,4 +1,4 @@
-//! How a zone is taken for a shard and given back: its headers on the drive. See FORMAT.md, "Zone header".
+//! How a zone is taken for a shard and released: its headers on the drive. See FORMAT.md, "Zone header".
 //!
 //! The log, compaction and growth of extents take zones, maintenance gives them back; which zones are free says
 //! `zones`. I1. A zone is used only after both headers are durable. I2. A zone is free only after both headers say so,
@@ -71,7 +71,7 @@ async fn make_sure_of(
 }
 
 /// Gives a zone back that nothing refers to any more: first the second header, then the first one, so that at every
-/// moment the zone is either whole or free. Answers whether somebody waits for a zone.
+/// moment the zone is either whole or free. Returns whether somebody waits for a zone.
 pub(crate) async fn release_zone(
     drive: &dyn Drive,
     superblock: &Superblock,

@@ -1,7 +1,7 @@
 //! How many bytes of each log and compaction zone of a shard are in use, and which zones are worth cleaning. Pure.
 //!
-//! `shard` counts here what records put and displace; `shard::maintenance` asks which zones to clean and to give back.
-//! I1. A zone with nothing in use may be given back once the last displacement is durable. A move displaces like any other
+//! `shard` counts here what records put and displace; `shard::maintenance` asks which zones to clean and to release.
+//! I1. A zone with nothing in use may be released once the last displacement is durable. A move displaces like any other
 //! change. Owned by the shard's core.
 
 use std::collections::HashMap;
@@ -77,7 +77,7 @@ impl Usage {
         self.zones.get(&zone).copied().unwrap_or_default()
     }
 
-    /// Forgets a zone that was given back.
+    /// Forgets a zone that was released.
     pub(crate) fn forget(&mut self, zone: ZoneId) {
         self.zones.remove(&zone);
     }

@@ -69,7 +69,7 @@ fn mailbox() {
 const ZONES: u32 = 3;
 const RESERVE: u32 = 1;
 
-/// Cores that claim and give back zones of a small drive: no zone has two holders, the zones kept for maintenance stay, and
+/// Cores that claim and release zones of a small drive: no zone has two holders, the zones kept for maintenance stay, and
 /// the count is right at the end.
 fn zones() {
     let table = Arc::new(ZoneTable::new(ZONES, RESERVE));

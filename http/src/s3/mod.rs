@@ -134,7 +134,7 @@ impl S3 {
     }
 }
 
-/// Returns a request with `failure`, for refusals before [`S3::handle`]: routing, authentication, a store that is
+/// Answers a request with `failure`, for refusals before [`S3::handle`]: routing, authentication, a store that is
 /// still recovering.
 pub fn refuse(failure: S3Error, head: &Parts, request_id: &str, now_ms: u64) -> Response<ResponseBody> {
     answer(Err(failure), head, request_id, now_ms)

@@ -83,7 +83,7 @@ fn live(tally: &mut Tally, seed: u64) -> Result<(), Finding> {
     let counted = counts.get();
     tally.note("operations", counted.operations);
     tally.note("bytes moved", counted.moved);
-    tally.note("zones given back", counted.released);
+    tally.note("zones released", counted.released);
     Ok(())
 }
 

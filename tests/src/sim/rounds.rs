@@ -12,7 +12,7 @@ use nilas_engine::store::recognise;
 
 use super::Counts;
 use super::model::Model;
-use super::run::{Ended, Excused, Ground, LAST_WORD, LYING_EPOCH, MIXED_EPOCH, Shape};
+use super::run::{Ended, Excused, LAST_WORD, LYING_EPOCH, MIXED_EPOCH, Machine, Shape};
 use crate::machine::{Finding, Geometry, Kind, LARGE_ZONE_BYTES, drives, finding, format_on};
 
 /// A short workload, cut at the start and end of every drive operation in turn, each with `losses` ways to lose what was
@@ -21,19 +21,19 @@ pub fn every_cut(seed: u64, losses: u64) -> (Counts, Option<(u64, u64, Finding)>
     let mut counts = Counts::default();
     for cut in 1_u64.. {
         for loss in 0..losses {
-            let mut ground = Ground::new(Geometry::small(2));
+            let mut run = Machine::new(Geometry::small(2));
             let shape = Shape { cores: 1, clients: 2, operations: 5, epoch: 0, work: None };
             let model = Model::shared(2);
             let faults = Faults { cut_at: Some(cut), latency_us_max: 60, ..Faults::default() };
-            let ended = ground.run(seed, faults, &shape, &model);
+            let ended = run.run(seed, faults, &shape, &model);
             counts.seeds += 1;
             counts.rounds += 1;
             counts.operations += model.borrow().operations;
             let finished = matches!(ended, Ok(Ended::Finished));
             let outcome = ended.and_then(|_| {
-                ground.medium.lose_power(&mut Random::new(seed ^ cut ^ (loss << 40)));
+                run.medium.lose_power(&mut Random::new(seed ^ cut ^ (loss << 40)));
                 counts.cuts += u64::from(!finished);
-                ground.check(seed + 1, &shape, &model, 1)
+                run.check(seed + 1, &shape, &model, 1)
             });
             if let Err(found) = outcome {
                 counts.count(&found);
@@ -58,20 +58,20 @@ pub fn every_cut_of_format(seed: u64) -> Result<Counts, Finding> {
         medium.lose_power(&mut Random::new(seed ^ cut));
         counts.seeds += 1;
         counts.rounds += 1;
-        let mut ground = Ground { medium, ..Ground::new(geometry) };
+        let mut run = Machine { medium, ..Machine::new(geometry) };
         let simulator = Simulator::new(seed);
-        let drives = drives(&SimulatedDrive::new(&simulator, &ground.medium, Faults::default()));
+        let drives = drives(&SimulatedDrive::new(&simulator, &run.medium, Faults::default()));
         let recognised = simulator.run(async move { recognise(&drives).await });
         match recognised {
             Ok(Ok(None)) => {
-                if finished || !format_on(&ground.medium, seed, geometry, Faults::default()) {
+                if finished || !format_on(&run.medium, seed, geometry, Faults::default()) {
                     return finding(Kind::Lost, format!("a store formatted to the end is blank, cut {cut}"));
                 }
             }
             Ok(Ok(Some(_))) => {}
             other => return finding(Kind::Wrong, format!("cut {cut} of formatting: {other:?}")),
         }
-        ground.check(
+        run.check(
             seed,
             &Shape { cores: 1, clients: 1, operations: 0, epoch: 0, work: None },
             &Model::shared(1),
@@ -99,7 +99,7 @@ pub(super) fn crash_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Findin
     let mut random = Random::new(seed);
     let geometry = draw_geometry(&mut random);
     let clients = 1 + random.below(3);
-    let mut ground = Ground::new(geometry);
+    let mut run = Machine::new(geometry);
     let model = Model::shared(clients);
     let epochs = 3 + random.below(4);
     let mut recovery_steps = 0;
@@ -117,7 +117,7 @@ pub(super) fn crash_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Findin
             (calm, Some(Faults { cut_at: Some(1 + random.below(250)), ..calm }))
         };
         let shape = Shape { cores, clients, operations: 3 + random.below(8), epoch, work };
-        outcome = ground.run(random.draw(), recovery, &shape, &model).map(|ended| {
+        outcome = run.run(random.draw(), recovery, &shape, &model).map(|ended| {
             depth = if ended == Ended::CutInRecovery { depth + 1 } else { 0 };
             let mut counted = counts.get();
             counted.rounds += u64::from(0 < epoch && ended != Ended::CutInRecovery);
@@ -128,19 +128,19 @@ pub(super) fn crash_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Findin
         if outcome.is_err() {
             break;
         }
-        recovery_steps = ground.recovery_steps.get();
+        recovery_steps = run.recovery_steps.get();
         match random.below(8) {
-            0 | 1 => ground.medium.lose_process(&mut random),
-            2 => ground.medium.lose_power_as(Loss::Keep, &mut random),
-            3 => ground.medium.lose_power_as(Loss::Lose, &mut random),
-            _ => ground.medium.lose_power(&mut random),
+            0 | 1 => run.medium.lose_process(&mut random),
+            2 => run.medium.lose_power_as(Loss::Keep, &mut random),
+            3 => run.medium.lose_power_as(Loss::Lose, &mut random),
+            _ => run.medium.lose_power(&mut random),
         }
     }
     let cores = 1 + u16::from(random.one_in(2));
     let shape = Shape { cores, clients, operations: 0, epoch: epochs, work: None };
     let restarts = if random.one_in(4) { 2 } else { 1 };
     let outcome = outcome.and_then(|()| {
-        ground.check(random.draw(), &shape, &model, restarts)?;
+        run.check(random.draw(), &shape, &model, restarts)?;
         let counted = counts.get();
         counts.set(Counts { rounds: counted.rounds + 1, ..counted });
         Ok(())
@@ -155,30 +155,30 @@ const DEPTH_MAX: u64 = 3;
 pub(super) fn fault_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Finding> {
     let mut random = Random::new(seed);
     let clients = 1 + random.below(3);
-    let mut ground = Ground::new(draw_geometry(&mut random));
+    let mut run = Machine::new(draw_geometry(&mut random));
     let model = Model::shared(clients);
     let calm = Shape { cores: 1, clients, operations: 4, epoch: 0, work: None };
-    let mut outcome = ground.run(random.draw(), Faults::default(), &calm, &model).map(|_| ());
+    let mut outcome = run.run(random.draw(), Faults::default(), &calm, &model).map(|_| ());
     if outcome.is_ok() {
-        ground.medium.lose_process(&mut random);
+        run.medium.lose_process(&mut random);
         let none = Faults { latency_us_max: 1 + random.below(150), ..Faults::default() };
         let (recovery, work) = if random.one_in(6) {
-            let steps = ground.recovery_steps.get().max(1);
+            let steps = run.recovery_steps.get().max(1);
             (Faults { fail_at: Some(1 + random.below(steps)), ..none }, None)
         } else {
             (none, Some(Faults { fail_at: Some(1 + random.below(250)), ..none }))
         };
         let shape = Shape { operations: 4 + random.below(12), epoch: 1, work, ..calm };
-        outcome = ground.run(random.draw(), recovery, &shape, &model).map(|_| ());
+        outcome = run.run(random.draw(), recovery, &shape, &model).map(|_| ());
         let counted = counts.get();
         counts.set(Counts { faults: counted.faults + 1, ..counted });
         match random.one_in(2) {
-            true => ground.medium.lose_process(&mut random),
-            false => ground.medium.lose_power(&mut random),
+            true => run.medium.lose_process(&mut random),
+            false => run.medium.lose_power(&mut random),
         }
     }
     let outcome = outcome.and_then(|()| {
-        ground.check(random.draw(), &Shape { epoch: 2, ..calm }, &model, 1)?;
+        run.check(random.draw(), &Shape { epoch: 2, ..calm }, &model, 1)?;
         let counted = counts.get();
         counts.set(Counts { rounds: counted.rounds + 1, ..counted });
         Ok(())
@@ -206,10 +206,10 @@ enum When {
 pub(super) fn mixed_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Finding> {
     let mut random = Random::new(seed);
     let clients = 1 + random.below(3);
-    let mut ground = Ground::new(draw_geometry(&mut random));
+    let mut run = Machine::new(draw_geometry(&mut random));
     let model = Model::shared(clients);
     let calm = Shape { cores: 1, clients, operations: 4, epoch: 0, work: None };
-    let mut outcome = ground.run(random.draw(), Faults::default(), &calm, &model).map(|_| ());
+    let mut outcome = run.run(random.draw(), Faults::default(), &calm, &model).map(|_| ());
     let when = [When::Work, When::Work, When::Work, When::Honest, When::Lying]
         [usize::try_from(random.below(5)).expect("below 5")];
     let none = Faults { latency_us_max: 1 + random.below(150), ..Faults::default() };
@@ -224,12 +224,12 @@ pub(super) fn mixed_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Findin
         When::Honest | When::Lying => (faults, None),
     };
     if outcome.is_ok() {
-        ground.medium.lose_process(&mut random);
+        run.medium.lose_process(&mut random);
         let epoch = if when == When::Lying { LYING_EPOCH } else { MIXED_EPOCH };
         let shape = Shape { operations: 10 + random.below(40), epoch, work, ..calm };
-        outcome = ground.run(random.draw(), recovery, &shape, &model).map(|_| ());
+        outcome = run.run(random.draw(), recovery, &shape, &model).map(|_| ());
     }
-    let happened = ground.happened.get();
+    let happened = run.happened.get();
     let counted = counts.get();
     counts.set(Counts {
         faults: counted.faults + happened.total(),
@@ -238,17 +238,17 @@ pub(super) fn mixed_round(seed: u64, counts: &Cell<Counts>) -> Result<(), Findin
         ..counted
     });
     match random.one_in(2) {
-        true => ground.medium.lose_process(&mut random),
-        false => ground.medium.lose_power(&mut random),
+        true => run.medium.lose_process(&mut random),
+        false => run.medium.lose_power(&mut random),
     }
     let lied = when == When::Lying && happened.lied() > 0;
     let outcome = outcome.and_then(|()| {
         if happened.destroyed() == 0 && !lied {
-            return ground.check(random.draw(), &Shape { epoch: 2, ..calm }, &model, 1);
+            return run.check(random.draw(), &Shape { epoch: 2, ..calm }, &model, 1);
         }
         let excused =
-            Excused { anything: lied || 1 < happened.destroyed(), shards: ground.given_up.borrow().clone() };
-        ground.look_at_damage(&model, &excused)
+            Excused { anything: lied || 1 < happened.destroyed(), shards: run.given_up.borrow().clone() };
+        run.look_at_damage(&model, &excused)
     });
     note(counts, &model);
     outcome.map_err(|found| found.at(format!("{when:?}, {happened:?}")))
@@ -282,15 +282,15 @@ fn draw_rates(random: &mut Random, when: When) -> Rates {
 /// Flips bytes of a small store, one at a time: `samples` of them, or one in every 64 of what was ever written.
 pub(super) fn flip_round(seed: u64, counts: &Cell<Counts>, samples: Option<u64>) -> Result<(), Finding> {
     let mut random = Random::new(seed);
-    let mut ground = Ground::new(Geometry::small(2));
+    let mut run = Machine::new(Geometry::small(2));
     let model = Model::shared(1);
     let shape = Shape { cores: 1, clients: 1, operations: 6, epoch: 0, work: None };
-    ground.run(seed, Faults::default(), &shape, &model)?;
+    run.run(seed, Faults::default(), &shape, &model)?;
     // One more record in the log of every shard: everything before it is below the durable mark.
-    ground.run(seed + 1, Faults::default(), &Shape { operations: 0, epoch: LAST_WORD, ..shape }, &model)?;
-    ground.medium.lose_power(&mut random);
+    run.run(seed + 1, Faults::default(), &Shape { operations: 0, epoch: LAST_WORD, ..shape }, &model)?;
+    run.medium.lose_power(&mut random);
     let written: Vec<u64> =
-        ground.medium.durable_blocks().into_iter().filter(|block| !is_zero(&ground.medium, *block)).collect();
+        run.medium.durable_blocks().into_iter().filter(|block| !is_zero(&run.medium, *block)).collect();
     let places: Vec<u64> = match samples {
         Some(samples) => (0..samples)
             .map(|_| {
@@ -306,7 +306,7 @@ pub(super) fn flip_round(seed: u64, counts: &Cell<Counts>, samples: Option<u64>)
     };
     for at in places {
         let bit = u8::try_from(random.below(8)).expect("below 8");
-        let flipped = Ground { medium: ground.medium.duplicate(), ..Ground::new(ground.geometry) };
+        let flipped = Machine { medium: run.medium.duplicate(), ..Machine::new(run.geometry) };
         flipped.medium.flip(at, 1 << bit);
         let mut counted = counts.get();
         counted.flips += 1;

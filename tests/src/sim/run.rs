@@ -45,7 +45,7 @@ pub(super) enum Ended {
 }
 
 /// The medium of a round.
-pub(super) struct Ground {
+pub(super) struct Machine {
     pub(super) medium: Medium,
     pub(super) geometry: Geometry,
     /// Drive steps of the last recovery that came to its end, comparison included.
@@ -55,9 +55,9 @@ pub(super) struct Ground {
     pub(super) given_up: Rc<RefCell<BTreeSet<ShardId>>>,
 }
 
-impl Ground {
-    pub(super) fn new(geometry: Geometry) -> Ground {
-        Ground {
+impl Machine {
+    pub(super) fn new(geometry: Geometry) -> Machine {
+        Machine {
             medium: formatted(geometry),
             geometry,
             recovery_steps: Rc::default(),

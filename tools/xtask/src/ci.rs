@@ -142,7 +142,7 @@ impl Report {
         Report { name, passed: 0, failed: Vec::new(), started: Instant::now() }
     }
 
-    /// Runs one section and answers whether it passed.
+    /// Runs one section and returns whether it passed.
     pub fn section(&mut self, title: &str, run: impl FnOnce() -> Result<(), Failure>) -> bool {
         println!("== {title}");
         let started = Instant::now();

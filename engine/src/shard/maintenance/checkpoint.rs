@@ -1,7 +1,7 @@
 //! When a checkpoint is taken, and what it changes in the shard. `meta::checkpoint` writes and reads it.
 //!
 //! Called by the maintenance task alone. I1. The log is cut and the index is looked at in one turn. I2. The anchor
-//! follows when pages and log are durable, and only then are the older checkpoint's zones given back.
+//! follows when pages and log are durable, and only then are the older checkpoint's zones released.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;

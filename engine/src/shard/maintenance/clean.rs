@@ -36,7 +36,7 @@ const MOVE_RECORD_BYTES: usize = 16 << 10;
 pub(super) struct CleanStall {
     /// What had gone out of use when they were counted, not counting moves.
     displacements: u64,
-    /// The most that was zones_reclaimed since.
+    /// The most zones that were reclaimed since.
     reclaimed_most: i64,
     rounds: usize,
 }
@@ -127,7 +127,7 @@ impl Shard {
         cleanable.into_iter().map(|(zone, _)| zone).filter(|zone| chosen.contains(zone)).collect()
     }
 
-    /// Moves what is in use in `chosen` to compaction zones, zone by zone, each object verified on the way, and gives back
+    /// Moves what is in use in `chosen` to compaction zones, zone by zone, each object verified on the way, and releases
     /// what comes free while it goes on: so it needs no more room than for one or two zones.
     pub(super) async fn clean(
         &self,
@@ -155,7 +155,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Copies the bytes of one zone's cells to compaction_zones.
+    /// Copies the bytes of one zone's cells to compaction zones.
     async fn pack_cells(
         &self,
         cells: Vec<Moving>,
@@ -210,7 +210,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Makes moved bytes durable, logs where they are now, and gives back what that sets free.
+    /// Makes moved bytes durable, logs where they are now, and releases what that sets free.
     async fn append_moves(&self, batch: &mut Batch, writers: &mut ZoneWriters) -> Result<(), EngineError> {
         if batch.moves.is_empty() {
             return Ok(());

@@ -75,7 +75,7 @@ pub(super) struct MaintenanceState {
     anchor: RefCell<Anchor>,
     /// Zones kept for the next one.
     reserved_for_checkpoint: Cell<u32>,
-    /// Zones given back less zones that maintenance took.
+    /// Zones released less zones that maintenance took.
     zones_reclaimed: Cell<i64>,
     /// When maintenance found nothing to do, what it had looked at.
     no_progress: Cell<Option<Stamp>>,
@@ -276,7 +276,7 @@ impl Shard {
         }
     }
 
-    /// Whether enough was given back since `before`.
+    /// Whether enough was released since `before`.
     fn is_satisfied(&self, before: i64) -> bool {
         before < self.maintenance.zones_reclaimed.get() && !self.context.home_zones().is_low()
     }

@@ -1,4 +1,4 @@
-//! Giving zones back: log zones behind the newest checkpoint, compaction_zones, pages of older checkpoints, wholly free extent
+//! Releasing zones: log zones behind the newest checkpoint, compaction zones, pages of older checkpoints, wholly free extent
 //! zones.
 //!
 //! Called by the maintenance task alone, which says when a zone may go (I2 there).
@@ -14,7 +14,7 @@ use crate::space::grant::release_zone;
 use crate::space::usage::ZoneId;
 
 impl Shard {
-    /// Gives back every zone that nothing needs any more.
+    /// Releases every zone that nothing needs any more.
     pub(super) async fn release_zones(&self, writers: &ZoneWriters) -> Result<(), EngineError> {
         self.reclaim();
         let superblock = *self.context.home();
