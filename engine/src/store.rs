@@ -4,7 +4,7 @@
 //! writes the superblocks last, so a drive that was formatted by half is still blank to the next start. I2. A drive that
 //! holds anything else is never written to.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -577,25 +577,14 @@ impl Store {
         // A zone that nobody can tell whose it was may have held the rest of this log.
         let is_lost = damage.is_some() || maps.iter().any(|map| !map.damaged.is_empty());
         let is_whole = !is_lost || seeded(Mutant::DamagedAnswersAbsence);
-        let mut headers: Vec<(u16, ZoneHeader)> = Vec::new();
-        for (drive, map) in (0_u16..).zip(maps) {
-            headers
-                .extend(map.used.iter().filter(|header| header.shard == id).map(|header| (drive, *header)));
-        }
+        let headers = headers_of(maps, id);
         let home = superblock.drive_index;
         let derived = derive_space(&self.shared.superblocks, &headers, &replayed.index, home);
         let Space { free, usage, .. } = derived.unwrap_or_else(|(drive, corrupt)| {
             damage.get_or_insert((drive.into(), corrupt.into()));
             Space { free: FreeSpace::default(), usage: Usage::of(&self.shared.superblocks) }
         });
-        for (drive, (map, superblock)) in maps.iter().zip(&self.shared.superblocks).enumerate() {
-            if let Some(zone) = map.damaged.first() {
-                // Nobody can tell whose zone it was, so nobody may go on as if it had never been.
-                let (what, at) = ("whole copies of a zone header", superblock.zone_at(*zone));
-                let corrupt = Corrupt { what, at, got: 0, expected: 1 };
-                damage.get_or_insert((drive, corrupt.into()));
-            }
-        }
+        let damage = damage.or_else(|| self.damaged_zone(maps));
         let stats = self.shared.stats[usize::from(id.0)].clone();
         let context = LogContext {
             shard: id,
@@ -613,16 +602,10 @@ impl Store {
             }
             _ => spawn(&core.platform, log.clone().run()),
         }
-        let (teller, mesh_core) = (Rc::downgrade(core), core.id());
+        let broadcasting = Rc::downgrade(core);
         let broadcast_space_changed = move || {
-            let Some(core) = teller.upgrade() else { return };
-            for other in 0..core.shared.mesh.cores() {
-                if CoreId(other) == mesh_core {
-                    core.space_changed();
-                } else {
-                    // A full mailbox has jobs that will look at space themselves.
-                    drop(core.shared.mesh.send(CoreId(other), Box::new(|core| core.space_changed())));
-                }
+            if let Some(core) = broadcasting.upgrade() {
+                core.broadcast_space_changed();
             }
         };
         let context = ShardContext {
@@ -637,22 +620,51 @@ impl Store {
             broadcast_space_changed: Box::new(broadcast_space_changed),
             checkpoint_log_bytes: self.shared.tuning.checkpoint_log_bytes,
         };
-        let of_kind = |kind| headers.iter().filter(move |(_, header)| header.kind == kind);
-        let space = ShardSpace {
-            free,
-            usage,
-            extent_zones: of_kind(ZoneKind::Extent).map(|(drive, header)| (*drive, header.zone)).collect(),
-            compaction_zones: of_kind(ZoneKind::Compaction)
-                .filter(|_| !seeded(Mutant::CompactionForgotten))
-                .map(|(_, header)| (header.zone, header.position))
-                .collect(),
-            page_zones: of_kind(ZoneKind::Checkpoint)
-                .filter(|_| !seeded(Mutant::PagesForgotten))
-                .map(|(_, header)| header.zone)
-                .collect(),
-            page_bytes,
-        };
+        let space = shard_space(&headers, free, usage, page_bytes);
         Ok(Shard::new(context, log, replayed.index, replayed.anchor, space, is_whole))
+    }
+
+    /// A zone of which nobody can tell whose it was, and the place of its drive: nobody may go on as if it had never
+    /// been.
+    fn damaged_zone(&self, maps: &[ZoneMap]) -> Option<(usize, EngineError)> {
+        let drives = maps.iter().zip(&self.shared.superblocks).enumerate();
+        drives.into_iter().find_map(|(drive, (map, superblock))| {
+            let (what, at) = ("whole copies of a zone header", superblock.zone_at(*map.damaged.first()?));
+            Some((drive, Corrupt { what, at, got: 0, expected: 1 }.into()))
+        })
+    }
+}
+
+/// The zones of one shard, each with the place of its drive.
+fn headers_of(maps: &[ZoneMap], shard: ShardId) -> Vec<(u16, ZoneHeader)> {
+    let of_drive = |(drive, map): (u16, &ZoneMap)| {
+        let used: Vec<_> = map.used.iter().filter(|header| header.shard == shard).copied().collect();
+        used.into_iter().map(move |header| (drive, header))
+    };
+    (0_u16..).zip(maps).flat_map(of_drive).collect()
+}
+
+/// What recovery found of a shard's space: which of its zones are for what.
+fn shard_space(
+    headers: &[(u16, ZoneHeader)],
+    free: FreeSpace,
+    usage: Usage,
+    page_bytes: HashMap<u32, u64>,
+) -> ShardSpace {
+    let of_kind = |kind| headers.iter().filter(move |(_, header)| header.kind == kind);
+    ShardSpace {
+        free,
+        usage,
+        extent_zones: of_kind(ZoneKind::Extent).map(|(drive, header)| (*drive, header.zone)).collect(),
+        compaction_zones: of_kind(ZoneKind::Compaction)
+            .filter(|_| !seeded(Mutant::CompactionForgotten))
+            .map(|(_, header)| (header.zone, header.position))
+            .collect(),
+        page_zones: of_kind(ZoneKind::Checkpoint)
+            .filter(|_| !seeded(Mutant::PagesForgotten))
+            .map(|(_, header)| header.zone)
+            .collect(),
+        page_bytes,
     }
 }
 

@@ -127,6 +127,18 @@ impl Core {
         self.shards.borrow().values().for_each(|shard| shard.space_changed());
     }
 
+    /// Has the shards of all cores look at free zones again.
+    pub(crate) fn broadcast_space_changed(&self) {
+        for core in (0..self.shared.mesh.cores()).map(CoreId) {
+            if core == self.id {
+                self.space_changed();
+            } else {
+                // A full mailbox has jobs that will look at space themselves.
+                drop(self.shared.mesh.send(core, Box::new(|core| core.space_changed())));
+            }
+        }
+    }
+
     fn core_of(&self, shard: ShardId) -> CoreId {
         CoreId(shard.0 % self.shared.mesh.cores())
     }
