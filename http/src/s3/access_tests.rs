@@ -163,3 +163,30 @@ fn each_key_of_delete_objects_is_asked_for() {
         }
     });
 }
+
+#[test]
+fn who_may_delete_nothing_is_not_told_whether_there_is_the_bucket() {
+    with_s3(async |s3: S3| {
+        let body = "<Delete><Object><Key>a</Key></Object><Object><Key>b</Key></Object></Delete>";
+        let md5 = STANDARD.encode(Md5::digest(body));
+        let delete = async |bucket: &str, body: &str, md5: Option<&str>, refused: &'static str| {
+            let headers: Vec<(&str, &str)> = md5.map(|md5| ("content-md5", md5)).into_iter().collect();
+            ask(&s3, &format!("POST /{bucket}?delete"), &headers, body, &recorder(refused)).await
+        };
+        let (status, text) = delete("dst", body, Some(&md5), "s3:DeleteObject").await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        assert_eq!(text.matches("<Code>AccessDenied</Code>").count(), 2, "{text}");
+        assert_eq!(delete("gone", body, Some(&md5), "s3:DeleteObject").await, (status, text));
+        assert!(exists(&s3, "dst", "a").await);
+        let (_, text) = delete("gone", body, None, "s3:DeleteObject").await;
+        assert!(text.contains("<Code>InvalidRequest</Code>"), "{text}");
+
+        // Who may delete one of the keys, or any, is told: the latter whatever else is wrong.
+        for (body, md5, refused) in
+            [(body, Some(&*md5), "gone/*"), (body, Some(&*md5), "gone/a"), (body, None, ""), ("<", None, "")]
+        {
+            let (_, text) = delete("gone", body, md5, refused).await;
+            assert!(text.contains("<Code>NoSuchBucket</Code>"), "{refused}: {text}");
+        }
+    });
+}
