@@ -11,7 +11,7 @@ use nilas_engine::platform::simulated::{Faults, Medium, SimulatedDrive, Simulato
 use nilas_engine::store::{FormatConfig, Store, format};
 
 use super::{Catalog, Operation, Request, Response, Route};
-use crate::access::{Access, NamedIn, Resource, ResourceKind};
+use crate::access::{Access, BodyKind, NamedIn, Resource, ResourceKind};
 
 /// Writes down what it is asked, and refuses what is about `refused`.
 struct Recorder {
@@ -319,4 +319,19 @@ fn each_table_of_a_request_counts() {
     for refused in ["table/n.t", "table/m.u"] {
         check("POST /v1/wh1/tables/rename", RENAME, refused);
     }
+}
+
+#[test]
+fn each_handler_takes_the_body_that_its_row_says() {
+    with_catalog(async |catalog: Catalog| {
+        make_warehouse(&catalog).await;
+        for (operation, line, ..) in QUESTIONS {
+            let all = Recorder { asked: RefCell::default(), refused: "" };
+            let answer = ask(&catalog, line, "{", &all).await;
+            // What looks at its body finds no document there.
+            let looks = String::from_utf8_lossy(&answer.body).contains("Invalid JSON object");
+            let taken = if looks { BodyKind::Json } else { BodyKind::Empty };
+            assert_eq!(taken, operation.facts().body, "{line}");
+        }
+    });
 }
