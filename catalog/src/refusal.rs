@@ -16,7 +16,7 @@ pub enum Refusal {
     NotSigned(Cow<'static, str>),
     /// The bearer token is not ours, or its time is over.
     TokenInvalid,
-    /// The body is over [`BODY_BYTES_MAX`](crate::limits::BODY_BYTES_MAX).
+    /// The body is over [`BODY_BYTES_MAX`](crate::limits::BODY_BYTES_MAX), or what a form may have.
     BodyTooLarge {
         /// Name of the limit as operators know it.
         limit: &'static str,

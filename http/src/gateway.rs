@@ -130,7 +130,7 @@ impl CoreState {
                 let access_key = verified.as_ref().map(|verified| verified.access_key.as_str());
                 let caller = caller_of(Principal::of(access_key));
                 authorize(&caller, facts, page.resource())?;
-                self.page(page, head).await
+                self.page(page).await
             }
         }
     }
@@ -159,28 +159,21 @@ impl CoreState {
         self.services().ok_or(S3Error::Recovering)
     }
 
-    async fn page(&self, page: Page, head: &Parts) -> Result<Response<ResponseBody>, Refused> {
+    async fn page(&self, page: Page) -> Result<Response<ResponseBody>, Refused> {
         Ok(match page {
             Page::Healthz => Plain::Alive.answer(),
             Page::Readyz if self.figures.is_ready() => Plain::Ready.answer(),
             Page::Readyz => Plain::Recovering.answer(),
             Page::Metrics => admin::metrics(&self.figures, self.engine()),
-            Page::Scrub => self.scrub(self.ready_services()?, head).await,
+            Page::ScrubStatus => scrub_status(self.ready_services()?).await,
+            Page::ScrubStart => self.scrub_start(self.ready_services()?).await,
         })
     }
 
-    /// How far the scrub is; a POST starts a pass now.
-    async fn scrub(&self, services: &Services, head: &Parts) -> Response<ResponseBody> {
-        let mut started = Ok(());
-        if head.method == Method::POST {
-            started = services.engine.scrub_start(self.scrub.now()).await;
-        }
-        let status = match started {
-            Ok(()) => services.engine.scrub_status().await,
-            Err(error) => Err(error),
-        };
-        match status {
-            Ok(shards) => admin::scrub(&shards),
+    /// Starts a pass of the scrub now, and says how far it is.
+    async fn scrub_start(&self, services: &Services) -> Response<ResponseBody> {
+        match services.engine.scrub_start(self.scrub.now()).await {
+            Ok(()) => scrub_status(services).await,
             Err(_) => Plain::CoreBusy.answer(),
         }
     }
@@ -210,6 +203,14 @@ impl CoreState {
         };
         *bytes = permit.bind(std::mem::take(bytes));
         response
+    }
+}
+
+/// How far the scrub is.
+async fn scrub_status(services: &Services) -> Response<ResponseBody> {
+    match services.engine.scrub_status().await {
+        Ok(shards) => admin::scrub(&shards),
+        Err(_) => Plain::CoreBusy.answer(),
     }
 }
 
@@ -304,6 +305,7 @@ mod tests {
         check(Page::Healthz, true);
         check(Page::Readyz, true);
         check(Page::Metrics, true);
-        check(Page::Scrub, false);
+        check(Page::ScrubStatus, false);
+        check(Page::ScrubStart, false);
     }
 }

@@ -1,7 +1,7 @@
 //! The catalog's edge: who sent a request, its whole body, and the answer as HTTP.
 //!
 //! The gateway calls [`authenticate`], which reads the body because a catalog's signature covers it, then [`handle`].
-//! I1. No body is read of a sender who cannot be anybody. I2. Bytes of a body, and what its values will take beside
+//! I1. No body is read of a sender who cannot be anybody, nor of a form more than a form may have. I2. Bytes of a body, and what its values will take beside
 //! them, are taken from the core's budget for documents before they are held. I3. No status is chosen here.
 
 use std::pin::Pin;
@@ -10,13 +10,13 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use http_body::Body as _;
-use nilas_catalog::access::{Access as _, Resource, ResourceKind};
+use http_body::Body;
+use nilas_catalog::access::{Access as _, BodyKind, Resource, ResourceKind};
 use nilas_catalog::{OAuthError, Refusal, Route};
 use sha2::{Digest as _, Sha256};
 
 use crate::auth::{AuthError, Caller, RequestView, bearer, precheck, verify_with_body, view_of};
-use crate::limits::CATALOG_BODY_BYTES_MAX;
+use crate::limits::{CATALOG_BODY_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
 use crate::listen::RequestBody;
 use crate::memory::{BoundedBuffer, Budget, Permit, document_cost};
 use crate::render::body::ResponseBody;
@@ -47,9 +47,12 @@ pub(crate) async fn authenticate(
     body: RequestBody,
     now_ms: u64,
 ) -> Result<(Option<String>, Document), Refusal> {
+    if route.operation() == Some(nilas_catalog::Operation::GetToken) && head.method != Method::POST {
+        return Err(Refusal::TokenMethod);
+    }
     let credentials = Credentials::of(route, head);
     credentials.look(state, now_ms)?;
-    let (bytes, values) = take_document(body, &state.memory.documents).await?;
+    let (bytes, values) = take_document(body, BodyMax::of(route), &state.memory.documents).await?;
     let access_key = credentials.verify(state, &bytes, now_ms)?;
     Ok((access_key, Document { bytes, now_ms, _values: values }))
 }
@@ -105,9 +108,31 @@ fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// The most that a body may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct BodyMax {
+    bytes: usize,
+    /// Its name in `limits`.
+    limit: &'static str,
+}
+
+impl BodyMax {
+    /// A form comes from anybody and is small. What is not looked at is read all the same: the signature covers it.
+    fn of(route: &Route) -> BodyMax {
+        match route.operation().map(|operation| operation.facts().body) {
+            Some(BodyKind::Form) => BodyMax { bytes: TOKEN_FORM_BYTES_MAX, limit: "TOKEN_FORM_BYTES_MAX" },
+            _ => BodyMax { bytes: CATALOG_BODY_BYTES_MAX, limit: "CATALOG_BODY_BYTES_MAX" },
+        }
+    }
+}
+
 /// Reads a whole body, and takes what its values will need.
-async fn take_document(body: RequestBody, documents: &Budget) -> Result<(Bytes, Permit), Refusal> {
-    let bytes = read_body(body, documents).await?;
+async fn take_document(
+    body: RequestBody,
+    max: BodyMax,
+    documents: &Budget,
+) -> Result<(Bytes, Permit), Refusal> {
+    let bytes = read_body(body, max, documents).await?;
     let cost = document_cost(&bytes);
     if documents.max() < cost {
         return Err(Refusal::DocumentTooLarge { cost, max: documents.max() });
@@ -116,9 +141,11 @@ async fn take_document(body: RequestBody, documents: &Budget) -> Result<(Bytes, 
     Ok((bytes, values))
 }
 
-async fn read_body(mut body: RequestBody, documents: &Budget) -> Result<Bytes, Refusal> {
-    let max = CATALOG_BODY_BYTES_MAX;
-    let mut all = BoundedBuffer::new(documents, max);
+async fn read_body<B>(mut body: B, max: BodyMax, documents: &Budget) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut all = BoundedBuffer::new(documents, max.bytes);
     loop {
         let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
         match frame {
@@ -126,8 +153,8 @@ async fn read_body(mut body: RequestBody, documents: &Budget) -> Result<Bytes, R
             Some(Err(_)) => return Err(Refusal::BodyBroken),
             Some(Ok(frame)) => {
                 let Ok(piece) = frame.into_data() else { continue };
-                if max - all.len() < piece.len() {
-                    return Err(Refusal::BodyTooLarge { limit: "CATALOG_BODY_BYTES_MAX", max });
+                if max.bytes - all.len() < piece.len() {
+                    return Err(Refusal::BodyTooLarge { limit: max.limit, max: max.bytes });
                 }
                 all.push(&piece).await.map_err(Refusal::Busy)?;
             }
@@ -169,9 +196,6 @@ fn token(
     form: &Document,
     caller: Caller<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    if head.method != Method::POST {
-        return Err(Refusal::TokenMethod);
-    }
     let facts = nilas_catalog::Operation::GetToken.facts();
     if !caller.allows(facts.action, Resource::Public) {
         return Err(Refusal::Token(OAuthError::UnauthorizedClient));
@@ -219,6 +243,35 @@ pub(crate) fn render(answer: nilas_catalog::Response, head: &Parts) -> Response<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_form_is_small_and_a_document_large() {
+        let check = |line: &str, bytes: usize| {
+            let (method, path) = line.split_once(' ').expect("a method and a path");
+            assert_eq!(BodyMax::of(&Route::of(method, path)).bytes, bytes, "{line}");
+        };
+        check("POST /v1/oauth/tokens", 64 << 10);
+        check("POST /v1/warehouses", 32 << 20);
+        check("GET /v1/warehouses", 32 << 20);
+        check("GET /v1/unknown/path", 32 << 20);
+    }
+
+    #[test]
+    fn no_more_is_read_than_a_body_may_have() {
+        let memory = crate::memory::CoreMemory::new(&crate::memory::MemoryPlan::full());
+        let max = BodyMax { bytes: 4, limit: "L" };
+        let read = |text: &'static str| {
+            let body = http_body_util::Full::new(Bytes::from_static(text.as_bytes()));
+            let reading = std::pin::pin!(read_body(body, max, &memory.documents));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            match reading.poll(&mut cx) {
+                std::task::Poll::Ready(read) => read.map_err(|refusal| format!("{refusal:?}")),
+                std::task::Poll::Pending => panic!("nothing waits"),
+            }
+        };
+        assert_eq!(read("1234"), Ok(Bytes::from_static(b"1234")));
+        assert_eq!(read("12345"), Err(r#"BodyTooLarge { limit: "L", max: 4 }"#.to_owned()));
+    }
 
     #[test]
     fn an_answer_has_one_type() {

@@ -28,7 +28,7 @@ pub const BEARER_LIFE_S: u64 = 3600;
 /// Bytes of a bearer token: a longer one is not looked at.
 pub const BEARER_BYTES_MAX: usize = 4096;
 
-/// Bytes of a token request's form: a larger one is `invalid_request`.
+/// Bytes of a token request's form, which anybody may send. Beyond: 413.
 pub const TOKEN_FORM_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of an aws-chunk's head line, CRLF included: a longer one is `IncompleteBody`.

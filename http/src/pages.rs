@@ -17,7 +17,8 @@ pub enum Page {
     Healthz,
     Readyz,
     Metrics,
-    Scrub,
+    ScrubStatus,
+    ScrubStart,
 }
 
 /// One row.
@@ -32,19 +33,15 @@ pub struct PageRow {
 }
 
 // Pages for load balancers and Prometheus tell no names and need no credentials; that of the scrub names objects.
-const TABLE: [PageRow; 4] = [
+const TABLE: [PageRow; 5] = [
     row("Healthz", "/healthz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
     row("Readyz", "/readyz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
     row("Metrics", "/metrics", &["GET", "HEAD"], "admin:Prometheus", ResourceKind::Public, Effect::Reads),
-    row(
-        "Scrub",
-        "/_nilas/scrub",
-        &["GET", "HEAD", "POST"],
-        "admin:Heal",
-        ResourceKind::Service,
-        Effect::Changes,
-    ),
+    row("ScrubStatus", SCRUB, &["GET", "HEAD"], "admin:Heal", ResourceKind::Service, Effect::Reads),
+    row("ScrubStart", SCRUB, &["POST"], "admin:Heal", ResourceKind::Service, Effect::Changes),
 ];
+
+const SCRUB: &str = "/_nilas/scrub";
 
 const fn row(
     name: &'static str,
@@ -68,16 +65,17 @@ const fn row(
 
 impl Page {
     /// All pages, in the order of the table.
-    pub const ALL: [Page; TABLE.len()] = [Page::Healthz, Page::Readyz, Page::Metrics, Page::Scrub];
+    pub const ALL: [Page; TABLE.len()] =
+        [Page::Healthz, Page::Readyz, Page::Metrics, Page::ScrubStatus, Page::ScrubStart];
 
     /// Returns its row of the table.
     pub fn row(self) -> &'static PageRow {
         &TABLE[self as usize]
     }
 
-    /// Finds the page at a path.
-    pub(crate) fn at(path: &str) -> Option<Page> {
-        Page::ALL.into_iter().find(|page| page.row().path == path)
+    /// The pages at a path, one for each set of methods.
+    pub(crate) fn at(path: &str) -> impl Iterator<Item = Page> {
+        Page::ALL.into_iter().filter(move |page| page.row().path == path)
     }
 }
 
@@ -121,7 +119,12 @@ mod tests {
     fn names_are_the_variants() {
         for page in Page::ALL {
             assert_eq!(page.row().facts.name, format!("{page:?}"));
-            assert_eq!(Page::at(page.row().path), Some(page));
+            for method in page.row().methods {
+                let served = |other: &Page| other.row().methods.contains(method);
+                assert_eq!(Page::at(page.row().path).filter(served).collect::<Vec<_>>(), [page]);
+                let reads = matches!(*method, "GET" | "HEAD");
+                assert_eq!(page.row().facts.effect == Effect::Reads, reads, "{page:?}");
+            }
         }
     }
 }

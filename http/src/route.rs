@@ -80,11 +80,10 @@ fn route_line<'a>(
 
 /// The pages and mounts of the server itself; `None` when the path belongs to S3.
 fn route_own<'a>(method: &Method, path: &'a str) -> Option<Result<Route<'a>, S3Error>> {
-    if let Some(page) = Page::at(path) {
-        return Some(match page.row().methods.contains(&method.as_str()) {
-            true => Ok(Route::Admin(page)),
-            false => Err(not_allowed(method, "SERVICE")),
-        });
+    let mut pages = Page::at(path).peekable();
+    if pages.peek().is_some() {
+        let page = pages.find(|page| page.row().methods.contains(&method.as_str()));
+        return Some(page.map(Route::Admin).ok_or_else(|| not_allowed(method, "SERVICE")));
     }
     for mount in ["/_iceberg", "/iceberg"] {
         if let Some(rest) = path.strip_prefix(mount)
@@ -264,6 +263,8 @@ pub fn fuzz_route(input: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn ask(line: &str, host: &str) -> Result<Route<'static>, String> {
@@ -359,9 +360,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_served_is_not_in_the_table() {
-        for name in NOT_SERVED {
+    fn a_parameter_stands_in_one_table() {
+        let mut names = HashSet::new();
+        for name in NOT_SERVED.iter().chain(&PARAMETERS) {
             assert!(!is_subresource(name), "{name}");
+            assert!(names.insert(name), "{name}");
         }
     }
 
@@ -419,7 +422,10 @@ mod tests {
         assert_eq!(ask("GET /healthz", "h"), Ok(Route::Admin(Page::Healthz)));
         assert_eq!(ask("HEAD /readyz", "h"), Ok(Route::Admin(Page::Readyz)));
         assert_eq!(ask("GET /metrics?a=b", "h"), Ok(Route::Admin(Page::Metrics)));
-        assert_eq!(ask("POST /_nilas/scrub", "h"), Ok(Route::Admin(Page::Scrub)));
+        assert_eq!(ask("GET /_nilas/scrub", "h"), Ok(Route::Admin(Page::ScrubStatus)));
+        assert_eq!(ask("HEAD /_nilas/scrub", "h"), Ok(Route::Admin(Page::ScrubStatus)));
+        assert_eq!(ask("POST /_nilas/scrub", "h"), Ok(Route::Admin(Page::ScrubStart)));
+        check_code("DELETE /_nilas/scrub", "MethodNotAllowed");
         assert_eq!(ask("GET /_iceberg/v1/config?w=1", "h"), Ok(Route::Iceberg { rest: "/v1/config" }));
         assert_eq!(ask("PATCH /iceberg/v1/a%1Fb", "h"), Ok(Route::Iceberg { rest: "/v1/a%1Fb" }));
         assert_eq!(ask("GET /iceberg", "h"), Ok(Route::Iceberg { rest: "" }));

@@ -557,6 +557,8 @@ fn bearer_tokens() {
         let json = serde_json::from_slice::<Value>(&response.body).unwrap_or_default();
         (response.status, json)
     };
+    let (status, answer) = ask(&format!("grant_type={}", "x".repeat(64 << 10)));
+    assert_eq!((status, &answer["error"]["code"]), (413, &json!(413)), "{answer}");
     let good = format!(
         "grant_type=client_credentials&client_id={access}&client_secret={secret_encoded}&scope=catalog"
     );
@@ -588,6 +590,8 @@ fn bearer_tokens() {
         assert!(statuses.contains(&status), "{body}: {status} {answer}");
         assert_eq!(answer["error"], json!(error), "{body}");
     }
+    let put = Call::new("PUT", "/_iceberg/v1/oauth/tokens").unsigned().body(&[b'x'; 128 << 10]);
+    assert_eq!(catalog.client.send(&put).expect("an answer").status, 405);
     let mut bearer = catalog.clone();
     bearer.bearer = token["access_token"].as_str().map(str::to_owned);
     expect(&bearer.load_table(NS, "t").expect("load"), 200, "");

@@ -11,7 +11,7 @@ use nilas_engine::platform::simulated::{Faults, Medium, SimulatedDrive, Simulato
 use nilas_engine::store::{FormatConfig, Store, format};
 
 use super::{Catalog, Operation, Request, Response, Route};
-use crate::access::{Access, NamedIn, Resource, ResourceKind};
+use crate::access::{Access, BodyKind, NamedIn, Resource, ResourceKind};
 
 /// Writes down what it is asked, and refuses what is about `refused`.
 struct Recorder {
@@ -260,6 +260,48 @@ fn what_is_refused_changes_nothing() {
 }
 
 #[test]
+fn who_is_refused_is_told_nothing_of_the_warehouse() {
+    with_catalog(async |catalog: Catalog| {
+        let check = async |line: &str, body: &str| {
+            let nothing = Recorder { asked: RefCell::default(), refused: "s3tables:" };
+            let answer = ask(&catalog, line, body, &nothing).await;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            assert_eq!(answer.status, 403, "{line}: {text}");
+            assert!(!text.contains("wh1"), "{line}: {text}");
+        };
+        // There is none, then one of another name, then several: neither with a name nor without is any of it told.
+        for exists in ["", "wh1", "wh3"] {
+            if !exists.is_empty() {
+                let all = Recorder { asked: RefCell::default(), refused: "" };
+                let body = format!(r#"{{"name":"{exists}"}}"#);
+                assert_eq!(ask(&catalog, "POST /v1/warehouses", &body, &all).await.status, 200);
+            }
+            for (_, line, body, _) in QUESTIONS.iter().filter(|(_, line, ..)| !line.contains("/warehouses")) {
+                check(&line.replace("/wh1/", "/gone/"), body).await;
+                check(&line.replace("/wh1/", "/"), body).await;
+            }
+            for line in ["GET /v1/gone/namespaces/n/views", "POST /v1/views/rename"] {
+                check(line, "").await;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_body_that_names_nothing_is_what_is_wrong_to_who_is_refused() {
+    with_catalog(async |catalog: Catalog| {
+        let body_named = |operation: &Operation| operation.facts().named == NamedIn::Body;
+        for (_, line, _, _) in QUESTIONS.iter().filter(|(operation, ..)| body_named(operation)) {
+            let nothing = Recorder { asked: RefCell::default(), refused: "s3tables:" };
+            assert_eq!(ask(&catalog, line, "{", &nothing).await.status, 400, "{line}");
+            let all = Recorder { asked: RefCell::default(), refused: "" };
+            let want = if line.contains("/warehouses") { 400 } else { 404 };
+            assert_eq!(ask(&catalog, line, "{", &all).await.status, want, "{line}");
+        }
+    });
+}
+
+#[test]
 fn each_table_of_a_request_counts() {
     let check = |line: &'static str, body: &'static str, refused: &'static str| {
         with_catalog(async move |catalog: Catalog| {
@@ -277,4 +319,19 @@ fn each_table_of_a_request_counts() {
     for refused in ["table/n.t", "table/m.u"] {
         check("POST /v1/wh1/tables/rename", RENAME, refused);
     }
+}
+
+#[test]
+fn each_handler_takes_the_body_that_its_row_says() {
+    with_catalog(async |catalog: Catalog| {
+        make_warehouse(&catalog).await;
+        for (operation, line, ..) in QUESTIONS {
+            let all = Recorder { asked: RefCell::default(), refused: "" };
+            let answer = ask(&catalog, line, "{", &all).await;
+            // What looks at its body finds no document there.
+            let looks = String::from_utf8_lossy(&answer.body).contains("Invalid JSON object");
+            let taken = if looks { BodyKind::Json } else { BodyKind::Empty };
+            assert_eq!(taken, operation.facts().body, "{line}");
+        }
+    });
 }

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 pub use operations::{Operation, OperationRow};
 pub use route::Route;
 
-use crate::access::{Access, NamedIn, Resource};
+use crate::access::{Access, Resource};
 use crate::commit;
 use crate::limits::{BODY_BYTES_MAX, GZIP_BYTES_MIN, TRANSACTION_TABLES_MAX, at_most};
 use crate::rest::route::{Asked, Names, Target};
@@ -52,20 +52,10 @@ pub struct Request<'a> {
     pub base_url: &'a str,
 }
 
-impl Request<'_> {
-    /// Refuses what the sender may not do on what the path names. What is named in the body is checked there.
-    fn authorize(&self, operation: Operation, warehouse: &str, names: &Names) -> Result<(), CatalogError> {
-        if operation.facts().named == NamedIn::Body {
-            return Ok(());
-        }
-        let resource = match names {
-            Names::Nothing => Resource::Warehouse(warehouse),
-            Names::Namespace(namespace) => Resource::Namespace { warehouse, namespace: namespace.as_str() },
-            Names::Ident(ident) => table_resource(warehouse, ident),
-        };
-        self.check(operation, resource)
-    }
+/// Stands for the name of a warehouse where the request has none and none may be told.
+const ANY_WAREHOUSE: &str = "*";
 
+impl Request<'_> {
     fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), CatalogError> {
         let action = operation.facts().action;
         match self.access.allows(action, resource) {
@@ -74,15 +64,37 @@ impl Request<'_> {
         }
     }
 
-    fn check_table(&self, operation: Operation, bucket: &Bucket, ident: &Ident) -> Result<(), CatalogError> {
-        self.check(operation, table_resource(&bucket.name, ident))
+    fn check_table(&self, operation: Operation, warehouse: &str, ident: &Ident) -> Result<(), CatalogError> {
+        self.check(operation, table_resource(warehouse, ident))
     }
 
     /// One table of a commit, wherever it is named. A commit that makes the table needs what creating it needs.
-    fn check_change(&self, bucket: &Bucket, change: &TableChange) -> Result<(), CatalogError> {
+    fn check_change(&self, warehouse: &str, change: &TableChange) -> Result<(), CatalogError> {
         let creates = change.requirements.iter().any(commit::Requirement::is_assert_create);
         let operation = if creates { Operation::CreateTable } else { Operation::UpdateTable };
-        self.check_table(operation, bucket, &change.ident)
+        self.check_table(operation, warehouse, &change.ident)
+    }
+}
+
+/// A request for an operation, taken apart.
+struct Call<'a> {
+    request: &'a Request<'a>,
+    operation: Operation,
+    query: Query,
+    /// That of the path.
+    warehouse: Option<String>,
+    names: Names,
+}
+
+impl Call<'_> {
+    /// Refuses what the sender may not do on what the path names in `warehouse`.
+    fn judge_path(&self, warehouse: &str) -> Result<(), CatalogError> {
+        let resource = match &self.names {
+            Names::Nothing => Resource::Warehouse(warehouse),
+            Names::Namespace(namespace) => Resource::Namespace { warehouse, namespace: namespace.as_str() },
+            Names::Ident(ident) => table_resource(warehouse, ident),
+        };
+        self.request.check(self.operation, resource)
     }
 }
 
@@ -142,23 +154,13 @@ impl Catalog {
         let Target { asked, warehouse, names } = route.0?;
         let query = Query(route::query(request.raw_query)?);
         let outcome = match asked {
-            Asked::Served(Operation::ListWarehouses) => {
-                request.check(Operation::ListWarehouses, Resource::Service)?;
-                self.list_warehouses(&query)?
-            }
-            Asked::Served(Operation::CreateWarehouse) => self.create_warehouse(request).await?,
-            Asked::Served(operation @ (Operation::GetWarehouse | Operation::DeleteWarehouse)) => {
-                let name = warehouse.unwrap_or_default();
-                request.check(operation, Resource::Warehouse(&name))?;
-                self.one_warehouse(operation, &name, &query).await?
-            }
             Asked::Served(operation) => {
-                let authorize = |name: &str| request.authorize(operation, name, &names);
-                let bucket = self.warehouse(warehouse.as_deref(), &query, authorize)?;
-                self.in_warehouse(operation, request, &query, &bucket, names).await?
+                self.serve(Call { request, operation, query, warehouse, names }).await?
             }
             Asked::NotOffered => {
-                self.warehouse(warehouse.as_deref(), &query, |_| Ok(()))?;
+                // Views have no permission of their own. Who may not even ask what the warehouse offers is told nothing.
+                let configure = |name: &str| request.check(Operation::GetConfig, Resource::Warehouse(name));
+                self.warehouse(warehouse.as_deref(), &query, configure)?;
                 return Err(match names {
                     Names::Ident(view) if matches!(request.method, "GET" | "HEAD") => {
                         CatalogError::NoSuchView(view)
@@ -170,25 +172,50 @@ impl Catalog {
         Ok(render(outcome, accepts_gzip(request)))
     }
 
-    /// The warehouse of a request: that of its path, that of its query, or the only one. `authorize` is asked by name.
+    /// The warehouse of a request: that of its path, that of its query, or the only one. `judge` is asked by its name
+    /// before anything is told of it; where the request does not name it, a refusal does neither.
     fn warehouse(
         &self,
         prefix: Option<&str>,
         query: &Query,
-        authorize: impl FnOnce(&str) -> Result<(), CatalogError>,
+        judge: impl FnOnce(&str) -> Result<(), CatalogError>,
     ) -> Result<Arc<Bucket>, CatalogError> {
         let asked = || query.get("warehouse").map(warehouse_name).filter(|name| !name.is_empty());
-        match prefix.or_else(asked) {
-            Some(name) => {
-                authorize(name)?;
-                warehouse::find(&self.engine, name)
-            }
-            None => {
-                let bucket = warehouse::only(&self.engine)?;
-                authorize(&bucket.name)?;
-                Ok(bucket)
-            }
+        if let Some(name) = prefix.or_else(asked) {
+            judge(name)?;
+            return warehouse::find(&self.engine, name);
         }
+        let only = warehouse::only(&self.engine);
+        match judge(only.as_ref().map_or(ANY_WAREHOUSE, |bucket| &bucket.name)) {
+            Ok(()) => only,
+            Err(CatalogError::Forbidden { action, .. }) => {
+                let resource = Resource::Warehouse(ANY_WAREHOUSE).to_string();
+                Err(CatalogError::Forbidden { action, resource })
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The warehouse of an operation that is judged on what its path names.
+    fn named_in_path(&self, call: &Call<'_>) -> Result<Arc<Bucket>, CatalogError> {
+        self.warehouse(call.warehouse.as_deref(), &call.query, |name| call.judge_path(name))
+    }
+
+    /// The warehouse of an operation that is judged on what its body names, and that body. `judge` is asked before
+    /// anything is told of the warehouse. Where the body names nothing, only senders who may do it on all that the path
+    /// names hear of the warehouse first; to others the body is what is wrong.
+    fn named_in_body<T>(
+        &self,
+        call: &Call<'_>,
+        parsed: Result<T, CatalogError>,
+        judge: impl FnOnce(&T, &str) -> Result<(), CatalogError>,
+    ) -> Result<(Arc<Bucket>, T), CatalogError> {
+        let judge = |name: &str| match &parsed {
+            Ok(body) => judge(body, name),
+            Err(failure) => call.judge_path(name).map_err(|_| failure.clone()),
+        };
+        let bucket = self.warehouse(call.warehouse.as_deref(), &call.query, judge)?;
+        Ok((bucket, parsed?))
     }
 
     fn list_warehouses(&self, query: &Query) -> Result<Outcome, CatalogError> {
@@ -204,98 +231,95 @@ impl Catalog {
         warehouse::create(&self.engine, &self.json_attributes, name, upgrade).await.map(Outcome::Json)
     }
 
-    async fn one_warehouse(
-        &self,
-        operation: Operation,
-        name: &str,
-        query: &Query,
-    ) -> Result<Outcome, CatalogError> {
-        if operation == Operation::GetWarehouse {
+    async fn one_warehouse(&self, call: &Call<'_>) -> Result<Outcome, CatalogError> {
+        let name = call.warehouse.as_deref().unwrap_or_default();
+        call.request.check(call.operation, Resource::Warehouse(name))?;
+        if call.operation == Operation::GetWarehouse {
             return warehouse::get(&self.engine, name).map(Outcome::Json);
         }
-        let preserve = query.flag("preserve-bucket")?;
+        let preserve = call.query.flag("preserve-bucket")?;
         warehouse::delete(&self.engine, &self.json_attributes, name, preserve).await?;
         Ok(Outcome::Empty)
     }
 
-    async fn in_warehouse(
-        &self,
-        operation: Operation,
-        request: &Request<'_>,
-        query: &Query,
-        bucket: &Arc<Bucket>,
-        names: Names,
-    ) -> Result<Outcome, CatalogError> {
-        match operation {
+    /// Carries out an operation. Each arm asks what its sender may do before it looks at anything.
+    async fn serve(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
+        let request = call.request;
+        match call.operation {
+            // Whoever takes the requests issues the tokens.
+            Operation::GetToken => Err(CatalogError::NoSuchRoute(request.raw_path.to_owned())),
+            Operation::ListWarehouses => {
+                request.check(Operation::ListWarehouses, Resource::Service)?;
+                self.list_warehouses(&call.query)
+            }
+            Operation::CreateWarehouse => self.create_warehouse(request).await,
+            Operation::GetWarehouse | Operation::DeleteWarehouse => self.one_warehouse(&call).await,
             Operation::GetConfig => {
+                let bucket = self.named_in_path(&call)?;
                 Ok(Outcome::Json(config::config(&bucket.name, request.base_url, &self.region)))
             }
-            Operation::ListNamespaces => self.list_namespaces(query, bucket).await,
-            Operation::CreateNamespace => self.create_namespace(request, bucket).await,
+            Operation::ListNamespaces => {
+                let bucket = self.named_in_path(&call)?;
+                self.list_namespaces(&call.query, &bucket).await
+            }
+            Operation::CreateNamespace => self.create_namespace(call).await,
             Operation::LoadNamespaceMetadata => {
-                let name = names.namespace()?;
-                self.owner(bucket, move |store| async move { store.load_namespace(&name).await }).await
+                let bucket = self.named_in_path(&call)?;
+                let name = call.names.namespace()?;
+                self.owner(&bucket, move |store| async move { store.load_namespace(&name).await }).await
             }
             Operation::NamespaceExists => {
-                let name = names.namespace()?;
-                self.owner(bucket, move |store| async move { store.load_namespace(&name).await }).await?;
+                let bucket = self.named_in_path(&call)?;
+                let name = call.names.namespace()?;
+                self.owner(&bucket, move |store| async move { store.load_namespace(&name).await }).await?;
                 Ok(Outcome::Empty)
             }
             Operation::DropNamespace => {
-                let (name, key) = (names.namespace()?, idempotency_key(request)?);
-                self.owner(bucket, move |store| async move { store.drop_namespace(&name, key).await }).await
+                let bucket = self.named_in_path(&call)?;
+                let (name, key) = (call.names.namespace()?, idempotency_key(request)?);
+                self.owner(&bucket, move |store| async move { store.drop_namespace(&name, key).await }).await
             }
-            Operation::UpdateProperties => self.update_namespace(request, bucket, names.namespace()?).await,
-            Operation::ListTables => self.list_tables(query, bucket, names.namespace()?).await,
-            Operation::CreateTable => self.create_table(request, bucket, names.namespace()?).await,
+            Operation::UpdateProperties => {
+                let bucket = self.named_in_path(&call)?;
+                self.update_namespace(request, &bucket, call.names.namespace()?).await
+            }
+            Operation::ListTables => {
+                let bucket = self.named_in_path(&call)?;
+                self.list_tables(&call.query, &bucket, call.names.namespace()?).await
+            }
+            Operation::CreateTable => self.create_table(call).await,
             Operation::LoadTable => {
-                let ident = names.table()?;
+                let bucket = self.named_in_path(&call)?;
+                let ident = call.names.table()?;
                 let form = LoadTable {
-                    refs_only: query.refs_only()?,
+                    refs_only: call.query.refs_only()?,
                     gzip: accepts_gzip(request),
                     if_none_match: (request.header)("if-none-match"),
                 };
-                self.owner(bucket, move |store| async move { store.load_table(&ident, &form).await }).await
+                self.owner(&bucket, move |store| async move { store.load_table(&ident, &form).await }).await
             }
             Operation::TableExists => {
-                let ident = names.table()?;
-                self.owner(bucket, move |store| async move { store.table_exists(&ident).await }).await
+                let bucket = self.named_in_path(&call)?;
+                let ident = call.names.table()?;
+                self.owner(&bucket, move |store| async move { store.table_exists(&ident).await }).await
             }
-            Operation::UpdateTable => {
-                let key = idempotency_key(request)?;
-                let change = table_change(json::object(&request.body)?, Some(names.table()?))?;
-                request.check_change(bucket, &change)?;
-                let changes = vec![change];
-                self.owner(bucket, move |store| async move { store.commit(&changes, true, key).await }).await
-            }
+            Operation::UpdateTable => self.update_table(call).await,
             Operation::DropTable => {
-                let ident = names.table()?;
-                let (purge, key) = (query.flag("purgeRequested")?, idempotency_key(request)?);
-                self.owner(bucket, move |store| async move { store.drop_table(&ident, purge, key).await })
+                let bucket = self.named_in_path(&call)?;
+                let ident = call.names.table()?;
+                let (purge, key) = (call.query.flag("purgeRequested")?, idempotency_key(request)?);
+                self.owner(&bucket, move |store| async move { store.drop_table(&ident, purge, key).await })
                     .await
             }
-            Operation::RegisterTable => self.register_table(request, bucket, names.namespace()?).await,
+            Operation::RegisterTable => self.register_table(call).await,
             Operation::ReportMetrics => {
+                self.named_in_path(&call)?;
                 let report = json::object(&request.body)?;
                 json::string(&report, "report-type")?;
                 Ok(Outcome::Empty)
             }
-            Operation::RenameTable => {
-                let body = json::object(&request.body)?;
-                let from = json::identifier(&body, "source")?;
-                let to = json::identifier(&body, "destination")?;
-                request.check_table(operation, bucket, &from)?;
-                request.check_table(operation, bucket, &to)?;
-                let key = idempotency_key(request)?;
-                self.owner(bucket, move |store| async move { store.rename_table(&from, &to, key).await })
-                    .await
-            }
-            Operation::CommitTransaction => self.commit_transaction(request, bucket).await,
-            Operation::GetToken
-            | Operation::ListWarehouses
-            | Operation::CreateWarehouse
-            | Operation::GetWarehouse
-            | Operation::DeleteWarehouse => Err(CatalogError::NoSuchRoute(operation.row().path.to_owned())),
+            Operation::RenameTable => self.rename_table(call).await,
+            Operation::CommitTransaction => self.commit_transaction(call).await,
         }
     }
 
@@ -310,18 +334,17 @@ impl Catalog {
         }))
     }
 
-    async fn create_namespace(
-        &self,
-        request: &Request<'_>,
-        bucket: &Arc<Bucket>,
-    ) -> Result<Outcome, CatalogError> {
-        let mut body = json::object(&request.body)?;
-        let name = json::namespace(&body, "namespace")?;
-        let properties = json::properties(&mut body, "properties")?;
-        let (warehouse, namespace) = (&bucket.name, name.as_str());
-        request.check(Operation::CreateNamespace, Resource::Namespace { warehouse, namespace })?;
+    async fn create_namespace(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
+        let request = call.request;
+        let parsed = json::object(&request.body).and_then(|mut body| {
+            Ok((json::namespace(&body, "namespace")?, json::properties(&mut body, "properties")?))
+        });
+        let (bucket, (name, properties)) = self.named_in_body(&call, parsed, |(name, _), warehouse| {
+            let namespace = name.as_str();
+            request.check(Operation::CreateNamespace, Resource::Namespace { warehouse, namespace })
+        })?;
         let key = idempotency_key(request)?;
-        self.owner(bucket, move |store| async move { store.create_namespace(&name, properties, key).await })
+        self.owner(&bucket, move |store| async move { store.create_namespace(&name, properties, key).await })
             .await
     }
 
@@ -354,69 +377,68 @@ impl Catalog {
         Ok(listing("identifiers", &page, |name| json!({"namespace": levels, "name": name})))
     }
 
-    async fn create_table(
-        &self,
-        request: &Request<'_>,
-        bucket: &Arc<Bucket>,
-        namespace: NamespaceName,
-    ) -> Result<Outcome, CatalogError> {
-        let mut body = json::object(&request.body)?;
-        let create = CreateTable {
-            ident: Ident::new(namespace, json::string(&body, "name")?)?,
-            location: json::optional_string(&body, "location")?.map(str::to_owned),
-            schema: json::optional_object(&mut body, "schema")?
-                .ok_or_else(|| CatalogError::BadRequest("Missing field: schema".to_owned()))?,
-            partition_spec: json::optional_object(&mut body, "partition-spec")?,
-            write_order: json::optional_object(&mut body, "write-order")?,
-            properties: json::properties(&mut body, "properties")?,
-            staged: json::flag(&body, "stage-create")?,
-        };
-        request.check_table(Operation::CreateTable, bucket, &create.ident)?;
+    async fn create_table(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
+        let request = call.request;
+        let parsed = call.names.namespace().and_then(|namespace| new_table(&request.body, namespace));
+        let (bucket, create) = self.named_in_body(&call, parsed, |create, warehouse| {
+            request.check_table(Operation::CreateTable, warehouse, &create.ident)
+        })?;
         let key = idempotency_key(request)?;
-        self.owner(bucket, move |store| async move { store.create_table(&create, key).await }).await
+        self.owner(&bucket, move |store| async move { store.create_table(&create, key).await }).await
     }
 
-    async fn register_table(
-        &self,
-        request: &Request<'_>,
-        bucket: &Arc<Bucket>,
-        namespace: NamespaceName,
-    ) -> Result<Outcome, CatalogError> {
-        let body = json::object(&request.body)?;
-        let ident = Ident::new(namespace, json::string(&body, "name")?)?;
-        let metadata_location = json::string(&body, "metadata-location")?.to_owned();
-        let overwrite = json::flag(&body, "overwrite")?;
-        request.check_table(Operation::RegisterTable, bucket, &ident)?;
+    async fn update_table(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
+        let request = call.request;
+        let parsed = idempotency_key(request).and_then(|key| {
+            let change = table_change(json::object(&request.body)?, Some(call.names.table()?))?;
+            Ok((change, key))
+        });
+        let (bucket, (change, key)) = self
+            .named_in_body(&call, parsed, |(change, _), warehouse| request.check_change(warehouse, change))?;
+        let changes = vec![change];
+        self.owner(&bucket, move |store| async move { store.commit(&changes, true, key).await }).await
+    }
+
+    async fn register_table(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
+        let request = call.request;
+        let parsed = call.names.namespace().and_then(|namespace| {
+            let body = json::object(&request.body)?;
+            let ident = Ident::new(namespace, json::string(&body, "name")?)?;
+            let metadata_location = json::string(&body, "metadata-location")?.to_owned();
+            Ok((ident, metadata_location, json::flag(&body, "overwrite")?))
+        });
+        let (bucket, (ident, metadata_location, overwrite)) =
+            self.named_in_body(&call, parsed, |(ident, ..), warehouse| {
+                request.check_table(Operation::RegisterTable, warehouse, ident)
+            })?;
         let key = idempotency_key(request)?;
-        self.owner(bucket, move |store| async move {
+        self.owner(&bucket, move |store| async move {
             store.register_table(&ident, &metadata_location, overwrite, key).await
         })
         .await
     }
 
-    async fn commit_transaction(
-        &self,
-        request: &Request<'_>,
-        bucket: &Arc<Bucket>,
-    ) -> Result<Outcome, CatalogError> {
-        let mut body = json::object(&request.body)?;
-        let Some(Value::Array(listed)) = body.shift_remove("table-changes") else {
-            return Err(CatalogError::BadRequest("Missing field: table-changes".to_owned()));
-        };
-        at_most("TRANSACTION_TABLES_MAX", TRANSACTION_TABLES_MAX, listed.len())?;
-        let mut changes = Vec::with_capacity(listed.len());
-        for change in listed {
-            let Value::Object(change) = change else {
-                return Err(CatalogError::BadRequest(
-                    "Invalid field: table-changes is not a list of objects".to_owned(),
-                ));
-            };
-            let change = table_change(change, None)?;
-            request.check_change(bucket, &change)?;
-            changes.push(change);
-        }
+    async fn rename_table(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
+        let request = call.request;
+        let parsed = json::object(&request.body).and_then(|body| {
+            Ok((json::identifier(&body, "source")?, json::identifier(&body, "destination")?))
+        });
+        let (bucket, (from, to)) = self.named_in_body(&call, parsed, |(from, to), warehouse| {
+            request.check_table(Operation::RenameTable, warehouse, from)?;
+            request.check_table(Operation::RenameTable, warehouse, to)
+        })?;
         let key = idempotency_key(request)?;
-        self.owner(bucket, move |store| async move { store.commit(&changes, false, key).await }).await
+        self.owner(&bucket, move |store| async move { store.rename_table(&from, &to, key).await }).await
+    }
+
+    async fn commit_transaction(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
+        let request = call.request;
+        let parsed = table_changes(&request.body);
+        let (bucket, changes) = self.named_in_body(&call, parsed, |changes, warehouse| {
+            changes.iter().try_for_each(|change| request.check_change(warehouse, change))
+        })?;
+        let key = idempotency_key(request)?;
+        self.owner(&bucket, move |store| async move { store.commit(&changes, false, key).await }).await
     }
 
     async fn owner<T, F, Fut>(&self, bucket: &Arc<Bucket>, job: F) -> Result<T, CatalogError>
@@ -497,6 +519,40 @@ fn listing(field: &str, page: &Page, entry: impl Fn(&str) -> Value) -> Outcome {
     let token = page.next.as_deref().map(page_token);
     let body = json!({field: entries, "next-page-token": token});
     Outcome::Json(Bytes::from(body.to_string()))
+}
+
+/// The body of CreateTable.
+fn new_table(body: &[u8], namespace: NamespaceName) -> Result<CreateTable, CatalogError> {
+    let mut body = json::object(body)?;
+    Ok(CreateTable {
+        ident: Ident::new(namespace, json::string(&body, "name")?)?,
+        location: json::optional_string(&body, "location")?.map(str::to_owned),
+        schema: json::optional_object(&mut body, "schema")?
+            .ok_or_else(|| CatalogError::BadRequest("Missing field: schema".to_owned()))?,
+        partition_spec: json::optional_object(&mut body, "partition-spec")?,
+        write_order: json::optional_object(&mut body, "write-order")?,
+        properties: json::properties(&mut body, "properties")?,
+        staged: json::flag(&body, "stage-create")?,
+    })
+}
+
+/// The body of CommitTransaction.
+fn table_changes(body: &[u8]) -> Result<Vec<TableChange>, CatalogError> {
+    let mut body = json::object(body)?;
+    let Some(Value::Array(listed)) = body.shift_remove("table-changes") else {
+        return Err(CatalogError::BadRequest("Missing field: table-changes".to_owned()));
+    };
+    at_most("TRANSACTION_TABLES_MAX", TRANSACTION_TABLES_MAX, listed.len())?;
+    let mut changes = Vec::with_capacity(listed.len());
+    for change in listed {
+        let Value::Object(change) = change else {
+            return Err(CatalogError::BadRequest(
+                "Invalid field: table-changes is not a list of objects".to_owned(),
+            ));
+        };
+        changes.push(table_change(change, None)?);
+    }
+    Ok(changes)
 }
 
 /// One table's part of a commit. `path` is the table of the path; without it the body must name one.

@@ -54,17 +54,17 @@ pub(crate) enum Names {
 
 impl Names {
     /// The namespace of a path with `{namespace}` and no `{table}`.
-    pub(crate) fn namespace(self) -> Result<NamespaceName, CatalogError> {
+    pub(crate) fn namespace(&self) -> Result<NamespaceName, CatalogError> {
         match self {
-            Names::Namespace(namespace) => Ok(namespace),
+            Names::Namespace(namespace) => Ok(namespace.clone()),
             Names::Nothing | Names::Ident(_) => Err(CatalogError::BadRequest("Missing namespace".to_owned())),
         }
     }
 
     /// The table of a path with `{table}`.
-    pub(crate) fn table(self) -> Result<Ident, CatalogError> {
+    pub(crate) fn table(&self) -> Result<Ident, CatalogError> {
         match self {
-            Names::Ident(ident) => Ok(ident),
+            Names::Ident(ident) => Ok(ident.clone()),
             Names::Nothing | Names::Namespace(_) => Err(CatalogError::BadRequest("Missing table".to_owned())),
         }
     }

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::auth::key_cache::{mac_of, sign};
 use crate::auth::sigv4::KeyStore;
-use crate::limits::{BEARER_BYTES_MAX, BEARER_LIFE_S, TOKEN_FORM_BYTES_MAX};
+use crate::limits::{BEARER_BYTES_MAX, BEARER_LIFE_S};
 use crate::uri::{percent_decode_lenient, raw_pairs};
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -34,7 +34,7 @@ pub struct TokenAnswer {
 
 /// Issues a token for client credentials, or a fresh one for a token that is still valid.
 ///
-/// `form` is the request's body (`application/x-www-form-urlencoded`), `authorization` its header, `now_ms`
+/// `form` is the request's body (`application/x-www-form-urlencoded`, at most `TOKEN_FORM_BYTES_MAX`), `authorization` its header, `now_ms`
 /// milliseconds since 1970. The client id is an access key and the client secret its secret.
 pub fn issue(
     form: &[u8],
@@ -43,9 +43,6 @@ pub fn issue(
     now_ms: u64,
     sealing_key: &[u8; 32],
 ) -> Result<TokenAnswer, OAuthError> {
-    if form.len() > TOKEN_FORM_BYTES_MAX {
-        return Err(OAuthError::InvalidRequest("the form is too long"));
-    }
     let form = std::str::from_utf8(form).map_err(|_| OAuthError::InvalidRequest("the form is not UTF-8"))?;
     let client = client(form, authorization)?;
     let proven = match &client {

@@ -1,12 +1,17 @@
 //! What a request names beside its path is asked for as well: S3 on a machine in memory, with an evaluator that writes
 //! down what it is asked.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 use http_body_util::Full;
 use md5::{Digest as _, Md5};
+use nilas_catalog::access::BodyKind;
 use nilas_engine::drive::Drive;
 use nilas_engine::platform::simulated::{Faults, Medium, SimulatedDrive, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format};
@@ -16,6 +21,7 @@ use super::*;
 use crate::auth::{Authorizer, Decision, Principal};
 use crate::memory::MemoryPlan;
 use crate::route::{Route, route};
+use crate::s3::operations::{Form, Level};
 
 /// Writes down what it is asked, and refuses what is about `refused`.
 struct Recorder {
@@ -80,18 +86,61 @@ async fn ask(
     body: &str,
     recorder: &Recorder,
 ) -> (StatusCode, String) {
+    ask_watched(s3, line, headers, &Watched::new(body), recorder).await
+}
+
+/// A body that tells whether it was asked for.
+#[derive(Clone)]
+struct Watched {
+    bytes: Full<Bytes>,
+    is_taken: Rc<Cell<bool>>,
+}
+
+impl Watched {
+    fn new(text: &str) -> Watched {
+        Watched { bytes: Full::new(Bytes::copy_from_slice(text.as_bytes())), is_taken: Rc::default() }
+    }
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.is_taken.set(true);
+        Pin::new(&mut self.bytes).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.bytes.size_hint()
+    }
+}
+
+async fn ask_watched(
+    s3: &S3,
+    line: &str,
+    headers: &[(&str, &str)],
+    body: &Watched,
+    recorder: &Recorder,
+) -> (StatusCode, String) {
     let (method, uri) = line.split_once(' ').expect("method and target");
     // With this header nothing is drained, which would need a real core.
     let mut request = http::Request::builder().method(method).uri(uri).header("expect", "100-continue");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.header("content-length", body.len());
+    let request = request.header("content-length", body.size_hint().exact().expect("a whole body"));
     let head = request.body(()).expect("a valid head").into_parts().0;
     let Ok(Route::S3(target)) = route(&head, &[]) else { panic!("{line}") };
     let caller = Caller::new(Principal::of(Some("AK")), recorder);
-    let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
-    let response = s3.handle(&target, &head, caller, &Verified::unsigned("AK"), body, "ID").await;
+    let response = s3.handle(&target, &head, caller, &Verified::unsigned("AK"), body.clone(), "ID").await;
     let status = response.status();
     let text = match response.into_body() {
         ResponseBody::Full(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -160,6 +209,71 @@ fn each_key_of_delete_objects_is_asked_for() {
         assert_eq!(refused.asked.into_inner(), questions);
         for (key, want) in [("a", false), ("b", true), ("c", false)] {
             assert_eq!(exists(&s3, "dst", key).await, want, "{key}");
+        }
+    });
+}
+
+#[test]
+fn who_may_delete_nothing_is_not_told_whether_there_is_the_bucket() {
+    with_s3(async |s3: S3| {
+        let body = "<Delete><Object><Key>a</Key></Object><Object><Key>b</Key></Object></Delete>";
+        let md5 = STANDARD.encode(Md5::digest(body));
+        let delete = async |bucket: &str, body: &str, md5: Option<&str>, refused: &'static str| {
+            let headers: Vec<(&str, &str)> = md5.map(|md5| ("content-md5", md5)).into_iter().collect();
+            ask(&s3, &format!("POST /{bucket}?delete"), &headers, body, &recorder(refused)).await
+        };
+        let (status, text) = delete("dst", body, Some(&md5), "s3:DeleteObject").await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        assert_eq!(text.matches("<Code>AccessDenied</Code>").count(), 2, "{text}");
+        assert_eq!(delete("gone", body, Some(&md5), "s3:DeleteObject").await, (status, text));
+        assert!(exists(&s3, "dst", "a").await);
+        let (_, text) = delete("gone", body, None, "s3:DeleteObject").await;
+        assert!(text.contains("<Code>InvalidRequest</Code>"), "{text}");
+
+        // Who may delete one of the keys, or any, is told: the latter whatever else is wrong.
+        for (body, md5, refused) in
+            [(body, Some(&*md5), "gone/*"), (body, Some(&*md5), "gone/a"), (body, None, ""), ("<", None, "")]
+        {
+            let (_, text) = delete("gone", body, md5, refused).await;
+            assert!(text.contains("<Code>NoSuchBucket</Code>"), "{refused}: {text}");
+        }
+    });
+}
+
+#[test]
+fn each_handler_takes_the_body_that_its_row_says() {
+    with_s3(async |s3: S3| {
+        let (_, text) = ask(&s3, "POST /dst/big?uploads", &[], "", &recorder("")).await;
+        let id = text.split("<UploadId>").nth(1).and_then(|rest| rest.split('<').next()).expect("an id");
+        let md5 = STANDARD.encode(Md5::digest("x"));
+        for operation in Operation::ALL {
+            let row = operation.row();
+            let path = match (row.level, operation) {
+                (Level::Service, _) => "/",
+                (Level::Bucket, Operation::CreateBucket) => "/new",
+                (Level::Bucket, _) => "/dst",
+                (Level::Object, _) => "/dst/big",
+            };
+            let query = match (row.subresource, row.form) {
+                ("", Form::ListV2) => "list-type=2".to_owned(),
+                ("uploadId", _) if row.method == "PUT" => format!("uploadId={id}&partNumber=1"),
+                ("uploadId", _) => format!("uploadId={id}"),
+                (subresource, _) => subresource.to_owned(),
+            };
+            let mut headers = vec![("content-md5", md5.as_str())];
+            if row.form == Form::Copy {
+                headers.push(("x-amz-copy-source", "src/a"));
+            }
+            // A blob may be these bytes, a document may not.
+            let body = Watched::new("x");
+            let line = format!("{} {path}?{query}", row.method);
+            let (_, text) = ask_watched(&s3, &line, &headers, &body, &recorder("")).await;
+            let taken = match (body.is_taken.get(), text.contains("<Code>MalformedXML</Code>")) {
+                (false, _) => BodyKind::Empty,
+                (true, true) => BodyKind::Xml,
+                (true, false) => BodyKind::Payload,
+            };
+            assert_eq!(taken, row.facts.body, "{operation:?}: {text}");
         }
     });
 }

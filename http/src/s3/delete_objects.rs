@@ -16,11 +16,24 @@ use crate::s3::payload::Payload;
 use crate::s3::request_xml::DeleteEntry;
 use crate::s3::target::check_key;
 
+/// Stands for every key where none is known yet, as in a policy.
+const ANY_KEY: &[u8] = b"*";
+
 pub(super) async fn delete<B>(call: &Call<'_>, payload: &mut Payload<'_, B>) -> Outcome
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let bucket = call.bucket()?;
+    let found = call.bucket();
+    let judge = |key: &[u8]| {
+        call.check_access(Operation::DeleteObjects, Resource::Object { bucket: &call.target.bucket, key })
+    };
+    // Whether there is the bucket is told before the body is read to those who may delete any key of it, and to others
+    // when they name a key that they may delete. Who may delete none has the same answer with and without a bucket.
+    if let Err(failure) = &found
+        && judge(ANY_KEY).is_ok()
+    {
+        return Err(failure.clone());
+    }
     let declared = Declared::parse(call.headers)?;
     if declared.content_md5.is_none() && declared.algorithm().is_none() {
         return Err(S3Error::invalid_request(
@@ -29,12 +42,17 @@ where
     }
     let body = payload.read_xml(call.headers, DELETE_XML_BYTES_MAX).await?;
     let request = request_xml::parse_delete(&body)?;
+    let judged: Vec<Result<(), S3Error>> =
+        request.objects.iter().map(|entry| judge(entry.key.as_bytes())).collect();
+    if judged.iter().all(Result::is_err) {
+        let failures: Vec<Option<S3Error>> = judged.into_iter().map(Result::err).collect();
+        return Ok(document(render(request.quiet, request.objects.iter().zip(&failures))));
+    }
+    let bucket = found?;
 
     let mut failures: Vec<Option<S3Error>> = Vec::with_capacity(request.objects.len());
     let mut together = Vec::new();
-    for entry in &request.objects {
-        let object = Resource::Object { bucket: &bucket.name, key: entry.key.as_bytes() };
-        let allowed = call.check_access(Operation::DeleteObjects, object);
+    for (entry, allowed) in request.objects.iter().zip(judged) {
         let condition = match allowed.and_then(|()| condition(entry)) {
             Ok(condition) => condition,
             Err(failure) => {

@@ -137,7 +137,7 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
         // What waits to be hashed is of no use any more.
         self.reader = None;
         let too_long = self.body.size_hint().upper().is_some_and(|bytes| bytes_max < bytes);
-        if too_long || self.expects_continue && !self.touched {
+        if self.body.is_end_stream() || too_long || self.expects_continue && !self.touched {
             return;
         }
         let waste = async {

@@ -1,5 +1,5 @@
 //! The rules no compiler checks: file headers, the runtime's fence, crate arrows, unsafe files, sizes; in files of their own
-//! names in documents (`names`), circles of modules (`circles`) and the code map (`map`).
+//! names in documents (`names`), circles of modules (`circles`), the code map (`map`) and statuses of failures (`statuses`).
 //!
 //! `check` runs it and so does `cargo test`. The rules are pure: paths and texts in, findings out.
 
@@ -8,6 +8,7 @@ mod tree;
 mod names;
 mod circles;
 mod map;
+mod statuses;
 
 use crate::shell::{Failure, program, root};
 use std::collections::BTreeSet;
@@ -75,6 +76,7 @@ fn findings() -> Result<Vec<String>, Failure> {
     let is_there = |named: &str| root().join(named).exists();
     for (path, text) in &texts {
         findings.extend(in_file(path, text));
+        findings.extend(statuses::findings(path, text));
         if is_document(path) || path.ends_with(".rs") {
             findings.extend(names::findings(&tree, path, text, is_there));
         }
