@@ -176,9 +176,9 @@ fn any_image_has_an_answer() {
     check_verdict(&vec![0; 4 * MIB], "blank", "blank");
     check_verdict(&payload("foreign", 1, 3 * MIB), "foreign", "no Nilas store");
     check_verdict(&whole[..200 * MIB], "truncated", "are needed");
-    for (version, verdict) in [(1, "older format"), (3, "newer format")] {
+    let copies = json(&drive("inspect", &[&image.path], &["--json"]))[0]["superblocks"].clone();
+    let of_version = |version: u8| {
         let mut bytes = whole.clone();
-        let copies = json(&drive("inspect", &[&image.path], &["--json"]))[0]["superblocks"].clone();
         for copy in copies.as_array().expect("copies") {
             let at = usize::try_from(copy["at"].as_u64().expect("a place")).expect("inside");
             bytes[at + 8] = version;
@@ -187,8 +187,20 @@ fn any_image_has_an_answer() {
             let crc = crc64(&bytes[at..end]);
             bytes[end..end + 8].copy_from_slice(&crc.to_le_bytes());
         }
-        check_verdict(&bytes, verdict, &format!("format {version}"));
+        bytes
+    };
+    for (version, verdict) in [(1, "older format"), (4, "newer format")] {
+        check_verdict(&of_version(version), verdict, &format!("format {version}"));
     }
+    // What an upgrade takes is looked at before it, too.
+    let older = directory.join("older.img");
+    write_file(&older, &of_version(2));
+    let output = drive("inspect", &[&older], &["--json"]);
+    let said = json(&output);
+    assert_eq!(said[0]["verdict"], "older format", "{said}");
+    assert!(said[0]["refused"].as_str().is_some_and(|text| text.contains("--upgrade")), "{said}");
+    let output = drive("check", &[&older], &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
     let absent = drive("check", &[&directory.join("absent")], &[]);
     assert_eq!(absent.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&absent.stderr).contains("absent"), "{absent:?}");
