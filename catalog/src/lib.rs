@@ -12,6 +12,7 @@ pub mod commit;
 pub(crate) mod model;
 pub(crate) mod store;
 pub mod rest;
+pub mod uri;
 
 pub use refusal::{OAuthError, Refusal};
 pub use rest::{Catalog, Operation, OperationRow, Request, Response, Route};

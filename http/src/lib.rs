@@ -14,7 +14,6 @@ mod hyper_io;
 mod server;
 pub mod root_key;
 mod gateway;
-pub mod uri;
 pub mod route;
 mod operations;
 pub mod auth;

@@ -14,8 +14,8 @@ use crate::pages::Page;
 use crate::render::error::S3Error;
 use crate::s3::operations::{Form, Level, Operation, is_subresource};
 use crate::s3::target::{Target, check_key};
-pub use crate::uri::Query;
-use crate::uri::percent_decode;
+pub use nilas_catalog::uri::Query;
+use nilas_catalog::uri::percent_decode;
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

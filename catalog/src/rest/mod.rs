@@ -31,6 +31,7 @@ use crate::store::names::{Ident, NamespaceName, warehouse_name};
 use crate::store::state::{Page, PageQuery};
 use crate::store::table::{CreateTable, LoadTable};
 use crate::store::{Outcome, Store, metadata_file, on_owner, warehouse};
+use crate::uri;
 
 /// One request, authenticated by the caller, its body complete and its checksum verified.
 pub struct Request<'a> {
@@ -452,11 +453,11 @@ impl Catalog {
 }
 
 /// Decoded parameters.
-struct Query(Vec<(String, String)>);
+struct Query(uri::Query);
 
 impl Query {
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0.get(name)
     }
 
     /// A boolean in any case, as PyIceberg writes `True`.

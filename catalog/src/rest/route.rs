@@ -7,6 +7,7 @@
 use crate::rest::operations::Operation;
 use crate::store::failure::CatalogError;
 use crate::store::names::{Ident, NamespaceName, warehouse_name};
+use crate::uri;
 
 /// What a request asks for, or why that is nothing. The failure is told when its sender is known, and not before.
 #[derive(Debug)]
@@ -184,38 +185,15 @@ fn asked(path: &str, method: &str) -> Result<Asked, CatalogError> {
     Err(CatalogError::MethodNotAllowed { method: method.to_owned(), allowed })
 }
 
-/// The parameters of a raw query, decoded, in order.
-pub(crate) fn query(raw_query: &str) -> Result<Vec<(String, String)>, CatalogError> {
-    let mut parameters = Vec::new();
-    for pair in raw_query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        match (decode(name), decode(value)) {
-            (Some(name), Some(value)) => parameters.push((name, value)),
-            (None, _) | (_, None) => {
-                return Err(CatalogError::BadRequest(format!("Invalid query: {raw_query}")));
-            }
-        }
-    }
-    Ok(parameters)
+/// The parameters of a raw query, decoded.
+pub(crate) fn query(raw_query: &str) -> Result<uri::Query, CatalogError> {
+    uri::Query::parse(raw_query)
+        .ok_or_else(|| CatalogError::BadRequest(format!("Invalid query: {raw_query}")))
 }
 
-/// Decodes `%XX` and `+`. `None` for a broken escape or bytes that are not UTF-8.
+/// Decodes a segment of a path; `None` for a broken escape or bytes that are not UTF-8.
 fn decode(raw: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(raw.len());
-    let mut rest = raw.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'%' => {
-                let (high, low) = (rest.next()?, rest.next()?);
-                let digit =
-                    |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-                bytes.push(digit(high)? << 4 | digit(low)?);
-            }
-            b'+' => bytes.push(b' '),
-            byte => bytes.push(byte),
-        }
-    }
-    String::from_utf8(bytes).ok()
+    uri::percent_decode(raw, true).and_then(|bytes| String::from_utf8(bytes).ok())
 }
 
 #[cfg(test)]
@@ -362,8 +340,7 @@ mod tests {
     fn queries() {
         let check = |raw: &str, want: &[(&str, &str)]| {
             let got = query(raw).expect("valid");
-            let got: Vec<(&str, &str)> =
-                got.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let got: Vec<(&str, &str)> = got.iter().collect();
             assert_eq!(got, want);
         };
         check("", &[]);

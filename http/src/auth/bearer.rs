@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq as _;
 use crate::auth::key_cache::{mac_of, sign};
 use crate::auth::sigv4::KeyStore;
 use crate::limits::{BEARER_BYTES_MAX, BEARER_LIFE_S};
-use crate::uri::{percent_decode_lenient, raw_pairs};
+use nilas_catalog::uri::{percent_decode_lenient, raw_pairs};
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use http::HeaderMap;
 
-use crate::uri::{percent_decode_lenient, raw_pairs};
+use nilas_catalog::uri::{percent_decode_lenient, raw_pairs};
 
 /// The spellings of one path that signers use, likeliest first.
 pub(super) fn path_forms(raw: &str, double: bool) -> Vec<Cow<'_, str>> {

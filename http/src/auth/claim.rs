@@ -11,7 +11,7 @@ use crate::auth::error::{ArgumentFault, AuthError, CredentialFault, Denied, Quer
 use crate::auth::request::RequestView;
 use crate::auth::time::{parse_date, parse_date_header, parse_timestamp, render_timestamp};
 use crate::limits::{CLOCK_SKEW_MS_MAX, PRESIGN_EXPIRES_S_MAX, SIGNED_HEADERS_MAX};
-use crate::uri::{percent_decode_lenient, raw_pairs};
+use nilas_catalog::uri::{percent_decode_lenient, raw_pairs};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 

@@ -21,7 +21,7 @@ use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{Kind, StoredChecksum};
 use crate::s3::operations::Operation;
 use crate::s3::target::check_key;
-use crate::uri::percent_decode;
+use nilas_catalog::uri::percent_decode;
 
 /// The object that a copy reads.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -169,9 +169,10 @@ fn decode_word(word: &str) -> Option<String> {
     }
     let bytes = match encoding {
         "B" | "b" => STANDARD.decode(text).ok()?,
-        "Q" | "q" => {
-            crate::uri::percent_decode(&text.replace('%', "=25").replace('_', " ").replace('=', "%"), false)?
-        }
+        "Q" | "q" => nilas_catalog::uri::percent_decode(
+            &text.replace('%', "=25").replace('_', " ").replace('=', "%"),
+            false,
+        )?,
         _ => return None,
     };
     String::from_utf8(bytes).ok()

@@ -61,7 +61,7 @@ use crate::s3::attributes::Attributes;
 use crate::s3::operations::Operation;
 use crate::s3::payload::Payload;
 use crate::s3::target::Target;
-use crate::uri::Query;
+use nilas_catalog::uri::Query;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::limits::KEY_BYTES_MAX;
 use crate::render::error::S3Error;
 use crate::s3::operations::Operation;
-use crate::uri::Query;
+use nilas_catalog::uri::Query;
 
 /// An S3 operation with what it works on.
 #[derive(Clone, Debug, PartialEq, Eq)]

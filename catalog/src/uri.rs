@@ -1,7 +1,7 @@
 //! Percent-encoded text of request lines: escapes, and queries taken apart.
 //!
-//! `route` and the S3 operations decode strictly and refuse what is broken; `auth` decodes as signers do, who leave a
-//! broken escape as it is. Pure.
+//! The catalog's routes, and those of S3 above it, decode strictly and refuse what is broken; signatures are checked over
+//! what signers decode, who leave a broken escape as it is. Pure.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 use std::borrow::Cow;
@@ -39,12 +39,12 @@ impl Query {
 }
 
 /// Splits a raw query at `&` and the first `=` of each part; empty parts are skipped.
-pub(crate) fn raw_pairs(raw: &str) -> impl Iterator<Item = (&str, &str)> {
+pub fn raw_pairs(raw: &str) -> impl Iterator<Item = (&str, &str)> {
     raw.split('&').filter(|part| !part.is_empty()).map(|part| part.split_once('=').unwrap_or((part, "")))
 }
 
 /// Decodes `%XX`, and `+` as a blank where `plus_is_blank` says so. `None` when an escape is broken.
-pub(crate) fn percent_decode(raw: &str, plus_is_blank: bool) -> Option<Vec<u8>> {
+pub fn percent_decode(raw: &str, plus_is_blank: bool) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
@@ -63,7 +63,7 @@ pub(crate) fn percent_decode(raw: &str, plus_is_blank: bool) -> Option<Vec<u8>> 
 }
 
 /// The same, but what is no escape stays as it is.
-pub(crate) fn percent_decode_lenient(raw: &str, plus_is_blank: bool) -> Cow<'_, [u8]> {
+pub fn percent_decode_lenient(raw: &str, plus_is_blank: bool) -> Cow<'_, [u8]> {
     if !raw.bytes().any(|b| b == b'%' || (plus_is_blank && b == b'+')) {
         return Cow::Borrowed(raw.as_bytes());
     }
@@ -86,6 +86,7 @@ pub(crate) fn percent_decode_lenient(raw: &str, plus_is_blank: bool) -> Cow<'_, 
     Cow::Owned(out)
 }
 
+/// Decodes `%XX` and `+`; `None` when an escape is broken or the text is not UTF-8.
 fn decode_text(raw: &str) -> Option<String> {
     percent_decode(raw, true).and_then(|bytes| String::from_utf8(bytes).ok())
 }
