@@ -3,7 +3,7 @@
 //! `http` and `rest` keep their operations in tables whose rows hold an [`OperationFacts`]; the layer that knows who
 //! sent a request implements [`Access`], and every operation asks it before it acts. Nothing here knows policies.
 //! I1. An operation that is judged on something named in its body asks once for each name, after the body was parsed
-//! and before anything is told of the state. I2. The rows say what the handlers take: tests hold each against its own.
+//! and before anything is said of the state. I2. The rows say what the handlers take: tests hold each against its own.
 
 use std::fmt;
 

@@ -269,7 +269,7 @@ fn who_is_refused_is_told_nothing_of_the_warehouse() {
             assert_eq!(answer.status, 403, "{line}: {text}");
             assert!(!text.contains("wh1"), "{line}: {text}");
         };
-        // There is none, then one of another name, then several: neither with a name nor without is any of it told.
+        // There is none, then one of another name, then several: neither with a name nor without is any of it revealed.
         for exists in ["", "wh1", "wh3"] {
             if !exists.is_empty() {
                 let all = Recorder { asked: RefCell::default(), refused: "" };

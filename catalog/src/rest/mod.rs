@@ -53,7 +53,7 @@ pub struct Request<'a> {
     pub base_url: &'a str,
 }
 
-/// Stands for the name of a warehouse where the request has none and none may be told.
+/// Stands for the name of a warehouse where the request has none and none may be revealed.
 const ANY_WAREHOUSE: &str = "*";
 
 impl Request<'_> {
@@ -159,7 +159,7 @@ impl Catalog {
                 self.serve(Call { request, operation, query, warehouse, names }).await?
             }
             Asked::NotOffered => {
-                // Views have no permission of their own. Who may not even ask what the warehouse offers is told nothing.
+                // Views have no permission of their own. Who may not even ask what the warehouse offers learns nothing.
                 let configure = |name: &str| request.check(Operation::GetConfig, Resource::Warehouse(name));
                 self.warehouse(warehouse.as_deref(), &query, configure)?;
                 return Err(match names {
@@ -174,7 +174,7 @@ impl Catalog {
     }
 
     /// The warehouse of a request: that of its path, that of its query, or the only one. `judge` is asked by its name
-    /// before anything is told of it; where the request does not name it, a refusal does neither.
+    /// before anything is revealed of it; where the request does not name it, a refusal does neither.
     fn warehouse(
         &self,
         prefix: Option<&str>,
@@ -203,7 +203,7 @@ impl Catalog {
     }
 
     /// The warehouse of an operation that is judged on what its body names, and that body. `judge` is asked before
-    /// anything is told of the warehouse. Where the body names nothing, only senders who may do it on all that the path
+    /// anything is revealed of the warehouse. Where the body names nothing, only senders who may do it on all that the path
     /// names hear of the warehouse first; to others the body is what is wrong.
     fn named_in_body<T>(
         &self,

@@ -9,7 +9,7 @@ use crate::store::failure::CatalogError;
 use crate::store::names::{Ident, NamespaceName, warehouse_name};
 use crate::uri;
 
-/// What a request asks for, or why that is nothing. The failure is told when its sender is known, and not before.
+/// What a request asks for, or why that is nothing. The failure is returned when its sender is known, and not before.
 #[derive(Debug)]
 pub struct Route(pub(crate) Result<Target, CatalogError>);
 

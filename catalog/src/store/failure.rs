@@ -140,7 +140,7 @@ impl From<EngineError> for CatalogError {
     }
 }
 
-/// What a client is told of a failure.
+/// The answer to a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// HTTP status.
