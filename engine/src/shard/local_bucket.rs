@@ -131,6 +131,17 @@ impl LocalBucket {
         self.shard.object_keys(self.id, prefix, max)
     }
 
+    /// What made the versions and delete markers of a key, newest first, at most `max`; durable or not. Empty when there is
+    /// no such key.
+    pub fn versions(&self, key: &[u8], max: usize) -> Vec<Sequence> {
+        self.shard.versions(self.id, key, max)
+    }
+
+    /// Lets the space of what durable transactions deleted be used again, at once.
+    pub fn note_freed(&self) {
+        self.shard.note_freed();
+    }
+
     // ---- the owner's core ----
 
     /// State that the layer above keeps on this core for all buckets of the shard, made by `T::default()` at first
