@@ -150,11 +150,17 @@ pub const PURGE_ATTEMPTS_MAX: usize = 10;
 /// Milliseconds that it waits in between.
 pub const PURGE_RETRY_MS: u64 = 1_000;
 
+/// Milliseconds until a purge is tried again that could not go on.
+pub const PURGE_AGAIN_MS: u64 = 60_000;
+
 /// Purges of one warehouse that have not ended (429 for the drop).
 pub const PURGES_OPEN_MAX: usize = 10_000;
 
 /// Ended purges of one warehouse that are shown; of those that left something, also after a restart.
 pub const PURGES_ENDED_MAX: usize = 100;
+
+/// Purges that one answer of their page lists.
+pub const PURGES_LISTED_MAX: usize = 1_000;
 
 /// Values that the deletion of a warehouse removes with one log record.
 pub const DELETE_VALUES_MAX: usize = 500;
@@ -167,6 +173,7 @@ pub const GZIP_BYTES_MIN: usize = 4 << 10;
 
 const _: () = {
     assert!(NAMESPACE_BYTES_MAX + TABLE_NAME_BYTES_MAX + 3 < OBJECT_KEY_BYTES_MAX);
-    assert!(PURGE_KEYS_MAX * OBJECT_KEY_BYTES_MAX < 1 << 20);
+    assert!(PURGE_KEYS_MAX * (OBJECT_KEY_BYTES_MAX + 32) < 128 << 10);
+    assert!(PURGE_LEFT_MAX * 2 * PURGE_LEFT_BYTES_MAX < 64 << 10);
     assert!(LOCATION_KEY_BYTES_MAX < OBJECT_KEY_BYTES_MAX);
 };

@@ -8,7 +8,10 @@ use super::{BlockingJob, LocalFuture, Platform};
 use crate::drive::{Arena, Buffer};
 use crate::error::EngineError;
 use crate::limits::BUFFER_WAIT_MS_MAX;
-use crate::rt::{BLOCKING_JOBS_MAX, BlockingError, blocking, monotonic_us, now_ms, random_u128, sleep, spawn_local, timeout};
+use crate::rt::{
+    BLOCKING_JOBS_MAX, BlockingError, blocking, monotonic_us, now_ms, random_u128, sleep, spawn_local,
+    timeout,
+};
 
 /// One core's services, on an executor of [`rt::start`](crate::rt::start).
 #[derive(Clone, Debug)]

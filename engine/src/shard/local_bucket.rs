@@ -83,6 +83,12 @@ impl LocalBucket {
         self.shard.room(bytes).await
     }
 
+    /// As [`LocalBucket::room`], for a transaction that deletes and stores nothing but values: also a full store has room
+    /// for it.
+    pub async fn room_to_free(&self, bytes: usize) -> Result<(), EngineError> {
+        self.shard.room_to_free(bytes).await
+    }
+
     /// Applies `transaction` in memory and puts its record into the log's open block: from here on the shard sees it,
     /// and nobody outside may be told before [`LocalBucket::durable`] of the returned sequence resolves.
     ///

@@ -77,6 +77,11 @@ impl Shard {
         self.log_room(bytes, SpaceEffect::Stores).await
     }
 
+    /// As [`Shard::room`], for a transaction that deletes and stores nothing but values: it may use the last of the log.
+    pub(crate) async fn room_to_free(&self, bytes: usize) -> Result<(), EngineError> {
+        self.log_room(bytes, SpaceEffect::Frees).await
+    }
+
     /// Applies `transaction` in memory and puts its record into the log's open block: from here on the shard sees it,
     /// and nobody outside may be told before [`Shard::durable`] of the answer resolves.
     ///
