@@ -428,7 +428,11 @@ impl S3Error {
             S3Error::UnreadableAttributes { .. } => internal(),
             S3Error::Auth(e) => auth(e),
             S3Error::Body(e) => body(e),
-            S3Error::BodyBroken => say(BAD, "IncompleteBody", "The request body terminated unexpectedly"),
+            S3Error::BodyBroken => say(
+                BAD,
+                "IncompleteBody",
+                "You did not provide the number of bytes specified by the Content-Length HTTP header",
+            ),
             S3Error::ReadCut(BodyCut::Engine(e)) | S3Error::Engine(e) => engine(e),
             S3Error::ReadCut(BodyCut::Length { .. }) => internal(),
         }

@@ -31,7 +31,6 @@ mod abort_upload;
 mod list_parts;
 mod list_uploads;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -48,7 +47,7 @@ pub(crate) use attributes::json as json_attributes;
 use configuration::Configuration;
 pub use copy_object::{CopySource, copy_source};
 
-use crate::auth::{Caller, Verified};
+use crate::auth::{Caller, Verified, with_hoisted};
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
 use crate::limits::{BUSY_DRAIN_BYTES_MAX, DRAIN_BYTES_MAX, PAGE_ENTRIES_MAX, PARTS_MAX};
@@ -61,7 +60,6 @@ use crate::s3::attributes::Attributes;
 use crate::s3::operations::Operation;
 use crate::s3::payload::Payload;
 use crate::s3::target::Target;
-use nilas_catalog::uri::Query;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -120,7 +118,7 @@ impl S3 {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<S3Error>,
     {
-        let headers = with_hoisted(&head.headers, &target.query);
+        let headers = with_hoisted(&head.headers, &target.query, verified.mechanism);
         let call = Call { s3: self, target, headers: &headers, caller };
         let mut payload = Payload::new(&headers, verified, &self.md5_lanes, &self.memory.documents, body);
         let outcome = call.run(&mut payload).await;
@@ -328,36 +326,6 @@ impl Call<'_> {
     }
 }
 
-/// The headers, with those that a presigned URL carries in its query. A header proper wins.
-///
-/// `x-amz-sdk-checksum-algorithm` stays behind: SDKs leave it in URLs whose later body they know nothing of.
-fn with_hoisted<'a>(headers: &'a HeaderMap, query: &Query) -> Cow<'a, HeaderMap> {
-    const OF_SIGNATURE: [&str; 9] = [
-        "x-amz-algorithm",
-        "x-amz-content-sha256",
-        "x-amz-credential",
-        "x-amz-date",
-        "x-amz-expires",
-        "x-amz-sdk-checksum-algorithm",
-        "x-amz-security-token",
-        "x-amz-signature",
-        "x-amz-signedheaders",
-    ];
-    let mut all = Cow::Borrowed(headers);
-    for (name, value) in query.iter() {
-        let name = name.to_ascii_lowercase();
-        if !name.starts_with("x-amz-") || OF_SIGNATURE.contains(&name.as_str()) || headers.contains_key(&name)
-        {
-            continue;
-        }
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes()))
-        {
-            all.to_mut().append(name, value);
-        }
-    }
-    all
-}
-
 fn check_version(version: &str) -> Result<(), S3Error> {
     match version {
         "null" => Ok(()),
@@ -452,22 +420,6 @@ mod tests {
         check(Some("-1"), None);
         check(Some("x"), None);
         check(Some("2147483648"), None);
-    }
-
-    #[test]
-    fn hoisted() {
-        let query = Query::parse(
-            "x-amz-meta-a=1&X-Amz-Acl=private&X-Amz-Date=1&prefix=x&x-amz-meta-b%0a=3&x-amz-meta-h=q",
-        );
-        let mut headers = HeaderMap::new();
-        headers.insert("x-amz-meta-h", HeaderValue::from_static("header"));
-        let all = with_hoisted(&headers, &query.expect("a query"));
-        assert_eq!(all.len(), 3);
-        assert_eq!(
-            (&all["x-amz-meta-a"], &all["x-amz-acl"]),
-            (&"1".parse().expect("a value"), &"private".parse().expect("a value"))
-        );
-        assert_eq!(all["x-amz-meta-h"], "header");
     }
 
     #[test]
