@@ -10,6 +10,8 @@ mod refusal;
 pub mod spec;
 pub mod commit;
 pub(crate) mod model;
+#[doc(hidden)]
+pub mod manifest;
 pub(crate) mod store;
 pub mod rest;
 pub mod uri;

@@ -42,6 +42,24 @@ pub const QUOTED_BYTES_MAX: usize = 160;
 
 const _: () = assert!(UPDATE_DEPTH_MAX + 2 <= METADATA_DEPTH_MAX && METADATA_DEPTH_MAX < 128);
 
+// ---- Manifests and manifest lists ----
+// Files of clients, read on the control pool. A file over one of these bounds is unreadable; no request is refused for it.
+
+/// Bytes of the schema in the head of an Avro file.
+pub const AVRO_SCHEMA_BYTES_MAX: usize = 1 << 20;
+
+/// Nested types of that schema, through names as well.
+pub const AVRO_DEPTH_MAX: usize = 64;
+
+/// Bytes of one block, unpacked.
+pub const AVRO_BLOCK_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of all blocks of a file, unpacked.
+pub const AVRO_FILE_BYTES_MAX: usize = 4 << 30;
+
+/// Manifests of one manifest list.
+pub const MANIFESTS_MAX: usize = 100_000;
+
 // ---- Store and REST face ----
 
 /// Bytes of a request body (413).

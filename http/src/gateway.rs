@@ -6,9 +6,11 @@
 //! the signature covers it (the catalog), and then only of a sender who can be somebody.
 //! I2. What a request names beside its path (in a body, as a copy's source) its handler asks for, of the same [`Caller`].
 //! I3. That something is not served is told to senders who are known, and to preflights of browsers.
+//! I4. A head that does not name one host is answered 400 and nothing else, whoever sent it.
 
+use http::header::{CONNECTION, HOST};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use nilas_catalog::Refusal;
 use nilas_catalog::access::{Api, OperationFacts, Resource, ResourceKind};
 use nilas_engine::rt;
@@ -30,6 +32,8 @@ pub(crate) enum Refused {
     /// S3's; also those of the server's own pages.
     S3(S3Error),
     Iceberg(Refusal),
+    /// The head breaks a rule of HTTP itself.
+    Head,
 }
 
 impl From<S3Error> for Refused {
@@ -55,6 +59,12 @@ impl Refused {
         match self {
             Refused::S3(failure) => crate::s3::refuse(failure, head, request_id, rt::now_ms()),
             Refused::Iceberg(refusal) => iceberg::render(refusal.response(), head),
+            Refused::Head => {
+                let mut response = Response::new(ResponseBody::Empty);
+                *response.status_mut() = StatusCode::BAD_REQUEST;
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                response
+            }
         }
     }
 }
@@ -87,6 +97,7 @@ impl CoreState {
         let (head, body) = request.into_parts();
         let request_id = self.request_ids.next();
         let (operation, outcome) = match self.route(&head) {
+            _ if !names_its_host(&head) => (AnyOperation::S3(None), Err(Refused::Head)),
             Ok(routed) => (routed.operation(), self.serve(routed, &head, body, &request_id).await),
             Err(failure) => (AnyOperation::S3(None), Err(Refused::S3(failure))),
         };
@@ -206,6 +217,19 @@ impl CoreState {
     }
 }
 
+/// Whether a head has the one `Host` that RFC 9112 (3.2) demands; HTTP/1.0 has none, or one.
+fn names_its_host(head: &Parts) -> bool {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => head.version < Version::HTTP_11,
+        (Some(host), None) => {
+            let fits = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(b);
+            !host.is_empty() && host.as_bytes().iter().all(fits)
+        }
+        (Some(_), Some(_)) => false,
+    }
+}
+
 /// How far the scrub is.
 async fn scrub_status(services: &Services) -> Response<ResponseBody> {
     match services.engine.scrub_status().await {
@@ -293,6 +317,32 @@ mod tests {
             assert_eq!(judged, Err(S3Error::AccessDenied), "{operation:?}");
             let action = row.facts.action;
             assert_eq!(nothing.0.into_inner(), [format!("{action} {resource}")], "{operation:?}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        let check = |version: Version, hosts: &[&str], want: bool| {
+            let mut request = Request::builder().version(version);
+            for host in hosts {
+                request = request.header(HOST, *host);
+            }
+            let head = request.body(()).expect("a valid head").into_parts().0;
+            assert_eq!(names_its_host(&head), want, "{version:?} {hosts:?}");
+        };
+        for host in ["localhost", "127.0.0.1:9000", "[::1]:9000", "my_minio:9000", "s3.example.com."] {
+            check(Version::HTTP_11, &[host], true);
+            check(Version::HTTP_10, &[host], true);
+        }
+        check(Version::HTTP_11, &[], false);
+        check(Version::HTTP_10, &[], true);
+        for version in [Version::HTTP_11, Version::HTTP_10] {
+            check(version, &[""], false);
+            check(version, &["a", "a"], false);
+            check(version, &["a", "b"], false);
+            for host in ["a b", "a/b", "http://a", "user@a", "a?b", "a,b c"] {
+                check(version, &[host], false);
+            }
         }
     }
 

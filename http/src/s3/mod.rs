@@ -105,8 +105,8 @@ struct Call<'a> {
 impl S3 {
     /// Carries out `target` for `caller`, who may do that on what the path names, and answers it.
     ///
-    /// `request_id` is what the answer's headers and XML say. A refused request's body is drained a little, so that
-    /// its sender sees the answer.
+    /// `request_id` is what the answer's headers and XML say. A body that nobody read is drained a little, so that
+    /// its sender sees the answer and keeps the connection.
     pub async fn handle<B>(
         &self,
         target: &Target,
@@ -118,14 +118,14 @@ impl S3 {
     ) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<S3Error>,
     {
         let headers = with_hoisted(&head.headers, &target.query);
         let call = Call { s3: self, target, headers: &headers, caller };
         let mut payload = Payload::new(&headers, verified, &self.md5_lanes, &self.memory.documents, body);
         let outcome = call.run(&mut payload).await;
-        if let Err(failure) = &outcome {
-            payload.drain(if failure.is_busy() { BUSY_DRAIN_BYTES_MAX } else { DRAIN_BYTES_MAX }).await;
-        }
+        let is_busy = outcome.as_ref().is_err_and(S3Error::is_busy);
+        payload.drain(if is_busy { BUSY_DRAIN_BYTES_MAX } else { DRAIN_BYTES_MAX }).await;
         self.answer(outcome, head, request_id)
     }
 
