@@ -33,6 +33,8 @@ pub(crate) struct CoreState {
 /// Who may ask, and what verifying them costs again and again.
 pub(crate) struct Identity {
     pub(crate) root_key: RootKey,
+    /// Whether presigned URLs of signature version 2 are taken.
+    pub(crate) presigned_v2: bool,
     pub(crate) signing_keys: RefCell<SigningKeyCache>,
 }
 
@@ -50,6 +52,12 @@ pub(crate) struct Services {
     pub(crate) catalog: Catalog,
 }
 
+impl Identity {
+    pub(crate) fn new(root_key: RootKey, presigned_v2: bool) -> Identity {
+        Identity { root_key, presigned_v2, signing_keys: RefCell::new(SigningKeyCache::new()) }
+    }
+}
+
 impl RequestIds {
     pub(crate) fn next(&self) -> String {
         let number = self.next.get();
@@ -61,11 +69,11 @@ impl RequestIds {
 
 impl CoreState {
     /// A core that answers health pages and tells everything else to come again, until [`CoreState::set_engine`].
-    pub(crate) fn new(figures: Figures, root_key: RootKey, region: &str, scrub: ScrubSettings) -> CoreState {
+    pub(crate) fn new(figures: Figures, identity: Identity, region: &str, scrub: ScrubSettings) -> CoreState {
         let memory = figures.memory().clone();
         CoreState {
             services: OnceCell::new(),
-            identity: Identity { root_key, signing_keys: RefCell::new(SigningKeyCache::new()) },
+            identity,
             request_ids: RequestIds { core: figures.core, next: Cell::new(0), salt: rt::random_u128() },
             region: region.to_owned(),
             scrub,

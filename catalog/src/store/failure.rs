@@ -282,6 +282,9 @@ fn refused(refusal: &Refusal) -> (u16, &'static str, String) {
             let message = "the request body ended before its announced length";
             (400, "BadRequestException", message.to_owned())
         }
+        Refusal::BodyStalled => {
+            (400, "BadRequestException", "the request body did not come in time".to_owned())
+        }
         Refusal::DocumentTooLarge { cost, max } => (
             413,
             "BadRequestException",
@@ -430,6 +433,8 @@ mod tests {
         check(large, 413, "BadRequestException", text);
         let broken = "the request body ended before its announced length";
         check(Refusal::BodyBroken, 400, "BadRequestException", broken);
+        let stalled = "the request body did not come in time";
+        check(Refusal::BodyStalled, 400, "BadRequestException", stalled);
         let text = "the request takes 7 bytes, DOCUMENT_BYTES_MAX is 5 on this machine";
         check(Refusal::DocumentTooLarge { cost: 7, max: 5 }, 413, "BadRequestException", text);
         let busy = EngineError::Busy { limit: "X_MAX", max: 1 };

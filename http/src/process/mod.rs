@@ -91,6 +91,7 @@ impl Server {
             store: Store::tuned(self.store.superblocks, cores, tuning),
             locks: self.store.locks,
             root_key: self.root_key,
+            presigned_v2: self.config.presigned_v2,
             address: self.address,
             region: self.config.region,
             scrub: self.config.scrub,
