@@ -135,6 +135,23 @@ def sync():
         eq(read(name.replace("tree/", "back/", 1)), read(name), name)
 
 
+def sync_empty():
+    """A directory with empty files: one that stalls does so until a read timeout, which is above this limit."""
+    seconds_max = 30
+    bodies = {f"empty tree/{number}": b"" if number % 2 else b"full" for number in range(20)}
+    for name, body in bodies.items():
+        write(name, body)
+    started = time.monotonic()
+    aws("s3", "sync", "--quiet", path("empty tree"), f"s3://{bucket}/empty tree")
+    took = time.monotonic() - started
+    assert took < seconds_max, f"{took:.0f} s"
+    eq(sorted(keys("empty tree/")), sorted(bodies))
+    aws("s3", "sync", "--quiet", f"s3://{bucket}/empty tree", path("empty back"))
+    for name, body in bodies.items():
+        eq(read(name.replace("empty tree/", "empty back/", 1)), body, name)
+    aws("s3", "rm", "--quiet", "--recursive", f"s3://{bucket}/empty tree")
+
+
 def listing():
     lines = aws("s3", "ls", f"s3://{bucket}/tree/").splitlines()
     eq([line.split()[-1] for line in lines], ["a/", "b/", "ü/"])
@@ -179,6 +196,21 @@ def presign():
         eq(md5_hex(answer.read()), md5_hex(content(100 * KIB, seed=54)))
 
 
+def presign_by_default():
+    """Without `signature_version` the URL is of version 2."""
+    with open(path("default-config"), "w") as config:
+        config.write("[default]\ns3 =\n  addressing_style = path\n")
+    kept = environment["AWS_CONFIG_FILE"]
+    environment["AWS_CONFIG_FILE"] = path("default-config")
+    try:
+        url = aws("s3", "presign", f"s3://{bucket}/two", "--expires-in", "60").strip()
+    finally:
+        environment["AWS_CONFIG_FILE"] = kept
+    assert "AWSAccessKeyId=" in url and "X-Amz-" not in url, url
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        eq(md5_hex(answer.read()), md5_hex(content(100 * KIB, seed=54)))
+
+
 def remove():
     aws("s3", "rb", f"s3://{bucket}", fails="BucketNotEmpty")
     aws("s3", "rm", "--quiet", "--recursive", f"s3://{bucket}")
@@ -197,10 +229,12 @@ steps.run(
         ("cp-200MiB", multipart),
         ("cp-stream", stream),
         ("sync", sync),
+        ("sync-empty", sync_empty),
         ("ls", listing),
         ("mv", move),
         ("s3api", api_calls),
         ("presign", presign),
+        ("presign-by-default", presign_by_default),
         ("rm-rb", remove),
     ]
 )
