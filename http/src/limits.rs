@@ -16,6 +16,10 @@ pub const CLOCK_SKEW_MS_MAX: u64 = 15 * 60 * 1000;
 /// Longest life of a presigned URL, in seconds: beyond is `AuthorizationQueryParametersError`.
 pub const PRESIGN_EXPIRES_S_MAX: u64 = 7 * 24 * 3600;
 
+/// Latest end of a presigned URL of signature version 2, in seconds since 1970: the end of the year 9999. Beyond is
+/// `AccessDenied`; a time in milliseconds is.
+pub const PRESIGN_V2_EXPIRES_AT_S_MAX: u64 = 253_402_300_799;
+
 /// Names in `SignedHeaders`: more is a malformed credential. Bounds the canonical request, which repeats each value.
 pub const SIGNED_HEADERS_MAX: usize = 128;
 

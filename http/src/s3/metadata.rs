@@ -32,10 +32,10 @@ pub fn parse(headers: &HeaderMap) -> Result<Attributes, S3Error> {
     let attributes = Attributes {
         checksum: None,
         content_type: text(headers, &CONTENT_TYPE)?,
-        content_encoding: text(headers, &CONTENT_ENCODING)?.and_then(|value| without_aws_chunked(&value)),
+        content_encoding: list(headers, &CONTENT_ENCODING)?.and_then(|value| without_aws_chunked(&value)),
         content_disposition: text(headers, &CONTENT_DISPOSITION)?,
-        content_language: text(headers, &CONTENT_LANGUAGE)?,
-        cache_control: text(headers, &CACHE_CONTROL)?,
+        content_language: list(headers, &CONTENT_LANGUAGE)?,
+        cache_control: list(headers, &CACHE_CONTROL)?,
         expires: text(headers, &EXPIRES)?,
         storage_class: parse_storage_class(headers)?,
         user_metadata: parse_user_metadata(headers)?,
@@ -88,21 +88,38 @@ pub fn field(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, S3Error> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
-    let value = std::str::from_utf8(value.as_bytes())
+    match headers.get(name) {
+        Some(value) => text_of(name, value.as_bytes()),
+        None => Ok(None),
+    }
+}
+
+fn text_of(name: &HeaderName, value: &[u8]) -> Result<Option<String>, S3Error> {
+    let value = std::str::from_utf8(value)
         .map_err(|_| S3Error::invalid_request(format!("The {name} header is not valid UTF-8.")))?
         .trim();
     Ok((!value.is_empty()).then(|| value.to_owned()))
 }
 
-/// `aws-chunked` describes the transfer, not the object.
+/// A header whose value is a list: as sent in one line, or its lines joined.
+fn list(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, S3Error> {
+    let mut lines = headers.get_all(name).iter();
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return text(headers, name) };
+    let mut joined = first.as_bytes().to_vec();
+    for line in std::iter::once(second).chain(lines) {
+        joined.push(b',');
+        joined.extend_from_slice(line.as_bytes());
+    }
+    text_of(name, &joined)
+}
+
+/// The list as it was sent, without `aws-chunked`: that describes the transfer, not the object.
 fn without_aws_chunked(value: &str) -> Option<String> {
-    let kept: Vec<&str> = value
-        .split(',')
-        .map(str::trim)
-        .filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("aws-chunked"))
-        .collect();
-    (!kept.is_empty()).then(|| kept.join(","))
+    let of_transfer = |one: &str| one.trim().eq_ignore_ascii_case("aws-chunked");
+    let kept: Vec<&str> = value.split(',').filter(|one| !of_transfer(one)).collect();
+    let kept = kept.join(",");
+    let kept = kept.trim();
+    (!kept.is_empty()).then(|| kept.to_owned())
 }
 
 /// Reads `x-amz-meta-…`, at most [`USER_METADATA_BYTES_MAX`] of names and values.
@@ -212,6 +229,40 @@ mod tests {
         render(&Attributes::default(), &mut back);
         assert_eq!(back.len(), 1);
         assert_eq!(back.get(CONTENT_TYPE).map(HeaderValue::as_bytes), Some(CONTENT_TYPE_DEFAULT.as_bytes()));
+    }
+
+    #[test]
+    fn lists_in_several_lines() {
+        let sent = headers(&[
+            ("content-encoding", b"aws-chunked"),
+            ("content-encoding", b"deflate, gzip"),
+            ("cache-control", b"no-cache"),
+            ("cache-control", b"private"),
+            ("content-language", b"de"),
+        ]);
+        let attributes = parse(&sent).expect("served");
+        assert_eq!(attributes.content_encoding.as_deref(), Some("deflate, gzip"));
+        assert_eq!(attributes.cache_control.as_deref(), Some("no-cache,private"));
+        assert_eq!(attributes.content_language.as_deref(), Some("de"));
+    }
+
+    #[test]
+    fn encodings() {
+        let check = |sent: &str, want: Option<&str>| {
+            assert_eq!(without_aws_chunked(sent).as_deref(), want, "{sent}");
+        };
+        check("gzip", Some("gzip"));
+        check("deflate, gzip", Some("deflate, gzip"));
+        check("deflate,gzip", Some("deflate,gzip"));
+        check("deflate ,  gzip", Some("deflate ,  gzip"));
+        check("aws-chunked", None);
+        check("AWS-Chunked, aws-chunked", None);
+        check("aws-chunked, gzip", Some("gzip"));
+        check("aws-chunked,deflate, gzip", Some("deflate, gzip"));
+        check("deflate, gzip,aws-chunked", Some("deflate, gzip"));
+        check("deflate, aws-chunked, gzip", Some("deflate, gzip"));
+        check("aws-chunked2", Some("aws-chunked2"));
+        check("", None);
     }
 
     #[test]

@@ -33,7 +33,6 @@ mod abort_upload;
 mod list_parts;
 mod list_uploads;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -50,7 +49,7 @@ pub(crate) use attributes::json as json_attributes;
 use configuration::Configuration;
 pub use copy_object::{CopySource, copy_source};
 
-use crate::auth::{Caller, Verified};
+use crate::auth::{Caller, Verified, with_hoisted};
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
 use crate::limits::{BUSY_DRAIN_BYTES_MAX, DRAIN_BYTES_MAX, PAGE_ENTRIES_MAX, PARTS_MAX};
@@ -65,7 +64,6 @@ use crate::s3::ownership::Ownership;
 use crate::s3::parameters::Refusal;
 use crate::s3::payload::Payload;
 use crate::s3::target::Target;
-use nilas_catalog::uri::Query;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
@@ -110,8 +108,8 @@ struct Call<'a> {
 impl S3 {
     /// Carries out `target` for `caller`, who may do that on what the path names, and answers it.
     ///
-    /// `request_id` is what the answer's headers and XML say. A refused request's body is drained a little, so that
-    /// its sender sees the answer.
+    /// `request_id` is what the answer's headers and XML say. A body that nobody read is drained a little, so that
+    /// its sender sees the answer and keeps the connection.
     pub async fn handle<B>(
         &self,
         target: &Target,
@@ -123,14 +121,14 @@ impl S3 {
     ) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<S3Error>,
     {
-        let headers = with_hoisted(&head.headers, &target.query);
+        let headers = with_hoisted(&head.headers, &target.query, verified.mechanism);
         let call = Call { s3: self, target, headers: &headers, caller };
         let mut payload = Payload::new(&headers, verified, &self.md5_lanes, &self.memory.documents, body);
         let outcome = call.run(&mut payload).await;
-        if let Err(failure) = &outcome {
-            payload.drain(if failure.is_busy() { BUSY_DRAIN_BYTES_MAX } else { DRAIN_BYTES_MAX }).await;
-        }
+        let is_busy = outcome.as_ref().is_err_and(S3Error::is_busy);
+        payload.drain(if is_busy { BUSY_DRAIN_BYTES_MAX } else { DRAIN_BYTES_MAX }).await;
         self.answer(outcome, head, request_id)
     }
 
@@ -359,36 +357,6 @@ impl Call<'_> {
     }
 }
 
-/// The headers, with those that a presigned URL carries in its query. A header proper wins.
-///
-/// `x-amz-sdk-checksum-algorithm` stays behind: SDKs leave it in URLs whose later body they know nothing of.
-fn with_hoisted<'a>(headers: &'a HeaderMap, query: &Query) -> Cow<'a, HeaderMap> {
-    const OF_SIGNATURE: [&str; 9] = [
-        "x-amz-algorithm",
-        "x-amz-content-sha256",
-        "x-amz-credential",
-        "x-amz-date",
-        "x-amz-expires",
-        "x-amz-sdk-checksum-algorithm",
-        "x-amz-security-token",
-        "x-amz-signature",
-        "x-amz-signedheaders",
-    ];
-    let mut all = Cow::Borrowed(headers);
-    for (name, value) in query.iter() {
-        let name = name.to_ascii_lowercase();
-        if !name.starts_with("x-amz-") || OF_SIGNATURE.contains(&name.as_str()) || headers.contains_key(&name)
-        {
-            continue;
-        }
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes()))
-        {
-            all.to_mut().append(name, value);
-        }
-    }
-    all
-}
-
 /// Characters of a version's id, as S3 makes them.
 const VERSION_ID_CHARS: usize = 32;
 
@@ -555,22 +523,6 @@ mod tests {
         for bad in ["", "1", "yes", " true"] {
             check(bad, None);
         }
-    }
-
-    #[test]
-    fn hoisted() {
-        let query = Query::parse(
-            "x-amz-meta-a=1&X-Amz-Acl=private&X-Amz-Date=1&prefix=x&x-amz-meta-b%0a=3&x-amz-meta-h=q",
-        );
-        let mut headers = HeaderMap::new();
-        headers.insert("x-amz-meta-h", HeaderValue::from_static("header"));
-        let all = with_hoisted(&headers, &query.expect("a query"));
-        assert_eq!(all.len(), 3);
-        assert_eq!(
-            (&all["x-amz-meta-a"], &all["x-amz-acl"]),
-            (&"1".parse().expect("a value"), &"private".parse().expect("a value"))
-        );
-        assert_eq!(all["x-amz-meta-h"], "header");
     }
 
     #[test]

@@ -138,6 +138,11 @@ impl Operation {
         &self.row().facts
     }
 
+    /// Whether a presigned URL of signature version 2 can ask for it: an object read or written whole.
+    pub(crate) fn takes_v2(self) -> bool {
+        matches!(self, Operation::GetObject | Operation::HeadObject | Operation::PutObject)
+    }
+
     /// Finds the operation that a request head asks for; `None` when no such one is served.
     pub(crate) fn find(method: &Method, level: Level, subresource: &str, form: Form) -> Option<Operation> {
         let fits = |row: &OperationRow| {
