@@ -8,7 +8,7 @@ use crate::venv;
 use std::time::Duration;
 
 /// Cheapest first. A suite NAME is `NAME_e2e.py` in that folder.
-const SUITES: [&str; 5] = ["boto3", "awscli", "pyarrow", "duckdb", "pyiceberg"];
+const SUITES: [&str; 6] = ["parameters", "boto3", "awscli", "pyarrow", "duckdb", "pyiceberg"];
 const SUITE_MAX: Duration = Duration::from_secs(600);
 
 pub fn sections(report: &mut Report, names: &[String]) {
