@@ -13,6 +13,7 @@ from nilas import KIB, MIB, SIZES, content, md5_hex
 from steps import Steps, eq
 
 COMMAND_SECONDS_MAX = 300
+STALL_SECONDS = 45  # the command's own read timeout is 60
 
 bucket = nilas.unique("awscli")
 place = tempfile.mkdtemp(prefix="awscli-", dir=nilas.SCRATCH)
@@ -135,6 +136,20 @@ def sync():
         eq(read(name.replace("tree/", "back/", 1)), read(name), name)
 
 
+def sync_empty():
+    """Empty files among others, with the command's own number of connections: none of them may hold the others up."""
+    names = {f"hollow/{number:02}{kind}": body for number in range(20) for kind, body in ((".empty", b""), (".txt", b"text"), ("/.keep", b""))}
+    for name, body in names.items():
+        write(name, body)
+    started = time.monotonic()
+    aws("s3", "sync", "--quiet", path("hollow"), f"s3://{bucket}/hollow")
+    eq(sorted(keys("hollow/")), sorted(names))
+    aws("s3", "sync", "--quiet", f"s3://{bucket}/hollow", path("hollow-back"))
+    for name, body in names.items():
+        eq(read(name.replace("hollow/", "hollow-back/", 1)), body, name)
+    assert time.monotonic() - started < STALL_SECONDS, "the command waited for an answer"
+
+
 def listing():
     lines = aws("s3", "ls", f"s3://{bucket}/tree/").splitlines()
     eq([line.split()[-1] for line in lines], ["a/", "b/", "ü/"])
@@ -197,6 +212,7 @@ steps.run(
         ("cp-200MiB", multipart),
         ("cp-stream", stream),
         ("sync", sync),
+        ("sync-empty-files", sync_empty),
         ("ls", listing),
         ("mv", move),
         ("s3api", api_calls),
