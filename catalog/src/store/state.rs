@@ -22,6 +22,7 @@ use crate::store::idempotency::Idempotency;
 use crate::store::location::Locations;
 use crate::store::metadata_file;
 use crate::store::names::{Ident, NamespaceName, SEPARATOR};
+use crate::store::recognise::Standing;
 use crate::store::values::{self, StoredValue};
 
 /// The catalog's extension of one shard.
@@ -57,6 +58,8 @@ pub(crate) struct Warehouse {
     pub(crate) idempotency: Idempotency,
     /// Key prefixes whose objects are to go; `true` while somebody is at it.
     pub(crate) purges: BTreeMap<String, bool>,
+    /// Digests of commits that wait to be removed; the digests themselves are read from their values.
+    pub(crate) digests: Standing,
     pub(crate) newest: Sequence,
     /// Deleted: nothing may be changed any more.
     pub(crate) closed: bool,
@@ -171,6 +174,7 @@ impl Warehouse {
             locations: Locations::default(),
             idempotency: Idempotency::default(),
             purges: BTreeMap::new(),
+            digests: Standing::default(),
             newest,
             closed: false,
             cached_bytes: 0,
@@ -199,6 +203,8 @@ impl Warehouse {
                 self.locations.take(&key, "a purge at work".to_owned());
                 self.purges.insert(key, false);
             }
+            StoredValue::Digest => {}
+            StoredValue::Waiting => self.digests.follow(&Bytes::copy_from_slice(key), true),
         }
         Ok(())
     }
