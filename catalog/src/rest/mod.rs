@@ -21,7 +21,7 @@ pub use operations::{Operation, OperationRow};
 pub use route::Route;
 
 use crate::access::{Access, KeptAccess, KeptPrincipal, Resource};
-use crate::commit;
+use crate::commit::{self, SentChange};
 use crate::limits::{BODY_BYTES_MAX, GZIP_BYTES_MIN, PURGES_LISTED_MAX, TRANSACTION_TABLES_MAX, at_most};
 use crate::rest::route::{Asked, Names, Target};
 use crate::store::commit::TableChange;
@@ -32,7 +32,7 @@ use crate::store::purge::{self, PurgeContext};
 use crate::store::purge_state::{PurgeFigures, PurgeStatus};
 use crate::store::state::{Page, PageQuery};
 use crate::store::table::{CreateTable, LoadTable};
-use crate::store::{Outcome, Store, metadata_file, on_owner, on_owner_core, warehouse};
+use crate::store::{Outcome, Store, metadata_file, on_owner, on_owner_core, recognise, warehouse};
 use crate::uri;
 
 /// One request, authenticated by the caller, its body complete and its checksum verified.
@@ -662,15 +662,18 @@ fn table_change(
     mut body: serde_json::Map<String, Value>,
     path: Option<Ident>,
 ) -> Result<TableChange, CatalogError> {
+    let stands_alone = path.is_some();
     let ident = match path {
         Some(ident) => ident,
         None => json::identifier(&body, "identifier")?,
     };
-    Ok(TableChange {
-        ident,
-        requirements: commit::parse_requirements(&json::list(&mut body, "requirements")?)?,
-        updates: commit::parse_updates(&json::list(&mut body, "updates")?)?,
-    })
+    let (required, wanted) = (json::list(&mut body, "requirements")?, json::list(&mut body, "updates")?);
+    let requirements = commit::parse_requirements(&required)?;
+    let updates = commit::parse_updates(&wanted)?;
+    // Within a transaction another change may have something to be known by, and then all of it is.
+    let is_known_again = !stands_alone || recognise::can_be_recognised(&requirements, &updates);
+    let sent = is_known_again.then(|| SentChange::of(&ident.joined(), &required, &wanted)).flatten();
+    Ok(TableChange { ident, requirements, updates, sent })
 }
 
 /// The request's idempotency key, with a digest of all that makes it this request.

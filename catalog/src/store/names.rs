@@ -96,6 +96,11 @@ impl Ident {
         at_most("TABLE_NAME_BYTES_MAX", TABLE_NAME_BYTES_MAX, name.len())?;
         Ok(Ident { namespace, name: name.to_owned() })
     }
+
+    /// Namespace and name as one text, that of no other table.
+    pub(crate) fn joined(&self) -> String {
+        format!("{}\0{}", self.namespace.as_str(), self.name)
+    }
 }
 
 impl fmt::Display for Ident {

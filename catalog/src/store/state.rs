@@ -24,6 +24,7 @@ use crate::store::location::Locations;
 use crate::store::metadata_file;
 use crate::store::names::{Ident, NamespaceName, SEPARATOR};
 use crate::store::purge_state::{self, Purges};
+use crate::store::recognise::Standing;
 use crate::store::values::{self, StoredValue};
 
 /// The catalog's extension of one shard.
@@ -84,6 +85,8 @@ pub(crate) struct Warehouse {
     pub(crate) locations: Locations,
     pub(crate) idempotency: Idempotency,
     pub(crate) purges: Purges,
+    /// Digests of commits that wait to be removed; the digests themselves are read from their values.
+    pub(crate) digests: Standing,
     pub(crate) newest: Sequence,
     /// Deleted: nothing may be changed any more.
     pub(crate) closed: bool,
@@ -198,6 +201,7 @@ impl Warehouse {
             locations: Locations::default(),
             idempotency: Idempotency::default(),
             purges: Purges::default(),
+            digests: Standing::default(),
             newest,
             closed: false,
             cached_bytes: 0,
@@ -227,6 +231,8 @@ impl Warehouse {
                 let purge = purge_state::rootless(&self.name, &key);
                 self.set_purge(key, purge);
             }
+            StoredValue::Digest => {}
+            StoredValue::Waiting => self.digests.follow(&Bytes::copy_from_slice(key), true),
         }
         Ok(())
     }
