@@ -190,6 +190,10 @@ impl CoreState {
             Page::Metrics => admin::metrics(&self.figures, self.engine()),
             Page::ScrubStatus => scrub_status(self.ready_services()?).await,
             Page::ScrubStart => self.scrub_start(self.ready_services()?).await,
+            Page::Purges => match self.ready_services()?.catalog.purges().await {
+                Ok((purges, beyond)) => admin::purges(&purges, beyond),
+                Err(_) => Plain::CoreBusy.answer(),
+            },
         })
     }
 
@@ -369,5 +373,6 @@ mod tests {
         check(Page::Metrics, true);
         check(Page::ScrubStatus, false);
         check(Page::ScrubStart, false);
+        check(Page::Purges, false);
     }
 }

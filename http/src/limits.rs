@@ -102,6 +102,9 @@ pub const BUCKETS_PAGE_MAX: usize = 10_000;
 /// Bytes of the XML of CreateBucket. Beyond: `MalformedXML`.
 pub const CREATE_BUCKET_XML_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of the XML of PutBucketOwnershipControls. Beyond: `MalformedXML`.
+pub const OWNERSHIP_XML_BYTES_MAX: usize = 64 * 1024;
+
 /// Bytes of the XML of DeleteObjects: 1,000 keys of 1,024 bytes, with room for tags and escapes. Beyond: `MalformedXML`.
 pub const DELETE_XML_BYTES_MAX: usize = 4 << 20;
 

@@ -1,12 +1,13 @@
 //! What one core answers requests with: [`CoreState`], made by `process::core`. `gateway` takes its requests.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::sync::Arc;
 
 use nilas_catalog::Catalog;
 use nilas_engine::{CoreId, Engine, rt};
 
 use crate::admin::Figures;
-use crate::auth::SigningKeyCache;
+use crate::auth::{RootOnly, SigningKeyCache};
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
 use crate::memory::{CoreMemory, Shortage};
@@ -94,7 +95,12 @@ impl CoreState {
             memory: self.memory.clone(),
             downloads: self.downloads.clone(),
         };
-        let catalog = Catalog::new(engine.clone(), json_attributes(), &self.region);
+        let purges = self.figures.process.purges.clone();
+        let catalog = Catalog::new(engine.clone(), json_attributes(), &self.region).with_purges(
+            Arc::new(RootOnly),
+            purges,
+            |text| eprintln!("nilas: {text}"),
+        );
         // Set once, by the one recovery of this core.
         drop(self.services.set(Services { engine, s3, catalog }));
     }

@@ -115,6 +115,9 @@ async fn recover(
     state.set_engine(engine);
     setup.figures.readiness.core_recovered();
     if watches {
+        if let Some(services) = state.services() {
+            services.catalog.resume_purges().await;
+        }
         report_failures(&stats).await;
     }
     Ok(())

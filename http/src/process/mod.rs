@@ -103,6 +103,7 @@ impl Server {
                 counters: (0..self.cores).map(|_| Counters::new()).collect(),
                 memories: (0..self.cores).map(|_| CoreMemory::new(&plan)).collect(),
                 cache_bytes,
+                purges: Arc::default(),
             }),
         });
         let cores = rt::start(self.cores, RtConfig::server(), move |context| {

@@ -1,7 +1,7 @@
 //! The headers that are kept with an object ⇄ its attributes.
 //!
-//! Pure. PutObject, CopyObject and CreateMultipartUpload read them; GetObject and HeadObject write them. A header
-//! that would change what is stored, and is not served, is refused, never ignored.
+//! Pure. PutObject, CopyObject and CreateMultipartUpload read them; GetObject and HeadObject write them. Headers that
+//! would change what is stored, and are not served, were refused before: `parameters` has the table.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,9 +27,8 @@ pub const CONTENT_TYPE_DEFAULT: &str = "binary/octet-stream";
 const STORAGE_CLASSES: [&str; 6] =
     ["STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"];
 
-/// Reads the attributes that a request gives its object, and refuses what is not served.
+/// Reads the attributes that a request gives its object.
 pub fn parse(headers: &HeaderMap) -> Result<Attributes, S3Error> {
-    check_served(headers)?;
     let attributes = Attributes {
         checksum: None,
         content_type: text(headers, &CONTENT_TYPE)?,
@@ -52,34 +51,6 @@ pub fn parse_storage_class(headers: &HeaderMap) -> Result<Option<String>, S3Erro
         return Err(S3Error::InvalidStorageClass { class });
     }
     Ok((class != "STANDARD").then_some(class))
-}
-
-/// Refuses headers that ask for something that is not served: encryption, tags, object lock, ACLs, appends.
-pub fn check_served(headers: &HeaderMap) -> Result<(), S3Error> {
-    for name in headers.keys().map(HeaderName::as_str) {
-        let refused = name.starts_with("x-amz-server-side-encryption")
-            || name.starts_with("x-amz-copy-source-server-side-encryption")
-            || matches!(
-                name,
-                "x-amz-tagging"
-                    | "x-amz-website-redirect-location"
-                    | "x-amz-write-offset-bytes"
-                    | "x-minio-extract"
-            );
-        if refused {
-            return Err(S3Error::NotImplementedHeader { header: name.to_owned() });
-        }
-        if name.starts_with("x-amz-object-lock-") {
-            return Err(S3Error::invalid_request("Bucket is missing Object Lock Configuration"));
-        }
-        if name.starts_with("x-amz-grant-") {
-            return Err(S3Error::AccessControlListNotSupported);
-        }
-    }
-    match field(headers, "x-amz-acl").as_deref() {
-        None | Some("private" | "bucket-owner-full-control" | "bucket-owner-read") => Ok(()),
-        Some(_) => Err(S3Error::AccessControlListNotSupported),
-    }
 }
 
 /// Writes what was kept into an answer's headers.
@@ -151,7 +122,8 @@ fn without_aws_chunked(value: &str) -> Option<String> {
     (!kept.is_empty()).then(|| kept.to_owned())
 }
 
-fn parse_user_metadata(headers: &HeaderMap) -> Result<Vec<(String, String)>, S3Error> {
+/// Reads `x-amz-meta-…`, at most [`USER_METADATA_BYTES_MAX`] of names and values.
+pub fn parse_user_metadata(headers: &HeaderMap) -> Result<Vec<(String, String)>, S3Error> {
     let mut metadata: Vec<(String, String)> = Vec::new();
     for name in headers.keys() {
         let Some(short) = name.as_str().strip_prefix(META_PREFIX) else { continue };
@@ -318,12 +290,6 @@ mod tests {
         assert!(parse(&headers(&[("x-amz-meta-a", &long[1..])])).is_ok());
         check_code(&[("cache-control", &long.repeat(20))], "MetadataTooLarge");
         check_code(&[("x-amz-storage-class", b"ICE")], "InvalidStorageClass");
-        check_code(&[("x-amz-server-side-encryption", b"AES256")], "NotImplemented");
-        check_code(&[("x-amz-tagging", b"a=b")], "NotImplemented");
-        check_code(&[("x-amz-write-offset-bytes", b"0")], "NotImplemented");
-        check_code(&[("x-amz-object-lock-mode", b"GOVERNANCE")], "InvalidRequest");
-        check_code(&[("x-amz-acl", b"public-read")], "AccessControlListNotSupported");
-        check_code(&[("x-amz-grant-read", b"id=1")], "AccessControlListNotSupported");
         check_code(&[("content-type", b"\xff")], "InvalidRequest");
     }
 }

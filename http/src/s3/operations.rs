@@ -114,6 +114,8 @@ operations! {
     GetBucketNotificationConfiguration GET    Bucket  "notification"      Plain  "s3:GetBucketNotification"            Bucket  Head Empty   Reads   false;
     GetObjectLockConfiguration         GET    Bucket  "object-lock"       Plain  "s3:GetBucketObjectLockConfiguration" Bucket  Head Empty   Reads   false;
     GetBucketOwnershipControls         GET    Bucket  "ownershipControls" Plain  "s3:GetBucketOwnershipControls"       Bucket  Head Empty   Reads   false;
+    PutBucketOwnershipControls         PUT    Bucket  "ownershipControls" Plain  "s3:PutBucketOwnershipControls"       Bucket  Head Xml     Changes false;
+    DeleteBucketOwnershipControls      DELETE Bucket  "ownershipControls" Plain  "s3:PutBucketOwnershipControls"       Bucket  Head Empty   Changes false;
     GetBucketPolicy                    GET    Bucket  "policy"            Plain  "s3:GetBucketPolicy"                  Bucket  Head Empty   Reads   false;
     GetBucketPolicyStatus              GET    Bucket  "policyStatus"      Plain  "s3:GetBucketPolicyStatus"            Bucket  Head Empty   Reads   false;
     GetPublicAccessBlock               GET    Bucket  "publicAccessBlock" Plain  "s3:GetBucketPublicAccessBlock"       Bucket  Head Empty   Reads   false;
