@@ -33,10 +33,10 @@ with open(environment["AWS_CONFIG_FILE"], "w") as config:
     config.write("[default]\ns3 =\n  addressing_style = path\n  signature_version = s3v4\n  multipart_threshold = 8MB\n  multipart_chunksize = 8MB\n")
 
 
-def aws(*words, fails=None, more=None):
-    """Runs one command; answers its output. `fails`: the command must fail and say this. `more`: of its environment."""
+def aws(*words, fails=None):
+    """Runs one command; answers its output. `fails`: the command must fail and say this."""
     command = [os.path.join(os.path.dirname(sys.executable), "aws"), *words]
-    done = subprocess.run(command, env={**environment, **(more or {})}, capture_output=True, text=True, timeout=COMMAND_SECONDS_MAX)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=COMMAND_SECONDS_MAX)
     said = f"aws {' '.join(words)}: exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
     if fails is None:
         assert done.returncode == 0, said
@@ -192,12 +192,19 @@ def presign():
     url = aws("s3", "presign", f"s3://{bucket}/two", "--expires-in", "60").strip()
     with urllib.request.urlopen(url, timeout=30) as answer:
         eq(md5_hex(answer.read()), md5_hex(content(100 * KIB, seed=54)))
-    assert "X-Amz-Signature=" in url, url
-    # With the command's own settings: signature version 2.
-    with open(path("plain-config"), "w") as config:
+
+
+def presign_by_default():
+    """Without `signature_version` the URL is of version 2."""
+    with open(path("default-config"), "w") as config:
         config.write("[default]\ns3 =\n  addressing_style = path\n")
-    url = aws("s3", "presign", f"s3://{bucket}/two", "--expires-in", "60", more={"AWS_CONFIG_FILE": path("plain-config")}).strip()
-    assert "AWSAccessKeyId=" in url, url
+    kept = environment["AWS_CONFIG_FILE"]
+    environment["AWS_CONFIG_FILE"] = path("default-config")
+    try:
+        url = aws("s3", "presign", f"s3://{bucket}/two", "--expires-in", "60").strip()
+    finally:
+        environment["AWS_CONFIG_FILE"] = kept
+    assert "AWSAccessKeyId=" in url and "X-Amz-" not in url, url
     with urllib.request.urlopen(url, timeout=30) as answer:
         eq(md5_hex(answer.read()), md5_hex(content(100 * KIB, seed=54)))
 
@@ -225,6 +232,7 @@ steps.run(
         ("mv", move),
         ("s3api", api_calls),
         ("presign", presign),
+        ("presign-by-default", presign_by_default),
         ("rm-rb", remove),
     ]
 )

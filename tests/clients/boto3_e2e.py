@@ -8,6 +8,7 @@ import base64
 import concurrent.futures
 import datetime
 import hashlib
+import http.client as http_client
 import io
 import math
 import os
@@ -20,6 +21,7 @@ import urllib.request
 import boto3
 from awscrt import checksums as crt
 from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.handlers import validate_bucket_name
 
@@ -724,25 +726,67 @@ def presigned():
     eq((status, b"AccessDenied" in text), (403, True), "expired")
 
 
-def presigned_default():
-    """With nothing said about signatures, this client presigns with version 2, and signs everything else with version 4."""
-    plain = nilas.s3(signature_version=None)
-    body = content(2 * KIB, seed=41)
-    where = {"Bucket": bucket, "Key": "v2 signed+ü"}
-    put = plain.generate_presigned_url("put_object", Params={**where, "ContentType": "text/x"}, ExpiresIn=60)
-    assert "AWSAccessKeyId=" in put and "X-Amz-" not in put, put
-    eq(http("PUT", put, body, {"Content-Type": "text/x"})[0], 200, "presigned PUT")
-    eq(http("PUT", put, b"other", {"Content-Type": "text/y"})[0], 403, "another content type than was signed")
-    get = plain.generate_presigned_url("get_object", Params={**where, "ResponseContentType": "text/z"}, ExpiresIn=60)
-    status, got, headers = http("GET", get)
-    eq((status, got == body, headers["content-type"]), (200, True, "text/z"), "presigned GET")
-    head = plain.generate_presigned_url("head_object", Params=where, ExpiresIn=60)
-    eq(http("HEAD", head)[0], 200, "presigned HEAD")
-    eq(http("DELETE", get)[0], 403, "another method")
-    eq(http("GET", get.replace("text%2Fz", "text%2Fhtml"))[0], 403, "tampered query")
-    late = plain.generate_presigned_url("get_object", Params=where, ExpiresIn=1)
+def bare(method, url, body=None, headers=None):
+    """Like `http`, but with no header that was not asked for."""
+    connection = http_client.HTTPConnection(nilas.HOST, timeout=60)
+    connection.request(method, url.removeprefix(nilas.ENDPOINT), body=body, headers=headers or {})
+    answer = connection.getresponse()
+    got = answer.status, answer.read(), {name.lower(): value for name, value in answer.headers.items()}
+    connection.close()
+    return got
+
+
+def configured(config):
+    """A client of our server with another configuration."""
+    return boto3.client(
+        "s3",
+        endpoint_url=nilas.ENDPOINT,
+        region_name=nilas.S3_REGION,
+        aws_access_key_id=nilas.ACCESS_KEY,
+        aws_secret_access_key=nilas.SECRET_KEY,
+        config=config,
+    )
+
+
+def presigned_by_default():
+    """Without `signature_version` boto3 makes URLs of version 2."""
+    default = configured(Config(s3={"addressing_style": "path"}))
+
+    def url(operation, seconds=60, **more):
+        made = default.generate_presigned_url(operation, Params={"Bucket": bucket, "Key": key, **more}, ExpiresIn=seconds)
+        assert "AWSAccessKeyId=" in made and "X-Amz-" not in made, made
+        return made
+
+    body = content(200 * KIB, seed=41)
+    key = "pre signed+ü/by default"
+    put_url = url("put_object")
+    eq(bare("PUT", put_url, body)[0], 200, "PUT")
+    eq(body_of(key), body)
+    eq(bare("GET", url("get_object"))[:2], (200, body), "GET")
+    eq(bare("GET", url("get_object"), headers={"Range": "bytes=5-9"})[:2], (206, body[5:10]), "GET of a range")
+    status, _, headers = bare("HEAD", url("head_object"))
+    eq((status, headers["content-length"]), (200, str(len(body))), "HEAD")
+    wanted = {"ResponseContentDisposition": 'attachment; filename="a b+c.txt"', "ResponseContentType": "text/x; charset=utf-8"}
+    status, got, headers = bare("GET", url("get_object", **wanted))
+    eq((status, got), (200, body), "GET with other headers")
+    eq((headers["content-disposition"], headers["content-type"]), tuple(wanted.values()))
+    status, text, _ = bare("GET", url("get_object", **wanted).replace("text%2Fx", "text%2Fhtml"))
+    eq((status, b"SignatureDoesNotMatch" in text), (403, True), "tampered query")
+    status, text, _ = bare("PUT", put_url, body, {"Content-Type": "text/html"})
+    eq((status, b"SignatureDoesNotMatch" in text), (403, True), "a type that was not signed")
+    typed = url("put_object", ContentType="text/x", Metadata={"one": "1 +", "two": "2"})
+    for headers in ({}, {"Content-Type": "text/x"}):
+        eq(bare("PUT", typed, b"typed", headers)[0], 200, "PUT with a type and metadata")
+        head = client.head_object(Bucket=bucket, Key=key)
+        eq((head["ContentType"], head["Metadata"], head["ContentLength"]), ("text/x", {"one": "1 +", "two": "2"}, 5))
+    for operation, method in (("delete_object", "DELETE"), ("create_multipart_upload", "POST"), ("get_object_tagging", "GET")):
+        status, text, _ = bare(method, url(operation))
+        eq((status, b"InvalidRequest" in text), (400, True), operation)
+    eq(body_of(key), b"typed")
+    late = url("get_object", seconds=1)
     time.sleep(2.5)
-    eq(http("GET", late)[0], 403, "expired")
+    status, text, _ = bare("GET", late)
+    eq((status, b"Request has expired" in text), (403, True), "expired")
 
 
 def keys_refused():
@@ -827,7 +871,7 @@ table = (
         ("list-old-forms", list_old_forms),
         ("multi-delete", multi_delete),
         ("presigned", presigned),
-        ("presigned-default", presigned_default),
+        ("presigned-by-default", presigned_by_default),
         ("keys-refused", keys_refused),
         ("anonymous", anonymous),
         ("clean-up", clean_up),

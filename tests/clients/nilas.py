@@ -67,7 +67,7 @@ def md5_hex(body):
     return hashlib.md5(body).hexdigest()
 
 
-def s3(access_key=ACCESS_KEY, secret_key=SECRET_KEY, connections=32, read_timeout=120, signature_version="s3v4", **config):
+def s3(access_key=ACCESS_KEY, secret_key=SECRET_KEY, connections=32, read_timeout=120, **config):
     """A boto3 client that never retries, so that every answer of the server is seen."""
     return boto3.client(
         "s3",
@@ -76,7 +76,7 @@ def s3(access_key=ACCESS_KEY, secret_key=SECRET_KEY, connections=32, read_timeou
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
         config=Config(
-            signature_version=signature_version,
+            signature_version="s3v4",
             s3={"addressing_style": "path"},
             retries={"total_max_attempts": 1},
             max_pool_connections=connections,
