@@ -2,6 +2,7 @@
 
 Every body that comes back is compared byte for byte, and every ETag with the MD5 it stands for. The suite also runs with older
 lines of boto3; a step that needs a parameter which such a line does not know is shown and left out.
+Environment: LISTED_KEYS, keys of the bucket that is listed; more than 1,400.
 """
 import base64
 import concurrent.futures
@@ -9,6 +10,8 @@ import datetime
 import hashlib
 import http.client as http_client
 import io
+import math
+import os
 import random
 import time
 import urllib.error
@@ -27,7 +30,7 @@ import nilas
 from nilas import KIB, MIB, SIZES, content, md5_hex, refused
 from steps import Steps, eq
 
-LISTED_KEYS = 5000
+LISTED_KEYS = int(os.environ.get("LISTED_KEYS", "5000"))
 BIG_BYTES = 200 * MIB
 PART_BYTES = 8 * MIB
 STALL_SECONDS = 10  # what waits this long waits for an answer that does not come
@@ -619,7 +622,7 @@ def list_pages():
     eq(pages()[0], want, "all keys")
     keys, _, count = pages(PaginationConfig={"PageSize": 700})
     eq(keys, want, "all keys in pages of 700")
-    eq(count, 8)
+    eq(count, math.ceil(LISTED_KEYS / 700))
     first = client.list_objects_v2(Bucket=listed, MaxKeys=2)
     entry = first["Contents"][0]
     eq((entry["Size"], entry["ETag"]), (len(entry["Key"]), f'"{md5_hex(entry["Key"].encode())}"'))
@@ -645,7 +648,7 @@ def list_prefixes():
 
 def list_start_after():
     want = sorted(listed_keys(), key=str.encode)
-    for at in (0, 1, 999, 1000, 2500, LISTED_KEYS - 2):
+    for at in (0, 1, 999, 1000, LISTED_KEYS // 2, LISTED_KEYS - 2):
         eq(pages(StartAfter=want[at])[0], want[at + 1:], f"after key {at}")
     eq(pages(StartAfter=want[-1])[0], [])
     eq(pages(StartAfter="dir5/")[0], [key for key in want if key > "dir5/"])
@@ -786,20 +789,6 @@ def presigned_by_default():
     eq((status, b"Request has expired" in text), (403, True), "expired")
 
 
-def empty_bodies_on_one_connection():
-    """Each empty upload is announced with `Expect`: what is not answered in order stalls until the read timeout."""
-    single = configured(client.meta.config.merge(Config(max_pool_connections=1, read_timeout=10)))
-    upload = single.create_multipart_upload(Bucket=bucket, Key="empty-parts")["UploadId"]
-    for number in range(1, 6):
-        single.put_object(Bucket=bucket, Key=f"empty-{number}", Body=b"")
-        eq(single.get_object(Bucket=bucket, Key=f"empty-{number}")["Body"].read(), b"")
-        single.upload_part(Bucket=bucket, Key="empty-parts", UploadId=upload, PartNumber=number, Body=b"")
-        eq(single.head_object(Bucket=bucket, Key=f"empty-{number}")["ContentLength"], 0)
-        refused(lambda: single.put_object(Bucket=nilas.unique("none"), Key="k", Body=b""), "NoSuchBucket")
-        single.head_bucket(Bucket=bucket)
-    single.abort_multipart_upload(Bucket=bucket, Key="empty-parts", UploadId=upload)
-
-
 def keys_refused():
     stranger = nilas.s3(access_key="NOSUCHKEYNOSUCHKEY00")
     eq(status_of(refused(lambda: stranger.list_buckets(), "InvalidAccessKeyId")), 403)
@@ -874,7 +863,7 @@ table = (
         ("multipart-conditional", multipart_conditional),
         ("copies", copies),
         ("part-copies", part_copies),
-        ("list-fill-5000", fill_listing),
+        ("list-fill", fill_listing),
         ("list-pages", list_pages),
         ("list-prefixes", list_prefixes),
         ("list-start-after", list_start_after),
@@ -883,7 +872,6 @@ table = (
         ("multi-delete", multi_delete),
         ("presigned", presigned),
         ("presigned-by-default", presigned_by_default),
-        ("empty-bodies", empty_bodies_on_one_connection),
         ("keys-refused", keys_refused),
         ("anonymous", anonymous),
         ("clean-up", clean_up),
