@@ -1,7 +1,7 @@
 """Generated creates and commits, sent to this catalog and to Iceberg's own Java REST server: the same status, the same type
 of error, the same table metadata.
 
-Requests come from a seed: schemas of all types with defaults, specs, orders, schema evolution, snapshots with refs, tags
+What both must take, the reference also loads from the file that this catalog wrote. Requests come from a seed: schemas of all types with defaults, specs, orders, schema evolution, snapshots with refs, tags
 and expiry, upgrades of the format version, odd spellings, and requests with one value broken. A table lives until a
 request is answered differently or has been changed enough; then the next is made. What metadata both made is also
 parsed by PyIceberg. Each difference that is meant is a row of `MEANT`, with its reason, and is counted.
@@ -28,6 +28,7 @@ SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
 COMMITS_OF_A_TABLE_MAX = 12
 SHOWN_MAX = 1000 if os.environ.get("KEEP_GOING") else 10
 BROKEN_SHARE = 0.25
+REGISTERED_SHARE = 0.1
 OURS_SECONDS_MAX = 60
 # The reference tries for minutes to read metadata that it wrote and cannot parse.
 REFERENCE_SECONDS_MAX = 8
@@ -468,6 +469,9 @@ def plain(metadata):
     metadata["table-uuid"] = "UUID"
     metadata["last-updated-ms"] = 0
     metadata["metadata-log"] = len(metadata.get("metadata-log", []))
+    # Order without a meaning: the reference groups them by snapshot.
+    for files in ("statistics", "partition-statistics"):
+        metadata.get(files, []).sort(key=lambda file: file["snapshot-id"])
     given = {snapshot["snapshot-id"]: snapshot["timestamp-ms"] for snapshot in metadata.get("snapshots", [])}
     for entry in metadata.get("snapshot-log", []):
         if entry["timestamp-ms"] != given.get(entry["snapshot-id"]):
@@ -523,7 +527,7 @@ def kinds(d):
     return d.where == "type" and {d.ours.split(":")[0], d.theirs.split(":")[0]} <= REFUSALS
 
 
-# What may differ: name, whether a difference belongs to it, the reason; and whether the two tables are no longer alike then.
+# What may differ: its name, whether a difference belongs to it, the reason; and whether the two tables are no longer alike then.
 MEANT = [
     ("page-500", status("400 ", "500 None: <html>"), "what its parsers refuse, the reference's servlet answers with 500 and a page; here it is 400", True),
     ("unnamed-500", status("400 ", r"500 \w+Exception: "), "exceptions that the reference has no answer for are 500 there; here the request is at fault, 400", True),
@@ -532,11 +536,23 @@ MEANT = [
     ("stale-sequence", status("409 CommitFailedException: Validation failed, please retry: Cannot add snapshot with", "400 ValidationException: Cannot add snapshot with"),
      "a stale sequence number or row id can be sent again: 409 as in the reference from 1.11 on", True),
     ("stuck", status("", "0 "), "the reference accepted before what it cannot read back, and tries again and again", True),
+    ("two-faults", status("400 ", "409 CommitFailedException: Requirement failed"), "a request that is malformed is refused for that, before its requirements are looked at", True),
+    ("two-faults-page", status("409 CommitFailedException: Requirement failed", "500 None: <html>"), "the reference builds parts of a request while it parses", True),
     ("last-added", status("200", "400 ValidationException: Cannot set last added (schema|spec|sort order): no"),
      "what an update of the same request found to be there already is the last added too", True),
     ("v1-sequence", status("200", "400 IllegalArgumentException: Sequence number must be 0 in v1"), "version 1 has no sequence numbers: one that is sent is dropped", True),
+    ("older-sequence", status("200", "400 ValidationException: Invalid snapshot with sequence number \d+ greater than last"),
+     "the table's last sequence number never goes down, so a snapshot without parent and with a low one does no harm", True),
     ("negative-sequence", status("400 ValidationException: Invalid sequence number: -", "200"), "a sequence number below zero is none", True),
     ("action-case", status("400 BadRequestException: Unrecognized metadata update action: [A-Z-]+$", "200"), "actions are spelled as the protocol spells them", True),
+    ("version-4", status("400 IllegalArgumentException: (Cannot upgrade table to unsupported|Unsupported) format version: v4", "200"), "format version 4 is not adopted", True),
+    ("main-is-a-branch", status("400 BadRequestException: Cannot set main to a tag", "200"), "the specification has main for a branch", True),
+    ("unknown-snapshots", status("200", "400 IllegalArgumentException: arraySize cannot be negative"), "the reference fails at the removal of snapshots that are not there; here they are gone", True),
+    ("snapshot-minus-one", status("400 ValidationException: Cannot add a snapshot with id -1", "200"), "the id means that there is no snapshot", True),
+    ("empty-transform", status("400 BadRequestException: Cannot parse empty transform", "200"), "a transform without a name is none", True),
+    ("schema-ids", lambda d: re.match(r"schemas\[\d+\]\.schema-id$|current-schema-id$", d.where), "a new schema takes no id that a snapshot names", True),
+    ("no-operation", lambda d: re.match(r"snapshots\[\d+\]\.summary\.operation$", d.where) and d.ours == ABSENT and d.theirs == "overwrite",
+     "a summary without its operation is kept as sent; readers take it for an overwrite", False),
     ("created-at", lambda d: d.where == "properties.created-at", "the reference's handler keeps when a table was made as a property", False),
     ("no-change", lambda d: d.where == "metadata-log", "a commit that changes nothing writes no metadata file", False),
     ("partition-ids", lambda d: re.match(r"(partition-specs\[\d+\]\.fields\[\d+\]|partition-spec\[\d+\])\.field-id$|last-partition-id$", d.where),
@@ -578,11 +594,14 @@ class Run:
     def send(self, method, path, body, adapt=lambda server, body: body):
         """One request to both; what they answered, while the two tables are still alike."""
         self.sent += 1
+        path = urllib.parse.quote(path, safe="/")
         answers = [server.call(method, path, adapt(server, body)) for server in (self.ours, self.theirs)]
         found = compare(*answers, body)
         if answers[0][0] == 200:
             self.accepted += 1
-            found = found or loads(answers[0], body)
+            found = found + loads(answers[0], body)
+            if found or self.maker.chance(REGISTERED_SHARE):
+                found = found + self.registers(answers[0], body)
         alike = True
         for difference in found:
             row = next((row for row in MEANT if row[1](difference)), None)
@@ -592,6 +611,19 @@ class Run:
                 self.meant[row[0]] = self.meant.get(row[0], 0) + 1
             alike = alike and row is not None and not row[3]
         return answers if alike else None
+
+    def registers(self, answer, request):
+        """Whether the reference can load the metadata file that ours wrote."""
+        location = answer[1].get("metadata-location")
+        if location is None:
+            return []
+        name = f"registered{self.sent}"
+        path = f"/namespaces/{NAMESPACE}"
+        status, said = self.theirs.call("POST", f"{path}/register", {"name": name, "metadata-location": location})
+        if status != 200:
+            return [Difference("registers", f"200 {json.dumps(answer[1]['metadata'])[:600]}", f"{status} {said}", request)]
+        self.theirs.call("DELETE", f"{path}/tables/{name}")
+        return []
 
     def table(self, name):
         path = f"/namespaces/{NAMESPACE}/tables"
