@@ -251,7 +251,7 @@ fn table() -> TableMetadata {
 fn append(base: &TableMetadata, id: i64) -> Value {
     let parent = base.current_snapshot_id();
     let mut snapshot = json!({
-        "snapshot-id": id, "sequence-number": id, "timestamp-ms": 1_704_067_100_000 + id,
+        "snapshot-id": id, "sequence-number": id, "timestamp-ms": 1_704_067_200_000_i64,
         "manifest-list": format!("s3://b/t/metadata/snap-{id}-1-9c12d441.avro"), "schema-id": 0,
         "summary": {"operation": "append", "added-data-files": "1", "added-records": "1000",
             "added-files-size": "123456", "total-records": "10000", "total-data-files": "10"}});
