@@ -138,7 +138,7 @@ pub const TABLE_LOCATIONS_MAX: usize = 64;
 
 /// Versions of objects that a purge removes with one log record, and keys that it looks for: what a core does for it in
 /// one turn.
-pub const PURGE_KEYS_MAX: usize = 64;
+pub const PURGE_KEYS_MAX: usize = 32;
 
 /// Log records that a purge writes before it waits until they are durable.
 pub const PURGE_RECORDS_MAX: usize = 16;

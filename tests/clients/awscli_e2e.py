@@ -194,6 +194,21 @@ def presign():
         eq(md5_hex(answer.read()), md5_hex(content(100 * KIB, seed=54)))
 
 
+def presign_by_default():
+    """Without `signature_version` the URL is of version 2."""
+    with open(path("default-config"), "w") as config:
+        config.write("[default]\ns3 =\n  addressing_style = path\n")
+    kept = environment["AWS_CONFIG_FILE"]
+    environment["AWS_CONFIG_FILE"] = path("default-config")
+    try:
+        url = aws("s3", "presign", f"s3://{bucket}/two", "--expires-in", "60").strip()
+    finally:
+        environment["AWS_CONFIG_FILE"] = kept
+    assert "AWSAccessKeyId=" in url and "X-Amz-" not in url, url
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        eq(md5_hex(answer.read()), md5_hex(content(100 * KIB, seed=54)))
+
+
 def remove():
     aws("s3", "rb", f"s3://{bucket}", fails="BucketNotEmpty")
     aws("s3", "rm", "--quiet", "--recursive", f"s3://{bucket}")
@@ -217,6 +232,7 @@ steps.run(
         ("mv", move),
         ("s3api", api_calls),
         ("presign", presign),
+        ("presign-by-default", presign_by_default),
         ("rm-rb", remove),
     ]
 )

@@ -7,6 +7,7 @@ import base64
 import concurrent.futures
 import datetime
 import hashlib
+import http.client as http_client
 import io
 import random
 import time
@@ -17,6 +18,7 @@ import urllib.request
 import boto3
 from awscrt import checksums as crt
 from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.handlers import validate_bucket_name
 
@@ -721,6 +723,83 @@ def presigned():
     eq((status, b"AccessDenied" in text), (403, True), "expired")
 
 
+def bare(method, url, body=None, headers=None):
+    """Like `http`, but with no header that was not asked for."""
+    connection = http_client.HTTPConnection(nilas.HOST, timeout=60)
+    connection.request(method, url.removeprefix(nilas.ENDPOINT), body=body, headers=headers or {})
+    answer = connection.getresponse()
+    got = answer.status, answer.read(), {name.lower(): value for name, value in answer.headers.items()}
+    connection.close()
+    return got
+
+
+def configured(config):
+    """A client of our server with another configuration."""
+    return boto3.client(
+        "s3",
+        endpoint_url=nilas.ENDPOINT,
+        region_name=nilas.S3_REGION,
+        aws_access_key_id=nilas.ACCESS_KEY,
+        aws_secret_access_key=nilas.SECRET_KEY,
+        config=config,
+    )
+
+
+def presigned_by_default():
+    """Without `signature_version` boto3 makes URLs of version 2."""
+    default = configured(Config(s3={"addressing_style": "path"}))
+
+    def url(operation, seconds=60, **more):
+        made = default.generate_presigned_url(operation, Params={"Bucket": bucket, "Key": key, **more}, ExpiresIn=seconds)
+        assert "AWSAccessKeyId=" in made and "X-Amz-" not in made, made
+        return made
+
+    body = content(200 * KIB, seed=41)
+    key = "pre signed+ü/by default"
+    put_url = url("put_object")
+    eq(bare("PUT", put_url, body)[0], 200, "PUT")
+    eq(body_of(key), body)
+    eq(bare("GET", url("get_object"))[:2], (200, body), "GET")
+    eq(bare("GET", url("get_object"), headers={"Range": "bytes=5-9"})[:2], (206, body[5:10]), "GET of a range")
+    status, _, headers = bare("HEAD", url("head_object"))
+    eq((status, headers["content-length"]), (200, str(len(body))), "HEAD")
+    wanted = {"ResponseContentDisposition": 'attachment; filename="a b+c.txt"', "ResponseContentType": "text/x; charset=utf-8"}
+    status, got, headers = bare("GET", url("get_object", **wanted))
+    eq((status, got), (200, body), "GET with other headers")
+    eq((headers["content-disposition"], headers["content-type"]), tuple(wanted.values()))
+    status, text, _ = bare("GET", url("get_object", **wanted).replace("text%2Fx", "text%2Fhtml"))
+    eq((status, b"SignatureDoesNotMatch" in text), (403, True), "tampered query")
+    status, text, _ = bare("PUT", put_url, body, {"Content-Type": "text/html"})
+    eq((status, b"SignatureDoesNotMatch" in text), (403, True), "a type that was not signed")
+    typed = url("put_object", ContentType="text/x", Metadata={"one": "1 +", "two": "2"})
+    for headers in ({}, {"Content-Type": "text/x"}):
+        eq(bare("PUT", typed, b"typed", headers)[0], 200, "PUT with a type and metadata")
+        head = client.head_object(Bucket=bucket, Key=key)
+        eq((head["ContentType"], head["Metadata"], head["ContentLength"]), ("text/x", {"one": "1 +", "two": "2"}, 5))
+    for operation, method in (("delete_object", "DELETE"), ("create_multipart_upload", "POST"), ("get_object_tagging", "GET")):
+        status, text, _ = bare(method, url(operation))
+        eq((status, b"InvalidRequest" in text), (400, True), operation)
+    eq(body_of(key), b"typed")
+    late = url("get_object", seconds=1)
+    time.sleep(2.5)
+    status, text, _ = bare("GET", late)
+    eq((status, b"Request has expired" in text), (403, True), "expired")
+
+
+def empty_bodies_on_one_connection():
+    """Each empty upload is announced with `Expect`: what is not answered in order stalls until the read timeout."""
+    single = configured(client.meta.config.merge(Config(max_pool_connections=1, read_timeout=10)))
+    upload = single.create_multipart_upload(Bucket=bucket, Key="empty-parts")["UploadId"]
+    for number in range(1, 6):
+        single.put_object(Bucket=bucket, Key=f"empty-{number}", Body=b"")
+        eq(single.get_object(Bucket=bucket, Key=f"empty-{number}")["Body"].read(), b"")
+        single.upload_part(Bucket=bucket, Key="empty-parts", UploadId=upload, PartNumber=number, Body=b"")
+        eq(single.head_object(Bucket=bucket, Key=f"empty-{number}")["ContentLength"], 0)
+        refused(lambda: single.put_object(Bucket=nilas.unique("none"), Key="k", Body=b""), "NoSuchBucket")
+        single.head_bucket(Bucket=bucket)
+    single.abort_multipart_upload(Bucket=bucket, Key="empty-parts", UploadId=upload)
+
+
 def keys_refused():
     stranger = nilas.s3(access_key="NOSUCHKEYNOSUCHKEY00")
     eq(status_of(refused(lambda: stranger.list_buckets(), "InvalidAccessKeyId")), 403)
@@ -803,6 +882,8 @@ table = (
         ("list-old-forms", list_old_forms),
         ("multi-delete", multi_delete),
         ("presigned", presigned),
+        ("presigned-by-default", presigned_by_default),
+        ("empty-bodies", empty_bodies_on_one_connection),
         ("keys-refused", keys_refused),
         ("anonymous", anonymous),
         ("clean-up", clean_up),

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nilas_tests::catalog::{Answer, Catalog, set_property, simple_schema};
+use nilas_tests::catalog::{Answer, Catalog, simple_schema};
 use nilas_tests::client::{Call, Client};
 use nilas_tests::manifests::{self, File};
-use nilas_tests::server::Server;
+use nilas_tests::server::{Server, ServerOptions};
 use serde_json::{Value, json};
 
 const NS: &[&str] = &["ns"];
@@ -372,6 +372,34 @@ fn a_warehouse_stays_until_its_purges_have_ended() {
     expect_ended(&lake.ended(), "done", files as u64, 0, 0);
     expect(&lake.catalog.call("DELETE", "/warehouses/purge-busy", None).expect("delete"), 204);
     assert_eq!(lake.s3.send(&Call::bucket("HEAD", "purge-busy")).expect("head").status, 404);
+}
+
+#[test]
+fn a_full_store_can_purge() {
+    const NAMED: usize = 4_000;
+    let server = Server::start(ServerOptions::fresh().drive_size("192MiB")).unwrap_or_else(|e| panic!("{e}"));
+    let mut lake = Lake::new(&server, "purge-full");
+    expect(&lake.create("t", "t", json!({})), 200);
+    let key = |nth: usize| format!("t/data/{nth:05}");
+    let named: Vec<File> = (0..NAMED).map(|nth| File::data(lake.at(&key(nth)))).collect();
+    let manifest = lake.manifest("t/metadata/m.avro", &named);
+    lake.append("t", "t/metadata/l.avro", &[manifest]);
+    let body = vec![7; 100 << 10];
+    let stored = (0..NAMED).take_while(|nth| {
+        let put = lake.s3.put("purge-full", &key(*nth), &body).expect("an answer");
+        assert!(matches!(put.status, 200 | 503 | 507), "{}", put.text());
+        put.status == 200
+    });
+    let stored = stored.count();
+    assert!((100..NAMED).contains(&stored), "{stored} objects fit");
+    lake.purge("t");
+    expect_ended(&lake.ended(), "done", stored as u64 + 1 + 1 + 2, 0, 0);
+    assert_eq!(lake.keys(), [""; 0]);
+    let began = Instant::now();
+    while lake.s3.put("purge-full", "again", &body).expect("an answer").status != 200 {
+        assert!(began.elapsed() < END_WAIT_MAX, "the space does not come back");
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 #[test]

@@ -534,10 +534,7 @@ impl Catalog {
         for bucket in directory.buckets.values().filter(marked) {
             let (name, room) = (Arc::clone(&bucket.name), PURGES_LISTED_MAX - all.len());
             let found = self.engine.on_bucket(bucket, ValueOwner::Catalog, move |bucket| async move {
-                let mut found = purge::statuses(&bucket, &name);
-                let count = found.len();
-                found.truncate(room);
-                (found, count)
+                purge::statuses(&bucket, &name, room)
             });
             let (found, count) = found.await?;
             beyond += count - found.len();

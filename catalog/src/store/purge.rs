@@ -73,19 +73,21 @@ pub(crate) fn has_open(bucket: &LocalBucket) -> bool {
     found
 }
 
-/// The purges of a warehouse, from memory or, where it was not built yet, from its values.
-pub(crate) fn statuses(bucket: &LocalBucket, name: &Arc<str>) -> Vec<PurgeStatus> {
-    match bucket.extension::<CatalogState>().get(bucket.id()) {
-        Some(warehouse) => warehouse.borrow().purges.statuses(name),
-        None => {
-            let mut all = Vec::new();
-            bucket.values(values::PURGES, |key, value| {
-                all.extend(values::purge_of(key, value, name).map(|purge| purge.status(name, None)));
-                true
-            });
-            all
-        }
+/// The purges of a warehouse, at most `max`, and how many there are: from memory or, where it was not built yet, from its
+/// values.
+pub(crate) fn statuses(bucket: &LocalBucket, name: &Arc<str>, max: usize) -> (Vec<PurgeStatus>, usize) {
+    if let Some(warehouse) = bucket.extension::<CatalogState>().get(bucket.id()) {
+        return warehouse.borrow().purges.statuses(name, max);
     }
+    let (mut some, mut count) = (Vec::new(), 0);
+    bucket.values(values::PURGES, |key, value| {
+        count += 1;
+        if some.len() < max {
+            some.extend(values::purge_of(key, value, name).map(|purge| purge.status(name, None)));
+        }
+        true
+    });
+    (some, count)
 }
 
 /// Works off the purges of one shard.
@@ -99,13 +101,19 @@ struct Runner {
 impl Runner {
     async fn run(self) {
         let mut stuck: BTreeSet<(BucketId, String)> = BTreeSet::new();
+        let mut waited = Duration::ZERO;
         loop {
             let Some((bucket, name, key)) = self.state.oldest_purge(&stuck) else {
                 if stuck.is_empty() {
                     break;
                 }
-                self.engine.sleep(Duration::from_millis(PURGE_AGAIN_MS)).await;
-                stuck.clear();
+                // Others that begin meanwhile do not wait as long.
+                self.engine.sleep(RETRY_AFTER).await;
+                waited += RETRY_AFTER;
+                if Duration::from_millis(PURGE_AGAIN_MS) <= waited {
+                    stuck.clear();
+                    waited = Duration::ZERO;
+                }
                 continue;
             };
             self.set_trouble(bucket, &key, None);
@@ -188,8 +196,9 @@ impl Purging {
         if root.deletes_data && self.with(|purge| purge.at.phase) == PurgePhase::Data {
             self.delete_data(&root.snapshots, &mut unread).await?;
         }
-        self.enter(PurgePhase::Manifests);
-        self.delete_manifests(&root.snapshots, &unread).await?;
+        if self.with(|purge| purge.at.phase) <= PurgePhase::Manifests {
+            self.delete_manifests(&root.snapshots, &unread).await?;
+        }
         self.enter(PurgePhase::Metadata);
         self.delete(root.files).await?;
         self.discard(root.snapshots).await;
@@ -277,9 +286,10 @@ impl Purging {
         snapshots: &[SnapshotFiles],
         unread: &BTreeSet<u64>,
     ) -> Result<(), CatalogError> {
-        let begun = self.with(|purge| purge.at.snapshot);
-        for (nth, snapshot) in (0..).zip(snapshots).skip_while(|(nth, _)| *nth < begun) {
-            self.with(|purge| purge.at.snapshot = nth);
+        let goes_on = self.with(|purge| purge.at.phase) == PurgePhase::Manifests;
+        self.enter(PurgePhase::Manifests);
+        let first = self.with(|purge| purge.at.snapshot);
+        for (nth, snapshot) in (0..).zip(snapshots).skip_while(|(nth, _)| *nth < first) {
             match self.manifests_of(snapshot).await? {
                 Ok(manifests) => {
                     for some in manifests.chunks(PURGE_KEYS_MAX) {
@@ -290,11 +300,19 @@ impl Purging {
                     }
                     self.discard(manifests).await;
                 }
+                // In another bucket it may be gone already: the records that say how far this is are of this one.
+                Err((location, _)) if goes_on && !self.is_own(&location) => {}
                 Err((location, why)) if !unread.contains(&nth) => self.note_unreadable(&location, &why),
                 Err(_) => {}
             }
             if let SnapshotFiles::List(list) = snapshot {
-                self.delete(Files::of([list.as_str()], &self.store.name)).await?;
+                // The record that removes the list says that it is not to be looked for again.
+                self.with(|purge| purge.at.snapshot = nth + 1);
+                let deleted = self.delete(Files::of([list.as_str()], &self.store.name)).await;
+                if deleted.is_err() {
+                    self.with(|purge| purge.at.snapshot = nth);
+                }
+                deleted?;
             }
         }
         Ok(())
@@ -334,18 +352,20 @@ impl Purging {
         if bucket != &*self.store.name {
             return Ok(self.read_elsewhere(bucket, key).await);
         }
-        for _ in 0..PURGE_ATTEMPTS_MAX {
+        let mut attempts = 1;
+        loop {
             match self.store.bucket.read_object(key.as_bytes(), PURGE_FILE_BYTES_MAX).await {
-                Err(error) if passes(&error) => {
-                    self.engine.sleep(Duration::from_millis(PURGE_RETRY_MS)).await
+                Err(error) if passes(&error) && attempts < PURGE_ATTEMPTS_MAX => {
+                    attempts += 1;
+                    self.engine.sleep(RETRY_AFTER).await;
                 }
+                Err(error) if passes(&error) => return Err(error.into()),
                 Err(error @ (EngineError::ReadOnly { .. } | EngineError::Stopping)) => {
                     return Err(error.into());
                 }
                 found => return Ok(whole(found)),
             }
         }
-        Err(CatalogError::Contended)
     }
 
     async fn read_elsewhere(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
@@ -362,6 +382,10 @@ impl Purging {
             Ok(found) => whole(Ok(found.flatten())),
             Err(error) => whole(Err(error)),
         }
+    }
+
+    fn is_own(&self, location: &str) -> bool {
+        file_of(location).is_some_and(|(bucket, _)| bucket == &*self.store.name)
     }
 
     fn may(&self, action: &'static str, bucket: &str, key: &[u8]) -> bool {
@@ -389,7 +413,7 @@ impl Purging {
                 Err(EngineError::BucketClosed) => return Ok(None),
                 Err(error) if passes(&error) && attempts < PURGE_ATTEMPTS_MAX => {
                     attempts += 1;
-                    self.engine.sleep(Duration::from_millis(PURGE_RETRY_MS)).await;
+                    self.engine.sleep(RETRY_AFTER).await;
                 }
                 done => return done.map(Some),
             }
@@ -405,7 +429,7 @@ impl Purging {
             match self.engine.blocking(job.clone()).await {
                 Ok(Some(decoded)) => return decoded,
                 Ok(None) => return Err("its reader panicked".to_owned()),
-                Err(_) => self.engine.sleep(Duration::from_millis(PURGE_RETRY_MS)).await,
+                Err(_) => self.engine.sleep(RETRY_AFTER).await,
             }
         }
     }
@@ -532,15 +556,16 @@ impl Purging {
     async fn room(&self, keys: &[Bytes]) -> Result<(), CatalogError> {
         let value = self.with(|purge| values::purge_value(purge).len());
         let bytes = removal_bytes(keys) + value + self.key.len() + CHANGE_BYTES;
-        for _ in 0..PURGE_ATTEMPTS_MAX {
+        let mut attempts = 1;
+        loop {
             match self.store.bucket.room_to_free(bytes).await {
-                Err(error) if passes(&error) => {
-                    self.engine.sleep(Duration::from_millis(PURGE_RETRY_MS)).await
+                Err(error) if passes(&error) && attempts < PURGE_ATTEMPTS_MAX => {
+                    attempts += 1;
+                    self.engine.sleep(RETRY_AFTER).await;
                 }
                 found => return Ok(found?),
             }
         }
-        Err(CatalogError::Contended)
     }
 
     fn append(&self, transaction: Transaction) -> Result<Sequence, CatalogError> {
@@ -564,16 +589,24 @@ impl Purging {
     }
 
     fn note_unreadable(&self, location: &str, why: &str) {
-        self.with(|purge| purge.note_unreadable(location, why));
         add(&self.context.figures.files_unreadable, 1);
-        self.report_left(location, why);
+        self.note(|purge| purge.note_unreadable(location, why));
     }
 
-    fn note_failed<'a>(&self, locations: impl ExactSizeIterator<Item = &'a str> + Clone, why: &str) {
-        self.with(|purge| purge.note_failed(locations.clone(), why));
+    fn note_failed<'a>(&self, locations: impl ExactSizeIterator<Item = &'a str>, why: &str) {
         add(&self.context.figures.files_failed, locations.len() as u64);
-        if let Some(first) = locations.clone().next() {
-            self.report_left(first, why);
+        self.note(|purge| purge.note_failed(locations, why));
+    }
+
+    /// Tells of what comes to be named.
+    fn note(&self, note: impl FnOnce(&mut Purge)) {
+        let (table, named) = self.with(|purge| {
+            let before = purge.left.len();
+            note(purge);
+            (purge.table.clone(), purge.left.get(before..).unwrap_or_default().to_vec())
+        });
+        for (location, why) in named {
+            (self.context.report)(format_args!("the purge of {table} leaves {location}: {why}"));
         }
     }
 
@@ -581,11 +614,6 @@ impl Purging {
         let locations: Vec<String> =
             keys.iter().map(|key| format!("s3://{bucket}/{}", String::from_utf8_lossy(key))).collect();
         self.note_failed(locations.iter().map(String::as_str), why);
-    }
-
-    fn report_left(&self, location: &str, why: &str) {
-        let table = self.with(|purge| purge.table.clone());
-        (self.context.report)(format_args!("the purge of {table} leaves {location}: {why}"));
     }
 }
 
@@ -639,6 +667,8 @@ async fn remove(engine: Engine, bucket: LocalBucket, keys: Arc<[Bytes]>) -> Resu
 
 /// Manifests of a list that are looked at in one turn.
 const LOOKS_PER_TURN: u64 = 1_024;
+
+const RETRY_AFTER: Duration = Duration::from_millis(PURGE_RETRY_MS);
 
 /// What a change takes in a record beside its key and value, and more.
 const CHANGE_BYTES: usize = 256;

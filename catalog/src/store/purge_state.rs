@@ -4,7 +4,7 @@
 //! key, which nobody else has until it ends; one that ended there before gives way to it. I2. What ended and left something
 //! is a value as well, what ended clean is only here. I3. Lists are bounded by the named limits.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -63,6 +63,10 @@ pub struct PurgeStatus {
 pub(crate) struct Purges {
     /// At work, or ended and kept as a value.
     by_key: BTreeMap<String, Entry>,
+    /// Those at work, the oldest first: when they began, and their key.
+    open: BTreeSet<(u64, String)>,
+    /// How many of them the figure of open purges has.
+    counted: usize,
     /// Ended, nothing left; the oldest first.
     clean: VecDeque<Purge>,
 }
@@ -70,16 +74,17 @@ pub(crate) struct Purges {
 #[derive(Debug)]
 struct Entry {
     purge: Purge,
-    /// Whether the figure of open purges has it.
-    is_counted: bool,
     trouble: Option<String>,
 }
 
 impl Purges {
-    /// Open purges, by key.
-    pub(crate) fn open(&self) -> impl Iterator<Item = (&str, &Purge)> {
-        let open = self.by_key.iter().filter(|(_, entry)| entry.is_open());
-        open.map(|(key, entry)| (key.as_str(), &entry.purge))
+    /// Keys of open purges with the time that they began, the oldest first.
+    pub(crate) fn open(&self) -> impl ExactSizeIterator<Item = (u64, &str)> {
+        self.open.iter().map(|(since_ms, key)| (*since_ms, key.as_str()))
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Purge> {
+        self.by_key.get(key).map(|entry| &entry.purge)
     }
 
     pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Purge> {
@@ -88,17 +93,17 @@ impl Purges {
 
     /// Begins a purge, or takes in one that is a value.
     pub(crate) fn insert(&mut self, key: String, purge: Purge) {
-        self.by_key.insert(key, Entry { purge, is_counted: false, trouble: None });
+        if purge.ended_ms.is_none() {
+            self.open.insert((purge.since_ms, key.clone()));
+        }
+        self.by_key.insert(key, Entry { purge, trouble: None });
     }
 
     /// How many open purges the figure does not have yet. It has them now.
     pub(crate) fn count_open(&mut self) -> u64 {
-        let mut newly = 0;
-        for entry in self.by_key.values_mut().filter(|entry| entry.is_open() && !entry.is_counted) {
-            entry.is_counted = true;
-            newly += 1;
-        }
-        newly
+        let newly = self.open.len().saturating_sub(self.counted);
+        self.counted = self.open.len();
+        newly as u64
     }
 
     /// Says why a purge waits, or that it does not any more.
@@ -117,8 +122,10 @@ impl Purges {
         ended.into_iter().take(over).map(|(_, key)| key.clone()).collect()
     }
 
-    /// Ends a purge. It stays under its key when it left something; `crowded_out` go.
+    /// Ends a purge that was counted. It stays under its key when it left something; `crowded_out` go.
     pub(crate) fn end(&mut self, key: &str, ended: Purge, crowded_out: &[String]) {
+        self.open.remove(&(ended.since_ms, key.to_owned()));
+        self.counted = self.counted.saturating_sub(1);
         self.by_key.remove(key);
         if ended.is_clean() {
             self.clean.push_back(ended);
@@ -133,27 +140,22 @@ impl Purges {
         }
     }
 
-    /// All that are shown.
-    pub(crate) fn statuses(&self, warehouse: &Arc<str>) -> Vec<PurgeStatus> {
+    /// All that are shown, at most `max`, and how many there are.
+    pub(crate) fn statuses(&self, warehouse: &Arc<str>, max: usize) -> (Vec<PurgeStatus>, usize) {
         let kept = self.by_key.values().map(|entry| entry.purge.status(warehouse, entry.trouble.clone()));
-        kept.chain(self.clean.iter().map(|purge| purge.status(warehouse, None))).collect()
-    }
-}
-
-impl Entry {
-    fn is_open(&self) -> bool {
-        self.purge.ended_ms.is_none()
+        let all = kept.chain(self.clean.iter().map(|purge| purge.status(warehouse, None)));
+        (all.take(max).collect(), self.by_key.len() + self.clean.len())
     }
 }
 
 impl Purge {
-    /// Counts files that could not be deleted, and names the first.
+    /// Counts files that could not be deleted, and names the first while there is room.
     pub(crate) fn note_failed<'a>(&mut self, locations: impl ExactSizeIterator<Item = &'a str>, why: &str) {
         self.failed += locations.len() as u64;
         self.note_left(locations, why);
     }
 
-    /// Counts a file that could not be read, and names it.
+    /// Counts a file that could not be read, and names it while there is room.
     pub(crate) fn note_unreadable(&mut self, location: &str, why: &str) {
         self.unreadable += 1;
         self.note_left(std::iter::once(location), why);
@@ -249,11 +251,14 @@ pub(crate) mod tests {
         let mut purges = Purges::default();
         purges.insert("a".to_owned(), purge("a", 1));
         purges.insert("b".to_owned(), failed("b", 5));
-        assert_eq!(purges.open().map(|(key, _)| key).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(purges.open().collect::<Vec<_>>(), [(1, "a")]);
         assert_eq!((purges.count_open(), purges.count_open()), (1, 0));
         purges.end("a", Purge { ended_ms: Some(9), ..purge("a", 1) }, &[]);
         assert_eq!(purges.open().count(), 0);
-        assert_eq!(purges.statuses(&Arc::from("lake")).len(), 2);
+        let (some, all) = purges.statuses(&Arc::from("lake"), 1);
+        assert_eq!((some.len(), all), (1, 2));
+        purges.insert("c".to_owned(), purge("c", 1));
+        assert_eq!(purges.count_open(), 1);
     }
 
     #[test]

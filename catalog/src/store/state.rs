@@ -53,14 +53,15 @@ impl CatalogState {
     ) -> Option<(BucketId, Arc<str>, String)> {
         let mut oldest: Option<(u64, BucketId, String)> = None;
         for (bucket, warehouse) in self.warehouses.borrow().iter() {
-            for (key, purge) in warehouse.borrow().purges.open() {
-                let found = (purge.since_ms, *bucket, key);
-                let is_older = oldest
-                    .as_ref()
-                    .is_none_or(|(since, bucket, key)| found < (*since, *bucket, key.as_str()));
-                if is_older && !but.contains(&(*bucket, key.to_owned())) {
-                    oldest = Some((purge.since_ms, *bucket, key.to_owned()));
-                }
+            let warehouse = warehouse.borrow();
+            let mut open = warehouse.purges.open();
+            let Some((since_ms, key)) = open.find(|(_, key)| !but.contains(&(*bucket, (*key).to_owned())))
+            else {
+                continue;
+            };
+            if oldest.as_ref().is_none_or(|(since, bucket_id, _)| (since_ms, *bucket) < (*since, *bucket_id))
+            {
+                oldest = Some((since_ms, *bucket, key.to_owned()));
             }
         }
         let (_, bucket, key) = oldest?;

@@ -258,7 +258,7 @@ fn plan_purge(
 ) -> Result<Option<(String, Purge)>, CatalogError> {
     let pointer = &warehouse.table(ident)?.pointer;
     let Some(asked_by) = asked_by else { return Ok(None) };
-    if PURGES_OPEN_MAX <= warehouse.purges.open().count() {
+    if PURGES_OPEN_MAX <= warehouse.purges.open().len() {
         let (limit, max) = ("PURGES_OPEN_MAX", PURGES_OPEN_MAX as u64);
         return Err(CatalogError::Engine(EngineError::Busy { limit, max }));
     }

@@ -201,7 +201,7 @@ impl crate::store::state::Warehouse {
         if !self.namespaces.is_empty() {
             return Err(CatalogError::WarehouseNotEmpty(self.name.to_string()));
         }
-        if let Some((_, purge)) = self.purges.open().next() {
+        if let Some(purge) = self.purges.open().next().and_then(|(_, key)| self.purges.get(key)) {
             let (name, table) = (self.name.to_string(), purge.table.clone());
             return Err(CatalogError::WarehousePurging { name, table });
         }

@@ -27,7 +27,8 @@ const SPARK: Environment =
     Environment { name: "venv-spark", locks: &["requirements.lock", "requirements-spark.lock"] };
 
 /// Cheapest first.
-const SUITES: [Suite; 14] = [
+const SUITES: [Suite; 15] = [
+    suite("parameters", "parameters_e2e.py", &NEWEST, true),
     suite("boto3", "boto3_e2e.py", &NEWEST, true),
     suite("boto3-1.28", "boto3_e2e.py", &BOTO3_1_28, true),
     suite("boto3-1.40", "boto3_e2e.py", &BOTO3_1_40, true),
