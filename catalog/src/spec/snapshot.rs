@@ -6,9 +6,6 @@ use serde_json::Value;
 use super::Invalid;
 use super::json::{self, Object};
 
-/// What versions 1 and 2 write as the current snapshot of a table without one.
-pub(crate) const NO_SNAPSHOT: i64 = -1;
-
 /// What commits need to know of one snapshot; times in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Snapshot {
@@ -75,7 +72,7 @@ pub(crate) fn canonicalize(o: &mut Object) {
 }
 
 /// What `current-snapshot-id` says when there is no snapshot.
-const ID_NONE: i64 = -1;
+pub(crate) const ID_NONE: i64 = -1;
 
 /// What a snapshot can do to a table.
 const OPERATIONS: [&str; 4] = ["append", "replace", "overwrite", "delete"];

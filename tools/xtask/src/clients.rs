@@ -71,8 +71,8 @@ pub fn sections(report: &mut Report, names: &[String], long: bool) {
 
 /// The comparison with the Java reference: `count` requests from `seed`, which is drawn and printed when absent.
 pub fn reference(report: &mut Report, count: u64, seed: Option<u64>) {
-    let mut settings = vec![("COUNT", count.to_string())];
-    settings.extend(seed.map(|seed| ("SEED", seed.to_string())));
+    let seed = seed.map_or_else(|| "any".to_owned(), |seed| seed.to_string());
+    let settings = [("COUNT", count.to_string()), ("SEED", seed)];
     run_all(report, &[REFERENCE.to_owned()], &settings, LONG_MAX);
 }
 
