@@ -115,7 +115,7 @@ fn prepare(catalog: &mut Catalog, name: &str, arguments: &CatalogArguments) -> R
     let mut next = had + 1;
     while next <= arguments.snapshots {
         let last = arguments.snapshots.min(next + SNAPSHOTS_PER_COMMIT - 1);
-        let mut updates: Vec<Value> = (next..=last).map(|at| add_snapshot(arguments, at, now + at)).collect();
+        let mut updates: Vec<Value> = (next..=last).map(|at| add_snapshot(arguments, at, now)).collect();
         updates.push(json!({
             "action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": last,
         }));

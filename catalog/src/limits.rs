@@ -25,6 +25,20 @@ pub const UPDATE_DEPTH_MAX: usize = 100;
 /// enters the file, and the JSON reader itself stops at 128.
 pub const METADATA_DEPTH_MAX: usize = 110;
 
+/// Bytes of a name in the JSON of an update, requirement, schema, spec, order or property: the Java reference's
+/// reader takes no longer ones.
+pub const JSON_NAME_BYTES_MAX: usize = 50_000;
+
+/// Bytes of a text there, likewise.
+pub const JSON_TEXT_BYTES_MAX: usize = 20_000_000;
+
+/// Bytes of a number there, likewise.
+pub const JSON_NUMBER_BYTES_MAX: usize = 1_000;
+
+/// How far the clocks of writers may be from this server's and from each other, in milliseconds: a snapshot that is
+/// newer, or older than the table by more, is refused.
+pub const CLOCK_SKEW_MAX_MS: i64 = 60_000;
+
 /// Fields of one schema, nested ones included.
 pub const SCHEMA_FIELDS_MAX: usize = 20_000;
 

@@ -4,6 +4,7 @@
 //! of its own.
 
 use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nilas_tests::catalog::{Answer, Catalog, assert_uuid, encode_namespace, set_property, simple_schema};
 use nilas_tests::client::{Call, Payload};
@@ -395,8 +396,9 @@ fn numbers_keep_all_their_digits() {
     let mut catalog = warehouse("wh-numbers");
     table(&mut catalog, "t");
     let id = i64::MAX - 1;
+    let now = now_ms();
     let snapshot = json!({
-        "snapshot-id": id, "sequence-number": 1, "timestamp-ms": 1_900_000_000_123_i64,
+        "snapshot-id": id, "sequence-number": 1, "timestamp-ms": now,
         "manifest-list": "s3://wh-numbers/m.avro", "summary": {"operation": "append"}, "schema-id": 0,
     });
     let updates = json!([
@@ -406,11 +408,175 @@ fn numbers_keep_all_their_digits() {
     expect(&catalog.commit(NS, "t", json!([]), updates.clone()).expect("commit"), 200, "");
     let loaded = catalog.load_table(NS, "t").expect("load");
     assert_eq!(loaded.json["metadata"]["current-snapshot-id"].to_string(), id.to_string());
-    assert_eq!(loaded.json["metadata"]["snapshots"][0]["timestamp-ms"].to_string(), "1900000000123");
+    assert_eq!(loaded.json["metadata"]["snapshots"][0]["timestamp-ms"].to_string(), now.to_string());
     expect(&catalog.commit(NS, "t", json!([]), updates.clone()).expect("the same again"), 200, "");
     let mut other = updates;
-    other[0]["snapshot"]["timestamp-ms"] = json!(1_900_000_000_124_u64);
+    other[0]["snapshot"]["timestamp-ms"] = json!(now + 1);
     expect(&catalog.commit(NS, "t", json!([]), other).expect("its id again"), 400, "ValidationException");
+}
+
+/// The clock of this machine, which is the server's, in milliseconds since 1970.
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    i64::try_from(since.as_millis()).expect("a date that fits")
+}
+
+#[test]
+fn a_schema_may_name_a_smaller_last_column() {
+    let mut catalog = warehouse("wh-last-column");
+    let column = |id: i64, name: &str| json!({"id": id, "name": name, "required": false, "type": "long"});
+    for (table, fields) in [
+        // ALTER TABLE … DROP COLUMN of the newest one
+        ("dropped", json!([column(1, "id"), column(2, "a")])),
+        // CREATE OR REPLACE TABLE … AS SELECT with fewer columns
+        ("replaced", json!([column(1, "id")])),
+    ] {
+        let all = json!([column(1, "id"), column(2, "a"), column(3, "b")]);
+        let body = json!({"name": table, "schema": {"type": "struct", "fields": all}});
+        let path = format!("{}/tables", catalog.namespace_path(NS));
+        expect(&catalog.call("POST", &path, Some(&body)).expect("create"), 200, "");
+        let highest = fields.as_array().map(Vec::len);
+        let updates = json!([
+            {"action": "add-schema", "schema": {"type": "struct", "schema-id": 1, "fields": fields},
+                "last-column-id": highest},
+            {"action": "set-current-schema", "schema-id": -1}]);
+        let requirements = json!([{"type": "assert-last-assigned-field-id", "last-assigned-field-id": 3}]);
+        let answer = catalog.commit(NS, table, requirements, updates).expect("commit");
+        expect(&answer, 200, "");
+        assert_eq!(answer.json["metadata"]["last-column-id"], json!(3));
+        assert_eq!(answer.json["metadata"]["schemas"][1]["fields"], fields);
+    }
+}
+
+#[test]
+fn what_clients_could_not_load_is_refused_or_respelled() {
+    let mut catalog = warehouse("wh-loadable");
+    let path = format!("{}/tables", catalog.namespace_path(NS));
+    let create = |catalog: &mut Catalog, name: &str, column: &Value, transform: &str| {
+        let body = json!({"name": name, "properties": {"format-version": "3"},
+            "schema": {"type": "struct", "fields": [
+                {"id": 1, "name": "id", "required": true, "type": "LONG"}, column]},
+            "partition-spec": {"spec-id": 0, "fields": [{"source-id": 1, "name": "p", "transform": transform}]},
+            "write-order": {"order-id": 1, "fields": [
+                {"source-id": 1, "transform": "Identity", "direction": "DESC", "null-order": "NULLS-LAST"}]}});
+        catalog.call("POST", &path, Some(&body)).expect("an answer")
+    };
+    let column = |ty: &str, default: Value| json!({"id": 2, "name": "c", "required": false, "type": ty, "write-default": default});
+    for (ty, default) in [
+        ("uuid", json!("abc")),
+        ("decimal(9,2)", json!("1.2345")),
+        ("timestamp", json!("2020-01-01T10:00:00+00:00")),
+        ("timestamptz", json!("2020-01-01T10:00:00")),
+        ("fixed[4]", json!("ABCD")),
+        ("date", json!("2020-02-30")),
+        ("int", json!(2_147_483_648_i64)),
+        ("variant", json!("x")),
+    ] {
+        let answer = create(&mut catalog, "bad", &column(ty, default), "identity");
+        expect_text(&answer, 400, "BadRequestException", "Invalid default for c: cannot parse default as a");
+    }
+    let required = json!({"id": 2, "name": "c", "required": true, "type": "unknown"});
+    let answer = create(&mut catalog, "bad", &required, "identity");
+    expect_text(&answer, 400, "BadRequestException", "Cannot create required field with unknown type: c");
+    for transform in ["truncate[99999999999]", "bucket[0]", "bucket[ 4 ]"] {
+        let answer = create(&mut catalog, "bad", &column("int", Value::Null), transform);
+        expect(&answer, 400, "BadRequestException");
+    }
+
+    let answer = create(&mut catalog, "good", &column("DOUBLE", json!(1)), "Bucket[04]");
+    expect(&answer, 200, "");
+    let loaded = catalog.load_table(NS, "good").expect("load");
+    let metadata = &loaded.json["metadata"];
+    assert_eq!(metadata["schemas"][0]["fields"][0]["type"], json!("long"));
+    let double = &metadata["schemas"][0]["fields"][1];
+    assert_eq!((&double["type"], double["write-default"].to_string()), (&json!("double"), "1.0".to_owned()));
+    assert_eq!(metadata["partition-specs"][0]["fields"][0]["transform"], json!("bucket[4]"));
+    let order = &metadata["sort-orders"][0]["fields"][0];
+    assert_eq!(
+        [&order["transform"], &order["direction"], &order["null-order"]],
+        ["identity", "desc", "nulls-last"]
+    );
+}
+
+#[test]
+fn snapshots_are_not_ahead_of_the_clock() {
+    let mut catalog = warehouse("wh-clock");
+    table(&mut catalog, "t");
+    let add = |id: i64, timestamp_ms: i64| {
+        json!([
+            {"action": "add-snapshot", "snapshot": {"snapshot-id": id, "sequence-number": id,
+                "timestamp-ms": timestamp_ms, "manifest-list": "s3://wh-clock/m.avro",
+                "summary": {"operation": "append"}, "schema-id": 0}},
+            {"action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": id}])
+    };
+    let minute = 60_000;
+    let ahead = catalog.commit(NS, "t", json!([]), add(1, now_ms() + 2 * minute)).expect("an answer");
+    expect_text(&ahead, 400, "IllegalArgumentException", "more than a minute after the current time");
+    let behind = catalog.commit(NS, "t", json!([]), add(1, now_ms() - 2 * minute)).expect("an answer");
+    expect_text(&behind, 400, "IllegalArgumentException", "before the latest metadata log entry timestamp");
+    // within a minute both ways, and the next writer's clock may be right
+    for (id, skew) in [(1, minute / 2), (2, 0), (3, -minute / 4)] {
+        let answer = catalog.commit(NS, "t", json!([]), add(id, now_ms() + skew)).expect("commit");
+        expect(&answer, 200, "");
+    }
+}
+
+/// A metadata file from elsewhere whose last snapshot is years ahead: it can be registered, and written to at once.
+#[test]
+fn a_registered_table_of_the_future_is_writable() {
+    let mut catalog = warehouse("wh-future");
+    table(&mut catalog, "t");
+    let far = now_ms() + 365 * 24 * 3_600_000;
+    let loaded = catalog.load_table(NS, "t").expect("load");
+    let mut metadata = loaded.json["metadata"].clone();
+    let uuid = "0b3f7c1e-5a52-4e6e-9f0a-5f4f3f0a7d11";
+    for (key, value) in [
+        ("table-uuid", json!(uuid)),
+        ("location", json!("s3://wh-future/elsewhere")),
+        ("last-updated-ms", json!(far)),
+        ("last-sequence-number", json!(1)),
+        ("current-snapshot-id", json!(1)),
+        ("refs", json!({"main": {"snapshot-id": 1, "type": "branch"}})),
+        (
+            "snapshots",
+            json!([{"snapshot-id": 1, "sequence-number": 1, "timestamp-ms": far,
+            "manifest-list": "s3://wh-future/m.avro", "summary": {"operation": "append"}}]),
+        ),
+        ("snapshot-log", json!([{"snapshot-id": 1, "timestamp-ms": far}])),
+        ("metadata-log", json!([])),
+    ] {
+        metadata[key] = value;
+    }
+    let put = |key: &str, metadata: &Value| {
+        let body = metadata.to_string();
+        let call = Call::object("PUT", "wh-future", key).body(body.as_bytes());
+        assert_eq!(server().client().send(&call).expect("put").status, 200);
+        format!("s3://wh-future/{key}")
+    };
+    let path = format!("{}/register", catalog.namespace_path(NS));
+    let mut register = |catalog: &mut Catalog, name: &str, location: String| {
+        let body = json!({"name": name, "metadata-location": location});
+        catalog.call("POST", &path, Some(&body)).expect("an answer")
+    };
+    let location = put("elsewhere/metadata/0.metadata.json", &metadata);
+    expect(&register(&mut catalog, "far", location), 200, "");
+    for id in 2..4_i64 {
+        let updates = json!([
+            {"action": "add-snapshot", "snapshot": {"snapshot-id": id, "parent-snapshot-id": id - 1,
+                "sequence-number": id, "timestamp-ms": now_ms(), "manifest-list": "s3://wh-future/m.avro",
+                "summary": {"operation": "append"}}},
+            {"action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": id}]);
+        expect(&catalog.commit(NS, "far", json!([]), updates).expect("commit"), 200, "");
+    }
+    // what no client can load does not become a table
+    metadata["schemas"][0]["fields"][0]["write-default"] = json!("abc");
+    let location = put("elsewhere/metadata/1.metadata.json", &metadata);
+    expect_text(
+        &register(&mut catalog, "bad", location),
+        400,
+        "BadRequestException",
+        "cannot parse default as a",
+    );
 }
 
 #[test]

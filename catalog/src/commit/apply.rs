@@ -3,6 +3,7 @@
 //! I1. Ids only grow: nothing removed in a request is numbered again in it.
 //! I2. Updates that net to no change leave nothing behind: no file, no log entry, no new time.
 //! I3. `last-updated-ms` never goes back, and covers every log entry.
+//! I4. What a request adds can be loaded by the reference; what it does not touch may be as it was.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,13 +11,14 @@ use serde_json::Value;
 
 use super::create::with_first;
 use super::{
-    CommitError, FORMAT_VERSION_DEFAULT, NewTable, RESERVED_PROPERTIES, Update, check, create,
-    format_version_property, parse_requirements, parse_updates, supported_version,
+    CommitError, FORMAT_VERSION_DEFAULT, NewTable, PREVIOUS_VERSIONS_MAX, RESERVED_PROPERTIES, Update, check,
+    check_property, create, format_version_property, parse_requirements, parse_updates, supported_version,
 };
+use crate::limits::CLOCK_SKEW_MAX_MS;
 use crate::spec::json::{self, Object};
 use crate::spec::partition::{self, SpecField};
 use crate::spec::table_metadata::{FORMAT_VERSION_MAX, MetadataFields};
-use crate::spec::{TableMetadata, refs, schema, snapshot, sort, statistics, strip_trailing_slash};
+use crate::spec::{Invalid, TableMetadata, refs, schema, snapshot, sort, statistics, strip_trailing_slash};
 
 /// What the caller decides for a commit.
 #[derive(Debug, Clone, Copy)]
@@ -140,6 +142,8 @@ struct Draft<'c> {
     snapshot_ids: HashSet<i64>,
     /// Snapshots added by this request, with their times in ms.
     added: HashMap<i64, i64>,
+    /// The time of the added snapshot that was named last, which is when its writer says the table changed.
+    written_ms: Option<i64>,
     /// Added snapshots that `main` pointed at, however shortly.
     on_main: HashSet<i64>,
     /// Whether a snapshot was removed: then the snapshot log loses the history before it.
@@ -167,6 +171,7 @@ impl<'c> Draft<'c> {
             cx,
             snapshot_ids,
             added: HashMap::new(),
+            written_ms: None,
             on_main: HashSet::new(),
             removed_any: false,
             last_schema: None,
@@ -182,7 +187,7 @@ impl<'c> Draft<'c> {
         match update {
             Update::AssignUuid(uuid) => self.assign_uuid(uuid)?,
             Update::UpgradeFormatVersion(version) => self.upgrade(*version)?,
-            Update::AddSchema(schema, last_column_id) => self.add_schema(schema, *last_column_id)?,
+            Update::AddSchema(schema) => self.add_schema(schema)?,
             Update::SetCurrentSchema(id) => self.set_current_schema(*id)?,
             Update::AddSpec(spec) => self.add_spec(spec)?,
             Update::SetDefaultSpec(id) => self.set_default_spec(*id)?,
@@ -239,24 +244,30 @@ impl<'c> Draft<'c> {
         if version < i32::from(current) {
             return Err(CommitError::illegal(format!("Cannot downgrade v{current} table to v{version}")));
         }
-        self.parts.format_version =
-            supported_version(i64::from(version)).ok_or_else(|| unsupported(version))?;
+        let version = supported_version(i64::from(version)).ok_or_else(|| unsupported(version))?;
+        if current < 3 && 3 <= version {
+            // rows that a snapshot numbered already are not numbered again
+            for o in &self.parts.snapshots {
+                let view = snapshot::view(o)?;
+                if let (Some(first), Some(rows)) = (view.first_row_id, view.added_rows) {
+                    self.parts.next_row_id = self.parts.next_row_id.max(end_of_rows(first, rows)?);
+                }
+            }
+        }
+        self.parts.format_version = version;
         Ok(())
     }
 
-    fn add_schema(&mut self, sent: &Object, last_column_id: Option<i32>) -> Result<(), CommitError> {
+    fn add_schema(&mut self, sent: &Object) -> Result<(), CommitError> {
         let index = schema::index(sent)?;
-        let previous = self.parts.last_column_id;
-        if let Some(id) = last_column_id.filter(|&id| id < previous) {
-            return Err(CommitError::illegal(format!(
-                "Invalid last column ID: {id} < {previous} (previous last column ID)"
-            )));
-        }
         schema::check_format(&index, self.parts.format_version)?;
-        if let Some(current) = find(&self.parts.schemas, self.parts.current_schema_id, schema::id) {
-            schema::check_initial_defaults(&schema::index(current)?, &index)?;
+        let current = find(&self.parts.schemas, self.parts.current_schema_id, schema::id);
+        let current = current.map(schema::index).transpose()?;
+        schema::check_new(&index, current.as_ref())?;
+        if let Some(current) = &current {
+            schema::check_initial_defaults(current, &index)?;
         }
-        self.parts.last_column_id = previous.max(index.highest_id());
+        self.parts.last_column_id = self.parts.last_column_id.max(index.highest_id());
         if let Some(same) = self.parts.schemas.iter().find(|s| schema::same(s, sent)) {
             self.last_schema = Some(schema::id(same));
             return Ok(());
@@ -325,10 +336,8 @@ impl<'c> Draft<'c> {
 
     /// The ids of a new spec's fields: as sent, else those of the same source and transform, else new ones.
     fn partition_ids(&self, fields: &[SpecField<'_>]) -> Result<Vec<i32>, CommitError> {
+        partition::check_ids(fields)?;
         let mut taken: HashSet<i32> = fields.iter().filter_map(|f| f.field_id).collect();
-        if taken.len() < fields.iter().filter(|f| f.field_id.is_some()).count() {
-            return Err(CommitError::validation("Cannot use partition field id more than once in a spec"));
-        }
         let mut last = taken.iter().copied().chain([self.parts.last_partition_id]).max().unwrap_or(0);
         let mut ids = Vec::with_capacity(fields.len());
         let mut earlier = Vec::new();
@@ -427,30 +436,29 @@ impl<'c> Draft<'c> {
         if self.snapshot_ids.contains(&view.id) {
             return Err(CommitError::validation(format!("Snapshot already exists for id: {}", view.id)));
         }
-        if view.id == snapshot::NO_SNAPSHOT {
-            return Err(CommitError::validation(
-                "Cannot add a snapshot with id -1: it stands for no snapshot",
-            ));
+        let now = self.cx.now_ms;
+        if now.saturating_add(CLOCK_SKEW_MAX_MS) < view.timestamp_ms {
+            return Err(CommitError::illegal(format!(
+                "Invalid snapshot timestamp {}: more than a minute after the current time {now}",
+                view.timestamp_ms
+            )));
         }
         let mut added = sent.clone();
         let parts = &mut self.parts;
-        if parts.format_version == 1 {
-            added.shift_remove("sequence-number");
-        } else {
-            let (sequence, last) = (view.sequence_number, parts.last_sequence_number);
-            if sequence < 0 {
-                return Err(CommitError::validation(format!("Invalid sequence number: {sequence}")));
-            }
-            if sequence <= last && view.parent_id.is_some() {
-                return Err(CommitError::retry(format_args!(
-                    "Cannot add snapshot with sequence number {sequence} older than last sequence number {last}"
-                )));
-            }
-            if sequence == 0 {
-                added.shift_remove("sequence-number");
-            }
-            parts.last_sequence_number = last.max(sequence);
+        let (sequence, last) = (view.sequence_number, parts.last_sequence_number);
+        if sequence < 0 {
+            return Err(CommitError::validation(format!("Invalid sequence number: {sequence}")));
         }
+        if 1 < parts.format_version && sequence <= last && view.parent_id.is_some() {
+            return Err(CommitError::retry(format_args!(
+                "Cannot add snapshot with sequence number {sequence} older than last sequence number {last}"
+            )));
+        }
+        if sequence == 0 {
+            added.shift_remove("sequence-number");
+        }
+        // kept in format 1 too: a later update of this request may upgrade the table
+        parts.last_sequence_number = last.max(sequence);
         if parts.format_version >= 3 {
             let none = |what: &str| CommitError::validation(format!("Cannot add a snapshot: {what} is null"));
             let first = view.first_row_id.ok_or_else(|| none("first-row-id"))?;
@@ -461,15 +469,12 @@ impl<'c> Draft<'c> {
                     "Cannot add a snapshot, first-row-id is behind table next-row-id: {first} < {next}"
                 )));
             }
-            parts.next_row_id = next.checked_add(rows).ok_or_else(|| {
-                CommitError::validation(format!(
-                    "Cannot add a snapshot: next-row-id overflows: {next} + {rows}"
-                ))
-            })?;
+            parts.next_row_id = end_of_rows(first, rows)?;
         }
         parts.snapshots.push(added);
         self.snapshot_ids.insert(view.id);
         self.added.insert(view.id, view.timestamp_ms);
+        self.written_ms = Some(view.timestamp_ms);
         Ok(())
     }
 
@@ -484,6 +489,7 @@ impl<'c> Draft<'c> {
                 json::clip(name)
             )));
         }
+        self.written_ms = self.added.get(&id).copied().or(self.written_ms);
         if name == refs::MAIN {
             self.set_main(id);
         }
@@ -496,12 +502,14 @@ impl<'c> Draft<'c> {
             return; // only its retention changed
         }
         self.parts.current_snapshot_id = Some(id);
+        let (now, last) = (self.cx.now_ms, last_time(&self.parts.snapshot_log));
         let at = match self.added.get(&id) {
             Some(&at) => {
                 self.on_main.insert(id);
-                at
+                // an entry in the future, as older versions took it, must not lock out writers until then
+                if now.saturating_add(CLOCK_SKEW_MAX_MS) < last { at.max(last) } else { at }
             }
-            None => self.cx.now_ms.max(last_time(&self.parts.snapshot_log)),
+            None => now.max(last),
         };
         let mut entry = Object::new();
         entry.insert("timestamp-ms".to_owned(), at.into());
@@ -552,6 +560,9 @@ impl<'c> Draft<'c> {
             if key == KEY_ID && !self.creating && self.parts.properties.get(key) != Some(value) {
                 return Err(fixed_key_id());
             }
+            if let Some(text) = value.as_str().filter(|_| self.parts.properties.get(key) != Some(value)) {
+                check_property(key, text)?;
+            }
             self.parts.properties.insert(key.clone(), value.clone());
         }
         Ok(())
@@ -597,10 +608,18 @@ impl<'c> Draft<'c> {
         if self.parts.uuid.is_none() {
             self.parts.uuid = Some(self.cx.new_uuid.to_owned());
         }
+        if self.parts.format_version == 1 {
+            self.parts.last_sequence_number = 0;
+            let added = |o: &Object| snapshot::id(o).is_some_and(|id| self.added.contains_key(&id));
+            for o in self.parts.snapshots.iter_mut().filter(|o| added(o)) {
+                o.shift_remove("sequence-number");
+            }
+        }
         self.settle_snapshot_log()?;
         self.parts.check_links()?;
         if self.rebind {
             self.check_defaults_bind()?;
+            self.check_specs_load(base)?;
         }
         let metadata_log = match (base, self.cx.previous_metadata_location) {
             (Some(base), Some(previous)) => self.grown_metadata_log(base, previous)?,
@@ -611,6 +630,7 @@ impl<'c> Draft<'c> {
                 .into_iter()
                 .fold(self.cx.now_ms, i64::max);
         self.parts.check_times(last_updated_ms, &metadata_log)?;
+        self.check_written(base)?;
         let mut made = self.parts.assemble();
         if base == Some(&made) {
             return Ok(None);
@@ -629,6 +649,41 @@ impl<'c> Draft<'c> {
         }
         if let Some(order) = find(&parts.orders, parts.default_order_id, sort::id) {
             sort::check_binds(&sort::fields(order)?, &index)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses specs that the reference cannot load beside the current schema, unless the base had them like that.
+    fn check_specs_load(&self, base: Option<&TableMetadata>) -> Result<(), CommitError> {
+        let loads = |parts: &MetadataFields, spec: &Object| -> Result<(), Invalid> {
+            let Some(current) = find(&parts.schemas, parts.current_schema_id, schema::id) else {
+                return Ok(());
+            };
+            partition::check_loads(&partition::fields(spec)?, &schema::index(current)?)
+        };
+        for spec in &self.parts.specs {
+            let Err(broken) = loads(&self.parts, spec) else { continue };
+            let before = base.map(TableMetadata::to_parts).transpose()?;
+            let was_broken = before.is_some_and(|before| {
+                find(&before.specs, partition::id(spec), partition::id)
+                    .is_some_and(|old| old == spec && loads(&before, old).is_err())
+            });
+            if !was_broken {
+                return Err(broken.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a writer whose clock is behind the table by more than the skew. A table that is ahead of this
+    /// server's clock is not waited for.
+    fn check_written(&self, base: Option<&TableMetadata>) -> Result<(), CommitError> {
+        let (Some(written), Some(base)) = (self.written_ms, base) else { return Ok(()) };
+        let last = base.last_updated_ms();
+        if written < last.min(self.cx.now_ms).saturating_sub(CLOCK_SKEW_MAX_MS) {
+            return Err(CommitError::illegal(format!(
+                "Invalid update timestamp {written}: before the latest metadata log entry timestamp {last}"
+            )));
         }
         Ok(())
     }
@@ -681,8 +736,14 @@ impl<'c> Draft<'c> {
 }
 
 const KEY_ID: &str = "encryption.key-id";
-const PREVIOUS_VERSIONS_MAX: &str = "write.metadata.previous-versions-max";
 const PREVIOUS_VERSIONS_MAX_DEFAULT: usize = 100;
+
+/// The first row id behind those of a snapshot.
+fn end_of_rows(first: i64, rows: i64) -> Result<i64, CommitError> {
+    first.checked_add(rows).ok_or_else(|| {
+        CommitError::validation(format!("Cannot add a snapshot: next-row-id overflows: {first} + {rows}"))
+    })
+}
 
 fn fixed_key_id() -> CommitError {
     CommitError::illegal(format!("Cannot change {KEY_ID} of an existing table"))

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{CommitError, FORMAT_VERSION_DEFAULT, RESERVED_PROPERTIES, format_version_property, update};
+use super::{
+    CommitError, FORMAT_VERSION_DEFAULT, RESERVED_PROPERTIES, check_property, format_version_property, update,
+};
 use crate::spec::json::{self, Object};
 use crate::spec::table_metadata::{MetadataFields, highest_partition_id};
 use crate::spec::{Invalid, TableMetadata, partition, schema, sort, strip_trailing_slash};
@@ -39,14 +41,17 @@ pub struct NewTable<'a> {
 /// `write.parquet.compression-codec` defaults to `zstd`. Malformed: [`CommitError::BadRequest`];
 /// not possible: [`CommitError::Validation`] or [`CommitError::IllegalArgument`].
 pub fn create(new: NewTable<'_>) -> Result<TableMetadata, CommitError> {
-    let sent = request_object(new.schema, "schema")?;
-    schema::index(sent).map_err(CommitError::malformed)?;
+    let mut sent = request_object(new.schema, "schema")?.clone();
+    schema::canonicalize(&mut sent);
+    let sent = sent;
+    schema::check_new(&schema::index(&sent).map_err(CommitError::malformed)?, None)
+        .map_err(CommitError::malformed)?;
     let format_version = match new.properties.get("format-version") {
         Some(Value::String(text)) => format_version_property(text)?,
         Some(other) => format_version_property(&other.to_string())?,
         None => FORMAT_VERSION_DEFAULT,
     };
-    let (fresh, new_ids, last_column_id) = schema::assign_fresh(sent);
+    let (fresh, new_ids, last_column_id) = schema::assign_fresh(&sent);
     let index = schema::index(&fresh)?;
     schema::check_format(&index, format_version)?;
 
@@ -90,7 +95,7 @@ pub fn create(new: NewTable<'_>) -> Result<TableMetadata, CommitError> {
 }
 
 fn request_object<'a>(v: &'a Value, what: &str) -> Result<&'a Object, CommitError> {
-    update::check_depth(v, what).and_then(|()| json::object(v, what)).map_err(CommitError::malformed)
+    update::check_extent(v, what).and_then(|()| json::object(v, what)).map_err(CommitError::malformed)
 }
 
 fn bare_spec() -> Object {
@@ -112,10 +117,11 @@ fn fresh_spec(sent: &Object, new_ids: &HashMap<i32, i32>) -> Result<Object, Comm
 }
 
 fn fresh_order(sent: &Object, new_ids: &HashMap<i32, i32>) -> Result<Object, CommitError> {
-    if sort::fields(sent).map_err(CommitError::malformed)?.is_empty() {
+    let order = update::order(sent).map_err(CommitError::malformed)?;
+    if sort::fields(&order)?.is_empty() {
         return Ok(sort::unsorted());
     }
-    let mut order = with_first(sent.clone(), "order-id", 1);
+    let mut order = with_first(order, "order-id", 1);
     if let Some(Value::Array(fields)) = order.get_mut("fields") {
         for field in fields.iter_mut().filter_map(Value::as_object_mut) {
             remap(field, new_ids, "sort field")?;
@@ -155,6 +161,11 @@ pub(super) fn with_first(mut o: Object, key: &str, id: i32) -> Object {
 }
 
 fn persisted(sent: &Object) -> Result<Object, CommitError> {
+    for (key, value) in sent {
+        update::check_extent(value, "property")
+            .and_then(|()| json::check_name(key))
+            .map_err(CommitError::malformed)?;
+    }
     let mut kept = Object::new();
     kept.insert("write.parquet.compression-codec".to_owned(), "zstd".into());
     for (key, value) in sent.iter().filter(|(k, _)| !RESERVED_PROPERTIES.contains(&k.as_str())) {
@@ -165,25 +176,8 @@ fn persisted(sent: &Object) -> Result<Object, CommitError> {
                 json::clip(key)
             )));
         };
-        if COMMIT_PROPERTIES.contains(&key.as_str()) {
-            let number: i64 = text.trim().parse().map_err(|_| {
-                CommitError::validation(format!("Table property {key} must have integer value"))
-            })?;
-            if number < 0 {
-                return Err(CommitError::validation(format!(
-                    "Table property {key} must have non negative integer value"
-                )));
-            }
-        }
+        check_property(key, text)?;
         kept.insert(key.clone(), value.clone());
     }
     Ok(kept)
 }
-
-/// Properties that steer client retries; a bad one would break every later writer.
-const COMMIT_PROPERTIES: [&str; 4] = [
-    "commit.retry.num-retries",
-    "commit.retry.min-wait-ms",
-    "commit.retry.max-wait-ms",
-    "commit.retry.total-timeout-ms",
-];

@@ -90,6 +90,34 @@ const RESERVED_PROPERTIES: [&str; 9] = [
     "default-sort-order",
 ];
 
+/// Properties that steer client retries; a bad one would break every later writer.
+const COMMIT_PROPERTIES: [&str; 4] = [
+    "commit.retry.num-retries",
+    "commit.retry.min-wait-ms",
+    "commit.retry.max-wait-ms",
+    "commit.retry.total-timeout-ms",
+];
+
+/// How many earlier metadata files a table's log keeps; the reference's clients read it before each commit.
+const PREVIOUS_VERSIONS_MAX: &str = "write.metadata.previous-versions-max";
+
+/// Refuses a value that clients could not read again before their next commit.
+fn check_property(key: &str, text: &str) -> Result<(), CommitError> {
+    let commits = COMMIT_PROPERTIES.contains(&key);
+    if !commits && key != PREVIOUS_VERSIONS_MAX {
+        return Ok(());
+    }
+    let number: i32 = text
+        .parse()
+        .map_err(|_| CommitError::validation(format!("Table property {key} must have integer value")))?;
+    if commits && number < 0 {
+        return Err(CommitError::validation(format!(
+            "Table property {key} must have non negative integer value"
+        )));
+    }
+    Ok(())
+}
+
 /// The format version of a table whose creator names none.
 const FORMAT_VERSION_DEFAULT: u8 = 2;
 

@@ -88,9 +88,9 @@ fn refused(error: &CommitError, kind: &str, text: &str) {
 fn create_assigns_every_id() {
     let spec = json!({"type": "struct", "spec-id": 5, "fields": [
         {"source-id": 12, "field-id": 7, "name": "ts_day", "transform": "day", "more": 1},
-        {"source-ids": [11, 14], "name": "z", "transform": "zorder"}]});
+        {"source-ids": [14], "name": "z", "transform": "zorder"}]});
     let order = json!({"order-id": 9, "fields": [
-        {"source-id": 14, "transform": "identity", "direction": "asc", "null-order": "nulls-first"}]});
+        {"source-id": 14, "transform": "Identity", "direction": "ASC", "null-order": "Nulls-First"}]});
     let made = create_with("3", spec, order).expect("valid");
     let doc = made.to_json();
     assert_eq!(
@@ -99,13 +99,13 @@ fn create_assigns_every_id() {
         {"id": 1, "name": "id", "required": true, "type": "long", "note": "kept"},
         {"id": 2, "name": "ts", "required": false, "type": "timestamptz"},
         {"id": 3, "name": "s", "required": false, "type": {"type": "struct", "fields": [
-            {"id": 4, "name": "x", "required": false, "type": "decimal(9,2)"}]}}]})
+            {"id": 4, "name": "x", "required": false, "type": "decimal(9, 2)"}]}}]})
     );
     assert_eq!(
         doc["partition-specs"],
         json!([{"spec-id": 0, "fields": [
         {"source-id": 2, "field-id": 1000, "name": "ts_day", "transform": "day", "more": 1},
-        {"source-ids": [1, 4], "name": "z", "transform": "zorder", "field-id": 1001}]}])
+        {"name": "z", "transform": "zorder", "source-id": 4, "field-id": 1001}]}])
     );
     assert_eq!(
         doc["sort-orders"],
@@ -153,6 +153,9 @@ fn create_refusals() {
     check("2", none(), order(99), "validation", "Cannot find source column for sort field");
     check("2", none(), order(13), "validation", "Cannot sort by non-primitive");
     check("2", none(), json!({"order-id": 1}), "bad", "missing list: fields");
+    check("2", field(11, "truncate[99999999999]"), none(), "bad", "Invalid width of transform: 99999999999");
+    let two = json!({"fields": [{"source-ids": [11, 12], "name": "p", "transform": "multi"}]});
+    check("3", two, none(), "bad", "missing int: source-id");
 
     let check = |schema: Value, properties: Value, kind: &str, text: &str| {
         let made = create(NewTable {
@@ -175,6 +178,26 @@ fn create_refusals() {
     check(of("int"), json!({"a": 1}), "bad", "properties.a");
     check(of("int"), json!({"commit.retry.num-retries": "x"}), "validation", "must have integer value");
     check(of("int"), json!({"commit.retry.num-retries": "-1"}), "validation", "non negative");
+    check(
+        of("int"),
+        json!({"write.metadata.previous-versions-max": "99999999999"}),
+        "validation",
+        "must have integer value",
+    );
+    check(of("int"), json!({"x".repeat(50_001): "1"}), "bad", "name of 50001 bytes is over 50000");
+    check(of("fixed[4294967295]"), json!({}), "bad", "Invalid length of fixed: 4294967295");
+    let with = |required: bool, ty: &str, default: Value| {
+        json!({"type": "struct", "fields": [
+            {"id": 1, "name": "v", "required": required, "type": ty, "initial-default": default}]})
+    };
+    let v3 = || json!({"format-version": "3"});
+    check(
+        with(true, "unknown", Value::Null),
+        v3(),
+        "bad",
+        "Cannot create required field with unknown type: v",
+    );
+    check(with(false, "uuid", json!("abc")), v3(), "bad", "cannot parse default as a uuid value: \"abc\"");
 }
 
 #[test]
@@ -285,12 +308,6 @@ fn updates_are_refused_with_their_reason() {
     );
     check(
         2,
-        json!([{"action": "add-schema", "schema": column(5, "int"), "last-column-id": 3}]),
-        "illegal",
-        "Invalid last column ID: 3 < 4",
-    );
-    check(
-        2,
         json!([{"action": "set-current-schema", "schema-id": -1}]),
         "validation",
         "no schema has been added",
@@ -304,7 +321,6 @@ fn updates_are_refused_with_their_reason() {
         "Cannot find source column for partition field: 1000: p: identity(99)",
     );
     check(2, spec(1, "ts", "identity"), "validation", "sourced from different field");
-    check(2, spec(1, "id", "bucket[2]"), "validation", "name that exists in schema: id");
     check(2, spec(1, "p", "day"), "validation", "Invalid source type long for transform: day");
     let numbered = |ids: [i64; 2]| {
         json!([{"action": "add-spec", "spec": {"fields": [
@@ -333,7 +349,6 @@ fn updates_are_refused_with_their_reason() {
         "unknown order: 9",
     );
     check(2, append(2, Some(1), 3), "validation", "Snapshot already exists for id: 2");
-    check(2, append(-1, Some(1), 3), "validation", "id -1: it stands for no snapshot");
     check(
         2,
         append(3, Some(2), 2),
@@ -352,16 +367,34 @@ fn updates_are_refused_with_their_reason() {
         "Validation failed, please retry: Cannot add a snapshot, first-row-id is behind table next-row-id: 19 < 20",
     );
     check(3, with("first-row-id", Value::Null), "validation", "first-row-id is null");
-    check(3, with("added-rows", Value::Null), "validation", "added-rows is null");
+    check(
+        3,
+        with("added-rows", Value::Null),
+        "bad",
+        "Invalid added-rows (required when first-row-id is set)",
+    );
     check(3, with("added-rows", json!(i64::MAX)), "validation", "next-row-id overflows");
     check(2, with("sequence-number", json!(-3)), "validation", "Invalid sequence number");
     check(2, with("timestamp-ms", json!(-100_000)), "validation", "Expected sorted snapshot log");
+    // off main there is no log to unsort: the table's own time counts
+    let mut branch = with("timestamp-ms", json!(-57_001));
+    branch[1]["ref-name"] = json!("b");
+    check(
+        2,
+        branch.clone(),
+        "illegal",
+        "Invalid update timestamp -57001: before the latest metadata log entry timestamp 3000",
+    );
+    branch[0]["snapshot"]["timestamp-ms"] = json!(-57_000);
+    assert!(commit(&bases[1], 5_000, branch).is_ok());
     check(
         2,
         json!([{"action": "set-snapshot-ref", "ref-name": "b", "type": "branch", "snapshot-id": 9}]),
         "validation",
         "Cannot set b to unknown snapshot: 9",
     );
+    let future = "Invalid snapshot timestamp 65001: more than a minute after the current time 5000";
+    check(2, with("timestamp-ms", json!(65_001)), "illegal", future);
     check(2, json!([{"action": "set-location", "location": ""}]), "illegal", "location is empty");
     check(
         2,
@@ -372,8 +405,14 @@ fn updates_are_refused_with_their_reason() {
     check(
         2,
         json!([{"action": "set-properties", "updates": {"write.metadata.previous-versions-max": "x"}}]),
-        "illegal",
-        "previous-versions-max: x",
+        "validation",
+        "write.metadata.previous-versions-max must have integer value",
+    );
+    check(
+        2,
+        json!([{"action": "set-properties", "updates": {"commit.retry.num-retries": "-1"}}]),
+        "validation",
+        "non negative",
     );
     check(
         2,
@@ -623,7 +662,7 @@ fn properties_location_keys_and_upgrades() {
     for (name, want) in [
         ("format-version", json!(3)),
         ("last-sequence-number", json!(0)),
-        ("next-row-id", json!(0)),
+        ("next-row-id", json!(20)),
         ("location", json!("s3://b/other")),
         ("encryption-keys", json!([key])),
         ("properties", json!({"write.parquet.compression-codec": "zstd", "b": "2", "format-version": "9"})),
@@ -632,6 +671,224 @@ fn properties_location_keys_and_upgrades() {
     }
     let gone = done(&made, 6_000, json!([{"action": "remove-encryption-key", "key-id": "k1"}]));
     assert!(gone.to_json().get("encryption-keys").is_none());
+}
+
+#[test]
+fn last_column_id_is_not_looked_at() {
+    let id = json!({"id": 1, "name": "id", "required": true, "type": "long"});
+    let ts = json!({"id": 2, "name": "ts", "required": false, "type": "timestamptz"});
+    // the newest column dropped, and a replacement with fewer columns: clients send what their new schema has
+    for (fields, sent) in [(json!([id, ts]), json!(2)), (json!([id]), json!(1)), (json!([id]), json!("x"))] {
+        let schema = json!({"type": "struct", "schema-id": 1, "fields": fields});
+        let made = done(
+            &history("2"),
+            5_000,
+            json!([{"action": "add-schema", "schema": schema, "last-column-id": sent},
+                {"action": "set-current-schema", "schema-id": -1}]),
+        );
+        assert_eq!(made.to_json()["last-column-id"], json!(4), "ids of dropped columns are not given again");
+        assert_eq!(made.to_json()["schemas"][1]["fields"], fields);
+    }
+}
+
+#[test]
+fn what_is_added_takes_the_spelling_of_the_reference() {
+    let base = history("3");
+    let mut snapshot = snapshot(3, Some(2), 3);
+    snapshot["key-id"] = Value::Null;
+    let made = done(
+        &base,
+        5_000,
+        json!([
+        {"action": "add-schema", "schema": {"type": "struct", "identifier-field-ids": null, "fields": [
+            {"id": 1, "name": "id", "required": true, "type": "LONG"},
+            {"id": 2, "name": "ts", "required": false, "type": "Timestamptz",
+                "initial-default": null, "write-default": "2020-01-01T10:00Z"},
+            {"id": 5, "name": "d", "required": false, "type": "double", "initial-default": 1, "more": null},
+            {"id": 6, "name": "g", "required": false, "type": "geography(srid:4326,KARNEY)"}]}},
+        {"action": "set-current-schema", "schema-id": -1},
+        {"action": "add-spec", "spec": {"fields": [{"source-ids": [2], "name": "t", "transform": "HOURS"}]}},
+        {"action": "add-sort-order", "sort-order": {"order-id": 1, "fields": [
+            {"source-id": 2, "transform": "Void", "direction": "DESC", "null-order": "NULLS-LAST"}]}},
+        {"action": "add-snapshot", "snapshot": snapshot},
+        {"action": "set-snapshot-ref", "ref-name": "b", "type": "Branch", "snapshot-id": 3},
+        {"action": "set-statistics", "statistics": {"snapshot-id": 3, "statistics-path": "p",
+            "file-size-in-bytes": 1, "file-footer-size-in-bytes": 1, "blob-metadata": [{"type": "t",
+            "snapshot-id": 3, "sequence-number": 3, "fields": [1], "properties": null}]}}]),
+    );
+    let doc = made.to_json();
+    assert_eq!(
+        doc["schemas"][1].to_string(),
+        json!({"type": "struct", "schema-id": 1, "fields": [
+            {"id": 1, "name": "id", "required": true, "type": "long"},
+            {"id": 2, "name": "ts", "required": false, "type": "timestamptz",
+                "write-default": "2020-01-01T10:00:00+00:00"},
+            {"id": 5, "name": "d", "required": false, "type": "double", "initial-default": 1.0, "more": null},
+            {"id": 6, "name": "g", "required": false, "type": "geography(srid:4326, karney)"}]})
+        .to_string()
+    );
+    assert_eq!(
+        doc["partition-specs"][1]["fields"],
+        json!([{"name": "t", "transform": "hour", "source-id": 2, "field-id": 1000}])
+    );
+    assert_eq!(
+        doc["sort-orders"][1]["fields"],
+        json!([{"source-id": 2, "transform": "void", "direction": "desc", "null-order": "nulls-last"}])
+    );
+    assert_eq!(doc["refs"]["b"], json!({"type": "branch", "snapshot-id": 3}));
+    assert!(doc["statistics"][0]["blob-metadata"][0].get("properties").is_none());
+    assert_eq!(made.check_loads(), Ok(()));
+    // the same columns in another spelling are the same schema, and a default another client wrote is the same
+    let again = done(
+        &made,
+        6_000,
+        json!([{"action": "add-schema", "schema": {"type": "struct", "fields": [
+            {"id": 1, "name": "id", "required": true, "type": "long"},
+            {"id": 2, "name": "ts", "required": false, "type": "timestamptz",
+                "write-default": "2020-01-01T10:00:00.000+00:00"},
+            {"id": 5, "name": "d", "required": false, "type": "double", "initial-default": 1e0, "more": null},
+            {"id": 6, "name": "g", "required": false, "type": "geography(srid:4326, karney)"}]}},
+            {"action": "set-properties", "updates": {"a": "1"}}]),
+    );
+    assert_eq!(again.to_json()["schemas"], doc["schemas"]);
+}
+
+/// The base as an older version of this catalog stored it.
+fn stored(table: &TableMetadata, change: impl Fn(&mut Value)) -> TableMetadata {
+    let mut doc = Value::Object(table.to_json().clone());
+    change(&mut doc);
+    TableMetadata::parse(doc.to_string().as_bytes()).expect("readable")
+}
+
+#[test]
+fn what_was_stored_before_stays_writable() {
+    let base = stored(&history("3"), |doc| {
+        doc["schemas"][0]["fields"][1]["write-default"] = json!("yesterday");
+        let field =
+            json!({"name": "b", "transform": "truncate[99999999999]", "source-id": 1, "field-id": 1000});
+        let day = json!({"name": "d", "transform": "day", "source-id": 1, "field-id": 1001});
+        let specs = doc["partition-specs"].as_array_mut().expect("a list");
+        specs.push(json!({"spec-id": 1, "fields": [field]}));
+        specs.push(json!({"spec-id": 2, "fields": [day]}));
+        doc["properties"]["write.metadata.previous-versions-max"] = json!("99999999999");
+    });
+    assert!(base.check_loads().is_err());
+    let made = done(&base, 5_000, append(3, Some(2), 3));
+    let mut schema = made.to_json()["schemas"][0].clone();
+    let fields = schema["fields"].as_array_mut().expect("a list");
+    fields.push(json!({"id": 9, "name": "n", "required": false, "type": "int"}));
+    let add = |schema: &Value| json!([{"action": "add-schema", "schema": schema}, {"action": "set-current-schema", "schema-id": -1}]);
+    let made = done(&made, 6_000, add(&schema));
+    // what is touched must be right
+    schema["fields"][1]["write-default"] = json!("today");
+    let error = commit(&made, 7_000, add(&schema)).expect_err("refused");
+    refused(&error, "validation", "cannot parse default as a timestamptz value: \"today\"");
+    schema["fields"][1]["write-default"] = json!("2020-01-01T00:00:00Z");
+    let made = done(&made, 7_000, add(&schema));
+    let drop = json!([{"action": "remove-partition-specs", "spec-ids": [1, 2]}, {"action": "remove-schemas", "schema-ids": [0, 1]}]);
+    assert_eq!(done(&made, 8_000, drop).check_loads(), Ok(()));
+}
+
+#[test]
+fn a_schema_beside_old_specs() {
+    let base = done(
+        &history("2"),
+        5_000,
+        json!([
+        {"action": "add-spec", "spec": {"fields": [
+            {"source-id": 1, "name": "id_b", "transform": "bucket[4]"},
+            {"source-id": 2, "name": "ts_day", "transform": "day"}]}},
+        {"action": "set-default-spec", "spec-id": -1}]),
+    );
+    let base = done(&base, 5_000, json!([{"action": "set-default-spec", "spec-id": 0}]));
+    let with = |id: &str, name: &str| {
+        let fields = json!([{"id": 1, "name": "id", "required": true, "type": id},
+            {"id": 7, "name": name, "required": false, "type": "int"}]);
+        json!([{"action": "add-schema", "schema": {"type": "struct", "fields": fields}},
+            {"action": "set-current-schema", "schema-id": -1}])
+    };
+    // a dropped source does not hold a schema up, a source of another type and a name that is taken do
+    assert!(commit(&base, 6_000, with("long", "n")).is_ok());
+    let error = commit(&base, 6_000, with("double", "n")).expect_err("refused");
+    refused(&error, "validation", "Invalid source type double for transform: bucket[4]");
+    let error = commit(&base, 6_000, with("long", "ts_day")).expect_err("refused");
+    refused(&error, "validation", "partition sourced from different field in schema: ts_day");
+    // without the spec nothing is in the way
+    let mut updates = with("double", "ts_day");
+    let remove = json!({"action": "remove-partition-specs", "spec-ids": [1]});
+    updates.as_array_mut().expect("a list").push(remove);
+    assert_eq!(done(&base, 6_000, updates).check_loads(), Ok(()));
+}
+
+#[test]
+fn numbers_of_snapshots_survive_an_upgrade_behind_them() {
+    let upgrade = |version: i64| json!({"action": "upgrade-format-version", "format-version": version});
+    let mut updates = append(1, None, 1);
+    let list = updates.as_array_mut().expect("a list");
+    list.push(upgrade(2));
+    list.extend(append(2, Some(1), 2).as_array().cloned().expect("a list"));
+    let made = done(&table("1"), 2_000, updates);
+    let doc = made.to_json();
+    assert_eq!(doc["last-sequence-number"], json!(2));
+    assert_eq!(doc["snapshots"][0]["sequence-number"], json!(1));
+    assert_eq!(doc["snapshots"][1]["sequence-number"], json!(2));
+
+    // without it, format 1 has none
+    let made = done(&table("1"), 2_000, append(1, None, 5));
+    assert!(made.to_json()["snapshots"][0].get("sequence-number").is_none());
+    let made = done(&made, 3_000, json!([upgrade(2)]));
+    assert_eq!(made.to_json()["last-sequence-number"], json!(0));
+
+    // row ids that a snapshot names are not given again
+    for version in ["1", "2"] {
+        let mut updates = append(1, None, 1);
+        updates.as_array_mut().expect("a list").push(upgrade(3));
+        let made = done(&table(version), 2_000, updates);
+        assert_eq!(made.to_json()["next-row-id"], json!(10), "v{version}");
+        let made = done(&done(&table(version), 2_000, append(1, None, 1)), 3_000, json!([upgrade(3)]));
+        assert_eq!(made.to_json()["next-row-id"], json!(10), "v{version}");
+    }
+    // nor those behind a gap
+    let mut updates = append(3, Some(2), 3);
+    updates[0]["snapshot"]["first-row-id"] = json!(100);
+    assert_eq!(done(&history("3"), 5_000, updates).to_json()["next-row-id"], json!(110));
+}
+
+#[test]
+fn clocks_may_differ_by_a_minute() {
+    let at = |id: i64, ms: i64| {
+        let mut updates = append(id, Some(id - 1), id);
+        updates[0]["snapshot"]["timestamp-ms"] = json!(ms);
+        updates
+    };
+    // ahead
+    let base = history("2");
+    let ahead = done(&base, 5_000, at(3, 65_000));
+    assert_eq!(ahead.last_updated_ms(), 65_000);
+    let error = commit(&base, 5_000, at(3, 65_001)).expect_err("refused");
+    refused(
+        &error,
+        "illegal",
+        "Invalid snapshot timestamp 65001: more than a minute after the current time 5000",
+    );
+    // another writer whose clock is right, at once
+    let next = done(&ahead, 5_000, at(4, 5_000));
+    assert_eq!(next.to_json()["snapshot-log"][3]["timestamp-ms"], json!(5_000));
+
+    // a table from an older version that is far ahead: everyone can write, and its log stays sorted
+    let far = stored(&base, |doc| {
+        doc["snapshots"][1]["timestamp-ms"] = json!(900_000);
+        doc["snapshot-log"][1]["timestamp-ms"] = json!(900_000);
+        doc["last-updated-ms"] = json!(900_000);
+    });
+    let made = done(&far, 5_000, at(3, 5_000));
+    assert_eq!(made.to_json()["snapshot-log"][2], json!({"timestamp-ms": 900_000, "snapshot-id": 3}));
+    assert_eq!(made.to_json()["snapshots"][2]["timestamp-ms"], json!(5_000));
+    let made = done(&made, 6_000, json!([{"action": "set-properties", "updates": {"a": "1"}}]));
+    assert_eq!(made.last_updated_ms(), 900_000);
+    let made = done(&made, 901_000, at(4, 901_000));
+    assert_eq!(made.to_json()["snapshot-log"][3]["timestamp-ms"], json!(901_000));
+    assert!(commit(&far, 5_000, at(3, -55_001)).is_err(), "behind this server's clock");
 }
 
 #[test]
@@ -786,6 +1043,22 @@ fn malformed_updates_are_bad_requests() {
     check(json!({"action": "add-sort-order", "sort-order": {}}), "missing list: fields");
     check(json!({"action": "set-default-sort-order"}), "missing int: sort-order-id");
     check(json!({"action": "add-snapshot", "snapshot": {}}), "missing long: snapshot-id");
+    let merge =
+        json!({"snapshot-id": 1, "timestamp-ms": 1, "manifest-list": "l", "summary": {"operation": "merge"}});
+    check(json!({"action": "add-snapshot", "snapshot": merge}), "Invalid snapshot operation: merge");
+    check(
+        json!({"action": "add-spec", "spec": {"fields": [
+            {"source-ids": [1, 2], "name": "m", "transform": "multi"}]}}),
+        "missing int: source-id",
+    );
+    check(
+        json!({"action": "add-encryption-key", "encryption-key": {"key-id": "k", "encrypted-key-metadata": "a_-k"}}),
+        "not base64",
+    );
+    check(
+        json!({"action": "set-properties", "updates": {"x".repeat(50_001): "y"}}),
+        "name of 50001 bytes is over 50000",
+    );
     check(
         json!({"action": "set-snapshot-ref", "ref-name": "b", "type": "branch"}),
         "missing long: snapshot-id",

@@ -1,6 +1,7 @@
 //! Updates: the changes a commit asks for, read and shape-checked before any table is touched.
 //! `rest` parses them; `apply` puts them into effect.
 //! I1. A parsed update holds only members whose shape the spec allows, so `apply` judges meaning alone.
+//! I2. Its members are spelled as the reference spells them: what is stored can be loaded by every client.
 
 use serde_json::Value;
 
@@ -16,8 +17,8 @@ pub enum Update {
     AssignUuid(String),
     /// `upgrade-format-version`.
     UpgradeFormatVersion(i32),
-    /// `add-schema`, with the deprecated `last-column-id` when sent.
-    AddSchema(Object, Option<i32>),
+    /// `add-schema`; the deprecated `last-column-id` is not looked at.
+    AddSchema(Object),
     /// `set-current-schema`; −1 is the last added.
     SetCurrentSchema(i32),
     /// `add-spec`.
@@ -76,16 +77,16 @@ pub(super) fn list<'a>(v: &'a Value, what: &str, max: usize) -> Result<&'a [Valu
     Ok(list)
 }
 
-/// Refuses `v` when it nests deeper than a metadata file could hold.
-pub(super) fn check_depth(v: &Value, what: &str) -> Result<(), Invalid> {
-    if json::depth(v) <= UPDATE_DEPTH_MAX {
-        return Ok(());
+/// Refuses `v` when it nests deeper than a metadata file could hold, or has parts too long for its readers.
+pub(super) fn check_extent(v: &Value, what: &str) -> Result<(), Invalid> {
+    if UPDATE_DEPTH_MAX < json::depth(v) {
+        return Err(Invalid::new(format!("Cannot parse {what}: nested over {UPDATE_DEPTH_MAX} levels")));
     }
-    Err(Invalid::new(format!("Cannot parse {what}: nested over {UPDATE_DEPTH_MAX} levels")))
+    json::check_lengths(v)
 }
 
 fn parse(v: &Value) -> Result<Update, Invalid> {
-    check_depth(v, "metadata update")?;
+    check_extent(v, "metadata update")?;
     let o = json::object(v, "metadata update")?;
     Ok(match json::str_at(o, "action")? {
         "assign-uuid" => {
@@ -98,28 +99,27 @@ fn parse(v: &Value) -> Result<Update, Invalid> {
         }
         "upgrade-format-version" => Update::UpgradeFormatVersion(json::i32_at(o, "format-version")?),
         "add-schema" => {
-            let added = json::object_at(o, "schema")?;
-            schema::index(added)?;
-            Update::AddSchema(added.clone(), json::opt_i32_at(o, "last-column-id")?)
+            let mut added = json::object_at(o, "schema")?.clone();
+            schema::canonicalize(&mut added);
+            schema::index(&added)?;
+            Update::AddSchema(added)
         }
         "set-current-schema" => Update::SetCurrentSchema(json::i32_at(o, "schema-id")?),
         "add-spec" => Update::AddSpec(spec(json::object_at(o, "spec")?)?),
         "set-default-spec" => Update::SetDefaultSpec(json::i32_at(o, "spec-id")?),
-        "add-sort-order" => {
-            let order = json::object_at(o, "sort-order")?;
-            sort::fields(order)?;
-            Update::AddSortOrder(order.clone())
-        }
+        "add-sort-order" => Update::AddSortOrder(order(json::object_at(o, "sort-order")?)?),
         "set-default-sort-order" => Update::SetDefaultSortOrder(json::i32_at(o, "sort-order-id")?),
         "add-snapshot" => {
-            let added = json::object_at(o, "snapshot")?;
-            snapshot::view(added)?;
-            Update::AddSnapshot(added.clone())
+            let mut added = json::object_at(o, "snapshot")?.clone();
+            snapshot::canonicalize(&mut added);
+            snapshot::check_new(&added)?;
+            Update::AddSnapshot(added)
         }
         "set-snapshot-ref" => {
             let name = json::str_at(o, "ref-name")?.to_owned();
             let mut reference = o.clone();
             reference.retain(|key, value| !matches!(key.as_str(), "action" | "ref-name") && !value.is_null());
+            refs::canonicalize(&mut reference);
             refs::check(&name, &reference)?;
             Update::SetSnapshotRef(name, reference)
         }
@@ -137,9 +137,11 @@ fn parse(v: &Value) -> Result<Update, Invalid> {
             Update::RemoveProperties(json::strs_at(o, key)?)
         }
         "set-statistics" => {
-            let file = json::object_at(o, "statistics")?;
-            same_snapshot(o, statistics::check_table(file)?)?;
-            Update::SetStatistics(file.clone())
+            let mut file = json::object_at(o, "statistics")?.clone();
+            statistics::canonicalize_table(&mut file);
+            same_snapshot(o, statistics::check_table(&file)?)?;
+            statistics::check_new_table(&file)?;
+            Update::SetStatistics(file)
         }
         "remove-statistics" => Update::RemoveStatistics(json::i64_at(o, "snapshot-id")?),
         "set-partition-statistics" => {
@@ -151,9 +153,11 @@ fn parse(v: &Value) -> Result<Update, Invalid> {
         "remove-partition-specs" => Update::RemovePartitionSpecs(json::i32s_at(o, "spec-ids")?),
         "remove-schemas" => Update::RemoveSchemas(json::i32s_at(o, "schema-ids")?),
         "add-encryption-key" => {
-            let key = json::object_at(o, "encryption-key")?;
-            statistics::check_key(key)?;
-            Update::AddEncryptionKey(key.clone())
+            let mut key = json::object_at(o, "encryption-key")?.clone();
+            statistics::canonicalize_key(&mut key);
+            statistics::check_key(&key)?;
+            statistics::check_new_key(&key)?;
+            Update::AddEncryptionKey(key)
         }
         "remove-encryption-key" => Update::RemoveEncryptionKey(json::str_at(o, "key-id")?.to_owned()),
         view @ ("add-view-version" | "set-current-view-version") => {
@@ -167,12 +171,21 @@ fn parse(v: &Value) -> Result<Update, Invalid> {
 
 /// Shape-checks a spec of a request and drops the `type` some clients copy into it from their schema.
 pub(super) fn spec(o: &Object) -> Result<Object, Invalid> {
-    partition::fields(o)?;
     let mut spec = o.clone();
+    partition::canonicalize(&mut spec);
+    partition::check_new(&partition::fields(&spec)?)?;
     if spec.get("type").is_some_and(|t| t == "struct") {
         spec.shift_remove("type");
     }
     Ok(spec)
+}
+
+/// Shape-checks a sort order of a request.
+pub(super) fn order(o: &Object) -> Result<Object, Invalid> {
+    let mut order = o.clone();
+    sort::canonicalize(&mut order);
+    sort::check_new(&sort::fields(&order)?)?;
+    Ok(order)
 }
 
 fn same_snapshot(update: &Object, file: i64) -> Result<(), Invalid> {

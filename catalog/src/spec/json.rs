@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::Invalid;
-use crate::limits::QUOTED_BYTES_MAX;
+use crate::limits::{JSON_NAME_BYTES_MAX, JSON_NUMBER_BYTES_MAX, JSON_TEXT_BYTES_MAX, QUOTED_BYTES_MAX};
 
 /// An ordered JSON object.
 pub(crate) type Object = Map<String, Value>;
@@ -90,8 +90,50 @@ pub(crate) fn object<'a>(value: &'a Value, what: &str) -> Result<&'a Object, Inv
         .ok_or_else(|| Invalid::new(format!("Cannot parse {what} from non-object: {}", quote(value))))
 }
 
+/// Drops those of `keys` that hold null: absent to us, but not to every reader.
+pub(crate) fn drop_nulls(o: &mut Object, keys: &[&str]) {
+    for key in keys {
+        if o.get(*key).is_some_and(Value::is_null) {
+            o.shift_remove(*key);
+        }
+    }
+}
+
 pub(crate) fn as_i32(v: &Value) -> Option<i32> {
     v.as_i64().and_then(|n| i32::try_from(n).ok())
+}
+
+/// Refuses a name longer than the reference's JSON reader takes.
+pub(crate) fn check_name(name: &str) -> Result<(), Invalid> {
+    check_length("name", name.len(), JSON_NAME_BYTES_MAX)
+}
+
+fn check_length(what: &str, len: usize, max: usize) -> Result<(), Invalid> {
+    if len <= max {
+        return Ok(());
+    }
+    Err(Invalid::new(format!("Cannot parse metadata: {what} of {len} bytes is over {max}")))
+}
+
+/// Refuses names, texts and numbers longer than the reference's JSON reader takes.
+pub(crate) fn check_lengths(value: &Value) -> Result<(), Invalid> {
+    match value {
+        Value::Array(items) => items.iter().try_for_each(check_lengths),
+        Value::Object(map) => check_lengths_in(map),
+        Value::String(text) => check_length("text", text.len(), JSON_TEXT_BYTES_MAX),
+        Value::Number(number) if number.as_i64().is_none() => {
+            check_length("number", number.to_string().len(), JSON_NUMBER_BYTES_MAX)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The same for all members of an object.
+pub(crate) fn check_lengths_in(map: &Object) -> Result<(), Invalid> {
+    map.iter().try_for_each(|(name, value)| {
+        check_name(name)?;
+        check_lengths(value)
+    })
 }
 
 /// Levels of nesting of `value`; a scalar is one.
@@ -139,7 +181,7 @@ fn not(key: &str, kind: &str, v: &Value) -> Invalid {
 
 #[cfg(test)]
 mod tests {
-    use super::{Object, depth, i32_at, i64_at, opt_i64_at, quote};
+    use super::{Object, check_lengths, depth, i32_at, i64_at, opt_i64_at, quote};
     use serde_json::Value;
 
     fn parsed(text: &str) -> Object {
@@ -161,6 +203,23 @@ mod tests {
         check("{}", Err("Cannot parse missing long: n"));
         assert_eq!(opt_i64_at(&parsed("{}"), "n"), Ok(None));
         assert!(i32_at(&parsed(r#"{"n":2147483648}"#), "n").is_err());
+    }
+
+    #[test]
+    fn lengths() {
+        let check = |value: Value, want: Option<&str>| {
+            let got = check_lengths(&serde_json::json!([{"a": value}])).err().map(|e| e.message);
+            assert_eq!(got.as_deref(), want);
+        };
+        let number = |digits: usize| serde_json::from_str(&"1".repeat(digits)).expect("a number");
+        check(number(1_000), None);
+        check(number(1_001), Some("Cannot parse metadata: number of 1001 bytes is over 1000"));
+        check(serde_json::json!({"x".repeat(50_000): 1}), None);
+        let long = serde_json::json!({"x".repeat(50_001): 1});
+        check(long, Some("Cannot parse metadata: name of 50001 bytes is over 50000"));
+        check(Value::from("x".repeat(20_000_000)), None);
+        let long = Value::from("x".repeat(20_000_001));
+        check(long, Some("Cannot parse metadata: text of 20000001 bytes is over 20000000"));
     }
 
     #[test]

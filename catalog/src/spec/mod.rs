@@ -5,6 +5,8 @@
 //! I3. Array order is stable.
 
 pub mod table_metadata;
+pub(crate) mod types;
+pub(crate) mod single_value;
 pub(crate) mod schema;
 pub(crate) mod partition;
 pub(crate) mod sort;

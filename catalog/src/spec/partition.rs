@@ -1,6 +1,7 @@
 //! Partition specs and the transforms they share with sort orders.
 //! `commit` binds specs to schemas here; `table_metadata` validates with `fields`.
 //! I1. Transforms we do not know are tolerated: newer writers may use them.
+//! I2. `fields` takes every spec that was ever kept; [`check_new`] is what a new one must pass besides.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,7 +10,8 @@ use serde_json::Value;
 
 use super::Invalid;
 use super::json::{self, Object};
-use super::schema::{Index, Type};
+use super::schema::Index;
+use super::types::{PARAMETER_MAX, Type};
 
 /// The first id given to a partition field.
 pub(crate) const FIELD_ID_FIRST: i32 = 1000;
@@ -111,24 +113,11 @@ pub(crate) fn check_names(fields: &[SpecField<'_>], schema: &Index<'_>) -> Resul
     let mut seen = HashSet::new();
     for field in fields {
         let name = field.name;
-        if let Some(column) = schema.id_of(name) {
-            let own = field.sources == [column];
-            match field.transform {
-                Transform::Void => {}
-                Transform::Identity | Transform::Other(_) if own => {}
-                Transform::Identity => {
-                    return Err(Invalid::new(format!(
-                        "Cannot create identity partition sourced from different field in schema: {}",
-                        json::clip(name)
-                    )));
-                }
-                _ => {
-                    return Err(Invalid::new(format!(
-                        "Cannot create partition from name that exists in schema: {}",
-                        json::clip(name)
-                    )));
-                }
-            }
+        if schema.id_of(name).is_some_and(|column| field.sources != [column]) {
+            return Err(Invalid::new(format!(
+                "Cannot create identity partition sourced from different field in schema: {}",
+                json::clip(name)
+            )));
         }
         if name.is_empty() {
             return Err(Invalid::new("Cannot use empty partition name"));
@@ -141,6 +130,59 @@ pub(crate) fn check_names(fields: &[SpecField<'_>], schema: &Index<'_>) -> Resul
         }
     }
     Ok(())
+}
+
+/// Refuses an older spec that the reference cannot load beside the schema: it binds all specs of a table to the
+/// current one, those that are not the default without looking whether their columns are still there.
+pub(crate) fn check_loads(fields: &[SpecField<'_>], schema: &Index<'_>) -> Result<(), Invalid> {
+    check_names(fields, schema)?;
+    fields.iter().try_for_each(|field| check_source_type(&field.sources, &field.transform, schema))
+}
+
+/// Refuses what the reference cannot read in a new spec: several sources, and transforms out of range.
+pub(crate) fn check_new(fields: &[SpecField<'_>]) -> Result<(), Invalid> {
+    fields.iter().try_for_each(|f| check_new_field(&f.sources, &f.transform))
+}
+
+/// Refuses two fields of one id.
+pub(crate) fn check_ids(fields: &[SpecField<'_>]) -> Result<(), Invalid> {
+    let mut seen = HashSet::new();
+    if fields.iter().filter_map(|f| f.field_id).all(|id| seen.insert(id)) {
+        return Ok(());
+    }
+    Err(Invalid::new("Cannot use partition field id more than once in a spec"))
+}
+
+/// The same for one partition or sort field.
+pub(crate) fn check_new_field(sources: &[i32], transform: &Transform) -> Result<(), Invalid> {
+    if sources.len() != 1 {
+        return Err(Invalid::new("Cannot parse missing int: source-id"));
+    }
+    transform.check()
+}
+
+/// Rewrites the transform of each partition or sort field as the reference spells it, and one source in a list as
+/// one source. What is unknown stays.
+pub(crate) fn canonicalize(spec: &mut Object) {
+    let Some(Value::Array(fields)) = spec.get_mut("fields") else { return };
+    for field in fields.iter_mut().filter_map(Value::as_object_mut) {
+        if let Some(Value::String(text)) = field.get_mut("transform")
+            && let Ok(transform) = Transform::parse(text)
+            && !matches!(transform, Transform::Other(_))
+        {
+            let canonical = transform.to_string();
+            if *text != canonical {
+                *text = canonical;
+            }
+        }
+        if json::opt(field, "source-id").is_none()
+            && let Some([source]) = field.get("source-ids").and_then(Value::as_array).map(Vec::as_slice)
+        {
+            let source = source.clone();
+            field.shift_remove("source-ids");
+            field.insert("source-id".to_owned(), source);
+        }
+    }
 }
 
 /// Refuses a transform that has no meaning for the type of its one source; several sources are not judged.
@@ -185,6 +227,30 @@ impl Transform {
             "" => return Err(Invalid::new("Cannot parse empty transform")),
             _ => Transform::Other(text.to_owned()),
         })
+    }
+
+    /// Refuses numbers that the reference cannot read, and what PyIceberg takes for `bucket` or `truncate`.
+    fn check(&self) -> Result<(), Invalid> {
+        let range = |what: &str, n: &dyn fmt::Display| {
+            Err(Invalid::new(format!("Invalid {what}: {n} (must be <= {PARAMETER_MAX})")))
+        };
+        match self {
+            Transform::Bucket(n) if PARAMETER_MAX < *n => range("number of buckets", n),
+            Transform::Truncate(n) if PARAMETER_MAX < *n => range("truncate width", n),
+            Transform::Other(text) => {
+                let name = text.to_ascii_lowercase();
+                let width = text.split_once('[').and_then(|(_, rest)| rest.strip_suffix(']'));
+                let width = width.filter(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_digit()));
+                if let Some(width) = width.filter(|w| w.parse::<i32>().is_err()) {
+                    return range("width of transform", &json::clip(width));
+                }
+                if name.starts_with("bucket") || name.starts_with("truncate") {
+                    return Err(Invalid::new(format!("Invalid transform: {}", json::clip(text))));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn accepts(&self, ty: &Type) -> bool {
@@ -235,7 +301,9 @@ impl fmt::Display for SpecField<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Transform, check_binds, check_names, compatible, fields};
+    use super::{
+        Transform, canonicalize, check_binds, check_loads, check_names, check_new, compatible, fields,
+    };
     use crate::spec::json::Object;
     use crate::spec::schema::index;
     use serde_json::{Value, json};
@@ -285,16 +353,91 @@ mod tests {
         check(field(4, "b", "identity"), Some("Cannot partition by non-primitive source field: list"));
         check(field(5, "b", "identity"), Some("Invalid partition field parent: list"));
         check(field(1, "ts", "identity"), Some("sourced from different field in schema: ts"));
-        check(
-            field(1, "id", "bucket[2]"),
-            Some("Cannot create partition from name that exists in schema: id"),
-        );
+        check(field(1, "id", "bucket[2]"), None);
+        check(field(1, "ts", "bucket[2]"), Some("sourced from different field in schema: ts"));
+        check(field(9, "ts", "void"), Some("sourced from different field in schema: ts"));
         check(field(1, "", "bucket[2]"), Some("Cannot use empty partition name"));
         check(field(1, "b", "bucket[0]"), Some("Invalid number of buckets: 0"));
         check(field(1, "b", ""), Some("Cannot parse empty transform"));
         check(json!({"source-ids": [], "name": "m", "transform": "multi"}), Some("empty list: source-ids"));
         check(json!({"name": "m", "transform": "multi"}), Some("missing int: source-id"));
         check(json!(1), Some("non-object"));
+    }
+
+    #[test]
+    fn new_specs() {
+        let check = |spec: Value, want: Option<&str>| {
+            let spec = object(json!({"fields": spec}));
+            let got = fields(&spec).and_then(|f| check_new(&f)).err().map(|e| e.message);
+            assert_eq!(got.as_deref(), want);
+        };
+        let field = |transform: &str| json!([{"source-id": 1, "name": "p", "transform": transform}]);
+        check(field("bucket[2147483647]"), None);
+        check(field("zorder[3]"), None);
+        check(field("future"), None);
+        check(
+            field("bucket[2147483648]"),
+            Some("Invalid number of buckets: 2147483648 (must be <= 2147483647)"),
+        );
+        check(
+            field("truncate[2147483648]"),
+            Some("Invalid truncate width: 2147483648 (must be <= 2147483647)"),
+        );
+        check(
+            field("truncate[99999999999]"),
+            Some("Invalid width of transform: 99999999999 (must be <= 2147483647)"),
+        );
+        check(
+            field("zorder[99999999999]"),
+            Some("Invalid width of transform: 99999999999 (must be <= 2147483647)"),
+        );
+        check(field("bucket[ 4 ]"), Some("Invalid transform: bucket[ 4 ]"));
+        check(field("Truncate"), Some("Invalid transform: Truncate"));
+        check(
+            json!([{"source-ids": [1, 2], "name": "p", "transform": "multi"}]),
+            Some("Cannot parse missing int: source-id"),
+        );
+    }
+
+    #[test]
+    fn canonical_form() {
+        let mut spec = object(json!({"fields": [
+            {"source-id": 1, "name": "p", "transform": "Bucket[016]", "x": 1},
+            {"source-ids": [1], "name": "q", "transform": "days"},
+            {"source-ids": [1, 2], "name": "r", "transform": "Multi"},
+            {"source-id": 1, "name": "s", "transform": "truncate[99999999999]"}]}));
+        canonicalize(&mut spec);
+        let want = json!({"fields": [
+            {"source-id": 1, "name": "p", "transform": "bucket[16]", "x": 1},
+            {"name": "q", "transform": "day", "source-id": 1},
+            {"source-ids": [1, 2], "name": "r", "transform": "Multi"},
+            {"source-id": 1, "name": "s", "transform": "truncate[99999999999]"}]});
+        assert_eq!(Value::Object(spec).to_string(), want.to_string());
+    }
+
+    #[test]
+    fn old_specs_beside_a_new_schema() {
+        let schema = schema();
+        let index = index(&schema).expect("valid");
+        let check = |source: i32, name: &str, transform: &str, want: Option<&str>| {
+            let spec =
+                object(json!({"fields": [{"source-id": source, "name": name, "transform": transform}]}));
+            let got = check_loads(&fields(&spec).expect("valid"), &index).err().map(|e| e.message);
+            assert_eq!(got.as_deref(), want);
+        };
+        check(9, "gone", "bucket[4]", None);
+        check(4, "nested", "identity", None);
+        check(1, "b", "bucket[4]", None);
+        check(3, "b", "bucket[4]", Some("Invalid source type double for transform: bucket[4]"));
+        check(3, "b", "truncate[4]", Some("Invalid source type double for transform: truncate[4]"));
+        check(1, "b", "day", Some("Invalid source type long for transform: day"));
+        check(3, "b", "void", None);
+        check(
+            9,
+            "ts",
+            "day",
+            Some("Cannot create identity partition sourced from different field in schema: ts"),
+        );
     }
 
     #[test]

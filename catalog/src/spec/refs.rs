@@ -36,6 +36,14 @@ pub(crate) fn check(name: &str, o: &Object) -> Result<i64, Invalid> {
     refused.map_or(Ok(snapshot_id), |why| Err(Invalid::new(why)))
 }
 
+/// Rewrites a reference's type as the specification spells it, and drops retention that is null.
+pub(crate) fn canonicalize(o: &mut Object) {
+    if let Some(serde_json::Value::String(kind)) = o.get_mut("type") {
+        kind.make_ascii_lowercase();
+    }
+    json::drop_nulls(o, &["min-snapshots-to-keep", "max-snapshot-age-ms", "max-ref-age-ms"]);
+}
+
 /// True when the reference is a tag.
 pub(crate) fn is_tag(o: &Object) -> bool {
     o.get("type").and_then(serde_json::Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case("tag"))
@@ -48,8 +56,15 @@ pub(crate) fn target(value: &serde_json::Value) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::check as check_ref;
+    use super::{canonicalize, check as check_ref};
     use serde_json::{Value, json};
+
+    #[test]
+    fn canonical_form() {
+        let mut o = json!({"snapshot-id": 1, "type": "BRANCH", "max-ref-age-ms": null, "x": null});
+        canonicalize(o.as_object_mut().expect("object"));
+        assert_eq!(o.to_string(), r#"{"snapshot-id":1,"type":"branch","x":null}"#);
+    }
 
     #[test]
     fn rules() {

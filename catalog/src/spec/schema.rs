@@ -1,41 +1,17 @@
-//! Schemas: validation, the index of their fields, comparison, fresh ids for a new table, and what each
-//! format version allows.
+//! Schemas: validation, the index of their fields, comparison, the spelling they are kept in, fresh ids for a new
+//! table, and what each format version allows.
 //! `commit` calls everything here; `table_metadata` validates with `index`.
 //! I1. An index exists only for a schema whose field ids and full names are unique.
+//! I2. `index` takes every schema that was ever kept; [`check_new`] is what a new one must pass besides.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 
 use serde_json::Value;
 
-use super::Invalid;
 use super::json::{self, Object};
+use super::types::Type;
+use super::{Invalid, single_value};
 use crate::limits::{COLUMN_PATH_BYTES_MAX, SCHEMA_FIELDS_MAX};
-
-/// A field's type; nested ones without their inside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Type {
-    Boolean,
-    Int,
-    Long,
-    Float,
-    Double,
-    Date,
-    Time,
-    Timestamp { nanos: bool, zoned: bool },
-    String,
-    Uuid,
-    Binary,
-    Fixed(u32),
-    Decimal { precision: u32, scale: u32 },
-    Variant,
-    Unknown,
-    Geometry(String),
-    Geography(String),
-    Struct,
-    List,
-    Map,
-}
 
 /// One field, list element, map key or map value.
 #[derive(Debug)]
@@ -48,11 +24,23 @@ pub(crate) struct Field<'a> {
     pub(crate) write_default: Option<&'a Value>,
 }
 
+impl Field<'_> {
+    /// True when a reader that loads the one loads the other.
+    fn loads_as(&self, other: &Field<'_>) -> bool {
+        self.ty == other.ty
+            && (self.required || !other.required)
+            && self.initial_default == other.initial_default
+            && self.write_default == other.write_default
+    }
+}
+
 /// All fields of one schema by id and by full name.
 #[derive(Debug, Default)]
 pub(crate) struct Index<'a> {
     pub(crate) fields: BTreeMap<i32, Field<'a>>,
     names: HashMap<String, i32>,
+    /// Names of fields below structs in lists and maps without `element` and `value`, where they differ.
+    short_names: HashMap<String, i32>,
 }
 
 impl Index<'_> {
@@ -60,8 +48,9 @@ impl Index<'_> {
         self.fields.keys().next_back().copied().unwrap_or(0)
     }
 
+    /// The field of a full or short name.
     pub(crate) fn id_of(&self, name: &str) -> Option<i32> {
-        self.names.get(name).copied()
+        self.names.get(name).or_else(|| self.short_names.get(name)).copied()
     }
 
     /// The nearest enclosing list or map of field `id`, if any.
@@ -85,7 +74,7 @@ pub(crate) fn index(schema: &Object) -> Result<Index<'_>, Invalid> {
     }
     json::opt_i32_at(schema, "schema-id")?;
     let mut index = Index::default();
-    index_struct(schema, "", None, &mut index)?;
+    index_struct(schema, Path::default(), None, &mut index)?;
     check_identifiers(schema, &index)?;
     Ok(index)
 }
@@ -105,28 +94,90 @@ pub(crate) fn same(a: &Object, b: &Object) -> bool {
     identifiers(a) == identifiers(b) && same_object(a, b, &["schema-id", "identifier-field-ids"])
 }
 
-/// Refuses types and default values that `format_version` does not have, and defaults of the wrong kind.
+/// Rewrites types and default values in the spelling of the reference and drops fields that hold null where it
+/// wants none. What is no type or no value of its type stays, as does everything unknown.
+pub(crate) fn canonicalize(schema: &mut Object) {
+    if schema.get("identifier-field-ids").is_some_and(Value::is_null) {
+        schema.shift_remove("identifier-field-ids");
+    }
+    canonicalize_fields(schema);
+}
+
+fn canonicalize_fields(parent: &mut Object) {
+    let Some(Value::Array(fields)) = parent.get_mut("fields") else { return };
+    for field in fields.iter_mut().filter_map(Value::as_object_mut) {
+        let ty = field.get_mut("type").and_then(canonicalize_type);
+        for key in ["initial-default", "write-default"] {
+            let Some(default) = field.get_mut(key) else { continue };
+            if default.is_null() {
+                field.shift_remove(key);
+            } else if let Some(canonical) = ty.as_ref().and_then(|ty| single_value::canonical(ty, default)) {
+                *default = canonical;
+            }
+        }
+    }
+}
+
+/// Rewrites a type, and returns it when it is a primitive one.
+fn canonicalize_type(ty: &mut Value) -> Option<Type> {
+    match ty {
+        Value::String(text) => {
+            let parsed = Type::parse(text)?;
+            let canonical = parsed.to_string();
+            if *text != canonical {
+                *text = canonical;
+            }
+            Some(parsed)
+        }
+        Value::Object(nested) => {
+            canonicalize_fields(nested);
+            for part in ["element", "key", "value"] {
+                nested.get_mut(part).and_then(canonicalize_type);
+            }
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Refuses fields that the reference cannot load: parameters out of range, required `unknown` ones, and default
+/// values that are none of their type. A field that is the same in `kept`, the table's current schema, passes.
+pub(crate) fn check_new(index: &Index<'_>, kept: Option<&Index<'_>>) -> Result<(), Invalid> {
+    for (id, field) in &index.fields {
+        if kept.and_then(|kept| kept.fields.get(id)).is_some_and(|old| old.loads_as(field)) {
+            continue;
+        }
+        field.ty.check().map_err(Invalid::new)?;
+        let name = json::clip(&field.name);
+        if field.required && field.ty == Type::Unknown {
+            return Err(Invalid::new(format!("Cannot create required field with unknown type: {name}")));
+        }
+        for default in [field.initial_default, field.write_default].into_iter().flatten() {
+            if single_value::canonical(&field.ty, default).is_none() {
+                let (ty, default) = (json::clip(&field.ty.to_string()), json::quote(default));
+                return Err(Invalid::new(format!(
+                    "Invalid default for {name}: cannot parse default as a {ty} value: {default}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses types and default values that `format_version` does not have.
 pub(crate) fn check_format(index: &Index<'_>, format_version: u8) -> Result<(), Invalid> {
     let mut problems = Vec::new();
     for field in index.fields.values() {
+        let name = json::clip(&field.name);
         if format_version < 3 && field.ty.needs_v3() {
-            problems.push(format!("Invalid type for {}: {} is not supported until v3", field.name, field.ty));
+            let ty = json::clip(&field.ty.to_string());
+            problems.push(format!("Invalid type for {name}: {ty} is not supported until v3"));
         }
         if let Some(default) = field.initial_default.filter(|_| format_version < 3) {
             problems.push(format!(
-                "Invalid initial default for {}: non-null default ({}) is not supported until v3",
-                field.name,
+                "Invalid initial default for {name}: non-null default ({}) is not supported until v3",
                 json::quote(default)
             ));
-        }
-        for default in [field.initial_default, field.write_default].into_iter().flatten() {
-            if !field.ty.accepts_default(default) {
-                let default = json::quote(default);
-                problems.push(format!(
-                    "Invalid default for {}: cannot parse default as a {} value: {default}",
-                    field.name, field.ty
-                ));
-            }
         }
         if problems.len() >= 20 {
             break;
@@ -139,11 +190,17 @@ pub(crate) fn check_format(index: &Index<'_>, format_version: u8) -> Result<(), 
 }
 
 /// Refuses a changed `initial-default` of a field that `old` already has with the same type: rows written
-/// before the field existed are read with it.
+/// before the field existed are read with it. One that nobody can read may be mended.
 pub(crate) fn check_initial_defaults(old: &Index<'_>, new: &Index<'_>) -> Result<(), Invalid> {
     for (id, field) in &new.fields {
-        let Some(before) = old.fields.get(id) else { continue };
-        if before.ty == field.ty && before.initial_default != field.initial_default {
+        let Some(before) = old.fields.get(id).filter(|before| before.ty == field.ty) else { continue };
+        let fixed = match (before.initial_default, field.initial_default) {
+            (Some(a), Some(b)) if single_value::same(&field.ty, a, b) => continue,
+            (None, None) => continue,
+            (Some(a), _) => single_value::canonical(&field.ty, a).is_some(),
+            (None, Some(_)) => true,
+        };
+        if fixed {
             return Err(Invalid::new(format!(
                 "Cannot change initial default of existing field: {}",
                 json::clip(&field.name)
@@ -181,131 +238,20 @@ pub(crate) fn with_id(mut schema: Object, id: i32) -> Object {
     schema
 }
 
-impl Type {
-    /// Reads a primitive type's name; `None` for a name no version knows.
-    pub(crate) fn parse(text: &str) -> Option<Type> {
-        let name = text.trim().to_ascii_lowercase();
-        let stamp = |nanos, zoned| Type::Timestamp { nanos, zoned };
-        Some(match name.as_str() {
-            "boolean" => Type::Boolean,
-            "int" => Type::Int,
-            "long" => Type::Long,
-            "float" => Type::Float,
-            "double" => Type::Double,
-            "date" => Type::Date,
-            "time" => Type::Time,
-            "timestamp" => stamp(false, false),
-            "timestamptz" => stamp(false, true),
-            "timestamp_ns" => stamp(true, false),
-            "timestamptz_ns" => stamp(true, true),
-            "string" => Type::String,
-            "uuid" => Type::Uuid,
-            "binary" => Type::Binary,
-            "variant" => Type::Variant,
-            "unknown" => Type::Unknown,
-            "geometry" => Type::Geometry(String::new()),
-            "geography" => Type::Geography(String::new()),
-            _ => return Type::parse_parameters(text.trim(), &name),
-        })
-    }
-
-    fn parse_parameters(text: &str, name: &str) -> Option<Type> {
-        if let Some(len) = name.strip_prefix("fixed[").and_then(|r| r.strip_suffix(']')) {
-            return digits(len).map(Type::Fixed);
-        }
-        if let Some(inner) = name.strip_prefix("decimal(").and_then(|r| r.strip_suffix(')')) {
-            let (precision, scale) = inner.split_once(',')?;
-            let (precision, scale) = (digits(precision)?, digits(scale)?);
-            return (1..=38).contains(&precision).then_some(Type::Decimal { precision, scale });
-        }
-        // coordinate systems keep their case
-        let inner = |prefix: &str| {
-            let rest = text.get(prefix.len()..)?;
-            let inner = name.starts_with(prefix).then_some(rest)?.strip_suffix(')')?;
-            Some(inner.split(',').map(str::trim).collect::<Vec<_>>().join(", "))
-        };
-        if let Some(crs) = inner("geometry(") {
-            return Some(Type::Geometry(crs));
-        }
-        inner("geography(").map(Type::Geography)
-    }
-
-    pub(crate) fn is_primitive(&self) -> bool {
-        !matches!(self, Type::Struct | Type::List | Type::Map | Type::Variant)
-    }
-
-    fn needs_v3(&self) -> bool {
-        match self {
-            Type::Timestamp { nanos, .. } => *nanos,
-            Type::Variant | Type::Unknown | Type::Geometry(_) | Type::Geography(_) => true,
-            _ => false,
-        }
-    }
-
-    fn accepts_default(&self, default: &Value) -> bool {
-        match self {
-            Type::Boolean => default.is_boolean(),
-            Type::Int => json::as_i32(default).is_some(),
-            Type::Long => default.as_i64().is_some(),
-            Type::Float | Type::Double => default.is_number(),
-            Type::Date
-            | Type::Time
-            | Type::Timestamp { .. }
-            | Type::String
-            | Type::Uuid
-            | Type::Binary
-            | Type::Fixed(_)
-            | Type::Decimal { .. } => default.is_string(),
-            Type::Variant | Type::Unknown | Type::Geometry(_) | Type::Geography(_) => false,
-            // the defaults of a struct's fields belong to the fields
-            Type::Struct => default.as_object().is_some_and(Object::is_empty),
-            Type::List => default.is_array(),
-            Type::Map => default.is_object(),
-        }
-    }
+/// Where a struct is: its full name, and its short one where that is another.
+#[derive(Clone, Copy, Default)]
+struct Path<'p> {
+    full: &'p str,
+    short: Option<&'p str>,
 }
 
-impl fmt::Display for Type {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self {
-            Type::Boolean => "boolean",
-            Type::Int => "int",
-            Type::Long => "long",
-            Type::Float => "float",
-            Type::Double => "double",
-            Type::Date => "date",
-            Type::Time => "time",
-            Type::Timestamp { nanos: false, zoned: false } => "timestamp",
-            Type::Timestamp { nanos: false, zoned: true } => "timestamptz",
-            Type::Timestamp { nanos: true, zoned: false } => "timestamp_ns",
-            Type::Timestamp { nanos: true, zoned: true } => "timestamptz_ns",
-            Type::String => "string",
-            Type::Uuid => "uuid",
-            Type::Binary => "binary",
-            Type::Fixed(len) => return write!(f, "fixed[{len}]"),
-            Type::Decimal { precision, scale } => return write!(f, "decimal({precision}, {scale})"),
-            Type::Variant => "variant",
-            Type::Unknown => "unknown",
-            Type::Geometry(crs) if crs.is_empty() => "geometry",
-            Type::Geography(crs) if crs.is_empty() => "geography",
-            Type::Geometry(crs) => return write!(f, "geometry({})", json::clip(crs)),
-            Type::Geography(crs) => return write!(f, "geography({})", json::clip(crs)),
-            Type::Struct => "struct",
-            Type::List => "list",
-            Type::Map => "map",
-        };
-        f.write_str(name)
-    }
-}
-
-fn digits(text: &str) -> Option<u32> {
-    let text = text.trim();
-    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
+fn joined(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 fn index_struct<'a>(
     o: &'a Object,
-    path: &str,
+    path: Path<'_>,
     parent: Option<i32>,
     index: &mut Index<'a>,
 ) -> Result<(), Invalid> {
@@ -314,9 +260,12 @@ fn index_struct<'a>(
         let id = json::i32_at(field, "id")?;
         let name = json::str_at(field, "name")?;
         json::opt_str_at(field, "doc")?;
+        let short = path.short.map(|short| joined(short, name));
         let child = Child {
             id,
-            name: if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") },
+            name: joined(path.full, name),
+            within: short.clone(),
+            short,
             parent,
             required: json::bool_at(field, "required")?,
             initial_default: json::opt(field, "initial-default"),
@@ -330,6 +279,10 @@ fn index_struct<'a>(
 struct Child<'a> {
     id: i32,
     name: String,
+    /// The name without `element` and `value` above structs, where that is another.
+    short: Option<String>,
+    /// The short name of a struct in front of its fields' names, where it is not `name`.
+    within: Option<String>,
     parent: Option<i32>,
     required: bool,
     initial_default: Option<&'a Value>,
@@ -337,7 +290,7 @@ struct Child<'a> {
 }
 
 fn index_child<'a>(child: Child<'a>, ty: Option<&'a Value>, index: &mut Index<'a>) -> Result<(), Invalid> {
-    let Child { id, name, parent, required, initial_default, write_default } = child;
+    let Child { id, name, short, within, parent, required, initial_default, write_default } = child;
     if name.len() > COLUMN_PATH_BYTES_MAX {
         return Err(Invalid::new(format!(
             "Invalid schema: name of field {id} is over {COLUMN_PATH_BYTES_MAX} bytes"
@@ -351,6 +304,9 @@ fn index_child<'a>(child: Child<'a>, ty: Option<&'a Value>, index: &mut Index<'a
         return Err(Invalid::new(format!(
             "Invalid schema: multiple fields for name {name}: {other} and {id}"
         )));
+    }
+    if let Some(short) = &short {
+        index.short_names.entry(short.clone()).or_insert(id);
     }
     let (kind, inside) = match ty {
         Some(Value::String(text)) => {
@@ -375,15 +331,15 @@ fn index_child<'a>(child: Child<'a>, ty: Option<&'a Value>, index: &mut Index<'a
     }
     let Some(o) = inside else { return Ok(()) };
     let member = |id_key: &str, part: &str, required: bool| -> Result<Child<'a>, Invalid> {
-        let (initial_default, write_default) = (None, None);
-        let name = format!("{name}.{part}");
         Ok(Child {
             id: json::i32_at(o, id_key)?,
-            name,
+            name: joined(&name, part),
+            short: short.as_ref().map(|short| joined(short, part)),
+            within: Some(short.as_ref().unwrap_or(&name).clone()),
             parent: Some(id),
             required,
-            initial_default,
-            write_default,
+            initial_default: None,
+            write_default: None,
         })
     };
     match kind {
@@ -392,11 +348,13 @@ fn index_child<'a>(child: Child<'a>, ty: Option<&'a Value>, index: &mut Index<'a
             index_child(element, o.get("element"), index)
         }
         Type::Map => {
-            index_child(member("key-id", "key", true)?, o.get("key"), index)?;
+            let mut key = member("key-id", "key", true)?;
+            key.within.clone_from(&key.short);
+            index_child(key, o.get("key"), index)?;
             let value = member("value-id", "value", json::bool_at(o, "value-required")?)?;
             index_child(value, o.get("value"), index)
         }
-        _ => index_struct(o, &name, Some(id), index),
+        _ => index_struct(o, Path { full: &name, short: within.as_deref() }, Some(id), index),
     }
 }
 
@@ -496,13 +454,18 @@ fn same_value(key: &str, a: &Value, b: &Value) -> bool {
                 || matches!(key, "type" | "element" | "key" | "value")
                     && Type::parse(a).is_some_and(|ty| Some(ty) == Type::parse(b))
         }
+        (Value::Number(x), Value::Number(y)) if matches!(key, "initial-default" | "write-default") => {
+            // of the same type: whole numbers differ by their digits, others may be spelled in two ways
+            let whole = |n: &serde_json::Number| n.is_i64();
+            x == y || !whole(x) && !whole(y) && single_value::same(&Type::Double, a, b)
+        }
         _ => a == b,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Type, assign_fresh, check_format, check_initial_defaults, index, same};
+    use super::{assign_fresh, canonicalize, check_format, check_initial_defaults, check_new, index, same};
     use crate::spec::json::Object;
     use serde_json::{Value, json};
 
@@ -515,26 +478,6 @@ mod tests {
 
     fn column(id: i32, name: &str, ty: Value) -> Value {
         json!({"id": id, "name": name, "required": true, "type": ty})
-    }
-
-    #[test]
-    fn type_names() {
-        let check = |text: &str, want: Option<&str>| {
-            assert_eq!(Type::parse(text).map(|t| t.to_string()).as_deref(), want, "{text}");
-        };
-        check("decimal(9,2)", Some("decimal(9, 2)"));
-        check("decimal(9, 2)", Some("decimal(9, 2)"));
-        check("decimal( 9 ,2 )", Some("decimal(9, 2)"));
-        check("decimal(39,2)", None);
-        check("decimal(9,-2)", None);
-        check("fixed[16]", Some("fixed[16]"));
-        check("fixed[99999999999]", None);
-        check("TIMESTAMPTZ_NS", Some("timestamptz_ns"));
-        check("geography(OGC:CRS84,karney)", Some("geography(OGC:CRS84, karney)"));
-        check("geometry", Some("geometry"));
-        check("decimal", None);
-        check("", None);
-        check("ſtring(", None);
     }
 
     #[test]
@@ -635,7 +578,7 @@ mod tests {
     }
 
     #[test]
-    fn format_gates_and_defaults() {
+    fn format_gates() {
         let check = |version: u8, ty: &str, initial: Value, write: Value, want: Option<&str>| {
             let s = schema(json!([{"id": 1, "name": "c", "required": false, "type": ty,
                 "initial-default": initial, "write-default": write}]));
@@ -651,26 +594,143 @@ mod tests {
         check(2, "int", json!(1), Value::Null, Some("non-null default (1) is not supported until v3"));
         check(2, "int", Value::Null, json!(1), None);
         check(3, "int", json!(1), json!(2), None);
-        check(3, "int", json!("1"), json!(2), Some("cannot parse default as a int value"));
-        check(3, "variant", json!("x"), Value::Null, Some("cannot parse default as a variant"));
-        check(3, "string", json!("x"), Value::Null, None);
-        check(3, "decimal(9, 2)", json!("1.25"), Value::Null, None);
+    }
+
+    #[test]
+    fn new_fields() {
+        let list = |element: &str, required: bool| json!({"type": "list", "element-id": 2, "element": element, "element-required": required});
+        let check = |ty: Value, required: bool, default: Value, want: Option<&str>| {
+            let s = schema(json!([{"id": 1, "name": "c", "required": required, "type": ty,
+                "write-default": default}]));
+            let index = index(&s).expect("readable");
+            let got = check_new(&index, None).err().map(|e| e.message);
+            assert_eq!(got.as_deref(), want, "{ty} {default}");
+            assert_eq!(check_new(&index, Some(&index)), Ok(()), "what a table has already may stay");
+        };
+        let none = || Value::Null;
+        check(json!("int"), false, json!(1), None);
+        check(
+            json!("int"),
+            false,
+            json!("1"),
+            Some("Invalid default for c: cannot parse default as a int value: \"1\""),
+        );
+        check(
+            json!("decimal(9,2)"),
+            false,
+            json!("1.2345"),
+            Some("Invalid default for c: cannot parse default as a decimal(9, 2) value: \"1.2345\""),
+        );
+        check(
+            json!("variant"),
+            false,
+            json!("x"),
+            Some("Invalid default for c: cannot parse default as a variant value: \"x\""),
+        );
+        check(json!("unknown"), false, none(), None);
+        check(json!("unknown"), true, none(), Some("Cannot create required field with unknown type: c"));
+        check(list("unknown", false), false, none(), None);
+        check(
+            list("unknown", true),
+            false,
+            none(),
+            Some("Cannot create required field with unknown type: c.element"),
+        );
+        check(
+            list("int", true),
+            false,
+            json!([]),
+            Some("Invalid default for c: cannot parse default as a list value: []"),
+        );
+        check(
+            json!({"type": "struct", "fields": []}),
+            false,
+            json!({}),
+            Some("Invalid default for c: cannot parse default as a struct value: {}"),
+        );
+        check(json!("fixed[4294967295]"), false, none(), Some("Invalid length of fixed: 4294967295"));
+        check(json!("geometry(a,b)"), false, none(), Some("Invalid CRS: a, b"));
+    }
+
+    #[test]
+    fn canonical_form() {
+        let mut s = schema(json!([
+            {"id": 1, "name": "a", "required": false, "type": "STRING", "initial-default": null, "x": null},
+            {"id": 2, "name": "b", "required": false, "type": "decimal( 9,2 )", "write-default": "125E-2"},
+            {"id": 3, "name": "c", "required": false, "type": {"type": "map", "key-id": 4, "key": "Int", "value-id": 5,
+                "value": {"type": "list", "element-id": 6, "element": {"type": "struct", "fields": [
+                    {"id": 7, "name": "d", "required": false, "type": "Double", "initial-default": 1}]},
+                    "element-required": false}, "value-required": false}},
+            {"id": 8, "name": "e", "required": false, "type": "uuid", "write-default": "abc"},
+            {"id": 9, "name": "f", "required": false, "type": "new type", "write-default": 1},
+        ]));
+        s.insert("identifier-field-ids".to_owned(), Value::Null);
+        canonicalize(&mut s);
+        let want = schema(json!([
+            {"id": 1, "name": "a", "required": false, "type": "string", "x": null},
+            {"id": 2, "name": "b", "required": false, "type": "decimal(9, 2)", "write-default": "1.25"},
+            {"id": 3, "name": "c", "required": false, "type": {"type": "map", "key-id": 4, "key": "int", "value-id": 5,
+                "value": {"type": "list", "element-id": 6, "element": {"type": "struct", "fields": [
+                    {"id": 7, "name": "d", "required": false, "type": "double", "initial-default": 1.0}]},
+                    "element-required": false}, "value-required": false}},
+            {"id": 8, "name": "e", "required": false, "type": "uuid", "write-default": "abc"},
+            {"id": 9, "name": "f", "required": false, "type": "new type", "write-default": 1},
+        ]));
+        assert_eq!(Value::Object(s).to_string(), Value::Object(want).to_string());
+    }
+
+    #[test]
+    fn short_names() {
+        let s = schema(json!([
+            column(
+                1,
+                "l",
+                json!({"type": "list", "element-id": 2, "element-required": true, "element":
+                {"type": "struct", "fields": [column(3, "x", json!({"type": "list", "element-id": 4,
+                    "element": "int", "element-required": true}))]}})
+            ),
+            column(
+                5,
+                "m",
+                json!({"type": "map", "key-id": 6, "key": {"type": "struct", "fields": [
+                column(7, "k", json!("int"))]}, "value-id": 8, "value": {"type": "struct", "fields": [
+                column(9, "v", json!("int"))]}, "value-required": true})
+            ),
+            column(10, "l.x", json!("int")),
+        ]));
+        let index = index(&s).expect("valid");
+        for (name, want) in [
+            ("l.element.x", Some(3)),
+            ("l.element.x.element", Some(4)),
+            ("l.x.element", Some(4)),
+            ("l.x", Some(10)),
+            ("m.key.k", Some(7)),
+            ("m.k", None),
+            ("m.value.v", Some(9)),
+            ("m.v", Some(9)),
+            ("m.value", Some(8)),
+        ] {
+            assert_eq!(index.id_of(name), want, "{name}");
+        }
     }
 
     #[test]
     fn initial_defaults_are_fixed() {
-        let with = |default: Value| {
-            schema(
-                json!([{"id": 1, "name": "c", "required": false, "type": "int", "initial-default": default}]),
-            )
+        let with = |ty: &str, default: Value| {
+            schema(json!([{"id": 1, "name": "c", "required": false, "type": ty, "initial-default": default}]))
         };
-        let check = |old: Value, new: Value, want: bool| {
-            let (old, new) = (with(old), with(new));
+        let check = |ty: &str, old: Value, new: Value, want: bool| {
+            let (old, new) = (with(ty, old), with(ty, new));
             let (old, new) = (index(&old).expect("valid"), index(&new).expect("valid"));
             assert_eq!(check_initial_defaults(&old, &new).is_ok(), want);
         };
-        check(json!(1), json!(1), true);
-        check(json!(1), json!(2), false);
-        check(Value::Null, json!(2), false);
+        check("int", json!(1), json!(1), true);
+        check("int", json!(1), json!(2), false);
+        check("int", json!(1), Value::Null, false);
+        check("int", Value::Null, json!(2), false);
+        check("int", Value::Null, Value::Null, true);
+        check("double", json!(1e10), json!(10000000000.0), true);
+        check("uuid", json!("abc"), json!("f79c3e09-677c-4bbd-a479-3f349cb785e7"), true);
+        check("uuid", json!("abc"), Value::Null, true);
     }
 }

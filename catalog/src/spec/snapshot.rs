@@ -1,11 +1,10 @@
 //! Snapshots: a typed view of the fields that commits decide by.
 //! `commit` and `table_metadata` call it. I1. A view exists only for a snapshot whose fields have their types.
 
+use serde_json::Value;
+
 use super::Invalid;
 use super::json::{self, Object};
-
-/// What versions 1 and 2 write as the current snapshot of a table without one.
-pub(crate) const NO_SNAPSHOT: i64 = -1;
 
 /// What commits need to know of one snapshot; times in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,15 +42,82 @@ pub(crate) fn view(o: &Object) -> Result<Snapshot, Invalid> {
     Ok(snapshot)
 }
 
+/// Refuses what the reference or PyIceberg cannot load in a new snapshot.
+pub(crate) fn check_new(o: &Object) -> Result<(), Invalid> {
+    let snapshot = view(o)?;
+    check_loads(&snapshot)?;
+    json::str_at(o, "manifest-list")?;
+    let operation =
+        json::opt_object_at(o, "summary")?.and_then(|s| s.get("operation")).and_then(Value::as_str);
+    match operation.filter(|o| !OPERATIONS.contains(o)) {
+        Some(other) => Err(Invalid::new(format!("Invalid snapshot operation: {}", json::clip(other)))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what the reference cannot load in any snapshot.
+pub(crate) fn check_loads(snapshot: &Snapshot) -> Result<(), Invalid> {
+    if snapshot.id == ID_NONE {
+        return Err(Invalid::new(format!("Invalid snapshot id: {ID_NONE} (no snapshot)")));
+    }
+    if snapshot.first_row_id.is_some() && snapshot.added_rows.is_none() {
+        return Err(Invalid::new("Invalid added-rows (required when first-row-id is set): null"));
+    }
+    Ok(())
+}
+
+/// Drops fields that hold null, which the reference reads only where they are absent.
+pub(crate) fn canonicalize(o: &mut Object) {
+    json::drop_nulls(o, &["parent-snapshot-id", "sequence-number", "summary", "manifest-list"]);
+}
+
+/// What `current-snapshot-id` says when there is no snapshot.
+pub(crate) const ID_NONE: i64 = -1;
+
+/// What a snapshot can do to a table.
+const OPERATIONS: [&str; 4] = ["append", "replace", "overwrite", "delete"];
+
 /// The id of an already validated snapshot.
 pub(crate) fn id(o: &Object) -> Option<i64> {
-    o.get("snapshot-id").and_then(serde_json::Value::as_i64)
+    o.get("snapshot-id").and_then(Value::as_i64)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::view;
+    use super::{canonicalize, check_new, view};
     use serde_json::{Value, json};
+
+    #[test]
+    fn new_ones() {
+        let check = |key: &str, value: Value, want: Option<&str>| {
+            let mut o = json!({"snapshot-id": 5, "timestamp-ms": 1, "manifest-list": "s3://b/l",
+                "summary": {"operation": "append"}});
+            o[key] = value;
+            let got = check_new(o.as_object().expect("object")).err().map(|e| e.message);
+            assert_eq!(got.as_deref(), want, "{o}");
+        };
+        check("summary", json!({"operation": "delete", "x": "y"}), None);
+        check("summary", json!({"x": "y"}), None);
+        check("summary", json!({}), None);
+        check("summary", json!({"operation": "merge"}), Some("Invalid snapshot operation: merge"));
+        check("summary", json!({"operation": "APPEND"}), Some("Invalid snapshot operation: APPEND"));
+        check("snapshot-id", json!(-1), Some("Invalid snapshot id: -1 (no snapshot)"));
+        check("snapshot-id", json!(-2), None);
+        let rows = "Invalid added-rows (required when first-row-id is set): null";
+        check("first-row-id", json!(0), Some(rows));
+        check("added-rows", json!(0), None);
+        let embedded = json!({"snapshot-id": 5, "timestamp-ms": 1, "manifests": ["s3://b/m"]});
+        let embedded = embedded.as_object().expect("object");
+        assert!(view(embedded).is_ok() && check_new(embedded).is_err());
+    }
+
+    #[test]
+    fn canonical_form() {
+        let mut o = json!({"sequence-number": null, "snapshot-id": 5, "parent-snapshot-id": null,
+            "summary": null, "manifest-list": null, "schema-id": 0, "x": null});
+        canonicalize(o.as_object_mut().expect("object"));
+        assert_eq!(o.to_string(), r#"{"snapshot-id":5,"schema-id":0,"x":null}"#);
+    }
 
     #[test]
     fn shapes() {

@@ -1,9 +1,11 @@
 //! Sort orders: shape, comparison and binding to a schema.
 //! `commit` and `table_metadata` call it. I1. Order 0 is the unsorted one, and only that.
 
+use serde_json::Value;
+
 use super::Invalid;
 use super::json::{self, Object};
-use super::partition::{Transform, check_source_type, sources};
+use super::partition::{self, Transform, check_source_type, sources};
 use super::schema::Index;
 
 /// One field of an order.
@@ -66,6 +68,24 @@ pub(crate) fn check_binds(fields: &[SortField], schema: &Index<'_>) -> Result<()
     Ok(())
 }
 
+/// Refuses what the reference cannot read in a new order.
+pub(crate) fn check_new(fields: &[SortField]) -> Result<(), Invalid> {
+    fields.iter().try_for_each(|f| partition::check_new_field(&f.sources, &f.transform))
+}
+
+/// Rewrites an order's transforms, directions and null orders as the reference spells them.
+pub(crate) fn canonicalize(order: &mut Object) {
+    partition::canonicalize(order);
+    let Some(Value::Array(fields)) = order.get_mut("fields") else { return };
+    for field in fields.iter_mut().filter_map(Value::as_object_mut) {
+        for key in ["direction", "null-order"] {
+            if let Some(Value::String(text)) = field.get_mut(key) {
+                text.make_ascii_lowercase();
+            }
+        }
+    }
+}
+
 fn one_of(o: &Object, key: &str, no: &str, yes: &str) -> Result<bool, Invalid> {
     let text = json::str_at(o, key)?;
     if text.eq_ignore_ascii_case(yes) {
@@ -79,9 +99,19 @@ fn one_of(o: &Object, key: &str, no: &str, yes: &str) -> Result<bool, Invalid> {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_binds, fields};
+    use super::{canonicalize, check_binds, fields};
     use crate::spec::schema::index;
     use serde_json::{Value, json};
+
+    #[test]
+    fn canonical_form() {
+        let mut order = json!({"order-id": 1, "fields": [
+            {"transform": "Identity", "source-id": 1, "direction": "DESC", "null-order": "NULLS-LAST", "x": "Y"}]});
+        canonicalize(order.as_object_mut().expect("object"));
+        let want = json!({"order-id": 1, "fields": [
+            {"transform": "identity", "source-id": 1, "direction": "desc", "null-order": "nulls-last", "x": "Y"}]});
+        assert_eq!(order.to_string(), want.to_string());
+    }
 
     #[test]
     fn binding() {

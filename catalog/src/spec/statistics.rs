@@ -1,6 +1,8 @@
 //! Table statistics, partition statistics and encryption keys: the side lists of table metadata.
 //! `commit` and `table_metadata` call it. I1. At most one statistics file of each kind per snapshot.
 
+use serde_json::Value;
+
 use super::Invalid;
 use super::json::{self, Object};
 
@@ -27,6 +29,41 @@ pub(crate) fn check_partition(o: &Object) -> Result<i64, Invalid> {
     json::i64_at(o, "snapshot-id")
 }
 
+/// Drops properties that hold null, which the reference reads only where they are absent.
+pub(crate) fn canonicalize_table(o: &mut Object) {
+    let Some(Value::Array(blobs)) = o.get_mut("blob-metadata") else { return };
+    for blob in blobs.iter_mut().filter_map(Value::as_object_mut) {
+        json::drop_nulls(blob, &["properties"]);
+    }
+}
+
+/// The same for an encryption key.
+pub(crate) fn canonicalize_key(o: &mut Object) {
+    json::drop_nulls(o, &["properties"]);
+}
+
+/// Refuses what the reference or PyIceberg cannot load in new statistics.
+pub(crate) fn check_new_table(o: &Object) -> Result<(), Invalid> {
+    json::opt_str_at(o, "key-metadata").map(drop)
+}
+
+/// Refuses an encryption key whose metadata the reference cannot decode: basic base64, padding may be left out.
+pub(crate) fn check_new_key(o: &Object) -> Result<(), Invalid> {
+    let metadata = json::str_at(o, "encrypted-key-metadata")?;
+    let digits = metadata.trim_end_matches('=');
+    let padding = metadata.len() - digits.len();
+    let whole = match digits.len() % 4 {
+        0 => padding == 0,
+        2 => padding == 0 || padding == 2,
+        3 => padding <= 1,
+        _ => false,
+    };
+    if whole && digits.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')) {
+        return Ok(());
+    }
+    Err(Invalid::new("Cannot parse encrypted-key-metadata: not base64"))
+}
+
 /// Validates an encryption key and returns its id.
 pub(crate) fn check_key(o: &Object) -> Result<&str, Invalid> {
     let metadata = json::str_at(o, "encrypted-key-metadata")?;
@@ -40,12 +77,42 @@ pub(crate) fn check_key(o: &Object) -> Result<&str, Invalid> {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_key, check_partition, check_table};
+    use super::{
+        canonicalize_key, canonicalize_table, check_key, check_new_key, check_new_table, check_partition,
+        check_table,
+    };
     use serde_json::{Value, json};
 
     fn without(mut value: Value, key: &str) -> Value {
         value.as_object_mut().expect("object").shift_remove(key);
         value
+    }
+
+    #[test]
+    fn new_keys() {
+        let check = |metadata: &str, want: bool| {
+            let key = json!({"key-id": "k", "encrypted-key-metadata": metadata});
+            assert_eq!(check_new_key(key.as_object().expect("object")).is_ok(), want, "{metadata}");
+        };
+        for good in ["", "aGk=", "aGk", "aG==", "aG", "a+/k"] {
+            check(good, true);
+        }
+        for bad in ["a", "aGk==", "aG=", "====", "a_-k", "aG=k", "a b="] {
+            check(bad, false);
+        }
+    }
+
+    #[test]
+    fn canonical_form() {
+        let mut o =
+            json!({"blob-metadata": [{"type": "t", "properties": null, "x": null}], "properties": null});
+        let o = o.as_object_mut().expect("object");
+        canonicalize_table(o);
+        assert_eq!(json!(o), json!({"blob-metadata": [{"type": "t", "x": null}], "properties": null}));
+        canonicalize_key(o);
+        assert!(!o.contains_key("properties"));
+        assert!(check_new_table(json!({"key-metadata": 5}).as_object().expect("object")).is_err());
+        assert!(check_new_table(json!({"key-metadata": null}).as_object().expect("object")).is_ok());
     }
 
     #[test]

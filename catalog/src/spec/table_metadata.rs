@@ -11,13 +11,10 @@ use serde_json::Value;
 
 use super::json::{self, Object};
 use super::{Invalid, partition, refs, schema, snapshot, sort, statistics, strip_trailing_slash};
-use crate::limits::METADATA_DEPTH_MAX;
+use crate::limits::{CLOCK_SKEW_MAX_MS, METADATA_DEPTH_MAX};
 
 /// The newest format version this catalog reads and writes.
 pub(crate) const FORMAT_VERSION_MAX: u8 = 3;
-
-/// How far log entries may run behind each other, for writers with skewed clocks.
-const CLOCK_SKEW_MS: i64 = 60_000;
 
 /// The metadata of one Iceberg table, format version 1, 2 or 3.
 ///
@@ -33,6 +30,7 @@ impl TableMetadata {
     ///
     /// Checks required fields, types and integer ranges, format version 1 to 3, unique ids, that current and
     /// default ids and refs point at something, and that both logs run forward (one minute of skew allowed).
+    /// Types, transforms and the like take the spelling of the reference. Tolerates what older versions took.
     pub fn parse(bytes: &[u8]) -> Result<TableMetadata, Invalid> {
         let value: Value =
             serde_json::from_slice(bytes).map_err(|e| Invalid::new(format!("Cannot parse metadata: {e}")))?;
@@ -47,11 +45,21 @@ impl TableMetadata {
                 json::quote(&value)
             )));
         };
-        let parts = MetadataFields::from_doc(doc)?;
+        let mut parts = MetadataFields::from_doc(doc)?;
+        parts.canonicalize();
         parts.check_members()?;
         parts.check_links()?;
         parts.check_times(parts.last_updated_ms, &parts.metadata_log)?;
         Ok(parts.assemble())
+    }
+
+    /// Refuses what the reference cannot load: a file from elsewhere must pass before it becomes a table.
+    pub(crate) fn check_loads(&self) -> Result<(), Invalid> {
+        json::check_lengths_in(&self.doc)?;
+        if !self.uuid().is_empty() && uuid::Uuid::try_parse(self.uuid()).is_err() {
+            return Err(Invalid::new(format!("Invalid UUID: {}", json::clip(self.uuid()))));
+        }
+        self.to_parts()?.check_loads()
     }
 
     /// The whole document in the form it is rendered in.
@@ -103,7 +111,7 @@ impl TableMetadata {
 
     /// The snapshot that branch `main` names, if the table has one.
     pub fn current_snapshot_id(&self) -> Option<i64> {
-        self.doc.get("current-snapshot-id").and_then(Value::as_i64).filter(|&id| id != snapshot::NO_SNAPSHOT)
+        self.doc.get("current-snapshot-id").and_then(Value::as_i64).filter(|&id| id != snapshot::ID_NONE)
     }
 
     /// Earlier metadata files, oldest first: when each was last updated (ms since 1970) and where it is.
@@ -238,7 +246,7 @@ impl MetadataFields {
             last_column_id: json::i32_at(&doc, "last-column-id")?,
             properties: json::opt_string_map_at(&doc, "properties")?.cloned().unwrap_or_default(),
             current_snapshot_id: json::opt_i64_at(&doc, "current-snapshot-id")?
-                .filter(|&id| id != snapshot::NO_SNAPSHOT),
+                .filter(|&id| id != snapshot::ID_NONE),
             next_row_id: if format_version < 3 { 0 } else { json::i64_at(&doc, "next-row-id")? },
             keys: take_list(&mut doc, "encryption-keys")?.unwrap_or_default(),
             snapshots: take_list(&mut doc, "snapshots")?.unwrap_or_default(),
@@ -258,6 +266,59 @@ impl MetadataFields {
         doc.retain(|key, _| !KNOWN.contains(&key.as_str()));
         parts.rest = doc;
         Ok(parts)
+    }
+
+    /// Brings every member into the spelling of the reference.
+    fn canonicalize(&mut self) {
+        self.schemas.iter_mut().for_each(schema::canonicalize);
+        self.specs.iter_mut().for_each(partition::canonicalize);
+        self.orders.iter_mut().for_each(sort::canonicalize);
+        self.snapshots.iter_mut().for_each(snapshot::canonicalize);
+        if self.format_version == 1 {
+            // no reader of format 1 looks at them, and the reference wants none there
+            self.snapshots.iter_mut().for_each(|s| drop(s.shift_remove("sequence-number")));
+        }
+        self.statistics.iter_mut().for_each(statistics::canonicalize_table);
+        self.keys.iter_mut().for_each(statistics::canonicalize_key);
+        self.refs.values_mut().filter_map(Value::as_object_mut).for_each(refs::canonicalize);
+    }
+
+    /// Refuses members that the reference cannot load, though older versions of this catalog took them.
+    fn check_loads(&self) -> Result<(), Invalid> {
+        for schema in &self.schemas {
+            schema::check_new(&schema::index(schema)?, None)?;
+        }
+        let current = self.schemas.iter().find(|s| schema::id(s) == self.current_schema_id);
+        let current = current.map(schema::index).transpose()?.unwrap_or_default();
+        for spec in &self.specs {
+            let fields = partition::fields(spec)?;
+            partition::check_new(&fields)?;
+            partition::check_ids(&fields)?;
+            partition::check_loads(&fields, &current)?;
+            if partition::id(spec) == self.default_spec_id {
+                partition::check_binds(&fields, &current)?;
+            }
+        }
+        for order in &self.orders {
+            let fields = sort::fields(order)?;
+            sort::check_new(&fields)?;
+            if fields.is_empty() != (sort::id(order) == 0) {
+                return Err(Invalid::new("Sort order ID 0 is reserved for unsorted order"));
+            }
+            if sort::id(order) == self.default_order_id {
+                sort::check_binds(&fields, &current)?;
+            }
+        }
+        self.snapshots.iter().try_for_each(|s| snapshot::check_loads(&snapshot::view(s)?))?;
+        self.statistics.iter().try_for_each(statistics::check_new_table)?;
+        let mut ids = HashSet::new();
+        for key in &self.keys {
+            statistics::check_new_key(key)?;
+            if !ids.insert(statistics::check_key(key)?) {
+                return Err(Invalid::new("Invalid table metadata: multiple encryption keys with one id"));
+            }
+        }
+        Ok(())
     }
 
     /// Validates the inside of every member.
@@ -326,12 +387,12 @@ impl MetadataFields {
             let mut last: Option<i64> = None;
             for entry in log {
                 let at = json::i64_at(entry, "timestamp-ms")?;
-                if last.is_some_and(|last| at < last.saturating_sub(CLOCK_SKEW_MS)) {
+                if last.is_some_and(|last| at < last.saturating_sub(CLOCK_SKEW_MAX_MS)) {
                     return Err(Invalid::new(format!("Expected sorted {what} log entries")));
                 }
                 last = Some(at);
             }
-            if let Some(last) = last.filter(|last| last_updated_ms < last.saturating_sub(CLOCK_SKEW_MS)) {
+            if let Some(last) = last.filter(|last| last_updated_ms < last.saturating_sub(CLOCK_SKEW_MAX_MS)) {
                 return Err(Invalid::new(format!(
                     "Invalid update timestamp {last_updated_ms}: before last {what} log entry at {last}"
                 )));
@@ -375,7 +436,7 @@ impl MetadataFields {
         put("default-sort-order-id", self.default_order_id.into());
         put("sort-orders", array(self.orders));
         put("properties", Value::Object(self.properties));
-        let unset = if version < 3 { Value::from(snapshot::NO_SNAPSHOT) } else { Value::Null };
+        let unset = if version < 3 { Value::from(snapshot::ID_NONE) } else { Value::Null };
         put("current-snapshot-id", self.current_snapshot_id.map_or(unset, Value::from));
         if version >= 3 {
             put("next-row-id", self.next_row_id.into());

@@ -201,6 +201,11 @@ impl Store {
             }
             Err(failure) => return Err(failure),
         };
+        if let Err(invalid) = loaded.metadata.check_loads() {
+            return Err(CatalogError::BadRequest(format!(
+                "Invalid metadata file {metadata_location}: {invalid}"
+            )));
+        }
         let mut warehouse = self.warehouse.borrow_mut();
         let pointer = plan_register(&warehouse, ident, &loaded, overwrite)?;
         let mut values = vec![(values::table_key(ident), Some(values::table_value(&pointer)))];
