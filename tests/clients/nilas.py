@@ -67,7 +67,7 @@ def md5_hex(body):
     return hashlib.md5(body).hexdigest()
 
 
-def s3(access_key=ACCESS_KEY, secret_key=SECRET_KEY, **config):
+def s3(access_key=ACCESS_KEY, secret_key=SECRET_KEY, connections=32, read_timeout=120, **config):
     """A boto3 client that never retries, so that every answer of the server is seen."""
     return boto3.client(
         "s3",
@@ -79,8 +79,8 @@ def s3(access_key=ACCESS_KEY, secret_key=SECRET_KEY, **config):
             signature_version="s3v4",
             s3={"addressing_style": "path"},
             retries={"total_max_attempts": 1},
-            max_pool_connections=32,
-            read_timeout=120,
+            max_pool_connections=connections,
+            read_timeout=read_timeout,
             **config,
         ),
     )

@@ -427,6 +427,11 @@ impl<'c> Draft<'c> {
         if self.snapshot_ids.contains(&view.id) {
             return Err(CommitError::validation(format!("Snapshot already exists for id: {}", view.id)));
         }
+        if view.id == snapshot::NO_SNAPSHOT {
+            return Err(CommitError::validation(
+                "Cannot add a snapshot with id -1: it stands for no snapshot",
+            ));
+        }
         let mut added = sent.clone();
         let parts = &mut self.parts;
         if parts.format_version == 1 {

@@ -4,6 +4,9 @@
 use super::Invalid;
 use super::json::{self, Object};
 
+/// What versions 1 and 2 write as the current snapshot of a table without one.
+pub(crate) const NO_SNAPSHOT: i64 = -1;
+
 /// What commits need to know of one snapshot; times in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Snapshot {

@@ -59,7 +59,7 @@ use crate::render::error::{Context, S3Error, render};
 use crate::render::time::http_date;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
-use crate::s3::operations::Operation;
+use crate::s3::operations::{Form, Operation};
 use crate::s3::ownership::Ownership;
 use crate::s3::parameters::Refusal;
 use crate::s3::payload::Payload;
@@ -258,11 +258,14 @@ impl Call<'_> {
         self.target.query.get(name)
     }
 
-    /// `x-amz-expected-bucket-owner` must be ours, if it is there.
+    /// `x-amz-expected-bucket-owner` must be ours, if it is there; so must that of a copy's source.
     fn check_owner(&self) -> Result<(), S3Error> {
-        match self.field("x-amz-expected-bucket-owner") {
-            Some(owner) if owner != self.s3.owner.id => Err(S3Error::AccessDenied),
-            _ => Ok(()),
+        let ours = |value: &HeaderValue| value.as_bytes().trim_ascii() == self.s3.owner.id.as_bytes();
+        let fits = |name: &str| self.headers.get_all(name).iter().all(ours);
+        let copies = self.target.operation.row().form == Form::Copy;
+        match fits("x-amz-expected-bucket-owner") && (!copies || fits("x-amz-source-expected-bucket-owner")) {
+            true => Ok(()),
+            false => Err(S3Error::AccessDenied),
         }
     }
 
