@@ -167,6 +167,13 @@ pub const PURGE_RETRY_MS: u64 = 1_000;
 /// Milliseconds until a purge is tried again that could not go on.
 pub const PURGE_AGAIN_MS: u64 = 60_000;
 
+/// Milliseconds that the creation of a table waits for the end of a purge that has its location, and the deletion of a
+/// warehouse for those in it.
+pub const PURGE_WAIT_MS_MAX: u64 = 5_000;
+
+/// Milliseconds between two looks whether it has ended.
+pub const PURGE_LOOK_MS: u64 = 20;
+
 /// Purges of one warehouse that have not ended (429 for the drop).
 pub const PURGES_OPEN_MAX: usize = 10_000;
 

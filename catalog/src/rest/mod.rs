@@ -12,6 +12,7 @@ mod route;
 use std::sync::Arc;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use nilas_engine::{Bucket, Engine, EngineError, SettingKind, ValueOwner};
@@ -22,7 +23,10 @@ pub use route::Route;
 
 use crate::access::{Access, KeptAccess, KeptPrincipal, Resource};
 use crate::commit::{self, SentChange};
-use crate::limits::{BODY_BYTES_MAX, GZIP_BYTES_MIN, PURGES_LISTED_MAX, TRANSACTION_TABLES_MAX, at_most};
+use crate::limits::{
+    BODY_BYTES_MAX, GZIP_BYTES_MIN, PURGE_LOOK_MS, PURGE_WAIT_MS_MAX, PURGES_LISTED_MAX,
+    TRANSACTION_TABLES_MAX, at_most,
+};
 use crate::rest::route::{Asked, Names, Target};
 use crate::store::commit::TableChange;
 use crate::store::failure::CatalogError;
@@ -263,7 +267,8 @@ impl Catalog {
             return warehouse::get(&self.engine, name).map(Outcome::Json);
         }
         let preserve = call.query.flag("preserve-bucket")?;
-        warehouse::delete(&self.engine, &self.json_attributes, name, preserve).await?;
+        let delete = async || warehouse::delete(&self.engine, &self.json_attributes, name, preserve).await;
+        self.behind_purges(delete).await?;
         Ok(Outcome::Empty)
     }
 
@@ -417,7 +422,28 @@ impl Catalog {
             request.check_table(Operation::CreateTable, warehouse, &create.ident)
         })?;
         let key = idempotency_key(request)?;
-        self.owner(&bucket, move |store| async move { store.create_table(&create, key).await }).await
+        let create = Arc::new(create);
+        self.behind_purges(async || {
+            let create = Arc::clone(&create);
+            self.owner(&bucket, move |store| async move { store.create_table(&create, key).await }).await
+        })
+        .await
+    }
+
+    /// Asks again, for a while, where nothing but a purge at work stands in the way: most end in milliseconds.
+    async fn behind_purges<T>(
+        &self,
+        ask: impl AsyncFn() -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        for _ in 0..PURGE_WAIT_MS_MAX / PURGE_LOOK_MS {
+            match ask().await {
+                Err(failure) if failure.waits_for_a_purge() => {
+                    self.engine.sleep(Duration::from_millis(PURGE_LOOK_MS)).await;
+                }
+                answer => return answer,
+            }
+        }
+        ask().await
     }
 
     async fn update_table(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
@@ -445,8 +471,14 @@ impl Catalog {
                 request.check_table(Operation::RegisterTable, warehouse, ident)
             })?;
         let key = idempotency_key(request)?;
-        self.owner(&bucket, move |store| async move {
-            store.register_table(&ident, &metadata_location, overwrite, key).await
+        let names = Arc::new((ident, metadata_location));
+        self.behind_purges(async || {
+            let names = Arc::clone(&names);
+            self.owner(&bucket, move |store| async move {
+                let (ident, metadata_location) = &*names;
+                store.register_table(ident, metadata_location, overwrite, key).await
+            })
+            .await
         })
         .await
     }

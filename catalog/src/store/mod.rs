@@ -233,7 +233,8 @@ impl Store {
     /// Remembers a failure that would come again. That it could not be remembered changes nothing for the client.
     fn record_failure(&self, claim: &IdempotencyGuard, failure: &CatalogError) {
         let Answer { status, kind, message } = failure.answer();
-        if !claim.has_key() || !(400..500).contains(&status) || status == 429 {
+        let passes = status == 429 || failure.waits_for_a_purge();
+        if !claim.has_key() || !(400..500).contains(&status) || passes {
             return;
         }
         let recorded = Recorded::Failed { status, kind: kind.into_owned(), message };

@@ -20,7 +20,7 @@ use crate::model::{Pointer, Purge};
 use crate::spec::TableMetadata;
 use crate::store::failure::CatalogError;
 use crate::store::idempotency::Idempotency;
-use crate::store::location::Locations;
+use crate::store::location::{LocationUser, Locations};
 use crate::store::metadata_file;
 use crate::store::names::{Ident, NamespaceName, SEPARATOR};
 use crate::store::purge_state::{self, Purges};
@@ -268,7 +268,7 @@ impl Warehouse {
     ) {
         self.remove_table(ident);
         for key in pointer.location_keys() {
-            self.locations.take(key, ident.to_string());
+            self.locations.take(key, LocationUser::Table(ident.to_string()));
         }
         self.cached_bytes += loaded.as_ref().map_or(0, |loaded| loaded.cost);
         self.clock.set(self.clock.get() + 1);
@@ -285,7 +285,7 @@ impl Warehouse {
     pub(crate) fn set_purge(&mut self, key: String, purge: Purge) {
         if purge.ended_ms.is_none() {
             for location in &purge.locations {
-                self.locations.take(location, format!("the purge of {}", purge.table));
+                self.locations.take(location, LocationUser::Purge(purge.table.clone()));
             }
         }
         self.purges.insert(key, purge);
