@@ -530,6 +530,55 @@ def multipart_refused():
         eq(status_of(refused(call, "NoSuchUpload")), 404)
 
 
+def multipart_again():
+    parts = [content(5 * MIB, seed=40), b"tail"]
+    upload, done = upload_parts("again", parts, "CRC32", ChecksumAlgorithm="CRC32")
+    first = complete("again", upload, done, IfNoneMatch="*")
+    for _ in range(2):
+        answer = complete("again", upload, done, IfNoneMatch="*")
+        eq([answer[name] for name in ("ETag", "ChecksumCRC32", "ChecksumType", "Location")],
+           [first[name] for name in ("ETag", "ChecksumCRC32", "ChecksumType", "Location")], "answer to the same completion")
+    refused(lambda: complete("again", upload, done[:1]), "NoSuchUpload")
+    put("again", b"newer")
+    complete("again", upload, done, IfNoneMatch="*")
+    eq(body_of("again"), b"newer")
+    assert first["Location"].startswith("http") and first["Location"].endswith(f"/{bucket}/again"), first["Location"]
+
+
+def multipart_lists():
+    parts = [content(5 * MIB, seed=41), b"tail"]
+    upload, done = upload_parts("lists", parts, "SHA256", ChecksumAlgorithm="SHA256")
+    bare = [{name: part[name] for name in ("PartNumber", "ETag")} for part in done]
+    other = {**bare[1], "ChecksumCRC32": checksum("CRC32", parts[1])}
+    wrong = {**done[1], "ChecksumSHA256": checksum("SHA256", b"other")}
+    refused(lambda: complete("lists", upload, bare), "InvalidRequest")
+    refused(lambda: complete("lists", upload, [done[0], other]), "BadDigest")
+    refused(lambda: complete("lists", upload, [done[0], wrong]), "InvalidPart")
+    refused(lambda: complete("lists", upload, [done[0], {**done[1], "ChecksumCRC32": other["ChecksumCRC32"]}]), "InvalidArgument")
+    digest = base64.b64encode(hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()).decode()
+    refused(lambda: complete("lists", upload, done, ChecksumSHA256=f"{digest}-3"), "BadDigest")
+    refused(lambda: complete("lists", upload, done, ChecksumType="FULL_OBJECT"), "InvalidRequest")
+    refused(lambda: complete("lists", upload, done, MpuObjectSize=1), "InvalidRequest")
+    absent("lists")
+    eq(complete("lists", upload, done, ChecksumSHA256=f"{digest}-2")["ChecksumSHA256"], f"{digest}-2")
+    told = client.get_object_attributes(Bucket=bucket, Key="lists", ObjectAttributes=["Checksum", "ObjectParts"])
+    eq(told["Checksum"], {"ChecksumSHA256": digest, "ChecksumType": "COMPOSITE"})
+    eq([part["ChecksumSHA256"] for part in told["ObjectParts"]["Parts"]], [checksum("SHA256", part) for part in parts])
+    for number, part in enumerate(parts, 1):
+        head = client.head_object(Bucket=bucket, Key="lists", PartNumber=number, ChecksumMode="ENABLED")
+        eq((head["ChecksumSHA256"], head["ChecksumType"]), (checksum("SHA256", part), "COMPOSITE"), f"part {number}")
+        assert get("lists", PartNumber=number, ChecksumMode="ENABLED")["Body"].read() == part, "other bytes came back"
+
+
+def bucket_with_uploads():
+    name = f"{bucket}-uploads"
+    client.create_bucket(Bucket=name)
+    upload = client.create_multipart_upload(Bucket=name, Key="k")["UploadId"]
+    client.upload_part(Bucket=name, Key="k", UploadId=upload, PartNumber=1, Body=content(MIB))
+    client.delete_bucket(Bucket=name)
+    refused(lambda: client.list_parts(Bucket=name, Key="k", UploadId=upload), "NoSuchBucket")
+
+
 def multipart_conditional():
     put("mpu-cond", b"first")
     parts = [content(5 * MIB), b"tail"]
@@ -860,6 +909,9 @@ table = (
         ("multipart-by-hand", multipart_by_hand),
         ("multipart-checksums", multipart_checksums),
         ("multipart-refused", multipart_refused),
+        ("multipart-again", multipart_again),
+        ("multipart-lists", multipart_lists),
+        ("bucket-with-uploads", bucket_with_uploads),
         ("multipart-conditional", multipart_conditional),
         ("copies", copies),
         ("part-copies", part_copies),
