@@ -18,3 +18,4 @@ pub mod uri;
 
 pub use refusal::{OAuthError, Refusal};
 pub use rest::{Catalog, Operation, OperationRow, Request, Response, Route};
+pub use store::purge_state::{PurgeFigures, PurgeStatus};

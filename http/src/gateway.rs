@@ -15,7 +15,7 @@ use nilas_catalog::Refusal;
 use nilas_catalog::access::{Api, OperationFacts, Resource, ResourceKind};
 use nilas_engine::rt;
 
-use crate::auth::{AuthError, Caller, Principal, RootOnly, Verified, verify, view_of};
+use crate::auth::{AuthError, Caller, Principal, RootOnly, Verified, sigv2, verify, view_of};
 use crate::limits::ANSWER_BYTES_MIN;
 use crate::listen::RequestBody;
 use crate::operations::AnyOperation;
@@ -119,7 +119,10 @@ impl CoreState {
         match routed {
             Routed::S3(target) => {
                 let services = self.ready_services()?;
-                let verified = self.authenticate(head, services.engine.now_ms())?;
+                let verified = match target.operation.takes_v2() {
+                    true => self.authenticate_with_v2(head, services.engine.now_ms())?,
+                    false => self.authenticate(head, services.engine.now_ms())?,
+                };
                 let caller = caller_of(Principal::of(Some(&verified.access_key)));
                 authorize(&caller, target.operation.facts(), target.resource())?;
                 Ok(services.s3.handle(&target, head, caller, &verified, body, request_id).await)
@@ -166,6 +169,15 @@ impl CoreState {
         verify(&view_of(head), &self.identity.root_key, &mut signing_keys, now_ms)
     }
 
+    /// The same, where a presigned URL of signature version 2 will do.
+    fn authenticate_with_v2(&self, head: &Parts, now_ms: u64) -> Result<Verified, AuthError> {
+        let view = view_of(head);
+        match self.identity.presigned_v2 && sigv2::shows(&view) {
+            true => sigv2::verify(&view, &self.identity.root_key, now_ms),
+            false => self.authenticate(head, now_ms),
+        }
+    }
+
     fn ready_services(&self) -> Result<&Services, S3Error> {
         self.services().ok_or(S3Error::Recovering)
     }
@@ -178,6 +190,10 @@ impl CoreState {
             Page::Metrics => admin::metrics(&self.figures, self.engine()),
             Page::ScrubStatus => scrub_status(self.ready_services()?).await,
             Page::ScrubStart => self.scrub_start(self.ready_services()?).await,
+            Page::Purges => match self.ready_services()?.catalog.purges().await {
+                Ok((purges, beyond)) => admin::purges(&purges, beyond),
+                Err(_) => Plain::CoreBusy.answer(),
+            },
         })
     }
 
@@ -357,5 +373,6 @@ mod tests {
         check(Page::Metrics, true);
         check(Page::ScrubStatus, false);
         check(Page::ScrubStart, false);
+        check(Page::Purges, false);
     }
 }

@@ -13,6 +13,7 @@ from nilas import KIB, MIB, SIZES, content, md5_hex
 from steps import Steps, eq
 
 COMMAND_SECONDS_MAX = 300
+STALL_SECONDS = 45  # the command's own read timeout is 60
 
 bucket = nilas.unique("awscli")
 place = tempfile.mkdtemp(prefix="awscli-", dir=nilas.SCRATCH)
@@ -135,6 +136,20 @@ def sync():
         eq(read(name.replace("tree/", "back/", 1)), read(name), name)
 
 
+def sync_empty():
+    """Empty files among others, with the command's own number of connections: none of them may hold the others up."""
+    names = {f"hollow/{number:02}{kind}": body for number in range(20) for kind, body in ((".empty", b""), (".txt", b"text"), ("/.keep", b""))}
+    for name, body in names.items():
+        write(name, body)
+    started = time.monotonic()
+    aws("s3", "sync", "--quiet", path("hollow"), f"s3://{bucket}/hollow")
+    eq(sorted(keys("hollow/")), sorted(names))
+    aws("s3", "sync", "--quiet", f"s3://{bucket}/hollow", path("hollow-back"))
+    for name, body in names.items():
+        eq(read(name.replace("hollow/", "hollow-back/", 1)), body, name)
+    assert time.monotonic() - started < STALL_SECONDS, "the command waited for an answer"
+
+
 def listing():
     lines = aws("s3", "ls", f"s3://{bucket}/tree/").splitlines()
     eq([line.split()[-1] for line in lines], ["a/", "b/", "ü/"])
@@ -179,6 +194,21 @@ def presign():
         eq(md5_hex(answer.read()), md5_hex(content(100 * KIB, seed=54)))
 
 
+def presign_by_default():
+    """Without `signature_version` the URL is of version 2."""
+    with open(path("default-config"), "w") as config:
+        config.write("[default]\ns3 =\n  addressing_style = path\n")
+    kept = environment["AWS_CONFIG_FILE"]
+    environment["AWS_CONFIG_FILE"] = path("default-config")
+    try:
+        url = aws("s3", "presign", f"s3://{bucket}/two", "--expires-in", "60").strip()
+    finally:
+        environment["AWS_CONFIG_FILE"] = kept
+    assert "AWSAccessKeyId=" in url and "X-Amz-" not in url, url
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        eq(md5_hex(answer.read()), md5_hex(content(100 * KIB, seed=54)))
+
+
 def remove():
     aws("s3", "rb", f"s3://{bucket}", fails="BucketNotEmpty")
     aws("s3", "rm", "--quiet", "--recursive", f"s3://{bucket}")
@@ -197,10 +227,12 @@ steps.run(
         ("cp-200MiB", multipart),
         ("cp-stream", stream),
         ("sync", sync),
+        ("sync-empty-files", sync_empty),
         ("ls", listing),
         ("mv", move),
         ("s3api", api_calls),
         ("presign", presign),
+        ("presign-by-default", presign_by_default),
         ("rm-rb", remove),
     ]
 )

@@ -1,11 +1,13 @@
 """boto3 against the S3 API: sizes at every edge, multipart, copies, ranges, conditions, checksums, listings, refusals.
 
-Every body that comes back is compared byte for byte, and every ETag with the MD5 it stands for.
+Every body that comes back is compared byte for byte, and every ETag with the MD5 it stands for. The suite also runs with older
+lines of boto3; a step that needs a parameter which such a line does not know is shown and left out.
 """
 import base64
 import concurrent.futures
 import datetime
 import hashlib
+import http.client as http_client
 import io
 import random
 import time
@@ -13,8 +15,10 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import boto3
 from awscrt import checksums as crt
 from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.handlers import validate_bucket_name
 
@@ -26,10 +30,21 @@ from steps import Steps, eq
 LISTED_KEYS = 5000
 BIG_BYTES = 200 * MIB
 PART_BYTES = 8 * MIB
+STALL_SECONDS = 10  # what waits this long waits for an answer that does not come
+
+# Steps that need a parameter of an operation which older lines of boto3 do not have.
+NEEDS = {
+    "conditional-put": ("PutObject", "IfNoneMatch"),
+    "conditional-put-race": ("PutObject", "IfNoneMatch"),
+    "checksum-CRC64NVME": ("PutObject", "ChecksumCRC64NVME"),
+    "multipart-checksums": ("CreateMultipartUpload", "ChecksumType"),
+    "multipart-conditional": ("CompleteMultipartUpload", "IfNoneMatch"),
+}
 
 client = nilas.s3()
 bucket = nilas.unique("boto3")
 listed = nilas.unique("boto3-list")
+unused = nilas.unique("boto3-none")
 
 ALGORITHMS = {
     "CRC32": lambda body: crt.crc32(body).to_bytes(4, "big"),
@@ -141,6 +156,33 @@ def size_step(name, size):
         assert -5 < age < 120, f"modified {age} s ago"
 
     return run
+
+
+def empty_files():
+    """File-like bodies of no bytes, then one with some, on one connection: before each the client waits for `100 Continue`.
+    It takes an answer that comes in its place for that of the next request, and then waits for one that never comes."""
+    one = nilas.s3(connections=1, read_timeout=STALL_SECONDS)
+
+    def full():
+        eq(one.put_object(Bucket=bucket, Key="full", Body=io.BytesIO(b"full"))["ETag"], f'"{md5_hex(b"full")}"')
+        eq(one.get_object(Bucket=bucket, Key="full")["Body"].read(), b"full")
+
+    for number in range(3):
+        eq(one.put_object(Bucket=bucket, Key=f"empty-{number}", Body=io.BytesIO(b""))["ETag"], f'"{md5_hex(b"")}"')
+    full()
+    for _ in range(2):
+        refused(lambda: one.put_object(Bucket=unused, Key="k", Body=io.BytesIO(b"")), "NoSuchBucket")
+    full()
+    upload = one.create_multipart_upload(Bucket=bucket, Key="empty-part")["UploadId"]
+    part = {"Bucket": bucket, "Key": "empty-part", "UploadId": upload, "PartNumber": 1}
+    tags = [one.upload_part(**part, Body=io.BytesIO(b""))["ETag"] for _ in range(3)]
+    full()
+    refused(lambda: one.upload_part(**{**part, "UploadId": "none"}, Body=io.BytesIO(b"")), "NoSuchUpload")
+    full()
+    parts = [{"PartNumber": 1, "ETag": tags[-1]}]
+    one.complete_multipart_upload(Bucket=bucket, Key="empty-part", UploadId=upload, MultipartUpload={"Parts": parts})
+    for key in ("empty-0", "empty-2", "empty-part"):
+        eq(one.get_object(Bucket=bucket, Key=key)["Body"].read(), b"")
 
 
 def overwrite_delete():
@@ -681,6 +723,83 @@ def presigned():
     eq((status, b"AccessDenied" in text), (403, True), "expired")
 
 
+def bare(method, url, body=None, headers=None):
+    """Like `http`, but with no header that was not asked for."""
+    connection = http_client.HTTPConnection(nilas.HOST, timeout=60)
+    connection.request(method, url.removeprefix(nilas.ENDPOINT), body=body, headers=headers or {})
+    answer = connection.getresponse()
+    got = answer.status, answer.read(), {name.lower(): value for name, value in answer.headers.items()}
+    connection.close()
+    return got
+
+
+def configured(config):
+    """A client of our server with another configuration."""
+    return boto3.client(
+        "s3",
+        endpoint_url=nilas.ENDPOINT,
+        region_name=nilas.S3_REGION,
+        aws_access_key_id=nilas.ACCESS_KEY,
+        aws_secret_access_key=nilas.SECRET_KEY,
+        config=config,
+    )
+
+
+def presigned_by_default():
+    """Without `signature_version` boto3 makes URLs of version 2."""
+    default = configured(Config(s3={"addressing_style": "path"}))
+
+    def url(operation, seconds=60, **more):
+        made = default.generate_presigned_url(operation, Params={"Bucket": bucket, "Key": key, **more}, ExpiresIn=seconds)
+        assert "AWSAccessKeyId=" in made and "X-Amz-" not in made, made
+        return made
+
+    body = content(200 * KIB, seed=41)
+    key = "pre signed+ü/by default"
+    put_url = url("put_object")
+    eq(bare("PUT", put_url, body)[0], 200, "PUT")
+    eq(body_of(key), body)
+    eq(bare("GET", url("get_object"))[:2], (200, body), "GET")
+    eq(bare("GET", url("get_object"), headers={"Range": "bytes=5-9"})[:2], (206, body[5:10]), "GET of a range")
+    status, _, headers = bare("HEAD", url("head_object"))
+    eq((status, headers["content-length"]), (200, str(len(body))), "HEAD")
+    wanted = {"ResponseContentDisposition": 'attachment; filename="a b+c.txt"', "ResponseContentType": "text/x; charset=utf-8"}
+    status, got, headers = bare("GET", url("get_object", **wanted))
+    eq((status, got), (200, body), "GET with other headers")
+    eq((headers["content-disposition"], headers["content-type"]), tuple(wanted.values()))
+    status, text, _ = bare("GET", url("get_object", **wanted).replace("text%2Fx", "text%2Fhtml"))
+    eq((status, b"SignatureDoesNotMatch" in text), (403, True), "tampered query")
+    status, text, _ = bare("PUT", put_url, body, {"Content-Type": "text/html"})
+    eq((status, b"SignatureDoesNotMatch" in text), (403, True), "a type that was not signed")
+    typed = url("put_object", ContentType="text/x", Metadata={"one": "1 +", "two": "2"})
+    for headers in ({}, {"Content-Type": "text/x"}):
+        eq(bare("PUT", typed, b"typed", headers)[0], 200, "PUT with a type and metadata")
+        head = client.head_object(Bucket=bucket, Key=key)
+        eq((head["ContentType"], head["Metadata"], head["ContentLength"]), ("text/x", {"one": "1 +", "two": "2"}, 5))
+    for operation, method in (("delete_object", "DELETE"), ("create_multipart_upload", "POST"), ("get_object_tagging", "GET")):
+        status, text, _ = bare(method, url(operation))
+        eq((status, b"InvalidRequest" in text), (400, True), operation)
+    eq(body_of(key), b"typed")
+    late = url("get_object", seconds=1)
+    time.sleep(2.5)
+    status, text, _ = bare("GET", late)
+    eq((status, b"Request has expired" in text), (403, True), "expired")
+
+
+def empty_bodies_on_one_connection():
+    """Each empty upload is announced with `Expect`: what is not answered in order stalls until the read timeout."""
+    single = configured(client.meta.config.merge(Config(max_pool_connections=1, read_timeout=10)))
+    upload = single.create_multipart_upload(Bucket=bucket, Key="empty-parts")["UploadId"]
+    for number in range(1, 6):
+        single.put_object(Bucket=bucket, Key=f"empty-{number}", Body=b"")
+        eq(single.get_object(Bucket=bucket, Key=f"empty-{number}")["Body"].read(), b"")
+        single.upload_part(Bucket=bucket, Key="empty-parts", UploadId=upload, PartNumber=number, Body=b"")
+        eq(single.head_object(Bucket=bucket, Key=f"empty-{number}")["ContentLength"], 0)
+        refused(lambda: single.put_object(Bucket=nilas.unique("none"), Key="k", Body=b""), "NoSuchBucket")
+        single.head_bucket(Bucket=bucket)
+    single.abort_multipart_upload(Bucket=bucket, Key="empty-parts", UploadId=upload)
+
+
 def keys_refused():
     stranger = nilas.s3(access_key="NOSUCHKEYNOSUCHKEY00")
     eq(status_of(refused(lambda: stranger.list_buckets(), "InvalidAccessKeyId")), 403)
@@ -711,10 +830,18 @@ def clean_up():
         client.delete_bucket(Bucket=name)
 
 
-steps = Steps("boto3")
+def known_here(title):
+    operation, parameter = NEEDS.get(title, (None, None))
+    if operation is None or parameter in client.meta.service_model.operation_model(operation).input_shape.members:
+        return True
+    print(f"SKIP {title} | boto3 {boto3.__version__} does not know {parameter} of {operation}", flush=True)
+    return False
+
+
+steps = Steps("boto3 " + boto3.__version__)
 if not steps("create-buckets", create_buckets):
     steps.close()
-steps.run(
+table = (
     [
         ("buckets", buckets),
         ("bucket-again", bucket_again),
@@ -724,6 +851,7 @@ steps.run(
     ]
     + [(f"size-{name}", size_step(name, size)) for name, size in SIZES.items()]
     + [
+        ("empty-files", empty_files),
         ("overwrite-delete", overwrite_delete),
         ("odd-keys", odd_keys),
         ("key-length", key_length),
@@ -754,8 +882,11 @@ steps.run(
         ("list-old-forms", list_old_forms),
         ("multi-delete", multi_delete),
         ("presigned", presigned),
+        ("presigned-by-default", presigned_by_default),
+        ("empty-bodies", empty_bodies_on_one_connection),
         ("keys-refused", keys_refused),
         ("anonymous", anonymous),
         ("clean-up", clean_up),
     ]
 )
+steps.run([(title, run) for title, run in table if known_here(title)])

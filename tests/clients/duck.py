@@ -14,6 +14,7 @@ EXTENSIONS = ("avro", "httpfs", "aws", "iceberg")
 
 def connect():
     """A connection that knows the S3 key of the server under test."""
+    os.chdir(nilas.SCRATCH)  # its iceberg extension makes an empty folder `data` where it runs
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
     connection.execute(f"set extension_directory = '{os.path.join(nilas.SCRATCH, 'duckdb-extensions')}'")
     for name in EXTENSIONS:

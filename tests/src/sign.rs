@@ -1,8 +1,9 @@
-//! AWS Signature Version 4 as a client computes it: header form, signed chunks, signed trailer.
+//! AWS Signature Version 4 as a client computes it: header form, signed chunks, signed trailer; and that of version 2.
 //!
 //! Pure: the time is an argument. Paths and query strings are given as they go on the wire; the
 //! caller has percent-encoded them with [`encode`]. Checked against the examples AWS publishes.
 
+use base64::Engine as _;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
@@ -137,6 +138,14 @@ impl Signer {
         };
         hex::encode(hmac(&key, lines.join("\n").as_bytes()))
     }
+}
+
+/// The signature of version 2 over its string to sign.
+pub fn sign_v2(secret: &str, string_to_sign: &str) -> String {
+    let mut mac =
+        Hmac::<sha1::Sha1>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(string_to_sign.as_bytes());
+    base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes())
 }
 
 /// Hex SHA-256 of `bytes`.

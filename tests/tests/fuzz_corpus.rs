@@ -7,7 +7,7 @@ use std::path::Path;
 /// A target's name and its entry function.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 16] = [
+const TARGETS: [Target; 17] = [
     ("auth", nilas_http::auth::fuzz_auth),
     ("chunked", nilas_http::body::fuzz_chunked),
     ("route", nilas_http::route::fuzz_route),
@@ -15,6 +15,7 @@ const TARGETS: [Target; 16] = [
     ("attributes", nilas_http::s3::fuzz::fuzz_attributes),
     ("metadata", nilas_catalog::spec::fuzz_metadata),
     ("commit", nilas_catalog::commit::fuzz_commit),
+    ("manifest", nilas_catalog::manifest::fuzz_manifest),
     ("record", nilas_engine::format::fuzz_record),
     ("superblock", nilas_engine::format::fuzz_superblock),
     ("zone", nilas_engine::format::fuzz_zone),

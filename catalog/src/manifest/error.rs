@@ -47,6 +47,11 @@ impl AvroError {
         AvroError { at, unpacked_at: None, field: None, got, expected }
     }
 
+    /// What a reader's own function answers that wants no more entries: nothing is wrong.
+    pub(crate) fn enough() -> AvroError {
+        AvroError::new(0, Got::Nothing, "no more entries")
+    }
+
     /// Names the field, unless a field within it is named already.
     #[cold]
     pub(super) fn in_field(mut self, id: i32) -> AvroError {

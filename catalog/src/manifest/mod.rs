@@ -12,6 +12,8 @@ mod container;
 mod codec;
 mod cursor;
 mod error;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use entry::ManifestEntry;
 pub(crate) use error::{AvroError, Got};
@@ -81,6 +83,21 @@ fn block_rows<'a>(
     } else {
         cursor.refuse(Got::Bytes(cursor.left()), "the end of the block behind its last record")
     }
+}
+
+/// All that is read of each record: field ids in ascending order, and their values as text. For comparisons with other
+/// readers.
+pub fn fuzz_rows(bytes: &[u8], is_list: bool) -> Result<Vec<Vec<(i32, String)>>, String> {
+    let wanted = if is_list { list::WANTED } else { entry::WANTED };
+    let mut rows = Vec::new();
+    let read = read_rows(bytes, wanted, &mut |row, _| {
+        let mut values = Vec::new();
+        row.values(wanted, &mut values);
+        values.sort_unstable();
+        rows.push(values);
+        Ok(())
+    });
+    read.map(|()| rows).map_err(|error| error.to_string())
 }
 
 /// Any bytes as a manifest and as a manifest list: no panic, and numbers that a list may count with.

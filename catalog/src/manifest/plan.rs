@@ -69,6 +69,25 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// All values there are, by field id, as text.
+    pub(super) fn values(&self, wanted: &[Wanted], to: &mut Vec<(i32, String)>) {
+        for want in wanted {
+            let slot = match want.of {
+                Kind::Record(within) => {
+                    self.values(within, to);
+                    continue;
+                }
+                Kind::Number(slot) | Kind::Text(slot) | Kind::Bytes(slot) => slot,
+            };
+            match self.slots.get(slot) {
+                None | Some(Slot::Absent) => {}
+                Some(Slot::Number(number)) => to.push((want.id, number.to_string())),
+                Some(Slot::Text(text)) => to.push((want.id, (*text).to_owned())),
+                Some(Slot::Bytes(bytes)) => to.push((want.id, format!("{bytes:?}"))),
+            }
+        }
+    }
+
     fn set(&mut self, slot: usize, value: Slot<'a>) {
         if let Some(place) = self.slots.get_mut(slot) {
             *place = value;

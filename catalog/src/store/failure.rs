@@ -55,6 +55,11 @@ pub(crate) enum CatalogError {
     /// The bucket is there, but is not a warehouse, and the request did not ask for that to change.
     BucketExists(String),
     WarehouseNotEmpty(String),
+    /// Files of a dropped table are still being deleted.
+    WarehousePurging {
+        name: String,
+        table: String,
+    },
     NamespaceExists(NamespaceName),
     NamespaceNotEmpty(NamespaceName),
     TableExists(Ident),
@@ -201,6 +206,11 @@ impl CatalogError {
             CatalogError::WarehouseNotEmpty(name) => {
                 (409, "WarehouseNotEmptyException", format!("Warehouse {name} is not empty"))
             }
+            CatalogError::WarehousePurging { name, table } => (
+                409,
+                "WarehouseNotEmptyException",
+                format!("Warehouse {name} is not empty: the purge of {table} has not ended"),
+            ),
             CatalogError::NamespaceExists(name) => {
                 (409, "AlreadyExistsException", format!("Namespace already exists: {name}"))
             }

@@ -51,6 +51,7 @@ pub enum S3Error {
         name: &'static str,
         value: String,
     },
+    InvalidBucketAclWithObjectOwnership,
     InvalidBucketName {
         bucket: String,
     },
@@ -93,6 +94,7 @@ pub enum S3Error {
         method: String,
         resource_type: &'static str,
     },
+    MissingRequestBody,
     NoSuchBucket {
         bucket: String,
     },
@@ -311,6 +313,11 @@ impl S3Error {
                     .field("ArgumentName", name)
                     .field("ArgumentValue", value)
             }
+            S3Error::InvalidBucketAclWithObjectOwnership => say(
+                BAD,
+                "InvalidBucketAclWithObjectOwnership",
+                "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+            ),
             S3Error::InvalidBucketName { bucket } => {
                 say(BAD, "InvalidBucketName", "The specified bucket is not valid.").field("BucketName", bucket)
             }
@@ -373,6 +380,7 @@ impl S3Error {
             )
             .field("Method", method)
             .field("ResourceType", resource_type),
+            S3Error::MissingRequestBody => say(BAD, "MissingRequestBodyError", "Request Body is empty"),
             S3Error::NoSuchBucket { bucket } => {
                 say(MISSING, "NoSuchBucket", "The specified bucket does not exist").field("BucketName", bucket)
             }
@@ -428,7 +436,11 @@ impl S3Error {
             S3Error::UnreadableAttributes { .. } => internal(),
             S3Error::Auth(e) => auth(e),
             S3Error::Body(e) => body(e),
-            S3Error::BodyBroken => say(BAD, "IncompleteBody", "The request body terminated unexpectedly"),
+            S3Error::BodyBroken => say(
+                BAD,
+                "IncompleteBody",
+                "You did not provide the number of bytes specified by the Content-Length HTTP header",
+            ),
             S3Error::ReadCut(BodyCut::Engine(e)) | S3Error::Engine(e) => engine(e),
             S3Error::ReadCut(BodyCut::Length { .. }) => internal(),
         }

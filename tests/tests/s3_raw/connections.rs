@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use nilas_tests::client::{Call, Client, Payload};
+use nilas_tests::client::{Call, Client, Payload, Raw, md5_base64};
+use nilas_tests::http1::Response;
 use nilas_tests::rng::payload;
 use nilas_tests::server::Server;
 use nilas_tests::sizes::{KIB, MIB};
@@ -136,6 +137,202 @@ fn idle_connections_cost_the_others_nothing() {
         raw.write(&bytes).expect("write");
         assert_eq!(raw.read("HEAD").expect("an answer").status, 200);
     }
+}
+
+/// Sends a request that says `Expect: 100-continue`, and reads what comes: whether that was asked for, and the answer.
+fn expecting(client: &mut Client, raw: &mut Raw, call: Call<'_>) -> (bool, Response) {
+    let call = call.header("expect", "100-continue");
+    raw.write(&client.encode(&call).head).expect("write");
+    let first = raw.read_any_head().expect("an answer");
+    if first.status != 100 {
+        // Its body is not of interest; who is not asked to go on is cut off.
+        return (false, first);
+    }
+    raw.write(call.body).expect("write");
+    (true, raw.read(call.method).expect("the final answer"))
+}
+
+#[test]
+fn an_empty_body_is_asked_for_too() {
+    let mut client = bucket("expect-empty");
+    let (_, id) = client.create_upload("expect-empty", "m").expect("create");
+    let part = |bucket: &str, id: &str| {
+        Call::object("PUT", bucket, "m").query("partNumber", "1").query("uploadId", id)
+    };
+    let object = |method: &'static str, bucket: &str| Call::object(method, bucket, "k");
+    let none = "0123456789abcdef0123456789abcdef";
+    let token = Call::new("POST", "/_iceberg/v1/oauth/tokens").unsigned();
+    let warehouse = Call::new("POST", "/_iceberg/v1/warehouses");
+    let mut raw = client.raw().expect("connect");
+    for (what, call, status) in [
+        ("an object", object("PUT", "expect-empty"), 200),
+        ("one in chunks", object("PUT", "expect-empty").payload(Payload::Signed), 200),
+        ("no bucket", object("PUT", "no-such-bucket"), 404),
+        ("a condition", object("PUT", "expect-empty").header("if-none-match", "*"), 412),
+        ("a checksum", object("PUT", "expect-empty").header("x-amz-checksum-crc32", "AAAAAQ=="), 400),
+        ("no credentials", object("PUT", "expect-empty").unsigned(), 403),
+        ("not served", object("PUT", "expect-empty").query("tagging", ""), 501),
+        ("a part", part("expect-empty", &id), 200),
+        ("a part of no upload", part("expect-empty", none), 404),
+        ("a copy", object("PUT", "expect-empty").header("x-amz-copy-source", "/expect-empty/none"), 404),
+        ("an upload", Call::object("POST", "expect-empty", "n").query("uploads", ""), 200),
+        ("deletes without a list", Call::bucket("POST", "expect-empty").query("delete", ""), 400),
+        ("a bucket", Call::bucket("PUT", "expect-empty-2"), 200),
+        ("a read", object("GET", "expect-empty"), 200),
+        ("a look", object("HEAD", "expect-empty"), 200),
+        ("a listing", Call::bucket("GET", "expect-empty"), 200),
+        ("a deletion", object("DELETE", "expect-empty"), 204),
+        ("a page", Call::get("/healthz").unsigned(), 200),
+        ("a page that is not there", Call::new("PUT", "/healthz"), 405),
+        ("a token", token, 400),
+        ("a warehouse", warehouse, 400),
+    ] {
+        let (asked, response) = expecting(&mut client, &mut raw, call);
+        assert!(asked && response.status == status, "{what}: {asked} {} {}", response.head, response.text());
+        assert!(!response.closes(), "{what}: {}", response.head);
+        // What follows is read as a request of its own, and answered.
+        raw.write(&client.encode(&Call::bucket("HEAD", "expect-empty")).bytes()).expect("write");
+        assert_eq!(raw.read("HEAD").expect("the next answer").status, 200, "{what}");
+    }
+}
+
+#[test]
+fn who_is_not_asked_for_a_body_is_cut_off() {
+    let mut client = bucket("expect-body");
+    let catalog = |path: &str| Call::new("POST", format!("/_iceberg/v1{path}"));
+    let body = br#"{"name": "x"}"#;
+    let object = |method: &'static str, bucket: &str| Call::object(method, bucket, "k").body(body);
+    for (what, call, status, asked) in [
+        ("an object", object("PUT", "expect-body"), 200, true),
+        ("in chunks", object("PUT", "expect-body").header("x-amz-checksum-crc32", "AAAAAA=="), 400, true),
+        ("no bucket", object("PUT", "no-such-bucket"), 404, false),
+        ("no credentials", object("PUT", "expect-body").unsigned(), 403, false),
+        ("a look", object("HEAD", "expect-body"), 200, false),
+        ("no credentials for the catalog", catalog("/warehouses").body(body).unsigned(), 403, false),
+        ("a token", catalog("/oauth/tokens").body(body).unsigned(), 400, true),
+        ("a page", Call::new("PUT", "/healthz").body(body), 405, false),
+    ] {
+        let mut raw = client.raw().expect("connect");
+        let (was_asked, response) = expecting(&mut client, &mut raw, call);
+        assert_eq!((was_asked, response.status), (asked, status), "{what}: {}", response.head);
+        assert_eq!(response.closes(), !asked, "{what}: {}", response.head);
+    }
+}
+
+#[test]
+fn bodies_in_transfer_chunks_keep_their_connection() {
+    let mut client = bucket("transfer");
+    let body = payload("k", 1, 200_000);
+    let (_, id) = client.create_upload("transfer", "m").expect("create");
+    let part = Call::object("PUT", "transfer", "m").query("partNumber", "1").query("uploadId", id.as_str());
+    let form = Payload::UnsignedTrailer;
+    let list = b"<Delete><Object><Key>none</Key></Object></Delete>";
+    let md5 = md5_base64(list);
+    let mut raw = client.raw().expect("connect");
+    for (what, call, status) in [
+        ("an object", Call::object("PUT", "transfer", "k").body(&body).payload(form), 200),
+        ("a small one", Call::object("PUT", "transfer", "s").body(b"abc").payload(form), 200),
+        ("an empty one", Call::object("PUT", "transfer", "e").payload(form), 200),
+        ("a part", part.body(&body).payload(form), 200),
+        ("no bucket", Call::object("PUT", "no-such-bucket", "k").body(&body).payload(form), 404),
+        ("no length", Call::object("PUT", "transfer", "k").body(b"abc"), 411),
+        (
+            "XML",
+            Call::bucket("POST", "transfer").query("delete", "").header("content-md5", md5).body(list),
+            200,
+        ),
+        ("a body that nobody wants", Call::object("GET", "transfer", "k").body(b"abc"), 200),
+        ("an empty body that nobody wants", Call::object("HEAD", "transfer", "k"), 200),
+        ("the catalog", Call::new("POST", "/_iceberg/v1/oauth/tokens").body(b"a=b").unsigned(), 400),
+    ] {
+        raw.write(&client.encode(&call.clone().transfer_chunked()).bytes()).expect("write");
+        let response = raw.read(call.method).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(response.status, status, "{what}: {} {}", response.head, response.text());
+        assert!(!response.closes(), "{what}: {}", response.head);
+    }
+    expect_object(&mut client, "transfer", "k", Some(&body));
+    expect_object(&mut client, "transfer", "e", Some(b""));
+}
+
+#[test]
+fn a_head_names_one_host() {
+    let mut client = bucket("hosts");
+    let host = client.address.to_string();
+    let encoded = client.encode(&Call::object("PUT", "hosts", "k").body(b"body"));
+    let head = String::from_utf8(encoded.head).expect("ASCII");
+    let line = format!("host: {host}\r\n");
+    for (what, hosts) in [
+        ("none", String::new()),
+        ("two", format!("{line}{line}")),
+        ("two that differ", format!("{line}host: example.com\r\n")),
+        ("an empty one", "host: \r\n".to_owned()),
+        ("an address", format!("host: http://{host}/\r\n")),
+        ("a list", format!("host: {host}, {host}\r\n")),
+    ] {
+        let bytes = [head.replace(&line, &hosts).as_bytes(), b"body"].concat();
+        let (response, mut raw) = client.exchange(&bytes, "PUT").expect("an answer");
+        assert_eq!((response.status, response.body.len()), (400, 0), "{what}: {}", response.text());
+        assert!(response.closes() && raw.is_closed_within(Duration::from_secs(8)), "{what}");
+        for path in ["/healthz", "/", "/_iceberg/v1/config"] {
+            let ask = format!("GET {path} HTTP/1.1\r\n{hosts}\r\n");
+            expect(&client.exchange(ask.as_bytes(), "GET").expect("an answer").0, 400, "");
+        }
+    }
+    expect_object(&mut client, "hosts", "k", None);
+    // HTTP/1.0 has no such rule, and checks of health are often that old.
+    let old = client.exchange(b"GET /healthz HTTP/1.0\r\n\r\n", "GET").expect("an answer").0;
+    expect(&old, 200, "");
+    expect(
+        &client.exchange(b"GET /hosts HTTP/1.0\r\n\r\n", "GET").expect("an answer").0,
+        403,
+        "AccessDenied",
+    );
+}
+
+#[test]
+fn a_body_that_does_not_come_is_answered_before_the_connection_ends() {
+    let mut client = bucket("stalled");
+    let body = payload("k", 1, 300 * KIB);
+    let (_, id) = client.create_upload("stalled", "m").expect("create");
+    let part = Call::object("PUT", "stalled", "m").query("partNumber", "1").query("uploadId", id);
+    let object = Call::object("PUT", "stalled", "k");
+    let md5 = md5_base64(&body[..1000]);
+    let mut waiting = Vec::new();
+    for (call, sent) in [
+        (object.clone().body(&body[..1000]), 999),
+        (object.clone().body(&body), 0),
+        (object.clone().body(&body).payload(Payload::Chunked), 200 * KIB),
+        (object.clone().body(&body).payload(Payload::UnsignedTrailer).transfer_chunked(), 200 * KIB),
+        (part.body(&body), 200 * KIB),
+        (
+            Call::bucket("POST", "stalled")
+                .query("delete", "")
+                .header("content-md5", md5)
+                .body(&body[..1000]),
+            10,
+        ),
+        (Call::new("POST", "/_iceberg/v1/warehouses").body(&body[..1000]), 10),
+    ] {
+        let catalog = call.path.starts_with("/_iceberg");
+        let encoded = client.encode(&call);
+        let mut raw = client.raw().expect("connect");
+        raw.write(&encoded.head).expect("write");
+        raw.write(&encoded.body[..sent]).expect("write");
+        waiting.push((call.path.clone(), catalog, raw));
+    }
+    let from = Instant::now();
+    for (path, catalog, mut raw) in waiting {
+        let response = raw.read("PUT").unwrap_or_else(|error| panic!("{path}: {error}"));
+        let took = from.elapsed();
+        match catalog {
+            true => assert!(response.text().contains("did not come in time"), "{path}: {}", response.text()),
+            false => expect(&response, 400, "RequestTimeout"),
+        }
+        assert_eq!(response.status, 400, "{path}");
+        assert!((20..50).contains(&took.as_secs()), "{path}: answered after {took:?}");
+        assert!(response.closes() && raw.is_closed_within(Duration::from_secs(10)), "{path}");
+    }
+    expect_object(&mut client, "stalled", "k", None);
 }
 
 /// The sum of a metric over its series.

@@ -43,7 +43,7 @@ pub fn test_sections(report: &mut Report, quick: bool) {
     if quick {
         println!("quick: client suites left out");
     } else if built {
-        clients::sections(report, &[]);
+        clients::sections(report, &[], false);
     } else {
         report.section("clients", || Err(Failure("no release build to run them against".to_owned())));
     }

@@ -1,42 +1,105 @@
-//! The client suites of `tests/clients`, each a section, all against one server of the release build.
-//! `ci` and the `clients` command hand over names; none means all. The server is started and stopped here.
+//! The client suites of `tests/clients`, each a section, all against one server.
+//! `ci` and the `clients` command hand over names; none means those that CI runs. The server is started and stopped here;
+//! suites that kill theirs start their own. `NILAS_BIN` names another program than the release build's.
 
 use crate::ci::Report;
 use crate::server::{ACCESS_KEY, SECRET_KEY, Server};
-use crate::shell::{Failure, cargo, program};
-use crate::venv;
+use crate::shell::{Failure, cargo, program, server_binary, target};
+use crate::venv::{self, Environment};
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// Cheapest first. A suite NAME is `NAME_e2e.py` in that folder.
-const SUITES: [&str; 5] = ["boto3", "awscli", "pyarrow", "duckdb", "pyiceberg"];
-const SUITE_MAX: Duration = Duration::from_secs(600);
+/// One suite: a script, and what it runs in.
+struct Suite {
+    name: &'static str,
+    script: &'static str,
+    environment: &'static Environment,
+    /// Suites that are not are for the hand: minutes long, or large to download.
+    in_ci: bool,
+}
 
-pub fn sections(report: &mut Report, names: &[String]) {
-    if let Some(unknown) = names.iter().find(|name| !SUITES.contains(&name.as_str())) {
-        let known = SUITES.join(", ");
+const NEWEST: Environment = Environment { name: "venv", locks: &["requirements.lock"] };
+const BOTO3_1_28: Environment =
+    Environment { name: "venv-boto3-1.28", locks: &["requirements-boto3-1.28.lock"] };
+const BOTO3_1_40: Environment =
+    Environment { name: "venv-boto3-1.40", locks: &["requirements-boto3-1.40.lock"] };
+const SPARK: Environment =
+    Environment { name: "venv-spark", locks: &["requirements.lock", "requirements-spark.lock"] };
+
+/// Cheapest first.
+const SUITES: [Suite; 15] = [
+    suite("parameters", "parameters_e2e.py", &NEWEST, true),
+    suite("boto3", "boto3_e2e.py", &NEWEST, true),
+    suite("boto3-1.28", "boto3_e2e.py", &BOTO3_1_28, true),
+    suite("boto3-1.40", "boto3_e2e.py", &BOTO3_1_40, true),
+    suite("awscli", "awscli_e2e.py", &NEWEST, true),
+    suite("js", "js_e2e.py", &NEWEST, true),
+    suite("pyarrow", "pyarrow_e2e.py", &NEWEST, true),
+    suite("duckdb", "duckdb_e2e.py", &NEWEST, true),
+    suite("pyiceberg", "pyiceberg_e2e.py", &NEWEST, true),
+    suite("metadata", "metadata_e2e.py", &NEWEST, true),
+    suite("faults-duckdb", "faults_duckdb_e2e.py", &NEWEST, true),
+    suite("faults-pyiceberg", "faults_pyiceberg_e2e.py", &NEWEST, true),
+    suite("rck", "rck_e2e.py", &NEWEST, true),
+    suite("spark", "spark_e2e.py", &SPARK, false),
+    suite("faults-spark", "faults_spark_e2e.py", &SPARK, false),
+];
+
+const SUITE_MAX: Duration = Duration::from_secs(600);
+/// The long form of a suite that has one.
+const LONG_MAX: Duration = Duration::from_secs(2 * 3600);
+/// Commits of each stream of the fault suites in their long form.
+const FAULT_COMMITS_LONG: &str = "200";
+
+const fn suite(
+    name: &'static str,
+    script: &'static str,
+    environment: &'static Environment,
+    in_ci: bool,
+) -> Suite {
+    Suite { name, script, environment, in_ci }
+}
+
+/// `long`: the fault suites as before a release, where CI has a small form.
+pub fn sections(report: &mut Report, names: &[String], long: bool) {
+    if let Some(unknown) = names.iter().find(|name| !SUITES.iter().any(|suite| suite.name == *name)) {
+        let known = SUITES.map(|suite| suite.name).join(", ");
         report.section(unknown, || Err(Failure(format!("no such client suite; there are {known}"))));
         return;
     }
-    let mut python = None;
+    let wanted = |suite: &&Suite| {
+        if names.is_empty() { suite.in_ci } else { names.iter().any(|name| name == suite.name) }
+    };
+    let suites: Vec<&Suite> = SUITES.iter().filter(wanted).collect();
+    let mut pythons = Vec::new();
     let mut server = None;
     let ready = report.section("clients-setup", || {
-        cargo(["build", "--release", "--quiet", "-p", "nilas"]).passes()?;
-        python = Some(venv::python()?);
+        if std::env::var_os("NILAS_BIN").is_none() {
+            cargo(["build", "--release", "--quiet", "-p", "nilas"]).passes()?;
+        }
+        pythons = suites.iter().map(|suite| venv::python(suite.environment)).collect::<Result<_, _>>()?;
         server = Some(Server::start("clients")?);
         Ok(())
     });
-    let (Some(python), Some(server), true) = (python, server, ready) else { return };
-    for name in SUITES.iter().filter(|name| names.is_empty() || names.iter().any(|wanted| wanted == *name)) {
-        report.section(name, || {
-            program(&python)
-                .args([format!("tests/clients/{name}_e2e.py")])
-                .env("ENDPOINT", server.endpoint())
-                .env("ACCESS_KEY", ACCESS_KEY)
-                .env("SECRET_KEY", SECRET_KEY)
-                .env("SCRATCH", server.scratch()?)
-                .env("PYTHONDONTWRITEBYTECODE", "1")
-                .passes_within(SUITE_MAX)
-        });
+    let (Some(server), true) = (server, ready) else { return };
+    for (suite, python) in suites.iter().zip(&pythons) {
+        report.section(suite.name, || run(suite, python, &server, long));
     }
     report.section("server-stop", || server.stop());
+}
+
+fn run(suite: &Suite, python: &PathBuf, server: &Server, long: bool) -> Result<(), Failure> {
+    let mut script = program(python)
+        .args([format!("tests/clients/{}", suite.script)])
+        .env("ENDPOINT", server.endpoint())
+        .env("ACCESS_KEY", ACCESS_KEY)
+        .env("SECRET_KEY", SECRET_KEY)
+        .env("SCRATCH", server.scratch()?)
+        .env("TARGET", target())
+        .env("NILAS_BIN", server_binary())
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    if long {
+        script = script.env("FAULT_COMMITS", FAULT_COMMITS_LONG);
+    }
+    script.passes_within(if long { LONG_MAX } else { SUITE_MAX })
 }

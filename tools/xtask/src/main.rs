@@ -71,8 +71,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Client suites only, all or the named ones
-    Clients { names: Vec<String> },
+    /// Client suites only: those of CI, or the named ones
+    Clients {
+        names: Vec<String>,
+        /// The fault suites with as many commits as before a release
+        #[arg(long)]
+        long: bool,
+    },
     /// Makes the golden image of this format's version anew
     Golden,
     /// Coverage-guided fuzzing of one target or `all`, 60 seconds each unless told
@@ -91,7 +96,9 @@ fn main() -> ExitCode {
         Command::Check => sections("check", check::sections),
         Command::Test { quick } => sections("test", |report| ci::test_sections(report, quick)),
         Command::Ci => sections("ci", ci::sections),
-        Command::Clients { names } => sections("clients", |report| clients::sections(report, &names)),
+        Command::Clients { names, long } => {
+            sections("clients", |report| clients::sections(report, &names, long))
+        }
         Command::Sim { seed, seeds } => plain(ci::sim(seed, seeds)),
         Command::Prove { name, seed, count, long } => plain(ci::prove(&name, seed, count, long)),
         Command::Mutants { arguments } => plain(ci::mutants(arguments)),

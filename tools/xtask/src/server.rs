@@ -1,7 +1,7 @@
-//! One server of the release build for the time of a test: a free loopback port, a store of its own, stopped by its id.
+//! One server for the time of a test: a free loopback port, a store of its own, stopped by its id.
 //! `clients` starts it. Dropping it kills the process and removes the store.
 
-use crate::shell::{Failure, release_binary, target};
+use crate::shell::{Failure, server_binary, target};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -32,7 +32,7 @@ impl Server {
         fs::create_dir_all(&place).map_err(io)?;
         let address = free_address().map_err(io)?;
         let log = File::create(place.join("log")).map_err(io)?;
-        let binary = release_binary("nilas");
+        let binary = server_binary();
         let child = Command::new(&binary)
             .arg("serve")
             .arg("--data")

@@ -42,6 +42,11 @@ pub fn release_binary(name: &str) -> PathBuf {
     target().join("release").join(name)
 }
 
+/// The server under test: what `NILAS_BIN` names, else the release build's.
+pub fn server_binary() -> PathBuf {
+    std::env::var_os("NILAS_BIN").map_or_else(|| release_binary("nilas"), |named| root().join(named))
+}
+
 /// The cargo that runs this program, with arguments, in the repository.
 pub fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Program {
     let named = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

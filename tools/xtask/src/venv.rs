@@ -1,40 +1,41 @@
-//! The Python environment of the client suites: made once under the target directory, from the lock file alone.
-//! A copy of the lock inside it is the key: any change of the lock makes a new environment.
+//! The Python environments of the client suites: each made once under the target directory, from its lock files alone.
+//! A copy of the locks inside it is the key: any change of a lock makes a new environment.
 
 use crate::shell::{Failure, program, root, target};
 use std::fs;
 use std::path::PathBuf;
 
-const LOCK: &str = "tests/clients/requirements.lock";
+const LOCKS: &str = "tests/clients";
 const STAMP: &str = "nilas-requirements.lock";
 
-/// The environment's Python, after making the environment when there is none or the lock has changed.
-pub fn python() -> Result<PathBuf, Failure> {
-    let lock = fs::read_to_string(root().join(LOCK)).map_err(|error| Failure(format!("{LOCK}: {error}")))?;
-    let place = target().join("venv");
+/// A folder under the target directory, and what is installed there.
+pub struct Environment {
+    pub name: &'static str,
+    /// Files of `tests/clients`.
+    pub locks: &'static [&'static str],
+}
+
+/// The environment's Python, after making the environment when there is none or a lock has changed.
+pub fn python(environment: &Environment) -> Result<PathBuf, Failure> {
+    let locks: Vec<String> = environment.locks.iter().map(|lock| format!("{LOCKS}/{lock}")).collect();
+    let mut wanted = String::new();
+    for lock in &locks {
+        let text = fs::read_to_string(root().join(lock)).map_err(|e| Failure(format!("{lock}: {e}")))?;
+        wanted.push_str(&text);
+    }
+    let place = target().join(environment.name);
     let python = place.join("bin/python");
-    if python.exists() && fs::read_to_string(place.join(STAMP)).is_ok_and(|made_from| made_from == lock) {
+    if python.exists() && fs::read_to_string(place.join(STAMP)).is_ok_and(|made_from| made_from == wanted) {
         return Ok(python);
     }
     make(&place)?;
-    println!("installing the clients of {LOCK} into {}", place.display());
-    let pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        "-r",
-        LOCK,
-    ];
-    let fallback =
-        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r", LOCK];
-    // Wheels first; a machine for which one is missing may still build it.
-    program(&python).args(pip).output().or_else(|_| program(&python).args(fallback).output())?;
-    fs::write(place.join(STAMP), &lock).map_err(|error| Failure(format!("{}: {error}", place.display())))?;
+    println!("installing the clients of {} into {}", locks.join(", "), place.display());
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
+    let named = || program(&python).args(pip).args(locks.iter().flat_map(|lock| ["-r", lock]));
+    // Wheels first; what comes as source only, or lacks one for this machine, may still be built.
+    named().args(["--only-binary", ":all:"]).output().or_else(|_| named().output())?;
+    fs::write(place.join(STAMP), &wanted)
+        .map_err(|error| Failure(format!("{}: {error}", place.display())))?;
     Ok(python)
 }
 
