@@ -2,7 +2,8 @@
 //! `store` calls [`apply`] on the owner's core after `check`; the result becomes the new metadata file.
 //! I1. Ids only grow: nothing removed in a request is numbered again in it.
 //! I2. Updates that net to no change leave nothing behind: no file, no log entry, no new time.
-//! I3. `last-updated-ms` never goes back, and covers every log entry.
+//! I3. `last-updated-ms` never goes back, and covers every log entry. Snapshots bring their writer's time, everything
+//! else this server's: a writer whose clock is behind is held against its own last time.
 //! I4. What a request adds can be loaded by the reference; what it does not touch may be as it was.
 
 use std::collections::{HashMap, HashSet};
@@ -380,19 +381,13 @@ impl<'c> Draft<'c> {
 
     fn add_order(&mut self, sent: &Object) -> Result<(), CommitError> {
         let fields = sort::fields(sent)?;
-        let id = json::opt_i32_at(sent, "order-id")?;
+        sort::check_id(sent, &fields).map_err(|e| CommitError::illegal(e.message))?;
         if fields.is_empty() {
-            if id.is_some_and(|id| id != 0) {
-                return Err(CommitError::illegal("Unsorted order ID must be 0"));
-            }
             if find(&self.parts.orders, 0, sort::id).is_none() {
                 self.parts.orders.push(sort::unsorted());
             }
             self.last_order = Some(0);
             return Ok(());
-        }
-        if id == Some(0) {
-            return Err(CommitError::illegal("Sort order ID 0 is reserved for unsorted order"));
         }
         for order in &self.parts.orders {
             if sort::fields(order)? == fields {
@@ -435,6 +430,11 @@ impl<'c> Draft<'c> {
         let view = snapshot::view(sent)?;
         if self.snapshot_ids.contains(&view.id) {
             return Err(CommitError::validation(format!("Snapshot already exists for id: {}", view.id)));
+        }
+        if view.id == snapshot::NO_SNAPSHOT {
+            return Err(CommitError::validation(
+                "Cannot add a snapshot with id -1: it stands for no snapshot",
+            ));
         }
         let now = self.cx.now_ms;
         if now.saturating_add(CLOCK_SKEW_MAX_MS) < view.timestamp_ms {
@@ -628,7 +628,7 @@ impl<'c> Draft<'c> {
         let last_updated_ms =
             [self.parts.last_updated_ms, last_time(&self.parts.snapshot_log), last_time(&metadata_log)]
                 .into_iter()
-                .fold(self.cx.now_ms, i64::max);
+                .fold(self.written_ms.unwrap_or(self.cx.now_ms), i64::max);
         self.parts.check_times(last_updated_ms, &metadata_log)?;
         self.check_written(base)?;
         let mut made = self.parts.assemble();

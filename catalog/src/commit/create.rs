@@ -118,7 +118,9 @@ fn fresh_spec(sent: &Object, new_ids: &HashMap<i32, i32>) -> Result<Object, Comm
 
 fn fresh_order(sent: &Object, new_ids: &HashMap<i32, i32>) -> Result<Object, CommitError> {
     let order = update::order(sent).map_err(CommitError::malformed)?;
-    if sort::fields(&order)?.is_empty() {
+    let fields = sort::fields(&order)?;
+    sort::check_id(&order, &fields).map_err(|e| CommitError::illegal(e.message))?;
+    if fields.is_empty() {
         return Ok(sort::unsorted());
     }
     let mut order = with_first(order, "order-id", 1);

@@ -6,6 +6,7 @@ use super::{
     CommitError, Context, NewTable, apply, check, create, fuzz_commit, parse_requirements, parse_updates,
 };
 use crate::spec::TableMetadata;
+use crate::spec::json::Object;
 use crate::spec::table_metadata::tests::Xorshift;
 
 const UUID: &str = "9c12d441-03fe-4693-9a96-a0705ddf69c1";
@@ -153,6 +154,10 @@ fn create_refusals() {
     check("2", none(), order(99), "validation", "Cannot find source column for sort field");
     check("2", none(), order(13), "validation", "Cannot sort by non-primitive");
     check("2", none(), json!({"order-id": 1}), "bad", "missing list: fields");
+    check("2", none(), json!({"order-id": 1, "fields": []}), "illegal", "Unsorted order ID must be 0");
+    let mut zero = order(11);
+    zero["order-id"] = json!(0);
+    check("2", none(), zero, "illegal", "Sort order ID 0 is reserved for unsorted order");
     check("2", field(11, "truncate[99999999999]"), none(), "bad", "Invalid width of transform: 99999999999");
     let two = json!({"fields": [{"source-ids": [11, 12], "name": "p", "transform": "multi"}]});
     check("3", two, none(), "bad", "missing int: source-id");
@@ -176,6 +181,24 @@ fn create_refusals() {
     check(json!("long"), json!({}), "bad", "Cannot parse schema from non-object");
     check((0..120).fold(json!(1), |v, _| json!([v])), json!({}), "bad", "nested over 100 levels");
     check(of("int"), json!({"a": 1}), "bad", "properties.a");
+    let nameless =
+        json!({"type": "struct", "fields": [{"id": 1, "name": "", "required": false, "type": "int"}]});
+    for key in ["partition_spec", "write_order"] {
+        let field = json!({"source-id": 1, "name": "p", "transform": "identity", "direction": "asc",
+            "null-order": "nulls-first"});
+        let fields = json!({"fields": [field]});
+        let made = create(NewTable {
+            name: "t",
+            uuid: UUID.to_owned(),
+            location: "s3://b/t".to_owned(),
+            schema: &nameless,
+            partition_spec: (key == "partition_spec").then_some(&fields),
+            write_order: (key == "write_order").then_some(&fields),
+            properties: &Object::new(),
+            now_ms: 1,
+        });
+        refused(&made.expect_err("refused"), "validation", "Invalid column name: (empty)");
+    }
     check(of("int"), json!({"commit.retry.num-retries": "x"}), "validation", "must have integer value");
     check(of("int"), json!({"commit.retry.num-retries": "-1"}), "validation", "non negative");
     check(
@@ -377,15 +400,15 @@ fn updates_are_refused_with_their_reason() {
     check(2, with("sequence-number", json!(-3)), "validation", "Invalid sequence number");
     check(2, with("timestamp-ms", json!(-100_000)), "validation", "Expected sorted snapshot log");
     // off main there is no log to unsort: the table's own time counts
-    let mut branch = with("timestamp-ms", json!(-57_001));
+    let mut branch = with("timestamp-ms", json!(-58_999));
     branch[1]["ref-name"] = json!("b");
     check(
         2,
         branch.clone(),
         "illegal",
-        "Invalid update timestamp -57001: before the latest metadata log entry timestamp 3000",
+        "Invalid update timestamp -58999: before the latest metadata log entry timestamp 1002",
     );
-    branch[0]["snapshot"]["timestamp-ms"] = json!(-57_000);
+    branch[0]["snapshot"]["timestamp-ms"] = json!(-58_998);
     assert!(commit(&bases[1], 5_000, branch).is_ok());
     check(
         2,
@@ -485,8 +508,8 @@ fn appends_move_main_and_its_logs() {
             {"timestamp-ms": 1001, "snapshot-id": 1}, {"timestamp-ms": 1002, "snapshot-id": 2}])
         );
         let at = "s3://b/t/metadata/0.json";
-        assert_eq!(table.metadata_log(), [(1_000, at.to_owned()), (2_000, at.to_owned())]);
-        assert_eq!(table.last_updated_ms(), 3_000);
+        assert_eq!(table.metadata_log(), [(1_000, at.to_owned()), (1_001, at.to_owned())]);
+        assert_eq!(table.last_updated_ms(), 1_002, "the time of the writer");
         let sequence = doc.get("last-sequence-number").and_then(Value::as_i64);
         assert_eq!(sequence, (version != "1").then_some(2));
         assert_eq!(doc["snapshots"][1].get("sequence-number").is_some(), version != "1");
@@ -874,6 +897,18 @@ fn clocks_may_differ_by_a_minute() {
     // another writer whose clock is right, at once
     let next = done(&ahead, 5_000, at(4, 5_000));
     assert_eq!(next.to_json()["snapshot-log"][3]["timestamp-ms"], json!(5_000));
+
+    // behind by more: as long as nobody else writes, commits follow each other by the writer's clock
+    let behind = done(&base, 1_000_000, at(3, 800_000));
+    let behind = done(&behind, 1_000_001, at(4, 800_001));
+    assert_eq!(behind.last_updated_ms(), 800_001);
+    let other = done(&behind, 1_000_002, json!([{"action": "set-properties", "updates": {"a": "1"}}]));
+    let error = commit(&other, 1_000_003, at(5, 800_003)).expect_err("refused");
+    refused(
+        &error,
+        "illegal",
+        "Invalid update timestamp 800003: before the latest metadata log entry timestamp 1000002",
+    );
 
     // a table from an older version that is far ahead: everyone can write, and its log stays sorted
     let far = stored(&base, |doc| {

@@ -92,6 +92,9 @@ pub(crate) fn object<'a>(value: &'a Value, what: &str) -> Result<&'a Object, Inv
 
 /// Drops those of `keys` that hold null: absent to us, but not to every reader.
 pub(crate) fn drop_nulls(o: &mut Object, keys: &[&str]) {
+    if !o.values().any(Value::is_null) {
+        return;
+    }
     for key in keys {
         if o.get(*key).is_some_and(Value::is_null) {
             o.shift_remove(*key);

@@ -95,6 +95,9 @@ pub(crate) fn check_binds(fields: &[SpecField<'_>], schema: &Index<'_>) -> Resul
             let Some(column) = schema.fields.get(source) else {
                 return Err(Invalid::new(format!("Cannot find source column for partition field: {field}")));
             };
+            if column.name.is_empty() {
+                return Err(Invalid::new("Invalid column name: (empty)"));
+            }
             if !column.ty.is_primitive() {
                 let ty = &column.ty;
                 return Err(Invalid::new(format!("Cannot partition by non-primitive source field: {ty}")));

@@ -56,6 +56,9 @@ pub(crate) fn check_binds(fields: &[SortField], schema: &Index<'_>) -> Result<()
                     "Cannot find source column for sort field: {transform}({source})"
                 )));
             };
+            if column.name.is_empty() {
+                return Err(Invalid::new("Invalid column name: (empty)"));
+            }
             if !column.ty.is_primitive() {
                 return Err(Invalid::new(format!(
                     "Cannot sort by non-primitive source field: {}",
@@ -71,6 +74,15 @@ pub(crate) fn check_binds(fields: &[SortField], schema: &Index<'_>) -> Result<()
 /// Refuses what the reference cannot read in a new order.
 pub(crate) fn check_new(fields: &[SortField]) -> Result<(), Invalid> {
     fields.iter().try_for_each(|f| partition::check_new_field(&f.sources, &f.transform))
+}
+
+/// Refuses an id that says the opposite of the fields.
+pub(crate) fn check_id(order: &Object, fields: &[SortField]) -> Result<(), Invalid> {
+    match json::opt_i32_at(order, "order-id")? {
+        Some(0) if !fields.is_empty() => Err(Invalid::new("Sort order ID 0 is reserved for unsorted order")),
+        Some(id) if id != 0 && fields.is_empty() => Err(Invalid::new("Unsorted order ID must be 0")),
+        _ => Ok(()),
+    }
 }
 
 /// Rewrites an order's transforms, directions and null orders as the reference spells them.
