@@ -171,6 +171,27 @@ impl fmt::Display for Resource<'_> {
 pub trait Access {
     /// Returns whether the sender may do `action` on `resource`. Looks at nothing that waits.
     fn allows(&self, action: &'static str, resource: Resource<'_>) -> bool;
+
+    /// Returns what kind of principal the sender is, by the name that [`KeptAccess`] knows. Empty: one that may do nothing
+    /// once the request has ended.
+    fn principal_kind(&self) -> &'static str {
+        ""
+    }
+}
+
+/// A principal as it is kept with work that goes on when its request has ended, also after a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptPrincipal {
+    /// See [`Access::principal_kind`].
+    pub kind: String,
+    /// The access key whose secret was proven.
+    pub access_key: String,
+}
+
+/// The one to ask what a principal may do whose request has ended. Shared by all cores.
+pub trait KeptAccess: Send + Sync {
+    /// Returns whether `who` may do `action` on `resource` now. Looks at nothing that waits.
+    fn allows(&self, who: &KeptPrincipal, action: &'static str, resource: Resource<'_>) -> bool;
 }
 
 #[cfg(test)]

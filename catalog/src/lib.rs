@@ -10,9 +10,12 @@ mod refusal;
 pub mod spec;
 pub mod commit;
 pub(crate) mod model;
+#[doc(hidden)]
+pub mod manifest;
 pub(crate) mod store;
 pub mod rest;
 pub mod uri;
 
 pub use refusal::{OAuthError, Refusal};
 pub use rest::{Catalog, Operation, OperationRow, Request, Response, Route};
+pub use store::purge_state::{PurgeFigures, PurgeStatus};

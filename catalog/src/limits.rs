@@ -42,6 +42,24 @@ pub const QUOTED_BYTES_MAX: usize = 160;
 
 const _: () = assert!(UPDATE_DEPTH_MAX + 2 <= METADATA_DEPTH_MAX && METADATA_DEPTH_MAX < 128);
 
+// ---- Manifests and manifest lists ----
+// Files of clients, read on the control pool. A file over one of these bounds is unreadable; no request is refused for it.
+
+/// Bytes of the schema in the head of an Avro file.
+pub const AVRO_SCHEMA_BYTES_MAX: usize = 1 << 20;
+
+/// Nested types of that schema, through names as well.
+pub const AVRO_DEPTH_MAX: usize = 64;
+
+/// Bytes of one block, unpacked.
+pub const AVRO_BLOCK_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of all blocks of a file, unpacked.
+pub const AVRO_FILE_BYTES_MAX: usize = 4 << 30;
+
+/// Manifests of one manifest list.
+pub const MANIFESTS_MAX: usize = 100_000;
+
 // ---- Store and REST face ----
 
 /// Bytes of a request body (413).
@@ -115,8 +133,48 @@ pub const TOMBSTONES_PER_COMMIT_MAX: usize = 65_536;
 /// Digests of snapshots that one change removes along the way, and that one value of expired snapshots names.
 pub const DIGESTS_REMOVED_PER_CHANGE_MAX: usize = 500;
 
-/// Objects that a purge deletes with one log record.
-pub const PURGE_KEYS_MAX: usize = 500;
+/// Locations that a table keeps, earlier ones included.
+pub const TABLE_LOCATIONS_MAX: usize = 64;
+
+/// Versions of objects that a purge removes with one log record, and keys that it looks for: what a core does for it in
+/// one turn.
+pub const PURGE_KEYS_MAX: usize = 64;
+
+/// Log records that a purge writes before it waits until they are durable.
+pub const PURGE_RECORDS_MAX: usize = 16;
+
+/// Files that a purge takes from a manifest before it deletes them; a manifest with more is decoded again for the rest.
+pub const PURGE_FILES_MAX: usize = 65_536;
+
+/// Bytes of a manifest or manifest list that a purge reads; a larger one counts as unreadable.
+pub const PURGE_FILE_BYTES_MAX: u64 = 128 << 20;
+
+/// Manifests that a purge remembers as done; more are read again where another snapshot names them.
+pub const PURGE_MANIFESTS_MAX: usize = 1_000_000;
+
+/// Files that could not be read or deleted which a purge names; more are only counted.
+pub const PURGE_LEFT_MAX: usize = 16;
+
+/// Bytes of the location and of the reason of such a file that are kept.
+pub const PURGE_LEFT_BYTES_MAX: usize = 1_100;
+
+/// Times that a purge tries to read or delete something while the store is busy.
+pub const PURGE_ATTEMPTS_MAX: usize = 10;
+
+/// Milliseconds that it waits in between.
+pub const PURGE_RETRY_MS: u64 = 1_000;
+
+/// Milliseconds until a purge is tried again that could not go on.
+pub const PURGE_AGAIN_MS: u64 = 60_000;
+
+/// Purges of one warehouse that have not ended (429 for the drop).
+pub const PURGES_OPEN_MAX: usize = 10_000;
+
+/// Ended purges of one warehouse that are shown; of those that left something, also after a restart.
+pub const PURGES_ENDED_MAX: usize = 100;
+
+/// Purges that one answer of their page lists.
+pub const PURGES_LISTED_MAX: usize = 1_000;
 
 /// Values that the deletion of a warehouse removes with one log record.
 pub const DELETE_VALUES_MAX: usize = 500;
@@ -129,6 +187,7 @@ pub const GZIP_BYTES_MIN: usize = 4 << 10;
 
 const _: () = {
     assert!(NAMESPACE_BYTES_MAX + TABLE_NAME_BYTES_MAX + 3 < OBJECT_KEY_BYTES_MAX);
-    assert!(PURGE_KEYS_MAX * OBJECT_KEY_BYTES_MAX < 1 << 20);
+    assert!(PURGE_KEYS_MAX * (OBJECT_KEY_BYTES_MAX + 32) < 128 << 10);
+    assert!(PURGE_LEFT_MAX * 2 * PURGE_LEFT_BYTES_MAX < 64 << 10);
     assert!(LOCATION_KEY_BYTES_MAX < OBJECT_KEY_BYTES_MAX);
 };

@@ -25,6 +25,8 @@ pub enum Refusal {
     },
     /// The connection ended before the announced length of the body.
     BodyBroken,
+    /// The client sent too little of the body for too long.
+    BodyStalled,
     /// What the body's values would take is over what this machine has for them.
     DocumentTooLarge {
         /// Bytes that it would take.

@@ -17,7 +17,7 @@ impl Query {
     pub fn parse(raw: &str) -> Option<Query> {
         let mut pairs = Vec::new();
         for (name, value) in raw_pairs(raw) {
-            pairs.push((decode_text(name)?, decode_text(value)?));
+            pairs.push((decode_query(name)?, decode_query(value)?));
         }
         Some(Query { pairs })
     }
@@ -41,6 +41,21 @@ impl Query {
 /// Splits a raw query at `&` and the first `=` of each part; empty parts are skipped.
 pub fn raw_pairs(raw: &str) -> impl Iterator<Item = (&str, &str)> {
     raw.split('&').filter(|part| !part.is_empty()).map(|part| part.split_once('=').unwrap_or((part, "")))
+}
+
+/// Decodes a path or a segment of one, where `+` stands for itself. `None` when an escape is broken.
+pub fn decode_path(raw: &str) -> Option<Vec<u8>> {
+    percent_decode(raw, false)
+}
+
+/// Decodes the address in a header field, as `x-amz-copy-source` has it: `+` is a blank, as in a query.
+pub fn decode_header(raw: &str) -> Option<Vec<u8>> {
+    percent_decode(raw, true)
+}
+
+/// Decodes a name or value of a query, where `+` is a blank. `None` when an escape is broken or it is not UTF-8.
+pub fn decode_query(raw: &str) -> Option<String> {
+    percent_decode(raw, true).and_then(|bytes| String::from_utf8(bytes).ok())
 }
 
 /// Decodes `%XX`, and `+` as a blank where `plus_is_blank` says so. `None` when an escape is broken.
@@ -86,11 +101,6 @@ pub fn percent_decode_lenient(raw: &str, plus_is_blank: bool) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Decodes `%XX` and `+`; `None` when an escape is broken or the text is not UTF-8.
-fn decode_text(raw: &str) -> Option<String> {
-    percent_decode(raw, true).and_then(|bytes| String::from_utf8(bytes).ok())
-}
-
 fn escape(after_percent: &[u8]) -> Option<(u8, &[u8])> {
     let (&[high, low], rest) = after_percent.split_first_chunk::<2>()?;
     let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
@@ -117,6 +127,26 @@ mod tests {
         check("%+1", None, b"%+1");
         assert_eq!(percent_decode("a+%2B", true).as_deref(), Some(&b"a +"[..]));
         assert_eq!(&*percent_decode_lenient("a+%2B", true), b"a +");
+    }
+
+    #[test]
+    fn places() {
+        let check = |raw: &str, path: Option<&[u8]>, header: Option<&[u8]>, query: Option<&str>| {
+            assert_eq!(decode_path(raw).as_deref(), path, "path {raw}");
+            assert_eq!(decode_header(raw).as_deref(), header, "header {raw}");
+            assert_eq!(decode_query(raw).as_deref(), query, "query {raw}");
+        };
+        check("", Some(b""), Some(b""), Some(""));
+        check("a+b", Some(b"a+b"), Some(b"a b"), Some("a b"));
+        check("a%2Bb", Some(b"a+b"), Some(b"a+b"), Some("a+b"));
+        check("a%20b", Some(b"a b"), Some(b"a b"), Some("a b"));
+        check("+%2b%20+", Some(b"++ +"), Some(b" +  "), Some(" +  "));
+        check("a%252Bb", Some(b"a%2Bb"), Some(b"a%2Bb"), Some("a%2Bb"));
+        check("/x%2Fy", Some(b"/x/y"), Some(b"/x/y"), Some("/x/y"));
+        check("%C3%A9", Some("é".as_bytes()), Some("é".as_bytes()), Some("é"));
+        check("%ff", Some(b"\xff"), Some(b"\xff"), None);
+        check("%zz", None, None, None);
+        check("%4", None, None, None);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::meta::checkpoint::load;
 use crate::meta::index::Index;
 use crate::meta::recover::{derive_space, judge, replay};
 use crate::meta::walk::{Cursor, next_items, owner_of};
-use crate::platform::{LocalFuture, Platform};
+use crate::platform::{BlockingJob, LocalFuture, Platform};
 use crate::store::{StoreError, recognise, recognise_any};
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId};
 
@@ -394,6 +394,11 @@ impl Platform for Offline {
 
     fn buffer(&self, bytes: usize) -> LocalFuture<Result<Buffer, EngineError>> {
         Box::pin(std::future::ready(Ok(Buffer::unpooled(bytes))))
+    }
+
+    fn blocking(&self, job: BlockingJob) -> LocalFuture<Result<(), EngineError>> {
+        job();
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 

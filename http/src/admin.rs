@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use http::{Response, StatusCode};
+use nilas_catalog::{PurgeFigures, PurgeStatus};
 use nilas_engine::drive::Arena;
 use nilas_engine::stats::ShardStats;
 use nilas_engine::{CoreId, DamagedUnit, Engine, ShardScrub};
@@ -71,6 +72,7 @@ pub(crate) struct ProcessFigures {
     pub(crate) memories: Box<[CoreMemory]>,
     /// Bound of the read cache of one core, in bytes; 0: it has none.
     pub(crate) cache_bytes: u64,
+    pub(crate) purges: Arc<PurgeFigures>,
 }
 
 /// What one core counts, and what it can show of itself and of the process.
@@ -124,6 +126,38 @@ pub(crate) fn scrub(shards: &[ShardScrub]) -> Response<ResponseBody> {
     pages::answer(StatusCode::OK, text.into(), "application/json")
 }
 
+/// How far the deletion of dropped tables is, and how the last ones ended. Names tables, so it is for the root key alone.
+pub(crate) fn purges(purges: &[PurgeStatus], beyond: usize) -> Response<ResponseBody> {
+    let purges = purges.iter().map(|purge| {
+        let state = match (purge.ended_ms, purge.failed + purge.unreadable, &purge.trouble) {
+            (None, _, None) => "open",
+            (None, _, Some(_)) => "waiting",
+            (Some(_), 0, _) => "done",
+            (Some(_), _, _) => "incomplete",
+        };
+        let left = purge.left.iter().map(|(location, why)| json!({ "location": location, "why": why }));
+        json!({
+            "warehouse": &*purge.warehouse,
+            "table": purge.table,
+            "uuid": purge.uuid,
+            "metadata_location": purge.metadata_location,
+            "since_ms": purge.since_ms,
+            "ended_ms": purge.ended_ms,
+            "state": state,
+            "phase": purge.phase,
+            "snapshots_done": purge.snapshots_done,
+            "snapshots": purge.snapshots,
+            "files_deleted": purge.deleted,
+            "files_failed": purge.failed,
+            "files_unreadable": purge.unreadable,
+            "left": Value::from_iter(left),
+            "last_error": purge.trouble,
+        })
+    });
+    let text = json!({ "purges": Value::from_iter(purges), "purges_beyond": beyond }).to_string();
+    pages::answer(StatusCode::OK, text.into(), "application/json")
+}
+
 /// A damaged unit, as the scrub's page and the offline check of drives report it.
 pub fn damaged_json(unit: &DamagedUnit) -> Value {
     json!({
@@ -158,6 +192,7 @@ fn render(figures: &Figures, engine: Option<&Engine>, out: &mut String) -> std::
     core_figures(figures, out)?;
     limits(&figures.process.memories, out)?;
     requests(&figures.process.counters, out)?;
+    purge_figures(&figures.process.purges, out)?;
     let Some(engine) = engine else { return Ok(()) };
     engine_figures(engine, figures.core, out)?;
     shards(engine.stats(), out)
@@ -207,6 +242,30 @@ fn engine_figures(engine: &Engine, core: CoreId, out: &mut String) -> std::fmt::
     for (name, kind, help, value) in figures {
         family(out, name, kind, help)?;
         writeln!(out, "{name}{{core=\"{}\"}} {value}", core.0)?;
+    }
+    Ok(())
+}
+
+fn purge_figures(figures: &PurgeFigures, out: &mut String) -> std::fmt::Result {
+    let figures = [
+        ("nilas_purges_open", "gauge", "Purges of dropped tables that have not ended.", &figures.open),
+        ("nilas_purge_files_deleted_total", "counter", "Files that they deleted.", &figures.files_deleted),
+        (
+            "nilas_purge_files_failed_total",
+            "counter",
+            "Files that they could not delete.",
+            &figures.files_failed,
+        ),
+        (
+            "nilas_purge_files_unreadable_total",
+            "counter",
+            "Metadata files, manifest lists and manifests that they could not read.",
+            &figures.files_unreadable,
+        ),
+    ];
+    for (name, kind, help, value) in figures {
+        family(out, name, kind, help)?;
+        writeln!(out, "{name} {}", value.load(Relaxed))?;
     }
     Ok(())
 }

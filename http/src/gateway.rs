@@ -6,14 +6,16 @@
 //! the signature covers it (the catalog), and then only of a sender who can be somebody.
 //! I2. What a request names beside its path (in a body, as a copy's source) its handler asks for, of the same [`Caller`].
 //! I3. That something is not served is told to senders who are known, and to preflights of browsers.
+//! I4. A head that does not name one host is answered 400 and nothing else, whoever sent it.
 
+use http::header::{CONNECTION, HOST};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use nilas_catalog::Refusal;
 use nilas_catalog::access::{Api, OperationFacts, Resource, ResourceKind};
 use nilas_engine::rt;
 
-use crate::auth::{AuthError, Caller, Principal, RootOnly, Verified, verify, view_of};
+use crate::auth::{AuthError, Caller, Principal, RootOnly, Verified, sigv2, verify, view_of};
 use crate::limits::ANSWER_BYTES_MIN;
 use crate::listen::RequestBody;
 use crate::operations::AnyOperation;
@@ -30,6 +32,8 @@ pub(crate) enum Refused {
     /// S3's; also those of the server's own pages.
     S3(S3Error),
     Iceberg(Refusal),
+    /// The head breaks a rule of HTTP itself.
+    Head,
 }
 
 impl From<S3Error> for Refused {
@@ -55,6 +59,12 @@ impl Refused {
         match self {
             Refused::S3(failure) => crate::s3::refuse(failure, head, request_id, rt::now_ms()),
             Refused::Iceberg(refusal) => iceberg::render(refusal.response(), head),
+            Refused::Head => {
+                let mut response = Response::new(ResponseBody::Empty);
+                *response.status_mut() = StatusCode::BAD_REQUEST;
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                response
+            }
         }
     }
 }
@@ -87,6 +97,7 @@ impl CoreState {
         let (head, body) = request.into_parts();
         let request_id = self.request_ids.next();
         let (operation, outcome) = match self.route(&head) {
+            _ if !names_its_host(&head) => (AnyOperation::S3(None), Err(Refused::Head)),
             Ok(routed) => (routed.operation(), self.serve(routed, &head, body, &request_id).await),
             Err(failure) => (AnyOperation::S3(None), Err(Refused::S3(failure))),
         };
@@ -108,7 +119,10 @@ impl CoreState {
         match routed {
             Routed::S3(target) => {
                 let services = self.ready_services()?;
-                let verified = self.authenticate(head, services.engine.now_ms())?;
+                let verified = match target.operation.takes_v2() {
+                    true => self.authenticate_with_v2(head, services.engine.now_ms())?,
+                    false => self.authenticate(head, services.engine.now_ms())?,
+                };
                 let caller = caller_of(Principal::of(Some(&verified.access_key)));
                 authorize(&caller, target.operation.facts(), target.resource())?;
                 Ok(services.s3.handle(&target, head, caller, &verified, body, request_id).await)
@@ -155,6 +169,15 @@ impl CoreState {
         verify(&view_of(head), &self.identity.root_key, &mut signing_keys, now_ms)
     }
 
+    /// The same, where a presigned URL of signature version 2 will do.
+    fn authenticate_with_v2(&self, head: &Parts, now_ms: u64) -> Result<Verified, AuthError> {
+        let view = view_of(head);
+        match self.identity.presigned_v2 && sigv2::shows(&view) {
+            true => sigv2::verify(&view, &self.identity.root_key, now_ms),
+            false => self.authenticate(head, now_ms),
+        }
+    }
+
     fn ready_services(&self) -> Result<&Services, S3Error> {
         self.services().ok_or(S3Error::Recovering)
     }
@@ -167,6 +190,10 @@ impl CoreState {
             Page::Metrics => admin::metrics(&self.figures, self.engine()),
             Page::ScrubStatus => scrub_status(self.ready_services()?).await,
             Page::ScrubStart => self.scrub_start(self.ready_services()?).await,
+            Page::Purges => match self.ready_services()?.catalog.purges().await {
+                Ok((purges, beyond)) => admin::purges(&purges, beyond),
+                Err(_) => Plain::CoreBusy.answer(),
+            },
         })
     }
 
@@ -203,6 +230,19 @@ impl CoreState {
         };
         *bytes = permit.bind(std::mem::take(bytes));
         response
+    }
+}
+
+/// Whether a head has the one `Host` that RFC 9112 (3.2) demands; HTTP/1.0 has none, or one.
+fn names_its_host(head: &Parts) -> bool {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => head.version < Version::HTTP_11,
+        (Some(host), None) => {
+            let fits = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(b);
+            !host.is_empty() && host.as_bytes().iter().all(fits)
+        }
+        (Some(_), Some(_)) => false,
     }
 }
 
@@ -297,6 +337,32 @@ mod tests {
     }
 
     #[test]
+    fn hosts() {
+        let check = |version: Version, hosts: &[&str], want: bool| {
+            let mut request = Request::builder().version(version);
+            for host in hosts {
+                request = request.header(HOST, *host);
+            }
+            let head = request.body(()).expect("a valid head").into_parts().0;
+            assert_eq!(names_its_host(&head), want, "{version:?} {hosts:?}");
+        };
+        for host in ["localhost", "127.0.0.1:9000", "[::1]:9000", "my_minio:9000", "s3.example.com."] {
+            check(Version::HTTP_11, &[host], true);
+            check(Version::HTTP_10, &[host], true);
+        }
+        check(Version::HTTP_11, &[], false);
+        check(Version::HTTP_10, &[], true);
+        for version in [Version::HTTP_11, Version::HTTP_10] {
+            check(version, &[""], false);
+            check(version, &["a", "a"], false);
+            check(version, &["a", "b"], false);
+            for host in ["a b", "a/b", "http://a", "user@a", "a?b", "a,b c"] {
+                check(version, &[host], false);
+            }
+        }
+    }
+
+    #[test]
     fn pages() {
         let check = |page: Page, want: bool| {
             let caller = caller_of(Principal::of(None));
@@ -307,5 +373,6 @@ mod tests {
         check(Page::Metrics, true);
         check(Page::ScrubStatus, false);
         check(Page::ScrubStart, false);
+        check(Page::Purges, false);
     }
 }

@@ -2,16 +2,18 @@
 //! `listen` makes one [`Io`] per connection and asks its [`ConnectionActivity`] once in a while whether the client has stalled.
 //!
 //! Bodies leave through `sendmsg` on the pieces hyper has, so nothing is copied into one buffer first.
+//! hyper sends `100 Continue` when a body is read, and never for an empty one; for that it is owed ([`ConnectionActivity::send_continue`]).
 //! There is no timer per request: every step leaves a mark with the core's coarse clock, and one sweep reads them.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,6 +51,22 @@ pub(crate) struct ConnectionActivity {
     body: Waits,
     write: Waits,
     body_left: Cell<bool>,
+    /// The client sends nothing of the body that is waited for; whoever reads it is told so.
+    body_stalled: Cell<bool>,
+    /// Bytes of [`CONTINUE`] that are not sent yet.
+    continue_left: Cell<usize>,
+}
+
+/// What a client with `Expect: 100-continue` waits for.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Which of its waits a client has used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stall {
+    /// That for a request's body: an answer can still say so.
+    Body,
+    /// Another one: there is nobody to be told.
+    Connection,
 }
 
 /// One direction of a connection: since when we wait for the client, and what came of all waiting so far.
@@ -129,11 +147,13 @@ impl ConnectionActivity {
             body: Waits::default(),
             write: Waits::default(),
             body_left: Cell::new(false),
+            body_stalled: Cell::new(false),
+            continue_left: Cell::new(0),
         })
     }
 
-    /// Whether one of the waits is over `timeouts`.
-    pub(crate) fn is_stalled(&self, timeouts: &ClientTimeouts) -> bool {
+    /// Which of the waits is over `timeouts`.
+    pub(crate) fn stall(&self, timeouts: &ClientTimeouts) -> Option<Stall> {
         let now = self.clock.get();
         let over = |since: u64, limit: Duration| u128::from(now.saturating_sub(since)) > limit.as_millis();
         let phase = match self.phase.get() {
@@ -141,7 +161,24 @@ impl ConnectionActivity {
             Phase::Head => over(self.since.get(), timeouts.head),
             Phase::Busy => false,
         };
-        phase || self.body.is_too_slow(&timeouts.body, now) || self.write.is_too_slow(&timeouts.write, now)
+        if phase || self.write.is_too_slow(&timeouts.write, now) {
+            return Some(Stall::Connection);
+        }
+        self.body.is_too_slow(&timeouts.body, now).then_some(Stall::Body)
+    }
+
+    /// Has the next read of the body fail; false when it was to fail already.
+    pub(crate) fn fail_body(&self) -> bool {
+        !self.body_stalled.replace(true)
+    }
+
+    /// Sends `100 Continue` behind all earlier answers. To be awaited before the request's own answer is given to hyper,
+    /// which until then writes nothing else.
+    pub(crate) async fn send_continue(&self) {
+        self.continue_left.set(CONTINUE.len());
+        // `Io::poll_flush` wakes this task when it is done.
+        std::future::poll_fn(|_| if self.continue_left.get() == 0 { Poll::Ready(()) } else { Poll::Pending })
+            .await;
     }
 
     /// Whether a request was answered before its body was read to the end.
@@ -239,7 +276,22 @@ impl Write for Io {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// hyper flushes when it has written all it has.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut left = self.activity.continue_left.get();
+        if left == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        while left != 0 {
+            let rest = CONTINUE.get(CONTINUE.len() - left..).unwrap_or_default();
+            let sent = ready!(self.send(cx, &[IoSlice::new(rest)]))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            left = left.saturating_sub(sent);
+            self.activity.continue_left.set(left);
+        }
+        cx.waker().wake_by_ref();
         Poll::Ready(Ok(()))
     }
 
@@ -248,33 +300,60 @@ impl Write for Io {
     }
 }
 
+/// Why no more of a body comes, though it is not at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFault {
+    /// The connection broke, or its framing makes no sense.
+    Broken,
+    /// The client sent too little for too long.
+    Stalled,
+}
+
+impl fmt::Display for BodyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BodyFault::Broken => "the body of the request broke off",
+            BodyFault::Stalled => "the body of the request did not come in time",
+        })
+    }
+}
+
+impl std::error::Error for BodyFault {}
+
 /// The body of a request, as hyper reads it. Polling it is what sends `100 Continue`.
 pub struct RequestBody {
     incoming: Incoming,
     activity: Rc<ConnectionActivity>,
+    /// Its end was read: of a body in chunks hyper does not say so.
+    ended: bool,
 }
 
 impl RequestBody {
     pub(crate) fn new(incoming: Incoming, activity: Rc<ConnectionActivity>) -> RequestBody {
-        RequestBody { incoming, activity }
+        RequestBody { incoming, activity, ended: false }
     }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyFault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if self.activity.body_stalled.get() {
+            return Poll::Ready(Some(Err(BodyFault::Stalled)));
+        }
         let frame = Pin::new(&mut self.incoming).poll_frame(cx);
         self.activity.body.pending(frame.is_pending(), self.activity.clock.get());
-        frame.map_ok(own_if_small)
+        let frame = ready!(frame);
+        self.ended |= frame.is_none();
+        Poll::Ready(frame.map(|frame| frame.map(own_if_small).map_err(|_| BodyFault::Broken)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.ended || self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -285,7 +364,7 @@ impl Body for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         self.activity.body.pending(false, self.activity.clock.get());
-        self.activity.body_left.set(!self.incoming.is_end_stream());
+        self.activity.body_left.set(!self.is_end_stream());
     }
 }
 
@@ -447,7 +526,7 @@ mod tests {
         let activity = ConnectionActivity::new(Rc::clone(&clock));
         steps(&activity);
         clock.set(clock.get() + after_ms);
-        assert_eq!(activity.is_stalled(&TIMEOUTS), want, "after {after_ms}");
+        assert_eq!(activity.stall(&TIMEOUTS).is_some(), want, "after {after_ms}");
     }
 
     #[test]
@@ -493,7 +572,7 @@ mod tests {
             for now in (10..=300).step_by(10) {
                 clock.set(now);
                 activity.read(bytes);
-                cut |= activity.is_stalled(&TIMEOUTS);
+                cut |= activity.stall(&TIMEOUTS) == Some(Stall::Body);
             }
             assert_eq!(cut, want, "{bytes} bytes in 10 ms");
         };

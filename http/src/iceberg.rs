@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::auth::{AuthError, Caller, RequestView, bearer, precheck, verify_with_body, view_of};
 use crate::limits::{CATALOG_BODY_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
-use crate::listen::RequestBody;
+use crate::listen::{BodyFault, RequestBody};
 use crate::memory::{BoundedBuffer, Budget, Permit, document_cost};
 use crate::render::body::ResponseBody;
 use crate::server::{CoreState, Services};
@@ -143,14 +143,19 @@ async fn take_document(
 
 async fn read_body<B>(mut body: B, max: BodyMax, documents: &Budget) -> Result<Bytes, Refusal>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes, Error = BodyFault> + Unpin,
 {
     let mut all = BoundedBuffer::new(documents, max.bytes);
     loop {
         let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
         match frame {
             None => return Ok(all.finish()),
-            Some(Err(_)) => return Err(Refusal::BodyBroken),
+            Some(Err(fault)) => {
+                return Err(match fault {
+                    BodyFault::Broken => Refusal::BodyBroken,
+                    BodyFault::Stalled => Refusal::BodyStalled,
+                });
+            }
             Some(Ok(frame)) => {
                 let Ok(piece) = frame.into_data() else { continue };
                 if max.bytes - all.len() < piece.len() {
@@ -262,6 +267,7 @@ mod tests {
         let max = BodyMax { bytes: 4, limit: "L" };
         let read = |text: &'static str| {
             let body = http_body_util::Full::new(Bytes::from_static(text.as_bytes()));
+            let body = http_body_util::BodyExt::map_err(body, |never| match never {});
             let reading = std::pin::pin!(read_body(body, max, &memory.documents));
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
             match reading.poll(&mut cx) {

@@ -16,6 +16,10 @@ pub const CLOCK_SKEW_MS_MAX: u64 = 15 * 60 * 1000;
 /// Longest life of a presigned URL, in seconds: beyond is `AuthorizationQueryParametersError`.
 pub const PRESIGN_EXPIRES_S_MAX: u64 = 7 * 24 * 3600;
 
+/// Latest end of a presigned URL of signature version 2, in seconds since 1970: the end of the year 9999. Beyond is
+/// `AccessDenied`; a time in milliseconds is.
+pub const PRESIGN_V2_EXPIRES_AT_S_MAX: u64 = 253_402_300_799;
+
 /// Names in `SignedHeaders`: more is a malformed credential. Bounds the canonical request, which repeats each value.
 pub const SIGNED_HEADERS_MAX: usize = 128;
 
@@ -97,6 +101,9 @@ pub const BUCKETS_PAGE_MAX: usize = 10_000;
 
 /// Bytes of the XML of CreateBucket. Beyond: `MalformedXML`.
 pub const CREATE_BUCKET_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of the XML of PutBucketOwnershipControls. Beyond: `MalformedXML`.
+pub const OWNERSHIP_XML_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of the XML of DeleteObjects: 1,000 keys of 1,024 bytes, with room for tags and escapes. Beyond: `MalformedXML`.
 pub const DELETE_XML_BYTES_MAX: usize = 4 << 20;

@@ -3,7 +3,11 @@
 //! [`RequestBody`].
 //!
 //! Every wait for a client is bounded: [`ListenLimits`]. A client that keeps us waiting is cut, and its request's
-//! future is dropped. Waits are looked at by a sweep, so they may last a quarter longer than the limit.
+//! future is dropped; but whoever reads a body that does not come is told so and may answer first. Waits are looked at by
+//! a sweep, so they may last a quarter longer than the limit.
+//!
+//! I1. A connection stays open after an answer only when the next byte on it is that of a request: the body before it
+//! was read to its end, and a client that asked for `100 Continue` got it.
 #![expect(clippy::disallowed_methods, reason = "the fence: waits for clients are timed here")]
 
 use std::cell::{Cell, RefCell};
@@ -21,16 +25,16 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, select};
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpStream;
-use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response};
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderValue, Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use nilas_engine::rt;
 
-pub use crate::hyper_io::RequestBody;
-use crate::hyper_io::{ClientTimeouts, ConnectionActivity, Io, MinRate, Phase, ResponseBody, bind};
+pub use crate::hyper_io::{BodyFault, RequestBody};
+use crate::hyper_io::{ClientTimeouts, ConnectionActivity, Io, MinRate, Phase, ResponseBody, Stall, bind};
 use crate::limits::{
     CLIENT_RATE_MIN, CONNECTION_BUFFER_BYTES_MAX, CONNECTIONS_MAX, SHORT_CLIENT_RATE_MIN, SHORT_TIMEOUT,
 };
@@ -197,10 +201,10 @@ where
     }
     drop(listener);
     let end = Instant::now() + limits.stop_grace;
-    core.order(Order::Finish, |_| true);
+    core.order_all(Order::Finish);
     while !core.connections.borrow().is_empty() {
         if end < Instant::now() {
-            core.order(Order::Cut, |_| true);
+            core.order_all(Order::Cut);
             // The tasks end at their next turn, which lets their requests' state go on this core.
             rt::sleep(Duration::from_millis(20)).await;
             break;
@@ -237,13 +241,29 @@ enum Order {
 }
 
 impl ListenerCore {
-    fn order(&self, order: Order, to: impl Fn(&Connection) -> bool) {
+    fn order_all(&self, order: Order) {
         let mut woken = Vec::new();
         for connection in self.connections.borrow().values() {
-            if connection.order.get() < order && to(connection) {
+            if connection.order.get() < order {
                 connection.order.set(order);
                 woken.extend(connection.waker.borrow_mut().take());
             }
+        }
+        for waker in woken {
+            waker.wake();
+        }
+    }
+
+    /// Cuts connections whose client keeps us waiting. Where a body is waited for, its reader is told first.
+    fn end_waits(&self, timeouts: &ClientTimeouts) {
+        let mut woken = Vec::new();
+        for connection in self.connections.borrow().values() {
+            match connection.activity.stall(timeouts) {
+                None => continue,
+                Some(Stall::Body) if connection.activity.fail_body() => {}
+                Some(Stall::Body | Stall::Connection) => connection.order.set(Order::Cut),
+            }
+            woken.extend(connection.waker.borrow_mut().take());
         }
         for waker in woken {
             waker.wake();
@@ -257,7 +277,7 @@ async fn sweep(core: Rc<ListenerCore>, mut shortage: impl FnMut() -> Shortage) {
         rt::sleep(core.limits.sweep()).await;
         core.clock.set(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
         let timeouts = core.limits.timeouts(shortage());
-        core.order(Order::Cut, |connection| connection.activity.is_stalled(&timeouts));
+        core.end_waits(&timeouts);
     }
 }
 
@@ -295,8 +315,12 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         activity.enter(Phase::Busy);
         let asked = Rc::clone(&activity);
+        let owes_continue = owes_continue(&request);
         let answer = service.call(request.map(|body| RequestBody::new(body, Rc::clone(&asked))));
         async move {
+            if owes_continue {
+                asked.send_continue().await;
+            }
             let mut answer = answer.await?;
             // hyper closes a connection with the rest of a body on it: a client that is not told would send its next
             // request into that.
@@ -331,6 +355,14 @@ where
     })
     .await;
     ended.then(|| http.into_parts().io.into_stream())
+}
+
+/// Whether the client waits for `100 Continue` though its body is empty. For any other hyper sends it with the first read
+/// of the body; without one the connection is closed.
+fn owes_continue(request: &Request<Incoming>) -> bool {
+    request.body().is_end_stream()
+        && request.version() == Version::HTTP_11
+        && request.headers().get(EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Tells a client over the limit so.
@@ -433,12 +465,19 @@ mod tests {
             "/count" => {
                 let mut sum = 0_u64;
                 let mut count = 0_usize;
-                while let Some(Ok(frame)) = request.body_mut().frame().await {
-                    let bytes = frame.into_data().unwrap_or_default();
+                let mut fault = String::new();
+                while let Some(frame) = request.body_mut().frame().await {
+                    let bytes = match frame {
+                        Ok(frame) => frame.into_data().unwrap_or_default(),
+                        Err(cut) => {
+                            fault = format!(" {cut:?}");
+                            break;
+                        }
+                    };
                     count += bytes.len();
                     sum += bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
                 }
-                text(format!("{count} {sum}"))
+                text(format!("{count} {sum}{fault}"))
             }
             "/refuse" => text("no".to_owned()),
             _ => text("hello".to_owned()),
@@ -573,7 +612,13 @@ mod tests {
         check("", false, QUICK.head_timeout);
         check("GET / HT", false, QUICK.head_timeout);
         check("GET / HTTP/1.1\r\nHost: test\r\n\r\n", true, QUICK.idle_timeout);
-        check("PUT /count HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc", false, QUICK.body_timeout);
+        // A body that does not come: its reader is told, and answers before the connection ends.
+        let mut stream = server.connect();
+        stream.write_all(b"PUT /count HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc").expect("sent");
+        let start = Instant::now();
+        assert_eq!(read_answer(&mut stream).1, b"3 294 Stalled");
+        assert!(QUICK.body_timeout / 2 < start.elapsed());
+        assert!(ends(&mut stream));
         // A response that nobody reads: the socket's buffers fill up, then the rest of it never comes.
         let mut stream = server.connect();
         write!(stream, "GET /big HTTP/1.1\r\nHost: test\r\n\r\n").expect("sent");
@@ -635,6 +680,50 @@ mod tests {
             true,
         );
         check("PUT /refuse HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nabc", true);
+        // A body in chunks ends where its last chunk was read.
+        let chunks =
+            "PUT /count HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+        check(chunks, false);
+        check(&chunks.replace("/count", "/refuse"), true);
+    }
+
+    #[test]
+    fn an_empty_body_that_is_expected_to_be_asked_for() {
+        let server = Server::start(1, ListenLimits::SERVER);
+        let check = |method: &str, path: &str, version: &str, expect: &str, answers: &[&str]| {
+            let mut stream = server.connect();
+            let earlier = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+            let asked =
+                format!("{method} {path} HTTP/{version}\r\nHost: test\r\nContent-Length: 0\r\n{expect}\r\n");
+            // Behind an answer that is still on its way.
+            stream.write_all(format!("{earlier}{asked}").as_bytes()).expect("sent");
+            assert_eq!(read_answer(&mut stream).1, b"hello");
+            for answer in answers {
+                assert!(read_answer(&mut stream).0.ends_with(answer), "{method} {path} {version} {expect}");
+            }
+            if version == "1.1" {
+                assert_eq!(ask(&mut stream, "/").1, b"hello");
+            }
+        };
+        for (method, path) in [("PUT", "/count"), ("PUT", "/refuse"), ("POST", "/slow"), ("GET", "/")] {
+            check(method, path, "1.1", "Expect: 100-continue\r\n", &["100 Continue", "200 OK"]);
+            check(method, path, "1.1", "expect: 100-Continue\r\n", &["100 Continue", "200 OK"]);
+            check(method, path, "1.1", "", &["200 OK"]);
+            check(method, path, "1.0", "Expect: 100-continue\r\n", &["200 OK"]);
+        }
+    }
+
+    #[test]
+    fn a_hundred_continue_behind_an_answer_that_nobody_reads() {
+        let server = Server::start(1, ListenLimits::SERVER);
+        let mut stream = server.connect();
+        let asked = "PUT /count HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n";
+        write!(stream, "GET /big HTTP/1.1\r\nHost: test\r\n\r\n{asked}").expect("sent");
+        std::thread::sleep(Duration::from_millis(300));
+        let (_, body) = read_answer(&mut stream);
+        assert!(body.len() == 100 * MIB && body.iter().all(|byte| *byte == 7));
+        assert!(read_answer(&mut stream).0.ends_with("100 Continue"));
+        assert_eq!(read_answer(&mut stream).1, b"0 0");
     }
 
     #[test]

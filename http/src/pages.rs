@@ -19,6 +19,7 @@ pub enum Page {
     Metrics,
     ScrubStatus,
     ScrubStart,
+    Purges,
 }
 
 /// One row.
@@ -32,13 +33,22 @@ pub struct PageRow {
     pub path: &'static str,
 }
 
-// Pages for load balancers and Prometheus tell no names and need no credentials; that of the scrub names objects.
-const TABLE: [PageRow; 5] = [
+// Pages for load balancers and Prometheus tell no names and need no credentials; those of the scrub and of purges name
+// objects.
+const TABLE: [PageRow; 6] = [
     row("Healthz", "/healthz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
     row("Readyz", "/readyz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
     row("Metrics", "/metrics", &["GET", "HEAD"], "admin:Prometheus", ResourceKind::Public, Effect::Reads),
     row("ScrubStatus", SCRUB, &["GET", "HEAD"], "admin:Heal", ResourceKind::Service, Effect::Reads),
     row("ScrubStart", SCRUB, &["POST"], "admin:Heal", ResourceKind::Service, Effect::Changes),
+    row(
+        "Purges",
+        "/_nilas/purges",
+        &["GET", "HEAD"],
+        "admin:ServerInfo",
+        ResourceKind::Service,
+        Effect::Reads,
+    ),
 ];
 
 const SCRUB: &str = "/_nilas/scrub";
@@ -66,7 +76,7 @@ const fn row(
 impl Page {
     /// All pages, in the order of the table.
     pub const ALL: [Page; TABLE.len()] =
-        [Page::Healthz, Page::Readyz, Page::Metrics, Page::ScrubStatus, Page::ScrubStart];
+        [Page::Healthz, Page::Readyz, Page::Metrics, Page::ScrubStatus, Page::ScrubStart, Page::Purges];
 
     /// Returns its row of the table.
     pub fn row(self) -> &'static PageRow {

@@ -15,7 +15,7 @@ use crate::render::error::S3Error;
 use crate::s3::operations::{Form, Level, Operation, is_subresource};
 use crate::s3::target::{Target, check_key};
 pub use nilas_catalog::uri::Query;
-use nilas_catalog::uri::percent_decode;
+use nilas_catalog::uri::decode_path;
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +59,7 @@ fn route_line<'a>(
         Some(bucket) => (bucket, path),
         None => path.split_once('/').unwrap_or((path, "")),
     };
-    let bucket =
-        percent_decode(bucket, false).and_then(|name| String::from_utf8(name).ok()).ok_or_else(bad_uri)?;
+    let bucket = decode_path(bucket).and_then(|name| String::from_utf8(name).ok()).ok_or_else(bad_uri)?;
     let key = decode_key(key, bad_uri)?;
     let query = Query::parse(query).ok_or_else(bad_uri)?;
     let selector = selector(&query)?;
@@ -110,7 +109,7 @@ fn virtual_bucket<'a>(host: &'a str, domains: &[String]) -> Option<&'a str> {
 }
 
 fn decode_key(raw: &str, bad_uri: impl Fn() -> S3Error) -> Result<Bytes, S3Error> {
-    let key = percent_decode(raw, false).ok_or_else(&bad_uri)?;
+    let key = decode_path(raw).ok_or_else(&bad_uri)?;
     check_key(&key)?;
     if std::str::from_utf8(&key).is_err() {
         return Err(bad_uri());
@@ -119,14 +118,18 @@ fn decode_key(raw: &str, bad_uri: impl Fn() -> S3Error) -> Result<Bytes, S3Error
 }
 
 /// Sub-resources of S3 that no operation of the table serves: refused, never taken for the plain request.
-const NOT_SERVED: [&str; 17] = [
+const NOT_SERVED: [&str; 21] = [
     "abac",
     "analytics",
+    "annotation",
     "append",
     "intelligent-tiering",
     "inventory",
     "legal-hold",
+    "metadataAnnotationTable",
     "metadataConfiguration",
+    "metadataInventoryTable",
+    "metadataJournalTable",
     "metadataTable",
     "metrics",
     "rename",
@@ -140,8 +143,10 @@ const NOT_SERVED: [&str; 17] = [
 ];
 
 /// Parameters that may stand without a value and still name no sub-resource.
-const PARAMETERS: [&str; 28] = [
+const PARAMETERS: [&str; 32] = [
     "allow-unordered",
+    "annotation-prefix",
+    "annotationName",
     "AWSAccessKeyId",
     "bucket-region",
     "continuation-token",
@@ -153,7 +158,9 @@ const PARAMETERS: [&str; 28] = [
     "key-marker",
     "list-type",
     "marker",
+    "max-annotation-results",
     "max-buckets",
+    "max-directory-buckets",
     "max-keys",
     "max-parts",
     "max-uploads",
@@ -307,6 +314,8 @@ mod tests {
         check("GET /b?versions", Operation::ListObjectVersions, "b", "");
         check("GET /b?uploads=", Operation::ListMultipartUploads, "b", "");
         check("GET /b/?location", Operation::GetBucketLocation, "b", "");
+        check("PUT /b?ownershipControls", Operation::PutBucketOwnershipControls, "b", "");
+        check("DELETE /b?ownershipControls=", Operation::DeleteBucketOwnershipControls, "b", "");
         check("GET /b?versioning", Operation::GetBucketVersioning, "b", "");
         check("GET /b?object-lock=", Operation::GetObjectLockConfiguration, "b", "");
         check("POST /b?delete", Operation::DeleteObjects, "b", "");
@@ -391,6 +400,9 @@ mod tests {
     #[test]
     fn refusals() {
         check_code("PUT /b/k?acl", "NotImplemented");
+        check_code("PUT /b/k?annotation=x&annotationName=n", "NotImplemented");
+        check_code("PUT /b?metadataJournalTable=x", "NotImplemented");
+        check_code("PUT /b/k?encryption", "NotImplemented");
         check_code("PUT /b/k?tagging", "NotImplemented");
         check_code("PUT /b/k?frobnicate", "NotImplemented");
         check_code("PUT /b/k?renameObject", "NotImplemented");

@@ -1,12 +1,13 @@
 //! What one core answers requests with: [`CoreState`], made by `process::core`. `gateway` takes its requests.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::sync::Arc;
 
 use nilas_catalog::Catalog;
 use nilas_engine::{CoreId, Engine, rt};
 
 use crate::admin::Figures;
-use crate::auth::SigningKeyCache;
+use crate::auth::{RootOnly, SigningKeyCache};
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
 use crate::memory::{CoreMemory, Shortage};
@@ -32,6 +33,8 @@ pub(crate) struct CoreState {
 /// Who may ask, and what verifying them costs again and again.
 pub(crate) struct Identity {
     pub(crate) root_key: RootKey,
+    /// Whether presigned URLs of signature version 2 are taken.
+    pub(crate) presigned_v2: bool,
     pub(crate) signing_keys: RefCell<SigningKeyCache>,
 }
 
@@ -49,6 +52,12 @@ pub(crate) struct Services {
     pub(crate) catalog: Catalog,
 }
 
+impl Identity {
+    pub(crate) fn new(root_key: RootKey, presigned_v2: bool) -> Identity {
+        Identity { root_key, presigned_v2, signing_keys: RefCell::new(SigningKeyCache::new()) }
+    }
+}
+
 impl RequestIds {
     pub(crate) fn next(&self) -> String {
         let number = self.next.get();
@@ -60,11 +69,11 @@ impl RequestIds {
 
 impl CoreState {
     /// A core that answers health pages and tells everything else to come again, until [`CoreState::set_engine`].
-    pub(crate) fn new(figures: Figures, root_key: RootKey, region: &str, scrub: ScrubSettings) -> CoreState {
+    pub(crate) fn new(figures: Figures, identity: Identity, region: &str, scrub: ScrubSettings) -> CoreState {
         let memory = figures.memory().clone();
         CoreState {
             services: OnceCell::new(),
-            identity: Identity { root_key, signing_keys: RefCell::new(SigningKeyCache::new()) },
+            identity,
             request_ids: RequestIds { core: figures.core, next: Cell::new(0), salt: rt::random_u128() },
             region: region.to_owned(),
             scrub,
@@ -86,7 +95,12 @@ impl CoreState {
             memory: self.memory.clone(),
             downloads: self.downloads.clone(),
         };
-        let catalog = Catalog::new(engine.clone(), json_attributes(), &self.region);
+        let purges = self.figures.process.purges.clone();
+        let catalog = Catalog::new(engine.clone(), json_attributes(), &self.region).with_purges(
+            Arc::new(RootOnly),
+            purges,
+            |text| eprintln!("nilas: {text}"),
+        );
         // Set once, by the one recovery of this core.
         drop(self.services.set(Services { engine, s3, catalog }));
     }

@@ -1,22 +1,18 @@
 """DuckDB against both halves: Parquet over S3 with httpfs, and the catalog with its iceberg extension.
 
-The catalog is attached twice, with SigV4 and with OAuth2 client credentials. The extensions come from Python packages,
-so nothing is fetched at run time.
+The catalog is attached twice, with SigV4 and with OAuth2 client credentials.
 """
-import importlib.util
-import os
-
 import duckdb
 
+import duck
 import nilas
 from steps import Steps, eq, raises
 
-EXTENSIONS = ("avro", "httpfs", "aws", "iceberg")
 ROWS = 100_000
 
 namespace = nilas.unique("duck").replace("-", "_")
 bucket = nilas.unique("duckdb")
-connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
+connection = None
 warehouse = None
 EVENTS = f"ice.{namespace}.events"
 
@@ -26,16 +22,8 @@ def sql(text):
 
 
 def extensions():
-    sql(f"set extension_directory = '{os.path.join(nilas.SCRATCH, 'duckdb-extensions')}'")
-    for name in EXTENSIONS:
-        package = os.path.dirname(importlib.util.find_spec(f"duckdb_extension_{name}").origin)
-        found = [os.path.join(folder, file) for folder, _, files in os.walk(package) for file in files if file == f"{name}.duckdb_extension"]
-        sql(f"install '{found[0]}'")
-        sql(f"load {name}")
-    sql(
-        f"create secret s3_key (type s3, key_id '{nilas.ACCESS_KEY}', secret '{nilas.SECRET_KEY}', endpoint '{nilas.HOST}', "
-        f"url_style 'path', use_ssl false, region '{nilas.REGION}')"
-    )
+    global connection
+    connection = duck.connect()
 
 
 def parquet():
@@ -61,10 +49,7 @@ def csv():
 def attach():
     global warehouse
     warehouse = nilas.warehouse("duckdb")
-    sql(
-        f"attach '{warehouse}' as ice (type iceberg, endpoint '{nilas.CATALOG_URI}', authorization_type 'sigv4', "
-        f"sigv4_service 's3tables', sigv4_region '{nilas.REGION}', secret 's3_key')"
-    )
+    duck.attach(connection, warehouse)
 
 
 def create():

@@ -7,7 +7,9 @@ for temporary files).
 import hashlib
 import json
 import os
+import re
 import tempfile
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -21,6 +23,7 @@ from botocore.exceptions import ClientError
 
 KIB = 1024
 MIB = 1024 * KIB
+PURGE_SECONDS_MAX = 60
 
 ENDPOINT = os.environ["ENDPOINT"].rstrip("/")
 HOST = ENDPOINT.split("://", 1)[1]
@@ -110,6 +113,18 @@ def catalog_call(method, path, body=None, access_key=ACCESS_KEY, secret_key=SECR
         return status, json.loads(text) if text else None
     except ValueError:
         return status, text
+
+
+def purges_done():
+    """Waits until the server is through with every purge that it took on."""
+    end = time.monotonic() + PURGE_SECONDS_MAX
+    while time.monotonic() < end:
+        with urllib.request.urlopen(ENDPOINT + "/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+        if sum(float(value) for value in re.findall(r"^nilas_purges_open\S* (\S+)$", text, re.MULTILINE)) == 0:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"purges are at work after {PURGE_SECONDS_MAX} s")
 
 
 def warehouse(word):

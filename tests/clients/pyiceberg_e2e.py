@@ -4,8 +4,10 @@ The whole road runs with SigV4 and keys from the AWS environment; a short road r
 settings, and once with OAuth2 client credentials.
 """
 import datetime
+import io
 import os
 import threading
+import time
 
 import nilas
 from steps import Steps, eq, raises
@@ -16,6 +18,7 @@ os.environ["AWS_SECRET_ACCESS_KEY"] = nilas.SECRET_KEY
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pyiceberg.catalog import load_catalog
 from pyiceberg.exceptions import (
     CommitFailedException,
@@ -341,6 +344,58 @@ def drop():
     assert (namespace,) not in catalog.list_namespaces()
 
 
+def keys_under(location):
+    bucket, prefix = location.removeprefix("s3://").split("/", 1)
+    pages = nilas.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix + "/")
+    return [entry["Key"].removeprefix(prefix + "/") for page in pages for entry in page.get("Contents", [])]
+
+
+def purged_to(location, want):
+    """Waits until exactly `want` is left under a location; files go behind the answer to the drop."""
+    until = time.monotonic() + 60
+    while (keys := keys_under(location)) != want and time.monotonic() < until:
+        time.sleep(0.05)
+    eq(keys, want)
+
+
+def filled(name, **properties):
+    """A table with several snapshots, manifests and metadata files."""
+    table = catalog.create_table((namespace, name), SCHEMA, partition_spec=SPEC, properties=properties)
+    for first in (0, 1000, 2000):
+        table.append(rows(first, 1000))
+    table.delete(LessThan("id", 500))
+    with table.update_schema() as update:
+        update.add_column("more", StringType())
+    return table
+
+
+def purge():
+    catalog.create_namespace_if_not_exists(namespace)
+    table = filled("purged")
+    location = table.location()
+    bucket, prefix = location.removeprefix("s3://").split("/", 1)
+    parquet = io.BytesIO()
+    pq.write_table(rows(0, 100), parquet)
+    for name in ("data/adopted.parquet", "data/foreign.parquet"):
+        nilas.s3().put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=parquet.getvalue())
+    adopter = catalog.create_table((namespace, "adopter"), SCHEMA)
+    adopter.add_files([f"{location}/data/adopted.parquet"])
+    before = keys_under(location)
+    assert len([key for key in before if key.endswith(".parquet")]) > 10, before
+    assert len([key for key in before if key.endswith(".avro")]) > 6, before
+    catalog.purge_table((namespace, "purged"))
+    raises(NoSuchTableError, lambda: catalog.load_table((namespace, "purged")))
+    purged_to(location, ["data/adopted.parquet", "data/foreign.parquet"])
+    eq(count(catalog.load_table((namespace, "adopter"))), 100)
+
+    kept = filled("kept", **{"gc.enabled": "false"})
+    data = [key for key in keys_under(kept.location()) if key.endswith(".parquet")]
+    catalog.purge_table((namespace, "kept"))
+    purged_to(kept.location(), data)
+    catalog.drop_table((namespace, "adopter"))
+    catalog.drop_namespace(namespace)
+
+
 def short_road(other):
     name = nilas.unique("short").replace("-", "_")
     other.create_namespace(name)
@@ -398,6 +453,7 @@ steps.run([
     ("format-v1-v3", format_versions),
     ("views", views),
     ("drop", drop),
+    ("purge", purge),
     ("keys-as-client-settings", client_settings),
     ("oauth2", oauth2),
     ("wrong-keys-refused", wrong_keys),

@@ -11,6 +11,7 @@ pub mod sign;
 pub mod client;
 pub mod xml;
 pub mod catalog;
+pub mod manifests;
 pub mod sizes;
 pub mod rng;
 pub mod device;

@@ -14,23 +14,25 @@ use std::sync::Arc;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use nilas_engine::{Bucket, Engine};
+use nilas_engine::{Bucket, Engine, EngineError, SettingKind, ValueOwner};
 use serde_json::{Value, json};
 
 pub use operations::{Operation, OperationRow};
 pub use route::Route;
 
-use crate::access::{Access, Resource};
+use crate::access::{Access, KeptAccess, KeptPrincipal, Resource};
 use crate::commit::{self, SentChange};
-use crate::limits::{BODY_BYTES_MAX, GZIP_BYTES_MIN, TRANSACTION_TABLES_MAX, at_most};
+use crate::limits::{BODY_BYTES_MAX, GZIP_BYTES_MIN, PURGES_LISTED_MAX, TRANSACTION_TABLES_MAX, at_most};
 use crate::rest::route::{Asked, Names, Target};
 use crate::store::commit::TableChange;
 use crate::store::failure::CatalogError;
 use crate::store::idempotency::IdempotencyKey;
 use crate::store::names::{Ident, NamespaceName, warehouse_name};
+use crate::store::purge::{self, PurgeContext};
+use crate::store::purge_state::{PurgeFigures, PurgeStatus};
 use crate::store::state::{Page, PageQuery};
 use crate::store::table::{CreateTable, LoadTable};
-use crate::store::{Outcome, Store, metadata_file, on_owner, recognise, warehouse};
+use crate::store::{Outcome, Store, metadata_file, on_owner, on_owner_core, recognise, warehouse};
 use crate::uri;
 
 /// One request, authenticated by the caller, its body complete and its checksum verified.
@@ -116,6 +118,15 @@ pub struct Response {
     pub gzip: bool,
 }
 
+/// Lets nobody do anything later.
+struct Nobody;
+
+impl KeptAccess for Nobody {
+    fn allows(&self, _who: &KeptPrincipal, _action: &'static str, _resource: Resource<'_>) -> bool {
+        false
+    }
+}
+
 /// The catalog as one core sees it. Cheap to clone, stays on its core.
 #[derive(Clone)]
 pub struct Catalog {
@@ -124,13 +135,26 @@ pub struct Catalog {
     json_attributes: Bytes,
     /// The region that clients are told.
     region: Rc<str>,
+    purging: Arc<PurgeContext>,
 }
 
 impl Catalog {
     /// Makes the handle. `json_attributes` are the attributes of the metadata objects that the catalog writes, `region`
     /// is what clients are told.
     pub fn new(engine: Engine, json_attributes: Bytes, region: &str) -> Catalog {
-        Catalog { engine, json_attributes, region: region.into() }
+        let purging = PurgeContext { access: Arc::new(Nobody), figures: Arc::default(), report: |_| () };
+        Catalog { engine, json_attributes, region: region.into(), purging: Arc::new(purging) }
+    }
+
+    /// The same with a say for purges: whom they ask about files outside of the warehouse's bucket (nobody may touch those
+    /// otherwise), where they are counted, and who is told what they leave.
+    pub fn with_purges(
+        self,
+        access: Arc<dyn KeptAccess>,
+        figures: Arc<PurgeFigures>,
+        report: fn(std::fmt::Arguments<'_>),
+    ) -> Catalog {
+        Catalog { purging: Arc::new(PurgeContext { access, figures, report }), ..self }
     }
 
     /// Answers one request. A change is durable when this returns; dropping the future does not stop a change that was
@@ -309,8 +333,16 @@ impl Catalog {
                 let bucket = self.named_in_path(&call)?;
                 let ident = call.names.table()?;
                 let (purge, key) = (call.query.flag("purgeRequested")?, idempotency_key(request)?);
-                self.owner(&bucket, move |store| async move { store.drop_table(&ident, purge, key).await })
-                    .await
+                match purge {
+                    true => self.purge_table(request, &bucket, ident, key).await,
+                    false => {
+                        self.owner(
+                            &bucket,
+                            move |store| async move { store.drop_table(&ident, None, key).await },
+                        )
+                        .await
+                    }
+                }
             }
             Operation::RegisterTable => self.register_table(call).await,
             Operation::ReportMetrics => {
@@ -440,6 +472,78 @@ impl Catalog {
         })?;
         let key = idempotency_key(request)?;
         self.owner(&bucket, move |store| async move { store.commit(&changes, false, key).await }).await
+    }
+
+    /// Drops a table, and has all that its metadata reaches deleted behind the answer.
+    async fn purge_table(
+        &self,
+        request: &Request<'_>,
+        bucket: &Arc<Bucket>,
+        ident: Ident,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Outcome, CatalogError> {
+        let asked_by = KeptPrincipal {
+            kind: request.access.principal_kind().to_owned(),
+            access_key: request.principal.to_owned(),
+        };
+        let context = Arc::clone(&self.purging);
+        on_owner_core(&self.engine, bucket, &self.json_attributes, move |engine, store| async move {
+            let dropped = store.drop_table(&ident, Some(asked_by), key).await?;
+            store.start_purges(&engine, &context);
+            Ok(dropped)
+        })
+        .await
+    }
+
+    /// Goes on with the purges that have not ended: to be called once, on one core, when the store has recovered.
+    pub async fn resume_purges(&self) {
+        let Ok(directory) = self.engine.directory() else { return };
+        let marked = |bucket: &&Arc<Bucket>| bucket.settings.get(SettingKind::CATALOG).is_some();
+        for bucket in directory.buckets.values().filter(marked) {
+            if let Err(failure) = self.resume_purges_of(bucket).await {
+                let why = failure.answer().message;
+                (self.purging.report)(format_args!(
+                    "purges of warehouse {} do not go on: {why}",
+                    bucket.name
+                ));
+            }
+        }
+    }
+
+    async fn resume_purges_of(&self, bucket: &Arc<Bucket>) -> Result<(), CatalogError> {
+        let has_open = self.engine.on_bucket(bucket, ValueOwner::Catalog, |bucket| async move {
+            // Building the whole warehouse is left to its first use otherwise.
+            purge::has_open(&bucket)
+        });
+        if !has_open.await.map_err(CatalogError::Engine)? {
+            return Ok(());
+        }
+        let context = Arc::clone(&self.purging);
+        on_owner_core(&self.engine, bucket, &self.json_attributes, move |engine, store| async move {
+            store.start_purges(&engine, &context);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Purges of all warehouses, open and recently ended; and how many more there are than [`PURGES_LISTED_MAX`].
+    pub async fn purges(&self) -> Result<(Vec<PurgeStatus>, usize), EngineError> {
+        let directory = self.engine.directory()?;
+        let (mut all, mut beyond) = (Vec::new(), 0);
+        let marked = |bucket: &&Arc<Bucket>| bucket.settings.get(SettingKind::CATALOG).is_some();
+        for bucket in directory.buckets.values().filter(marked) {
+            let (name, room) = (Arc::clone(&bucket.name), PURGES_LISTED_MAX - all.len());
+            let found = self.engine.on_bucket(bucket, ValueOwner::Catalog, move |bucket| async move {
+                let mut found = purge::statuses(&bucket, &name);
+                let count = found.len();
+                found.truncate(room);
+                (found, count)
+            });
+            let (found, count) = found.await?;
+            beyond += count - found.len();
+            all.extend(found);
+        }
+        Ok((all, beyond))
     }
 
     async fn owner<T, F, Fut>(&self, bucket: &Arc<Bucket>, job: F) -> Result<T, CatalogError>

@@ -42,6 +42,8 @@ pub(crate) struct Version {
     pub(crate) metadata: TableMetadata,
     pub(crate) file: MetadataFile,
     pub(crate) location_key: String,
+    /// Locations that the table had before.
+    pub(crate) earlier: Vec<String>,
     /// The metadata location it was made from; `None` for a new table.
     pub(crate) base: Option<String>,
     /// Keys of metadata files that go with this version.
@@ -229,6 +231,7 @@ impl Store {
                 uuid: version.metadata.uuid().to_owned(),
                 metadata_location: version.file.location.clone(),
                 location_key: version.location_key.clone(),
+                earlier: version.earlier.clone(),
             };
             transaction.values.push((values::table_key(&version.ident), Some(values::table_value(&pointer))));
             transaction.values.extend(version.digests.iter().cloned());
@@ -331,15 +334,16 @@ pub(crate) fn plan_version(
     if base.is_none() {
         at_most("TABLES_MAX", TABLES_MAX, warehouse.tables + 1)?;
     }
-    let own = warehouse.find(ident).map(|table| table.pointer.location_key.as_str());
+    let own = warehouse.find(ident).map(|table| &*table.pointer);
     warehouse.locations.check_free(&location_key, own, metadata.location())?;
+    let earlier = location::earlier(own, &location_key)?;
     let previous = base.map(|base| base.metadata_location.as_str());
     let file = MetadataFile::new(&metadata, previous, file_name, &warehouse.name)?;
     let expired =
         base.map_or_else(Vec::new, |base| metadata_file::expired(&base.metadata, &metadata, &warehouse.name));
     let base = previous.map(str::to_owned);
     let (ident, digests) = (ident.clone(), Vec::new());
-    Ok(Box::new(Version { ident, metadata, file, location_key, base, expired, digests }))
+    Ok(Box::new(Version { ident, metadata, file, location_key, earlier, base, expired, digests }))
 }
 
 /// Refuses new locations of one transaction that lie in each other; those in use were checked per table.
@@ -363,7 +367,7 @@ fn still_holds(warehouse: &Warehouse, versions: &[Version]) -> Result<bool, Cata
         if now != version.base.as_deref() {
             return Ok(false);
         }
-        let own = table.map(|table| table.pointer.location_key.as_str());
+        let own = table.map(|table| &*table.pointer);
         warehouse.locations.check_free(&version.location_key, own, version.metadata.location())?;
     }
     Ok(true)
@@ -426,6 +430,7 @@ mod tests {
             uuid: version.metadata.uuid().to_owned(),
             metadata_location: version.file.location.clone(),
             location_key: version.location_key.clone(),
+            earlier: version.earlier.clone(),
         };
         let rendered = version.file.rendered.clone();
         let loaded = Rc::new(LoadedTable::new(version.metadata, version.file.location, &rendered));

@@ -55,6 +55,11 @@ pub(crate) enum CatalogError {
     /// The bucket is there, but is not a warehouse, and the request did not ask for that to change.
     BucketExists(String),
     WarehouseNotEmpty(String),
+    /// Files of a dropped table are still being deleted.
+    WarehousePurging {
+        name: String,
+        table: String,
+    },
     NamespaceExists(NamespaceName),
     NamespaceNotEmpty(NamespaceName),
     TableExists(Ident),
@@ -201,6 +206,11 @@ impl CatalogError {
             CatalogError::WarehouseNotEmpty(name) => {
                 (409, "WarehouseNotEmptyException", format!("Warehouse {name} is not empty"))
             }
+            CatalogError::WarehousePurging { name, table } => (
+                409,
+                "WarehouseNotEmptyException",
+                format!("Warehouse {name} is not empty: the purge of {table} has not ended"),
+            ),
             CatalogError::NamespaceExists(name) => {
                 (409, "AlreadyExistsException", format!("Namespace already exists: {name}"))
             }
@@ -271,6 +281,9 @@ fn refused(refusal: &Refusal) -> (u16, &'static str, String) {
         Refusal::BodyBroken => {
             let message = "the request body ended before its announced length";
             (400, "BadRequestException", message.to_owned())
+        }
+        Refusal::BodyStalled => {
+            (400, "BadRequestException", "the request body did not come in time".to_owned())
         }
         Refusal::DocumentTooLarge { cost, max } => (
             413,
@@ -420,6 +433,8 @@ mod tests {
         check(large, 413, "BadRequestException", text);
         let broken = "the request body ended before its announced length";
         check(Refusal::BodyBroken, 400, "BadRequestException", broken);
+        let stalled = "the request body did not come in time";
+        check(Refusal::BodyStalled, 400, "BadRequestException", stalled);
         let text = "the request takes 7 bytes, DOCUMENT_BYTES_MAX is 5 on this machine";
         check(Refusal::DocumentTooLarge { cost: 7, max: 5 }, 413, "BadRequestException", text);
         let busy = EngineError::Busy { limit: "X_MAX", max: 1 };

@@ -1,12 +1,14 @@
 //! Where a table's files lie: checks on locations that clients choose, and the set of those in use.
 //!
 //! I1. Every table's location is a key prefix in the warehouse's own bucket, never the bucket itself.
-//! I2. No table's location lies in that of another, so that a purge can delete by prefix.
+//! I2. No table's location, nor one that it had before, is, lies in or holds one of another table or of a purge at work:
+//! what lies under it was written by that table, or by somebody who says so.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::limits::{LOCATION_KEY_BYTES_MAX, at_most};
+use crate::limits::{LOCATION_KEY_BYTES_MAX, OverLimit, TABLE_LOCATIONS_MAX, at_most};
+use crate::model::Pointer;
 use crate::store::failure::CatalogError;
 
 /// The key prefix (no slash at either end) that `location` names in bucket `warehouse`.
@@ -22,10 +24,7 @@ pub(crate) fn table_key(location: &str, warehouse: &str) -> Result<String, Catal
 
 /// The object key that `location` names in bucket `warehouse`.
 pub(crate) fn object_key<'a>(location: &'a str, warehouse: &str) -> Result<&'a str, CatalogError> {
-    let rest = ["s3://", "s3a://", "s3n://"]
-        .iter()
-        .find_map(|scheme| location.strip_prefix(scheme))
-        .ok_or_else(|| refused(location, "it is not an s3:// location"))?;
+    let rest = without_scheme(location).ok_or_else(|| refused(location, "it is not an s3:// location"))?;
     let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
     if bucket != warehouse {
         return Err(refused(location, "it is in another bucket"));
@@ -37,6 +36,25 @@ pub(crate) fn object_key<'a>(location: &'a str, warehouse: &str) -> Result<&'a s
         return Err(refused(location, "it has an empty first part or a control character"));
     }
     Ok(key)
+}
+
+/// The earlier locations of a table that goes from `before` to `location_key`: it keeps all that it had.
+pub(crate) fn earlier(before: Option<&Pointer>, location_key: &str) -> Result<Vec<String>, OverLimit> {
+    let Some(before) = before else { return Ok(Vec::new()) };
+    let had = before.location_keys().filter(|key| *key != location_key);
+    let earlier: Vec<String> = had.map(str::to_owned).collect();
+    at_most("TABLE_LOCATIONS_MAX", TABLE_LOCATIONS_MAX, earlier.len() + 1)?;
+    Ok(earlier)
+}
+
+/// The bucket and key of a file, as they are written in metadata: nothing is decoded. `None` when it is no object of S3.
+pub(crate) fn file_of(location: &str) -> Option<(&str, &str)> {
+    let (bucket, key) = without_scheme(location)?.split_once('/')?;
+    (!bucket.is_empty() && !key.is_empty()).then_some((bucket, key))
+}
+
+fn without_scheme(location: &str) -> Option<&str> {
+    ["s3://", "s3a://", "s3n://"].iter().find_map(|scheme| location.strip_prefix(scheme))
 }
 
 fn refused(location: &str, why: &'static str) -> CatalogError {
@@ -51,21 +69,23 @@ pub(crate) struct Locations {
 }
 
 impl Locations {
-    /// Refuses `key` when it is, lies in, or holds a prefix in use, other than `own`.
+    /// Refuses `key` when it is, lies in, or holds a prefix in use, other than those of the table whose pointer is `own`.
     pub(crate) fn check_free(
         &self,
         key: &str,
-        own: Option<&str>,
+        own: Option<&Pointer>,
         location: &str,
     ) -> Result<(), CatalogError> {
         let wanted = slashed(key);
-        let own = own.map(slashed);
+        let is_own = |used: &str| {
+            own.is_some_and(|own| own.location_keys().any(|key| used.strip_suffix('/') == Some(key)))
+        };
         let within = self
             .used
             .range::<str, _>((Bound::Included(wanted.as_str()), Bound::Unbounded))
             .take_while(|(used, _)| used.starts_with(&wanted));
         let around = wanted.match_indices('/').filter_map(|(at, _)| self.used.get_key_value(&wanted[..=at]));
-        match within.chain(around).find(|(used, _)| own.as_ref() != Some(*used)) {
+        match within.chain(around).find(|(used, _)| !is_own(used)) {
             Some((_, by)) => {
                 Err(CatalogError::LocationTaken { location: location.to_owned(), by: by.clone() })
             }
@@ -111,12 +131,39 @@ mod tests {
     }
 
     #[test]
+    fn files() {
+        let check =
+            |location: &str, want: Option<(&str, &str)>| assert_eq!(file_of(location), want, "{location}");
+        check("s3://lake/a", Some(("lake", "a")));
+        check("s3a://lake/a b/ü?x#y", Some(("lake", "a b/ü?x#y")));
+        check("s3n://lake//a/../b", Some(("lake", "/a/../b")));
+        check("s3://lake/a%20b", Some(("lake", "a%20b")));
+        check("s3://lake/", None);
+        check("s3://lake", None);
+        check("s3:///a", None);
+        check("S3://lake/a", None);
+        check("gs://lake/a", None);
+        check("/lake/a", None);
+        check("", None);
+    }
+
+    #[test]
     fn overlap() {
         let mut locations = Locations::default();
-        locations.take("a/b", "ns.t".to_owned());
+        for key in ["a/b", "x/y"] {
+            locations.take(key, "ns.t".to_owned());
+        }
         let check = |key: &str, own: Option<&str>, want: bool| {
-            assert_eq!(locations.check_free(key, own, key).is_ok(), want, "{key}");
+            let own = own.map(|key| Pointer {
+                uuid: String::new(),
+                metadata_location: String::new(),
+                location_key: "x/y".to_owned(),
+                earlier: vec![key.to_owned()],
+            });
+            assert_eq!(locations.check_free(key, own.as_ref(), key).is_ok(), want, "{key}");
         };
+        check("x/y/z", None, false);
+        check("x/y/z", Some("a/b"), true);
         check("a/b", None, false);
         check("a", None, false);
         check("a/b/c/d", None, false);

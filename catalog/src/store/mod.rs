@@ -13,6 +13,9 @@ pub(crate) mod location;
 pub(crate) mod metadata_file;
 pub(crate) mod names;
 pub(crate) mod namespace;
+pub(crate) mod purge;
+pub(crate) mod purge_state;
+pub(crate) mod reach;
 pub(crate) mod recognise;
 pub(crate) mod values;
 pub(crate) mod state;
@@ -28,9 +31,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use nilas_engine::{Bucket, Engine, LocalBucket, Sequence, Transaction, ValueOwner};
 
-use crate::limits::{
-    DIGESTS_REMOVED_PER_CHANGE_MAX, METADATA_BYTES_MAX, METADATA_INLINE_BYTES_MAX, PURGE_KEYS_MAX,
-};
+use crate::limits::{DIGESTS_REMOVED_PER_CHANGE_MAX, METADATA_BYTES_MAX, METADATA_INLINE_BYTES_MAX};
 use crate::model::Recorded;
 use crate::store::claim::IdempotencyGuard;
 use crate::store::failure::{Answer, CatalogError};
@@ -71,6 +72,28 @@ where
         .on_bucket(bucket, ValueOwner::Catalog, move |bucket| async move {
             let store = Store::open(bucket, name, json_attributes)?;
             job(store).await
+        })
+        .await
+        .map_err(CatalogError::Engine)?
+}
+
+/// As [`on_owner`]. The job is given the handle of its core as well, for work that goes on behind it.
+pub(crate) async fn on_owner_core<T, F, Fut>(
+    engine: &Engine,
+    bucket: &Arc<Bucket>,
+    json_attributes: &Bytes,
+    job: F,
+) -> Result<T, CatalogError>
+where
+    T: Send + 'static,
+    F: FnOnce(Engine, Store) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<T, CatalogError>> + 'static,
+{
+    let (name, json_attributes) = (Arc::clone(&bucket.name), json_attributes.clone());
+    engine
+        .on_bucket_core(bucket, ValueOwner::Catalog, move |engine, bucket| async move {
+            let store = Store::open(bucket, name, json_attributes)?;
+            job(engine, store).await
         })
         .await
         .map_err(CatalogError::Engine)?
@@ -155,7 +178,6 @@ impl Store {
             Err(error) if result.is_ok() => return Err(CatalogError::StateUnknown(error)),
             Err(error) => return Err(CatalogError::Engine(error)),
         }
-        self.sweep().await;
         self.sweep_digests().await;
         result
     }
@@ -271,18 +293,6 @@ impl Store {
         Ok(LoadedTable::new(metadata, metadata_location.to_owned(), &rendered))
     }
 
-    /// Goes on with a purge that was cut short, one batch per change, so that no change waits long for it.
-    async fn sweep(&self) {
-        let left =
-            self.warehouse.borrow().purges.iter().find(|(_, at_work)| !**at_work).map(|(key, _)| key.clone());
-        let Some(key) = left else { return };
-        self.warehouse.borrow_mut().purges.insert(key.clone(), true);
-        let batch = self.purge_batch(&key).await;
-        if !matches!(batch, Ok(true)) {
-            self.warehouse.borrow_mut().purges.entry(key).and_modify(|at_work| *at_work = false);
-        }
-    }
-
     /// The value with which a table that goes takes its digests along, if it has any.
     fn drop_digests(&self, uuid: &str) -> Option<(Bytes, Option<Bytes>)> {
         let table = recognise::table_digest(uuid)?;
@@ -317,32 +327,6 @@ impl Store {
         };
         let transaction = Transaction { values, ..Transaction::default() };
         drop(self.append_plain(&mut warehouse, transaction));
-    }
-
-    /// Deletes everything under a location that was recorded as to be purged. A failure leaves the rest for later.
-    async fn purge(&self, location_key: &str) -> Result<(), CatalogError> {
-        while !self.purge_batch(location_key).await? {}
-        Ok(())
-    }
-
-    /// Deletes one batch; `true` when nothing is left, and the purge forgotten with it.
-    async fn purge_batch(&self, location_key: &str) -> Result<bool, CatalogError> {
-        let prefix = format!("{location_key}/");
-        let deletes = self.bucket.object_keys(prefix.as_bytes(), PURGE_KEYS_MAX);
-        let done = deletes.len() < PURGE_KEYS_MAX;
-        let sequence = {
-            let mut warehouse = self.warehouse.borrow_mut();
-            let values = if done { vec![(values::purge_key(location_key), None)] } else { Vec::new() };
-            let transaction = Transaction { deletes, values, ..Transaction::default() };
-            let sequence = self.append_plain(&mut warehouse, transaction)?;
-            if done {
-                warehouse.purges.remove(location_key);
-                warehouse.locations.release(location_key);
-            }
-            sequence
-        };
-        self.bucket.durable(sequence).await?;
-        Ok(done)
     }
 
     fn new_uuid(&self) -> String {

@@ -1,11 +1,12 @@
 //! What one shard's core knows of its warehouses: built from its values at first use, and from then on the cache.
 //!
 //! Changed only together with `LocalBucket::append`, in the same breath. Nothing here waits; no borrow of it lives across
-//! an await. I1. Every table has a namespace. I2. `locations` holds exactly the tables' locations and open purges.
+//! an await. I1. Every table has a namespace. I2. `locations` holds exactly the tables' locations, earlier ones included,
+//! and those of open purges.
 //! I3. `newest` is at least the sequence of everything visible here: whoever tells of absence waits for it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,13 +16,14 @@ use nilas_engine::{BucketId, Sequence};
 use serde_json::{Map, Value};
 
 use crate::limits::{CACHE_BYTES_MAX, PAGE_SIZE_MAX};
-use crate::model::Pointer;
+use crate::model::{Pointer, Purge};
 use crate::spec::TableMetadata;
 use crate::store::failure::CatalogError;
 use crate::store::idempotency::Idempotency;
 use crate::store::location::Locations;
 use crate::store::metadata_file;
 use crate::store::names::{Ident, NamespaceName, SEPARATOR};
+use crate::store::purge_state::{self, Purges};
 use crate::store::recognise::Standing;
 use crate::store::values::{self, StoredValue};
 
@@ -29,6 +31,8 @@ use crate::store::values::{self, StoredValue};
 #[derive(Default)]
 pub(crate) struct CatalogState {
     warehouses: RefCell<HashMap<BucketId, Rc<RefCell<Warehouse>>>>,
+    /// Whether a task works off the purges of this shard.
+    pub(crate) purging: Cell<bool>,
 }
 
 impl CatalogState {
@@ -40,6 +44,29 @@ impl CatalogState {
         let warehouse = Rc::new(RefCell::new(warehouse));
         self.warehouses.borrow_mut().insert(bucket, Rc::clone(&warehouse));
         warehouse
+    }
+
+    /// The open purge that was asked for first, of any warehouse here, but for those of `but`: its bucket, that bucket's
+    /// name, and its key.
+    pub(crate) fn oldest_purge(
+        &self,
+        but: &BTreeSet<(BucketId, String)>,
+    ) -> Option<(BucketId, Arc<str>, String)> {
+        let mut oldest: Option<(u64, BucketId, String)> = None;
+        for (bucket, warehouse) in self.warehouses.borrow().iter() {
+            for (key, purge) in warehouse.borrow().purges.open() {
+                let found = (purge.since_ms, *bucket, key);
+                let is_older = oldest
+                    .as_ref()
+                    .is_none_or(|(since, bucket, key)| found < (*since, *bucket, key.as_str()));
+                if is_older && !but.contains(&(*bucket, key.to_owned())) {
+                    oldest = Some((purge.since_ms, *bucket, key.to_owned()));
+                }
+            }
+        }
+        let (_, bucket, key) = oldest?;
+        let name = Arc::clone(&self.get(bucket)?.borrow().name);
+        Some((bucket, name, key))
     }
 
     /// Forgets a warehouse; the next use builds it from its values again.
@@ -56,8 +83,7 @@ pub(crate) struct Warehouse {
     pub(crate) tables: usize,
     pub(crate) locations: Locations,
     pub(crate) idempotency: Idempotency,
-    /// Key prefixes whose objects are to go; `true` while somebody is at it.
-    pub(crate) purges: BTreeMap<String, bool>,
+    pub(crate) purges: Purges,
     /// Digests of commits that wait to be removed; the digests themselves are read from their values.
     pub(crate) digests: Standing,
     pub(crate) newest: Sequence,
@@ -173,7 +199,7 @@ impl Warehouse {
             tables: 0,
             locations: Locations::default(),
             idempotency: Idempotency::default(),
-            purges: BTreeMap::new(),
+            purges: Purges::default(),
             digests: Standing::default(),
             newest,
             closed: false,
@@ -199,9 +225,10 @@ impl Warehouse {
                 self.set_table(&ident, pointer, None, self.newest);
             }
             StoredValue::Idempotency(id, remembered) => self.idempotency.remember(id, remembered),
-            StoredValue::Purge(key) => {
-                self.locations.take(&key, "a purge at work".to_owned());
-                self.purges.insert(key, false);
+            StoredValue::Purge(key, purge) => self.set_purge(key, purge),
+            StoredValue::RootlessPurge(key) => {
+                let purge = purge_state::rootless(&self.name, &key);
+                self.set_purge(key, purge);
             }
             StoredValue::Digest => {}
             StoredValue::Waiting => self.digests.follow(&Bytes::copy_from_slice(key), true),
@@ -239,7 +266,9 @@ impl Warehouse {
         sequence: Sequence,
     ) {
         self.remove_table(ident);
-        self.locations.take(&pointer.location_key, ident.to_string());
+        for key in pointer.location_keys() {
+            self.locations.take(key, ident.to_string());
+        }
         self.cached_bytes += loaded.as_ref().map_or(0, |loaded| loaded.cost);
         self.clock.set(self.clock.get() + 1);
         let used = Cell::new(self.clock.get());
@@ -251,11 +280,31 @@ impl Warehouse {
         self.trim();
     }
 
-    /// Forgets a table and gives its location back.
+    /// Takes a purge in: one that begins, or one that is a value. An open one has its locations to itself.
+    pub(crate) fn set_purge(&mut self, key: String, purge: Purge) {
+        if purge.ended_ms.is_none() {
+            for location in &purge.locations {
+                self.locations.take(location, format!("the purge of {}", purge.table));
+            }
+        }
+        self.purges.insert(key, purge);
+    }
+
+    /// Ends an open purge and releases its locations; those of `crowded_out` are not kept any longer.
+    pub(crate) fn end_purge(&mut self, key: &str, ended: Purge, crowded_out: &[String]) {
+        for location in &ended.locations {
+            self.locations.release(location);
+        }
+        self.purges.end(key, ended, crowded_out);
+    }
+
+    /// Forgets a table and releases its locations.
     pub(crate) fn remove_table(&mut self, ident: &Ident) -> Option<Table> {
         let namespace = self.namespaces.get_mut(ident.namespace.as_str())?;
         let table = namespace.tables.remove(&ident.name)?;
-        self.locations.release(&table.pointer.location_key);
+        for key in table.pointer.location_keys() {
+            self.locations.release(key);
+        }
         self.cached_bytes -= table.loaded.as_ref().map_or(0, |loaded| loaded.cost);
         self.tables -= 1;
         Some(table)
@@ -348,6 +397,7 @@ mod tests {
             uuid: "u".to_owned(),
             metadata_location: format!("s3://lake/{key}/metadata/00000-u.metadata.json"),
             location_key: key.to_owned(),
+            earlier: Vec::new(),
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
-use nilas_engine::Transaction;
+use nilas_engine::{EngineError, Transaction};
 use serde_json::{Map, Value};
 
+use crate::access::KeptPrincipal;
 use crate::commit::{self as core, NewTable};
-use crate::limits::{COMMIT_ATTEMPTS_MAX, GZIP_BYTES_MIN};
-use crate::model::{Pointer, Recorded};
+use crate::limits::{COMMIT_ATTEMPTS_MAX, GZIP_BYTES_MIN, PURGES_OPEN_MAX};
+use crate::model::{Pointer, Purge, PurgePlace, Recorded};
 use crate::spec::TableMetadata;
 use crate::store::claim::IdempotencyGuard;
 use crate::store::commit::{Published, plan_version};
@@ -119,41 +120,27 @@ impl Store {
             .await
     }
 
-    /// Forgets a table; with `purge` its files go too, once that is durable. A purge cut short goes on later.
+    /// Forgets a table. With `purge`, that of this principal begins in the same record; [`Store::start_purges`] has it
+    /// worked off.
     pub(crate) async fn drop_table(
         &self,
         ident: &Ident,
-        purge: bool,
+        purge: Option<KeptPrincipal>,
         key: Option<IdempotencyKey>,
     ) -> Result<Outcome, CatalogError> {
         self.mutate(key, async |claim| {
-            let (location_key, sequence) = {
-                let mut warehouse = self.warehouse.borrow_mut();
-                let location_key = warehouse.table(ident)?.pointer.location_key.clone();
-                let mut values = vec![(values::table_key(ident), None)];
-                values.extend(self.drop_digests(&warehouse.table(ident)?.pointer.uuid));
-                if purge {
-                    values.push((values::purge_key(&location_key), Some(values::purge_value())));
-                }
-                let transaction = Transaction { values, ..Transaction::default() };
-                let sequence = self.append(&mut warehouse, transaction, claim, Recorded::Empty)?;
-                warehouse.remove_table(ident);
-                if purge {
-                    warehouse.locations.take(&location_key, format!("the purge of {ident}"));
-                    warehouse.purges.insert(location_key.clone(), true);
-                }
-                (location_key, sequence)
-            };
-            if purge {
-                self.bucket.durable(sequence).await.map_err(CatalogError::StateUnknown)?;
-                // The drop itself stands: files that could not be deleted are taken up again by later changes.
-                if self.purge(&location_key).await.is_err() {
-                    self.warehouse
-                        .borrow_mut()
-                        .purges
-                        .entry(location_key)
-                        .and_modify(|at_work| *at_work = false);
-                }
+            let mut warehouse = self.warehouse.borrow_mut();
+            let purge = plan_purge(&warehouse, ident, purge, self.bucket.now_ms())?;
+            let mut values = vec![(values::table_key(ident), None)];
+            values.extend(self.drop_digests(&warehouse.table(ident)?.pointer.uuid));
+            if let Some((key, purge)) = &purge {
+                values.push((values::purge_key(key), Some(values::purge_value(purge))));
+            }
+            let transaction = Transaction { values, ..Transaction::default() };
+            self.append(&mut warehouse, transaction, claim, Recorded::Empty)?;
+            warehouse.remove_table(ident);
+            if let Some((key, purge)) = purge {
+                warehouse.set_purge(key, purge);
             }
             Ok(Outcome::Empty)
         })
@@ -263,6 +250,37 @@ fn plan_create(
     Ok(core::create(table)?)
 }
 
+/// The purge of a table that is dropped, and its key; `None` when none is asked for.
+fn plan_purge(
+    warehouse: &Warehouse,
+    ident: &Ident,
+    asked_by: Option<KeptPrincipal>,
+    now_ms: u64,
+) -> Result<Option<(String, Purge)>, CatalogError> {
+    let pointer = &warehouse.table(ident)?.pointer;
+    let Some(asked_by) = asked_by else { return Ok(None) };
+    if PURGES_OPEN_MAX <= warehouse.purges.open().count() {
+        let (limit, max) = ("PURGES_OPEN_MAX", PURGES_OPEN_MAX as u64);
+        return Err(CatalogError::Engine(EngineError::Busy { limit, max }));
+    }
+    let purge = Purge {
+        table: ident.to_string(),
+        uuid: pointer.uuid.clone(),
+        metadata_location: pointer.metadata_location.clone(),
+        locations: pointer.location_keys().map(str::to_owned).collect(),
+        since_ms: now_ms,
+        asked_by,
+        at: PurgePlace::default(),
+        snapshots: 0,
+        deleted: 0,
+        failed: 0,
+        unreadable: 0,
+        left: Vec::new(),
+        ended_ms: None,
+    };
+    Ok(Some((pointer.location_key.clone(), purge)))
+}
+
 /// The pointer to move, `None` when both names are the same.
 fn plan_rename(warehouse: &Warehouse, from: &Ident, to: &Ident) -> Result<Option<Pointer>, CatalogError> {
     let table = warehouse.table(from)?;
@@ -284,11 +302,14 @@ fn plan_register(
 ) -> Result<Pointer, CatalogError> {
     check_free_name(warehouse, ident, overwrite)?;
     let location_key = location::table_key(loaded.metadata.location(), &warehouse.name)?;
-    let own = warehouse.find(ident).map(|table| table.pointer.location_key.as_str());
+    let own = warehouse.find(ident).map(|table| &*table.pointer);
     warehouse.locations.check_free(&location_key, own, loaded.metadata.location())?;
+    // Another table's files are its own no longer, as when it is dropped.
+    let same = own.filter(|own| own.uuid == loaded.metadata.uuid());
     Ok(Pointer {
         uuid: loaded.metadata.uuid().to_owned(),
         metadata_location: loaded.metadata_location.clone(),
+        earlier: location::earlier(same, &location_key)?,
         location_key,
     })
 }
@@ -321,6 +342,7 @@ mod tests {
                 uuid: name.to_owned(),
                 metadata_location: format!("s3://lake/{name}/metadata/00000-x.metadata.json"),
                 location_key: name.to_owned(),
+                earlier: Vec::new(),
             };
             warehouse.set_table(&ident("a", name), pointer, None, Sequence(2));
         }

@@ -13,12 +13,20 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::model::{Pointer, Recorded, Remembered, SnapshotDigest, TableDigest};
+use crate::access::KeptPrincipal;
+use crate::model::{
+    Pointer, Purge, PurgePhase, PurgePlace, Recorded, Remembered, SnapshotDigest, TableDigest,
+};
 use crate::store::failure::CatalogError;
 use crate::store::names::{Ident, NamespaceName};
+use crate::store::purge_state;
 
-/// Version of every value.
+/// Version of every value, but where a kind has another.
 const VERSION: u64 = 1;
+/// Of a table that keeps earlier locations: a program that does not know them would give them away.
+const TABLE_WITH_EARLIER: u64 = 2;
+/// Of a purge that keeps its root. One of version 1 is all that its key says.
+const PURGE_VERSION: u64 = 2;
 
 /// The first bytes of keys.
 const KINDS: [u8; 7] = [b'd', b'i', b'n', b'p', b's', b't', b'x'];
@@ -32,13 +40,18 @@ pub(crate) enum StoredValue {
     Namespace(NamespaceName, Map<String, Value>),
     Table(Ident, Pointer),
     Idempotency(u128, Remembered),
-    /// A purge under this key prefix that has not ended.
-    Purge(String),
+    /// A purge of the table that had this location key.
+    Purge(String, Purge),
+    /// A purge that the first version left behind: it kept nothing but the location key.
+    RootlessPurge(String),
     /// What a snapshot or the creation of a table is known by; read where it is needed.
     Digest,
     /// Digests that wait to be removed.
     Waiting,
 }
+
+/// How the keys of purges begin.
+pub(crate) const PURGES: &[u8] = b"p\0";
 
 pub(crate) fn namespace_key(name: &NamespaceName) -> Bytes {
     key(b'n', &[name.as_str().as_bytes()])
@@ -165,16 +178,44 @@ pub(crate) fn namespace_value(properties: &Map<String, Value>) -> Bytes {
 }
 
 pub(crate) fn table_value(pointer: &Pointer) -> Bytes {
-    value(json!({
+    let mut table = json!({
         "v": VERSION,
         "uuid": pointer.uuid,
         "metadata-location": pointer.metadata_location,
         "location-key": pointer.location_key,
-    }))
+    });
+    if !pointer.earlier.is_empty() {
+        table["v"] = TABLE_WITH_EARLIER.into();
+        table["earlier-location-keys"] = pointer.earlier.as_slice().into();
+    }
+    value(table)
 }
 
-pub(crate) fn purge_value() -> Bytes {
-    value(json!({"v": VERSION}))
+pub(crate) fn purge_value(purge: &Purge) -> Bytes {
+    let phase = match purge.at.phase {
+        PurgePhase::Data => "data",
+        PurgePhase::Manifests => "manifests",
+        PurgePhase::Metadata => "metadata",
+    };
+    value(json!({
+        "v": PURGE_VERSION,
+        "table": purge.table,
+        "uuid": purge.uuid,
+        "metadata-location": purge.metadata_location,
+        "location-keys": purge.locations,
+        "since": purge.since_ms,
+        "principal": {"kind": purge.asked_by.kind, "access-key": purge.asked_by.access_key},
+        "phase": phase,
+        "snapshot": purge.at.snapshot,
+        "manifest": purge.at.manifest,
+        "entry": purge.at.entry,
+        "snapshots": purge.snapshots,
+        "deleted": purge.deleted,
+        "failed": purge.failed,
+        "unreadable": purge.unreadable,
+        "left": purge.left,
+        "ended": purge.ended_ms,
+    }))
 }
 
 pub(crate) fn idempotency_value(remembered: &Remembered) -> Bytes {
@@ -194,6 +235,15 @@ pub(crate) fn idempotency_value(remembered: &Remembered) -> Bytes {
     value(Value::Object(object))
 }
 
+/// The purge that a value keeps, in a warehouse of this name; `None` when it cannot be read.
+pub(crate) fn purge_of(key: &[u8], value: &Bytes, warehouse: &str) -> Option<Purge> {
+    match decode(key, value) {
+        Ok(StoredValue::Purge(_, purge)) => Some(purge),
+        Ok(StoredValue::RootlessPurge(key)) => Some(purge_state::rootless(warehouse, &key)),
+        _ => None,
+    }
+}
+
 /// Decodes one value. A kind or a version that is not known here is [`CatalogError::NewerValue`].
 pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<StoredValue, CatalogError> {
     let shown = || String::from_utf8_lossy(key).escape_debug().to_string();
@@ -210,11 +260,16 @@ pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<StoredValue, CatalogEr
         };
     }
     let object: Map<String, Value> = serde_json::from_slice(value).map_err(|e| damaged(&e.to_string()))?;
-    match object.get("v").and_then(Value::as_u64) {
-        Some(VERSION) => {}
-        Some(version) if VERSION < version => return Err(newer(Some(version))),
+    let known = match key.first() {
+        Some(b't') => TABLE_WITH_EARLIER,
+        Some(b'p') => PURGE_VERSION,
+        _ => VERSION,
+    };
+    let version = match object.get("v").and_then(Value::as_u64) {
+        Some(version) if (VERSION..=known).contains(&version) => version,
+        Some(version) if known < version => return Err(newer(Some(version))),
         Some(_) | None => return Err(damaged("version")),
-    }
+    };
     let rest = key.get(2..).unwrap_or_default();
     let text = || std::str::from_utf8(rest).map_err(|_| damaged("key is not UTF-8"));
     let field = |name: &'static str| {
@@ -234,6 +289,10 @@ pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<StoredValue, CatalogEr
                 uuid: field("uuid")?,
                 metadata_location: field("metadata-location")?,
                 location_key: field("location-key")?,
+                earlier: match object.get("earlier-location-keys") {
+                    Some(keys) => texts(keys).ok_or_else(|| damaged("earlier-location-keys"))?,
+                    None => Vec::new(),
+                },
             };
             Ok(StoredValue::Table(ident, pointer))
         }
@@ -245,9 +304,53 @@ pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<StoredValue, CatalogEr
             let recorded = recorded(&object).ok_or_else(|| damaged("outcome"))?;
             Ok(StoredValue::Idempotency(id, Remembered { at_ms, operation, recorded }))
         }
-        [b'p', 0, ..] => Ok(StoredValue::Purge(text()?.to_owned())),
+        [b'p', 0, ..] if version == VERSION => Ok(StoredValue::RootlessPurge(text()?.to_owned())),
+        [b'p', 0, ..] => {
+            let purge = purge(&object).ok_or_else(|| damaged("purge"))?;
+            Ok(StoredValue::Purge(text()?.to_owned(), purge))
+        }
         _ => Err(damaged("key")),
     }
+}
+
+fn purge(object: &Map<String, Value>) -> Option<Purge> {
+    let text = |name: &str| object.get(name)?.as_str().map(str::to_owned);
+    let number = |name: &str| object.get(name)?.as_u64();
+    let principal = |name: &str| object.get("principal")?.get(name)?.as_str().map(str::to_owned);
+    let left = object
+        .get("left")?
+        .as_array()?
+        .iter()
+        .map(|left| Some((left.get(0)?.as_str()?.to_owned(), left.get(1)?.as_str()?.to_owned())));
+    Some(Purge {
+        table: text("table")?,
+        uuid: text("uuid")?,
+        metadata_location: text("metadata-location")?,
+        locations: texts(object.get("location-keys")?)?,
+        since_ms: number("since")?,
+        asked_by: KeptPrincipal { kind: principal("kind")?, access_key: principal("access-key")? },
+        at: PurgePlace {
+            phase: match object.get("phase")?.as_str()? {
+                "data" => PurgePhase::Data,
+                "manifests" => PurgePhase::Manifests,
+                "metadata" => PurgePhase::Metadata,
+                _ => return None,
+            },
+            snapshot: number("snapshot")?,
+            manifest: number("manifest")?,
+            entry: number("entry")?,
+        },
+        snapshots: number("snapshots")?,
+        deleted: number("deleted")?,
+        failed: number("failed")?,
+        unreadable: number("unreadable")?,
+        left: left.collect::<Option<_>>()?,
+        ended_ms: object.get("ended")?.as_u64(),
+    })
+}
+
+fn texts(list: &Value) -> Option<Vec<String>> {
+    list.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
 }
 
 fn recorded(object: &Map<String, Value>) -> Option<Recorded> {
@@ -297,7 +400,15 @@ mod tests {
             uuid: "u".to_owned(),
             metadata_location: "s3://lake/x/metadata/00000-u.metadata.json".to_owned(),
             location_key: "x".to_owned(),
+            earlier: Vec::new(),
         };
+        assert!(table_value(&pointer).starts_with(b"{\"v\":1,"), "as the version before writes it");
+        let moved = Pointer { earlier: vec!["y".to_owned(), "z/1".to_owned()], ..pointer.clone() };
+        assert!(table_value(&moved).starts_with(b"{\"v\":2,"));
+        match decode(&table_key(&ident()), &table_value(&moved)) {
+            Ok(StoredValue::Table(got, at)) => assert_eq!((got, at), (ident(), moved)),
+            other => panic!("{other:?}"),
+        }
         match decode(&table_key(&ident()), &table_value(&pointer)) {
             Ok(StoredValue::Table(got, at)) => assert_eq!((got, at), (ident(), pointer)),
             other => panic!("{other:?}"),
@@ -308,8 +419,34 @@ mod tests {
             Ok(StoredValue::Namespace(name, got)) => assert_eq!((name, got), (ident().namespace, properties)),
             other => panic!("{other:?}"),
         }
-        match decode(&purge_key("x/y"), &purge_value()) {
-            Ok(StoredValue::Purge(key)) => assert_eq!(key, "x/y"),
+    }
+
+    #[test]
+    fn purges_come_back() {
+        let check = |purge: Purge| match decode(&purge_key("x/y"), &purge_value(&purge)) {
+            Ok(StoredValue::Purge(key, got)) => assert_eq!((key.as_str(), got), ("x/y", purge)),
+            other => panic!("{other:?}"),
+        };
+        let purge = Purge {
+            table: "a.b.t".to_owned(),
+            uuid: "u".to_owned(),
+            metadata_location: "s3://lake/x/y/metadata/00000-u.metadata.json".to_owned(),
+            locations: vec!["x/y".to_owned(), "z".to_owned()],
+            since_ms: 1,
+            asked_by: KeptPrincipal { kind: "root".to_owned(), access_key: "AK".to_owned() },
+            at: PurgePlace { phase: PurgePhase::Manifests, snapshot: 2, manifest: 3, entry: 4 },
+            snapshots: 9,
+            deleted: 5,
+            failed: 6,
+            unreadable: 7,
+            left: vec![("s3://else/k".to_owned(), "why".to_owned())],
+            ended_ms: None,
+        };
+        check(Purge { ended_ms: Some(8), left: Vec::new(), ..purge.clone() });
+        check(Purge { at: PurgePlace::default(), ..purge.clone() });
+        check(purge);
+        match decode(&purge_key("x/y"), &Bytes::from_static(br#"{"v":1}"#)) {
+            Ok(StoredValue::RootlessPurge(key)) => assert_eq!(key, "x/y"),
             other => panic!("{other:?}"),
         }
     }
@@ -376,6 +513,7 @@ mod tests {
         check(b"x\x001234567812345678", "\u{1}12345678");
         check(b"d\x0012345678", "\u{1}1");
         check(b"d\x001", "\u{1}");
+        check(b"p\0a", r#"{"v":2}"#);
     }
 
     #[test]
@@ -389,6 +527,7 @@ mod tests {
         };
         check(b"n\0a", r#"{"v":2,"properties":{}}"#, ("n\\0a", Some(2)));
         check(b"t\0a\0b", r#"{"v":3}"#, ("t\\0a\\0b", Some(3)));
+        check(b"p\0a", r#"{"v":3}"#, ("p\\0a", Some(3)));
         check(b"v\0a", r#"{"v":1}"#, ("v\\0a", None));
         check(b"v\0a", "not json", ("v\\0a", None));
         check(b"s\0a", "\u{2}x", ("s\\0a", Some(2)));

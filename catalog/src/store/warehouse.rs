@@ -168,7 +168,8 @@ impl Store {
         self.state.forget(self.bucket.id());
     }
 
-    /// Refuses changes from now on and removes what values are left. Refused while there are namespaces.
+    /// Refuses changes from now on and removes what values are left. Refused while there are namespaces or
+    /// open purges.
     async fn close(&self) -> Result<(), CatalogError> {
         self.warehouse.borrow_mut().plan_close()?;
         let removed = self.remove_values().await;
@@ -199,6 +200,10 @@ impl crate::store::state::Warehouse {
     fn plan_close(&mut self) -> Result<(), CatalogError> {
         if !self.namespaces.is_empty() {
             return Err(CatalogError::WarehouseNotEmpty(self.name.to_string()));
+        }
+        if let Some((_, purge)) = self.purges.open().next() {
+            let (name, table) = (self.name.to_string(), purge.table.clone());
+            return Err(CatalogError::WarehousePurging { name, table });
         }
         self.closed = true;
         Ok(())

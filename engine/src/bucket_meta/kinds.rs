@@ -45,7 +45,7 @@ macro_rules! kinds {
 
 kinds! {
     /// Whose the bucket is, and whose its objects are.
-    OWNERSHIP = 1 "ownership" reserved,
+    OWNERSHIP = 1 "ownership" honoured,
     /// Whether versions are kept.
     VERSIONING = 2 "versioning" reserved,
     /// Who may do what.

@@ -214,6 +214,24 @@ impl Engine {
         spawn(&self.core.platform, task);
     }
 
+    /// Resolves after about `time`; after none at all, others of this core have had their turn.
+    pub async fn sleep(&self, time: Duration) {
+        self.core.platform.sleep(time).await;
+    }
+
+    /// Runs `job` where it holds up no core, to its end even when the caller is dropped. `None` when it panicked;
+    /// [`EngineError::Busy`] when too many wait, and it was not run.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Option<T>, EngineError> {
+        let (sender, receiver) = oneshot::channel();
+        // Nobody may be listening any more.
+        let run = Box::new(move || drop(sender.send(job())));
+        self.core.platform.blocking(run).await?;
+        Ok(receiver.await.ok())
+    }
+
     /// Runs `job` with the bucket on the core that owns it, to its end even when the caller goes away. The job sees the
     /// values of `owner` only.
     pub async fn on_bucket<T, F, Fut>(
@@ -229,6 +247,32 @@ impl Engine {
     {
         let id = bucket.id;
         self.on_shard(bucket.shard, move |shard| job(LocalBucket::new(shard, id, owner))).await
+    }
+
+    /// As [`Engine::on_bucket`]. The job is given the handle of its core as well, for work that goes on behind it.
+    pub async fn on_bucket_core<T, F, Fut>(
+        &self,
+        bucket: &Bucket,
+        owner: ValueOwner,
+        job: F,
+    ) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: FnOnce(Engine, LocalBucket) -> Fut + Send + 'static,
+        Fut: Future<Output = T> + 'static,
+    {
+        let (id, shard) = (bucket.id, bucket.shard);
+        self.on_core(self.core.core_of(shard), move |core| {
+            let (engine, found) = (Engine { core: core.clone() }, core.shard(shard));
+            async move {
+                match found {
+                    Some(shard) => Some(job(engine, LocalBucket::new(shard, id, owner)).await),
+                    None => None,
+                }
+            }
+        })
+        .await?
+        .ok_or(EngineError::ReadOnly { shard })
     }
 
     /// Takes stock of all space of a shard: looks at every object, for tests and tools. [`EngineError::Corrupt`] names

@@ -4,11 +4,14 @@
 
 use std::time::Duration;
 
-use super::{LocalFuture, Platform};
+use super::{BlockingJob, LocalFuture, Platform};
 use crate::drive::{Arena, Buffer};
 use crate::error::EngineError;
 use crate::limits::BUFFER_WAIT_MS_MAX;
-use crate::rt::{monotonic_us, now_ms, random_u128, sleep, spawn_local, timeout};
+use crate::rt::{
+    BLOCKING_JOBS_MAX, BlockingError, blocking, monotonic_us, now_ms, random_u128, sleep, spawn_local,
+    timeout,
+};
 
 /// One core's services, on an executor of [`rt::start`](crate::rt::start).
 #[derive(Clone, Debug)]
@@ -64,6 +67,19 @@ impl Platform for CorePlatform {
             // Whoever asks fills all of it, or clears what it leaves.
             buffer.set_len_for_read(bytes);
             Ok(buffer)
+        })
+    }
+
+    fn blocking(&self, job: BlockingJob) -> LocalFuture<Result<(), EngineError>> {
+        let running = blocking(job);
+        Box::pin(async move {
+            match running.await {
+                // What a job that panicked was to leave is not there: its caller sees that.
+                Ok(()) | Err(BlockingError::Panicked) => Ok(()),
+                Err(BlockingError::Full) => {
+                    Err(EngineError::Busy { limit: "BLOCKING_JOBS_MAX", max: BLOCKING_JOBS_MAX as u64 })
+                }
+            }
         })
     }
 }

@@ -19,6 +19,9 @@ pub use cores::CorePlatform;
 /// A future that stays on its core.
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
+/// Work that would hold up a core.
+pub type BlockingJob = Box<dyn FnOnce() + Send>;
+
 /// One core's services. Everything stays on that core.
 pub trait Platform: 'static {
     /// Runs `task` to its end on this core, whatever becomes of the caller.
@@ -34,6 +37,9 @@ pub trait Platform: 'static {
     /// An aligned buffer of at least `bytes` capacity and exactly `bytes` length, zeroed or not; waits while the core's
     /// buffers are all in use, [`EngineError::Busy`] after a bounded time.
     fn buffer(&self, bytes: usize) -> LocalFuture<Result<Buffer, EngineError>>;
+    /// Runs `job` where it holds up no core. Resolves when it has ended: [`EngineError::Busy`] when too many wait, and it
+    /// was not run.
+    fn blocking(&self, job: BlockingJob) -> LocalFuture<Result<(), EngineError>>;
 }
 
 /// A buffer for the engine's own work: readers may hold all of the core's, and it goes on without.

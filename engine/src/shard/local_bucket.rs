@@ -83,6 +83,12 @@ impl LocalBucket {
         self.shard.room(bytes).await
     }
 
+    /// As [`LocalBucket::room`], for a transaction that deletes and stores nothing but values: also a full store has room
+    /// for it.
+    pub async fn room_to_free(&self, bytes: usize) -> Result<(), EngineError> {
+        self.shard.room_to_free(bytes).await
+    }
+
     /// Applies `transaction` in memory and puts its record into the log's open block: from here on the shard sees it,
     /// and nobody outside may be told before [`LocalBucket::durable`] of the returned sequence resolves.
     ///
@@ -129,6 +135,17 @@ impl LocalBucket {
     /// Keys of objects that start with `prefix`, at most `max`, durable or not.
     pub fn object_keys(&self, prefix: &[u8], max: usize) -> Vec<Bytes> {
         self.shard.object_keys(self.id, prefix, max)
+    }
+
+    /// What made the versions and delete markers of a key, newest first, at most `max`; durable or not. Empty when there is
+    /// no such key.
+    pub fn versions(&self, key: &[u8], max: usize) -> Vec<Sequence> {
+        self.shard.versions(self.id, key, max)
+    }
+
+    /// Lets the space of what durable transactions deleted be used again, at once.
+    pub fn note_freed(&self) {
+        self.shard.note_freed();
     }
 
     // ---- the owner's core ----

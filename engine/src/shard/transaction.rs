@@ -23,6 +23,8 @@ pub struct Transaction {
     pub puts: Vec<TransactionPut>,
     /// Object keys to delete; absent ones are fine.
     pub deletes: Vec<Bytes>,
+    /// Versions and delete markers to remove, each named by its key and the change that made it; absent ones are fine.
+    pub removals: Vec<(Bytes, Sequence)>,
     /// Values of the layer above: key and new value, `None` to remove it.
     pub values: Vec<(Bytes, Option<Bytes>)>,
 }
@@ -75,6 +77,11 @@ impl Shard {
         self.log_room(bytes, SpaceEffect::Stores).await
     }
 
+    /// As [`Shard::room`], for a transaction that deletes and stores nothing but values: it may use the last of the log.
+    pub(crate) async fn room_to_free(&self, bytes: usize) -> Result<(), EngineError> {
+        self.log_room(bytes, SpaceEffect::Frees).await
+    }
+
     /// Applies `transaction` in memory and puts its record into the log's open block: from here on the shard sees it,
     /// and nobody outside may be told before [`Shard::durable`] of the answer resolves.
     ///
@@ -108,7 +115,7 @@ impl Shard {
             let (key, etag, attributes) = (put.key, put.etag, put.attributes);
             changes.push(Change::PutObject { key, modified_ms, etag, attributes, versioned: false, blob });
         }
-        for key in &transaction.deletes {
+        for key in transaction.deletes.iter().chain(transaction.removals.iter().map(|(key, _)| key)) {
             check_key(key)?;
         }
         for (key, _) in &transaction.values {
@@ -118,6 +125,8 @@ impl Shard {
             }
         }
         changes.extend(transaction.deletes.into_iter().map(|key| Change::DeleteObject { key }));
+        let removals = transaction.removals.into_iter();
+        changes.extend(removals.map(|(key, version)| Change::DeleteVersion { key, version }));
         changes.extend(transaction.values.into_iter().map(|(key, value)| match value {
             Some(value) => Change::SetValue { key, value },
             None => Change::ClearValue { key },

@@ -39,8 +39,18 @@ impl Shard {
         let committed = self.commit(&record, None, verdict).await.map(|(_, found)| found);
         // Nothing refuses it: what is in no bucket is not there.
         let found = committed.or_else(|error| error.refused_as(false))?;
+        self.note_freed();
+        Ok(found)
+    }
+
+    /// What made the versions and delete markers of a key, newest first, at most `max`; durable or not.
+    pub(crate) fn versions(&self, bucket: BucketId, key: &[u8], max: usize) -> Vec<Sequence> {
+        self.with_bucket(bucket, |bucket| bucket.sequences_of(key, max)).unwrap_or_default()
+    }
+
+    /// Lets what durable removals gave up be used again.
+    pub(crate) fn note_freed(&self) {
         self.reclaim();
         self.note_free_bytes();
-        Ok(found)
     }
 }

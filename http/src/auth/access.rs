@@ -4,7 +4,7 @@
 //! touch more than their target (a copy's source, each key of DeleteObjects, each table of a transaction) ask it for
 //! each of those. I1. Nothing is acted on before it was asked for. I2. Asking allocates nothing: resources are borrowed.
 
-use nilas_catalog::access::{Access, NamedIn, OperationFacts, Resource};
+use nilas_catalog::access::{Access, KeptAccess, KeptPrincipal, NamedIn, OperationFacts, Resource};
 
 /// What kind of sender it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,24 @@ pub enum PrincipalKind {
     Root,
     /// Showed nothing, or was not asked to.
     Anonymous,
+}
+
+impl PrincipalKind {
+    /// Returns the name under which it is kept with work that outlives the request.
+    fn name(self) -> &'static str {
+        match self {
+            PrincipalKind::Root => "root",
+            PrincipalKind::Anonymous => "anonymous",
+        }
+    }
+
+    /// A name that is not known here is nobody's in particular.
+    fn of_name(name: &str) -> PrincipalKind {
+        match name {
+            "root" => PrincipalKind::Root,
+            _ => PrincipalKind::Anonymous,
+        }
+    }
 }
 
 /// The sender of one request.
@@ -63,6 +81,14 @@ impl Authorizer for RootOnly {
     }
 }
 
+/// The root key may be another one by now: its holder is root all the same.
+impl KeptAccess for RootOnly {
+    fn allows(&self, who: &KeptPrincipal, action: &'static str, resource: Resource<'_>) -> bool {
+        let principal = Principal { kind: PrincipalKind::of_name(&who.kind), access_key: &who.access_key };
+        self.decide(&principal, action, &resource) == Decision::Allow
+    }
+}
+
 /// The sender of one request together with the rule for it; travels with the request to whatever it touches.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
@@ -91,6 +117,10 @@ impl Access for Caller<'_> {
     fn allows(&self, action: &'static str, resource: Resource<'_>) -> bool {
         self.authorizer.decide(&self.principal, action, &resource) == Decision::Allow
     }
+
+    fn principal_kind(&self) -> &'static str {
+        self.principal.kind.name()
+    }
 }
 
 #[cfg(test)]
@@ -110,5 +140,22 @@ mod tests {
         check(Principal::of(None), Resource::Public, true);
         check(Principal::of(None), Resource::Service, false);
         check(Principal::of(None), object, false);
+    }
+
+    #[test]
+    fn kept_principals() {
+        let check = |principal: Principal<'_>, want: bool| {
+            let caller = Caller::new(principal, &RootOnly);
+            let kept = KeptPrincipal {
+                kind: caller.principal_kind().to_owned(),
+                access_key: principal.access_key.to_owned(),
+            };
+            let object = Resource::Object { bucket: "b", key: b"k" };
+            assert_eq!(KeptAccess::allows(&RootOnly, &kept, "s3:DeleteObject", object), want, "{kept:?}");
+        };
+        check(Principal::of(Some("AK")), true);
+        check(Principal::of(None), false);
+        let unknown = KeptPrincipal { kind: String::new(), access_key: "AK".to_owned() };
+        assert!(!KeptAccess::allows(&RootOnly, &unknown, "s3:GetObject", Resource::Bucket("b")));
     }
 }

@@ -63,7 +63,8 @@ impl<'a> SignedClaim<'a> {
 
     fn from_header(headers: &'a HeaderMap, value: Cow<'a, str>) -> Result<Self, AuthError> {
         let argument = |fault| AuthError::InvalidArgument { fault, value: value.clone().into_owned() };
-        let malformed = || AuthError::AuthorizationHeaderMalformed(CredentialFault::Components);
+        let malformed = AuthError::AuthorizationHeaderMalformed;
+        let component = |text: &str| malformed(CredentialFault::Component { component: text.to_owned() });
         let Some((scheme, rest)) = value.trim().split_once(' ') else {
             return Err(argument(ArgumentFault::NoSpace));
         };
@@ -73,23 +74,27 @@ impl<'a> SignedClaim<'a> {
             _ => return Err(argument(ArgumentFault::Scheme)),
         }
         let (mut credential, mut signed, mut signature) = (None, None, None);
-        for part in rest.split(',') {
-            let (name, text) = part.trim().split_once('=').ok_or_else(malformed)?;
+        if rest.split(',').count() != 3 {
+            return Err(malformed(CredentialFault::Components));
+        }
+        for part in rest.split(',').map(str::trim) {
+            let named = part.split_once('=').filter(|(_, text)| !text.is_empty());
+            let (name, text) = named.ok_or_else(|| component(part))?;
             let slot = match name {
                 "Credential" => &mut credential,
                 "SignedHeaders" => &mut signed,
                 "Signature" => &mut signature,
-                _ => return Err(malformed()),
+                // One of the three is missing then.
+                _ => continue,
             };
-            if text.is_empty() || slot.replace(text.to_owned()).is_some() {
-                return Err(malformed());
-            }
+            *slot = Some(text.to_owned());
         }
-        let (Some(credential), Some(signed), Some(signature)) = (credential, signed, signature) else {
-            return Err(malformed());
-        };
+        let missing = |name| malformed(CredentialFault::Missing { name });
+        let credential = credential.ok_or_else(|| missing("Credential"))?;
+        let signed = signed.ok_or_else(|| missing("SignedHeaders"))?;
+        let signature = signature.ok_or_else(|| missing("Signature"))?;
         if !usable_list(&signed) {
-            return Err(malformed());
+            return Err(component(&format!("SignedHeaders={signed}")));
         }
         let denied = || AuthError::AccessDenied(Denied::InvalidDate);
         let (timestamp, time_ms) = match single(headers, "x-amz-date")? {
@@ -209,7 +214,7 @@ impl<'a> SignedClaim<'a> {
         let expired_ms = self.time_ms.saturating_add(expires_s.saturating_mul(1000));
         if now_ms > expired_ms {
             return Err(AuthError::AccessDenied(Denied::Expired {
-                expires_s,
+                expires_s: Some(expires_s),
                 expired_ms,
                 server_ms: now_ms,
             }));

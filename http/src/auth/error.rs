@@ -33,8 +33,8 @@ pub enum Denied {
     InvalidDate,
     /// A presigned URL after its time.
     Expired {
-        /// The life it was given, in seconds.
-        expires_s: u64,
+        /// The life it was given, in seconds; version 2 names its end only.
+        expires_s: Option<u64>,
         /// When it ended.
         expired_ms: u64,
         /// Our time.
@@ -46,6 +46,13 @@ pub enum Denied {
         request_time: String,
         /// Our time.
         server_ms: u64,
+    },
+    /// Of the three parameters of version 2 one is missing, repeated or unreadable.
+    V2Parameters,
+    /// `Expires` of version 2 is no time.
+    V2Expires {
+        /// As it was sent.
+        value: String,
     },
     /// Headers that S3 wants signed, and that were not.
     HeadersNotSigned {
@@ -61,15 +68,20 @@ pub struct Mismatch {
     pub access_key: String,
     pub string_to_sign: String,
     pub signature_provided: String,
-    pub canonical_request: String,
+    /// Version 2 has none.
+    pub canonical_request: Option<String>,
 }
 
 /// What is wrong with a credential, wherever it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are what the request said")]
 pub enum CredentialFault {
-    /// Not exactly one each of `Credential`, `SignedHeaders` and `Signature`, or a list that cannot be used.
+    /// Not three of them.
     Components,
+    /// Three components, none of this name.
+    Missing { name: &'static str },
+    /// A component that is not `name=value`, or a list of names that cannot be used.
+    Component { component: String },
     /// Not five parts.
     Shape,
     /// The scope's date is not a date.
@@ -147,7 +159,7 @@ impl AuthError {
     /// Renders S3's text for it.
     pub fn message(&self) -> Cow<'static, str> {
         match self {
-            Self::AccessDenied(denied) => Cow::Borrowed(denied.message()),
+            Self::AccessDenied(denied) => denied.message(),
             Self::InvalidAccessKeyId { .. } => {
                 Cow::Borrowed("The AWS Access Key Id you provided does not exist in our records.")
             }
@@ -199,26 +211,34 @@ impl AuthError {
 }
 
 impl Denied {
-    fn message(&self) -> &'static str {
-        match self {
+    fn message(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::NoCredentials => "Access Denied",
             Self::InvalidDate => "AWS authentication requires a valid Date or x-amz-date header",
             Self::Expired { .. } => "Request has expired",
             Self::NotYetValid { .. } => "Request is not yet valid",
+            Self::V2Parameters => {
+                "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters"
+            }
+            Self::V2Expires { value } => {
+                return Cow::Owned(format!("Invalid date (should be seconds since epoch): {value}"));
+            }
             Self::HeadersNotSigned { .. } => {
                 "There were headers present in the request which were not signed"
             }
-        }
+        })
     }
 
     fn fields(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::NoCredentials | Self::InvalidDate => Vec::new(),
-            Self::Expired { expires_s, expired_ms, server_ms } => vec![
-                ("X-Amz-Expires", expires_s.to_string()),
-                ("Expires", render_iso(*expired_ms)),
-                ("ServerTime", render_iso(*server_ms)),
-            ],
+            Self::NoCredentials | Self::InvalidDate | Self::V2Parameters | Self::V2Expires { .. } => {
+                Vec::new()
+            }
+            Self::Expired { expires_s, expired_ms, server_ms } => {
+                let life = expires_s.map(|expires_s| ("X-Amz-Expires", expires_s.to_string()));
+                let times = [("Expires", render_iso(*expired_ms)), ("ServerTime", render_iso(*server_ms))];
+                life.into_iter().chain(times).collect()
+            }
             Self::NotYetValid { request_time, server_ms } => {
                 vec![("RequestTime", request_time.clone()), ("ServerTime", render_iso(*server_ms))]
             }
@@ -229,14 +249,19 @@ impl Denied {
 
 impl Mismatch {
     fn fields(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut fields = vec![
             ("AWSAccessKeyId", self.access_key.clone()),
             ("StringToSign", self.string_to_sign.clone()),
             ("SignatureProvided", self.signature_provided.clone()),
             ("StringToSignBytes", spaced_hex(&self.string_to_sign)),
-            ("CanonicalRequest", self.canonical_request.clone()),
-            ("CanonicalRequestBytes", spaced_hex(&self.canonical_request)),
-        ]
+        ];
+        if let Some(request) = &self.canonical_request {
+            fields.extend([
+                ("CanonicalRequest", request.clone()),
+                ("CanonicalRequestBytes", spaced_hex(request)),
+            ]);
+        }
+        fields
     }
 }
 
@@ -246,6 +271,10 @@ impl CredentialFault {
             Self::Components => Cow::Borrowed(
                 "the authorization header requires three components: Credential, SignedHeaders, and Signature.",
             ),
+            Self::Missing { name } => Cow::Owned(format!("missing {name}.")),
+            Self::Component { component } => {
+                Cow::Owned(format!("the authorization component \"{component}\" is malformed."))
+            }
             Self::Shape => Cow::Borrowed(
                 "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".",
             ),
@@ -271,6 +300,8 @@ impl CredentialFault {
         match self {
             Self::Region { expected, .. } => vec![("Region", expected.clone())],
             Self::Components
+            | Self::Missing { .. }
+            | Self::Component { .. }
             | Self::Shape
             | Self::Date { .. }
             | Self::DateDiffers { .. }
@@ -283,7 +314,7 @@ impl CredentialFault {
 impl QueryFault {
     fn message(&self) -> Cow<'static, str> {
         match self {
-            Self::MissingParameters | Self::Credential(CredentialFault::Components) => Cow::Borrowed(
+            Self::MissingParameters => Cow::Borrowed(
                 "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.",
             ),
             Self::Algorithm => Cow::Borrowed("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""),

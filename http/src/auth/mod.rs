@@ -1,17 +1,21 @@
-//! Who sent this request, by SigV4 in the header or in the query or by a bearer token, and what they may do.
+//! Who sent this request, by SigV4 in the header or in the query, by SigV2 in the query or by a bearer token, and what
+//! they may do.
 //!
 //! The connection hands over a [`RequestView`] before a byte of the body is read; what comes back names the access
 //! key and says how the body must be taken ([`PayloadMode`]). Then a [`Caller`] is asked what that key may do: a verified
 //! key may still be forbidden what it asks for.
 //!
-//! I1. No request is verified without a signature that covers its method, path, query, `host` and every `x-amz-*` header.
+//! I1. No request is verified without a signature that covers its method, path, query, `host` and every `x-amz-*` header;
+//! one of version 2 covers less, and is taken for what [`sigv2`] says only.
 //! I2. Signatures and tokens are compared in constant time.
 //! I3. A derived key enters the cache only after a signature made with it was right.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod request;
 mod sigv4;
+pub mod sigv2;
 mod claim;
+mod hoisted;
 mod canonical;
 mod chunk_signature;
 mod key_cache;
@@ -23,6 +27,8 @@ mod access;
 pub use access::{Authorizer, Caller, Decision, Principal, PrincipalKind, RootOnly};
 pub use chunk_signature::{ChunkSigner, SignatureMismatch};
 pub use error::{ArgumentFault, AuthError, CredentialFault, Denied, Mismatch, QueryFault, Refused};
+pub use hoisted::Mechanism;
+pub(crate) use hoisted::with_hoisted;
 pub use key_cache::SigningKeyCache;
 pub use request::RequestView;
 pub(crate) use request::view_of;

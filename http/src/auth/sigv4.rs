@@ -17,10 +17,12 @@ use crate::auth::canonical;
 use crate::auth::chunk_signature::ChunkSigner;
 use crate::auth::claim::{Credential, SignedClaim};
 use crate::auth::error::{ArgumentFault, AuthError, CredentialFault, Mismatch, Refused};
+use crate::auth::hoisted::Mechanism;
 #[cfg(test)]
 use crate::auth::key_cache::mac_of;
 use crate::auth::key_cache::{SigningKeyCache, SigningMac, derive, sign};
 use crate::auth::request::RequestView;
+use crate::auth::sigv2;
 
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
@@ -76,8 +78,8 @@ pub struct Verified {
     pub region: String,
     /// How the body must be taken.
     pub payload: PayloadMode,
-    /// Whether the signature was in the query.
-    pub presigned: bool,
+    /// Where the signature was.
+    pub mechanism: Mechanism,
     /// The session token that came with it and fits the key.
     pub session_token: Option<String>,
     /// Continues the signature over chunks; of use for the two signed streaming modes.
@@ -179,7 +181,7 @@ fn identify<'c, 'k>(
     Ok((credential, service, secret))
 }
 
-fn parse_payload(text: &str) -> Result<PayloadMode, AuthError> {
+pub(super) fn parse_payload(text: &str) -> Result<PayloadMode, AuthError> {
     Ok(match text {
         UNSIGNED => PayloadMode::Unsigned,
         "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => PayloadMode::StreamingSigned,
@@ -208,7 +210,10 @@ fn verified(
         service,
         region: credential.region.to_owned(),
         payload,
-        presigned: claim.expires_s.is_some(),
+        mechanism: match claim.expires_s {
+            Some(_) => Mechanism::QueryV4,
+            None => Mechanism::HeaderV4,
+        },
         session_token: claim.token.as_deref().map(str::to_owned),
         chunks,
     }
@@ -224,7 +229,7 @@ impl Verified {
             service: Service::S3,
             region: String::new(),
             payload: PayloadMode::Unsigned,
-            presigned: false,
+            mechanism: Mechanism::HeaderV4,
             session_token: None,
             chunks,
         }
@@ -288,7 +293,7 @@ impl Attempt<'_, '_> {
             access_key: self.credential.access_key.to_owned(),
             string_to_sign,
             signature_provided: self.claim.signature.clone().into_owned(),
-            canonical_request: Cow::into_owned(String::from_utf8_lossy(&request)),
+            canonical_request: Some(Cow::into_owned(String::from_utf8_lossy(&request))),
         })))
     }
 
@@ -331,6 +336,7 @@ pub fn fuzz_auth(input: &[u8]) {
     let outcomes = [
         verify(&view, &One, &mut cache, now_ms),
         verify_with_body(&view, &[0; 32], &One, &mut cache, now_ms),
+        sigv2::verify(&view, &One, now_ms),
     ];
     for outcome in outcomes {
         let error = outcome.expect_err("only the secret's owner can sign");

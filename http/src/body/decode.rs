@@ -2,7 +2,8 @@
 //!
 //! Fed by the connection, any number of bytes at a time; hands on slices of what it was fed. HTTP's own chunking is
 //! already gone; what is decoded here is S3's, inside it. I1. Payload may be handed on before its signature or hash
-//! is known, but then `feed` or `finish` fails if that is wrong: nothing may be kept before `finish` said yes.
+//! is known, but then `feed` or `finish` fails if that is wrong: nothing may be kept before `finish` said yes. A chunk's
+//! signature is looked at when its end was found where its head says: broken framing is no wrong signature.
 //! I2. After an error every further call gives the same error. I3. How the input is cut makes no difference.
 
 use bytes::{Buf as _, Bytes};
@@ -204,22 +205,20 @@ impl Decoder {
                 let take = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
                 let left = left - u64::try_from(take).unwrap_or(left);
                 self.hand_on(input.split_to(take), out);
-                self.state = State::Data { left };
-                if left == 0 {
-                    self.end_chunk()?;
-                    self.state = State::DataEnd { seen: 0, last: false };
-                }
+                self.state =
+                    if left == 0 { State::DataEnd { seen: 0, last: false } } else { State::Data { left } };
             }
             State::DataEnd { seen, last } => {
                 let expected = if seen == 0 { b'\r' } else { b'\n' };
                 if input.get_u8() != expected {
                     return Err(BodyError::IncompleteBody(LengthFault::ChunkEnd));
                 }
-                self.state = match (seen, last) {
-                    (0, _) => State::DataEnd { seen: 1, last },
-                    (_, false) => State::ChunkHead,
-                    (_, true) => State::Ended,
-                };
+                if seen == 0 {
+                    self.state = State::DataEnd { seen: 1, last };
+                    return Ok(());
+                }
+                self.end_chunk()?;
+                self.state = if last { State::Ended } else { State::ChunkHead };
             }
             State::Trailer => {
                 let fault = BodyError::MalformedTrailerError(TrailerFault::TooLong);
@@ -279,10 +278,13 @@ impl Decoder {
             self.state = State::Data { left: bytes };
             return Ok(());
         }
-        self.end_chunk()?;
         self.check_length()?;
-        self.state =
-            if self.trailers_allowed { State::Trailer } else { State::DataEnd { seen: 0, last: true } };
+        if self.trailers_allowed {
+            self.end_chunk()?;
+            self.state = State::Trailer;
+        } else {
+            self.state = State::DataEnd { seen: 0, last: true };
+        }
         Ok(())
     }
 

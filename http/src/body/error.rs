@@ -95,11 +95,6 @@ pub enum ChecksumFault {
     SdkAlgorithmAlone,
     /// `x-amz-trailer` names no checksum, or the body cannot have trailers.
     TrailerName,
-    /// `Content-Length` or `x-amz-decoded-content-length` is not a number.
-    Length {
-        /// The header.
-        name: &'static str,
-    },
 }
 
 impl BodyError {
@@ -122,12 +117,7 @@ impl BodyError {
     /// Renders S3's text for it.
     pub fn message(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
-            Self::IncompleteBody(LengthFault::Short { .. } | LengthFault::Long { .. }) => {
-                "You did not provide the number of bytes specified by the Content-Length HTTP header"
-            }
-            Self::IncompleteBody(LengthFault::Cut | LengthFault::ChunkHead | LengthFault::ChunkEnd) => {
-                "The request body terminated unexpectedly"
-            }
+            Self::IncompleteBody(_) => "The request body terminated unexpectedly",
             Self::MissingContentLength => "You must provide the Content-Length HTTP header.",
             Self::EntityTooLarge { .. } => "Your proposed upload exceeds the maximum allowed size",
             Self::InvalidChunkSizeError { bytes, .. } if *bytes < crate::limits::CHUNK_BYTES_MIN => {
@@ -190,7 +180,7 @@ impl ChecksumFault {
             Self::Multiple => {
                 "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
             }
-            Self::Value { name } | Self::Length { name } => {
+            Self::Value { name } => {
                 return Cow::Owned(format!("Value for {name} header is invalid."));
             }
             Self::TrailerValue { name } => {

@@ -143,7 +143,8 @@ fn payload_length(
     let digits = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     let bytes = digits
         .and_then(|text| text.parse::<u64>().ok())
-        .ok_or(BodyError::InvalidRequest(ChecksumFault::Length { name }))?;
+        // As if it were not there; hyper refuses such a Content-Length before.
+        .ok_or(BodyError::MissingContentLength)?;
     if bytes > options.bytes_max {
         return Err(BodyError::EntityTooLarge { proposed: bytes, max: options.bytes_max });
     }

@@ -37,6 +37,8 @@ pub struct ServerConfig {
     pub cache_bytes: Option<u64>,
     /// The root key from the environment: access key and secret key.
     pub root_key: Option<(String, String)>,
+    /// Whether presigned URLs of signature version 2 are taken, for GET, HEAD and PUT of objects.
+    pub presigned_v2: bool,
     /// How what is stored is verified in the background.
     pub scrub: ScrubSettings,
     /// The region that S3 clients are told.

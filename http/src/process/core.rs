@@ -29,7 +29,7 @@ use crate::process::drives::open_drives;
 use crate::process::shutdown::{InFlight, Stop};
 use crate::root_key::RootKey;
 use crate::scrub::ScrubSettings;
-use crate::server::CoreState;
+use crate::server::{CoreState, Identity};
 
 /// How often it is looked whether a shard became read-only.
 const FAILURES_EVERY: Duration = Duration::from_secs(1);
@@ -39,6 +39,7 @@ pub(super) struct CoreSetup {
     pub(super) store: Store,
     pub(super) locks: Vec<DriveLock>,
     pub(super) root_key: RootKey,
+    pub(super) presigned_v2: bool,
     pub(super) address: SocketAddr,
     pub(super) region: String,
     pub(super) scrub: ScrubSettings,
@@ -54,7 +55,8 @@ pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<()
     let in_flight = InFlight::new(setup.in_flight.clone());
     let (arena, drives) = open_drives(&setup.locks, setup.plan.arena())?;
     let figures = Figures { process: setup.figures.clone(), core, arena: arena.clone() };
-    let state = Rc::new(CoreState::new(figures, setup.root_key.clone(), &setup.region, setup.scrub));
+    let identity = Identity::new(setup.root_key.clone(), setup.presigned_v2);
+    let state = Rc::new(CoreState::new(figures, identity, &setup.region, setup.scrub));
     let failed: Rc<RefCell<Option<CoreError>>> = Rc::default();
     let (failure, stop) = (failed.clone(), setup.stop.clone());
     let recovered = recover(setup.clone(), state.clone(), arena, drives);
@@ -113,6 +115,9 @@ async fn recover(
     state.set_engine(engine);
     setup.figures.readiness.core_recovered();
     if watches {
+        if let Some(services) = state.services() {
+            services.catalog.resume_purges().await;
+        }
         report_failures(&stats).await;
     }
     Ok(())

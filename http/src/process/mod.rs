@@ -91,6 +91,7 @@ impl Server {
             store: Store::tuned(self.store.superblocks, cores, tuning),
             locks: self.store.locks,
             root_key: self.root_key,
+            presigned_v2: self.config.presigned_v2,
             address: self.address,
             region: self.config.region,
             scrub: self.config.scrub,
@@ -102,6 +103,7 @@ impl Server {
                 counters: (0..self.cores).map(|_| Counters::new()).collect(),
                 memories: (0..self.cores).map(|_| CoreMemory::new(&plan)).collect(),
                 cache_bytes,
+                purges: Arc::default(),
             }),
         });
         let cores = rt::start(self.cores, RtConfig::server(), move |context| {

@@ -13,6 +13,7 @@ use nilas_engine::{BucketError, EngineError, PutRefused, WriteError};
 use crate::auth::AuthError;
 use crate::body::BodyError;
 use crate::limits::{KEY_BYTES_MAX, PART_BYTES_MIN, USER_METADATA_BYTES_MAX};
+use crate::listen::BodyFault;
 use crate::render::body::{BodyCut, ResponseBody};
 use crate::render::xml::Xml;
 
@@ -50,6 +51,7 @@ pub enum S3Error {
         name: &'static str,
         value: String,
     },
+    InvalidBucketAclWithObjectOwnership,
     InvalidBucketName {
         bucket: String,
     },
@@ -92,6 +94,7 @@ pub enum S3Error {
         method: String,
         resource_type: &'static str,
     },
+    MissingRequestBody,
     NoSuchBucket {
         bucket: String,
     },
@@ -133,8 +136,10 @@ pub enum S3Error {
     Auth(AuthError),
     /// The body is not what its request said.
     Body(BodyError),
-    /// The connection broke, or stood still, while the body was read.
+    /// The connection broke while the body was read.
     BodyBroken,
+    /// The client sent too little of the body for too long.
+    RequestTimeout,
     /// The engine gave another number of bytes than an object has.
     ReadCut(BodyCut),
     Engine(EngineError),
@@ -149,6 +154,15 @@ impl From<AuthError> for S3Error {
 impl From<BodyError> for S3Error {
     fn from(e: BodyError) -> Self {
         S3Error::Body(e)
+    }
+}
+
+impl From<BodyFault> for S3Error {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::Broken => S3Error::BodyBroken,
+            BodyFault::Stalled => S3Error::RequestTimeout,
+        }
     }
 }
 
@@ -299,6 +313,11 @@ impl S3Error {
                     .field("ArgumentName", name)
                     .field("ArgumentValue", value)
             }
+            S3Error::InvalidBucketAclWithObjectOwnership => say(
+                BAD,
+                "InvalidBucketAclWithObjectOwnership",
+                "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+            ),
             S3Error::InvalidBucketName { bucket } => {
                 say(BAD, "InvalidBucketName", "The specified bucket is not valid.").field("BucketName", bucket)
             }
@@ -361,6 +380,7 @@ impl S3Error {
             )
             .field("Method", method)
             .field("ResourceType", resource_type),
+            S3Error::MissingRequestBody => say(BAD, "MissingRequestBodyError", "Request Body is empty"),
             S3Error::NoSuchBucket { bucket } => {
                 say(MISSING, "NoSuchBucket", "The specified bucket does not exist").field("BucketName", bucket)
             }
@@ -404,13 +424,23 @@ impl S3Error {
             )
             .field("Condition", condition),
             S3Error::Recovering => slow_down(),
+            S3Error::RequestTimeout => say(
+                BAD,
+                "RequestTimeout",
+                "Your socket connection to the server was not read from or written to within the timeout period. Idle \
+                 connections will be closed.",
+            ),
             S3Error::TooManyBuckets => {
                 say(BAD, "TooManyBuckets", "You have attempted to create more buckets than allowed")
             }
             S3Error::UnreadableAttributes { .. } => internal(),
             S3Error::Auth(e) => auth(e),
             S3Error::Body(e) => body(e),
-            S3Error::BodyBroken => say(BAD, "IncompleteBody", "The request body terminated unexpectedly"),
+            S3Error::BodyBroken => say(
+                BAD,
+                "IncompleteBody",
+                "You did not provide the number of bytes specified by the Content-Length HTTP header",
+            ),
             S3Error::ReadCut(BodyCut::Engine(e)) | S3Error::Engine(e) => engine(e),
             S3Error::ReadCut(BodyCut::Length { .. }) => internal(),
         }

@@ -2,7 +2,6 @@
 //! down what it is asked.
 
 use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -19,6 +18,7 @@ use nilas_engine::{CoreId, ETag};
 
 use super::*;
 use crate::auth::{Authorizer, Decision, Principal};
+use crate::listen::BodyFault;
 use crate::memory::MemoryPlan;
 use crate::route::{Route, route};
 use crate::s3::operations::{Form, Level};
@@ -104,14 +104,14 @@ impl Watched {
 
 impl Body for Watched {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BodyFault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         self.is_taken.set(true);
-        Pin::new(&mut self.bytes).poll_frame(cx)
+        Pin::new(&mut self.bytes).poll_frame(cx).map_err(|never| match never {})
     }
 
     fn is_end_stream(&self) -> bool {

@@ -18,7 +18,7 @@ pub fn is_valid(name: &str) -> bool {
         && bytes.iter().all(|b| alphanumeric(*b) || matches!(b, b'.' | b'-'))
         && alphanumeric(*first)
         && alphanumeric(*last)
-        && !name.contains("..")
+        && !["..", ".-", "-."].iter().any(|pair| name.contains(pair))
         && name.parse::<Ipv4Addr>().is_err()
         && !PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         && !SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
@@ -49,6 +49,9 @@ mod tests {
             ".ab",
             "ab.",
             "a..b",
+            "foo-.bar",
+            "foo.-bar",
+            "a-.-b",
             "192.168.5.4",
             "xn--abc",
             "sthree-abc",

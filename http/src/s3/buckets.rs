@@ -4,12 +4,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::LOCATION;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body;
 use nilas_engine::BucketError;
 
-use super::{Call, Outcome, document, empty, owner_xml};
+use super::{Call, Outcome, document, empty, flag, metadata, owner_xml, ownership, with_region};
 use crate::limits::{BUCKETS_PAGE_MAX, CREATE_BUCKET_XML_BYTES_MAX};
+use crate::render::body::ResponseBody;
 use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
@@ -26,9 +27,16 @@ pub(super) fn list(call: &Call<'_>) -> Outcome {
         Some(text) => max_buckets(text)?,
     };
     let after = match call.parameter("continuation-token") {
-        None | Some("") => None,
+        None => None,
         Some(token) => Some(decode_token(token)?),
     };
+    if let Some(other) = call.parameter("bucket-region").filter(|region| *region != call.s3.region) {
+        return Err(S3Error::InvalidArgument {
+            message: format!("Argument value {other} is not a valid AWS Region").into(),
+            name: "bucket-region",
+            value: other.to_owned(),
+        });
+    }
     let directory = call.engine().directory().map_err(S3Error::Engine)?;
     let mut names = directory
         .buckets
@@ -59,19 +67,17 @@ pub(super) fn list(call: &Call<'_>) -> Outcome {
 }
 
 fn max_buckets(text: &str) -> Result<usize, S3Error> {
-    text.parse().ok().filter(|max| (1..=BUCKETS_PAGE_MAX).contains(max)).ok_or_else(|| {
-        S3Error::InvalidArgument {
-            message: format!("Argument max-buckets must be an integer between 1 and {BUCKETS_PAGE_MAX}.")
-                .into(),
-            name: "max-buckets",
-            value: text.to_owned(),
-        }
+    let max = text.parse().ok().filter(|max| (1..=BUCKETS_PAGE_MAX).contains(max));
+    max.filter(|_| !text.starts_with('+')).ok_or_else(|| S3Error::InvalidArgument {
+        message: format!("Argument max-buckets must be an integer between 1 and {BUCKETS_PAGE_MAX}.").into(),
+        name: "max-buckets",
+        value: text.to_owned(),
     })
 }
 
 fn decode_token(token: &str) -> Result<String, S3Error> {
     let name = URL_SAFE_NO_PAD.decode(token).ok().and_then(|name| String::from_utf8(name).ok());
-    name.ok_or_else(|| S3Error::InvalidArgument {
+    name.filter(|name| !name.is_empty()).ok_or_else(|| S3Error::InvalidArgument {
         message: "The continuation token provided is incorrect".into(),
         name: "continuation-token",
         value: token.to_owned(),
@@ -87,14 +93,15 @@ where
     if !bucket_name::is_valid(name) {
         return Err(S3Error::InvalidBucketName { bucket: name.clone() });
     }
-    check_headers(call)?;
+    check_headers(call.headers)?;
+    let rule = ownership::asked(call.headers)?;
     let body = payload.read_xml(call.headers, CREATE_BUCKET_XML_BYTES_MAX).await?;
     let constraint = if body.is_empty() { None } else { request_xml::parse_create_bucket(&body)? };
     if let Some(constraint) = constraint.as_ref().filter(|constraint| !is_region(constraint)) {
         return Err(S3Error::InvalidLocationConstraint { constraint: constraint.clone() });
     }
     let at_home = constraint.as_deref().is_none_or(|constraint| constraint == REGION_DEFAULT);
-    match call.engine().create_bucket(name, Default::default()).await {
+    match call.engine().create_bucket(name, ownership::settings(rule)).await {
         Ok(_) => {}
         Err(BucketError::Exists) if at_home => {}
         Err(why) => return Err(S3Error::bucket(why, name)),
@@ -103,18 +110,37 @@ where
     if let Ok(location) = HeaderValue::try_from(format!("/{name}")) {
         response.headers_mut().insert(LOCATION, location);
     }
-    Ok(response)
+    Ok(with_arn(response, name))
 }
 
-fn check_headers(call: &Call<'_>) -> Result<(), S3Error> {
-    if call.field("x-amz-bucket-object-lock-enabled").is_some_and(|value| value.eq_ignore_ascii_case("true"))
-    {
-        return Err(S3Error::NotImplementedHeader { header: "x-amz-bucket-object-lock-enabled".to_owned() });
+/// Says the bucket's name as AWS does everywhere else.
+fn with_arn(mut response: Response<ResponseBody>, bucket: &str) -> Response<ResponseBody> {
+    if let Ok(arn) = HeaderValue::try_from(format!("arn:aws:s3:::{bucket}")) {
+        response.headers_mut().insert(HeaderName::from_static("x-amz-bucket-arn"), arn);
     }
-    let grants = call.headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
-    match call.field("x-amz-acl").as_deref() {
-        None | Some("private") if !grants => Ok(()),
-        _ => Err(S3Error::AccessControlListNotSupported),
+    response
+}
+
+/// Refuses what a new bucket cannot have: object lock, and a name that is one account's.
+fn check_headers(headers: &HeaderMap) -> Result<(), S3Error> {
+    const LOCK: &str = "x-amz-bucket-object-lock-enabled";
+    const NAMESPACE: &str = "x-amz-bucket-namespace";
+    if let Some(text) = metadata::field(headers, LOCK)
+        && flag(LOCK, &text)?
+    {
+        return Err(S3Error::NotImplementedHeader { header: LOCK.to_owned() });
+    }
+    match metadata::field(headers, NAMESPACE) {
+        None => Ok(()),
+        Some(namespace) if namespace == "global" => Ok(()),
+        Some(namespace) if namespace == "account-regional" => {
+            Err(S3Error::NotImplementedHeader { header: NAMESPACE.to_owned() })
+        }
+        Some(value) => Err(S3Error::InvalidArgument {
+            message: "Value for x-amz-bucket-namespace header is invalid.".into(),
+            name: NAMESPACE,
+            value,
+        }),
     }
 }
 
@@ -125,11 +151,7 @@ fn is_region(text: &str) -> bool {
 
 pub(super) fn head(call: &Call<'_>) -> Outcome {
     call.bucket()?;
-    let mut response = empty(StatusCode::OK);
-    if let Ok(region) = HeaderValue::try_from(&call.s3.region) {
-        response.headers_mut().insert(HeaderName::from_static("x-amz-bucket-region"), region);
-    }
-    Ok(response)
+    Ok(with_arn(with_region(call, empty(StatusCode::OK)), &call.target.bucket))
 }
 
 pub(super) async fn delete(call: &Call<'_>) -> Outcome {
@@ -155,12 +177,31 @@ mod tests {
     fn parameters() {
         assert_eq!(max_buckets("1"), Ok(1));
         assert_eq!(max_buckets("10000"), Ok(10_000));
-        for bad in ["0", "10001", "-1", "x", ""] {
+        for bad in ["0", "10001", "-1", "x", "", "+1"] {
             assert!(max_buckets(bad).is_err(), "{bad}");
         }
         assert_eq!(decode_token(&URL_SAFE_NO_PAD.encode("a.b")), Ok("a.b".to_owned()));
-        assert!(decode_token("%").is_err());
+        for bad in ["", "%", "_w"] {
+            assert!(decode_token(bad).is_err(), "{bad}");
+        }
         assert!(is_region("eu-west-1"));
         assert!(!is_region("eu west"));
+    }
+
+    #[test]
+    fn headers_of_a_new_bucket() {
+        let check = |name: &'static str, value: &str, want: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().expect("a value"));
+            let code = check_headers(&headers).err().map(|failure| failure.answer().code);
+            assert_eq!(code, want, "{name}: {value}");
+        };
+        check("x-amz-bucket-object-lock-enabled", "false", None);
+        check("x-amz-bucket-object-lock-enabled", "True", Some("NotImplemented"));
+        check("x-amz-bucket-object-lock-enabled", "", Some("InvalidArgument"));
+        check("x-amz-bucket-object-lock-enabled", "yes", Some("InvalidArgument"));
+        check("x-amz-bucket-namespace", "global", None);
+        check("x-amz-bucket-namespace", "account-regional", Some("NotImplemented"));
+        check("x-amz-bucket-namespace", "", Some("InvalidArgument"));
     }
 }

@@ -159,9 +159,17 @@ pub fn kind_header(headers: &HeaderMap) -> Result<Option<Kind>, S3Error> {
     kind.map(Some).ok_or_else(|| S3Error::invalid_request("Value for x-amz-checksum-type header is invalid."))
 }
 
-/// Whether the reader wants checksums.
-pub fn mode_enabled(headers: &HeaderMap) -> bool {
-    headers.get("x-amz-checksum-mode").is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"enabled"))
+/// Whether the reader wants checksums: `x-amz-checksum-mode` has one value.
+pub fn is_asked(headers: &HeaderMap) -> Result<bool, S3Error> {
+    match headers.get("x-amz-checksum-mode") {
+        None => Ok(false),
+        Some(mode) if mode.as_bytes().eq_ignore_ascii_case(b"enabled") => Ok(true),
+        Some(mode) => Err(S3Error::InvalidArgument {
+            message: "Value for x-amz-checksum-mode header is invalid.".into(),
+            name: "x-amz-checksum-mode",
+            value: String::from_utf8_lossy(mode.as_bytes()).into_owned(),
+        }),
+    }
 }
 
 #[cfg(test)]

@@ -32,16 +32,24 @@ const COPY_SOURCE: Names = Names {
 };
 
 /// Checks the conditions of GetObject and HeadObject: `NotModified`, `PreconditionFailed`, or go on.
-pub fn check_read(headers: &HeaderMap, info: &ObjectInfo) -> Result<(), S3Error> {
-    check(headers, info, &READ, S3Error::NotModified)
+pub fn check_read(headers: &HeaderMap, info: &ObjectInfo, now_ms: u64) -> Result<(), S3Error> {
+    check(headers, info, now_ms, &READ, S3Error::NotModified)
 }
 
 /// Checks the `x-amz-copy-source-if-…` conditions; all of them fail with `PreconditionFailed`.
-pub fn check_copy_source(headers: &HeaderMap, info: &ObjectInfo) -> Result<(), S3Error> {
-    check(headers, info, &COPY_SOURCE, S3Error::PreconditionFailed { condition: COPY_SOURCE.if_none_match })
+pub fn check_copy_source(headers: &HeaderMap, info: &ObjectInfo, now_ms: u64) -> Result<(), S3Error> {
+    let unchanged = S3Error::PreconditionFailed { condition: COPY_SOURCE.if_none_match };
+    check(headers, info, now_ms, &COPY_SOURCE, unchanged)
 }
 
-fn check(headers: &HeaderMap, info: &ObjectInfo, names: &Names, unchanged: S3Error) -> Result<(), S3Error> {
+/// A date of `if_modified_since` that is still to come is invalid (RFC 9110 13.1.3), and as if it were not there.
+fn check(
+    headers: &HeaderMap,
+    info: &ObjectInfo,
+    now_ms: u64,
+    names: &Names,
+    unchanged: S3Error,
+) -> Result<(), S3Error> {
     let modified = info.modified_ms / 1000;
     let date = |name| text(headers, name).and_then(parse_http_date);
     if let Some(tags) = text(headers, names.if_match) {
@@ -59,6 +67,7 @@ fn check(headers: &HeaderMap, info: &ObjectInfo, names: &Names, unchanged: S3Err
         }
     } else if let Some(since) = date(names.if_modified_since)
         && modified <= since
+        && since <= now_ms / 1000
     {
         return Err(unchanged);
     }
@@ -141,6 +150,9 @@ mod tests {
     const OTHER: &str = "ffffffffffffffffffffffffffffffff";
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
     const AT: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const NOW: &str = "Sun, 06 Nov 1994 09:00:00 GMT";
+    const NOW_MS: u64 = 784_112_400_000;
+    const FUTURE: &str = "Sun, 06 Nov 1994 09:00:01 GMT";
 
     fn info() -> ObjectInfo {
         ObjectInfo {
@@ -160,7 +172,7 @@ mod tests {
     }
 
     fn check(pairs: &[(&'static str, &str)], status: u16) {
-        let got = check_read(&headers(pairs), &info())
+        let got = check_read(&headers(pairs), &info(), NOW_MS)
             .err()
             .map_or(200, |failure| failure.answer().status.as_u16());
         assert_eq!(got, status, "{pairs:?}");
@@ -184,6 +196,10 @@ mod tests {
         check(&[("if-modified-since", AT)], 304);
         check(&[("if-modified-since", BEFORE)], 200);
         check(&[("if-modified-since", "nonsense")], 200);
+        check(&[("if-modified-since", NOW)], 304);
+        check(&[("if-modified-since", FUTURE)], 200);
+        check(&[("if-unmodified-since", FUTURE)], 200);
+        check(&[("if-none-match", &quoted), ("if-modified-since", FUTURE)], 304);
         check(&[("if-unmodified-since", AT)], 200);
         check(&[("if-unmodified-since", BEFORE)], 412);
         // A tag decides over a date of the same kind.
@@ -197,13 +213,16 @@ mod tests {
     #[test]
     fn copy_sources() {
         let check = |pairs: &[(&'static str, &str)], want: bool| {
-            assert_eq!(check_copy_source(&headers(pairs), &info()).is_ok(), want, "{pairs:?}");
+            assert_eq!(check_copy_source(&headers(pairs), &info(), NOW_MS).is_ok(), want, "{pairs:?}");
         };
         check(&[("if-match", OTHER)], true);
         check(&[("x-amz-copy-source-if-match", OTHER)], false);
         check(&[("x-amz-copy-source-if-none-match", TAG)], false);
         check(&[("x-amz-copy-source-if-modified-since", BEFORE)], true);
         check(&[("x-amz-copy-source-if-modified-since", AT)], false);
+        check(&[("x-amz-copy-source-if-modified-since", NOW)], false);
+        check(&[("x-amz-copy-source-if-modified-since", FUTURE)], true);
+        check(&[("x-amz-copy-source-if-unmodified-since", FUTURE)], true);
         check(
             &[("x-amz-copy-source-if-match", TAG), ("x-amz-copy-source-if-unmodified-since", BEFORE)],
             true,

@@ -21,7 +21,6 @@ pub(super) enum Configuration {
     Logging,
     Notification,
     ObjectLock,
-    OwnershipControls,
     Policy,
     PolicyStatus,
     PublicAccessBlock,
@@ -41,7 +40,6 @@ impl Configuration {
             Configuration::Lifecycle => Some(SettingKind::LIFECYCLE),
             Configuration::Notification => Some(SettingKind::NOTIFICATIONS),
             Configuration::ObjectLock => Some(SettingKind::LOCK),
-            Configuration::OwnershipControls => Some(SettingKind::OWNERSHIP),
             Configuration::Policy | Configuration::PolicyStatus => Some(SettingKind::POLICY),
             Configuration::Tagging => Some(SettingKind::TAGS),
             Configuration::Versioning => Some(SettingKind::VERSIONING),
@@ -96,9 +94,6 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
             "ObjectLockConfigurationNotFoundError",
             "Object Lock configuration does not exist for this bucket",
         ),
-        Configuration::OwnershipControls => {
-            missing("OwnershipControlsNotFoundError", "The bucket ownership controls were not found")
-        }
         Configuration::Policy | Configuration::PolicyStatus => {
             missing("NoSuchBucketPolicy", "The bucket policy does not exist")
         }

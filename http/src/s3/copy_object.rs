@@ -21,7 +21,7 @@ use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{Kind, StoredChecksum};
 use crate::s3::operations::Operation;
 use crate::s3::target::check_key;
-use nilas_catalog::uri::percent_decode;
+use nilas_catalog::uri::decode_header;
 
 /// The object that a copy reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct CopySource {
     pub key: Bytes,
 }
 
-/// Reads `x-amz-copy-source`: `[/]bucket/key[?versionId=null]`, percent-encoded.
+/// Reads `x-amz-copy-source`: `[/]bucket/key[?versionId=null]`, percent-encoded; a `+` is a blank.
 pub fn copy_source(headers: &HeaderMap) -> Result<CopySource, S3Error> {
     let text = metadata::field(headers, "x-amz-copy-source").unwrap_or_default();
     let bad = || S3Error::InvalidArgument {
@@ -44,7 +44,7 @@ pub fn copy_source(headers: &HeaderMap) -> Result<CopySource, S3Error> {
         Some((path, version)) => (path, Some(version)),
         None => (text.as_str(), None),
     };
-    let path = percent_decode(path, false).and_then(|path| String::from_utf8(path).ok()).ok_or_else(bad)?;
+    let path = decode_header(path).and_then(|path| String::from_utf8(path).ok()).ok_or_else(bad)?;
     let (bucket, key) = path.strip_prefix('/').unwrap_or(&path).split_once('/').ok_or_else(bad)?;
     if bucket.is_empty() || key.is_empty() {
         return Err(bad());
@@ -67,7 +67,7 @@ pub(super) async fn open_source(call: &Call<'_>, source: &CopySource) -> Result<
     let bucket = call.bucket_named(&source.bucket)?;
     let reader = call.engine().open(&bucket, source.key.clone()).await?;
     let reader = reader.ok_or_else(|| S3Error::NoSuchKey { key: source.key.clone() })?;
-    conditions::check_copy_source(call.headers, &reader.info)?;
+    conditions::check_copy_source(call.headers, &reader.info, call.engine().now_ms())?;
     Ok(reader)
 }
 
@@ -107,7 +107,6 @@ pub(super) async fn copy_bytes(
 pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     let source = allowed_source(call)?;
     let bucket = call.bucket()?;
-    metadata::check_served(call.headers)?;
     let condition = conditions::of_write(call.headers)?;
     call.check_write_early(&bucket, &condition).await?;
     let reader = open_source(call, &source).await?;
@@ -170,6 +169,18 @@ fn copied_attributes(
             });
         }
     }
+    // The source has no annotations, so both do the same.
+    match metadata::field(headers, "x-amz-object-annotation-directive") {
+        None => {}
+        Some(directive) if matches!(directive.as_str(), "COPY" | "EXCLUDE") => {}
+        Some(value) => {
+            return Err(S3Error::InvalidArgument {
+                message: "Unknown annotation directive.".into(),
+                name: "x-amz-object-annotation-directive",
+                value,
+            });
+        }
+    }
     if replaces {
         return metadata::parse(headers);
     }
@@ -179,6 +190,8 @@ fn copied_attributes(
              object's metadata, storage class, website redirect location or encryption attributes.",
         ));
     }
+    // Of no use here, and still S3 refuses too much of it.
+    metadata::parse_user_metadata(headers)?;
     // A copy's storage class is its own, not the source's.
     Ok(Attributes { storage_class: metadata::parse_storage_class(headers)?, ..source })
 }
@@ -204,6 +217,7 @@ fn plan(etag: &ETag, have: Option<&StoredChecksum>, wanted: Option<Algorithm>) -
 mod tests {
     use super::*;
     use crate::body::checksum_of;
+    use crate::limits::USER_METADATA_BYTES_MAX;
     use http::{HeaderName, HeaderValue};
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -223,10 +237,14 @@ mod tests {
         };
         check("/b/k", Ok(("b", "k")));
         check("b/k/l", Ok(("b", "k/l")));
-        check("b%2Fk%20l+%2B", Ok(("b", "k l++")));
+        check("b%2Fk%20l+%2B", Ok(("b", "k l +")));
+        check("b/a+b+c", Ok(("b", "a b c")));
+        check("b/%2B+%20", Ok(("b", "+  ")));
         check("b/k?versionId=null", Ok(("b", "k")));
         check("b/k%3FversionId=x", Ok(("b", "k?versionId=x")));
-        check("b/k?versionId=abc", Err("NoSuchVersion"));
+        check("b/k?versionId=abc", Err("InvalidArgument"));
+        check("b/k?versionId=", Err("InvalidArgument"));
+        check("b/k?versionId=3HL4kqtJvjVBH40Nrjfkd.rmSpXd3dIb", Err("NoSuchVersion"));
         check("/b//k", Ok(("b", "/k")));
         check(&format!("b/{}", "k".repeat(1025)), Err("KeyTooLongError"));
         for bad in ["", "b", "/b", "b/", "//k", "b/%zz"] {
@@ -254,6 +272,20 @@ mod tests {
         check(&[], true, Err("InvalidRequest"));
         check(&[("x-amz-storage-class", "STANDARD")], true, Ok(Some("a/b")));
         check(&[("x-amz-metadata-directive", "MERGE")], false, Err("InvalidArgument"));
+        for name in
+            ["x-amz-metadata-directive", "x-amz-tagging-directive", "x-amz-object-annotation-directive"]
+        {
+            check(&[(name, "COPY")], false, Ok(Some("a/b")));
+            check(&[(name, "")], false, Err("InvalidArgument"));
+            check(&[(name, "copy")], false, Err("InvalidArgument"));
+        }
+        check(&[("x-amz-object-annotation-directive", "EXCLUDE")], false, Ok(Some("a/b")));
+        let long = "v".repeat(USER_METADATA_BYTES_MAX);
+        let (fits, over) = (("x-amz-meta-a", &long[1..]), ("x-amz-meta-a", long.as_str()));
+        check(&[fits], false, Ok(Some("a/b")));
+        check(&[over], false, Err("MetadataTooLarge"));
+        check(&[fits, replace], false, Ok(None));
+        check(&[over, replace], false, Err("MetadataTooLarge"));
         let copied = copied_attributes(&headers(&[]), source, false, false).expect("a copy");
         assert_eq!(copied.storage_class, None);
     }

@@ -78,7 +78,8 @@ where
 fn condition(entry: &DeleteEntry) -> Result<DeleteCondition, S3Error> {
     check_key(entry.key.as_bytes())?;
     if let Some(version) = entry.version.as_deref().filter(|version| !version.is_empty()) {
-        check_version(version)?;
+        // In a list, what is no id is a version that does not exist.
+        check_version(version).map_err(|_| S3Error::NoSuchVersion { version: version.to_owned() })?;
     }
     let modified_s = match &entry.modified {
         None => None,

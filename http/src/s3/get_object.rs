@@ -63,11 +63,12 @@ fn answer_head(
     part_sizes: &[u64],
 ) -> Result<(Response<ResponseBody>, Range<u64>), S3Error> {
     let attributes = attributes_of(info, &call.target.key)?;
-    match conditions::check_read(call.headers, info) {
+    match conditions::check_read(call.headers, info, call.engine().now_ms()) {
         Ok(()) => {}
         Err(S3Error::NotModified) => return Ok((not_modified(info, &attributes), 0..0)),
         Err(failure) => return Err(failure),
     }
+    let with_checksum = checksum::is_asked(call.headers)?;
     let range_header = call.headers.get(RANGE).and_then(|value| value.to_str().ok());
     let range_header = range_header.filter(|_| conditions::range_applies(call.headers, info));
     let slice = slice(info.size, range_header, call.parameter("partNumber"), part_sizes)?;
@@ -85,9 +86,7 @@ fn answer_head(
     if slice.part.is_some() && 0 < info.etag.parts {
         headers.insert(HeaderName::from_static("x-amz-mp-parts-count"), HeaderValue::from(info.etag.parts));
     }
-    if checksum::mode_enabled(call.headers)
-        && let Some(checksum) = shown_checksum(&attributes, &slice, info)
-    {
+    if with_checksum && let Some(checksum) = shown_checksum(&attributes, &slice, info) {
         checksum.put_headers(headers, info.etag.parts);
     }
     Ok((response, slice.range))
@@ -176,15 +175,21 @@ fn override_headers(call: &Call<'_>, headers: &mut HeaderMap) -> Result<(), S3Er
     ];
     for (parameter, header) in overrides {
         let Some(value) = call.parameter(parameter) else { continue };
-        let parsed = HeaderValue::from_bytes(value.as_bytes());
-        let parsed = parsed.map_err(|_| S3Error::InvalidArgument {
+        let encoded = latin_1(value).ok_or_else(|| S3Error::InvalidArgument {
             message: "Header value cannot be represented using ISO-8859-1.".into(),
             name: parameter,
             value: value.to_owned(),
         })?;
-        headers.insert(header, parsed);
+        headers.insert(header, encoded);
     }
     Ok(())
+}
+
+/// A text as a field of the answer's head: ISO-8859-1, one byte for each character. `None` when it holds others, or
+/// control characters.
+fn latin_1(text: &str) -> Option<HeaderValue> {
+    let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
+    HeaderValue::from_bytes(&bytes.ok()?).ok()
 }
 
 #[cfg(test)]
@@ -196,6 +201,19 @@ mod tests {
         let got = got.map(|slice| (slice.range.clone(), slice.status().as_u16()));
         let got = got.map_err(|failure| failure.answer().code);
         assert_eq!(got, want, "{range:?} {part:?}");
+    }
+
+    #[test]
+    fn overriding_values() {
+        let check = |text: &str, want: Option<&[u8]>| {
+            assert_eq!(latin_1(text).as_ref().map(HeaderValue::as_bytes), want, "{text:?}");
+        };
+        check("", Some(b""));
+        check("attachment; filename=\"a.txt\"", Some(b"attachment; filename=\"a.txt\""));
+        check("caf\u{e9} \u{ff}\u{a0}", Some(b"caf\xe9 \xff\xa0"));
+        for beyond in ["\u{100}", "a’b", "日本", "\u{20ac}", "😀", "a\nb", "a\rb", "\0", "\u{7f}"] {
+            check(beyond, None);
+        }
     }
 
     #[test]

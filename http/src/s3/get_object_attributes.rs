@@ -15,6 +15,7 @@ const NAMES: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "Ob
 pub(super) async fn get(call: &Call<'_>) -> Outcome {
     call.check_version()?;
     let wanted = wanted(call)?;
+    let window = window(call)?;
     let bucket = call.bucket()?;
     let reader = call.engine().open(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
     let info = &reader.info;
@@ -34,7 +35,7 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
         xml.close("Checksum");
     }
     if wants("ObjectParts") && 0 < info.etag.parts {
-        parts(call, &mut xml, info, &attributes, &reader.part_sizes())?;
+        parts(&mut xml, info, &attributes, &reader.part_sizes(), window);
     }
     if wants("StorageClass") {
         xml.text("StorageClass", attributes.storage_class.as_deref().unwrap_or("STANDARD"));
@@ -72,25 +73,26 @@ fn wanted(call: &Call<'_>) -> Result<Vec<String>, S3Error> {
     }
 }
 
+/// Which of an object's parts are asked for: so many, behind so many.
+fn window(call: &Call<'_>) -> Result<(usize, usize), S3Error> {
+    let max = super::page_entries("x-amz-max-parts", call.field("x-amz-max-parts").as_deref())?;
+    let after = match call.field("x-amz-part-number-marker") {
+        None => 0,
+        Some(text) => super::count("x-amz-part-number-marker", &text)?,
+    };
+    Ok((max, usize::try_from(after).unwrap_or(usize::MAX)))
+}
+
 fn parts(
-    call: &Call<'_>,
     xml: &mut Xml,
     info: &ObjectInfo,
     attributes: &Attributes,
     sizes: &[u64],
-) -> Result<(), S3Error> {
+    (max, after): (usize, usize),
+) {
     xml.open("ObjectParts");
     xml.number("PartsCount", u64::from(info.etag.parts));
     if let Some(checksum) = attributes.checksum.as_ref().filter(|checksum| !checksum.parts.is_empty()) {
-        let max = super::page_entries("x-amz-max-parts", call.field("x-amz-max-parts").as_deref())?;
-        let after: usize = match call.field("x-amz-part-number-marker") {
-            None => 0,
-            Some(text) => text.parse().map_err(|_| S3Error::InvalidArgument {
-                message: "Provided part number marker not an integer or within integer range".into(),
-                name: "x-amz-part-number-marker",
-                value: text,
-            })?,
-        };
         let all = (1_u64..).zip(sizes.iter().zip(&checksum.parts));
         let mut page = all.skip(after);
         let mut last = u64::try_from(after).unwrap_or(u64::MAX);
@@ -108,5 +110,4 @@ fn parts(
         xml.boolean("IsTruncated", page.next().is_some());
     }
     xml.close("ObjectParts");
-    Ok(())
 }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use nilas_engine::{ListPage, ListQuery, ObjectInfo};
 
-use super::{Call, Outcome, Owner, document, owner_xml};
+use super::{Call, Outcome, Owner, document, flag, owner_xml, with_region};
 use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
@@ -30,8 +30,9 @@ struct Page<'a> {
 }
 
 async fn read<'a>(call: &'a Call<'_>, after: Bytes, owner: Option<&'a Owner>) -> Result<Page<'a>, S3Error> {
-    let bucket = call.bucket()?;
     let (url, max) = (call.url_encoding()?, call.page_entries("max-keys")?);
+    check_optional_attributes(call)?;
+    let bucket = call.bucket()?;
     let prefix = call.parameter("prefix").unwrap_or("");
     let delimiter = call.parameter("delimiter").unwrap_or("");
     let page = if max == 0 {
@@ -48,6 +49,21 @@ async fn read<'a>(call: &'a Call<'_>, after: Bytes, owner: Option<&'a Owner>) ->
     Ok(Page { bucket: &call.target.bucket, prefix, delimiter, max, url, owner, page })
 }
 
+/// What may be asked for besides: the state of a restore, which no object has.
+fn check_optional_attributes(call: &Call<'_>) -> Result<(), S3Error> {
+    const NAME: &str = "x-amz-optional-object-attributes";
+    match call.field(NAME) {
+        Some(value) if value.split(',').any(|name| name.trim() != "RestoreStatus") => {
+            Err(S3Error::InvalidArgument {
+                message: "Invalid attribute name specified".into(),
+                name: NAME,
+                value,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn position(call: &Call<'_>, name: &str) -> Bytes {
     Bytes::copy_from_slice(call.parameter(name).unwrap_or("").as_bytes())
 }
@@ -55,13 +71,13 @@ fn position(call: &Call<'_>, name: &str) -> Bytes {
 pub(super) async fn v2(call: &Call<'_>) -> Outcome {
     let token = call.parameter("continuation-token");
     let start_after = call.parameter("start-after");
-    let after = match token.filter(|token| !token.is_empty()) {
+    let after = match token {
         Some(token) => decode_token(token)?,
         None => position(call, "start-after"),
     };
-    let owner = call.parameter("fetch-owner").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let owner = call.parameter("fetch-owner").map_or(Ok(false), |text| flag("fetch-owner", text))?;
     let page = read(call, after, owner.then_some(&call.s3.owner)).await?;
-    Ok(document(render_v2(&page, token, start_after)))
+    Ok(with_region(call, document(render_v2(&page, token, start_after))))
 }
 
 /// A token is the position behind its own checksum, so that what we did not make is told from what we did.
@@ -106,7 +122,7 @@ fn render_v2(page: &Page<'_>, token: Option<&str>, start_after: Option<&str>) ->
 
 pub(super) async fn v1(call: &Call<'_>) -> Outcome {
     let page = read(call, position(call, "marker"), Some(&call.s3.owner)).await?;
-    Ok(document(render_v1(&page, call.parameter("marker").unwrap_or(""))))
+    Ok(with_region(call, document(render_v1(&page, call.parameter("marker").unwrap_or("")))))
 }
 
 fn render_v1(page: &Page<'_>, marker: &str) -> Xml {
@@ -123,16 +139,29 @@ fn render_v1(page: &Page<'_>, marker: &str) -> Xml {
 }
 
 pub(super) async fn versions(call: &Call<'_>) -> Outcome {
+    let markers = (call.parameter("key-marker").unwrap_or(""), call.parameter("version-id-marker"));
+    check_version_marker(markers)?;
     let page = read(call, position(call, "key-marker"), Some(&call.s3.owner)).await?;
-    let markers =
-        (call.parameter("key-marker").unwrap_or(""), call.parameter("version-id-marker").unwrap_or(""));
     Ok(document(render_versions(&page, markers)))
 }
 
-fn render_versions(page: &Page<'_>, (key_marker, version_marker): (&str, &str)) -> Xml {
+/// A version's id goes with a key, and there is one id.
+fn check_version_marker((key_marker, version_marker): (&str, Option<&str>)) -> Result<(), S3Error> {
+    let message = match (version_marker, key_marker) {
+        (None, _) => return Ok(()),
+        (Some(""), _) => "A version-id marker cannot be empty.",
+        (Some(_), "") => "A version-id marker cannot be specified without a key marker.",
+        (Some("null"), _) => return Ok(()),
+        (Some(_), _) => "Invalid version id specified",
+    };
+    let value = version_marker.unwrap_or("").to_owned();
+    Err(S3Error::InvalidArgument { message: message.into(), name: "version-id-marker", value })
+}
+
+fn render_versions(page: &Page<'_>, (key_marker, version_marker): (&str, Option<&str>)) -> Xml {
     let mut xml = page.start("ListVersionsResult");
     xml.key("KeyMarker", key_marker.as_bytes(), page.url);
-    xml.text("VersionIdMarker", version_marker);
+    xml.text("VersionIdMarker", version_marker.unwrap_or(""));
     if let Some(next) = page.next_marker() {
         xml.key("NextKeyMarker", &next, page.url);
         xml.text("NextVersionIdMarker", "null");
@@ -269,7 +298,23 @@ mod tests {
     #[test]
     fn tokens() {
         assert_eq!(decode_token("iLSR7nAgcS8"), Ok(Bytes::from_static(b"p q/")));
-        assert!(decode_token("!").is_err());
+        for bad in ["", "!", "AAAA", "iLSR7nAgcS9"] {
+            assert!(decode_token(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn version_markers() {
+        let check = |key: &str, version: Option<&str>, want: bool| {
+            assert_eq!(check_version_marker((key, version)).is_ok(), want, "{key} {version:?}");
+        };
+        check("", None, true);
+        check("k", None, true);
+        check("k", Some("null"), true);
+        check("k", Some(""), false);
+        check("", Some(""), false);
+        check("", Some("null"), false);
+        check("k", Some("nonsense"), false);
     }
 
     #[test]
@@ -281,7 +326,7 @@ mod tests {
 
     #[test]
     fn version_listing() {
-        let xml = text(render_versions(&page(false, Some("x")), ("", "")));
+        let xml = text(render_versions(&page(false, Some("x")), ("", None)));
         assert!(
             xml.contains(
                 "<NextKeyMarker>p q/</NextKeyMarker><NextVersionIdMarker>null</NextVersionIdMarker>"

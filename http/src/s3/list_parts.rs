@@ -2,18 +2,18 @@
 
 use nilas_engine::PartInfo;
 
-use super::{Call, Outcome, Owner, document, owner_xml};
+use super::{Call, Outcome, Owner, count, document, owner_xml};
 use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
 
 pub(super) async fn list(call: &Call<'_>) -> Outcome {
+    let max = call.page_entries("max-parts")?;
+    let after = marker(call.parameter("part-number-marker"))?;
     let bucket = call.bucket()?;
     let id = call.upload_id()?;
     let upload = call.open_upload(&bucket, id).await?;
-    let max = call.page_entries("max-parts")?;
-    let after = marker(call.parameter("part-number-marker"))?;
     // One more than a page, to know whether more follows.
     let parts = call.engine().parts(&bucket, id, after, max + 1).await?;
     let parts = parts.ok_or_else(|| call.no_such_upload())?;
@@ -30,15 +30,8 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
 }
 
 fn marker(text: Option<&str>) -> Result<u16, S3Error> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(0) };
-    match text.parse::<u32>() {
-        Ok(number) => Ok(u16::try_from(number).unwrap_or(u16::MAX)),
-        Err(_) => Err(S3Error::InvalidArgument {
-            message: "Provided part-number-marker not an integer or within integer range".into(),
-            name: "part-number-marker",
-            value: text.to_owned(),
-        }),
-    }
+    let Some(text) = text else { return Ok(0) };
+    Ok(u16::try_from(count("part-number-marker", text)?).unwrap_or(u16::MAX))
 }
 
 struct Page<'a> {

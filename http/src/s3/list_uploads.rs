@@ -16,7 +16,6 @@ use crate::s3::attributes::Attributes;
 type Position = (Bytes, UploadId);
 
 pub(super) async fn list(call: &Call<'_>) -> Outcome {
-    let bucket = call.bucket()?;
     let (url, max) = (call.url_encoding()?, call.page_entries("max-uploads")?);
     let (prefix, delimiter) =
         (call.parameter("prefix").unwrap_or(""), call.parameter("delimiter").unwrap_or(""));
@@ -24,6 +23,7 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
     let id_marker = call.parameter("upload-id-marker").unwrap_or("");
 
     let mut after = start(key_marker, id_marker)?;
+    let bucket = call.bucket()?;
     let mut grouping = Grouping::new(prefix, delimiter, key_marker, max);
     while !grouping.full() {
         let prefix = Bytes::copy_from_slice(prefix.as_bytes());
@@ -75,14 +75,15 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
     Ok(document(xml))
 }
 
-/// Where a listing starts. Without an upload id, all uploads of the marker's key were seen.
+/// Where a listing starts. Without an upload id, all uploads of the marker's key were seen. Without a key, an upload id
+/// counts for nothing, as S3 says.
 fn start(key_marker: &str, id_marker: &str) -> Result<Option<Position>, S3Error> {
     if key_marker.is_empty() {
         return Ok(None);
     }
     let id = match id_marker {
         "" => UploadId(u128::MAX),
-        text => u128::from_str_radix(text, 16).map(UploadId).map_err(|_| S3Error::InvalidArgument {
+        text => UploadId::parse(text).ok_or_else(|| S3Error::InvalidArgument {
             message: "Invalid uploadId marker".into(),
             name: "upload-id-marker",
             value: text.to_owned(),
@@ -208,7 +209,10 @@ mod tests {
     fn starts() {
         assert_eq!(start("", "5"), Ok(None));
         assert_eq!(start("k", ""), Ok(Some((Bytes::from_static(b"k"), UploadId(u128::MAX)))));
-        assert_eq!(start("k", "ff"), Ok(Some((Bytes::from_static(b"k"), UploadId(255)))));
-        assert!(start("k", "x").is_err());
+        let id = format!("{:032x}", 255);
+        assert_eq!(start("k", &id), Ok(Some((Bytes::from_static(b"k"), UploadId(255)))));
+        for bad in ["x", "ff", "+0000000000000000000000000000001", " "] {
+            assert!(start("k", bad).is_err(), "{bad}");
+        }
     }
 }

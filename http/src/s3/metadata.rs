@@ -1,7 +1,7 @@
 //! The headers that are kept with an object ⇄ its attributes.
 //!
-//! Pure. PutObject, CopyObject and CreateMultipartUpload read them; GetObject and HeadObject write them. A header
-//! that would change what is stored, and is not served, is refused, never ignored.
+//! Pure. PutObject, CopyObject and CreateMultipartUpload read them; GetObject and HeadObject write them. Headers that
+//! would change what is stored, and are not served, were refused before: `parameters` has the table.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,16 +27,15 @@ pub const CONTENT_TYPE_DEFAULT: &str = "binary/octet-stream";
 const STORAGE_CLASSES: [&str; 6] =
     ["STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"];
 
-/// Reads the attributes that a request gives its object, and refuses what is not served.
+/// Reads the attributes that a request gives its object.
 pub fn parse(headers: &HeaderMap) -> Result<Attributes, S3Error> {
-    check_served(headers)?;
     let attributes = Attributes {
         checksum: None,
         content_type: text(headers, &CONTENT_TYPE)?,
-        content_encoding: text(headers, &CONTENT_ENCODING)?.and_then(|value| without_aws_chunked(&value)),
+        content_encoding: list(headers, &CONTENT_ENCODING)?.and_then(|value| without_aws_chunked(&value)),
         content_disposition: text(headers, &CONTENT_DISPOSITION)?,
-        content_language: text(headers, &CONTENT_LANGUAGE)?,
-        cache_control: text(headers, &CACHE_CONTROL)?,
+        content_language: list(headers, &CONTENT_LANGUAGE)?,
+        cache_control: list(headers, &CACHE_CONTROL)?,
         expires: text(headers, &EXPIRES)?,
         storage_class: parse_storage_class(headers)?,
         user_metadata: parse_user_metadata(headers)?,
@@ -52,34 +51,6 @@ pub fn parse_storage_class(headers: &HeaderMap) -> Result<Option<String>, S3Erro
         return Err(S3Error::InvalidStorageClass { class });
     }
     Ok((class != "STANDARD").then_some(class))
-}
-
-/// Refuses headers that ask for something that is not served: encryption, tags, object lock, ACLs, appends.
-pub fn check_served(headers: &HeaderMap) -> Result<(), S3Error> {
-    for name in headers.keys().map(HeaderName::as_str) {
-        let refused = name.starts_with("x-amz-server-side-encryption")
-            || name.starts_with("x-amz-copy-source-server-side-encryption")
-            || matches!(
-                name,
-                "x-amz-tagging"
-                    | "x-amz-website-redirect-location"
-                    | "x-amz-write-offset-bytes"
-                    | "x-minio-extract"
-            );
-        if refused {
-            return Err(S3Error::NotImplementedHeader { header: name.to_owned() });
-        }
-        if name.starts_with("x-amz-object-lock-") {
-            return Err(S3Error::invalid_request("Bucket is missing Object Lock Configuration"));
-        }
-        if name.starts_with("x-amz-grant-") {
-            return Err(S3Error::AccessControlListNotSupported);
-        }
-    }
-    match field(headers, "x-amz-acl").as_deref() {
-        None | Some("private" | "bucket-owner-full-control" | "bucket-owner-read") => Ok(()),
-        Some(_) => Err(S3Error::AccessControlListNotSupported),
-    }
 }
 
 /// Writes what was kept into an answer's headers.
@@ -117,24 +88,42 @@ pub fn field(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, S3Error> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
-    let value = std::str::from_utf8(value.as_bytes())
+    match headers.get(name) {
+        Some(value) => text_of(name, value.as_bytes()),
+        None => Ok(None),
+    }
+}
+
+fn text_of(name: &HeaderName, value: &[u8]) -> Result<Option<String>, S3Error> {
+    let value = std::str::from_utf8(value)
         .map_err(|_| S3Error::invalid_request(format!("The {name} header is not valid UTF-8.")))?
         .trim();
     Ok((!value.is_empty()).then(|| value.to_owned()))
 }
 
-/// `aws-chunked` describes the transfer, not the object.
-fn without_aws_chunked(value: &str) -> Option<String> {
-    let kept: Vec<&str> = value
-        .split(',')
-        .map(str::trim)
-        .filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("aws-chunked"))
-        .collect();
-    (!kept.is_empty()).then(|| kept.join(","))
+/// A header whose value is a list: as sent in one line, or its lines joined.
+fn list(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, S3Error> {
+    let mut lines = headers.get_all(name).iter();
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return text(headers, name) };
+    let mut joined = first.as_bytes().to_vec();
+    for line in std::iter::once(second).chain(lines) {
+        joined.push(b',');
+        joined.extend_from_slice(line.as_bytes());
+    }
+    text_of(name, &joined)
 }
 
-fn parse_user_metadata(headers: &HeaderMap) -> Result<Vec<(String, String)>, S3Error> {
+/// The list as it was sent, without `aws-chunked`: that describes the transfer, not the object.
+fn without_aws_chunked(value: &str) -> Option<String> {
+    let of_transfer = |one: &str| one.trim().eq_ignore_ascii_case("aws-chunked");
+    let kept: Vec<&str> = value.split(',').filter(|one| !of_transfer(one)).collect();
+    let kept = kept.join(",");
+    let kept = kept.trim();
+    (!kept.is_empty()).then(|| kept.to_owned())
+}
+
+/// Reads `x-amz-meta-…`, at most [`USER_METADATA_BYTES_MAX`] of names and values.
+pub fn parse_user_metadata(headers: &HeaderMap) -> Result<Vec<(String, String)>, S3Error> {
     let mut metadata: Vec<(String, String)> = Vec::new();
     for name in headers.keys() {
         let Some(short) = name.as_str().strip_prefix(META_PREFIX) else { continue };
@@ -243,6 +232,40 @@ mod tests {
     }
 
     #[test]
+    fn lists_in_several_lines() {
+        let sent = headers(&[
+            ("content-encoding", b"aws-chunked"),
+            ("content-encoding", b"deflate, gzip"),
+            ("cache-control", b"no-cache"),
+            ("cache-control", b"private"),
+            ("content-language", b"de"),
+        ]);
+        let attributes = parse(&sent).expect("served");
+        assert_eq!(attributes.content_encoding.as_deref(), Some("deflate, gzip"));
+        assert_eq!(attributes.cache_control.as_deref(), Some("no-cache,private"));
+        assert_eq!(attributes.content_language.as_deref(), Some("de"));
+    }
+
+    #[test]
+    fn encodings() {
+        let check = |sent: &str, want: Option<&str>| {
+            assert_eq!(without_aws_chunked(sent).as_deref(), want, "{sent}");
+        };
+        check("gzip", Some("gzip"));
+        check("deflate, gzip", Some("deflate, gzip"));
+        check("deflate,gzip", Some("deflate,gzip"));
+        check("deflate ,  gzip", Some("deflate ,  gzip"));
+        check("aws-chunked", None);
+        check("AWS-Chunked, aws-chunked", None);
+        check("aws-chunked, gzip", Some("gzip"));
+        check("aws-chunked,deflate, gzip", Some("deflate, gzip"));
+        check("deflate, gzip,aws-chunked", Some("deflate, gzip"));
+        check("deflate, aws-chunked, gzip", Some("deflate, gzip"));
+        check("aws-chunked2", Some("aws-chunked2"));
+        check("", None);
+    }
+
+    #[test]
     fn metadata_values() {
         let check = |sent: &[u8], kept: &str, back: &str| {
             assert_eq!(decode_value(sent), kept, "{sent:?}");
@@ -267,12 +290,6 @@ mod tests {
         assert!(parse(&headers(&[("x-amz-meta-a", &long[1..])])).is_ok());
         check_code(&[("cache-control", &long.repeat(20))], "MetadataTooLarge");
         check_code(&[("x-amz-storage-class", b"ICE")], "InvalidStorageClass");
-        check_code(&[("x-amz-server-side-encryption", b"AES256")], "NotImplemented");
-        check_code(&[("x-amz-tagging", b"a=b")], "NotImplemented");
-        check_code(&[("x-amz-write-offset-bytes", b"0")], "NotImplemented");
-        check_code(&[("x-amz-object-lock-mode", b"GOVERNANCE")], "InvalidRequest");
-        check_code(&[("x-amz-acl", b"public-read")], "AccessControlListNotSupported");
-        check_code(&[("x-amz-grant-read", b"id=1")], "AccessControlListNotSupported");
         check_code(&[("content-type", b"\xff")], "InvalidRequest");
     }
 }

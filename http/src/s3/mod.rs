@@ -13,10 +13,12 @@ pub mod metadata;
 pub mod range;
 pub mod conditions;
 pub mod bucket_name;
+pub mod parameters;
 pub mod request_xml;
 pub mod attributes;
 mod buckets;
 mod configuration;
+mod ownership;
 mod list_objects;
 mod get_object;
 mod get_object_attributes;
@@ -31,7 +33,6 @@ mod abort_upload;
 mod list_parts;
 mod list_uploads;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -48,7 +49,7 @@ pub(crate) use attributes::json as json_attributes;
 use configuration::Configuration;
 pub use copy_object::{CopySource, copy_source};
 
-use crate::auth::{Caller, Verified};
+use crate::auth::{Caller, Verified, with_hoisted};
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
 use crate::limits::{BUSY_DRAIN_BYTES_MAX, DRAIN_BYTES_MAX, PAGE_ENTRIES_MAX, PARTS_MAX};
@@ -59,11 +60,13 @@ use crate::render::time::http_date;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
 use crate::s3::operations::Operation;
+use crate::s3::ownership::Ownership;
+use crate::s3::parameters::Refusal;
 use crate::s3::payload::Payload;
 use crate::s3::target::Target;
-use nilas_catalog::uri::Query;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 
 /// The outcome of an operation.
@@ -105,8 +108,8 @@ struct Call<'a> {
 impl S3 {
     /// Carries out `target` for `caller`, who may do that on what the path names, and answers it.
     ///
-    /// `request_id` is what the answer's headers and XML say. A refused request's body is drained a little, so that
-    /// its sender sees the answer.
+    /// `request_id` is what the answer's headers and XML say. A body that nobody read is drained a little, so that
+    /// its sender sees the answer and keeps the connection.
     pub async fn handle<B>(
         &self,
         target: &Target,
@@ -118,14 +121,14 @@ impl S3 {
     ) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<S3Error>,
     {
-        let headers = with_hoisted(&head.headers, &target.query);
+        let headers = with_hoisted(&head.headers, &target.query, verified.mechanism);
         let call = Call { s3: self, target, headers: &headers, caller };
         let mut payload = Payload::new(&headers, verified, &self.md5_lanes, &self.memory.documents, body);
         let outcome = call.run(&mut payload).await;
-        if let Err(failure) = &outcome {
-            payload.drain(if failure.is_busy() { BUSY_DRAIN_BYTES_MAX } else { DRAIN_BYTES_MAX }).await;
-        }
+        let is_busy = outcome.as_ref().is_err_and(S3Error::is_busy);
+        payload.drain(if is_busy { BUSY_DRAIN_BYTES_MAX } else { DRAIN_BYTES_MAX }).await;
         self.answer(outcome, head, request_id)
     }
 
@@ -161,6 +164,7 @@ fn answer(outcome: Outcome, head: &Parts, request_id: &str, now_ms: u64) -> Resp
 impl Call<'_> {
     async fn run<B: Body<Data = Bytes> + Unpin>(&self, payload: &mut Payload<'_, B>) -> Outcome {
         self.check_owner()?;
+        self.check_served()?;
         let _listing = match self.target.operation.row().is_page {
             true => Some(self.s3.memory.listings.take(1).await?),
             false => None,
@@ -183,9 +187,9 @@ impl Call<'_> {
                 configuration::get(self, Configuration::Notification)
             }
             Operation::GetObjectLockConfiguration => configuration::get(self, Configuration::ObjectLock),
-            Operation::GetBucketOwnershipControls => {
-                configuration::get(self, Configuration::OwnershipControls)
-            }
+            Operation::GetBucketOwnershipControls => ownership::get(self),
+            Operation::PutBucketOwnershipControls => ownership::put(self, payload).await,
+            Operation::DeleteBucketOwnershipControls => ownership::delete(self).await,
             Operation::GetBucketPolicy => configuration::get(self, Configuration::Policy),
             Operation::GetBucketPolicyStatus => configuration::get(self, Configuration::PolicyStatus),
             Operation::GetPublicAccessBlock => configuration::get(self, Configuration::PublicAccessBlock),
@@ -262,6 +266,31 @@ impl Call<'_> {
         }
     }
 
+    /// Refuses headers that ask for something that is not served.
+    fn check_served(&self) -> Result<(), S3Error> {
+        let operation = self.target.operation;
+        if let Some((header, refusal)) = parameters::refused(operation, self.headers) {
+            return Err(self.refused_as(refusal, header)?);
+        }
+        match parameters::check_acl(operation, self.headers) {
+            Ok(()) => Ok(()),
+            Err(refusal) => Err(self.refused_as(refusal, "x-amz-acl")?),
+        }
+    }
+
+    /// What the refusal of `header` is called. A bucket that takes ACLs cannot say that it takes none.
+    fn refused_as(&self, refusal: Refusal, header: &str) -> Result<S3Error, S3Error> {
+        let rule = match refusal {
+            Refusal::Acl => ownership::of(&self.bucket()?.settings)?,
+            Refusal::BucketAcl => Some(ownership::asked(self.headers)?),
+            _ => Some(Ownership::BucketOwnerEnforced),
+        };
+        Ok(match rule {
+            Some(Ownership::BucketOwnerEnforced) => refusal.error(header),
+            _ => Refusal::NotImplemented.error(header),
+        })
+    }
+
     /// Objects have one version, called `null`.
     fn check_version(&self) -> Result<(), S3Error> {
         match self.parameter("versionId") {
@@ -317,7 +346,7 @@ impl Call<'_> {
     /// Whether keys in the answer are percent-encoded.
     fn url_encoding(&self) -> Result<bool, S3Error> {
         match self.parameter("encoding-type") {
-            None | Some("") => Ok(false),
+            None => Ok(false),
             Some(kind) if kind.eq_ignore_ascii_case("url") => Ok(true),
             Some(kind) => Err(S3Error::InvalidArgument {
                 message: "Invalid Encoding Method specified in Request".into(),
@@ -328,51 +357,54 @@ impl Call<'_> {
     }
 }
 
-/// The headers, with those that a presigned URL carries in its query. A header proper wins.
-///
-/// `x-amz-sdk-checksum-algorithm` stays behind: SDKs leave it in URLs whose later body they know nothing of.
-fn with_hoisted<'a>(headers: &'a HeaderMap, query: &Query) -> Cow<'a, HeaderMap> {
-    const OF_SIGNATURE: [&str; 9] = [
-        "x-amz-algorithm",
-        "x-amz-content-sha256",
-        "x-amz-credential",
-        "x-amz-date",
-        "x-amz-expires",
-        "x-amz-sdk-checksum-algorithm",
-        "x-amz-security-token",
-        "x-amz-signature",
-        "x-amz-signedheaders",
-    ];
-    let mut all = Cow::Borrowed(headers);
-    for (name, value) in query.iter() {
-        let name = name.to_ascii_lowercase();
-        if !name.starts_with("x-amz-") || OF_SIGNATURE.contains(&name.as_str()) || headers.contains_key(&name)
-        {
-            continue;
-        }
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes()))
-        {
-            all.to_mut().append(name, value);
-        }
-    }
-    all
-}
+/// Characters of a version's id, as S3 makes them.
+const VERSION_ID_CHARS: usize = 32;
 
+/// Every object has the one version `null`. What could be the id of another names none; all else is no id.
 fn check_version(version: &str) -> Result<(), S3Error> {
+    let bad = |message: &'static str| {
+        Err(S3Error::InvalidArgument {
+            message: message.into(),
+            name: "versionId",
+            value: version.to_owned(),
+        })
+    };
+    let is_id = version.len() == VERSION_ID_CHARS
+        && version.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     match version {
         "null" => Ok(()),
-        "" => Err(S3Error::InvalidArgument {
-            message: "Version id cannot be the empty string".into(),
-            name: "versionId",
-            value: String::new(),
-        }),
-        other => Err(S3Error::NoSuchVersion { version: other.to_owned() }),
+        "" => bad("Version id cannot be the empty string"),
+        id if is_id => Err(S3Error::NoSuchVersion { version: id.to_owned() }),
+        _ => bad("Invalid version id specified"),
     }
+}
+
+/// A parameter that counts: digits, with a sign where one is refused by name, at most 2^31 - 1. An empty one is none.
+fn count(name: &'static str, text: &str) -> Result<u32, S3Error> {
+    let number = text.parse::<i32>().ok().filter(|_| !text.starts_with('+'));
+    let message = match number.map(u32::try_from) {
+        Some(Ok(number)) => return Ok(number),
+        Some(Err(_)) => format!("Argument {name} must be an integer between 0 and {}", i32::MAX),
+        None => format!("Provided {name} not an integer or within integer range"),
+    };
+    Err(S3Error::InvalidArgument { message: message.into(), name, value: text.to_owned() })
+}
+
+/// A parameter that is `true` or `false`.
+fn flag(name: &'static str, text: &str) -> Result<bool, S3Error> {
+    if text.eq_ignore_ascii_case("true") {
+        return Ok(true);
+    }
+    if text.eq_ignore_ascii_case("false") {
+        return Ok(false);
+    }
+    let message = format!("Value for {name} must be true or false").into();
+    Err(S3Error::InvalidArgument { message, name, value: text.to_owned() })
 }
 
 fn parse_part_number(text: &str) -> Result<u16, S3Error> {
     let number = text.parse().ok().filter(|number| (1..=PARTS_MAX).contains(number));
-    number.ok_or_else(|| S3Error::InvalidArgument {
+    number.filter(|_| !text.starts_with('+')).ok_or_else(|| S3Error::InvalidArgument {
         message: format!("Part number must be an integer between 1 and {PARTS_MAX}, inclusive").into(),
         name: "partNumber",
         value: text.to_owned(),
@@ -380,15 +412,9 @@ fn parse_part_number(text: &str) -> Result<u16, S3Error> {
 }
 
 fn page_entries(name: &'static str, value: Option<&str>) -> Result<usize, S3Error> {
-    let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(PAGE_ENTRIES_MAX) };
-    match value.parse::<i32>().ok().and_then(|number| usize::try_from(number).ok()) {
-        Some(number) => Ok(number.min(PAGE_ENTRIES_MAX)),
-        None => Err(S3Error::InvalidArgument {
-            message: format!("Provided {name} not an integer or within integer range").into(),
-            name,
-            value: value.to_owned(),
-        }),
-    }
+    let Some(value) = value else { return Ok(PAGE_ENTRIES_MAX) };
+    let number = count(name, value)?;
+    Ok(usize::try_from(number).unwrap_or(usize::MAX).min(PAGE_ENTRIES_MAX))
 }
 
 fn etag_header(etag: &ETag) -> HeaderValue {
@@ -415,6 +441,14 @@ fn empty(status: StatusCode) -> Response<ResponseBody> {
 fn document(xml: Xml) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::from(xml.finish()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
+}
+
+/// Says where the bucket is.
+fn with_region(call: &Call<'_>, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    if let Ok(region) = HeaderValue::try_from(&call.s3.region) {
+        response.headers_mut().insert(BUCKET_REGION, region);
+    }
     response
 }
 
@@ -445,35 +479,63 @@ mod tests {
             assert_eq!(page_entries("max-keys", value).ok(), want, "{value:?}");
         };
         check(None, Some(1000));
-        check(Some(""), Some(1000));
         check(Some("0"), Some(0));
         check(Some("7"), Some(7));
         check(Some("5000"), Some(1000));
         check(Some("-1"), None);
         check(Some("x"), None);
+        check(Some("2147483647"), Some(1000));
         check(Some("2147483648"), None);
+        check(Some(""), None);
+        check(Some("+7"), None);
+        check(Some(" 7"), None);
     }
 
     #[test]
-    fn hoisted() {
-        let query = Query::parse(
-            "x-amz-meta-a=1&X-Amz-Acl=private&X-Amz-Date=1&prefix=x&x-amz-meta-b%0a=3&x-amz-meta-h=q",
-        );
-        let mut headers = HeaderMap::new();
-        headers.insert("x-amz-meta-h", HeaderValue::from_static("header"));
-        let all = with_hoisted(&headers, &query.expect("a query"));
-        assert_eq!(all.len(), 3);
-        assert_eq!(
-            (&all["x-amz-meta-a"], &all["x-amz-acl"]),
-            (&"1".parse().expect("a value"), &"private".parse().expect("a value"))
-        );
-        assert_eq!(all["x-amz-meta-h"], "header");
+    fn what_is_wrong_with_a_count_is_said() {
+        let check = |text: &str, want: &str| {
+            let answer = count("max-parts", text).expect_err("no count").answer();
+            assert_eq!((answer.code, &*answer.message), ("InvalidArgument", want), "{text}");
+        };
+        let not = "Provided max-parts not an integer or within integer range";
+        for text in ["", "x", "1.5", "+1", "2147483648", "-2147483649", "99999999999999999999", "１"] {
+            check(text, not);
+        }
+        check("-1", "Argument max-parts must be an integer between 0 and 2147483647");
+    }
+
+    #[test]
+    fn part_numbers() {
+        let check = |text: &str, want: Option<u16>| assert_eq!(parse_part_number(text).ok(), want, "{text}");
+        check("1", Some(1));
+        check("10000", Some(10_000));
+        for bad in ["", "0", "10001", "-1", "+1", "x", "65537", "1.0"] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn flags() {
+        let check =
+            |text: &str, want: Option<bool>| assert_eq!(flag("fetch-owner", text).ok(), want, "{text}");
+        check("true", Some(true));
+        check("False", Some(false));
+        for bad in ["", "1", "yes", " true"] {
+            check(bad, None);
+        }
     }
 
     #[test]
     fn versions() {
-        assert_eq!(check_version("null"), Ok(()));
-        assert!(check_version("").is_err());
-        assert!(check_version("1").is_err());
+        let check = |version: &str, want: Option<&str>| {
+            assert_eq!(check_version(version).err().map(|e| e.answer().code), want, "{version}");
+        };
+        check("null", None);
+        check("3HL4kqtJvjVBH40Nrjfkd.rmSpXd3dIb", Some("NoSuchVersion"));
+        for bad in
+            ["", "1", "NULL", "abc", "3HL4kqtJvjVBH40Nrjfkd+rmSpXd3dIb", "3HL4kqtJvjVBH40Nrjfkd.rmSpXd3dIbr"]
+        {
+            check(bad, Some("InvalidArgument"));
+        }
     }
 }

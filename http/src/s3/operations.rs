@@ -114,6 +114,8 @@ operations! {
     GetBucketNotificationConfiguration GET    Bucket  "notification"      Plain  "s3:GetBucketNotification"            Bucket  Head Empty   Reads   false;
     GetObjectLockConfiguration         GET    Bucket  "object-lock"       Plain  "s3:GetBucketObjectLockConfiguration" Bucket  Head Empty   Reads   false;
     GetBucketOwnershipControls         GET    Bucket  "ownershipControls" Plain  "s3:GetBucketOwnershipControls"       Bucket  Head Empty   Reads   false;
+    PutBucketOwnershipControls         PUT    Bucket  "ownershipControls" Plain  "s3:PutBucketOwnershipControls"       Bucket  Head Xml     Changes false;
+    DeleteBucketOwnershipControls      DELETE Bucket  "ownershipControls" Plain  "s3:PutBucketOwnershipControls"       Bucket  Head Empty   Changes false;
     GetBucketPolicy                    GET    Bucket  "policy"            Plain  "s3:GetBucketPolicy"                  Bucket  Head Empty   Reads   false;
     GetBucketPolicyStatus              GET    Bucket  "policyStatus"      Plain  "s3:GetBucketPolicyStatus"            Bucket  Head Empty   Reads   false;
     GetPublicAccessBlock               GET    Bucket  "publicAccessBlock" Plain  "s3:GetBucketPublicAccessBlock"       Bucket  Head Empty   Reads   false;
@@ -134,6 +136,11 @@ impl Operation {
     /// Returns what it has in common with operations of other APIs.
     pub fn facts(self) -> &'static OperationFacts {
         &self.row().facts
+    }
+
+    /// Whether a presigned URL of signature version 2 can ask for it: an object read or written whole.
+    pub(crate) fn takes_v2(self) -> bool {
+        matches!(self, Operation::GetObject | Operation::HeadObject | Operation::PutObject)
     }
 
     /// Finds the operation that a request head asks for; `None` when no such one is served.

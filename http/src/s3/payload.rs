@@ -23,7 +23,7 @@ use crate::memory::{BoundedBuffer, Budget};
 use crate::render::error::S3Error;
 
 /// A request's body.
-pub struct Payload<'a, B> {
+pub struct Payload<'a, B: Body> {
     body: B,
     verified: &'a Verified,
     lanes: &'a Md5Lanes,
@@ -33,6 +33,7 @@ pub struct Payload<'a, B> {
     reader: Option<BodyReader>,
     ready: VecDeque<Bytes>,
     scratch: Vec<Bytes>,
+    fault: fn(B::Error) -> S3Error,
 }
 
 impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
@@ -43,7 +44,10 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
         lanes: &'a Md5Lanes,
         documents: &'a Budget,
         body: B,
-    ) -> Payload<'a, B> {
+    ) -> Payload<'a, B>
+    where
+        B::Error: Into<S3Error>,
+    {
         Payload {
             body,
             verified,
@@ -54,6 +58,7 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
             reader: None,
             ready: VecDeque::new(),
             scratch: Vec::new(),
+            fault: B::Error::into,
         }
     }
 
@@ -89,7 +94,7 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
                     Ok(bytes) => bytes,
                     Err(_) => continue,
                 },
-                Err(_) => return Some(Err(S3Error::BodyBroken)),
+                Err(fault) => return Some(Err((self.fault)(fault))),
             };
             let Some(reader) = &mut self.reader else { return Some(Err(S3Error::BodyBroken)) };
             if let Err(e) = reader.feed(bytes, &mut self.scratch) {
@@ -130,8 +135,8 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
         Ok(all.finish())
     }
 
-    /// Throws away what is left of the body after a refusal, so that a small one does not cost the connection: up to
-    /// `bytes_max`, and only what comes without delay. A client may well wait for the answer before it sends
+    /// Throws away what is left of the body when the outcome is known, so that a small one does not cost the connection: up
+    /// to `bytes_max`, and only what comes without delay. A client may well wait for the answer before it sends
     /// anything; one that said so with `Expect` is not waited for at all.
     pub async fn drain(&mut self, bytes_max: u64) {
         // What waits to be hashed is of no use any more.

@@ -1,4 +1,4 @@
-//! The XML that three operations take: CreateBucket, DeleteObjects, CompleteMultipartUpload.
+//! The XML that four operations take: CreateBucket, DeleteObjects, CompleteMultipartUpload, PutBucketOwnershipControls.
 //!
 //! Pure. Read in one pass, element by element; names count without their namespace prefix, attributes do not count.
 //! A document type, a processing instruction, an entity of its own, deeper nesting than
@@ -19,9 +19,38 @@ pub fn parse_create_bucket(bytes: &[u8]) -> Result<Option<String>, S3Error> {
             constraint = Some(walk.text()?);
             Ok(())
         }
+        // Well-formed, and asks for a bucket that cannot be made: of a directory, or with tags.
+        "Location" | "Bucket" | "Tags" => {
+            Err(S3Error::NotImplementedParameter { parameter: name.to_owned() })
+        }
         _ => Err(S3Error::MalformedXml),
     })?;
     Ok(constraint.filter(|text| !text.is_empty()))
+}
+
+/// `OwnershipControls`: the name in its one rule.
+pub fn parse_ownership(bytes: &[u8]) -> Result<String, S3Error> {
+    let mut rule = None;
+    Walk::new(bytes)?.root("OwnershipControls", |walk, name| match (name, &rule) {
+        ("Rule", None) => {
+            rule = Some(ownership_rule(walk)?);
+            Ok(())
+        }
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    rule.ok_or(S3Error::MalformedXml)
+}
+
+fn ownership_rule(walk: &mut Walk<'_>) -> Result<String, S3Error> {
+    let mut ownership = None;
+    walk.children(&mut |walk, name| match (name, &ownership) {
+        ("ObjectOwnership", None) => {
+            ownership = Some(walk.text()?.trim().to_owned());
+            Ok(())
+        }
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    ownership.ok_or(S3Error::MalformedXml)
 }
 
 /// `Delete`.
@@ -275,6 +304,7 @@ fn predefined(name: &str) -> Option<char> {
 pub fn fuzz_xml(input: &[u8]) {
     // Each answer is a value or `MalformedXML`; the call itself is the test.
     let (_, _) = (parse_create_bucket(input).is_ok(), parse_complete(input).is_ok());
+    let _ = parse_ownership(input).is_ok();
     if let Ok(request) = parse_delete(input) {
         assert!((1..=DELETE_KEYS_MAX).contains(&request.objects.len()));
     }
@@ -300,11 +330,41 @@ mod tests {
         check("<CreateBucketConfiguration/>", Some(None));
         check("<s3:CreateBucketConfiguration xmlns:s3=\"x\"></s3:CreateBucketConfiguration>", Some(None));
         check(&format!("{open}<Other/>{close}"), None);
+        for not_served in ["Tags", "Location", "Bucket"] {
+            let text = format!("{open}<{not_served}><a/></{not_served}>{close}");
+            let parameter = not_served.to_owned();
+            assert_eq!(
+                parse_create_bucket(text.as_bytes()),
+                Err(S3Error::NotImplementedParameter { parameter })
+            );
+        }
         check(&format!("{open}{close}{close}"), None);
         check(&format!("{open}{close}<a/>"), None);
         check(open, None);
         check("", None);
         check("{}", None);
+    }
+
+    #[test]
+    fn ownership() {
+        let check = |text: &str, want: Option<&str>| {
+            assert_eq!(parse_ownership(text.as_bytes()).ok().as_deref(), want, "{text}");
+        };
+        let root = |inner: &str| format!("<OwnershipControls>{inner}</OwnershipControls>");
+        let rule = "<Rule>\n<ObjectOwnership> ObjectWriter </ObjectOwnership></Rule>";
+        check(&root(rule), Some("ObjectWriter"));
+        check(&root(""), None);
+        check(&root("<Rule/>"), None);
+        check(&root(&rule.repeat(2)), None);
+        check(&root(&format!("<Rule/>{rule}")), None);
+        check(&root(&format!("{rule}<Rule/>")), None);
+        check(
+            &root("<Rule><ObjectOwnership>a</ObjectOwnership><ObjectOwnership>b</ObjectOwnership></Rule>"),
+            None,
+        );
+        check(&root("<Rule><Other/></Rule>"), None);
+        check("<Rule/>", None);
+        check("", None);
     }
 
     #[test]

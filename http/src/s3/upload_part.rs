@@ -1,12 +1,14 @@
 //! UploadPart and UploadPartCopy: bytes of one part, from the request or from another object.
 
+use std::ops::{Range, RangeInclusive};
+
 use bytes::Bytes;
 use http_body::Body;
 use nilas_engine::{Bucket, ETag, UploadId};
 
 use super::copy_object::{allowed_source, copy_bytes, hold_copy, open_source};
 use super::put_object::{stored, take_body};
-use super::{Call, Outcome, document, metadata, range};
+use super::{Call, Outcome, document, range};
 use crate::body::{Algorithm, Declared, HashPlan};
 use crate::limits::BLOB_BYTES_MAX;
 use crate::render::error::S3Error;
@@ -16,13 +18,14 @@ use crate::s3::attributes::Attributes;
 use crate::s3::checksum::StoredChecksum;
 use crate::s3::payload::Payload;
 
+const COPY_RANGE: &str = "x-amz-copy-source-range";
+
 pub(super) async fn upload<B>(call: &Call<'_>, payload: &mut Payload<'_, B>) -> Outcome
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let bucket = call.bucket()?;
     let (id, number) = (call.upload_id()?, call.part_number()?);
-    metadata::check_served(call.headers)?;
     let wanted = wanted_algorithm(call, &bucket, id).await?;
     let sent = Declared::parse(call.headers)?.algorithm();
     if let (Some(wanted), Some(sent)) = (wanted, sent)
@@ -47,12 +50,12 @@ where
 
 pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     let source = allowed_source(call)?;
+    let range = call.field(COPY_RANGE).map(|text| asked_range(&text)).transpose()?;
     let bucket = call.bucket()?;
     let (id, number) = (call.upload_id()?, call.part_number()?);
-    metadata::check_served(call.headers)?;
     let wanted = wanted_algorithm(call, &bucket, id).await?;
     let reader = open_source(call, &source).await?;
-    let bytes = copy_range(call.field("x-amz-copy-source-range").as_deref(), reader.info.size)?;
+    let bytes = copy_range(range, reader.info.size)?;
     let length = bytes.end - bytes.start;
     let mut writer = call.engine().writer(&bucket, length).await?;
     let plan = HashPlan { md5: true, sha256: false, checksum: Some(wanted.unwrap_or(Algorithm::Crc64Nvme)) };
@@ -92,23 +95,35 @@ fn mismatch(wanted: Algorithm, sent: Algorithm) -> S3Error {
     ))
 }
 
-/// The bytes of the source that become the part.
-fn copy_range(header: Option<&str>, size: u64) -> Result<std::ops::Range<u64>, S3Error> {
-    let bad = |message: String, value: &str| S3Error::InvalidArgument {
-        message: message.into(),
-        name: "x-amz-copy-source-range",
-        value: value.to_owned(),
-    };
-    let range = match header {
+/// Reads `x-amz-copy-source-range`.
+fn asked_range(text: &str) -> Result<RangeInclusive<u64>, S3Error> {
+    range::parse_copy(text).ok_or_else(|| S3Error::InvalidArgument {
+        message: "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the \
+                  zero-based offsets of the first and last bytes to copy"
+            .into(),
+        name: COPY_RANGE,
+        value: text.to_owned(),
+    })
+}
+
+/// The bytes of the source that become the part. A range that starts behind the source has another error than one
+/// that only ends there.
+fn copy_range(asked: Option<RangeInclusive<u64>>, size: u64) -> Result<Range<u64>, S3Error> {
+    let range = match asked {
         None => 0..size,
-        Some(text) if range::parse_copy(text, u64::MAX).is_none() => {
-            let message = "The x-amz-copy-source-range value must be of the form bytes=first-last where first and \
-                           last are the zero-based offsets of the first and last bytes to copy";
-            return Err(bad(message.to_owned(), text));
+        Some(asked) if size <= *asked.start() => {
+            return Err(S3Error::invalid_request(
+                "The specified copy range is invalid for the source object size",
+            ));
         }
-        Some(text) => range::parse_copy(text, size).ok_or_else(|| {
-            bad(format!("Range specified is not valid for source object of size: {size}"), text)
-        })?,
+        Some(asked) if size <= *asked.end() => {
+            return Err(S3Error::InvalidArgument {
+                message: format!("Range specified is not valid for source object of size: {size}").into(),
+                name: COPY_RANGE,
+                value: format!("bytes={}-{}", asked.start(), asked.end()),
+            });
+        }
+        Some(asked) => *asked.start()..asked.end() + 1,
     };
     let proposed = range.end - range.start;
     if BLOB_BYTES_MAX < proposed {
@@ -123,15 +138,23 @@ mod tests {
 
     #[test]
     fn ranges() {
-        let check = |header: Option<&str>, size: u64, want: Result<std::ops::Range<u64>, &str>| {
-            assert_eq!(copy_range(header, size).map_err(|failure| failure.answer().code), want, "{header:?}");
+        let check = |header: Option<&str>, size: u64, want: Result<Range<u64>, &str>| {
+            let asked = header.map(asked_range).transpose();
+            let got = asked.and_then(|asked| copy_range(asked, size));
+            assert_eq!(got.map_err(|failure| failure.answer().code), want, "{header:?}");
         };
         check(None, 10, Ok(0..10));
         check(None, 0, Ok(0..0));
         check(Some("bytes=2-3"), 10, Ok(2..4));
+        check(Some("bytes=0-9"), 10, Ok(0..10));
         check(Some("bytes=2-10"), 10, Err("InvalidArgument"));
-        check(Some("bytes=2-"), 10, Err("InvalidArgument"));
-        check(Some("2-3"), 10, Err("InvalidArgument"));
+        check(Some("bytes=0-18446744073709551615"), 10, Err("InvalidArgument"));
+        check(Some("bytes=10-10"), 10, Err("InvalidRequest"));
+        check(Some("bytes=11-20"), 10, Err("InvalidRequest"));
+        check(Some("bytes=0-0"), 0, Err("InvalidRequest"));
+        for malformed in ["", "2-3", "bytes=2-", "bytes=-3", "bytes=3-2", "bytes= 2-3", "bytes=a-b"] {
+            check(Some(malformed), 10, Err("InvalidArgument"));
+        }
         check(None, BLOB_BYTES_MAX + 1, Err("EntityTooLarge"));
         check(Some("bytes=0-5368709119"), 6 << 30, Ok(0..5 << 30));
         check(Some("bytes=0-5368709120"), 6 << 30, Err("EntityTooLarge"));

@@ -62,6 +62,9 @@ fn ranges() {
             ("bytes=-".to_owned(), whole),
             ("items=0-1".to_owned(), whole),
             ("bytes=0-1,4-5".to_owned(), whole),
+            ("bytes= -1".to_owned(), whole),
+            ("bytes= 1-2".to_owned(), whole),
+            ("bytes =1-2".to_owned(), whole),
         ] {
             let call = Call::object("GET", "ranges", &key).header("range", range.as_str());
             let got = client.send(&call).expect("get");
@@ -84,9 +87,18 @@ fn ranges() {
         }
     }
     expect(&client.put("ranges", "empty", b"").expect("put"), 200, "");
-    for range in ["bytes=0-", "bytes=0-0", "bytes=-1"] {
+    for range in ["bytes=0-", "bytes=0-0", "bytes=-0"] {
         let call = Call::object("GET", "ranges", "empty").header("range", range);
         expect(&client.send(&call).expect("get"), 416, "InvalidRange");
+    }
+    // The last bytes of nothing are there.
+    for (range, method) in
+        [("bytes=-1", "GET"), ("bytes=-1", "HEAD"), ("bytes=-999", "GET"), ("bytes= -1", "GET")]
+    {
+        let call = Call::object(method, "ranges", "empty").header("range", range);
+        let got = client.send(&call).expect("an answer");
+        assert_eq!((got.status, got.header("content-length")), (200, Some("0")), "{method} {range}");
+        assert_eq!(got.header("content-range"), None, "{method} {range}");
     }
 }
 

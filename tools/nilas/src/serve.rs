@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// The region that S3 clients are told
     #[arg(long, value_name = "NAME", default_value = "us-east-1", env = "NILAS_REGION", help_heading = NETWORK)]
     region: String,
+    /// Whether presigned URLs of the old signature version 2 are taken, for GET, HEAD and PUT of objects
+    #[arg(long, value_name = "on|off", default_value = "on", value_parser = parse_switch, action = clap::ArgAction::Set, help_heading = NETWORK)]
+    presigned_v2: bool,
     /// Cores to use [default: all that the process may use]
     #[arg(long, value_name = "N", help_heading = MACHINE)]
     cores: Option<usize>,
@@ -71,6 +74,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
         cores: arguments.cores,
         cache_bytes: arguments.cache,
         root_key: root_key_from_environment()?,
+        presigned_v2: arguments.presigned_v2,
         scrub: ScrubSettings {
             bytes_per_second: arguments.scrub_rate,
             every: std::time::Duration::from_secs(u64::from(arguments.scrub_every) * 3600),
@@ -153,6 +157,14 @@ fn watch_signals(stop: Stop) -> std::io::Result<()> {
         }
     })?;
     Ok(())
+}
+
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => Err(format!("{other:?} is neither on nor off")),
+    }
 }
 
 /// `127.0.0.1:9000`, `[::1]:9000`, or a name that resolves to an address.

@@ -21,6 +21,11 @@ impl BucketIndex {
         self.versions_of(key).any(|(_, cell)| cell.sequence == version)
     }
 
+    /// What made the versions of a key, newest first, at most `max`.
+    pub(crate) fn sequences_of(&self, key: &[u8], max: usize) -> Vec<Sequence> {
+        self.versions_of(key).map(|(_, cell)| cell.sequence).take(max).collect()
+    }
+
     /// Versions of one key, newest first.
     pub(super) fn versions_of<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = (CellRef<'a>, Cell<'a>)> {
         let mut at = self.objects.seek(key);

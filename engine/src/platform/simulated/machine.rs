@@ -20,7 +20,7 @@ use super::random::Random;
 use crate::drive::{Arena, ArenaConfig, Buffer};
 use crate::error::EngineError;
 use crate::limits::BUFFER_WAIT_MS_MAX;
-use crate::platform::{LocalFuture, Platform};
+use crate::platform::{BlockingJob, LocalFuture, Platform};
 
 /// Why a run ended before its future did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,6 +278,16 @@ impl Platform for Simulator {
             }),
         };
         Box::pin(std::future::ready(buffer))
+    }
+
+    fn blocking(&self, job: BlockingJob) -> LocalFuture<Result<(), EngineError>> {
+        // Others run before it, as often as chance has it.
+        let sleep = self.sleep_us(self.random() % 50);
+        Box::pin(async move {
+            sleep.await;
+            job();
+            Ok(())
+        })
     }
 }
 

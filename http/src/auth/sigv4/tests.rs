@@ -176,7 +176,7 @@ fn published_header_examples() {
             ),
         );
         let verified = sent.verify().expect(target);
-        assert_eq!((verified.access_key.as_str(), verified.presigned), (AK, false));
+        assert_eq!((verified.access_key.as_str(), verified.mechanism), (AK, Mechanism::HeaderV4));
     };
     let host = ("host", "examplebucket.s3.amazonaws.com");
     check(
@@ -221,7 +221,7 @@ fn published_presigned_example() {
     let target = "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404";
     let sent = Sent::new("GET", target, &[("host", "examplebucket.s3.amazonaws.com")]);
     let verified = sent.verify().expect("published");
-    assert!(verified.presigned);
+    assert_eq!(verified.mechanism, Mechanism::QueryV4);
     assert_eq!(verified.payload, PayloadMode::Unsigned);
     assert!(sent.verify_at(NOW_MS + 86_400_000).is_ok());
     let late = sent.verify_at(NOW_MS + 86_401_000).expect_err("expired");
@@ -393,6 +393,46 @@ fn every_altered_part_fails() {
 }
 
 #[test]
+fn what_is_wrong_with_an_authorization_is_named() {
+    let sent = signed(Sent::new("GET", "/b", &[("host", "h")]), S3);
+    let authorization = sent.headers["authorization"].to_str().expect("text").to_owned();
+    let (scheme, rest) = authorization.split_once(' ').expect("a scheme");
+    let [credential, names, signature]: [&str; 3] =
+        rest.split(',').map(str::trim).collect::<Vec<_>>().try_into().expect("three components");
+    let check = |components: &[&str], expected: &str| {
+        let mut changed = sent.clone();
+        changed.set("authorization", &format!("{scheme} {}", components.join(", ")));
+        let error = changed.verify().expect_err(expected);
+        let text = format!("The authorization header is malformed; {expected}");
+        assert_eq!((error.code(), &*error.message()), ("AuthorizationHeaderMalformed", text.as_str()));
+    };
+    let three =
+        "the authorization header requires three components: Credential, SignedHeaders, and Signature.";
+    check(&[credential, names], three);
+    check(&[credential], three);
+    check(&[credential, names, signature, "Other=1"], three);
+    check(&[credential, names, signature, signature], three);
+    check(&["Other=1", names, signature], "missing Credential.");
+    check(&[credential, "Other=1", signature], "missing SignedHeaders.");
+    check(&[credential, names, "Other=1"], "missing Signature.");
+    check(&[credential, names, names], "missing Signature.");
+    check(&["Credential", names, signature], "the authorization component \"Credential\" is malformed.");
+    check(&[credential, names, "Signature="], "the authorization component \"Signature=\" is malformed.");
+    check(
+        &[credential, "SignedHeaders=Host", signature],
+        "the authorization component \"SignedHeaders=Host\" is malformed.",
+    );
+    let shape =
+        "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".";
+    check(&["Credential=AK/20130524/us-east-1/s3", names, signature], shape);
+    check(&["Credential=AK", names, signature], shape);
+    // In any order they say the same.
+    let mut turned = sent.clone();
+    turned.set("authorization", &format!("{scheme} {signature},{credential},{names}"));
+    assert_eq!(code(&turned.verify()), "ok");
+}
+
+#[test]
 fn time_and_skew() {
     let sent = signed(Sent::new("GET", "/b", &[("host", "h")]), S3);
     for (offset, expected) in [
@@ -537,7 +577,7 @@ fn a_mismatch_shows_what_was_signed() {
     ];
     assert_eq!(names, expected);
     let AuthError::SignatureDoesNotMatch(mismatch) = error else { panic!("{error}") };
-    assert!(mismatch.canonical_request.starts_with("GET\n/b/l\n\nhost:h\n"));
+    assert!(mismatch.canonical_request.is_some_and(|text| text.starts_with("GET\n/b/l\n\nhost:h\n")));
     assert!(
         mismatch.string_to_sign.starts_with("AWS4-HMAC-SHA256\n20130524T000000Z\n20130524/us-east-1/s3/")
     );

@@ -66,8 +66,10 @@ fn encodings() {
     check(&[], plain(), body, "MissingContentLength");
     check(&[length], unsigned(), body, "MissingContentLength");
     check(&[("content-length", "1048577")], plain(), body, "EntityTooLarge");
-    check(&[("content-length", "+11")], plain(), body, "InvalidRequest");
-    check(&[("content-length", "")], plain(), body, "InvalidRequest");
+    for value in ["+11", "", "-1", "x", "11 ", "0x11", "1.1"] {
+        check(&[("content-length", value)], plain(), body, "MissingContentLength");
+        check(&[("x-amz-decoded-content-length", value)], unsigned(), body, "MissingContentLength");
+    }
     check(&[length, ("x-amz-trailer", "x-amz-checksum-crc32")], plain(), body, "InvalidRequest");
     let trailer = ("x-amz-trailer", "x-amz-checksum-crc32");
     let framed = |value: &str| format!("b\r\nhello world\r\n0\r\nx-amz-checksum-crc32:{value}\r\n\r\n");

@@ -1,0 +1,673 @@
+//! Purges at work: they delete what a dropped table's metadata reaches, and nothing else, behind the answer to the drop.
+//!
+//! `table` begins one in the record of the drop, `rest` has them worked off: one at a time for each shard, on the owner's
+//! core, the oldest first; after a restart they go on. Read (await) → decode on the control pool (`reach`) → delete a few
+//! (sync, one record with how far it is) → let others have their turn.
+//! I1. What names other files goes behind them: data and delete files, then each snapshot's manifests and its list, then
+//! statistics and metadata files, the root with the purge's own value. So whoever goes on finds what is left to do.
+//! I2. Deleting again what is gone changes nothing and counts nothing. I3. Files of other buckets are read and deleted only
+//! if the principal who asked for the purge may at that moment. I4. What cannot be read or deleted is counted and named,
+//! and the rest goes on. I5. No turn takes a core for longer than [`PURGE_KEYS_MAX`] look-ups and removals.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use nilas_engine::{
+    BucketError, BucketId, Engine, EngineError, LocalBucket, Sequence, Transaction, ValueOwner,
+};
+
+use crate::access::{KeptAccess, Resource};
+use crate::limits::{
+    PURGE_AGAIN_MS, PURGE_ATTEMPTS_MAX, PURGE_FILE_BYTES_MAX, PURGE_KEYS_MAX, PURGE_MANIFESTS_MAX,
+    PURGE_RECORDS_MAX, PURGE_RETRY_MS,
+};
+use crate::model::{Purge, PurgePhase};
+use crate::store::failure::CatalogError;
+use crate::store::location::file_of;
+use crate::store::purge_state::{PurgeFigures, PurgeStatus};
+use crate::store::reach::{self, Files, Manifest, Root, SnapshotFiles};
+use crate::store::state::CatalogState;
+use crate::store::{Store, on_owner_core, values};
+
+/// What purges need of the layer above. Shared by all cores.
+pub(crate) struct PurgeContext {
+    /// Asked for files outside of the warehouse's bucket.
+    pub(crate) access: Arc<dyn KeptAccess>,
+    pub(crate) figures: Arc<PurgeFigures>,
+    /// Told of what ended and of what could not be done.
+    pub(crate) report: fn(fmt::Arguments<'_>),
+}
+
+impl Store {
+    /// Has the open purges of this warehouse worked off, unless somebody of this shard is at it.
+    pub(crate) fn start_purges(&self, engine: &Engine, context: &Arc<PurgeContext>) {
+        let newly = self.warehouse.borrow_mut().purges.count_open();
+        context.figures.open.fetch_add(newly, Relaxed);
+        if self.state.purging.replace(true) {
+            return;
+        }
+        let json_attributes = self.json_attributes.clone();
+        let runner = Runner {
+            engine: engine.clone(),
+            state: Rc::clone(&self.state),
+            json_attributes,
+            context: Arc::clone(context),
+        };
+        engine.spawn(runner.run());
+    }
+}
+
+/// Whether a bucket has open purges, looked up without building the warehouse from its values.
+pub(crate) fn has_open(bucket: &LocalBucket) -> bool {
+    let mut found = false;
+    bucket.values(values::PURGES, |key, value| {
+        // What cannot be read is told to whoever uses the warehouse.
+        found = values::purge_of(key, value, "").is_some_and(|purge| purge.ended_ms.is_none());
+        !found
+    });
+    found
+}
+
+/// The purges of a warehouse, from memory or, where it was not built yet, from its values.
+pub(crate) fn statuses(bucket: &LocalBucket, name: &Arc<str>) -> Vec<PurgeStatus> {
+    match bucket.extension::<CatalogState>().get(bucket.id()) {
+        Some(warehouse) => warehouse.borrow().purges.statuses(name),
+        None => {
+            let mut all = Vec::new();
+            bucket.values(values::PURGES, |key, value| {
+                all.extend(values::purge_of(key, value, name).map(|purge| purge.status(name, None)));
+                true
+            });
+            all
+        }
+    }
+}
+
+/// Works off the purges of one shard.
+struct Runner {
+    engine: Engine,
+    state: Rc<CatalogState>,
+    json_attributes: Bytes,
+    context: Arc<PurgeContext>,
+}
+
+impl Runner {
+    async fn run(self) {
+        let mut stuck: BTreeSet<(BucketId, String)> = BTreeSet::new();
+        loop {
+            let Some((bucket, name, key)) = self.state.oldest_purge(&stuck) else {
+                if stuck.is_empty() {
+                    break;
+                }
+                self.engine.sleep(Duration::from_millis(PURGE_AGAIN_MS)).await;
+                stuck.clear();
+                continue;
+            };
+            self.set_trouble(bucket, &key, None);
+            match self.purge(&name, key.clone()).await {
+                Ok(()) => {}
+                // The next start goes on.
+                Err(CatalogError::Engine(EngineError::Stopping)) => return,
+                Err(failure) => {
+                    let why = failure.answer().message;
+                    (self.context.report)(format_args!("the purge of s3://{name}/{key} waits: {why}"));
+                    self.set_trouble(bucket, &key, Some(why));
+                    stuck.insert((bucket, key));
+                }
+            }
+        }
+        self.state.purging.set(false);
+    }
+
+    fn set_trouble(&self, bucket: BucketId, key: &str, trouble: Option<String>) {
+        if let Some(warehouse) = self.state.get(bucket) {
+            warehouse.borrow_mut().purges.set_trouble(key, trouble);
+        }
+    }
+
+    async fn purge(&self, name: &str, key: String) -> Result<(), CatalogError> {
+        let bucket = match self.engine.bucket(name) {
+            Ok(bucket) => bucket,
+            Err(BucketError::Engine(error)) => return Err(error.into()),
+            Err(_) => return Err(CatalogError::NoSuchWarehouse(name.to_owned())),
+        };
+        let context = Arc::clone(&self.context);
+        let job = move |engine, store| async move {
+            let mut purging = Purging { store, engine, context, key, unsettled: 0, seen: HashSet::new() };
+            purging.run().await
+        };
+        on_owner_core(&self.engine, &bucket, &self.json_attributes, job).await
+    }
+}
+
+/// One purge at work.
+struct Purging {
+    store: Store,
+    engine: Engine,
+    context: Arc<PurgeContext>,
+    /// The location key that it is known by.
+    key: String,
+    /// Records that were not waited for.
+    unsettled: usize,
+    /// Digests of manifests that this phase has done.
+    seen: HashSet<[u8; 16]>,
+}
+
+impl Purging {
+    async fn run(&mut self) -> Result<(), CatalogError> {
+        let location = self.with(|purge| purge.metadata_location.clone());
+        let root = match self.read(&location).await? {
+            Ok(body) => {
+                let (at, warehouse) = (location.clone(), Arc::clone(&self.store.name));
+                self.decode(move || reach::root(&at, &body, &warehouse)).await
+            }
+            Err(why) => Err(why),
+        };
+        match root {
+            Ok(root) => {
+                self.with(|purge| purge.snapshots = root.snapshots.len() as u64);
+                self.follow(root).await?;
+                let key = file_of(&location).map(|(_, key)| Bytes::copy_from_slice(key.as_bytes()));
+                self.end(key).await
+            }
+            Err(why) => {
+                self.note_unreadable(&location, &why);
+                self.end(None).await
+            }
+        }
+    }
+
+    /// Deletes what a root names, but not the root.
+    async fn follow(&mut self, root: Root) -> Result<(), CatalogError> {
+        let mut unread = BTreeSet::new();
+        if root.deletes_data && self.with(|purge| purge.at.phase) == PurgePhase::Data {
+            self.delete_data(&root.snapshots, &mut unread).await?;
+        }
+        self.enter(PurgePhase::Manifests);
+        self.delete_manifests(&root.snapshots, &unread).await?;
+        self.enter(PurgePhase::Metadata);
+        self.delete(root.files).await?;
+        self.discard(root.snapshots).await;
+        Ok(())
+    }
+
+    fn enter(&mut self, phase: PurgePhase) {
+        self.seen.clear();
+        self.with(|purge| purge.enter(phase));
+    }
+
+    /// Deletes the files of all manifests of all snapshots. `unread` gets the snapshots whose list was not readable.
+    async fn delete_data(
+        &mut self,
+        snapshots: &[SnapshotFiles],
+        unread: &mut BTreeSet<u64>,
+    ) -> Result<(), CatalogError> {
+        let begun = self.with(|purge| purge.at);
+        for (nth, snapshot) in (0..).zip(snapshots).skip_while(|(nth, _)| *nth < begun.snapshot) {
+            let manifests = match self.manifests_of(snapshot).await? {
+                Ok(manifests) => manifests,
+                Err((location, why)) => {
+                    self.note_unreadable(&location, &why);
+                    unread.insert(nth);
+                    continue;
+                }
+            };
+            let first = if nth == begun.snapshot { begun.manifest } else { 0 };
+            for (index, manifest) in (0..).zip(&manifests).skip_while(|(index, _)| *index < first) {
+                if index % LOOKS_PER_TURN == 0 {
+                    self.engine.sleep(Duration::ZERO).await;
+                }
+                if !self.is_new(manifest) {
+                    continue;
+                }
+                let entry = if (nth, index) == (begun.snapshot, begun.manifest) { begun.entry } else { 0 };
+                self.with(|purge| {
+                    (purge.at.snapshot, purge.at.manifest, purge.at.entry) = (nth, index, entry);
+                });
+                self.delete_files_of(manifest).await?;
+            }
+            self.discard(manifests).await;
+        }
+        Ok(())
+    }
+
+    /// Deletes the files that a manifest names, behind the entries that were done.
+    async fn delete_files_of(&mut self, manifest: &Manifest) -> Result<(), CatalogError> {
+        let read = match manifest.encrypted {
+            true => Err("it is encrypted".to_owned()),
+            false => self.read(&manifest.location).await?,
+        };
+        let body = match read {
+            Ok(body) => body,
+            Err(why) => {
+                self.note_unreadable(&manifest.location, &why);
+                return Ok(());
+            }
+        };
+        loop {
+            let (body, done) = (body.clone(), self.with(|purge| purge.at.entry));
+            let warehouse = Arc::clone(&self.store.name);
+            let some = self.decode(move || Ok(reach::manifest_files(&body, done, &warehouse))).await;
+            let unreadable = match some {
+                Ok(some) => {
+                    self.delete(some.files).await?;
+                    self.with(|purge| purge.at.entry = some.entries);
+                    if some.has_more {
+                        continue;
+                    }
+                    some.unreadable
+                }
+                Err(why) => Some(why),
+            };
+            if let Some(why) = unreadable {
+                self.note_unreadable(&manifest.location, &why);
+            }
+            return Ok(());
+        }
+    }
+
+    /// Deletes the manifests of each snapshot and then its list. What was not readable before is not counted again.
+    async fn delete_manifests(
+        &mut self,
+        snapshots: &[SnapshotFiles],
+        unread: &BTreeSet<u64>,
+    ) -> Result<(), CatalogError> {
+        let begun = self.with(|purge| purge.at.snapshot);
+        for (nth, snapshot) in (0..).zip(snapshots).skip_while(|(nth, _)| *nth < begun) {
+            self.with(|purge| purge.at.snapshot = nth);
+            match self.manifests_of(snapshot).await? {
+                Ok(manifests) => {
+                    for some in manifests.chunks(PURGE_KEYS_MAX) {
+                        let new = some.iter().filter(|manifest| self.is_new(manifest));
+                        let new: Vec<&str> = new.map(|manifest| manifest.location.as_str()).collect();
+                        self.delete(Files::of(new, &self.store.name)).await?;
+                        self.engine.sleep(Duration::ZERO).await;
+                    }
+                    self.discard(manifests).await;
+                }
+                Err((location, why)) if !unread.contains(&nth) => self.note_unreadable(&location, &why),
+                Err(_) => {}
+            }
+            if let SnapshotFiles::List(list) = snapshot {
+                self.delete(Files::of([list.as_str()], &self.store.name)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The manifests of a snapshot; what could not be read, and why.
+    async fn manifests_of(
+        &mut self,
+        snapshot: &SnapshotFiles,
+    ) -> Result<Result<Vec<Manifest>, (String, String)>, CatalogError> {
+        let list = match snapshot {
+            SnapshotFiles::List(list) => list,
+            SnapshotFiles::Manifests(manifests) => {
+                return Ok(Ok(manifests.iter().map(|at| reach::manifest_at(at.clone(), false)).collect()));
+            }
+        };
+        let manifests = match self.read(list).await? {
+            Ok(body) => self.decode(move || reach::manifests(&body)).await,
+            Err(why) => Err(why),
+        };
+        Ok(manifests.map_err(|why| (list.clone(), why)))
+    }
+
+    /// Whether this phase has not done a manifest yet. Beyond the bound some are done again, which changes nothing.
+    fn is_new(&mut self, manifest: &Manifest) -> bool {
+        match self.seen.len() < PURGE_MANIFESTS_MAX {
+            true => self.seen.insert(manifest.digest),
+            false => !self.seen.contains(&manifest.digest),
+        }
+    }
+
+    // ---- reading ----
+
+    /// A whole file; or why it cannot be read. An error is one of the shard itself.
+    async fn read(&self, location: &str) -> Result<Result<Bytes, String>, CatalogError> {
+        let Some((bucket, key)) = file_of(location) else { return Ok(Err(NO_OBJECT.to_owned())) };
+        if bucket != &*self.store.name {
+            return Ok(self.read_elsewhere(bucket, key).await);
+        }
+        for _ in 0..PURGE_ATTEMPTS_MAX {
+            match self.store.bucket.read_object(key.as_bytes(), PURGE_FILE_BYTES_MAX).await {
+                Err(error) if passes(&error) => {
+                    self.engine.sleep(Duration::from_millis(PURGE_RETRY_MS)).await
+                }
+                Err(error @ (EngineError::ReadOnly { .. } | EngineError::Stopping)) => {
+                    return Err(error.into());
+                }
+                found => return Ok(whole(found)),
+            }
+        }
+        Err(CatalogError::Contended)
+    }
+
+    async fn read_elsewhere(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
+        const ACTION: &str = "s3:GetObject";
+        if !self.may(ACTION, bucket, key.as_bytes()) {
+            return Err(denied(ACTION));
+        }
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        let read = self.elsewhere(bucket, move |_, bucket| {
+            let key = key.clone();
+            async move { bucket.read_object(&key, PURGE_FILE_BYTES_MAX).await }
+        });
+        match read.await {
+            Ok(found) => whole(Ok(found.flatten())),
+            Err(error) => whole(Err(error)),
+        }
+    }
+
+    fn may(&self, action: &'static str, bucket: &str, key: &[u8]) -> bool {
+        self.with(|purge| {
+            self.context.access.allows(&purge.asked_by, action, Resource::Object { bucket, key })
+        })
+    }
+
+    /// Runs `job` with another bucket on its core, again while that is busy. `None`: there is no such bucket.
+    async fn elsewhere<T, F, Fut>(&self, name: &str, job: F) -> Result<Option<T>, EngineError>
+    where
+        T: Send + 'static,
+        F: Fn(Engine, LocalBucket) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = Result<T, EngineError>> + 'static,
+    {
+        let mut attempts = 1;
+        loop {
+            let bucket = match self.engine.bucket(name) {
+                Ok(bucket) => bucket,
+                Err(BucketError::Engine(error)) => return Err(error),
+                Err(_) => return Ok(None),
+            };
+            let done = self.engine.on_bucket_core(&bucket, ValueOwner::Catalog, job.clone()).await;
+            match done.and_then(|done| done) {
+                Err(EngineError::BucketClosed) => return Ok(None),
+                Err(error) if passes(&error) && attempts < PURGE_ATTEMPTS_MAX => {
+                    attempts += 1;
+                    self.engine.sleep(Duration::from_millis(PURGE_RETRY_MS)).await;
+                }
+                done => return done.map(Some),
+            }
+        }
+    }
+
+    /// Runs `job` on the control pool, however long that is busy.
+    async fn decode<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T, String> + Clone + Send + 'static,
+    ) -> Result<T, String> {
+        loop {
+            match self.engine.blocking(job.clone()).await {
+                Ok(Some(decoded)) => return decoded,
+                Ok(None) => return Err("its reader panicked".to_owned()),
+                Err(_) => self.engine.sleep(Duration::from_millis(PURGE_RETRY_MS)).await,
+            }
+        }
+    }
+
+    /// Frees what may be many thousand pieces of memory where that holds up no core.
+    async fn discard(&self, pieces: impl Send + 'static) {
+        // When the pool is busy they are freed here and now.
+        drop(self.engine.blocking(move || drop(pieces)).await);
+    }
+
+    // ---- deleting ----
+
+    /// Deletes files wherever they are.
+    async fn delete(&mut self, files: Files) -> Result<(), CatalogError> {
+        if !files.strange.is_empty() {
+            self.note_failed(files.strange.iter().map(String::as_str), NO_OBJECT);
+        }
+        for (bucket, keys) in &files.elsewhere {
+            for some in keys.chunks(PURGE_KEYS_MAX) {
+                self.delete_elsewhere(bucket, some).await;
+                self.engine.sleep(Duration::ZERO).await;
+            }
+        }
+        let mut own = files.own.as_slice();
+        while !own.is_empty() {
+            let done = self.delete_some(own).await?;
+            own = own.get(done..).unwrap_or_default();
+            self.engine.sleep(Duration::ZERO).await;
+        }
+        if PURGE_KEYS_MAX < files.own.len() {
+            self.discard(files).await;
+        }
+        Ok(())
+    }
+
+    async fn delete_elsewhere(&mut self, bucket: &str, keys: &[Bytes]) {
+        const ACTION: &str = "s3:DeleteObject";
+        let (mine, others): (Vec<Bytes>, Vec<Bytes>) =
+            keys.iter().cloned().partition(|key| self.may(ACTION, bucket, key));
+        if !others.is_empty() {
+            self.note_failed_keys(bucket, &others, &denied(ACTION));
+        }
+        if mine.is_empty() {
+            return;
+        }
+        let keys: Arc<[Bytes]> = mine.into();
+        let deleting = Arc::clone(&keys);
+        let done =
+            self.elsewhere(bucket, move |engine, bucket| remove(engine, bucket, Arc::clone(&deleting)));
+        match done.await {
+            Ok(removed) => {
+                let removed = removed.unwrap_or(0);
+                self.with(|purge| purge.deleted += removed);
+                add(&self.context.figures.files_deleted, removed);
+            }
+            Err(error) => self.note_failed_keys(bucket, &keys, &error.to_string()),
+        }
+    }
+
+    /// Deletes the first few of some keys of the warehouse's bucket with one record; how many of them are done.
+    async fn delete_some(&mut self, keys: &[Bytes]) -> Result<usize, CatalogError> {
+        self.room(keys).await?;
+        let removals = Removals::plan(&self.store.bucket, keys);
+        if !removals.versions.is_empty() {
+            self.with(|purge| purge.deleted += removals.files);
+            let value = self.with(|purge| values::purge_value(purge));
+            let values = vec![(values::purge_key(&self.key), Some(value))];
+            let transaction = Transaction { removals: removals.versions, values, ..Transaction::default() };
+            let sequence = match self.append(transaction) {
+                Ok(sequence) => sequence,
+                Err(failure) => {
+                    self.with(|purge| purge.deleted -= removals.files);
+                    return Err(failure);
+                }
+            };
+            add(&self.context.figures.files_deleted, removals.files);
+            self.unsettled += 1;
+            if PURGE_RECORDS_MAX <= self.unsettled {
+                self.settle(sequence).await?;
+            }
+        }
+        Ok(removals.keys)
+    }
+
+    /// Deletes the root and ends the purge, in one record.
+    async fn end(&mut self, root: Option<Bytes>) -> Result<(), CatalogError> {
+        loop {
+            let root = root.as_slice();
+            self.room(root).await?;
+            let removals = Removals::plan(&self.store.bucket, root);
+            if removals.keys < root.len() {
+                // So many versions that they take records of their own.
+                self.delete_some(root).await?;
+                continue;
+            }
+            let mut ended = self.with(|purge| purge.clone());
+            ended.deleted += removals.files;
+            ended.ended_ms = Some(self.store.bucket.now_ms());
+            let kept = (!ended.is_clean()).then(|| values::purge_value(&ended));
+            let crowded_out = match kept {
+                Some(_) => self.store.warehouse.borrow().purges.crowded_out(),
+                None => Vec::new(),
+            };
+            let mut values = vec![(values::purge_key(&self.key), kept)];
+            values.extend(crowded_out.iter().map(|key| (values::purge_key(key), None)));
+            let transaction = Transaction { removals: removals.versions, values, ..Transaction::default() };
+            let sequence = self.append(transaction)?;
+            self.store.warehouse.borrow_mut().end_purge(&self.key, ended.clone(), &crowded_out);
+            let figures = &self.context.figures;
+            add(&figures.files_deleted, removals.files);
+            figures.open.fetch_sub(1, Relaxed);
+            self.settle(sequence).await?;
+            let Purge { table, deleted, failed, unreadable, .. } = &ended;
+            (self.context.report)(format_args!(
+                "the purge of {table} in warehouse {} ended: {deleted} files deleted, {failed} not deleted, {unreadable} \
+                 not readable",
+                self.store.name
+            ));
+            return Ok(());
+        }
+    }
+
+    /// Waits until there is room for a record that frees. In the same turn the record finds it.
+    async fn room(&self, keys: &[Bytes]) -> Result<(), CatalogError> {
+        let value = self.with(|purge| values::purge_value(purge).len());
+        let bytes = removal_bytes(keys) + value + self.key.len() + CHANGE_BYTES;
+        for _ in 0..PURGE_ATTEMPTS_MAX {
+            match self.store.bucket.room_to_free(bytes).await {
+                Err(error) if passes(&error) => {
+                    self.engine.sleep(Duration::from_millis(PURGE_RETRY_MS)).await
+                }
+                found => return Ok(found?),
+            }
+        }
+        Err(CatalogError::Contended)
+    }
+
+    fn append(&self, transaction: Transaction) -> Result<Sequence, CatalogError> {
+        self.store.append_plain(&mut self.store.warehouse.borrow_mut(), transaction)
+    }
+
+    async fn settle(&mut self, sequence: Sequence) -> Result<(), CatalogError> {
+        self.store.bucket.durable(sequence).await?;
+        self.store.bucket.note_freed();
+        self.unsettled = 0;
+        Ok(())
+    }
+
+    // ---- its state ----
+
+    /// Looks at the purge in the warehouse, or changes what the next record will say of it.
+    fn with<T>(&self, look: impl FnOnce(&mut Purge) -> T) -> T {
+        let mut warehouse = self.store.warehouse.borrow_mut();
+        let purge = warehouse.purges.get_mut(&self.key);
+        look(purge.expect("only its end removes an open purge"))
+    }
+
+    fn note_unreadable(&self, location: &str, why: &str) {
+        self.with(|purge| purge.note_unreadable(location, why));
+        add(&self.context.figures.files_unreadable, 1);
+        self.report_left(location, why);
+    }
+
+    fn note_failed<'a>(&self, locations: impl ExactSizeIterator<Item = &'a str> + Clone, why: &str) {
+        self.with(|purge| purge.note_failed(locations.clone(), why));
+        add(&self.context.figures.files_failed, locations.len() as u64);
+        if let Some(first) = locations.clone().next() {
+            self.report_left(first, why);
+        }
+    }
+
+    fn note_failed_keys(&self, bucket: &str, keys: &[Bytes], why: &str) {
+        let locations: Vec<String> =
+            keys.iter().map(|key| format!("s3://{bucket}/{}", String::from_utf8_lossy(key))).collect();
+        self.note_failed(locations.iter().map(String::as_str), why);
+    }
+
+    fn report_left(&self, location: &str, why: &str) {
+        let table = self.with(|purge| purge.table.clone());
+        (self.context.report)(format_args!("the purge of {table} leaves {location}: {why}"));
+    }
+}
+
+/// What one record of a purge removes.
+struct Removals {
+    versions: Vec<(Bytes, Sequence)>,
+    /// Keys that are done with it.
+    keys: usize,
+    /// Those of them that were there.
+    files: u64,
+}
+
+impl Removals {
+    /// All versions of the first few of `keys`.
+    fn plan(bucket: &LocalBucket, keys: &[Bytes]) -> Removals {
+        let mut removals = Removals { versions: Vec::new(), keys: 0, files: 0 };
+        for key in keys.iter().take(PURGE_KEYS_MAX) {
+            let room = PURGE_KEYS_MAX - removals.versions.len();
+            let found = bucket.versions(key, room + 1);
+            removals.versions.extend(found.iter().take(room).map(|version| (key.clone(), *version)));
+            if room < found.len() {
+                break;
+            }
+            removals.keys += 1;
+            removals.files += u64::from(!found.is_empty());
+        }
+        removals
+    }
+}
+
+/// Deletes keys of another bucket, on its core, durable on return; how many were there.
+async fn remove(engine: Engine, bucket: LocalBucket, keys: Arc<[Bytes]>) -> Result<u64, EngineError> {
+    let (mut left, mut files, mut newest) = (&keys[..], 0, None);
+    while !left.is_empty() {
+        bucket.room_to_free(removal_bytes(left)).await?;
+        let removals = Removals::plan(&bucket, left);
+        if !removals.versions.is_empty() {
+            let transaction = Transaction { removals: removals.versions, ..Transaction::default() };
+            newest = Some(bucket.append(transaction)?);
+        }
+        files += removals.files;
+        left = left.get(removals.keys..).unwrap_or_default();
+        engine.sleep(Duration::ZERO).await;
+    }
+    if let Some(newest) = newest {
+        bucket.durable(newest).await?;
+        bucket.note_freed();
+    }
+    Ok(files)
+}
+
+/// Manifests of a list that are looked at in one turn.
+const LOOKS_PER_TURN: u64 = 1_024;
+
+/// What a change takes in a record beside its key and value, and more.
+const CHANGE_BYTES: usize = 256;
+
+/// At most what removing the first few of `keys` takes in a record.
+fn removal_bytes(keys: &[Bytes]) -> usize {
+    let longest = keys.iter().take(PURGE_KEYS_MAX).map(Bytes::len).max().unwrap_or(0);
+    PURGE_KEYS_MAX * (longest + CHANGE_BYTES)
+}
+
+const NO_OBJECT: &str = "it is no object of this store";
+
+fn denied(action: &str) -> String {
+    format!("who asked for the purge may not do {action} on it")
+}
+
+fn whole(found: Result<Option<Bytes>, EngineError>) -> Result<Bytes, String> {
+    match found {
+        Ok(Some(body)) => Ok(body),
+        Ok(None) => Err("it is not there".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Whether an error goes by itself.
+fn passes(error: &EngineError) -> bool {
+    matches!(error, EngineError::Busy { .. } | EngineError::NoFreeZone)
+}
+
+fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Relaxed);
+}
