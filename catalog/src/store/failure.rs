@@ -49,6 +49,11 @@ pub(crate) enum CatalogError {
     NoSuchNamespace(NamespaceName),
     NoSuchTable(Ident),
     NoSuchView(Ident),
+    /// A table or view was asked for outside of all namespaces.
+    NothingOutsideOfNamespaces {
+        name: String,
+        is_view: bool,
+    },
     /// A metadata file that is not there.
     NoSuchFile(String),
     WarehouseExists(String),
@@ -188,6 +193,12 @@ impl CatalogError {
             }
             CatalogError::NoSuchTable(ident) => {
                 (404, "NoSuchTableException", format!("Table does not exist: {ident}"))
+            }
+            CatalogError::NothingOutsideOfNamespaces { name, is_view: false } => {
+                (404, "NoSuchTableException", format!("Table does not exist: {name}"))
+            }
+            CatalogError::NothingOutsideOfNamespaces { name, is_view: true } => {
+                (404, "NoSuchViewException", format!("View does not exist: {name}"))
             }
             CatalogError::NoSuchView(ident) => {
                 (404, "NoSuchViewException", format!("View does not exist: {ident}"))
