@@ -66,9 +66,19 @@ pub(crate) fn check_loads(snapshot: &Snapshot) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Drops fields that hold null, which the reference reads only where they are absent.
+/// Drops optional fields that hold null: the reference reads some only where they are absent.
 pub(crate) fn canonicalize(o: &mut Object) {
-    json::drop_nulls(o, &["parent-snapshot-id", "sequence-number", "summary", "manifest-list"]);
+    const OPTIONAL: [&str; 8] = [
+        "parent-snapshot-id",
+        "sequence-number",
+        "summary",
+        "manifest-list",
+        "schema-id",
+        "first-row-id",
+        "added-rows",
+        "key-id",
+    ];
+    json::drop_nulls(o, &OPTIONAL);
 }
 
 /// What `current-snapshot-id` says when there is no snapshot.
