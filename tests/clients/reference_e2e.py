@@ -1,12 +1,14 @@
 """Generated creates and commits, sent to this catalog and to Iceberg's own Java REST server: the same status, the same type
 of error, the same table metadata.
 
-What both must take, the reference also loads from the file that this catalog wrote. Requests come from a seed: schemas of all types with defaults, specs, orders, schema evolution, snapshots with refs, tags
+Requests come from a seed: schemas of all types with defaults, specs, orders, schema evolution, snapshots with refs, tags
 and expiry, upgrades of the format version, odd spellings, and requests with one value broken. A table lives until a
-request is answered differently or has been changed enough; then the next is made. What metadata both made is also
-parsed by PyIceberg. Each difference that is meant is a row of `MEANT`, with its reason, and is counted.
+request is answered differently or has been changed enough; then the next is made. What is accepted is parsed by PyIceberg;
+a share of it, and all that was answered differently, is also loaded by the reference from the file that this catalog
+wrote. Each difference that is meant is a row of `MEANT`, with its reason, and is counted.
 
-Environment: COUNT, requests (200); SEED, a number (1), or `any` for one that is drawn and printed; KEEP_GOING=1 shows all differences.
+Environment: COUNT, requests (200); SEED, a number (1), or `any` for one that is drawn and printed; KEEP_GOING=1 shows all
+differences.
 """
 import copy
 import http.client
