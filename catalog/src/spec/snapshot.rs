@@ -73,9 +73,19 @@ fn check_rows(snapshot: &Snapshot) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Drops fields that hold null, which the reference reads only where they are absent.
+/// Drops optional fields that hold null: the reference reads some only where they are absent.
 pub(crate) fn canonicalize(o: &mut Object) {
-    json::drop_nulls(o, &["parent-snapshot-id", "sequence-number", "summary", "manifest-list"]);
+    const OPTIONAL: [&str; 8] = [
+        "parent-snapshot-id",
+        "sequence-number",
+        "summary",
+        "manifest-list",
+        "schema-id",
+        "first-row-id",
+        "added-rows",
+        "key-id",
+    ];
+    json::drop_nulls(o, &OPTIONAL);
 }
 
 /// What a snapshot can do to a table.
