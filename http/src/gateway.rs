@@ -10,7 +10,7 @@
 
 use http::header::{CONNECTION, HOST};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, Version};
 use nilas_catalog::Refusal;
 use nilas_catalog::access::{Api, OperationFacts, Resource, ResourceKind};
 use nilas_engine::rt;
@@ -60,8 +60,7 @@ impl Refused {
             Refused::S3(failure) => crate::s3::refuse(failure, head, request_id, rt::now_ms()),
             Refused::Iceberg(refusal) => iceberg::render(refusal.response(), head),
             Refused::Head => {
-                let mut response = Response::new(ResponseBody::Empty);
-                *response.status_mut() = StatusCode::BAD_REQUEST;
+                let mut response = Plain::NoHost.answer();
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 response
             }

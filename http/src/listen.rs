@@ -362,7 +362,11 @@ where
 fn owes_continue(request: &Request<Incoming>) -> bool {
     request.body().is_end_stream()
         && request.version() == Version::HTTP_11
-        && request.headers().get(EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        && request
+            .headers()
+            .get_all(EXPECT)
+            .iter()
+            .any(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Tells a client over the limit so.

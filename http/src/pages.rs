@@ -89,7 +89,7 @@ impl Page {
     }
 }
 
-/// The short answers of pages.
+/// The short answers of pages, and to what is no request of any API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plain {
     Alive,
@@ -97,6 +97,8 @@ pub(crate) enum Plain {
     Recovering,
     /// A core did not answer in time.
     CoreBusy,
+    /// The head does not name one host; S3 says no more either.
+    NoHost,
 }
 
 impl Plain {
@@ -108,6 +110,7 @@ impl Plain {
             Plain::Ready => (StatusCode::OK, "ready\n"),
             Plain::Recovering => (unavailable, "recovering\n"),
             Plain::CoreBusy => (unavailable, "a core is busy or stopping: try again\n"),
+            Plain::NoHost => (StatusCode::BAD_REQUEST, ""),
         };
         answer(status, Bytes::from_static(text.as_bytes()), "text/plain; charset=utf-8")
     }
