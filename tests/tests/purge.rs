@@ -403,22 +403,6 @@ fn who_asks_for_a_location_or_the_end_of_a_warehouse_waits_for_its_purges() {
     assert_eq!(lake.s3.send(&Call::bucket("HEAD", "purge-busy")).expect("head").status, 404);
 }
 
-/// As the first version of the table format may have it: without manifest lists.
-#[test]
-fn a_snapshot_may_name_its_manifests_itself() {
-    let mut lake = Lake::new(server(), "purge-v1");
-    expect(&lake.create("t", "t", json!({"format-version": "1"})), 200);
-    let data = lake.put("t/data/a", b"bytes");
-    let manifest = lake.manifest("t/metadata/m.avro", &[File::data(data)]);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-    let snapshot = json!({"snapshot-id": 7, "manifests": [manifest], "summary": {"operation": "append"},
-        "timestamp-ms": u64::try_from(now).expect("small")});
-    expect(&lake.commit("t", json!([{"action": "add-snapshot", "snapshot": snapshot}])), 200);
-    lake.purge("t");
-    expect_ended(&lake.ended(), "done", 1 + 1 + 2, 0, 0);
-    assert_eq!(lake.keys(), [""; 0]);
-}
-
 #[test]
 fn a_full_store_can_purge() {
     const NAMED: usize = 4_000;
