@@ -3,11 +3,14 @@
 
 use std::cell::Cell;
 use std::hint::black_box;
+use std::io::Write;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use nilas_catalog::commit::{Context, NewTable, apply, check, create, parse_requirements, parse_updates};
 use nilas_catalog::spec::TableMetadata;
@@ -31,9 +34,14 @@ const CACHED_ENTRIES: u64 = 100_000;
 const SNAPSHOTS: i64 = 10;
 /// 2024-01-01T00:00:00Z, milliseconds since 1970, and as SigV4 writes it.
 const NOW: (u64, &str) = (1_704_067_200_000, "20240101T000000Z");
+/// Entries of the manifest that is read, and columns that each has counts and bounds of.
+const ENTRIES: usize = 10_000;
+const COLUMNS: i64 = 20;
+/// Bytes of a block after which a writer begins the next.
+const AVRO_BLOCK_BYTES: usize = 64_000;
 const SECRET: &str = "a secret of forty characters, more or less";
 
-criterion_group!(benches, checksums, records, cached, listing, signatures, commits);
+criterion_group!(benches, checksums, records, cached, listing, signatures, commits, manifests);
 criterion_main!(benches);
 
 fn checksums(c: &mut Criterion) {
@@ -254,4 +262,120 @@ fn append(base: &TableMetadata, id: i64) -> Value {
         "requirements": [{"type": "assert-ref-snapshot-id", "ref": "main", "snapshot-id": parent}],
         "updates": [{"action": "add-snapshot", "snapshot": snapshot},
             {"action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": id}]})
+}
+
+/// A manifest as large as writers let it become, deflated as they do by default.
+fn manifests(c: &mut Criterion) {
+    let manifest = manifest();
+    let mut group = c.benchmark_group("manifest_10000x20");
+    group.sample_size(10);
+    group.throughput(Throughput::Bytes(manifest.len() as u64));
+    group.bench_function("read", |b| {
+        b.iter(|| assert_eq!(nilas_catalog::manifest::count_entries(black_box(&manifest)), Ok(ENTRIES)));
+    });
+    group.finish();
+}
+
+/// `manifest_entry` of version 2 with the fields that every writer fills in.
+fn manifest() -> Vec<u8> {
+    let field = |name: &str, id: i64, of: Value| json!({"name": name, "type": of, "field-id": id});
+    let map = |name: &str, id: i64, key: i64, of: &str| {
+        let pair = json!({"type": "record", "name": format!("k{key}_v{}", key + 1),
+            "fields": [field("key", key, "int".into()), field("value", key + 1, of.into())]});
+        field(name, id, json!(["null", {"type": "array", "logicalType": "map", "items": pair}]))
+    };
+    let data_file = json!({"type": "record", "name": "r2", "fields": [
+        field("content", 134, "int".into()), field("file_path", 100, "string".into()),
+        field("file_format", 101, "string".into()),
+        field("partition", 102, json!({"type": "record", "name": "r102", "fields": [field("day", 1000, json!(["null", "int"]))]})),
+        field("record_count", 103, "long".into()), field("file_size_in_bytes", 104, "long".into()),
+        map("column_sizes", 108, 117, "long"), map("value_counts", 109, 119, "long"),
+        map("null_value_counts", 110, 121, "long"), map("lower_bounds", 125, 126, "bytes"),
+        map("upper_bounds", 128, 129, "bytes"),
+        field("split_offsets", 132, json!(["null", {"type": "array", "items": "long"}])),
+        field("sort_order_id", 140, json!(["null", "int"]))]});
+    let schema = json!({"type": "record", "name": "manifest_entry", "fields": [
+        field("status", 0, "int".into()), field("snapshot_id", 1, json!(["null", "long"])),
+        field("sequence_number", 3, json!(["null", "long"])),
+        field("file_sequence_number", 4, json!(["null", "long"])), field("data_file", 2, data_file)]});
+    let sync = [7; 16];
+    let mut out = b"Obj\x01".to_vec();
+    long(2, &mut out);
+    for (key, value) in [("avro.codec", "deflate"), ("avro.schema", schema.to_string().as_str())] {
+        avro_bytes(key.as_bytes(), &mut out);
+        avro_bytes(value.as_bytes(), &mut out);
+    }
+    out.push(0);
+    out.extend(sync);
+    let mut random = rng::Rng::new(7);
+    let (mut block, mut entries) = (Vec::new(), 0);
+    for number in 0..ENTRIES {
+        entry(number, &mut random, &mut block);
+        entries += 1;
+        if AVRO_BLOCK_BYTES <= block.len() || number + 1 == ENTRIES {
+            let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(&block).expect("memory");
+            long(entries, &mut out);
+            avro_bytes(&encoder.finish().expect("memory"), &mut out);
+            out.extend(sync);
+            (block, entries) = (Vec::new(), 0);
+        }
+    }
+    out
+}
+
+fn entry(number: usize, random: &mut rng::Rng, out: &mut Vec<u8>) {
+    let mut below = |bound: u64| random.below(bound).cast_signed();
+    long(1, out);
+    for value in [4_177_820_387_414_649_981, 12, 12] {
+        long(1, out);
+        long(value, out);
+    }
+    long(0, out);
+    let path = format!(
+        "s3://lake/sales/orders/data/day=2026-01-{:02}/{number:05}-{:016x}-00001.parquet",
+        number % 31,
+        below(1 << 60)
+    );
+    avro_bytes(path.as_bytes(), out);
+    avro_bytes(b"PARQUET", out);
+    long(1, out);
+    long(20_000 + below(31), out);
+    long(below(1_000_000), out);
+    long(below(512 << 20), out);
+    for is_bound in [false, false, false, true, true] {
+        long(1, out);
+        long(COLUMNS, out);
+        for column in 1..=COLUMNS {
+            long(column, out);
+            if is_bound {
+                avro_bytes(&below(1 << 40).to_le_bytes(), out)
+            } else {
+                long(below(1_000_000), out)
+            }
+        }
+        out.push(0);
+    }
+    long(1, out);
+    long(1, out);
+    long(4, out);
+    out.push(0);
+    long(1, out);
+    long(0, out);
+}
+
+/// Avro's `long`.
+fn long(value: i64, out: &mut Vec<u8>) {
+    let mut left = value.wrapping_shl(1).cast_unsigned() ^ (value >> 63).cast_unsigned();
+    while 0x80 <= left {
+        out.push(left.to_le_bytes()[0] | 0x80);
+        left >>= 7;
+    }
+    out.push(left.to_le_bytes()[0]);
+}
+
+/// Avro's `bytes` or `string`.
+fn avro_bytes(value: &[u8], out: &mut Vec<u8>) {
+    long(i64::try_from(value.len()).expect("a length"), out);
+    out.extend_from_slice(value);
 }

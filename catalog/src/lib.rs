@@ -15,6 +15,7 @@ pub mod manifest;
 pub(crate) mod store;
 pub mod rest;
 pub mod uri;
+pub mod bucket_name;
 
 pub use refusal::{OAuthError, Refusal};
 pub use rest::{Catalog, Operation, OperationRow, Request, Response, Route};

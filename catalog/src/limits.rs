@@ -167,6 +167,13 @@ pub const PURGE_RETRY_MS: u64 = 1_000;
 /// Milliseconds until a purge is tried again that could not go on.
 pub const PURGE_AGAIN_MS: u64 = 60_000;
 
+/// Milliseconds that the creation of a table waits for the end of a purge that has its location, and the deletion of a
+/// warehouse for those in it.
+pub const PURGE_WAIT_MS_MAX: u64 = 5_000;
+
+/// Milliseconds between two looks whether it has ended.
+pub const PURGE_LOOK_MS: u64 = 20;
+
 /// Purges of one warehouse that have not ended (429 for the drop).
 pub const PURGES_OPEN_MAX: usize = 10_000;
 
@@ -175,6 +182,20 @@ pub const PURGES_ENDED_MAX: usize = 100;
 
 /// Purges that one answer of their page lists.
 pub const PURGES_LISTED_MAX: usize = 1_000;
+
+/// Snapshots that one commit, or one transaction, may add and be recognised by; of a larger one nothing is remembered, and
+/// when it is sent again its requirements decide.
+pub const RECOGNISED_SNAPSHOTS_MAX: usize = 1_024;
+
+/// How long the digests of a snapshot are kept after it has expired, in milliseconds.
+pub const TOMBSTONE_LIFETIME_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// Snapshots that one commit, or one transaction, expires and whose digests go after [`TOMBSTONE_LIFETIME_MS`]; those of
+/// the others go with their table.
+pub const TOMBSTONES_PER_COMMIT_MAX: usize = 65_536;
+
+/// Digests of snapshots that one change removes along the way, and that one value of expired snapshots names.
+pub const DIGESTS_REMOVED_PER_CHANGE_MAX: usize = 500;
 
 /// Values that the deletion of a warehouse removes with one log record.
 pub const DELETE_VALUES_MAX: usize = 500;

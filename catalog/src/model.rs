@@ -110,3 +110,18 @@ pub(crate) struct Remembered {
     pub(crate) operation: u128,
     pub(crate) recorded: Recorded,
 }
+
+/// What a snapshot that a commit added is known by, should that commit be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SnapshotDigest {
+    /// Of the snapshot as it was sent.
+    pub(crate) sent: u128,
+    /// Of the path of its manifest list, as it was sent.
+    pub(crate) list: u64,
+    /// Of the whole request, shortened.
+    pub(crate) request: u64,
+}
+
+/// The short form of a table's UUID under which its digests are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TableDigest(pub(crate) u64);

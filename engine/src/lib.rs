@@ -38,8 +38,8 @@ pub use handle::{
     ShardScrub, Tuning,
 };
 pub use object::{
-    ETag, ListPage, ListQuery, NewVersion, ObjectInfo, ObjectVersion, PartInfo, PutCondition, PutRefused,
-    UploadId, UploadInfo, WriteError,
+    Completion, ETag, ListPage, ListQuery, NewVersion, ObjectInfo, ObjectVersion, PartInfo, PutCondition,
+    PutRefused, UploadId, UploadInfo, WriteError,
 };
 pub use shard::local_bucket::LocalBucket;
 pub use shard::{SpaceFacts, Staged, Transaction, TransactionBody, TransactionPut};

@@ -53,6 +53,24 @@ pub const BUCKETS_MAX: usize = 10_000;
 /// Multipart uploads that one shard keeps open.
 pub const UPLOADS_MAX: usize = 100_000;
 
+/// How long a completed upload is remembered, in milliseconds: until then its completion may be repeated.
+pub const COMPLETION_LIFE_MS: u64 = 24 * 3_600 * 1_000;
+
+/// Completed uploads that one bucket remembers; beyond that the oldest are forgotten.
+pub const COMPLETIONS_MAX: usize = 10_000;
+
+/// Completed uploads that one record forgets, at most.
+pub const COMPLETIONS_FORGOTTEN_MAX: usize = 8;
+
+/// Completed uploads that one record forgets when their time has passed and a checkpoint is due.
+pub const COMPLETIONS_SWEPT_MAX: usize = 256;
+
+/// Bytes of what is remembered of a completed upload.
+pub const RECEIPT_BYTES_MAX: usize = 256;
+
+/// Uploads of a deleted bucket that one record ends.
+pub const UPLOADS_ENDED_MAX: usize = 64;
+
 /// Keys of one listing page.
 pub const LIST_KEYS_MAX: usize = 1_000;
 

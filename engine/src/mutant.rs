@@ -102,6 +102,7 @@ mutants! {
     OverwriteKept: "The space of an overwritten object is never free again.",
     PartReplacedKept: "The space of a replaced part is never free again.",
     AbortKeepsParts: "An aborted upload keeps its parts.",
+    GoneUploadsKept: "The uploads of a deleted bucket keep their space.",
     UnchosenKept: "Parts that a completion does not name keep their space.",
     NullTwice: "A key may have two null versions.",
     NewestVersionDeleted: "Deleting a version removes the newest one.",

@@ -9,7 +9,9 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::error::EngineError;
-use crate::limits::{ATTRIBUTES_BYTES_MAX, KEY_BYTES_MAX};
+use crate::format::checksum::crc64_of_units;
+use crate::format::record::unit_count;
+use crate::limits::{ATTRIBUTES_BYTES_MAX, KEY_BYTES_MAX, RECEIPT_BYTES_MAX};
 use crate::mutant::{Mutant, seeded};
 use crate::units::Sequence;
 
@@ -246,6 +248,33 @@ pub struct PartInfo {
     pub etag: ETag,
     /// What was stored with it, opaque.
     pub attributes: Bytes,
+    /// CRC-64/NVME of each 64 KiB of it, eight bytes each, little-endian; empty in the answer to the part's own upload.
+    pub units: Bytes,
+}
+
+impl PartInfo {
+    /// CRC-64/NVME of all its bytes, made of [`PartInfo::units`] in some nanoseconds for each; `None` without them.
+    pub fn crc64nvme(&self) -> Option<u64> {
+        let (units, rest) = self.units.as_chunks::<8>();
+        let is_whole = rest.is_empty() && units.len() as u64 == unit_count(self.size);
+        is_whole.then(|| crc64_of_units(units.iter().map(|unit| u64::from_le_bytes(*unit)), self.size))
+    }
+}
+
+/// How an upload becomes an object.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// The parts in ascending order, each with its sequence as it was listed.
+    pub parts: Vec<(u16, Sequence)>,
+    /// What must hold of the key.
+    pub condition: PutCondition,
+    /// The object's tag.
+    pub etag: ETag,
+    /// The object's attributes, at most `ATTRIBUTES_BYTES_MAX`.
+    pub attributes: Bytes,
+    /// What [`Engine::completion`](crate::Engine::completion) answers for a while, at most `RECEIPT_BYTES_MAX`; nothing is
+    /// remembered when it is empty.
+    pub receipt: Bytes,
 }
 
 /// One version of an object, or a delete marker.
@@ -297,6 +326,12 @@ pub(crate) fn check_key(key: &[u8]) -> Result<(), EngineError> {
 pub(crate) fn check_attributes(attributes: &[u8]) -> Result<(), EngineError> {
     let (max, got) = (ATTRIBUTES_BYTES_MAX as u64, attributes.len() as u64);
     if max < got { Err(EngineError::TooLarge { limit: "ATTRIBUTES_BYTES_MAX", max, got }) } else { Ok(()) }
+}
+
+/// [`EngineError::TooLarge`] for the receipt of a completion over `RECEIPT_BYTES_MAX`.
+pub(crate) fn check_receipt(receipt: &[u8]) -> Result<(), EngineError> {
+    let (max, got) = (RECEIPT_BYTES_MAX as u64, receipt.len() as u64);
+    if max < got { Err(EngineError::TooLarge { limit: "RECEIPT_BYTES_MAX", max, got }) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
@@ -19,6 +19,7 @@ use crate::auth::{AuthError, Caller, RequestView, bearer, precheck, verify_with_
 use crate::limits::{CATALOG_BODY_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
 use crate::listen::{BodyFault, RequestBody};
 use crate::memory::{BoundedBuffer, Budget, Permit, document_cost};
+use crate::render::base_url::base_url;
 use crate::render::body::ResponseBody;
 use crate::server::{CoreState, Services};
 
@@ -189,7 +190,7 @@ pub(crate) async fn handle(
         body: document.bytes,
         principal: caller.principal.access_key,
         access: &caller,
-        base_url: &base_url(head),
+        base_url: &base_url(&head.headers),
     };
     Ok(render(services.catalog.handle(route, request).await, head))
 }
@@ -215,16 +216,6 @@ fn token(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
-}
-
-/// Where the client reached us, for the addresses that the catalog hands out.
-fn base_url(head: &Parts) -> String {
-    let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
-    let scheme = match header("x-forwarded-proto") {
-        Some(proto) if proto.eq_ignore_ascii_case("https") => "https",
-        _ => "http",
-    };
-    format!("{scheme}://{}", header(HOST.as_str()).unwrap_or("127.0.0.1"))
 }
 
 /// The catalog's answer as HTTP.

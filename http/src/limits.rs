@@ -118,8 +118,8 @@ pub const XML_DEPTH_MAX: usize = 8;
 /// object's own checksum is kept.
 pub const PART_CHECKSUMS_BYTES_MAX: usize = 16 * 1024;
 
-/// Bytes of a refused request's body that are read and thrown away, so that the client sees the answer
-/// in place of a reset connection.
+/// Bytes of a body that was refused, or that nobody wants, which are read and thrown away, so that the client sees the
+/// answer in place of a reset connection, and may go on with it.
 pub const DRAIN_BYTES_MAX: u64 = 16 << 20;
 /// Longest wait for the next bytes of a body that is thrown away.
 pub const DRAIN_WAIT_MAX: Duration = Duration::from_millis(500);

@@ -86,10 +86,12 @@ class FaultProxy:
         self.restart = restart
         self.random = random.Random(seed)
         self.kinds = []
+        self.deck = []
         self.faults = []
         self.deleted = []
         self.errors = []
         self.late = []
+        self.lost = {}  # by body: commits whose answer was lost
         self.commits = 0
         self.loop = asyncio.new_event_loop()
         self.address = None
@@ -98,8 +100,14 @@ class FaultProxy:
         started.wait()
 
     def plan(self, kinds):
-        """From now on each commit meets one of `kinds`, drawn from the seed; a kind listed twice comes twice as often."""
+        """From now on each commit meets one of `kinds`, dealt as cards are: all of them once before any comes again."""
         self.kinds = list(kinds)
+        self.deck = []
+
+    def deal(self):
+        if not self.deck:
+            self.deck = self.random.sample(self.kinds, len(self.kinds))
+        return self.deck.pop()
 
     def settle(self):
         """Delivers the copies that are still held back."""
@@ -137,8 +145,13 @@ class FaultProxy:
         """What the client gets; None: its connection ends without an answer."""
         if not self.kinds or not recognisable(request):
             return await self.send(request)
+        lost = self.lost.pop(request.body, None)
+        if lost:  # the client sends again what it heard nothing of; clients that do so give up after a few tries
+            answer = await self.send(request)
+            lost.statuses.append(answer.status)
+            return answer
         self.commits += 1
-        fault = Fault(self.commits, self.random.choice(self.kinds), request.target)
+        fault = Fault(self.commits, self.deal(), request.target)
         self.faults.append(fault)
         answer = await self.meet(fault, request)
         await self.deliver_late()
@@ -176,8 +189,10 @@ class FaultProxy:
         elif fault.kind == LATE_COPY:
             self.late.append((self.commits + self.random.randint(1, LATE_COMMITS_MAX), fault, request))
         elif fault.kind in (LOST, KILLED_LOST):
+            self.lost[request.body] = fault
             return None
         elif fault.kind == LOST_503:
+            self.lost[request.body] = fault
             return gateway_error(503)
         return answer
 

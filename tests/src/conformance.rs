@@ -8,15 +8,16 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use nilas_engine::format::checksum::crc64;
 use nilas_engine::limits::{
     ATTRIBUTES_BYTES_MAX, BLOB_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, LIST_KEYS_MAX, PARTS_MAX,
-    SETTING_BYTES_MAX,
+    RECEIPT_BYTES_MAX, SETTING_BYTES_MAX,
 };
 use nilas_engine::platform::simulated::Random;
 use nilas_engine::{
-    Bucket, BucketError, BucketSettings, ETag, Engine, EngineError, ListQuery, LocalBucket, ObjectInfo,
-    ObjectReader, PutCondition, PutRefused, PutWriter, Sequence, SettingKind, Transaction, TransactionBody,
-    TransactionPut, UploadId, ValueOwner, WriteError,
+    Bucket, BucketError, BucketSettings, Completion, ETag, Engine, EngineError, ListQuery, LocalBucket,
+    ObjectInfo, ObjectReader, PutCondition, PutRefused, PutWriter, Sequence, SettingKind, Transaction,
+    TransactionBody, TransactionPut, UploadId, ValueOwner, WriteError,
 };
 
 /// Runs every check with buckets of its own; the store stays usable.
@@ -58,6 +59,16 @@ pub fn content(seed: u64, size: u64) -> Bytes {
 /// The tag that these tests give to the content of a seed; the engine does not look into it.
 pub fn tag(seed: u64) -> ETag {
     ETag { md5: u128::from(seed).to_le_bytes(), parts: 0 }
+}
+
+/// A completion that is not remembered.
+pub fn completion(
+    parts: Vec<(u16, Sequence)>,
+    condition: PutCondition,
+    etag: ETag,
+    attributes: Bytes,
+) -> Completion {
+    Completion { parts, condition, etag, attributes, receipt: Bytes::new() }
 }
 
 /// Feeds `body` to `writer` in odd pieces.
@@ -159,9 +170,14 @@ async fn buckets(engine: &Engine) {
         .create_upload(&bucket, key.clone(), Bytes::new())
         .await
         .expect("drives work, the bucket is there");
-    assert_eq!(engine.delete_bucket(name).await, Err(BucketError::NotEmpty));
-    assert_eq!(engine.abort_upload(&bucket, upload).await, Ok(true));
+    put_part(engine, &bucket, upload, 1, 1, 150_000).await;
+    // An open upload goes with it, and nothing of it is taken or told any more.
     assert_eq!(engine.delete_bucket(name).await, Ok(()));
+    assert_eq!(engine.abort_upload(&bucket, upload).await, Ok(false));
+    let mut writer = engine.writer(&bucket, 3).await.expect("nothing to reserve");
+    feed(&mut writer, &content(1, 3)).await.expect("drives work");
+    let late = writer.publish_part(upload, 2, tag(1), Bytes::new()).await;
+    assert_eq!(late.map(|_| ()), Err(PutRefused::NoSuchBucket.into()));
     assert_eq!(engine.bucket(name), Err(BucketError::NoSuchBucket));
     assert_eq!(engine.delete_bucket(name).await, Err(BucketError::NoSuchBucket));
     let gone = engine.set_setting(name, SettingKind::CATALOG, None).await;
@@ -392,7 +408,7 @@ async fn put_part(
 async fn multipart(engine: &Engine) {
     let bucket = new_bucket(engine).await;
     let key = Bytes::from_static(b"whole");
-    let attributes = Bytes::from_static(b"attributes");
+    let (attributes, receipt) = (Bytes::from_static(b"attributes"), Bytes::from_static(b"receipt"));
     let open = || async {
         engine
             .create_upload(&bucket, key.clone(), attributes.clone())
@@ -400,7 +416,8 @@ async fn multipart(engine: &Engine) {
             .expect("drives work, the bucket is there")
     };
     let complete = async |id, parts: &[(u16, Sequence)], condition| {
-        engine.complete_upload(&bucket, id, parts.to_vec(), condition, tag(77), attributes.clone()).await
+        let completion = completion(parts.to_vec(), condition, tag(77), attributes.clone());
+        engine.complete_upload(&bucket, id, Completion { receipt: receipt.clone(), ..completion }).await
     };
     let gone = Err(PutRefused::NoSuchUpload.into());
     let id = open().await;
@@ -413,6 +430,9 @@ async fn multipart(engine: &Engine) {
     let fourth = put_part(engine, &bucket, id, 9, 5, 0).await;
     let listed = engine.parts(&bucket, id, 1, 2).await.expect("drives work").expect("open");
     assert_eq!(listed.iter().map(|p| (p.number, p.sequence)).collect::<Vec<_>>(), [(2, second), (7, unused)]);
+    let whole = |seed, size| Some(crc64(&content(seed, size)));
+    assert_eq!((listed[0].crc64nvme(), listed[1].crc64nvme()), (whole(3, 1_500_001), whole(4, 5)));
+    assert_eq!(engine.completion(&bucket, id).await, Ok(None), "nothing of it was completed");
     assert_eq!(engine.head(&bucket, key.clone()).await, Ok(None), "nothing is there before completion");
     let none = PutCondition::None;
     assert_eq!(complete(id, &[(1, first), (2, replaced)], none.clone()).await, gone, "a part was replaced");
@@ -429,10 +449,21 @@ async fn multipart(engine: &Engine) {
     let reader = engine.open(&bucket, key.clone()).await.expect("drives work").expect("completed");
     assert_eq!(reader.part_sizes(), [150_000, 1_500_001, 0]);
     let want = [content(1, 150_000), content(3, 1_500_001)].concat();
+    assert_eq!((reader.crc64nvme(), reader.part_crc64nvme(1)), (crc64(&want), whole(3, 1_500_001)));
+    assert_eq!((reader.part_crc64nvme(2), reader.part_crc64nvme(3)), (Some(crc64(b"")), None));
     assert!(read(reader, 0..1_650_001).await.expect("whole") == want);
     let reader = engine.open(&bucket, key.clone()).await.expect("drives work").expect("completed");
     assert!(read(reader, 149_000..151_000).await.expect("whole") == want[149_000..151_000]);
     assert_eq!(complete(id, &[(1, first)], none.clone()).await, gone, "an upload ends once");
+    assert_eq!(engine.completion(&bucket, id).await, Ok(Some(receipt.clone())), "and is remembered");
+    assert_eq!(engine.delete(&bucket, vec![key.clone()]).await, Ok(vec![true]));
+    assert_eq!(engine.completion(&bucket, id).await, Ok(Some(receipt.clone())), "whatever became of it");
+    let long = Completion {
+        receipt: vec![0; RECEIPT_BYTES_MAX + 1].into(),
+        ..completion(vec![], none.clone(), tag(1), Bytes::new())
+    };
+    let refused = engine.complete_upload(&bucket, id, long).await;
+    assert!(matches!(refused, Err(WriteError::Engine(EngineError::TooLarge { .. }))), "{refused:?}");
     assert_eq!(engine.upload(&bucket, id).await, Ok(None));
     let aborted = open().await;
     let part = put_part(engine, &bucket, aborted, 1, 1, 300_000).await;
@@ -441,6 +472,7 @@ async fn multipart(engine: &Engine) {
     assert_eq!(engine.abort_upload(&bucket, aborted).await, Ok(true));
     assert_eq!(engine.abort_upload(&bucket, aborted).await, Ok(false));
     assert_eq!(complete(aborted, &[(1, part)], none).await, gone);
+    assert_eq!(engine.completion(&bucket, aborted).await, Ok(None));
     assert_eq!(engine.parts(&bucket, aborted, 0, 10).await, Ok(None));
     let mut writer = engine.writer(&bucket, 200_000).await.expect("room");
     feed(&mut writer, &content(1, 200_000)).await.expect("drives work");
@@ -583,6 +615,7 @@ async fn space_comes_back(engine: &Engine) {
         assert!(engine.now_ms() < started_ms + 10_000, "space of dropped writers does not come back");
         must_put(engine, &bucket, &key, 1, 1).await;
     }
+    uploads_go_with_their_bucket(engine).await;
     // Overwriting for ever must not take space for ever.
     let free = engine.capacity_bytes().1;
     for seed in 0..12 {
@@ -590,6 +623,25 @@ async fn space_comes_back(engine: &Engine) {
     }
     assert!(free - engine.capacity_bytes().1 <= 24 << 20, "displaced extents are not used again");
     assert_eq!(get(engine, &bucket, &key).await, Some(content(11, 4 << 20)));
+}
+
+async fn uploads_go_with_their_bucket(engine: &Engine) {
+    let bucket = new_bucket(engine).await;
+    let used = async || engine.audit_space(bucket.shard).await.expect("no extent twice").used_bytes;
+    let before = used().await;
+    for number in [1, 2] {
+        let upload = engine.create_upload(&bucket, Bytes::from_static(b"k"), Bytes::new()).await;
+        put_part(engine, &bucket, upload.expect("drives work, the bucket is there"), number, 1, 3 << 20)
+            .await;
+    }
+    assert_eq!(used().await, before + (6 << 20));
+    assert_eq!(engine.delete_bucket(&bucket.name).await, Ok(()));
+    let other = new_bucket(engine).await;
+    let started_ms = engine.now_ms();
+    while before < used().await {
+        assert!(engine.now_ms() < started_ms + 10_000, "uploads of a deleted bucket keep their space");
+        must_put(engine, &other, &Bytes::from_static(b"k"), 1, 1).await;
+    }
 }
 
 async fn too_large(engine: &Engine) {

@@ -23,7 +23,7 @@ use nilas_engine::{
     SettingKind, Transaction, Tuning, UploadId, ValueOwner,
 };
 
-use crate::conformance::transact;
+use crate::conformance::{completion, transact};
 use crate::machine::Geometry;
 
 /// The store's layout: few zones and the smallest that have room for a unit of data, so that a log goes through many of
@@ -190,7 +190,8 @@ async fn uploads(engine: &Engine, bucket: &Arc<Bucket>) {
     }
     parts.pop();
     let (tag, attributes) = (ETag { md5: [7; 16], parts: 2 }, Bytes::from_static(b"whole"));
-    let made = engine.complete_upload(bucket, upload, parts, PutCondition::None, tag, attributes).await;
+    let completion = completion(parts, PutCondition::None, tag, attributes);
+    let made = engine.complete_upload(bucket, upload, completion).await;
     made.expect("room, its parts are there");
     let upload = open(b"given up").await;
     put_part(engine, bucket, upload, (1, b'S', 35_000)).await;
@@ -295,8 +296,8 @@ async fn describe_bucket(engine: &Engine, bucket: &Arc<Bucket>, text: &mut Strin
         }
         let named = parts.iter().map(|part| (part.number, part.sequence)).collect();
         let tag = ETag { md5: [9; 16], parts: 2 };
-        let made =
-            engine.complete_upload(bucket, upload.id, named, PutCondition::None, tag, Bytes::new()).await;
+        let completion = completion(named, PutCondition::None, tag, Bytes::new());
+        let made = engine.complete_upload(bucket, upload.id, completion).await;
         made.expect("room, its parts are there");
         writeln!(text, "    makes {}", body_of(engine, bucket, &upload.key, None).await).expect("memory");
     }

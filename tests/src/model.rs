@@ -155,7 +155,8 @@ impl Model {
         };
         match op {
             Op::CreateBucket => Answer::Exists,
-            Op::DeleteBucket if *bucket != Contents::default() => Answer::NotEmpty,
+            // Open uploads go with it.
+            Op::DeleteBucket if !bucket.objects.is_empty() || !bucket.values.is_empty() => Answer::NotEmpty,
             Op::DeleteBucket => {
                 self.buckets.remove(name);
                 Answer::Done

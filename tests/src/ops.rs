@@ -12,7 +12,7 @@ use nilas_engine::{
     TransactionBody, TransactionPut, UploadId, ValueOwner, WriteError,
 };
 
-use crate::conformance::{content, feed, put, read, tag, transact};
+use crate::conformance::{completion, content, feed, put, read, tag, transact};
 use crate::machine::{Finding, Kind, find_bucket, finding};
 use crate::model::{Answer, Condition, Contents, Key, Model, Object, Op};
 use crate::read_back::{Looked, look};
@@ -61,7 +61,11 @@ pub async fn apply(engine: &Engine, slots: &mut Slots, name: Key, op: &Op) -> Re
     let bucket = match (op, find_bucket(engine, name)) {
         (Op::CreateBucket, _) => {
             return match engine.create_bucket(name, Default::default()).await {
-                Ok(_) => Ok(Answer::Done),
+                Ok(_) => {
+                    // Uploads of an earlier one of that name are no names in this one.
+                    slots.0.retain(|(bucket, _), _| *bucket != name);
+                    Ok(Answer::Done)
+                }
                 Err(BucketError::Exists) => Ok(Answer::Exists),
                 Err(BucketError::Engine(e)) => Err(e.into()),
                 Err(other) => Err(Looked::Finding(wrong(format!("create bucket: {other:?}")))),
@@ -185,8 +189,8 @@ async fn in_bucket(
             });
             let chosen = chosen.collect();
             let seeds = seeds(numbers.iter().filter_map(|number| listed.get(number)).map(|(seed, _)| *seed));
-            let answer =
-                engine.complete_upload(bucket, id, chosen, condition(*when), tag(*named), seeds).await;
+            let completion = completion(chosen, condition(*when), tag(*named), seeds);
+            let answer = engine.complete_upload(bucket, id, completion).await;
             if answer.is_ok() {
                 slots.forget(name, *slot);
             }

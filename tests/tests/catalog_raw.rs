@@ -409,7 +409,16 @@ fn numbers_keep_all_their_digits() {
     let loaded = catalog.load_table(NS, "t").expect("load");
     assert_eq!(loaded.json["metadata"]["current-snapshot-id"].to_string(), id.to_string());
     assert_eq!(loaded.json["metadata"]["snapshots"][0]["timestamp-ms"].to_string(), now.to_string());
-    expect(&catalog.commit(NS, "t", json!([]), updates).expect("the same again"), 400, "");
+    expect(&catalog.commit(NS, "t", json!([]), updates.clone()).expect("the same again"), 200, "");
+    let mut other = updates;
+    other[0]["snapshot"]["timestamp-ms"] = json!(now + 1);
+    expect(&catalog.commit(NS, "t", json!([]), other).expect("its id again"), 400, "ValidationException");
+}
+
+/// When these tests started: what makes the same request twice needs the same time twice.
+fn started_ms() -> i64 {
+    static STARTED_MS: OnceLock<i64> = OnceLock::new();
+    *STARTED_MS.get_or_init(now_ms)
 }
 
 /// The clock of this machine, which is the server's, in milliseconds since 1970.
@@ -603,8 +612,185 @@ fn staged_create_then_commit() {
     let loaded = catalog.load_table(NS, "t").expect("load");
     assert_eq!(loaded.json["metadata"]["table-uuid"], metadata["table-uuid"]);
     assert_eq!(loaded.json["metadata"]["properties"]["made"], json!("staged"));
-    expect(&catalog.commit(NS, "t", create, updates).expect("again"), 409, "");
+    expect(&catalog.commit(NS, "t", create.clone(), updates.clone()).expect("again"), 200, "");
+    let mut other = updates;
+    other[0]["uuid"] = json!("00000000-0000-4000-8000-00000000000b");
+    expect(&catalog.commit(NS, "t", create, other).expect("of another writer"), 409, "CommitFailedException");
     expect(&catalog.call("POST", &path, Some(&body)).expect("stage again"), 409, "AlreadyExistsException");
+}
+
+/// The updates of an append: a snapshot, and branch `main` at it.
+fn appended(warehouse: &str, id: i64, parent: Option<i64>) -> Value {
+    json!([
+        {"action": "add-snapshot", "snapshot": {
+            "snapshot-id": id, "parent-snapshot-id": parent, "sequence-number": id, "timestamp-ms": started_ms() + id,
+            "manifest-list": format!("s3://{warehouse}/t/metadata/snap-{id}.avro"), "summary": {"operation": "append"},
+            "schema-id": 0}},
+        {"action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": id},
+    ])
+}
+
+fn main_was(id: Option<i64>) -> Value {
+    json!({"type": "assert-ref-snapshot-id", "ref": "main", "snapshot-id": id})
+}
+
+#[track_caller]
+fn snapshot_ids(catalog: &mut Catalog, name: &str) -> Vec<i64> {
+    let answer = catalog.load_table(NS, name).expect("load");
+    let snapshots = answer.json["metadata"]["snapshots"].as_array().cloned().unwrap_or_default();
+    snapshots.iter().filter_map(|snapshot| snapshot["snapshot-id"].as_i64()).collect()
+}
+
+#[test]
+fn a_commit_that_comes_again_is_recognised() {
+    const W: &str = "wh-again";
+    let mut server = Server::fresh();
+    let mut catalog = on(&server, W);
+    let uuid = table(&mut catalog, "t");
+    let append = |catalog: &mut Catalog, id: i64, parent: Option<i64>| {
+        let requirements = json!([assert_uuid(&uuid), main_was(parent)]);
+        catalog.commit(NS, "t", requirements, appended(W, id, parent)).expect("commit")
+    };
+    let first = append(&mut catalog, 1, None);
+    expect(&first, 200, "");
+    let again = append(&mut catalog, 1, None);
+    expect(&again, 200, "");
+    assert_eq!(again.json, first.json);
+    assert_eq!(snapshot_ids(&mut catalog, "t"), [1]);
+
+    expect(&append(&mut catalog, 2, Some(1)), 200, "");
+    let late = append(&mut catalog, 1, None);
+    expect(&late, 200, "");
+    assert_eq!(late.json["metadata"]["current-snapshot-id"], json!(2), "the answer is the table as it is");
+
+    // The same JSON, written anew by something on the way.
+    let mut members: Vec<(&str, String)> = vec![
+        ("updates", appended(W, 1, None).to_string().replace("\"snapshot-id\":1", " \"snapshot-id\" : 1")),
+        ("requirements", json!([assert_uuid(&uuid), main_was(None)]).to_string()),
+    ];
+    let path = catalog.table_path(NS, "t");
+    for _ in 0..2 {
+        let body: Vec<String> = members.iter().map(|(name, value)| format!("\"{name}\" : {value}")).collect();
+        let body = format!("{{\n{}\n}}", body.join(" ,\n"));
+        expect(&catalog.call_with("POST", &path, &[], Some(&body), &[]).expect("commit"), 200, "");
+        members.reverse();
+    }
+
+    // Another writer's commit with a known id, or a stale base, is what it was.
+    let mut other = appended(W, 1, None);
+    other[0]["snapshot"]["manifest-list"] = json!(format!("s3://{W}/t/metadata/snap-other.avro"));
+    let refused = catalog.commit(NS, "t", json!([main_was(None)]), other.clone()).expect("commit");
+    expect_text(&refused, 409, "CommitFailedException", "Requirement failed: branch main");
+    let refused = catalog.commit(NS, "t", json!([]), other).expect("commit");
+    expect_text(&refused, 400, "ValidationException", "Snapshot already exists for id: 1");
+    expect(&append(&mut catalog, 9, Some(1)), 409, "CommitFailedException");
+    // What would change nothing is not success where a requirement says that something else was expected.
+    let set = json!([set_property("owner", "me")]);
+    expect(&catalog.commit(NS, "t", json!([]), set.clone()).expect("commit"), 200, "");
+    let stale = catalog.commit(NS, "t", json!([main_was(None)]), set).expect("commit");
+    expect(&stale, 409, "CommitFailedException");
+    assert_eq!(snapshot_ids(&mut catalog, "t"), [1, 2]);
+
+    // Rolled back, then expired, then after a restart.
+    let back =
+        json!([{"action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": 1}]);
+    expect(&catalog.commit(NS, "t", json!([]), back).expect("roll back"), 200, "");
+    expect(&append(&mut catalog, 2, Some(1)), 200, "");
+    let expire = json!([{"action": "remove-snapshots", "snapshot-ids": [2]}]);
+    expect(&catalog.commit(NS, "t", json!([]), expire).expect("expire"), 200, "");
+    assert_eq!(snapshot_ids(&mut catalog, "t"), [1]);
+    expect(&append(&mut catalog, 2, Some(1)), 200, "");
+    assert_eq!(snapshot_ids(&mut catalog, "t"), [1], "an expired snapshot came back");
+    let before = catalog.load_table(NS, "t").expect("load").json;
+    for kill in [true, false] {
+        if kill {
+            server.kill9();
+        } else {
+            assert!(server.sigterm().is_some());
+        }
+        server.restart().unwrap_or_else(|error| panic!("{error}"));
+        catalog = server.catalog(W);
+        catalog.configure().expect("config");
+        for (id, parent) in [(1, None), (2, Some(1))] {
+            expect(&append(&mut catalog, id, parent), 200, "");
+        }
+        assert_eq!(catalog.load_table(NS, "t").expect("load").json, before);
+    }
+
+    // By its name alone nothing is known: not of a table that was dropped and made anew.
+    expect(&catalog.drop_table(NS, "t").expect("drop"), 204, "");
+    expect(&append(&mut catalog, 1, None), 404, "NoSuchTableException");
+    table(&mut catalog, "t");
+    expect(&append(&mut catalog, 1, None), 409, "CommitFailedException");
+    assert_eq!(snapshot_ids(&mut catalog, "t"), Vec::<i64>::new());
+}
+
+#[test]
+fn a_transaction_that_comes_again_is_recognised() {
+    const W: &str = "wh-again-tx";
+    let mut catalog = warehouse(W);
+    let (a, b) = (table(&mut catalog, "a"), table(&mut catalog, "b"));
+    let change = |name: &str, uuid: &str, id: i64, parent: Option<i64>| {
+        json!({
+            "identifier": {"namespace": NS, "name": name},
+            "requirements": [assert_uuid(uuid), main_was(parent)],
+            "updates": appended(W, id, parent),
+        })
+    };
+    let set = |value: &str| {
+        json!({"identifier": {"namespace": NS, "name": "b"}, "requirements": [assert_uuid(&b)],
+            "updates": [set_property("v", value)]})
+    };
+    let both = json!([change("a", &a, 1, None), change("b", &b, 1, None)]);
+    for _ in 0..2 {
+        expect(&catalog.transaction(both.clone()).expect("commit"), 204, "");
+    }
+    let with_property = json!([change("a", &a, 2, Some(1)), set("1")]);
+    expect(&catalog.transaction(with_property.clone()).expect("commit"), 204, "");
+    expect(&catalog.transaction(json!([set("2")])).expect("commit"), 204, "");
+    for whole in [both, with_property] {
+        expect(&catalog.transaction(whole).expect("again"), 204, "");
+    }
+    assert_eq!(property(&mut catalog, "b", "v"), json!("2"), "a repetition was applied again");
+    // One half has landed, by another request: this transaction has not.
+    let half = json!([change("a", &a, 1, None), change("b", &b, 2, Some(1))]);
+    expect(&catalog.transaction(half).expect("commit"), 409, "CommitFailedException");
+    assert_eq!((snapshot_ids(&mut catalog, "a"), snapshot_ids(&mut catalog, "b")), (vec![1, 2], vec![1]));
+}
+
+#[test]
+fn the_digests_of_a_large_table_go_with_it() {
+    const W: &str = "wh-again-many";
+    let mut catalog = warehouse(W);
+    let uuid = table(&mut catalog, "t");
+    let path = catalog.table_path(NS, "t");
+    // Snapshots beside each other, so that a hundred fit one commit.
+    let many = |from: i64| {
+        let snapshots = (from..from + 100).map(|id| {
+            let mut added = appended(W, id, None)[0].clone();
+            added["snapshot"]["sequence-number"] = json!(id);
+            added
+        });
+        json!({"requirements": [], "updates": snapshots.collect::<Vec<_>>()})
+    };
+    for round in 0..12 {
+        let answer = catalog.call("POST", &path, Some(&many(1 + 100 * round))).expect("commit");
+        expect(&answer, 200, "");
+    }
+    expect(&catalog.call("POST", &path, Some(&many(1))).expect("again"), 200, "");
+    let ids: Vec<i64> = (1..=1_200).collect();
+    let expire = json!([{"action": "remove-snapshots", "snapshot-ids": ids}]);
+    expect(&catalog.commit(NS, "t", json!([assert_uuid(&uuid)]), expire).expect("expire"), 200, "");
+    expect(&catalog.call("POST", &path, Some(&many(101))).expect("again"), 200, "");
+    assert_eq!(snapshot_ids(&mut catalog, "t"), Vec::<i64>::new());
+    expect(&catalog.drop_table(NS, "t").expect("drop"), 204, "");
+    for round in 0..8 {
+        table(&mut catalog, &format!("t{round}"));
+        expect(&catalog.drop_table(NS, &format!("t{round}")).expect("drop"), 204, "");
+    }
+    let namespace = catalog.namespace_path(NS);
+    expect(&catalog.call("DELETE", &namespace, None).expect("drop"), 204, "");
+    expect(&catalog.call("DELETE", &format!("/warehouses/{W}"), None).expect("drop"), 204, "");
 }
 
 #[test]

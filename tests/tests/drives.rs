@@ -20,7 +20,7 @@ use nilas_engine::{
     CoreId, DamagedUnit, Engine, EngineError, PutCondition, ScrubConfig, ShardId, Tuning, WriteError,
 };
 use nilas_tests::client::Call;
-use nilas_tests::conformance::{content, feed, put, read, tag};
+use nilas_tests::conformance::{completion, content, feed, put, read, tag};
 use nilas_tests::machine::{Geometry, formatted, is_read_only, on_machine, start};
 use nilas_tests::rng::payload;
 use nilas_tests::server::{Server, ServerOptions, binary, fresh_directory, write_file};
@@ -494,7 +494,7 @@ fn scrub_and_check_name_every_damaged_unit() {
         }
         let open_part = parts.pop().expect("three were put").1;
         engine
-            .complete_upload(&bucket, upload, parts, PutCondition::None, tag(1), attributes)
+            .complete_upload(&bucket, upload, completion(parts, PutCondition::None, tag(1), attributes))
             .await
             .expect("drives work, open");
         assert_eq!(all_scrubbed(&engine, &machine).await, []);

@@ -323,3 +323,42 @@ fn a_purge_without_root_deletes_nothing() {
         assert_eq!(ended(&engine, &catalog).await, all);
     });
 }
+
+#[test]
+fn nobody_waits_for_ever_for_a_purge_that_does_not_end() {
+    const PURGE: &str = r#"{"v":2,"table":"a.t","uuid":"u","metadata-location":"s3://lake/t/metadata/gone","location-keys":["t"],
+        "since":1,"principal":{"kind":"root","access-key":"AK"},"phase":"data","snapshot":0,"manifest":0,"entry":0,"snapshots":0,
+        "deleted":0,"failed":0,"unreadable":0,"left":[],"ended":null}"#;
+    let medium = made(false);
+    with_engine(&medium, async |engine| {
+        let catalog = catalog_with(&engine, AllBut(""));
+        assert_eq!(ask(&catalog, "DELETE", "/v1/lake/namespaces/a/tables/t", Value::Null).await.0, 204);
+        let bucket = engine.bucket("lake").expect("there");
+        set(&engine, &bucket, b"p\0t", PURGE).await;
+    });
+    with_engine(&medium, async |engine| {
+        let catalog = catalog_with(&engine, AllBut(""));
+        let create = async || {
+            let table = json!({"name": "u", "location": "s3://lake/t/in", "schema": simple_schema()});
+            ask(&catalog, "POST", "/v1/lake/namespaces/a/tables", table).await
+        };
+        let began = engine.now_ms();
+        let (status, refused) = create().await;
+        assert_eq!(status, 400, "{refused}");
+        assert!(refused.to_string().contains("overlaps that of a.t, whose purge has not ended"), "{refused}");
+        assert!((5_000..6_000).contains(&(engine.now_ms() - began)), "it waits, but not for ever");
+        assert_eq!(ask(&catalog, "DELETE", "/v1/lake/namespaces/a", Value::Null).await.0, 204);
+        let (status, refused) = ask(&catalog, "DELETE", "/v1/warehouses/lake", Value::Null).await;
+        assert_eq!(status, 409, "{refused}");
+        assert!(refused.to_string().contains("the purge of a.t has not ended"), "{refused}");
+        assert_eq!(ask(&catalog, "POST", "/v1/lake/namespaces", json!({"namespace": ["a"]})).await.0, 200);
+        // Its root is gone, so it ends as soon as somebody looks after it.
+        let before = keys(&engine, "lake").await;
+        catalog.resume_purges().await;
+        assert_eq!(create().await.0, 200);
+        let all = ended(&engine, &catalog).await;
+        assert_eq!(all.iter().map(|purge| (purge.deleted, purge.unreadable)).collect::<Vec<_>>(), [(0, 1)]);
+        let after = keys(&engine, "lake").await;
+        assert!(before.iter().all(|key| after.contains(key)));
+    });
+}

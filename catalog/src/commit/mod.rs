@@ -1,8 +1,9 @@
 //! Commits to one table, pure: requirements hold or name the conflict, updates make the next metadata.
 //! `rest` parses requests with [`parse_requirements`] and [`parse_updates`]; `store` calls [`check`] and
-//! [`apply`] on the owner's core, or [`create`] for a new table.
+//! [`apply`] on the owner's core, or [`create`] for a new table. What was sent is known again by its [`SentChange`].
 //! I1. Nothing here reads a clock or makes an id.  I2. An error leaves the base untouched.
 
+pub mod sent;
 pub mod requirement;
 pub mod update;
 pub mod create;
@@ -13,6 +14,7 @@ use std::fmt;
 pub use apply::{Context, apply, fuzz_commit};
 pub use create::{NewTable, create};
 pub use requirement::{Requirement, check, parse_requirements};
+pub use sent::{SentChange, SentSnapshot};
 pub use update::{Update, parse_updates};
 
 use crate::spec::Invalid;

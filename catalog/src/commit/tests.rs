@@ -372,7 +372,6 @@ fn updates_are_refused_with_their_reason() {
         "unknown order: 9",
     );
     check(2, append(2, Some(1), 3), "validation", "Snapshot already exists for id: 2");
-    check(2, append(-1, Some(1), 3), "validation", "id -1: it stands for no snapshot");
     check(
         2,
         append(3, Some(2), 2),

@@ -12,6 +12,7 @@ mod route;
 use std::sync::Arc;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use nilas_engine::{Bucket, Engine, EngineError, SettingKind, ValueOwner};
@@ -21,8 +22,11 @@ pub use operations::{Operation, OperationRow};
 pub use route::Route;
 
 use crate::access::{Access, KeptAccess, KeptPrincipal, Resource};
-use crate::commit;
-use crate::limits::{BODY_BYTES_MAX, GZIP_BYTES_MIN, PURGES_LISTED_MAX, TRANSACTION_TABLES_MAX, at_most};
+use crate::commit::{self, SentChange};
+use crate::limits::{
+    BODY_BYTES_MAX, GZIP_BYTES_MIN, PURGE_LOOK_MS, PURGE_WAIT_MS_MAX, PURGES_LISTED_MAX,
+    TRANSACTION_TABLES_MAX, at_most,
+};
 use crate::rest::route::{Asked, Names, Target};
 use crate::store::commit::TableChange;
 use crate::store::failure::CatalogError;
@@ -32,7 +36,7 @@ use crate::store::purge::{self, PurgeContext};
 use crate::store::purge_state::{PurgeFigures, PurgeStatus};
 use crate::store::state::{Page, PageQuery};
 use crate::store::table::{CreateTable, LoadTable};
-use crate::store::{Outcome, Store, metadata_file, on_owner, on_owner_core, warehouse};
+use crate::store::{Outcome, Store, metadata_file, on_owner, on_owner_core, recognise, warehouse};
 use crate::uri;
 
 /// One request, authenticated by the caller, its body complete and its checksum verified.
@@ -263,7 +267,8 @@ impl Catalog {
             return warehouse::get(&self.engine, name).map(Outcome::Json);
         }
         let preserve = call.query.flag("preserve-bucket")?;
-        warehouse::delete(&self.engine, &self.json_attributes, name, preserve).await?;
+        let delete = async || warehouse::delete(&self.engine, &self.json_attributes, name, preserve).await;
+        self.behind_purges(delete).await?;
         Ok(Outcome::Empty)
     }
 
@@ -417,7 +422,28 @@ impl Catalog {
             request.check_table(Operation::CreateTable, warehouse, &create.ident)
         })?;
         let key = idempotency_key(request)?;
-        self.owner(&bucket, move |store| async move { store.create_table(&create, key).await }).await
+        let create = Arc::new(create);
+        self.behind_purges(async || {
+            let create = Arc::clone(&create);
+            self.owner(&bucket, move |store| async move { store.create_table(&create, key).await }).await
+        })
+        .await
+    }
+
+    /// Asks again, for a while, where nothing but a purge at work stands in the way: most end in milliseconds.
+    async fn behind_purges<T>(
+        &self,
+        ask: impl AsyncFn() -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        for _ in 0..PURGE_WAIT_MS_MAX / PURGE_LOOK_MS {
+            match ask().await {
+                Err(failure) if failure.waits_for_a_purge() => {
+                    self.engine.sleep(Duration::from_millis(PURGE_LOOK_MS)).await;
+                }
+                answer => return answer,
+            }
+        }
+        ask().await
     }
 
     async fn update_table(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
@@ -445,8 +471,14 @@ impl Catalog {
                 request.check_table(Operation::RegisterTable, warehouse, ident)
             })?;
         let key = idempotency_key(request)?;
-        self.owner(&bucket, move |store| async move {
-            store.register_table(&ident, &metadata_location, overwrite, key).await
+        let names = Arc::new((ident, metadata_location));
+        self.behind_purges(async || {
+            let names = Arc::clone(&names);
+            self.owner(&bucket, move |store| async move {
+                let (ident, metadata_location) = &*names;
+                store.register_table(ident, metadata_location, overwrite, key).await
+            })
+            .await
         })
         .await
     }
@@ -662,15 +694,18 @@ fn table_change(
     mut body: serde_json::Map<String, Value>,
     path: Option<Ident>,
 ) -> Result<TableChange, CatalogError> {
+    let stands_alone = path.is_some();
     let ident = match path {
         Some(ident) => ident,
         None => json::identifier(&body, "identifier")?,
     };
-    Ok(TableChange {
-        ident,
-        requirements: commit::parse_requirements(&json::list(&mut body, "requirements")?)?,
-        updates: commit::parse_updates(&json::list(&mut body, "updates")?)?,
-    })
+    let (required, wanted) = (json::list(&mut body, "requirements")?, json::list(&mut body, "updates")?);
+    let requirements = commit::parse_requirements(&required)?;
+    let updates = commit::parse_updates(&wanted)?;
+    // Within a transaction another change may have something to be known by, and then all of it is.
+    let is_known_again = !stands_alone || recognise::can_be_recognised(&requirements, &updates);
+    let sent = is_known_again.then(|| SentChange::of(&ident.joined(), &required, &wanted)).flatten();
+    Ok(TableChange { ident, requirements, updates, sent })
 }
 
 /// The request's idempotency key, with a digest of all that makes it this request.

@@ -3,7 +3,7 @@
 //! I1. A [`TableMetadata`] has passed every check of `parse`, or was made by `commit` from one that had.
 //! I2. `parse(render(m)) == m`, byte for byte.  I3. Known fields come first, in Java's order; the rest follow as sent.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -111,7 +111,7 @@ impl TableMetadata {
 
     /// The snapshot that branch `main` names, if the table has one.
     pub fn current_snapshot_id(&self) -> Option<i64> {
-        self.doc.get("current-snapshot-id").and_then(Value::as_i64).filter(|&id| id != snapshot::NO_SNAPSHOT)
+        self.doc.get("current-snapshot-id").and_then(Value::as_i64).filter(|&id| id != snapshot::ID_NONE)
     }
 
     /// Earlier metadata files, oldest first: when each was last updated (ms since 1970) and where it is.
@@ -127,6 +127,36 @@ impl TableMetadata {
     pub(crate) fn reference(&self, name: &str) -> Option<(i64, bool)> {
         let reference = self.doc.get("refs")?.get(name)?;
         Some((refs::target(reference)?, reference.as_object().is_some_and(refs::is_tag)))
+    }
+
+    /// The ids of all snapshots.
+    pub(crate) fn snapshot_ids(&self) -> impl Iterator<Item = i64> {
+        self.snapshots().filter_map(snapshot::id)
+    }
+
+    /// Whether the ref `name` points at the snapshot that `wanted` names or, as a branch may, at one that came of it.
+    pub(crate) fn ref_has_reached(&self, name: &str, wanted: &Object) -> bool {
+        let wanted_id = json::opt_i64_at(wanted, "snapshot-id").ok().flatten();
+        let (Some((found, tag)), Some(wanted_id)) = (self.reference(name), wanted_id) else { return false };
+        if tag != refs::is_tag(wanted) {
+            return false;
+        }
+        found == wanted_id || (!tag && self.is_ancestor(wanted_id, found))
+    }
+
+    /// Whether `ancestor` stands in the history of the snapshot `id`, as far as it is kept.
+    fn is_ancestor(&self, ancestor: i64, id: i64) -> bool {
+        let parent = |o: &Object| json::opt_i64_at(o, "parent-snapshot-id").ok().flatten();
+        let parents: HashMap<i64, Option<i64>> =
+            self.snapshots().filter_map(|o| Some((snapshot::id(o)?, parent(o)))).collect();
+        // Parents come from clients, so they may run in a circle: no more steps than snapshots.
+        let steps = std::iter::successors(Some(id), |at| parents.get(at).copied().flatten());
+        steps.take(parents.len()).any(|at| at == ancestor)
+    }
+
+    fn snapshots(&self) -> impl Iterator<Item = &Object> {
+        let all = self.doc.get("snapshots").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        all.iter().filter_map(Value::as_object)
     }
 
     /// An integer field of the document that every valid one has.
@@ -216,7 +246,7 @@ impl MetadataFields {
             last_column_id: json::i32_at(&doc, "last-column-id")?,
             properties: json::opt_string_map_at(&doc, "properties")?.cloned().unwrap_or_default(),
             current_snapshot_id: json::opt_i64_at(&doc, "current-snapshot-id")?
-                .filter(|&id| id != snapshot::NO_SNAPSHOT),
+                .filter(|&id| id != snapshot::ID_NONE),
             next_row_id: if format_version < 3 { 0 } else { json::i64_at(&doc, "next-row-id")? },
             keys: take_list(&mut doc, "encryption-keys")?.unwrap_or_default(),
             snapshots: take_list(&mut doc, "snapshots")?.unwrap_or_default(),
@@ -404,7 +434,7 @@ impl MetadataFields {
         put("default-sort-order-id", self.default_order_id.into());
         put("sort-orders", array(self.orders));
         put("properties", Value::Object(self.properties));
-        let unset = if version < 3 { Value::from(snapshot::NO_SNAPSHOT) } else { Value::Null };
+        let unset = if version < 3 { Value::from(snapshot::ID_NONE) } else { Value::Null };
         put("current-snapshot-id", self.current_snapshot_id.map_or(unset, Value::from));
         if version >= 3 {
             put("next-row-id", self.next_row_id.into());

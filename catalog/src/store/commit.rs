@@ -1,7 +1,7 @@
 //! Commits: one table's `POST …/tables/{t}` and `transactions/commit` over several, both through [`Store::commit`].
 //!
-//! Load bases (may wait) → check requirements and apply (pure, on the newest bases) → write large metadata ahead (may
-//! wait) → look again that nothing moved → one transaction. Since one core owns the tables, a lost race is only
+//! Load bases (may wait) → is it a repetition of one that landed? (`recognise`) → check requirements and apply (pure, on the
+//! newest bases) → write large metadata ahead (may wait) → look again that nothing moved → one transaction. Since one core owns the tables, a lost race is only
 //! possible while waiting; then the commit starts over on the new bases, so clients see 409 only for requirements
 //! that really do not hold.
 
@@ -10,9 +10,10 @@ use std::rc::Rc;
 use bytes::Bytes;
 use nilas_engine::{Transaction, TransactionBody, TransactionPut};
 
-use crate::commit::{self, Requirement, Update};
+use crate::commit::{self, Requirement, SentChange, Update};
 use crate::limits::{
-    COMMIT_ATTEMPTS_MAX, METADATA_DELETES_MAX, METADATA_INLINE_BYTES_MAX, TABLES_MAX, at_most,
+    COMMIT_ATTEMPTS_MAX, METADATA_DELETES_MAX, METADATA_INLINE_BYTES_MAX, TABLES_MAX,
+    TOMBSTONES_PER_COMMIT_MAX, at_most,
 };
 use crate::model::{Pointer, Recorded};
 use crate::spec::TableMetadata;
@@ -23,7 +24,7 @@ use crate::store::metadata_file::{self, MetadataFile};
 use crate::store::names::Ident;
 use crate::store::state::{LoadedTable, Warehouse};
 use crate::store::values;
-use crate::store::{Outcome, Store, location, table_outcome};
+use crate::store::{Outcome, Store, location, recognise, table_outcome};
 
 /// What one request wants of one table.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct TableChange {
     pub(crate) ident: Ident,
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) updates: Vec<Update>,
+    /// What it is known by should it be sent again; `None` when it has nothing of that kind.
+    pub(crate) sent: Option<SentChange>,
 }
 
 /// A table's next version, ready to be written.
@@ -45,6 +48,8 @@ pub(crate) struct Version {
     pub(crate) base: Option<String>,
     /// Keys of metadata files that go with this version.
     pub(crate) expired: Vec<Bytes>,
+    /// Values by which the request is recognised when it comes again.
+    pub(crate) digests: Vec<(Bytes, Option<Bytes>)>,
 }
 
 /// What becomes of one table of a commit.
@@ -66,6 +71,10 @@ struct CommitInputs {
     now_ms: i64,
     table_uuid: String,
     file_name: String,
+    /// What the whole request is known by.
+    request: Option<u128>,
+    /// How many snapshots that a table expires are remembered.
+    tombstones_max: usize,
 }
 
 impl Store {
@@ -77,9 +86,10 @@ impl Store {
         key: Option<IdempotencyKey>,
     ) -> Result<Outcome, CatalogError> {
         check_changes(changes)?;
+        let request = recognise::request_digest(changes);
         self.mutate(key, async |claim| {
             for _ in 0..COMMIT_ATTEMPTS_MAX {
-                if let Some(loaded) = self.try_commit(changes, whole, claim).await? {
+                if let Some(loaded) = self.try_commit(changes, request, whole, claim).await? {
                     return Ok(match loaded.first() {
                         Some(loaded) if whole => table_outcome(loaded),
                         Some(_) | None => Outcome::Empty,
@@ -95,6 +105,7 @@ impl Store {
     async fn try_commit(
         &self,
         changes: &[TableChange],
+        request: Option<u128>,
         whole: bool,
         claim: &IdempotencyGuard,
     ) -> Result<Option<Vec<Rc<LoadedTable>>>, CatalogError> {
@@ -111,17 +122,12 @@ impl Store {
             if moved {
                 return Ok(None);
             }
-            let mut planned = Vec::with_capacity(changes.len());
-            for (change, base) in changes.iter().zip(&bases) {
-                let draw = CommitInputs {
-                    now_ms: self.now_ms(),
-                    table_uuid: self.new_uuid(),
-                    file_name: self.new_uuid(),
-                };
-                planned.push(plan_table(&warehouse, change, base.as_ref(), &draw)?);
+            match request {
+                Some(request) if self.has_landed(changes, &bases, request)? => {
+                    bases.into_iter().flatten().map(Planned::Same).collect()
+                }
+                Some(_) | None => self.plan(&warehouse, changes, &bases, request)?,
             }
-            check_locations(&planned)?;
-            planned
         };
         let mut results = Vec::with_capacity(planned.len());
         let mut versions = Vec::with_capacity(planned.len());
@@ -147,6 +153,41 @@ impl Store {
             }
             Published::Moved => Ok(None),
         }
+    }
+
+    fn plan(
+        &self,
+        warehouse: &Warehouse,
+        changes: &[TableChange],
+        bases: &[Option<Rc<LoadedTable>>],
+        request: Option<u128>,
+    ) -> Result<Vec<Planned>, CatalogError> {
+        let mut planned = Vec::with_capacity(changes.len());
+        for (change, base) in changes.iter().zip(bases) {
+            let draw = CommitInputs {
+                now_ms: self.now_ms(),
+                table_uuid: self.new_uuid(),
+                file_name: self.new_uuid(),
+                request,
+                tombstones_max: TOMBSTONES_PER_COMMIT_MAX / changes.len(),
+            };
+            planned.push(plan_table(warehouse, change, base.as_ref(), &draw)?);
+        }
+        check_locations(&planned)?;
+        Ok(planned)
+    }
+
+    /// Whether this request is a repetition of one that landed.
+    fn has_landed(
+        &self,
+        changes: &[TableChange],
+        bases: &[Option<Rc<LoadedTable>>],
+        request: u128,
+    ) -> Result<bool, CatalogError> {
+        let bases: Vec<_> = bases.iter().map(|base| base.as_ref().map(|base| &base.metadata)).collect();
+        let context =
+            commit::Context { now_ms: self.now_ms(), previous_metadata_location: None, new_uuid: "" };
+        recognise::landed(changes, &bases, request, &|key| self.bucket.value(key), &context)
     }
 
     /// Writes versions as one transaction and makes them current.
@@ -193,6 +234,8 @@ impl Store {
                 earlier: version.earlier.clone(),
             };
             transaction.values.push((values::table_key(&version.ident), Some(values::table_value(&pointer))));
+            transaction.values.extend(version.digests.iter().cloned());
+            transaction.values.extend(warehouse.digests.plan_return(&pointer.uuid));
             pointers.push(pointer);
         }
         let sequence = self.append(&mut warehouse, transaction, claim, recorded)?;
@@ -269,8 +312,12 @@ fn plan_table(
         (None, Some(base)) => Ok(Planned::Same(Rc::clone(base))),
         (None, None) => Err(CatalogError::BadRequest("Invalid create: no updates".to_owned())),
         (Some(next), base) => {
-            plan_version(warehouse, &change.ident, next, base.map(Rc::as_ref), &draw.file_name)
-                .map(Planned::Next)
+            let now_ms = u64::try_from(draw.now_ms).unwrap_or(0);
+            let digests = recognise::of_version(change, &next, draw.request, draw.tombstones_max, now_ms);
+            let base = base.map(Rc::as_ref);
+            let mut version = plan_version(warehouse, &change.ident, next, base, &draw.file_name)?;
+            version.digests = digests;
+            Ok(Planned::Next(version))
         }
     }
 }
@@ -295,7 +342,8 @@ pub(crate) fn plan_version(
     let expired =
         base.map_or_else(Vec::new, |base| metadata_file::expired(&base.metadata, &metadata, &warehouse.name));
     let base = previous.map(str::to_owned);
-    Ok(Box::new(Version { ident: ident.clone(), metadata, file, location_key, earlier, base, expired }))
+    let (ident, digests) = (ident.clone(), Vec::new());
+    Ok(Box::new(Version { ident, metadata, file, location_key, earlier, base, expired, digests }))
 }
 
 /// Refuses new locations of one transaction that lie in each other; those in use were checked per table.
@@ -304,7 +352,8 @@ fn check_locations(planned: &[Planned]) -> Result<(), CatalogError> {
     for plan in planned {
         if let Planned::Next(version) = plan {
             taken.check_free(&version.location_key, None, version.metadata.location())?;
-            taken.take(&version.location_key, version.ident.to_string());
+            let by = location::LocationUser::Table(version.ident.to_string());
+            taken.take(&version.location_key, by);
         }
     }
     Ok(())
@@ -346,6 +395,8 @@ mod tests {
             now_ms: 2_000,
             table_uuid: "00000000-0000-4000-8000-000000000009".to_owned(),
             file_name: "f".to_owned(),
+            request: None,
+            tombstones_max: TOMBSTONES_PER_COMMIT_MAX,
         }
     }
 
@@ -397,6 +448,7 @@ mod tests {
             ident: ident(name),
             requirements: commit::parse_requirements(&requirements).expect("valid"),
             updates: commit::parse_updates(&updates).expect("valid"),
+            sent: None,
         }
     }
 

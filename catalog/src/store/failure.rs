@@ -42,6 +42,11 @@ pub(crate) enum CatalogError {
         location: String,
         by: String,
     },
+    /// The same, of a table that is dropped and whose files are still being deleted. Passes by itself.
+    LocationPurging {
+        location: String,
+        by: String,
+    },
     /// No bucket of that name is a warehouse.
     NoSuchWarehouse(String),
     /// The same, asked through `/warehouses`, where clients know another type.
@@ -55,7 +60,7 @@ pub(crate) enum CatalogError {
     /// The bucket is there, but is not a warehouse, and the request did not ask for that to change.
     BucketExists(String),
     WarehouseNotEmpty(String),
-    /// Files of a dropped table are still being deleted.
+    /// Files of a dropped table are still being deleted. Passes by itself.
     WarehousePurging {
         name: String,
         table: String,
@@ -156,6 +161,11 @@ pub(crate) struct Answer {
 }
 
 impl CatalogError {
+    /// Whether it is a purge that stands in the way, which ends by itself.
+    pub(crate) fn waits_for_a_purge(&self) -> bool {
+        matches!(self, CatalogError::LocationPurging { .. } | CatalogError::WarehousePurging { .. })
+    }
+
     /// The one table from a failure to status, type and text. Texts begin as those of the Java reference do, because
     /// clients and compatibility kits read them.
     pub(crate) fn answer(&self) -> Answer {
@@ -176,6 +186,11 @@ impl CatalogError {
                 400,
                 "BadRequestException",
                 format!("Invalid location {location:?}: it overlaps that of {by}"),
+            ),
+            CatalogError::LocationPurging { location, by } => (
+                400,
+                "BadRequestException",
+                format!("Invalid location {location:?}: it overlaps that of {by}, whose purge has not ended"),
             ),
             CatalogError::NoSuchWarehouse(name) => {
                 (404, "NoSuchWarehouseException", format!("Warehouse does not exist: {name}"))

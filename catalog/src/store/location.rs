@@ -61,11 +61,19 @@ fn refused(location: &str, why: &'static str) -> CatalogError {
     CatalogError::Location { location: location.to_owned(), why }
 }
 
-/// The key prefixes in use, each with what uses it (for messages).
+/// What has a key prefix to itself, by the name of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LocationUser {
+    Table(String),
+    /// The table is dropped, and its files are on their way out.
+    Purge(String),
+}
+
+/// The key prefixes in use, each with what uses it.
 #[derive(Debug, Default)]
 pub(crate) struct Locations {
     /// Prefix with one slash at its end → user.
-    used: BTreeMap<String, String>,
+    used: BTreeMap<String, LocationUser>,
 }
 
 impl Locations {
@@ -86,14 +94,17 @@ impl Locations {
             .take_while(|(used, _)| used.starts_with(&wanted));
         let around = wanted.match_indices('/').filter_map(|(at, _)| self.used.get_key_value(&wanted[..=at]));
         match within.chain(around).find(|(used, _)| !is_own(used)) {
-            Some((_, by)) => {
+            Some((_, LocationUser::Table(by))) => {
                 Err(CatalogError::LocationTaken { location: location.to_owned(), by: by.clone() })
+            }
+            Some((_, LocationUser::Purge(by))) => {
+                Err(CatalogError::LocationPurging { location: location.to_owned(), by: by.clone() })
             }
             None => Ok(()),
         }
     }
 
-    pub(crate) fn take(&mut self, key: &str, by: String) {
+    pub(crate) fn take(&mut self, key: &str, by: LocationUser) {
         self.used.insert(slashed(key), by);
     }
 
@@ -151,7 +162,7 @@ mod tests {
     fn overlap() {
         let mut locations = Locations::default();
         for key in ["a/b", "x/y"] {
-            locations.take(key, "ns.t".to_owned());
+            locations.take(key, LocationUser::Table("ns.t".to_owned()));
         }
         let check = |key: &str, own: Option<&str>, want: bool| {
             let own = own.map(|key| Pointer {
@@ -174,5 +185,11 @@ mod tests {
         check("a/b", Some("a/b"), true);
         check("a/b/c", Some("a/b"), true);
         check("a", Some("a/b"), true);
+        let refused = |locations: &Locations| locations.check_free("a/b/c", None, "l").expect_err("taken");
+        assert!(matches!(refused(&locations), CatalogError::LocationTaken { .. }));
+        locations.take("a/b", LocationUser::Purge("ns.t".to_owned()));
+        assert!(matches!(refused(&locations), CatalogError::LocationPurging { .. }));
+        locations.release("a/b");
+        check("a/b", None, true);
     }
 }

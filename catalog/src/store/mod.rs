@@ -16,6 +16,7 @@ pub(crate) mod namespace;
 pub(crate) mod purge;
 pub(crate) mod purge_state;
 pub(crate) mod reach;
+pub(crate) mod recognise;
 pub(crate) mod values;
 pub(crate) mod state;
 pub(crate) mod table;
@@ -30,11 +31,12 @@ use std::task::Poll;
 use bytes::Bytes;
 use nilas_engine::{Bucket, Engine, LocalBucket, Sequence, Transaction, ValueOwner};
 
-use crate::limits::{METADATA_BYTES_MAX, METADATA_INLINE_BYTES_MAX};
+use crate::limits::{DIGESTS_REMOVED_PER_CHANGE_MAX, METADATA_BYTES_MAX, METADATA_INLINE_BYTES_MAX};
 use crate::model::Recorded;
 use crate::store::claim::IdempotencyGuard;
 use crate::store::failure::{Answer, CatalogError};
 use crate::store::idempotency::{IdempotencyKey, KeyStatus};
+use crate::store::recognise::{Due, Standing};
 use crate::store::state::{CatalogState, LoadedTable, Warehouse};
 
 /// What an operation answers.
@@ -176,6 +178,7 @@ impl Store {
             Err(error) if result.is_ok() => return Err(CatalogError::StateUnknown(error)),
             Err(error) => return Err(CatalogError::Engine(error)),
         }
+        self.sweep_digests().await;
         result
     }
 
@@ -230,7 +233,8 @@ impl Store {
     /// Remembers a failure that would come again. That it could not be remembered changes nothing for the client.
     fn record_failure(&self, claim: &IdempotencyGuard, failure: &CatalogError) {
         let Answer { status, kind, message } = failure.answer();
-        if !claim.has_key() || !(400..500).contains(&status) || status == 429 {
+        let passes = status == 429 || failure.waits_for_a_purge();
+        if !claim.has_key() || !(400..500).contains(&status) || passes {
             return;
         }
         let recorded = Recorded::Failed { status, kind: kind.into_owned(), message };
@@ -267,8 +271,13 @@ impl Store {
         if warehouse.closed {
             return Err(CatalogError::NoSuchWarehouse(self.name.to_string()));
         }
+        let waiting = |(key, value): &(Bytes, Option<Bytes>)| {
+            Standing::concerns(key).then(|| (key.clone(), value.is_some()))
+        };
+        let waiting: Vec<(Bytes, bool)> = transaction.values.iter().filter_map(waiting).collect();
         let sequence = self.bucket.append(transaction)?;
         warehouse.newest = sequence;
+        waiting.iter().for_each(|(key, is_set)| warehouse.digests.follow(key, *is_set));
         Ok(sequence)
     }
 
@@ -283,6 +292,42 @@ impl Store {
         })?;
         let rendered = metadata.render();
         Ok(LoadedTable::new(metadata, metadata_location.to_owned(), &rendered))
+    }
+
+    /// The value with which a table that goes takes its digests along, if it has any.
+    fn drop_digests(&self, uuid: &str) -> Option<(Bytes, Option<Bytes>)> {
+        let table = recognise::table_digest(uuid)?;
+        let mut has_some = false;
+        self.bucket.values(&values::creation_key(table), |_, _| {
+            has_some = true;
+            false
+        });
+        has_some.then(|| recognise::dropped(table))
+    }
+
+    /// Removes digests of commits that nobody can ask for any more, one batch per change. What fails is tried again by the next.
+    async fn sweep_digests(&self) {
+        if self.warehouse.borrow().digests.due(self.bucket.now_ms()).is_none() {
+            return;
+        }
+        drop(self.bucket.room(METADATA_INLINE_BYTES_MAX).await);
+        let mut warehouse = self.warehouse.borrow_mut();
+        let Some(due) = warehouse.digests.due(self.bucket.now_ms()) else { return };
+        let values = match &due {
+            Due::Expired(key) => {
+                recognise::plan_forget_expired(key, self.bucket.value(key).as_deref().unwrap_or_default())
+            }
+            Due::Dropped(table) => {
+                let mut keys = Vec::new();
+                self.bucket.values(&values::creation_key(*table), |key, _| {
+                    keys.push(Bytes::copy_from_slice(key));
+                    keys.len() < DIGESTS_REMOVED_PER_CHANGE_MAX
+                });
+                recognise::plan_forget_dropped(*table, keys)
+            }
+        };
+        let transaction = Transaction { values, ..Transaction::default() };
+        drop(self.append_plain(&mut warehouse, transaction));
     }
 
     fn new_uuid(&self) -> String {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::bucket_name::is_well_formed;
 use crate::limits::{NAMESPACE_BYTES_MAX, NAMESPACE_LEVELS_MAX, OverLimit, TABLE_NAME_BYTES_MAX, at_most};
 
 /// What joins the levels of a namespace, on the wire and in values.
@@ -96,6 +97,11 @@ impl Ident {
         at_most("TABLE_NAME_BYTES_MAX", TABLE_NAME_BYTES_MAX, name.len())?;
         Ok(Ident { namespace, name: name.to_owned() })
     }
+
+    /// Namespace and name as one text, that of no other table.
+    pub(crate) fn joined(&self) -> String {
+        format!("{}\0{}", self.namespace.as_str(), self.name)
+    }
 }
 
 impl fmt::Display for Ident {
@@ -131,18 +137,7 @@ const RESERVED: [&str; 10] = [
 
 /// Whether a warehouse may be called so: the rules for S3 bucket names, without the words of our own paths.
 pub(crate) fn check_warehouse_name(name: &str) -> Result<(), NameError> {
-    let bytes = name.as_bytes();
-    let edge = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    let plain =
-        bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-' || *b == b'.');
-    let address = name.split('.').count() == 4 && name.split('.').all(|part| part.parse::<u8>().is_ok());
-    let well_formed = (3..=63).contains(&bytes.len())
-        && plain
-        && edge(bytes.first())
-        && edge(bytes.last())
-        && !name.contains("..")
-        && !address;
-    if !well_formed {
+    if !is_well_formed(name) {
         return Err(NameError::Invalid(format!("Invalid warehouse name: {name}")));
     }
     if RESERVED.contains(&name) {
@@ -206,6 +201,9 @@ mod tests {
         valid("lake-", false);
         valid("a..b", false);
         valid("192.168.0.1", false);
+        valid("lake-.a", false);
+        valid("lake.-a", false);
+        valid("lake--x-s3", false);
         valid("config", false);
         valid(&"a".repeat(63), true);
         valid(&"a".repeat(64), false);

@@ -355,7 +355,7 @@ impl Purging {
         let mut attempts = 1;
         loop {
             match self.store.bucket.read_object(key.as_bytes(), PURGE_FILE_BYTES_MAX).await {
-                Err(error) if passes(&error) && attempts < PURGE_ATTEMPTS_MAX => {
+                Err(error) if may_read_again(&error) && attempts < PURGE_ATTEMPTS_MAX => {
                     attempts += 1;
                     self.engine.sleep(RETRY_AFTER).await;
                 }
@@ -696,6 +696,11 @@ fn whole(found: Result<Option<Bytes>, EngineError>) -> Result<Bytes, String> {
 /// Whether an error goes by itself.
 fn passes(error: &EngineError) -> bool {
     matches!(error, EngineError::Busy { .. } | EngineError::NoFreeZone)
+}
+
+/// Whether another read may succeed.
+fn may_read_again(error: &EngineError) -> bool {
+    passes(error) || matches!(error, EngineError::Drive(_))
 }
 
 fn add(counter: &AtomicU64, n: u64) {

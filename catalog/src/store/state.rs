@@ -20,10 +20,11 @@ use crate::model::{Pointer, Purge};
 use crate::spec::TableMetadata;
 use crate::store::failure::CatalogError;
 use crate::store::idempotency::Idempotency;
-use crate::store::location::Locations;
+use crate::store::location::{LocationUser, Locations};
 use crate::store::metadata_file;
 use crate::store::names::{Ident, NamespaceName, SEPARATOR};
 use crate::store::purge_state::{self, Purges};
+use crate::store::recognise::Standing;
 use crate::store::values::{self, StoredValue};
 
 /// The catalog's extension of one shard.
@@ -84,6 +85,8 @@ pub(crate) struct Warehouse {
     pub(crate) locations: Locations,
     pub(crate) idempotency: Idempotency,
     pub(crate) purges: Purges,
+    /// Digests of commits that wait to be removed; the digests themselves are read from their values.
+    pub(crate) digests: Standing,
     pub(crate) newest: Sequence,
     /// Deleted: nothing may be changed any more.
     pub(crate) closed: bool,
@@ -198,6 +201,7 @@ impl Warehouse {
             locations: Locations::default(),
             idempotency: Idempotency::default(),
             purges: Purges::default(),
+            digests: Standing::default(),
             newest,
             closed: false,
             cached_bytes: 0,
@@ -227,6 +231,8 @@ impl Warehouse {
                 let purge = purge_state::rootless(&self.name, &key);
                 self.set_purge(key, purge);
             }
+            StoredValue::Digest => {}
+            StoredValue::Waiting => self.digests.follow(&Bytes::copy_from_slice(key), true),
         }
         Ok(())
     }
@@ -262,7 +268,7 @@ impl Warehouse {
     ) {
         self.remove_table(ident);
         for key in pointer.location_keys() {
-            self.locations.take(key, ident.to_string());
+            self.locations.take(key, LocationUser::Table(ident.to_string()));
         }
         self.cached_bytes += loaded.as_ref().map_or(0, |loaded| loaded.cost);
         self.clock.set(self.clock.get() + 1);
@@ -279,7 +285,7 @@ impl Warehouse {
     pub(crate) fn set_purge(&mut self, key: String, purge: Purge) {
         if purge.ended_ms.is_none() {
             for location in &purge.locations {
-                self.locations.take(location, format!("the purge of {}", purge.table));
+                self.locations.take(location, LocationUser::Purge(purge.table.clone()));
             }
         }
         self.purges.insert(key, purge);

@@ -132,6 +132,7 @@ impl Store {
             let mut warehouse = self.warehouse.borrow_mut();
             let purge = plan_purge(&warehouse, ident, purge, self.bucket.now_ms())?;
             let mut values = vec![(values::table_key(ident), None)];
+            values.extend(self.drop_digests(&warehouse.table(ident)?.pointer.uuid));
             if let Some((key, purge)) = &purge {
                 values.push((values::purge_key(key), Some(values::purge_value(purge))));
             }
@@ -207,7 +208,12 @@ impl Store {
         }
         let mut warehouse = self.warehouse.borrow_mut();
         let pointer = plan_register(&warehouse, ident, &loaded, overwrite)?;
-        let values = vec![(values::table_key(ident), Some(values::table_value(&pointer)))];
+        let mut values = vec![(values::table_key(ident), Some(values::table_value(&pointer)))];
+        values.extend(warehouse.digests.plan_return(&pointer.uuid));
+        let replaced = warehouse.find(ident).map(|table| &table.pointer.uuid);
+        if let Some(replaced) = replaced.filter(|replaced| !replaced.eq_ignore_ascii_case(&pointer.uuid)) {
+            values.extend(self.drop_digests(replaced));
+        }
         let transaction = Transaction { values, ..Transaction::default() };
         let recorded = Recorded::Table { metadata_location: metadata_location.to_owned() };
         let sequence = self.append(&mut warehouse, transaction, claim, recorded)?;

@@ -2,15 +2,21 @@
 //! operations.
 //!
 //! Key = kind, NUL, rest. Names hold no control character, so NUL never stands in one:
-//! `n NUL namespace` · `t NUL namespace NUL table` · `i NUL 16 bytes of idempotency key` · `p NUL location key`.
-//! All kinds lie in the range of `ValueOwner::Catalog`. Values are JSON objects with their version under `v`. A kind or a
+//! `n NUL namespace` · `t NUL namespace NUL table` · `i NUL 16 bytes of idempotency key` · `p NUL location key` ·
+//! `s NUL table snapshot` a snapshot's digest, `s NUL table` that of a table's creation · `x NUL ms table snapshot` expired snapshots
+//! whose digests go a day after `ms` · `d NUL table` digests of a table that is gone. There a table is 8 bytes of a digest of its
+//! UUID, a snapshot its id and `ms` milliseconds since 1970, 8 bytes each, the lowest first.
+//! All kinds lie in the range of `ValueOwner::Catalog`. Values are JSON objects with their version under `v`; those of `s`,
+//! `x` and `d`, of which there are many, are bytes: the version in one, then numbers, the lowest byte first. A kind or a
 //! version that is not known here is refused by name: a newer program wrote it, and nothing may be changed beside it.
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::access::KeptPrincipal;
-use crate::model::{Pointer, Purge, PurgePhase, PurgePlace, Recorded, Remembered};
+use crate::model::{
+    Pointer, Purge, PurgePhase, PurgePlace, Recorded, Remembered, SnapshotDigest, TableDigest,
+};
 use crate::store::failure::CatalogError;
 use crate::store::names::{Ident, NamespaceName};
 use crate::store::purge_state;
@@ -23,7 +29,10 @@ const TABLE_WITH_EARLIER: u64 = 2;
 const PURGE_VERSION: u64 = 2;
 
 /// The first bytes of keys.
-const KINDS: [u8; 4] = [b'i', b'n', b'p', b't'];
+const KINDS: [u8; 7] = [b'd', b'i', b'n', b'p', b's', b't', b'x'];
+
+/// Version of the values that are bytes.
+const BYTES_VERSION: u8 = 1;
 
 /// One value, decoded.
 #[derive(Debug)]
@@ -35,6 +44,10 @@ pub(crate) enum StoredValue {
     Purge(String, Purge),
     /// A purge that the first version left behind: it kept nothing but the location key.
     RootlessPurge(String),
+    /// What a snapshot or the creation of a table is known by; read where it is needed.
+    Digest,
+    /// Digests that wait to be removed.
+    Waiting,
 }
 
 /// How the keys of purges begin.
@@ -54,6 +67,110 @@ pub(crate) fn idempotency_key(id: u128) -> Bytes {
 
 pub(crate) fn purge_key(location_key: &str) -> Bytes {
     key(b'p', &[location_key.as_bytes()])
+}
+
+pub(crate) fn snapshot_key(table: TableDigest, id: i64) -> Bytes {
+    key(b's', &[&[table.0.to_le_bytes(), id.to_le_bytes()].concat()])
+}
+
+/// The key of a table's creation, and the start of the keys of its snapshots.
+pub(crate) fn creation_key(table: TableDigest) -> Bytes {
+    key(b's', &[&table.0.to_le_bytes()])
+}
+
+pub(crate) fn expired_key(at_ms: u64, table: TableDigest, first: i64) -> Bytes {
+    key(b'x', &[&[at_ms.to_le_bytes(), table.0.to_le_bytes(), first.to_le_bytes()].concat()])
+}
+
+pub(crate) fn dropped_key(table: TableDigest) -> Bytes {
+    key(b'd', &[&table.0.to_le_bytes()])
+}
+
+/// The milliseconds in a key of expired snapshots; `None` for another key.
+pub(crate) fn expired_at(key: &[u8]) -> Option<u64> {
+    let (at, rest) = key.strip_prefix(b"x\0")?.split_first_chunk()?;
+    (rest.len() == 16).then(|| u64::from_le_bytes(*at))
+}
+
+/// The table in a key of expired snapshots; `None` for another key.
+pub(crate) fn expired_table(key: &[u8]) -> Option<TableDigest> {
+    expired_at(key)?;
+    let (table, _) = key.get(10..)?.split_first_chunk()?;
+    Some(TableDigest(u64::from_le_bytes(*table)))
+}
+
+/// The table in the key of one that is gone; `None` for another key.
+pub(crate) fn dropped_table(key: &[u8]) -> Option<TableDigest> {
+    let table = key.strip_prefix(b"d\0")?;
+    table.try_into().ok().map(|table| TableDigest(u64::from_le_bytes(table)))
+}
+
+pub(crate) fn snapshot_value(kept: &SnapshotDigest) -> Bytes {
+    let SnapshotDigest { sent, list, request } = kept;
+    bytes_value(&[&sent.to_le_bytes(), &list.to_le_bytes(), &request.to_le_bytes()])
+}
+
+/// Reads a value of [`snapshot_key`].
+pub(crate) fn snapshot_digest(value: &[u8]) -> Result<SnapshotDigest, CatalogError> {
+    let digest = || {
+        let (sent, rest) = bytes_of(value)?.split_first_chunk()?;
+        let (list, rest) = rest.split_first_chunk()?;
+        let request = u64::from_le_bytes(rest.try_into().ok()?);
+        Some(SnapshotDigest { sent: u128::from_le_bytes(*sent), list: u64::from_le_bytes(*list), request })
+    };
+    digest().ok_or_else(|| damaged_bytes("snapshot digest"))
+}
+
+pub(crate) fn creation_value(request: u128) -> Bytes {
+    bytes_value(&[&request.to_le_bytes()])
+}
+
+/// Reads a value of [`creation_key`]: the digest of the request that made the table.
+pub(crate) fn creation(value: &[u8]) -> Result<u128, CatalogError> {
+    let request = bytes_of(value).and_then(|rest| rest.try_into().ok()).map(u128::from_le_bytes);
+    request.ok_or_else(|| damaged_bytes("creation digest"))
+}
+
+pub(crate) fn expired_value(ids: &[i64]) -> Bytes {
+    bytes_value(&[&ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>()])
+}
+
+/// Reads a value of [`expired_key`]: the ids of the snapshots.
+pub(crate) fn expired_ids(value: &[u8]) -> Result<Vec<i64>, CatalogError> {
+    let ids = bytes_of(value).map(<[u8]>::as_chunks);
+    match ids {
+        Some((ids, [])) => Ok(ids.iter().map(|id| i64::from_le_bytes(*id)).collect()),
+        Some(_) | None => Err(damaged_bytes("expired snapshots")),
+    }
+}
+
+pub(crate) fn dropped_value() -> Bytes {
+    bytes_value(&[])
+}
+
+fn bytes_value(parts: &[&[u8]]) -> Bytes {
+    Bytes::from([&[&[BYTES_VERSION][..]], parts].concat().concat())
+}
+
+fn bytes_of(value: &[u8]) -> Option<&[u8]> {
+    value.strip_prefix(&[BYTES_VERSION])
+}
+
+fn damaged_bytes(what: &str) -> CatalogError {
+    CatalogError::Damaged { what: format!("catalog value: {what}"), why: "length or version".to_owned() }
+}
+
+/// Checks one of the values that are bytes.
+fn decode_bytes(key: &[u8], value: &[u8]) -> Result<StoredValue, CatalogError> {
+    match key {
+        [b's', 0, rest @ ..] if rest.len() == 16 => snapshot_digest(value).map(|_| StoredValue::Digest),
+        [b's', 0, rest @ ..] if rest.len() == 8 => creation(value).map(|_| StoredValue::Digest),
+        [b'x', ..] if expired_at(key).is_some() => expired_ids(value).map(|_| StoredValue::Waiting),
+        [b'd', ..] if dropped_table(key).is_some() && bytes_of(value).is_some_and(<[u8]>::is_empty) => {
+            Ok(StoredValue::Waiting)
+        }
+        _ => Err(damaged_bytes("key")),
+    }
 }
 
 pub(crate) fn namespace_value(properties: &Map<String, Value>) -> Bytes {
@@ -135,6 +252,12 @@ pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<StoredValue, CatalogEr
     let newer = |version| CatalogError::NewerValue { key: shown(), version };
     if key.first().is_some_and(|kind| !KINDS.contains(kind)) {
         return Err(newer(None));
+    }
+    if matches!(key, [b'd' | b's' | b'x', ..]) {
+        return match value.first() {
+            Some(version) if BYTES_VERSION < *version => Err(newer(Some(u64::from(*version)))),
+            Some(_) | None => decode_bytes(key, value),
+        };
     }
     let object: Map<String, Value> = serde_json::from_slice(value).map_err(|e| damaged(&e.to_string()))?;
     let known = match key.first() {
@@ -344,6 +467,26 @@ mod tests {
     }
 
     #[test]
+    fn digests_come_back() {
+        let (table, id) = (TableDigest(1 << 60), -7);
+        let kept = SnapshotDigest { sent: 1 << 100, list: 1 << 50, request: 3 };
+        let value = snapshot_value(&kept);
+        assert_eq!(snapshot_digest(&value).ok(), Some(kept));
+        assert!(matches!(decode(&snapshot_key(table, id), &value), Ok(StoredValue::Digest)));
+        assert_eq!(creation(&creation_value(9)).ok(), Some(9));
+        assert!(matches!(decode(&creation_key(table), &creation_value(9)), Ok(StoredValue::Digest)));
+        assert!(snapshot_key(table, id).starts_with(&creation_key(table)));
+        let (key, value) = (expired_key(77, table, id), expired_value(&[id, i64::MAX]));
+        assert_eq!(expired_ids(&value).ok(), Some(vec![id, i64::MAX]));
+        assert_eq!((expired_at(&key), expired_table(&key)), (Some(77), Some(table)));
+        assert!(matches!(decode(&key, &value), Ok(StoredValue::Waiting)));
+        assert_eq!(dropped_table(&dropped_key(table)), Some(table));
+        assert!(matches!(decode(&dropped_key(table), &dropped_value()), Ok(StoredValue::Waiting)));
+        assert_eq!((expired_at(&dropped_key(table)), dropped_table(&key)), (None, None));
+        assert_eq!(snapshot_key(table, id).len() + snapshot_value(&kept).len(), 51, "bytes of a snapshot");
+    }
+
+    #[test]
     fn damage_is_an_error() {
         let check = |key: &[u8], value: &'static str| {
             let got = decode(key, &Bytes::from_static(value.as_bytes()));
@@ -362,6 +505,15 @@ mod tests {
         check(b"n\0\xff", r#"{"v":1,"properties":{}}"#);
         check(b"n\0a", "not json");
         check(b"p\0a", r#"{"v":2}"#);
+        check(b"s\0", "\u{1}");
+        check(b"s\x0012345678", "\u{1}123456789012345");
+        check(b"s\x001234567812345678", "\u{1}");
+        check(b"s\x0012345678", "");
+        check(b"s\x0012345678", "\0");
+        check(b"x\x00123456781234567812345678", "\u{1}1234567");
+        check(b"x\x001234567812345678", "\u{1}12345678");
+        check(b"d\x0012345678", "\u{1}1");
+        check(b"d\x001", "\u{1}");
     }
 
     #[test]
@@ -378,12 +530,21 @@ mod tests {
         check(b"p\0a", r#"{"v":3}"#, ("p\\0a", Some(3)));
         check(b"v\0a", r#"{"v":1}"#, ("v\\0a", None));
         check(b"v\0a", "not json", ("v\\0a", None));
+        check(b"s\0a", "\u{2}x", ("s\\0a", Some(2)));
+        check(b"x\0a", "{}", ("x\\0a", Some(u64::from(b'{'))));
     }
 
     #[test]
     fn kinds_are_keys_of_the_catalog() {
-        let keys =
-            [idempotency_key(1), namespace_key(&ident().namespace), purge_key("x"), table_key(&ident())];
+        let keys = [
+            dropped_key(TableDigest(1)),
+            idempotency_key(1),
+            namespace_key(&ident().namespace),
+            purge_key("x"),
+            creation_key(TableDigest(1)),
+            table_key(&ident()),
+            expired_key(1, TableDigest(1), 1),
+        ];
         for (key, kind) in keys.iter().zip(KINDS) {
             assert_eq!(key.first(), Some(&kind));
             assert!(ValueOwner::Catalog.owns(key), "{key:?}");

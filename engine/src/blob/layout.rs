@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::format::cell::{BlobLocation, Units};
+use crate::format::checksum::crc64_of_units;
 use crate::format::record::Extent;
 use crate::limits::IO_BYTES_MAX;
 use crate::units::{BLOCK_BYTES, DriveOffset, Sequence, UNIT_BYTES, round_up_to_block};
@@ -24,6 +25,13 @@ pub(crate) struct Blob {
     pub(crate) place: BlobLocation,
     /// CRC-64/NVME of each 64 KiB unit.
     pub(crate) units: Units,
+}
+
+impl Blob {
+    /// CRC-64/NVME of all bytes.
+    pub(crate) fn crc64nvme(&self) -> u64 {
+        crc64_of_units(self.units.as_slice().iter().copied(), self.size)
+    }
 }
 
 /// Units of one blob that stand together on one drive.

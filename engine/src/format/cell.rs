@@ -257,6 +257,16 @@ impl<'a> Cell<'a> {
         r.array("cell upload").ok().map(u128::from_le_bytes)
     }
 
+    /// The unit checksums as they stand in the cell: eight bytes each, little-endian, at its end.
+    pub fn unit_bytes(&self) -> &'a [u8] {
+        let units = match self.place_flag {
+            flag::PLACE_LOG | flag::PLACE_EXTENTS => unit_count(self.size),
+            _ => 0,
+        };
+        let from = usize::try_from(units.saturating_mul(8)).ok().and_then(|n| self.rest.len().checked_sub(n));
+        from.and_then(|from| self.rest.get(from..)).unwrap_or_default()
+    }
+
     /// Where the bytes are and their checksums; everything of the cell is looked at.
     pub fn place(&self) -> Result<(BlobLocation, Units), Malformed> {
         let mut r = Slice { rest: self.rest, bytes: self.rest.len() };
@@ -379,6 +389,7 @@ impl<'a> Slice<'a> {
 /// Fuzz entry: any bytes are a cell or are refused.
 pub fn fuzz_cell(bytes: &[u8]) {
     let Ok(cell) = Cell::decode(bytes) else { return };
+    assert!(cell.unit_bytes().len() <= bytes.len());
     let Ok((place, units)) = cell.place() else { return };
     let mut again = Vec::new();
     cell.placed(&place, units.as_slice()).encode(&mut again);
@@ -408,6 +419,8 @@ mod tests {
         assert_eq!((read.sequence, read.modified_ms, read.size), (Sequence(70_000), 1_700_000_000_000, size));
         assert_eq!((read.etag, read.attributes, read.is_null), (etag, attributes, true));
         assert_eq!(read.place(), Ok((place.clone(), Units::of(units))));
+        let unit_bytes: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        assert_eq!(read.unit_bytes(), unit_bytes);
         for cut in 0..bytes.len() {
             let short = Cell::decode(&bytes[..cut]).and_then(|cell| cell.place().map(|_| ()));
             assert!(short.is_err(), "{cut} bytes");

@@ -57,7 +57,7 @@ pub enum BucketError {
     Exists,
     /// There is none.
     NoSuchBucket,
-    /// It holds objects, open uploads or values.
+    /// It holds versions of objects, or values of a layer above.
     NotEmpty,
     /// `BUCKETS_MAX` is reached.
     TooMany,
@@ -175,7 +175,8 @@ impl Engine {
         .await
     }
 
-    /// Deletes a bucket, durable and known everywhere on return. Refused while it holds anything.
+    /// Deletes a bucket, durable and known everywhere on return. Refused while it holds objects or values; open uploads go
+    /// with it, and their space comes back soon after.
     pub async fn delete_bucket(&self, name: &str) -> Result<(), BucketError> {
         let name: Arc<str> = name.into();
         self.at_directory(name.clone(), move |engine, shard| async move {

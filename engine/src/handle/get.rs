@@ -18,6 +18,7 @@ use super::Core;
 use crate::blob::{Blob, RangePiece, pieces_of_range};
 use crate::cache::CacheKey;
 use crate::error::EngineError;
+use crate::format::checksum::crc64_joined;
 use crate::limits::{IO_BYTES_MAX, IO_DEPTH_PER_STREAM};
 use crate::mutant::{Mutant, seeded};
 use crate::object::ObjectInfo;
@@ -44,6 +45,17 @@ impl ObjectReader {
     /// Sizes of the parts of a multipart object in order; one entry for an object put in one piece.
     pub fn part_sizes(&self) -> Vec<u64> {
         self.blobs.iter().map(|blob| blob.size).collect()
+    }
+
+    /// CRC-64/NVME of all bytes, made of the checksums of their units.
+    pub fn crc64nvme(&self) -> u64 {
+        let whole = |whole, blob: &Blob| crc64_joined(whole, blob.crc64nvme(), blob.size);
+        self.blobs.iter().fold(0, whole)
+    }
+
+    /// The same of one part, from 0; an object put in one piece has one.
+    pub fn part_crc64nvme(&self, nth: usize) -> Option<u64> {
+        self.blobs.get(nth).map(Blob::crc64nvme)
     }
 
     /// Starts delivering `range`, which lies within the object (asserted), as quickly as it is asked for.

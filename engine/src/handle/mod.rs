@@ -37,8 +37,8 @@ use crate::limits::{CHECKPOINT_LOG_BYTES_MAX, LIST_KEYS_MAX, MAILBOX_MESSAGES_MA
 use crate::mailbox::{Job, Mesh};
 use crate::notify::Notify;
 use crate::object::{
-    ETag, ListPage, ListQuery, NewVersion, ObjectInfo, ObjectVersion, PartInfo, PutCondition, UploadId,
-    UploadInfo, WriteError, check_attributes, check_key,
+    Completion, ListPage, ListQuery, NewVersion, ObjectInfo, ObjectVersion, PartInfo, PutCondition, UploadId,
+    UploadInfo, WriteError, check_attributes, check_key, check_receipt,
 };
 use crate::platform::{Platform, spawn};
 use crate::shard::local_bucket::LocalBucket;
@@ -513,24 +513,30 @@ impl Engine {
         self.on_shard(bucket.shard, job).await?
     }
 
-    /// Puts the object together from the named parts (number and sequence as listed), durable on return. Parts that are
-    /// not named are released.
+    /// Puts the object together from the named parts, durable on return. Parts that are not named are released.
     ///
-    /// [`PutRefused::NoSuchUpload`](crate::PutRefused::NoSuchUpload) also when a named part was replaced meanwhile.
+    /// [`PutRefused::NoSuchUpload`](crate::PutRefused::NoSuchUpload) also when a named part was replaced meanwhile, and of
+    /// an upload that was completed before: see [`Engine::completion`].
     pub async fn complete_upload(
         &self,
         bucket: &Bucket,
         id: UploadId,
-        parts: Vec<(u16, Sequence)>,
-        condition: PutCondition,
-        etag: ETag,
-        attributes: Bytes,
+        completion: Completion,
     ) -> Result<ObjectInfo, WriteError> {
-        check_attributes(&attributes)?;
+        check_attributes(&completion.attributes)?;
+        check_receipt(&completion.receipt)?;
         let bucket_id = bucket.id;
         let job = move |shard: Rc<Shard>| async move {
-            shard.complete_upload(bucket_id, id, parts, condition, etag, attributes, NewVersion::Null).await
+            shard.complete_upload(bucket_id, id, completion, NewVersion::Null).await
         };
+        self.on_shard(bucket.shard, job).await?
+    }
+
+    /// The receipt with which an upload was completed less than `COMPLETION_LIFE_MS` ago, if it is one of the last
+    /// `COMPLETIONS_MAX` of its bucket; whatever became of the object since.
+    pub async fn completion(&self, bucket: &Bucket, id: UploadId) -> Result<Option<Bytes>, EngineError> {
+        let bucket_id = bucket.id;
+        let job = move |shard: Rc<Shard>| async move { shard.completion(bucket_id, id).await };
         self.on_shard(bucket.shard, job).await?
     }
 

@@ -2,14 +2,18 @@
 //!
 //! `handle::directory` opens and closes them; `commit` asks before every change. I1. Nothing is told of a bucket whose
 //! deletion failed in a way that only the next start can tell how. I2. A bucket is told to be gone only when its
-//! deletion is durable: while that is on its way, who would have to be told waits.
+//! deletion is durable: while that is on its way, who would have to be told waits. I3. Uploads of a bucket that is gone
+//! give their space up by records of their own, as others do, so that a replay knows when it came free; `maintenance` writes
+//! them, after a start too.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Shard;
 use crate::bucket_meta::SettingKind;
 use crate::error::EngineError;
+use crate::format::record::{Change, Record, SpaceEffect};
+use crate::limits::UPLOADS_ENDED_MAX;
 use crate::meta::index::BucketIndex;
 use crate::mutant::{Mutant, seeded};
 use crate::notify::Notify;
@@ -30,6 +34,8 @@ enum BucketState {
 #[derive(Default)]
 pub(super) struct BucketStates {
     states: RefCell<HashMap<BucketId, BucketState>>,
+    /// Buckets that are gone, with uploads in the index that are not.
+    gone: RefCell<BTreeSet<BucketId>>,
     /// Told when a deletion came to its end.
     decided: Notify,
 }
@@ -83,7 +89,50 @@ impl Shard {
     pub(crate) fn bucket_deleted(&self, bucket: BucketId) {
         if !seeded(Mutant::BucketLeftOpen) {
             self.bucket_states.set(bucket, None);
+            self.forget_bucket(bucket);
         }
+    }
+
+    /// Drops what the index has of a bucket that is gone; when there are uploads, once `maintenance` has ended them.
+    fn forget_bucket(&self, bucket: BucketId) {
+        let has_uploads =
+            self.with_bucket(bucket, |bucket| !bucket.first_uploads(1).is_empty()).unwrap_or(false);
+        if has_uploads && !seeded(Mutant::GoneUploadsKept) {
+            self.bucket_states.gone.borrow_mut().insert(bucket);
+            self.notify_gone_uploads();
+        } else {
+            self.index.borrow_mut().buckets.remove(&bucket);
+        }
+    }
+
+    /// A bucket that is gone and has uploads in the index.
+    pub(super) fn gone_bucket(&self) -> Option<BucketId> {
+        self.bucket_states.gone.borrow().first().copied()
+    }
+
+    /// Ends the uploads of buckets that are gone. What fails is left to another call, at last after the next start.
+    pub(super) async fn end_gone_uploads(&self) -> Result<(), EngineError> {
+        while let Some(bucket) = self.gone_bucket() {
+            let uploads = self.with_bucket(bucket, |bucket| bucket.first_uploads(UPLOADS_ENDED_MAX));
+            let changes: Vec<Change> = uploads
+                .unwrap_or_default()
+                .into_iter()
+                .map(|upload| Change::AbortUpload { upload })
+                .collect();
+            if changes.is_empty() {
+                self.index.borrow_mut().buckets.remove(&bucket);
+                self.bucket_states.gone.borrow_mut().remove(&bucket);
+                continue;
+            }
+            let record = Record { bucket, changes };
+            // Nobody else changes it, so there is nothing to check; and who makes room is the caller.
+            self.log.room(record.encoded_bytes_max(), SpaceEffect::Frees).await?;
+            let last = self.append_record(&record)?;
+            self.durable(last).await?;
+            self.reclaim();
+            self.note_free_bytes();
+        }
+        Ok(())
     }
 
     /// Says nothing more of a bucket and takes nothing for it: whether it is still there is known only after the next
@@ -92,9 +141,11 @@ impl Shard {
         self.bucket_states.set(bucket, Some(BucketState::Indeterminate));
     }
 
-    /// Forgets what a deleted bucket left in the index, if anything.
+    /// Forgets what deleted buckets left in the index, if anything.
     pub(crate) fn forget_buckets_except(&self, known: &HashSet<BucketId>) {
-        self.index.borrow_mut().buckets.retain(|bucket, _| known.contains(bucket));
+        let gone: Vec<BucketId> =
+            self.index.borrow().buckets.keys().filter(|bucket| !known.contains(bucket)).copied().collect();
+        gone.into_iter().for_each(|bucket| self.forget_bucket(bucket));
     }
 
     /// [`EngineError::UnsupportedSetting`] when the bucket takes no changes because of one.
@@ -129,7 +180,9 @@ mod tests {
     use crate::format::record::{Change, Record};
     use crate::format::settings::BucketSettings;
     use crate::handle::{Bucket, BucketError, Engine};
-    use crate::object::{ETag, ListQuery, NewVersion, PutCondition, PutRefused, UploadId, WriteError};
+    use crate::object::{
+        Completion, ETag, ListQuery, NewVersion, PutCondition, PutRefused, UploadId, WriteError,
+    };
     use crate::platform::Platform;
     use crate::platform::simulated::{Faults, Medium, Rates, SimulatedDrive, Simulator};
     use crate::shard::commit::Verdict;
@@ -178,8 +231,14 @@ mod tests {
         let writer = async || engine.writer(bucket, 0).await.expect("nothing to reserve");
         let put = writer().await.publish(key.clone(), PutCondition::None, ETag::default(), none.clone());
         let part = writer().await.publish_part(id, 1, ETag::default(), none.clone());
-        let complete =
-            engine.complete_upload(bucket, id, vec![], PutCondition::None, ETag::default(), none.clone());
+        let completion = Completion {
+            parts: vec![],
+            condition: PutCondition::None,
+            etag: ETag::default(),
+            attributes: none.clone(),
+            receipt: none.clone(),
+        };
+        let complete = engine.complete_upload(bucket, id, completion);
         let found = |told: Result<bool, WriteError>| told.or_else(|error| error.refused_as(false));
         vec![
             ("put", found(put.await.map(|_| true))),

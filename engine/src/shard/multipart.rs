@@ -1,7 +1,8 @@
 //! Multipart uploads of one shard: open, add parts, list, complete, abort. Each change is one log record.
 //!
 //! Source: Amazon S3 API, "Multipart upload". Which parts a completion may name is decided by the protocol above;
-//! here only that they are still the parts it looked at.
+//! here only that they are still the parts it looked at. A completed upload is remembered for a while, by the record that
+//! completed it: who lost the answer asks again.
 
 use bytes::Bytes;
 
@@ -9,10 +10,12 @@ use super::Shard;
 use super::commit::Verdict;
 use crate::error::EngineError;
 use crate::format::record::{BlobRecord, Change, Record};
-use crate::limits::{PARTS_MAX, UPLOADS_MAX};
+use crate::limits::{COMPLETIONS_FORGOTTEN_MAX, COMPLETIONS_SWEPT_MAX, PARTS_MAX, UPLOADS_MAX};
+use crate::meta::index::completion_key;
 use crate::mutant::Mutant;
 use crate::object::{
-    ETag, NewVersion, ObjectInfo, PartInfo, PutCondition, PutRefused, UploadId, UploadInfo, WriteError,
+    Completion, ETag, NewVersion, ObjectInfo, PartInfo, PutCondition, PutRefused, UploadId, UploadInfo,
+    WriteError,
 };
 use crate::units::{BucketId, Sequence};
 
@@ -55,11 +58,12 @@ impl Shard {
             Change::PutPart { upload: id.0, number, modified_ms, etag, attributes: attributes.clone(), blob };
         let record = Record { bucket, changes: vec![part] };
         let verdict = || match self.has_upload(bucket, id) {
+            _ if !self.is_open(bucket) => Err(PutRefused::NoSuchBucket),
             true => Ok(Verdict::Append(())),
             false => Err(PutRefused::NoSuchUpload),
         };
         let (sequence, ()) = self.commit(&record, None, verdict).await?;
-        Ok(PartInfo { number, sequence, size, modified_ms, etag, attributes })
+        Ok(PartInfo { number, sequence, size, modified_ms, etag, attributes, units: Bytes::new() })
     }
 
     pub(crate) async fn parts(
@@ -72,17 +76,14 @@ impl Shard {
         Ok(self.durable_read(bucket, |bucket| bucket.parts(id, after, max)).await?.flatten())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is a field of the record")]
     pub(crate) async fn complete_upload(
         &self,
         bucket: BucketId,
         id: UploadId,
-        parts: Vec<(u16, Sequence)>,
-        condition: PutCondition,
-        etag: ETag,
-        attributes: Bytes,
+        completion: Completion,
         version: NewVersion,
     ) -> Result<ObjectInfo, WriteError> {
+        let Completion { parts, condition, etag, attributes, receipt } = completion;
         if usize::from(PARTS_MAX) < parts.len() {
             let (max, got) = (u64::from(PARTS_MAX), parts.len() as u64);
             return Err(EngineError::TooLarge { limit: "PARTS_MAX", max, got }.into());
@@ -92,7 +93,9 @@ impl Shard {
             return Err(PutRefused::NoSuchUpload.into());
         };
         let (key, modified_ms) = (info.key, self.now_ms());
-        let complete = Change::CompleteUpload {
+        let mut changes = self.remembered(bucket, id, modified_ms, receipt);
+        // The last one: its sequence is the record's, and names the version.
+        changes.push(Change::CompleteUpload {
             upload: id.0,
             key: key.clone(),
             modified_ms,
@@ -100,8 +103,8 @@ impl Shard {
             attributes: attributes.clone(),
             versioned: version.is_versioned(),
             parts: parts.clone(),
-        };
-        let record = Record { bucket, changes: vec![complete] };
+        });
+        let record = Record { bucket, changes };
         // In one turn with the append: the parts named are the ones that are there.
         let verdict = || {
             let size = self.size_of(bucket, id, &parts).ok_or(PutRefused::NoSuchUpload)?;
@@ -109,6 +112,49 @@ impl Shard {
         };
         let (sequence, size) = self.commit(&record, Some(Mutant::CompleteEarly), verdict).await?;
         Ok(ObjectInfo { sequence, size, modified_ms, etag, attributes })
+    }
+
+    /// What the record of a completion changes so that it is remembered, and others are not for ever.
+    fn remembered(&self, bucket: BucketId, id: UploadId, now_ms: u64, receipt: Bytes) -> Vec<Change> {
+        if receipt.is_empty() {
+            return Vec::new();
+        }
+        let stale =
+            self.with_bucket(bucket, |bucket| bucket.stale_completions(now_ms, 1, COMPLETIONS_FORGOTTEN_MAX));
+        let forget = stale.unwrap_or_default().into_iter().map(|key| Change::ClearValue { key });
+        let remember = Change::SetValue { key: completion_key(now_ms, id), value: receipt };
+        forget.chain([remember]).collect()
+    }
+
+    /// Has completed uploads forgotten whose time has passed; what finds no room at once is left to the next call.
+    pub(super) async fn forget_completions(&self) {
+        let buckets: Vec<BucketId> = self.index.borrow().buckets.keys().copied().collect();
+        for bucket in buckets.into_iter().filter(|bucket| self.is_open(*bucket)) {
+            loop {
+                let now_ms = self.now_ms();
+                let stale = self
+                    .with_bucket(bucket, |bucket| bucket.stale_completions(now_ms, 0, COMPLETIONS_SWEPT_MAX));
+                let forget = stale.unwrap_or_default().into_iter().map(|key| Change::ClearValue { key });
+                let record = Record { bucket, changes: forget.collect() };
+                if record.changes.is_empty() || self.check_supported(bucket).is_err() {
+                    break;
+                }
+                let Ok(last) = self.append_record(&record) else { return };
+                if self.durable(last).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What is remembered of a completed upload, once that is durable.
+    pub(crate) async fn completion(
+        &self,
+        bucket: BucketId,
+        id: UploadId,
+    ) -> Result<Option<Bytes>, EngineError> {
+        let now_ms = self.now_ms();
+        Ok(self.durable_read(bucket, |bucket| bucket.completion(id, now_ms)).await?.flatten())
     }
 
     /// Bytes of an upload's parts; `None` when they are not all there as named, or not in the order of their numbers,
@@ -132,10 +178,11 @@ impl Shard {
     pub(crate) async fn abort_upload(&self, bucket: BucketId, id: UploadId) -> Result<bool, EngineError> {
         let record = Record { bucket, changes: vec![Change::AbortUpload { upload: id.0 }] };
         let verdict = || match self.has_upload(bucket, id) {
+            _ if !self.is_open(bucket) => Err(PutRefused::NoSuchBucket),
             true => Ok(Verdict::Append(true)),
             false => Ok(Verdict::Nothing(false)),
         };
-        // Nothing refuses it: there is no such upload in no bucket.
+        // There is no upload in no bucket.
         let committed = self.commit(&record, None, verdict).await.map(|(_, found)| found);
         committed.or_else(|error| error.refused_as(false))
     }

@@ -42,6 +42,17 @@ impl Algorithm {
         }
     }
 
+    /// Its name in lower case, as some messages have it.
+    pub fn lower_name(self) -> &'static str {
+        match self {
+            Self::Crc32 => "crc32",
+            Self::Crc32c => "crc32c",
+            Self::Crc64Nvme => "crc64nvme",
+            Self::Sha1 => "sha1",
+            Self::Sha256 => "sha256",
+        }
+    }
+
     /// Names its XML element.
     pub fn element(self) -> &'static str {
         match self {
@@ -136,6 +147,7 @@ mod tests {
             assert_eq!(Algorithm::parse(algorithm.name()), Some(algorithm));
             assert_eq!(Algorithm::of_header(algorithm.header()), Some(algorithm));
             assert!(algorithm.element().ends_with(algorithm.name()));
+            assert_eq!(algorithm.lower_name(), algorithm.name().to_ascii_lowercase());
         }
     }
 }

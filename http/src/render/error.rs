@@ -25,10 +25,16 @@ pub enum S3Error {
     AccessDenied,
     /// Content-MD5, or a checksum, is not that of the body.
     BadDigest {
-        /// `Content-MD5`, or the checksum's name in S3's XML, such as `CRC32`.
+        /// `Content-MD5`, or the checksum's name as S3 writes it there, such as `CRC32` or `crc32`.
         what: &'static str,
         expected: String,
         calculated: String,
+    },
+    /// A checksum of a part in a list, of an algorithm that its upload was not opened with.
+    BadPartDigest {
+        /// The algorithm, in lower case.
+        what: &'static str,
+        part: u64,
     },
     BucketAlreadyOwnedByYou {
         bucket: String,
@@ -281,6 +287,11 @@ impl S3Error {
                 let answer = Answer { status: BAD, code: "BadDigest", message, fields: Vec::new() };
                 answer.field("ExpectedDigest", expected).field("CalculatedDigest", calculated)
             }
+            S3Error::BadPartDigest { what, part } => say(
+                BAD,
+                "BadDigest",
+                format!("The {what} you specified for part {part} did not match what we received."),
+            ),
             S3Error::BucketAlreadyOwnedByYou { bucket } => say(
                 CONFLICT,
                 "BucketAlreadyOwnedByYou",

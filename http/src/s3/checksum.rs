@@ -65,6 +65,9 @@ impl Kind {
     }
 }
 
+/// What is made of the units of an object with which no checksum was kept.
+pub const MADE: (Algorithm, Kind) = (Algorithm::Crc64Nvme, Kind::FullObject);
+
 /// The number under which an algorithm is stored; never 0, never changed.
 pub fn code(algorithm: Algorithm) -> u8 {
     match algorithm {
@@ -112,11 +115,11 @@ impl StoredChecksum {
         Some(StoredChecksum { algorithm: value.algorithm(), kind, value: Some(value), parts: values })
     }
 
-    /// The value as headers and XML show it, for an object of `parts` parts.
+    /// The value as headers and XML show it, for an object of `parts` parts; 0 for where S3 leaves their number out.
     pub fn render(&self, parts: u16) -> Option<String> {
         self.value.as_ref().map(|value| match self.kind {
-            Kind::FullObject => value.to_base64(),
-            Kind::Composite => render_composite(value, usize::from(parts)),
+            Kind::Composite if 0 < parts => render_composite(value, usize::from(parts)),
+            Kind::FullObject | Kind::Composite => value.to_base64(),
         })
     }
 
@@ -139,6 +142,12 @@ impl StoredChecksum {
             xml.text("ChecksumType", self.kind.name());
         }
     }
+}
+
+/// The CRC64NVME that the engine knows of all bytes, for objects and parts that came without a checksum.
+#[expect(clippy::big_endian_bytes, reason = "S3 writes CRCs most significant byte first")]
+pub fn crc64nvme(value: u64) -> Checksum {
+    Checksum::new(Algorithm::Crc64Nvme, &value.to_be_bytes()).expect("8 bytes")
 }
 
 /// Reads `x-amz-checksum-algorithm`.
@@ -164,11 +173,7 @@ pub fn is_asked(headers: &HeaderMap) -> Result<bool, S3Error> {
     match headers.get("x-amz-checksum-mode") {
         None => Ok(false),
         Some(mode) if mode.as_bytes().eq_ignore_ascii_case(b"enabled") => Ok(true),
-        Some(mode) => Err(S3Error::InvalidArgument {
-            message: "Value for x-amz-checksum-mode header is invalid.".into(),
-            name: "x-amz-checksum-mode",
-            value: String::from_utf8_lossy(mode.as_bytes()).into_owned(),
-        }),
+        Some(_) => Err(S3Error::invalid_request("Value for x-amz-checksum-mode header is invalid.")),
     }
 }
 
@@ -219,7 +224,10 @@ mod tests {
         stored.put_headers(&mut headers, 3);
         assert_eq!(headers["x-amz-checksum-crc32"], "y/Q5Jg==-3");
         assert_eq!(headers["x-amz-checksum-type"], "COMPOSITE");
+        assert_eq!(stored.render(0).as_deref(), Some("y/Q5Jg=="));
         stored.value = None;
         assert_eq!(stored.render(3), None);
+        let value = crc64nvme(nilas_engine::format::checksum::crc64(b"123456789"));
+        assert_eq!(value, checksum_of(Algorithm::Crc64Nvme, b"123456789"));
     }
 }

@@ -8,9 +8,9 @@ use crate::render::xml::Xml;
 use crate::s3::checksum::{Kind, StoredChecksum};
 
 pub(super) async fn create(call: &Call<'_>) -> Outcome {
-    let bucket = call.bucket()?;
     let mut attributes = metadata::parse(call.headers)?;
     attributes.checksum = wanted_checksum(call.headers)?;
+    let bucket = call.bucket()?;
     let opened = call.engine().create_upload(&bucket, call.key(), attributes.encode()).await;
     let id = opened.map_err(|why| call.write_failed(why))?;
 

@@ -1,6 +1,7 @@
 //! GetObject and HeadObject: conditions, range or part, headers, and for GET the bytes.
 //!
-//! HEAD answers what GET would, without the bytes; it does not open the object unless a part is asked for.
+//! HEAD answers what GET would, without the bytes; it does not open the object unless a part is asked for, or a checksum
+//! that was not kept with it: every object has one, made of its units' if of nothing else.
 
 use std::ops::Range;
 
@@ -11,30 +12,35 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use nilas_engine::{ObjectInfo, ObjectReader};
 
-use super::{Call, Outcome, attributes_of, checksum, conditions, empty, metadata, object_headers};
+use super::{
+    Call, Outcome, attributes, attributes_of, checksum, conditions, empty, metadata, object_headers,
+};
+use crate::body::Algorithm;
 use crate::render::body::{BodyCut, ResponseBody};
 use crate::render::error::S3Error;
 use crate::s3::attributes::Attributes;
-use crate::s3::checksum::StoredChecksum;
+use crate::s3::checksum::{StoredChecksum, crc64nvme};
 use crate::s3::range::{self, Ranged};
 
 pub(super) async fn head(call: &Call<'_>) -> Outcome {
     call.check_version()?;
+    let shows_checksum = checksum::is_asked(call.headers)?;
     let bucket = call.bucket()?;
-    if call.parameter("partNumber").is_some() {
-        let reader = call.engine().open(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
-        return Ok(answer_head(call, &reader.info, &reader.part_sizes())?.0);
+    if call.parameter("partNumber").is_none() {
+        let info = call.engine().head(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
+        if !shows_checksum || attributes::checksum_kind(&info.attributes).is_some() {
+            return Ok(answer_head(call, &info, None)?.0);
+        }
     }
-    let info = call.engine().head(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
-    Ok(answer_head(call, &info, &[])?.0)
+    let reader = call.engine().open(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
+    Ok(answer_head(call, &reader.info, Some(&reader))?.0)
 }
 
 pub(super) async fn get(call: &Call<'_>) -> Outcome {
     call.check_version()?;
     let bucket = call.bucket()?;
     let reader = call.engine().open(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
-    let sizes = if call.parameter("partNumber").is_some() { reader.part_sizes() } else { Vec::new() };
-    let (mut response, range) = answer_head(call, &reader.info, &sizes)?;
+    let (mut response, range) = answer_head(call, &reader.info, Some(&reader))?;
     if !range.is_empty() {
         *response.body_mut() = body(call, reader, range).await?;
     }
@@ -56,11 +62,12 @@ async fn body(call: &Call<'_>, reader: ObjectReader, range: Range<u64>) -> Resul
     Ok(ResponseBody::Object { first: Some(first), download: Some(download), remaining })
 }
 
-/// The whole answer but its bytes, and which bytes those are. A condition may answer 304, which has none.
+/// The whole answer but its bytes, and which bytes those are. A condition may answer 304, which has none. Without a
+/// `reader` no part is asked for, and no checksum that was not kept.
 fn answer_head(
     call: &Call<'_>,
     info: &ObjectInfo,
-    part_sizes: &[u64],
+    reader: Option<&ObjectReader>,
 ) -> Result<(Response<ResponseBody>, Range<u64>), S3Error> {
     let attributes = attributes_of(info, &call.target.key)?;
     match conditions::check_read(call.headers, info, call.engine().now_ms()) {
@@ -71,7 +78,9 @@ fn answer_head(
     let with_checksum = checksum::is_asked(call.headers)?;
     let range_header = call.headers.get(RANGE).and_then(|value| value.to_str().ok());
     let range_header = range_header.filter(|_| conditions::range_applies(call.headers, info));
-    let slice = slice(info.size, range_header, call.parameter("partNumber"), part_sizes)?;
+    let part_number = call.parameter("partNumber");
+    let part_sizes = part_number.and(reader).map(ObjectReader::part_sizes).unwrap_or_default();
+    let slice = slice(info.size, range_header, part_number, &part_sizes)?;
 
     let mut response = empty(slice.status());
     let headers = response.headers_mut();
@@ -86,8 +95,10 @@ fn answer_head(
     if slice.part.is_some() && 0 < info.etag.parts {
         headers.insert(HeaderName::from_static("x-amz-mp-parts-count"), HeaderValue::from(info.etag.parts));
     }
-    if with_checksum && let Some(checksum) = shown_checksum(&attributes, &slice, info) {
-        checksum.put_headers(headers, info.etag.parts);
+    if with_checksum
+        && let Some((checksum, parts)) = shown_checksum(attributes.checksum.as_ref(), &slice, info, reader)
+    {
+        checksum.put_headers(headers, parts);
     }
     Ok((response, slice.range))
 }
@@ -152,15 +163,30 @@ fn part_slice(text: &str, part_sizes: &[u64]) -> Result<Slice, S3Error> {
     Ok(Slice { range: start..start + bytes, partial: 0 < *bytes, part: Some(part) })
 }
 
-/// The checksum that belongs to the bytes of the answer: the object's, or that of one part; none for other ranges.
-fn shown_checksum(attributes: &Attributes, slice: &Slice, info: &ObjectInfo) -> Option<StoredChecksum> {
-    let checksum = attributes.checksum.as_ref()?;
-    match slice.part {
-        None if slice.partial => None,
-        None => Some(checksum.clone()),
-        Some(_) if info.etag.parts == 0 => Some(checksum.clone()),
-        Some(part) => checksum.parts.get(usize::from(part) - 1).map(|value| StoredChecksum::of_bytes(*value)),
-    }
+/// The checksum that belongs to the bytes of the answer, with the number of parts it is shown with: the object's, or
+/// that of one part, which has the kind of the object's; none for other ranges.
+fn shown_checksum(
+    kept: Option<&StoredChecksum>,
+    slice: &Slice,
+    info: &ObjectInfo,
+    reader: Option<&ObjectReader>,
+) -> Option<(StoredChecksum, u16)> {
+    let made = |value: Option<u64>| value.map(|value| StoredChecksum::of_bytes(crc64nvme(value)));
+    let Some(part) = slice.part.filter(|_| 0 < info.etag.parts) else {
+        let is_whole = slice.range == (0..info.size);
+        let checksum = kept.cloned().or_else(|| made(reader.map(ObjectReader::crc64nvme)));
+        return checksum.filter(|_| is_whole).map(|checksum| (checksum, info.etag.parts));
+    };
+    let nth = usize::from(part) - 1;
+    let checksum = match kept {
+        Some(kept) if !kept.parts.is_empty() => {
+            let of_part = |value| StoredChecksum { kind: kept.kind, ..StoredChecksum::of_bytes(value) };
+            kept.parts.get(nth).copied().map(of_part)
+        }
+        Some(kept) if kept.algorithm != Algorithm::Crc64Nvme => None,
+        _ => made(reader.and_then(|reader| reader.part_crc64nvme(nth))),
+    };
+    checksum.map(|checksum| (checksum, 0))
 }
 
 /// `response-…` parameters replace headers of the answer.

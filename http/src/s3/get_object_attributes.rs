@@ -8,6 +8,7 @@ use crate::render::error::S3Error;
 use crate::render::time::http_date;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
+use crate::s3::checksum::{Kind, StoredChecksum, crc64nvme};
 
 /// What may be asked for.
 const NAMES: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
@@ -27,11 +28,12 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
         // Without quotes, unlike everywhere else.
         xml.text("ETag", &info.etag.to_string());
     }
-    if wants("Checksum")
-        && let Some(checksum) = &attributes.checksum
-    {
+    if wants("Checksum") {
+        let made = || StoredChecksum::of_bytes(crc64nvme(reader.crc64nvme()));
+        let checksum = attributes.checksum.clone().unwrap_or_else(made);
         xml.open("Checksum");
-        checksum.put_xml(&mut xml, info.etag.parts);
+        // Without the number of parts, unlike everywhere else.
+        checksum.put_xml(&mut xml, 0);
         xml.close("Checksum");
     }
     if wants("ObjectParts") && 0 < info.etag.parts {
@@ -92,7 +94,9 @@ fn parts(
 ) {
     xml.open("ObjectParts");
     xml.number("PartsCount", u64::from(info.etag.parts));
-    if let Some(checksum) = attributes.checksum.as_ref().filter(|checksum| !checksum.parts.is_empty()) {
+    // Only a composite checksum is one of parts.
+    let composite = attributes.checksum.as_ref().filter(|checksum| checksum.kind == Kind::Composite);
+    if let Some(checksum) = composite.filter(|checksum| !checksum.parts.is_empty()) {
         let all = (1_u64..).zip(sizes.iter().zip(&checksum.parts));
         let mut page = all.skip(after);
         let mut last = u64::try_from(after).unwrap_or(u64::MAX);

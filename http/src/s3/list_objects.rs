@@ -12,7 +12,7 @@ use super::{Call, Outcome, Owner, document, flag, owner_xml, with_region};
 use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
-use crate::s3::attributes;
+use crate::s3::{attributes, checksum};
 
 /// Bytes of a page's XML for each entry, beside its key; a guess that saves growing.
 const ENTRY_XML_BYTES: usize = 360;
@@ -212,10 +212,9 @@ impl Page<'_> {
     fn put_object(&self, xml: &mut Xml, info: &ObjectInfo) {
         xml.text("LastModified", &iso_8601(info.modified_ms));
         xml.etag(&info.etag);
-        if let Some((algorithm, kind)) = attributes::checksum_kind(&info.attributes) {
-            xml.text("ChecksumAlgorithm", algorithm.name());
-            xml.text("ChecksumType", kind.name());
-        }
+        let (algorithm, kind) = attributes::checksum_kind(&info.attributes).unwrap_or(checksum::MADE);
+        xml.text("ChecksumAlgorithm", algorithm.name());
+        xml.text("ChecksumType", kind.name());
         xml.number("Size", info.size);
         if let Some(owner) = self.owner {
             owner_xml(xml, "Owner", owner);
@@ -273,7 +272,8 @@ mod tests {
     }
 
     const OBJECT: &str = "<LastModified>1994-11-06T08:49:37.000Z</LastModified>\
-        <ETag>&quot;1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f&quot;</ETag><Size>12</Size><StorageClass>STANDARD</StorageClass>";
+        <ETag>&quot;1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f&quot;</ETag>\
+        <ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType><Size>12</Size><StorageClass>STANDARD</StorageClass>";
 
     #[test]
     fn second_listing() {

@@ -91,6 +91,7 @@ mod tests {
             modified_ms: 0,
             etag: ETag::default(),
             attributes: bytes::Bytes::new(),
+            units: bytes::Bytes::new(),
         };
         let owner = Owner { id: "I".into(), display_name: "N".into() };
         let upload = Attributes::default();

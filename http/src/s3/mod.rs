@@ -16,6 +16,7 @@ pub mod bucket_name;
 pub mod parameters;
 pub mod request_xml;
 pub mod attributes;
+pub mod receipt;
 mod buckets;
 mod configuration;
 mod ownership;
@@ -43,7 +44,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use nilas_catalog::access::{Access as _, Resource};
-use nilas_engine::{Bucket, ETag, Engine, ObjectInfo, PutCondition, UploadId, WriteError};
+use nilas_engine::{Bucket, ETag, Engine, ObjectInfo, PutCondition, UploadId, UploadInfo, WriteError};
 
 pub(crate) use attributes::json as json_attributes;
 use configuration::Configuration;
@@ -317,11 +318,15 @@ impl Call<'_> {
         parse_part_number(self.parameter("partNumber").unwrap_or(""))
     }
 
-    /// What the open upload `id` was created with; `NoSuchUpload` unless it is open and for this key.
-    async fn open_upload(&self, bucket: &Bucket, id: UploadId) -> Result<Attributes, S3Error> {
+    /// The upload `id`; `NoSuchUpload` unless it is open and for this key.
+    async fn upload(&self, bucket: &Bucket, id: UploadId) -> Result<UploadInfo, S3Error> {
         let upload = self.engine().upload(bucket, id).await?;
-        let upload =
-            upload.filter(|upload| upload.key == self.target.key).ok_or_else(|| self.no_such_upload())?;
+        upload.filter(|upload| upload.key == self.target.key).ok_or_else(|| self.no_such_upload())
+    }
+
+    /// What the open upload `id` was created with.
+    async fn open_upload(&self, bucket: &Bucket, id: UploadId) -> Result<Attributes, S3Error> {
+        let upload = self.upload(bucket, id).await?;
         let unreadable = |_| S3Error::UnreadableAttributes { key: self.key() };
         Attributes::decode(&upload.attributes).map_err(unreadable)
     }

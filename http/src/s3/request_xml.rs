@@ -119,7 +119,7 @@ fn delete_entry(walk: &mut Walk<'_>) -> Result<DeleteEntry, S3Error> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CompletedPart {
     /// Its number, as sent.
-    pub number: u64,
+    pub number: i64,
     /// Its tag, as sent.
     pub etag: String,
     /// Checksums that it must have, in base64.

@@ -4,7 +4,7 @@ use std::ops::{Range, RangeInclusive};
 
 use bytes::Bytes;
 use http_body::Body;
-use nilas_engine::{Bucket, ETag, UploadId};
+use nilas_engine::ETag;
 
 use super::copy_object::{allowed_source, copy_bytes, hold_copy, open_source};
 use super::put_object::{stored, take_body};
@@ -15,7 +15,7 @@ use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
-use crate::s3::checksum::StoredChecksum;
+use crate::s3::checksum::{Kind, StoredChecksum};
 use crate::s3::payload::Payload;
 
 const COPY_RANGE: &str = "x-amz-copy-source-range";
@@ -24,16 +24,14 @@ pub(super) async fn upload<B>(call: &Call<'_>, payload: &mut Payload<'_, B>) -> 
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let bucket = call.bucket()?;
-    let (id, number) = (call.upload_id()?, call.part_number()?);
-    let wanted = wanted_algorithm(call, &bucket, id).await?;
+    let number = call.part_number()?;
     let sent = Declared::parse(call.headers)?.algorithm();
-    if let (Some(wanted), Some(sent)) = (wanted, sent)
-        && wanted != sent
-    {
-        return Err(mismatch(wanted, sent));
-    }
-    let length = payload.open_blob(call.headers, wanted.unwrap_or(Algorithm::Crc64Nvme))?;
+    let bucket = call.bucket()?;
+    let id = call.upload_id()?;
+    let wanted = call.open_upload(&bucket, id).await?.checksum;
+    check_algorithm(wanted.as_ref(), sent)?;
+    let otherwise = wanted.map_or(Algorithm::Crc64Nvme, |wanted| wanted.algorithm);
+    let length = payload.open_blob(call.headers, otherwise)?;
     let mut writer = call.engine().writer(&bucket, length).await?;
     let received = take_body(call, payload, &mut writer).await?;
 
@@ -51,14 +49,16 @@ where
 pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     let source = allowed_source(call)?;
     let range = call.field(COPY_RANGE).map(|text| asked_range(&text)).transpose()?;
+    let number = call.part_number()?;
     let bucket = call.bucket()?;
-    let (id, number) = (call.upload_id()?, call.part_number()?);
-    let wanted = wanted_algorithm(call, &bucket, id).await?;
+    let id = call.upload_id()?;
+    let wanted = call.open_upload(&bucket, id).await?.checksum;
+    let algorithm = wanted.map_or(Algorithm::Crc64Nvme, |wanted| wanted.algorithm);
     let reader = open_source(call, &source).await?;
     let bytes = copy_range(range, reader.info.size)?;
     let length = bytes.end - bytes.start;
     let mut writer = call.engine().writer(&bucket, length).await?;
-    let plan = HashPlan { md5: true, sha256: false, checksum: Some(wanted.unwrap_or(Algorithm::Crc64Nvme)) };
+    let plan = HashPlan { md5: true, sha256: false, checksum: Some(algorithm) };
     let _held = hold_copy(call, length).await?;
     let copied = copy_bytes(reader.read(bytes), &mut writer, length, plan).await?;
 
@@ -77,21 +77,24 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     Ok(document(xml))
 }
 
-/// The algorithm that the upload was opened with, if it named one. The upload must be open and for this key.
-async fn wanted_algorithm(
-    call: &Call<'_>,
-    bucket: &Bucket,
-    id: UploadId,
-) -> Result<Option<Algorithm>, S3Error> {
-    let attributes = call.open_upload(bucket, id).await?;
-    Ok(attributes.checksum.map(|checksum| checksum.algorithm))
+/// A part comes with a checksum of the algorithm that its upload was opened with, if that named one. Of the whole object
+/// one can be made without it, of the parts' none.
+fn check_algorithm(wanted: Option<&StoredChecksum>, sent: Option<Algorithm>) -> Result<(), S3Error> {
+    match (wanted, sent) {
+        (None, _) => Ok(()),
+        (Some(wanted), None) if wanted.kind == Kind::FullObject => Ok(()),
+        (Some(wanted), sent) if sent == Some(wanted.algorithm) => Ok(()),
+        (Some(wanted), sent) => Err(mismatch(Some(wanted.algorithm), sent)),
+    }
 }
 
-fn mismatch(wanted: Algorithm, sent: Algorithm) -> S3Error {
+/// A checksum of another algorithm than the upload's, or none.
+pub(super) fn mismatch(wanted: Option<Algorithm>, sent: Option<Algorithm>) -> S3Error {
+    let name = |algorithm: Option<Algorithm>| algorithm.map_or("null", Algorithm::lower_name);
     S3Error::invalid_request(format!(
         "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
-        wanted.name().to_ascii_lowercase(),
-        sent.name().to_ascii_lowercase(),
+        name(wanted),
+        name(sent),
     ))
 }
 
@@ -135,6 +138,28 @@ fn copy_range(asked: Option<RangeInclusive<u64>>, size: u64) -> Result<Range<u64
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn algorithms() {
+        let check = |wanted: Option<(Algorithm, Kind)>, sent: Option<Algorithm>, want: Result<(), &str>| {
+            let wanted = wanted.map(|(algorithm, kind)| StoredChecksum {
+                algorithm,
+                kind,
+                value: None,
+                parts: vec![],
+            });
+            let got = check_algorithm(wanted.as_ref(), sent);
+            assert_eq!(got.map_err(|failure| failure.answer().code), want, "{wanted:?} {sent:?}");
+        };
+        let (sha256, crc32) = (Some(Algorithm::Sha256), Some(Algorithm::Crc32));
+        check(None, None, Ok(()));
+        check(None, crc32, Ok(()));
+        check(Some((Algorithm::Sha256, Kind::Composite)), sha256, Ok(()));
+        check(Some((Algorithm::Sha256, Kind::Composite)), crc32, Err("InvalidRequest"));
+        check(Some((Algorithm::Sha256, Kind::Composite)), None, Err("InvalidRequest"));
+        check(Some((Algorithm::Crc32, Kind::FullObject)), None, Ok(()));
+        check(Some((Algorithm::Crc32, Kind::FullObject)), sha256, Err("InvalidRequest"));
+    }
 
     #[test]
     fn ranges() {

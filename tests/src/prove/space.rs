@@ -19,7 +19,7 @@ use nilas_engine::{
 };
 
 use super::{Tally, each_store};
-use crate::conformance::{content, feed, put, read, tag};
+use crate::conformance::{completion, content, feed, put, read, tag};
 use crate::machine::{Finding, Geometry, Kind, failures, finding, formatted, on_machine, start};
 
 const KEYS: u64 = 48;
@@ -36,6 +36,8 @@ const MEASURE: &str = "measure/";
 /// Bytes of the objects that measure how much fits in: two of them to a zone, in extents.
 const MEASURE_BYTES: u64 = 60_000;
 const MEASURE_PER_ZONE: u64 = 2;
+/// Bytes of the part of an upload that goes with its bucket.
+const LEFT_BYTES: u64 = 50_000;
 /// Zones of the drive.
 const ZONES: [u64; 4] = [36, 24, 20, 16];
 /// Zones of the shard that has the bucket which hold no large object when everything was deleted: 3 kept for maintenance, 1
@@ -407,9 +409,8 @@ impl Session {
         }
         if let Some(part) = chosen.filter(|_| self.random.one_in(2)) {
             let ask = async {
-                let (parts, tag) = (vec![part], tag(seed));
-                let none = PutCondition::None;
-                happened(engine.complete_upload(&bucket, upload, parts, none, tag, attributes(seed)).await)
+                let completion = completion(vec![part], PutCondition::None, tag(seed), attributes(seed));
+                happened(engine.complete_upload(&bucket, upload, completion).await)
             };
             if self.change(key, Some(seed), ask).await? {
                 return Ok(());
@@ -430,6 +431,14 @@ impl Session {
         let before = std::mem::replace(&mut self.known.borrow_mut().bucket_id, bucket.id.0);
         if bucket.id.0 <= before {
             return finding(Kind::Wrong, format!("bucket id {} after {before}", bucket.id.0));
+        }
+        // An upload that goes with it.
+        let key = Bytes::from_static(b"left");
+        if let Ok(upload) = self.engine.create_upload(&bucket, key, Bytes::new()).await
+            && let Ok(mut writer) = self.engine.writer(&bucket, LEFT_BYTES).await
+            && feed(&mut writer, &content(3, LEFT_BYTES)).await.is_ok()
+        {
+            drop(writer.publish_part(upload, 1, tag(3), Bytes::new()).await);
         }
         drop(self.engine.delete_bucket("short").await);
         Ok(())

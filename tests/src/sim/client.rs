@@ -13,7 +13,7 @@ use nilas_engine::{
 };
 
 use super::model::{BUCKETS, SharedModel, counter_bucket, counter_names, race_key};
-use crate::conformance::{content, feed, put, tag, transact};
+use crate::conformance::{completion, content, feed, put, tag, transact};
 use crate::machine::{Finding, Geometry, Kind, finding};
 use crate::model::Parts;
 use crate::read_back::{Looked, look};
@@ -222,8 +222,8 @@ impl Client {
         let attributes: Vec<u8> = version.iter().flat_map(|(seed, _)| seed.to_le_bytes()).collect();
         let parts = chosen.iter().map(|(number, (sequence, _, _))| (*number, *sequence)).collect();
         self.model.borrow_mut().ask(&bucket.name, &key, Some(version));
-        let condition = PutCondition::None;
-        match self.engine.complete_upload(bucket, id, parts, condition, tag(1), attributes.into()).await {
+        let completion = completion(parts, PutCondition::None, tag(1), attributes.into());
+        match self.engine.complete_upload(bucket, id, completion).await {
             Ok(_) => self.model.borrow_mut().settle(&bucket.name, &key),
             Err(WriteError::Refused(why)) => {
                 return finding(Kind::Lost, format!("completion of an open upload: {why:?}"));
@@ -331,10 +331,24 @@ impl Client {
         Ok(())
     }
 
+    /// Begins a multipart upload and forgets it: it goes with its bucket.
+    async fn leave_upload(&mut self, bucket: &Arc<Bucket>) {
+        let (seed, size) = (self.seed(), self.size());
+        let key = Bytes::from_static(b"own/left");
+        let Ok(id) = self.engine.create_upload(bucket, key, Bytes::new()).await else { return };
+        let Ok(mut writer) = self.engine.writer(bucket, size).await else { return };
+        if feed(&mut writer, &content(seed, size)).await.is_ok() {
+            drop(writer.publish_part(id, 1, tag(seed), Bytes::new()).await);
+        }
+    }
+
     /// A bucket of the client's own comes, holds something, and goes.
     async fn short_bucket(&mut self) -> Result<(), Finding> {
         let name: Arc<str> = format!("short-{}", self.number).into();
         let Some(bucket) = self.bucket(&name).await? else { return Ok(()) };
+        if self.random.one_in(2) {
+            self.leave_upload(&bucket).await;
+        }
         let key = Bytes::from_static(b"own/short");
         let (seed, size) = (self.seed(), self.size());
         let is_empty = {

@@ -9,6 +9,7 @@ mod names;
 mod objects;
 mod lists;
 mod multipart;
+mod completions;
 mod parameters;
 
 use std::sync::OnceLock;

@@ -71,6 +71,5 @@ fn multipart_rules() {
     }
     let listed = client.list_parts(b, k, &numbers).expect("list").text();
     assert_eq!(xml::all(&listed, "PartNumber"), ["1", "10000"]);
-    // An open upload does not keep the bucket, an object does.
     expect(&client.abort(b, k, &numbers).expect("abort"), 204, "");
 }

@@ -40,14 +40,20 @@ const SUITES: [Suite; 15] = [
     suite("metadata", "metadata_e2e.py", &NEWEST, true),
     suite("faults-duckdb", "faults_duckdb_e2e.py", &NEWEST, true),
     suite("faults-pyiceberg", "faults_pyiceberg_e2e.py", &NEWEST, true),
+    suite(REFERENCE, "reference_e2e.py", &NEWEST, true),
     suite("rck", "rck_e2e.py", &NEWEST, true),
     suite("spark", "spark_e2e.py", &SPARK, false),
     suite("faults-spark", "faults_spark_e2e.py", &SPARK, false),
 ];
 
+/// The comparison with the Java reference, which has a command of its own for its long form.
+const REFERENCE: &str = "reference";
+
 const SUITE_MAX: Duration = Duration::from_secs(600);
 /// The long form of a suite that has one.
 const LONG_MAX: Duration = Duration::from_secs(2 * 3600);
+/// Keys that the older lines of boto3 list: enough for three pages of each size. The newest lists more.
+const LISTED_KEYS_SHORT: &str = "1500";
 /// Commits of each stream of the fault suites in their long form.
 const FAULT_COMMITS_LONG: &str = "200";
 
@@ -62,6 +68,19 @@ const fn suite(
 
 /// `long`: the fault suites as before a release, where CI has a small form.
 pub fn sections(report: &mut Report, names: &[String], long: bool) {
+    let settings = if long { vec![("FAULT_COMMITS", FAULT_COMMITS_LONG.to_owned())] } else { Vec::new() };
+    run_all(report, names, &settings, if long { LONG_MAX } else { SUITE_MAX });
+}
+
+/// The comparison with the Java reference: `count` requests from `seed`, which is drawn and printed when absent.
+pub fn reference(report: &mut Report, count: u64, seed: Option<u64>) {
+    let seed = seed.map_or_else(|| "any".to_owned(), |seed| seed.to_string());
+    let settings = [("COUNT", count.to_string()), ("SEED", seed)];
+    run_all(report, &[REFERENCE.to_owned()], &settings, LONG_MAX);
+}
+
+/// Runs the named suites with `settings` in their environment, each for at most `max`.
+fn run_all(report: &mut Report, names: &[String], settings: &[(&str, String)], max: Duration) {
     if let Some(unknown) = names.iter().find(|name| !SUITES.iter().any(|suite| suite.name == *name)) {
         let known = SUITES.map(|suite| suite.name).join(", ");
         report.section(unknown, || Err(Failure(format!("no such client suite; there are {known}"))));
@@ -83,12 +102,18 @@ pub fn sections(report: &mut Report, names: &[String], long: bool) {
     });
     let (Some(server), true) = (server, ready) else { return };
     for (suite, python) in suites.iter().zip(&pythons) {
-        report.section(suite.name, || run(suite, python, &server, long));
+        report.section(suite.name, || run(suite, python, &server, settings, max));
     }
     report.section("server-stop", || server.stop());
 }
 
-fn run(suite: &Suite, python: &PathBuf, server: &Server, long: bool) -> Result<(), Failure> {
+fn run(
+    suite: &Suite,
+    python: &PathBuf,
+    server: &Server,
+    settings: &[(&str, String)],
+    max: Duration,
+) -> Result<(), Failure> {
     let mut script = program(python)
         .args([format!("tests/clients/{}", suite.script)])
         .env("ENDPOINT", server.endpoint())
@@ -98,8 +123,11 @@ fn run(suite: &Suite, python: &PathBuf, server: &Server, long: bool) -> Result<(
         .env("TARGET", target())
         .env("NILAS_BIN", server_binary())
         .env("PYTHONDONTWRITEBYTECODE", "1");
-    if long {
-        script = script.env("FAULT_COMMITS", FAULT_COMMITS_LONG);
+    if suite.environment.name != NEWEST.name {
+        script = script.env("LISTED_KEYS", LISTED_KEYS_SHORT);
     }
-    script.passes_within(if long { LONG_MAX } else { SUITE_MAX })
+    for (name, value) in settings {
+        script = script.env(name, value);
+    }
+    script.passes_within(max)
 }

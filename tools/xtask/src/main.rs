@@ -78,6 +78,14 @@ enum Command {
         #[arg(long)]
         long: bool,
     },
+    /// Generated creates and commits, here and at Iceberg's Java server: the answers must be the same
+    Reference {
+        /// Requests sent to both
+        #[arg(long, default_value_t = 2_000)]
+        count: u64,
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Makes the golden image of this format's version anew
     Golden,
     /// Coverage-guided fuzzing of one target or `all`, 60 seconds each unless told
@@ -98,6 +106,9 @@ fn main() -> ExitCode {
         Command::Ci => sections("ci", ci::sections),
         Command::Clients { names, long } => {
             sections("clients", |report| clients::sections(report, &names, long))
+        }
+        Command::Reference { count, seed } => {
+            sections("reference", |report| clients::reference(report, count, seed))
         }
         Command::Sim { seed, seeds } => plain(ci::sim(seed, seeds)),
         Command::Prove { name, seed, count, long } => plain(ci::prove(&name, seed, count, long)),

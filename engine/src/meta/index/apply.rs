@@ -2,6 +2,7 @@
 //!
 //! `Index::apply` is called by `shard` when a record takes its place in the log, and by `recover` when it is replayed.
 
+use super::completions::is_completion;
 use super::uploads::{part_key, upload_key};
 use super::{BucketIndex, Effects, Index, cell_of, place_of};
 use crate::format::Put;
@@ -79,10 +80,12 @@ impl<E: Effects> Applying<'_, E> {
                 self.bucket.remove_version(key, is_it, self.effects);
             }
             Change::SetValue { key, value } => {
-                self.bucket.values.set(key, value);
+                let is_new = self.bucket.values.set(key, value);
+                self.bucket.completion_count += usize::from(is_new && is_completion(key));
             }
             Change::ClearValue { key } => {
-                self.bucket.values.unset(key);
+                let was_there = self.bucket.values.unset(key);
+                self.bucket.completion_count -= usize::from(was_there && is_completion(key));
             }
             Change::OpenUpload { upload, key, created_ms, attributes } => {
                 self.scratch.u64(*created_ms).string(key).string(attributes);

@@ -9,12 +9,14 @@
 pub(crate) mod leaf;
 pub(crate) mod tree;
 mod apply;
+mod completions;
 mod directory;
 mod list;
 mod objects;
 mod uploads;
 mod versions;
 
+pub(crate) use completions::completion_key;
 pub(crate) use directory::{DIRECTORY_BUCKET, DirectoryEntry};
 pub use leaf::fuzz_leaf;
 pub(crate) use uploads::{part_number, upload_of};
@@ -31,6 +33,7 @@ use crate::format::record::{Change, Extent, Record};
 use crate::mutant::{Mutant, seeded};
 use crate::object::{ListQuery, ObjectInfo, UploadId};
 use crate::units::{BucketId, DriveOffset, Sequence};
+use completions::is_completion;
 use directory::is_directory;
 use tree::{CellRef, Tree};
 use uploads::decode_upload;
@@ -70,6 +73,8 @@ pub(crate) struct BucketIndex {
     object_count: u64,
     /// Their bytes.
     object_bytes: u64,
+    /// Completed uploads that are remembered.
+    completion_count: usize,
 }
 
 /// Everything one shard knows.
@@ -127,7 +132,7 @@ impl Index {
     ) -> Result<(), Malformed> {
         let mut problem = None;
         let mut upgraded = Tree::default();
-        let (mut objects, mut bytes, mut cells) = (0, 0_u64, 0);
+        let (mut objects, mut bytes, mut cells, mut completions) = (0, 0_u64, 0, 0);
         tree.scan(b"", |cell| {
             cells += 1;
             let checked = match kind {
@@ -138,7 +143,10 @@ impl Index {
                     bytes = bytes.checked_add(cell.size).ok_or(Malformed { what: "sum of sizes", at: 0 })?;
                     Ok(())
                 }),
-                TreeKind::Values => Ok(()),
+                TreeKind::Values => {
+                    completions += usize::from(is_completion(&cell.key.to_vec()));
+                    Ok(())
+                }
                 TreeKind::Uploads => {
                     decode_upload(&Bytes::copy_from_slice(cell.payload), UploadId(0)).map(|_| ())
                 }
@@ -162,6 +170,7 @@ impl Index {
             match kind {
                 TreeKind::Objects => (held.object_count, held.object_bytes) = (objects, bytes),
                 TreeKind::Uploads => self.upload_count += cells,
+                TreeKind::Values => held.completion_count = completions,
                 _ => {}
             }
         }
@@ -222,8 +231,10 @@ impl BucketIndex {
         (self.object_count, self.object_bytes)
     }
 
+    /// Whether nothing keeps the bucket from being deleted: no version of an object, and no value of a layer above. Open
+    /// uploads and what is remembered of others go with it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.objects.is_empty() && self.values.is_empty() && self.uploads.is_empty()
+        self.objects.is_empty() && !self.has_owned_values()
     }
 
     /// A value.

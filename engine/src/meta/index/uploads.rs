@@ -63,6 +63,18 @@ impl BucketIndex {
         });
     }
 
+    /// The first open uploads, at most `max`, in no order that means anything.
+    pub(crate) fn first_uploads(&self, max: usize) -> Vec<u128> {
+        let mut found = Vec::new();
+        self.uploads.scan(b"", |cell| {
+            if found.len() < max {
+                found.push(upload_of(&cell.key.to_vec()));
+            }
+            found.len() < max
+        });
+        found
+    }
+
     /// Open uploads in order of (key, id) after `after`.
     pub(crate) fn list_uploads(
         &self,
@@ -153,6 +165,7 @@ fn part_info(number: u16, found: &CellRef<'_>, cell: &Cell<'_>) -> PartInfo {
         modified_ms: cell.modified_ms,
         etag: cell.etag,
         attributes: found.share(cell.attributes),
+        units: found.share(cell.unit_bytes()),
     }
 }
 

@@ -48,6 +48,7 @@ struct ZoneWriters {
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
+    GoneUploads,
     Checkpoint,
     Space,
     End,
@@ -84,6 +85,8 @@ pub(super) struct MaintenanceState {
     space_wanted: Cell<bool>,
     /// When the file systems were last asked again after they had no space, microseconds of the monotonic clock.
     shortage_tried_us: Cell<u64>,
+    /// The uploads of buckets that are gone found no room in the log: something else comes first.
+    gone_uploads_wait: Cell<bool>,
     /// The shard stops: one last checkpoint, if it is worth it.
     closing: Cell<bool>,
     running: Cell<bool>,
@@ -112,6 +115,7 @@ impl MaintenanceState {
             stall: Cell::default(),
             space_wanted: Cell::new(false),
             shortage_tried_us: Cell::new(0),
+            gone_uploads_wait: Cell::new(false),
             closing: Cell::new(false),
             running: Cell::new(false),
             ended: Cell::new(false),
@@ -152,7 +156,12 @@ impl Shard {
             let due = self.log.maintenance.until(|| self.due()).await;
             let done = match due {
                 Due::End => break,
-                Due::Checkpoint => self.checkpoint(&mut writers).await,
+                Due::GoneUploads => self.end_gone_uploads().await,
+                Due::Checkpoint => {
+                    // Before they are written out once more.
+                    self.forget_completions().await;
+                    self.checkpoint(&mut writers).await
+                }
                 Due::Space => self.make_space(&mut writers).await,
             };
             if let Err(error) = done {
@@ -161,7 +170,12 @@ impl Shard {
                 if !matches!(error, EngineError::Full { .. }) {
                     self.context.stats.maintenance_errors.fetch_add(1, Relaxed);
                 }
-                self.note_no_progress();
+                match due {
+                    Due::GoneUploads => self.maintenance.gone_uploads_wait.set(true),
+                    _ => self.note_no_progress(),
+                }
+            } else if due != Due::GoneUploads {
+                self.maintenance.gone_uploads_wait.set(false);
             }
             self.maintenance.progress.notify();
         }
@@ -191,6 +205,9 @@ impl Shard {
                 Due::End
             });
         }
+        if self.gone_bucket().is_some() && !self.maintenance.gone_uploads_wait.get() {
+            return Some(Due::GoneUploads);
+        }
         if self.lacks_progress() {
             return None;
         }
@@ -201,6 +218,12 @@ impl Shard {
             || self.maintenance.space_wanted.get()
             || self.context.home_zones().is_low();
         wants_space.then_some(Due::Space)
+    }
+
+    /// Has maintenance end the uploads of a bucket that is gone.
+    pub(in crate::shard) fn notify_gone_uploads(&self) {
+        self.maintenance.gone_uploads_wait.set(false);
+        self.log.maintenance.notify();
     }
 
     /// What tells that maintenance might find something to do that it did not find last time.

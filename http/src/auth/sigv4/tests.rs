@@ -605,6 +605,8 @@ fn mutations_never_verify_nor_panic() {
             "GET\n/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AK%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host&X-Amz-Signature={EMPTY}\nhost:h"
         ),
         "GET\n/\nauthorization:AWS a:b".to_owned(),
+        "PUT\n/b/k?AWSAccessKeyId=AK&Expires=1369353600&Signature=a%2B%3D&x-amz-meta-a=1&versionId=v\nhost:h"
+            .to_owned(),
         String::new(),
     ];
     let mut state = 0x9E37_79B9_7F4A_7C15u64;
