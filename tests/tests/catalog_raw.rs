@@ -560,7 +560,7 @@ fn a_registered_table_of_the_future_is_writable() {
         format!("s3://wh-future/{key}")
     };
     let path = format!("{}/register", catalog.namespace_path(NS));
-    let mut register = |catalog: &mut Catalog, name: &str, location: String| {
+    let register = |catalog: &mut Catalog, name: &str, location: String| {
         let body = json!({"name": name, "metadata-location": location});
         catalog.call("POST", &path, Some(&body)).expect("an answer")
     };
