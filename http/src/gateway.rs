@@ -103,6 +103,8 @@ impl CoreState {
         };
         let response = outcome.unwrap_or_else(|refused| refused.render(&head, &request_id));
         let response = self.hold_answer(operation, response, &head, &request_id);
+        // Some clients join lines of one name, and read `application/json, application/json`.
+        debug_assert_eq!(response.headers().keys_len(), response.headers().len(), "one line for each header");
         let took_us = rt::monotonic_us().saturating_sub(started_us);
         self.figures.count(operation, response.status(), took_us);
         response

@@ -230,7 +230,7 @@ pub(crate) fn render(answer: nilas_catalog::Response, head: &Parts) -> Response<
     }
     for (name, value) in answer.headers {
         if let Ok(value) = HeaderValue::try_from(value) {
-            headers.append(name, value);
+            headers.insert(name, value);
         }
     }
     response

@@ -41,6 +41,8 @@ NEEDS = {
     "conditional-put-race": ("PutObject", "IfNoneMatch"),
     "checksum-CRC64NVME": ("PutObject", "ChecksumCRC64NVME"),
     "multipart-checksums": ("CreateMultipartUpload", "ChecksumType"),
+    "multipart-again": ("CompleteMultipartUpload", "IfNoneMatch"),
+    "multipart-lists": ("CompleteMultipartUpload", "MpuObjectSize"),
     "multipart-conditional": ("CompleteMultipartUpload", "IfNoneMatch"),
 }
 

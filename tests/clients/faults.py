@@ -94,6 +94,8 @@ def files_of(table):
     for snapshot in table.snapshots():
         paths.add(snapshot.manifest_list)
         for manifest in snapshot.manifests(table.io):
+            if manifest.manifest_path in paths:
+                continue  # read for another snapshot
             paths.add(manifest.manifest_path)
             paths |= {entry.data_file.file_path for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)}
     return {path.split("://", 1)[1] for path in paths}

@@ -63,7 +63,7 @@ def change(name, number):
     """One commit of the stream, of a kind that the seed draws."""
     table = catalog.load_table((namespace, name))
     have = dict(held[name])
-    kind = dice.choice(["append", "append", "append", "fast-append", "delete", "overwrite", "properties", "branch"])
+    kind = dice.choice(["append", "append", "append", "fast-append", "delete", "overwrite", "properties", "branch", "expire"])
     new = {number: kind, number + 1: kind}
     some = dice.choice(sorted(have))
     if kind == "append":
@@ -88,6 +88,12 @@ def change(name, number):
                 transaction.append(rows(new))
 
         commit(name, run, {**have, **new})
+    elif kind == "expire":
+        # A copy that comes after its snapshot has expired is still that commit.
+        kept = {reference.snapshot_id for reference in table.refs().values()}
+        old = [snapshot.snapshot_id for snapshot in table.snapshots() if snapshot.snapshot_id not in kept]
+        table.maintenance.expire_snapshots().by_ids(old).commit()
+        commit(name, lambda: catalog.load_table((namespace, name)).append(rows(new)), {**have, **new})
     elif kind == "branch":
         # A branch of its own, so that main keeps its rows.
         head = table.current_snapshot().snapshot_id

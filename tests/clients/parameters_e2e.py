@@ -384,7 +384,7 @@ PROBES = {
     "x-amz-checksum-algorithm": refused_value("XOR", 400, "InvalidRequest"),
     "x-amz-checksum-type": refused_value("SOME", 400, "InvalidRequest"),
     "x-amz-mp-object-size": refused_value("11", 400, "InvalidRequest"),
-    "x-amz-checksum-mode": ARGUMENT("x"),
+    "x-amz-checksum-mode": refused_value("x", 400, "InvalidRequest"),
     "Range": part_of_the_bytes,
     "If-Match": FAILED(NO_TAG),
     "If-None-Match": by_operation(GetObject=READ("*"), HeadObject=READ("*"), other=FAILED("*")),

@@ -136,7 +136,12 @@ fn set_up(server: &Server, book: &mut CatalogBook) -> io::Result<()> {
     let mut catalog = server.catalog(WAREHOUSE);
     catalog.open()?;
     let mut answers = vec![catalog.create_namespace(NAMESPACE)?];
-    for (table, uuid) in [("count", &mut book.count), ("left", &mut book.left), ("right", &mut book.right)] {
+    for (table, uuid) in [
+        ("count", &mut book.count),
+        ("left", &mut book.left),
+        ("right", &mut book.right),
+        ("appended", &mut book.appended.uuid),
+    ] {
         let answer = catalog.create_table(NAMESPACE, table)?;
         *uuid = answer.text_at("/metadata/table-uuid").to_owned();
         answers.push(answer);
@@ -216,7 +221,8 @@ fn load_and_kill(
     let killed = AtomicBool::new(false);
     let next_race = AtomicU64::new(0);
     let after = Duration::from_millis(rng.between(KILL_AFTER_MS.0, KILL_AFTER_MS.1));
-    let CatalogBook { counters, pair, made, count, left, right, complaints, commits, refused } = book;
+    let CatalogBook { counters, pair, made, appended, count, left, right, complaints, commits, refused } =
+        book;
     let mut attempts = Vec::new();
     thread::scope(|scope| {
         let mut racers = Vec::new();
@@ -237,6 +243,8 @@ fn load_and_kill(
         clerks.push(scope.spawn(move || count_pair(catalog, pair, uuids, killed_now)));
         let catalog = catalog_client(server);
         clerks.push(scope.spawn(move || make_and_drop(catalog, made, killed_now)));
+        let catalog = catalog_client(server);
+        clerks.push(scope.spawn(move || appended.go_on(catalog, killed_now)));
 
         thread::sleep(after);
         killed.store(true, Ordering::SeqCst);
@@ -784,6 +792,19 @@ struct Made {
     uncertain: bool,
 }
 
+/// Snapshots that a table with appends keeps.
+const SNAPSHOTS_KEPT: u64 = 20;
+
+/// A table whose one writer appends snapshots 1, 2, 3, … and expires old ones. After a kill it sends its last commits again.
+#[derive(Default)]
+struct Appended {
+    uuid: String,
+    /// The last snapshot that was acknowledged, or seen.
+    landed: u64,
+    /// The last that was sent: `landed`, or the one after it.
+    sent: u64,
+}
+
 #[derive(Default)]
 struct CatalogBook {
     count: String,
@@ -792,6 +813,7 @@ struct CatalogBook {
     counters: [Counter; COUNTERS],
     pair: Counter,
     made: [Made; MADE_TABLES],
+    appended: Appended,
     complaints: Vec<String>,
     commits: u64,
     refused: u64,
@@ -909,6 +931,60 @@ fn make_and_drop(mut catalog: Catalog, made: &mut [Made; MADE_TABLES], killed: &
     }
 }
 
+impl Appended {
+    /// Appends until the server is gone.
+    fn go_on(&mut self, mut catalog: Catalog, killed: &AtomicBool) -> Tally {
+        let mut tally = Tally::default();
+        loop {
+            self.sent = self.landed + 1;
+            match tally.judge(self.send(&mut catalog, self.sent), 200, killed) {
+                Some(true) => self.landed = self.sent,
+                Some(false) => {}
+                None => return tally,
+            }
+            if killed.load(Ordering::SeqCst) {
+                return tally;
+            }
+        }
+    }
+
+    /// Sends the commit of a snapshot, the same bytes each time.
+    fn send(&self, catalog: &mut Catalog, id: u64) -> io::Result<Answer> {
+        let parent = id.checked_sub(1).filter(|parent| *parent != 0);
+        let requirements = json!([assert_uuid(&self.uuid),
+            {"type": "assert-ref-snapshot-id", "ref": "main", "snapshot-id": parent}]);
+        let updates = json!([
+            {"action": "add-snapshot", "snapshot": {
+                "snapshot-id": id, "parent-snapshot-id": parent, "sequence-number": id, "schema-id": 0,
+                "timestamp-ms": 1_700_000_000_000_u64 + id, "summary": {"operation": "append"},
+                "manifest-list": format!("s3://{WAREHOUSE}/appended/snap-{id}.avro")}},
+            {"action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": id},
+            {"action": "remove-snapshots", "snapshot-ids": [id.saturating_sub(SNAPSHOTS_KEPT)]},
+        ]);
+        catalog.commit(NAMESPACE, "appended", requirements, updates)
+    }
+
+    /// Sends the last commits again: each must succeed, whether it had landed or not, and be there once.
+    fn check(&mut self, server: &Server, catalog: &mut Catalog) -> Result<(), String> {
+        for id in [self.landed, self.sent, self.sent] {
+            if id == 0 {
+                continue;
+            }
+            let answer = self.send(catalog, id).map_err(|error| format!("append {id}: {error}"))?;
+            if answer.status != 200 {
+                return Err(format!("append {id} sent again: {} {}", answer.status, answer.response.text()));
+            }
+        }
+        self.landed = self.sent;
+        let metadata = load_checked(server, catalog, "appended")?;
+        let snapshots = metadata["snapshots"].as_array().cloned().unwrap_or_default();
+        let seen: Vec<u64> =
+            snapshots.iter().filter_map(|snapshot| snapshot["snapshot-id"].as_u64()).collect();
+        let want: Vec<u64> = (self.sent.saturating_sub(SNAPSHOTS_KEPT) + 1..=self.sent).collect();
+        if seen == want { Ok(()) } else { Err(format!("appended snapshots are {seen:?}, not {want:?}")) }
+    }
+}
+
 fn verify_catalog(server: &Server, book: &mut CatalogBook) -> Result<(), String> {
     let mut catalog = server.catalog(WAREHOUSE);
     catalog.configure().map_err(|error| error.to_string())?;
@@ -925,6 +1001,7 @@ fn verify_catalog(server: &Server, book: &mut CatalogBook) -> Result<(), String>
         ));
     }
     book.pair.check(&left, "pair")?;
+    book.appended.check(server, &mut catalog)?;
     let listed = catalog.list_tables(NAMESPACE).map_err(|error| error.to_string())?;
     for (at, made) in book.made.iter_mut().enumerate() {
         let name = format!("made{at}");
@@ -937,10 +1014,9 @@ fn verify_catalog(server: &Server, book: &mut CatalogBook) -> Result<(), String>
         }
         *made = Made { exists: seen, uncertain: false };
     }
-    match listed
-        .iter()
-        .find(|name| !name.starts_with("made") && !["count", "left", "right"].contains(&name.as_str()))
-    {
+    match listed.iter().find(|name| {
+        !name.starts_with("made") && !["count", "left", "right", "appended"].contains(&name.as_str())
+    }) {
         Some(name) => Err(format!("a table nobody made is listed: {name}")),
         None => Ok(()),
     }

@@ -27,6 +27,25 @@ impl Response {
         header(&self.head, name)
     }
 
+    /// A header that has more than one line. Some clients join such lines, or take the wrong one.
+    pub fn repeated_header(&self) -> Option<String> {
+        let lines = self.head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
+        let mut names: Vec<String> = lines.map(|(name, _)| name.to_ascii_lowercase()).collect();
+        names.sort_unstable();
+        names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone())
+    }
+
+    /// Fails when a header has more than one line.
+    pub fn with_single_headers(self) -> io::Result<Response> {
+        match self.repeated_header() {
+            None => Ok(self),
+            Some(name) => Err(io::Error::new(
+                ErrorKind::InvalidData,
+                format!("{name} has several lines: {}", self.head),
+            )),
+        }
+    }
+
     /// The body as text; bytes that are not UTF-8 are replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -218,6 +237,17 @@ mod tests {
         check("GET", b"HTTP/1.1 200 OK\r\nContent-Le", Err(()));
         check("GET", b"", Err(()));
         check("GET", b"SSH-2.0\r\n\r\n", Err(()));
+    }
+
+    #[test]
+    fn repeated_headers() {
+        let check = |mut wire: &[u8], want: Option<&str>| {
+            let response = read_head(&mut wire).expect("a head");
+            assert_eq!(response.repeated_header().as_deref(), want);
+            assert_eq!(response.with_single_headers().is_ok(), want.is_none());
+        };
+        check(b"HTTP/1.1 200 OK\r\nA: 1\r\nAB: 1\r\n\r\n", None);
+        check(b"HTTP/1.1 200 OK\r\nDate: x\r\nA: 1\r\na: 2\r\n\r\n", Some("a"));
     }
 
     #[test]

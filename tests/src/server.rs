@@ -275,12 +275,16 @@ impl Server {
 
     /// An S3 client with the root key and a connection of its own.
     pub fn client(&self) -> Client {
-        Client::new(self.address, &self.root_key.0, &self.root_key.1)
+        let mut client = Client::new(self.address, &self.root_key.0, &self.root_key.1);
+        client.single_headers = true;
+        client
     }
 
     /// A catalog client with the root key for `warehouse`.
     pub fn catalog(&self, warehouse: &str) -> Catalog {
-        Catalog::new(self.address, &self.root_key.0, &self.root_key.1, warehouse)
+        let mut catalog = Catalog::new(self.address, &self.root_key.0, &self.root_key.1, warehouse);
+        catalog.client.single_headers = true;
+        catalog
     }
 
     /// Sum of a metric over its cores or shards, of those lines that hold `label`; 0 when there is none.

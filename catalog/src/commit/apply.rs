@@ -437,6 +437,11 @@ impl<'c> Draft<'c> {
         if self.snapshot_ids.contains(&view.id) {
             return Err(CommitError::validation(format!("Snapshot already exists for id: {}", view.id)));
         }
+        if view.id == snapshot::NO_SNAPSHOT {
+            return Err(CommitError::validation(
+                "Cannot add a snapshot with id -1: it stands for no snapshot",
+            ));
+        }
         let now = self.cx.now_ms;
         if now.saturating_add(CLOCK_SKEW_MAX_MS) < view.timestamp_ms {
             return Err(CommitError::illegal(format!(

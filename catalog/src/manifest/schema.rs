@@ -317,8 +317,8 @@ impl Parser {
             Type::Array(item) | Type::Map(item) => (None, deepest(&mut std::iter::once(item))),
             Type::Union(branches) => (None, deepest(&mut branches.iter())),
             Type::Record(fields) => {
-                let widths = fields.iter().map(|field| part(&field.of).and_then(|node| node.width));
-                let width = widths.fold(Some(0_usize), |sum, width| Some(sum?.saturating_add(width?)));
+                let mut widths = fields.iter().map(|field| part(&field.of).and_then(|node| node.width));
+                let width = widths.try_fold(0_usize, |sum, width| Some(sum.saturating_add(width?)));
                 (width, deepest(&mut fields.iter().map(|field| &field.of)))
             }
         };

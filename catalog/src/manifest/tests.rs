@@ -1,6 +1,13 @@
 //! Files of other writers (`fuzz/corpus/manifest`), files of a small writer of the test's own in every codec and with
 //! every type, and files that are wrong in one place.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::type_complexity,
+    clippy::big_endian_bytes,
+    reason = "small numbers and tables of the test's own"
+)]
+
 use std::io::Write;
 
 use serde_json::{Value, json};
@@ -163,6 +170,24 @@ fn files_of_pyiceberg_in_each_codec() {
             assert_eq!((listed.added_files_count, listed.deleted_rows_count), (Some(1), Some(3000)));
         }
     }
+}
+
+#[test]
+fn files_of_duckdb() {
+    let check = |file: &[u8], want: FileContent, suffix: &str, count: usize| {
+        let got = entries(file).expect("a file of DuckDB");
+        assert_eq!(got.len(), count);
+        for (status, content, path, records, size, ..) in got {
+            assert_eq!((status, content), (Status::Added, want));
+            assert!(path.starts_with("s3://lake") && path.ends_with(suffix), "{path}");
+            assert!(0 < records && 0 < size);
+        }
+    };
+    check(file!("duckdb-v2-data"), FileContent::Data, ".parquet", 1);
+    check(file!("duckdb-v2-deletes"), FileContent::PositionDeletes, "-deletes.parquet", 2);
+    let list = read_list(file!("duckdb-v2-list")).expect("a file of DuckDB");
+    let of = |content| list.iter().filter(|manifest| manifest.content == content).count();
+    assert_eq!((of(ManifestContent::Data), of(ManifestContent::Deletes)), (2, 1));
 }
 
 // ---- A writer, for what real files do not show ----

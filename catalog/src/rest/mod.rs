@@ -27,11 +27,11 @@ use crate::limits::{
     BODY_BYTES_MAX, GZIP_BYTES_MIN, PURGE_LOOK_MS, PURGE_WAIT_MS_MAX, PURGES_LISTED_MAX,
     TRANSACTION_TABLES_MAX, at_most,
 };
-use crate::rest::route::{Asked, Names, Target};
+use crate::rest::route::{Asked, Target};
 use crate::store::commit::TableChange;
 use crate::store::failure::CatalogError;
 use crate::store::idempotency::IdempotencyKey;
-use crate::store::names::{Ident, NamespaceName, warehouse_name};
+use crate::store::names::{Ident, Names, NamespaceName, warehouse_name};
 use crate::store::purge::{self, PurgeContext};
 use crate::store::purge_state::{PurgeFigures, PurgeStatus};
 use crate::store::state::{Page, PageQuery};
@@ -96,7 +96,11 @@ struct Call<'a> {
 impl Call<'_> {
     /// Refuses what the sender may not do on what the path names in `warehouse`.
     fn judge_path(&self, warehouse: &str) -> Result<(), CatalogError> {
-        let resource = match &self.names {
+        self.judge(&self.names, warehouse)
+    }
+
+    fn judge(&self, names: &Names, warehouse: &str) -> Result<(), CatalogError> {
+        let resource = match names {
             Names::Nothing => Resource::Warehouse(warehouse),
             Names::Namespace(namespace) => Resource::Namespace { warehouse, namespace: namespace.as_str() },
             Names::Ident(ident) => table_resource(warehouse, ident),
@@ -180,11 +184,15 @@ impl Catalog {
         if BODY_BYTES_MAX < request.body.len() {
             return Err(CatalogError::BodyTooLarge { max: BODY_BYTES_MAX, got: request.body.len() });
         }
-        let Target { asked, warehouse, names } = route.0?;
+        let Target { asked, warehouse, names, literal } = route.0?;
         let query = Query(route::query(request.raw_query)?);
         let outcome = match asked {
             Asked::Served(operation) => {
-                self.serve(Call { request, operation, query, warehouse, names }).await?
+                let mut call = Call { request, operation, query, warehouse, names };
+                if let Some(literal) = literal {
+                    self.choose_names(&mut call, literal).await;
+                }
+                self.serve(call).await?
             }
             Asked::NotOffered => {
                 // Views have no permission of their own. Who may not even ask what the warehouse offers learns nothing.
@@ -222,6 +230,26 @@ impl Catalog {
                 Err(CatalogError::Forbidden { action, resource })
             }
             Err(failure) => Err(failure),
+        }
+    }
+
+    /// Decides how a plus in the path is read. As a blank, unless `literal` names more of what is there; a reading on which the
+    /// sender may not do what they ask for is not looked up, so nothing is learned of it.
+    async fn choose_names(&self, call: &mut Call<'_>, literal: Names) {
+        let Ok(bucket) = self.warehouse(call.warehouse.as_deref(), &call.query, |_| Ok(())) else { return };
+        let is_literal = match (call.judge_path(&bucket.name), call.judge(&literal, &bucket.name)) {
+            (Ok(()), Ok(())) => {
+                let (blank, literal) = (call.names.clone(), literal.clone());
+                let known = self.owner(&bucket, move |store| async move {
+                    Ok((store.known(&blank).await?, store.known(&literal).await?))
+                });
+                matches!(known.await, Ok((blank, literal)) if blank < literal)
+            }
+            (Err(_), Ok(())) => true,
+            (_, Err(_)) => false,
+        };
+        if is_literal {
+            call.names = literal;
         }
     }
 
@@ -746,21 +774,23 @@ fn takes_gzip(value: &str) -> bool {
 }
 
 fn render(outcome: Outcome, gzip_taken: bool) -> Response {
-    let json_type = || ("content-type", "application/json".to_owned());
+    // What one client gets compressed another gets plain, also where this answer is too small for it.
+    let vary = || ("vary", "Accept-Encoding".to_owned());
+    let json = || vec![("content-type", "application/json".to_owned()), vary()];
     match outcome {
         Outcome::Empty => Response { status: 204, headers: Vec::new(), body: Bytes::new(), gzip: false },
         Outcome::Json(body) => {
             let gzip = gzip_taken && GZIP_BYTES_MIN < body.len();
             let body = if gzip { Bytes::from(metadata_file::gzip(&body)) } else { body };
-            Response { status: 200, headers: vec![json_type()], body, gzip }
+            Response { status: 200, headers: json(), body, gzip }
         }
         Outcome::Table { body, gzip, etag } => {
-            let mut headers = vec![json_type()];
+            let mut headers = json();
             headers.extend(etag.map(|etag| ("etag", etag)));
             Response { status: 200, headers, body, gzip }
         }
         Outcome::NotModified { etag } => {
-            Response { status: 304, headers: vec![("etag", etag)], body: Bytes::new(), gzip: false }
+            Response { status: 304, headers: vec![("etag", etag), vary()], body: Bytes::new(), gzip: false }
         }
     }
 }

@@ -1,12 +1,12 @@
 //! From a request's raw path to the operation it asks for and what it names. Pure.
 //!
-//! The path is split at its raw slashes, then each segment is decoded: an encoded slash is part of a name. A plus is a
-//! blank, as Java's encoder has it. The warehouse may be left out (`/v1/namespaces/…`). Which paths there are is in
-//! the table of operations.
+//! Slashes before `/v1` count as one. The path is split at its raw slashes, then each segment is decoded: an encoded slash is
+//! part of a name. A plus is a blank, as Java's encoder has it, or itself, as others have it: both readings are returned, and who
+//! knows the names chooses. The warehouse may be left out (`/v1/namespaces/…`). Which paths there are is in the table of operations.
 
 use crate::rest::operations::Operation;
 use crate::store::failure::CatalogError;
-use crate::store::names::{Ident, NamespaceName, warehouse_name};
+use crate::store::names::{Ident, Names, NamespaceName, warehouse_name};
 use crate::uri;
 
 /// What a request asks for, or why that is nothing. The failure is returned when its sender is known, and not before.
@@ -35,6 +35,8 @@ pub(crate) struct Target {
     /// `None`: the path has no prefix.
     pub(crate) warehouse: Option<String>,
     pub(crate) names: Names,
+    /// With each plus read as itself; `None` when there is none.
+    pub(crate) literal: Option<Names>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,15 +44,6 @@ pub(crate) enum Asked {
     Served(Operation),
     /// Part of the protocol, but not served: views.
     NotOffered,
-}
-
-/// What a path names within a warehouse.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Names {
-    Nothing,
-    Namespace(NamespaceName),
-    /// A table, or a view.
-    Ident(Ident),
 }
 
 impl Names {
@@ -86,29 +79,48 @@ const IN_WAREHOUSE: &str = "/v1/{prefix}/";
 fn route(method: &str, raw_path: &str) -> Result<Target, CatalogError> {
     let unknown = || CatalogError::NoSuchRoute(raw_path.to_owned());
     let token = Operation::GetToken;
-    if raw_path.trim_end_matches('/') == token.row().path {
+    let path = trimmed(raw_path);
+    if path.trim_end_matches('/') == token.row().path {
         // The token endpoint refuses other methods in words of its own.
-        return Ok(Target { asked: Asked::Served(token), warehouse: None, names: Names::Nothing });
+        let names = Names::Nothing;
+        return Ok(Target { asked: Asked::Served(token), warehouse: None, names, literal: None });
     }
-    let raw = raw_path.strip_prefix("/v1/").ok_or_else(unknown)?;
+    let raw = path.strip_prefix("/v1/").ok_or_else(unknown)?;
+    let mut target = read(method, raw, true).map_err(|error| error.unwrap_or_else(unknown))?;
+    if raw.contains('+') {
+        // What is no name in this reading is not meant.
+        let literal = read(method, raw, false).ok().map(|target| target.names);
+        target.literal = literal.filter(|names| *names != target.names);
+    }
+    Ok(target)
+}
+
+/// The path without slashes that a base address with a slash at its end puts before it: `//v1/config` is `/v1/config`.
+fn trimmed(raw_path: &str) -> &str {
+    let slashes = raw_path.len() - raw_path.trim_start_matches('/').len();
+    raw_path.get(slashes.saturating_sub(1)..).unwrap_or(raw_path)
+}
+
+/// Reads what stands behind `/v1/`. Without an error to tell, the path is unknown.
+fn read(method: &str, raw: &str, plus_is_blank: bool) -> Result<Target, Option<CatalogError>> {
     let mut segments = Vec::new();
     for segment in raw.split('/') {
-        segments.push(
-            decode(segment).ok_or_else(|| CatalogError::BadRequest(format!("Invalid path: {raw_path}")))?,
-        );
+        let invalid = || CatalogError::BadRequest(format!("Invalid path: /v1/{raw}"));
+        segments.push(decode(segment, plus_is_blank).ok_or_else(invalid)?);
     }
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     if let Some(found) = find("/v1/", &segments) {
-        return found.target(method, None);
+        return Ok(found.target(method, None)?);
     }
     let (warehouse, rest) = match segments.as_slice() {
         ["namespaces", ..] | ["tables" | "views", "rename"] | ["transactions", "commit"] => {
             (None, segments.as_slice())
         }
         [prefix, rest @ ..] if !prefix.is_empty() => (Some(warehouse_name(prefix).to_owned()), rest),
-        _ => return Err(unknown()),
+        _ => return Err(None),
     };
-    find(IN_WAREHOUSE, rest).ok_or_else(unknown)?.target(method, warehouse)
+    let Some(found) = find(IN_WAREHOUSE, rest) else { return Err(None) };
+    Ok(found.target(method, warehouse)?)
 }
 
 /// A path of the table that fits, with what stands in its braces.
@@ -153,6 +165,14 @@ fn fit<'a>(path: &'static str, pattern: &str, segments: &[&'a str]) -> Option<Fo
 impl Found<'_> {
     /// Parses the names, then looks for the method.
     fn target(self, method: &str, prefix: Option<String>) -> Result<Target, CatalogError> {
+        if let (Some(""), Some(name)) = (self.namespace, self.table) {
+            // Engines look for metadata tables this way: `t.files` is asked for as a table and as a namespace.
+            let asked = asked(self.path, method)?;
+            return Err(CatalogError::NothingOutsideOfNamespaces {
+                name: name.to_owned(),
+                is_view: asked == Asked::NotOffered,
+            });
+        }
         let namespace = self.namespace.map(NamespaceName::parse).transpose()?;
         let names = match (namespace, self.table) {
             (Some(namespace), Some(table)) => Names::Ident(Ident::new(namespace, table)?),
@@ -160,7 +180,7 @@ impl Found<'_> {
             (None, _) => Names::Nothing,
         };
         let warehouse = self.warehouse.map(|name| warehouse_name(name).to_owned()).or(prefix);
-        Ok(Target { asked: asked(self.path, method)?, warehouse, names })
+        Ok(Target { asked: asked(self.path, method)?, warehouse, names, literal: None })
     }
 }
 
@@ -192,8 +212,8 @@ pub(crate) fn query(raw_query: &str) -> Result<uri::Query, CatalogError> {
 }
 
 /// Decodes a segment of a path; `None` for a broken escape or bytes that are not UTF-8.
-fn decode(raw: &str) -> Option<String> {
-    uri::percent_decode(raw, true).and_then(|bytes| String::from_utf8(bytes).ok())
+fn decode(raw: &str, plus_is_blank: bool) -> Option<String> {
+    uri::percent_decode(raw, plus_is_blank).and_then(|bytes| String::from_utf8(bytes).ok())
 }
 
 #[cfg(test)]
@@ -210,8 +230,9 @@ mod tests {
 
     fn check(method: &str, path: &str, warehouse: Option<&str>, operation: Operation, names: Names) {
         let asked = Asked::Served(operation);
-        let want = Target { asked, warehouse: warehouse.map(str::to_owned), names };
-        assert_eq!(route(method, path).ok(), Some(want), "{method} {path}");
+        let got = route(method, path).ok().map(|target| Target { literal: None, ..target });
+        let want = Target { asked, warehouse: warehouse.map(str::to_owned), names, literal: None };
+        assert_eq!(got, Some(want), "{method} {path}");
     }
 
     #[test]
@@ -257,13 +278,49 @@ mod tests {
             Names::Nothing,
         );
         check("GET", "/v1/oauth/tokens/", None, Operation::GetToken, Names::Nothing);
+        check("POST", "//v1/oauth/tokens", None, Operation::GetToken, Names::Nothing);
+        check("GET", "//v1/config", None, Operation::GetConfig, Names::Nothing);
+        check("GET", "///v1/w/namespaces/a", Some("w"), Operation::LoadNamespaceMetadata, namespace("a"));
+    }
+
+    #[test]
+    fn a_plus_has_two_readings() {
+        let check = |path: &str, blank: Names, literal: Option<Names>| {
+            let got = route("GET", path).expect("known");
+            assert_eq!((got.names, got.literal), (blank, literal), "{path}");
+        };
+        check("/v1/w/namespaces/a+b", namespace("a b"), Some(namespace("a+b")));
+        check("/v1/w/namespaces/a%2Bb", namespace("a+b"), None);
+        check("/v1/w/namespaces/a%20b", namespace("a b"), None);
+        check("/v1/w/namespaces/a/tables/x+y%20z", table("a", "x y z"), Some(table("a", "x+y z")));
+        check("/v1/w/namespaces/a+%1Fb/tables/x+", table("a \u{1f}b", "x "), Some(table("a+\u{1f}b", "x+")));
+    }
+
+    #[test]
+    fn there_is_no_table_without_a_namespace() {
+        let check = |line: &str, want_view: bool| {
+            let (method, path) = line.split_once(' ').expect("method and path");
+            match route(method, path) {
+                Err(CatalogError::NothingOutsideOfNamespaces { name, is_view }) => {
+                    assert_eq!((name.as_str(), is_view), ("x", want_view), "{line}");
+                }
+                other => panic!("{line}: {other:?}"),
+            }
+        };
+        check("GET /v1/w/namespaces//tables/x", false);
+        check("HEAD /v1/namespaces//tables/x", false);
+        check("DELETE /v1/w/namespaces//tables/x", false);
+        check("GET /v1/w/namespaces//views/x", true);
+        let patched = route("PATCH", "/v1/w/namespaces//tables/x");
+        assert!(matches!(patched, Err(CatalogError::MethodNotAllowed { .. })));
     }
 
     #[test]
     fn views_are_known() {
         let check = |line: &str, names: Names| {
             let (method, path) = line.split_once(' ').expect("method and path");
-            let want = Target { asked: Asked::NotOffered, warehouse: Some("w".to_owned()), names };
+            let warehouse = Some("w".to_owned());
+            let want = Target { asked: Asked::NotOffered, warehouse, names, literal: None };
             assert_eq!(route(method, path).ok(), Some(want), "{line}");
             assert_eq!(Route::of(method, path).operation(), None, "{line}");
         };
@@ -290,6 +347,8 @@ mod tests {
         check("/v1/w/config");
         check("/v1/w/namespaces/a/tables/t/plan");
         check("/v1//namespaces");
+        check("//v2/config");
+        check("//");
         check("/v1/{prefix}/{namespace}");
         check("/v1/warehouses/w/namespaces/x/y/z");
         check("/v1/w/tables/rename/x");

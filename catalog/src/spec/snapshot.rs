@@ -6,6 +6,9 @@ use serde_json::Value;
 use super::Invalid;
 use super::json::{self, Object};
 
+/// What versions 1 and 2 write as the current snapshot of a table without one.
+pub(crate) const NO_SNAPSHOT: i64 = -1;
+
 /// What commits need to know of one snapshot; times in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Snapshot {
@@ -45,7 +48,7 @@ pub(crate) fn view(o: &Object) -> Result<Snapshot, Invalid> {
 /// Refuses what the reference or PyIceberg cannot load in a new snapshot.
 pub(crate) fn check_new(o: &Object) -> Result<(), Invalid> {
     let snapshot = view(o)?;
-    check_loads(&snapshot)?;
+    check_rows(&snapshot)?;
     json::str_at(o, "manifest-list")?;
     let operation =
         json::opt_object_at(o, "summary")?.and_then(|s| s.get("operation")).and_then(Value::as_str);
@@ -57,22 +60,33 @@ pub(crate) fn check_new(o: &Object) -> Result<(), Invalid> {
 
 /// Refuses what the reference cannot load in any snapshot.
 pub(crate) fn check_loads(snapshot: &Snapshot) -> Result<(), Invalid> {
-    if snapshot.id == ID_NONE {
-        return Err(Invalid::new(format!("Invalid snapshot id: {ID_NONE} (no snapshot)")));
+    if snapshot.id == NO_SNAPSHOT {
+        return Err(Invalid::new("Invalid snapshot id: -1 stands for no snapshot"));
     }
+    check_rows(snapshot)
+}
+
+fn check_rows(snapshot: &Snapshot) -> Result<(), Invalid> {
     if snapshot.first_row_id.is_some() && snapshot.added_rows.is_none() {
         return Err(Invalid::new("Invalid added-rows (required when first-row-id is set): null"));
     }
     Ok(())
 }
 
-/// Drops fields that hold null, which the reference reads only where they are absent.
+/// Drops optional fields that hold null: the reference reads some only where they are absent.
 pub(crate) fn canonicalize(o: &mut Object) {
-    json::drop_nulls(o, &["parent-snapshot-id", "sequence-number", "summary", "manifest-list"]);
+    const OPTIONAL: [&str; 8] = [
+        "parent-snapshot-id",
+        "sequence-number",
+        "summary",
+        "manifest-list",
+        "schema-id",
+        "first-row-id",
+        "added-rows",
+        "key-id",
+    ];
+    json::drop_nulls(o, &OPTIONAL);
 }
-
-/// What `current-snapshot-id` says when there is no snapshot.
-pub(crate) const ID_NONE: i64 = -1;
 
 /// What a snapshot can do to a table.
 const OPERATIONS: [&str; 4] = ["append", "replace", "overwrite", "delete"];
@@ -101,8 +115,6 @@ mod tests {
         check("summary", json!({}), None);
         check("summary", json!({"operation": "merge"}), Some("Invalid snapshot operation: merge"));
         check("summary", json!({"operation": "APPEND"}), Some("Invalid snapshot operation: APPEND"));
-        check("snapshot-id", json!(-1), Some("Invalid snapshot id: -1 (no snapshot)"));
-        check("snapshot-id", json!(-2), None);
         let rows = "Invalid added-rows (required when first-row-id is set): null";
         check("first-row-id", json!(0), Some(rows));
         check("added-rows", json!(0), None);

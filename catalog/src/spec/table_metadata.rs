@@ -111,7 +111,7 @@ impl TableMetadata {
 
     /// The snapshot that branch `main` names, if the table has one.
     pub fn current_snapshot_id(&self) -> Option<i64> {
-        self.doc.get("current-snapshot-id").and_then(Value::as_i64).filter(|&id| id != snapshot::ID_NONE)
+        self.doc.get("current-snapshot-id").and_then(Value::as_i64).filter(|&id| id != snapshot::NO_SNAPSHOT)
     }
 
     /// Earlier metadata files, oldest first: when each was last updated (ms since 1970) and where it is.
@@ -246,7 +246,7 @@ impl MetadataFields {
             last_column_id: json::i32_at(&doc, "last-column-id")?,
             properties: json::opt_string_map_at(&doc, "properties")?.cloned().unwrap_or_default(),
             current_snapshot_id: json::opt_i64_at(&doc, "current-snapshot-id")?
-                .filter(|&id| id != snapshot::ID_NONE),
+                .filter(|&id| id != snapshot::NO_SNAPSHOT),
             next_row_id: if format_version < 3 { 0 } else { json::i64_at(&doc, "next-row-id")? },
             keys: take_list(&mut doc, "encryption-keys")?.unwrap_or_default(),
             snapshots: take_list(&mut doc, "snapshots")?.unwrap_or_default(),
@@ -434,7 +434,7 @@ impl MetadataFields {
         put("default-sort-order-id", self.default_order_id.into());
         put("sort-orders", array(self.orders));
         put("properties", Value::Object(self.properties));
-        let unset = if version < 3 { Value::from(snapshot::ID_NONE) } else { Value::Null };
+        let unset = if version < 3 { Value::from(snapshot::NO_SNAPSHOT) } else { Value::Null };
         put("current-snapshot-id", self.current_snapshot_id.map_or(unset, Value::from));
         if version >= 3 {
             put("next-row-id", self.next_row_id.into());

@@ -54,6 +54,11 @@ pub(crate) enum CatalogError {
     NoSuchNamespace(NamespaceName),
     NoSuchTable(Ident),
     NoSuchView(Ident),
+    /// A table or view was asked for outside of all namespaces.
+    NothingOutsideOfNamespaces {
+        name: String,
+        is_view: bool,
+    },
     /// A metadata file that is not there.
     NoSuchFile(String),
     WarehouseExists(String),
@@ -203,6 +208,12 @@ impl CatalogError {
             }
             CatalogError::NoSuchTable(ident) => {
                 (404, "NoSuchTableException", format!("Table does not exist: {ident}"))
+            }
+            CatalogError::NothingOutsideOfNamespaces { name, is_view: false } => {
+                (404, "NoSuchTableException", format!("Table does not exist: {name}"))
+            }
+            CatalogError::NothingOutsideOfNamespaces { name, is_view: true } => {
+                (404, "NoSuchViewException", format!("View does not exist: {name}"))
             }
             CatalogError::NoSuchView(ident) => {
                 (404, "NoSuchViewException", format!("View does not exist: {ident}"))

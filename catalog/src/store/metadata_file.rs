@@ -112,9 +112,14 @@ pub(crate) fn body(metadata_location: Option<&str>, rendered: &[u8]) -> Bytes {
     Bytes::from(body)
 }
 
-/// The entity tag of a table's answer: differs per version and form, is the same after a restart.
-pub(crate) fn table_etag(metadata_location: &str, refs_only: bool) -> String {
-    let form: &[u8] = if refs_only { b"refs" } else { b"all" };
+/// The entity tag of a table's answer: differs per version, form and encoding, is the same after a restart.
+pub(crate) fn table_etag(metadata_location: &str, refs_only: bool, gzip: bool) -> String {
+    let form: &[u8] = match (refs_only, gzip) {
+        (false, false) => b"all",
+        (true, false) => b"refs",
+        (false, true) => b"all gzip",
+        (true, true) => b"refs gzip",
+    };
     let md5 = digest(&[metadata_location.as_bytes(), b"\0", form]);
     format!("\"{}\"", ETag { md5, parts: 0 })
 }
@@ -169,9 +174,11 @@ mod tests {
 
     #[test]
     fn tags_differ_per_form_and_version() {
-        assert_ne!(table_etag("a", true), table_etag("a", false));
-        assert_ne!(table_etag("a", true), table_etag("b", true));
-        assert_eq!(table_etag("a", false).len(), 34);
+        let forms = [(false, false), (true, false), (false, true), (true, true)];
+        let tags = ["a", "b"].map(|at| forms.map(|(refs_only, gzip)| table_etag(at, refs_only, gzip)));
+        let distinct: std::collections::BTreeSet<&String> = tags.iter().flatten().collect();
+        assert_eq!(distinct.len(), 8);
+        assert!(distinct.iter().all(|tag| tag.len() == 34));
     }
 
     #[test]

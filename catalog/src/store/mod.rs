@@ -344,6 +344,6 @@ fn table_outcome(loaded: &LoadedTable) -> Outcome {
     Outcome::Table {
         body: loaded.body(false),
         gzip: false,
-        etag: Some(metadata_file::table_etag(&loaded.metadata_location, false)),
+        etag: Some(metadata_file::table_etag(&loaded.metadata_location, false, false)),
     }
 }

@@ -110,6 +110,15 @@ impl fmt::Display for Ident {
     }
 }
 
+/// What a path names within a warehouse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Names {
+    Nothing,
+    Namespace(NamespaceName),
+    /// A table, or a view.
+    Ident(Ident),
+}
+
 /// The name in any spelling clients use for a warehouse: `name`, `s3://name/`, `arn:…:bucket/name`.
 pub(crate) fn warehouse_name(spelled: &str) -> &str {
     let name = spelled.strip_prefix("s3://").unwrap_or(spelled);

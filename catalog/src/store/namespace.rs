@@ -1,4 +1,7 @@
 //! Namespaces: create, list, load, exists, drop, change of properties.
+//!
+//! I1. Every namespace has its parents: those that are missing are made with it, in the same record, and are implied until
+//! somebody sets a property of theirs. They are like any other, but show no properties.
 
 use bytes::Bytes;
 use nilas_engine::Transaction;
@@ -30,13 +33,22 @@ impl Store {
     ) -> Result<Outcome, CatalogError> {
         self.mutate(key, async |claim| {
             let mut warehouse = self.warehouse.borrow_mut();
-            plan_create(&warehouse, name, &properties)?;
-            let body = description(&self.name, name, &properties);
-            let values = vec![(values::namespace_key(name), Some(values::namespace_value(&properties)))];
+            let implied = plan_create(&warehouse, name, &properties)?;
+            let mut made = Namespace { properties, ..Namespace::default() };
+            let body = description(&self.name, name, &made);
+            let mut values: Vec<_> = implied
+                .iter()
+                .map(|parent| (values::namespace_key(parent), Some(values::implied_namespace_value())))
+                .collect();
+            values.push((values::namespace_key(name), Some(values::namespace_value(&made.properties))));
             let transaction = Transaction { values, ..Transaction::default() };
             let sequence = self.append(&mut warehouse, transaction, claim, Recorded::Json(body.clone()))?;
-            let namespace = Namespace { properties, sequence, ..Namespace::default() };
-            warehouse.namespaces.insert(name.as_str().to_owned(), namespace);
+            made.sequence = sequence;
+            for parent in implied {
+                let parent_made = Namespace { is_implied: true, sequence, ..Namespace::default() };
+                warehouse.namespaces.insert(parent.as_str().to_owned(), parent_made);
+            }
+            warehouse.namespaces.insert(name.as_str().to_owned(), made);
             Ok(Outcome::Json(Bytes::from(body)))
         })
         .await
@@ -59,7 +71,7 @@ impl Store {
     pub(crate) async fn load_namespace(&self, name: &NamespaceName) -> Result<Outcome, CatalogError> {
         self.read(|warehouse| {
             let namespace = warehouse.namespace(name)?;
-            let body = description(&self.name, name, &namespace.properties);
+            let body = description(&self.name, name, namespace);
             Ok((Outcome::Json(Bytes::from(body)), namespace.sequence))
         })
         .await
@@ -103,6 +115,7 @@ impl Store {
             let sequence = self.append(&mut warehouse, transaction, claim, Recorded::Json(body.clone()))?;
             if let Some(namespace) = warehouse.namespaces.get_mut(name.as_str()) {
                 namespace.properties = change.next;
+                namespace.is_implied = false;
                 namespace.sequence = sequence;
             }
             Ok(Outcome::Json(Bytes::from(body)))
@@ -111,19 +124,20 @@ impl Store {
     }
 }
 
+/// The parents that are missing and are made with the namespace, outermost last.
 fn plan_create(
     warehouse: &Warehouse,
     name: &NamespaceName,
     properties: &Map<String, Value>,
-) -> Result<(), CatalogError> {
+) -> Result<Vec<NamespaceName>, CatalogError> {
     if warehouse.namespaces.contains_key(name.as_str()) {
         return Err(CatalogError::NamespaceExists(name.clone()));
     }
-    if let Some(parent) = name.parent() {
-        warehouse.namespace(&parent)?;
-    }
-    at_most("NAMESPACES_MAX", NAMESPACES_MAX, warehouse.namespaces.len() + 1)?;
-    check_size(properties)
+    let parents = std::iter::successors(name.parent(), NamespaceName::parent);
+    let implied: Vec<_> = parents.take_while(|parent| warehouse.namespace(parent).is_err()).collect();
+    at_most("NAMESPACES_MAX", NAMESPACES_MAX, warehouse.namespaces.len() + 1 + implied.len())?;
+    check_size(properties)?;
+    Ok(implied)
 }
 
 fn plan_drop(warehouse: &Warehouse, name: &NamespaceName) -> Result<(), CatalogError> {
@@ -167,10 +181,11 @@ fn check_size(properties: &Map<String, Value>) -> Result<(), CatalogError> {
     Ok(at_most("NAMESPACE_PROPERTIES_BYTES_MAX", NAMESPACE_PROPERTIES_BYTES_MAX, bytes)?)
 }
 
-/// A namespace as clients see it: with a location, which Trino asks for, even when none was set.
-fn description(warehouse: &str, name: &NamespaceName, properties: &Map<String, Value>) -> String {
-    let mut shown = properties.clone();
-    if !shown.contains_key("location") {
+/// A namespace as clients see it: with a location, which Trino asks for, even when none was set. One that is only implied
+/// shows no properties.
+fn description(warehouse: &str, name: &NamespaceName, namespace: &Namespace) -> String {
+    let mut shown = namespace.properties.clone();
+    if !shown.contains_key("location") && !namespace.is_implied {
         let path = name.levels().collect::<Vec<_>>().join("/");
         shown.insert("location".to_owned(), format!("s3://{warehouse}/{path}").into());
     }
@@ -206,10 +221,11 @@ mod tests {
     fn creation() {
         let warehouse = warehouse();
         let plan = |dotted: &str| plan_create(&warehouse, &name(dotted), &Map::new());
-        assert!(plan("b").is_ok());
-        assert!(plan("a.c").is_ok());
+        assert_eq!(plan("b").ok(), Some(vec![]));
+        assert_eq!(plan("a.c").ok(), Some(vec![]));
+        assert_eq!(plan("a.b.c.d.e").ok(), Some(vec![name("a.b.c.d"), name("a.b.c")]));
+        assert_eq!(plan("b.c.d").ok(), Some(vec![name("b.c"), name("b")]));
         assert!(matches!(plan("a"), Err(CatalogError::NamespaceExists(_))));
-        assert!(matches!(plan("b.c"), Err(CatalogError::NoSuchNamespace(parent)) if parent == name("b")));
         let large = map(&[("k", &"v".repeat(NAMESPACE_PROPERTIES_BYTES_MAX))]);
         assert!(matches!(plan_create(&warehouse, &name("b"), &large), Err(CatalogError::TooLarge { .. })));
     }
@@ -237,9 +253,13 @@ mod tests {
 
     #[test]
     fn descriptions() {
-        let text = description("lake", &name("a.b"), &map(&[("owner", "me")]));
+        let with =
+            |properties: &[(&str, &str)]| Namespace { properties: map(properties), ..Namespace::default() };
+        let text = description("lake", &name("a.b"), &with(&[("owner", "me")]));
         assert_eq!(text, r#"{"namespace":["a","b"],"properties":{"owner":"me","location":"s3://lake/a/b"}}"#);
-        let text = description("lake", &name("a"), &map(&[("location", "s3://lake/x")]));
+        let text = description("lake", &name("a"), &with(&[("location", "s3://lake/x")]));
         assert_eq!(text, r#"{"namespace":["a"],"properties":{"location":"s3://lake/x"}}"#);
+        let text = description("lake", &name("a"), &Namespace { is_implied: true, ..Namespace::default() });
+        assert_eq!(text, r#"{"namespace":["a"],"properties":{}}"#);
     }
 }

@@ -5,7 +5,7 @@
 //! a commit that failed.
 //! I1. A commit is recognised by what two writers never both send: the ids and contents of the snapshots it adds, or, of
 //! one that creates its table, the UUID it assigns. What has neither is judged by its requirements alone.
-//! I2. What is kept is written by the commit's own record, and nothing is told of it before that is durable.
+//! I2. What is kept is written by the commit's own record, and nobody hears of it before that is durable.
 //! I3. Digests live as long as their snapshot, and [`TOMBSTONE_LIFETIME_MS`] beyond; with the table all go. [`Standing`] is
 //! changed by values only ([`Standing::follow`]), so it is what a restart would find.
 //! I4. Digests lie under a short form of the table's UUID. Of two tables of one UUID (a copy that was registered) each knows

@@ -97,6 +97,8 @@ pub(crate) struct Warehouse {
 #[derive(Debug, Default)]
 pub(crate) struct Namespace {
     pub(crate) properties: Map<String, Value>,
+    /// Made as the parent of another, and without properties since.
+    pub(crate) is_implied: bool,
     pub(crate) tables: BTreeMap<String, Table>,
     pub(crate) sequence: Sequence,
 }
@@ -212,8 +214,9 @@ impl Warehouse {
     /// Takes in one value, in key order (so namespaces come before their tables).
     pub(crate) fn take_value(&mut self, key: &[u8], value: &Bytes) -> Result<(), CatalogError> {
         match values::decode(key, value)? {
-            StoredValue::Namespace(name, properties) => {
-                let namespace = Namespace { properties, tables: BTreeMap::new(), sequence: self.newest };
+            StoredValue::Namespace { name, properties, is_implied } => {
+                let namespace =
+                    Namespace { properties, is_implied, tables: BTreeMap::new(), sequence: self.newest };
                 self.namespaces.insert(name.as_str().to_owned(), namespace);
             }
             StoredValue::Table(ident, pointer) => {

@@ -14,7 +14,7 @@ use crate::store::claim::IdempotencyGuard;
 use crate::store::commit::{Published, plan_version};
 use crate::store::failure::CatalogError;
 use crate::store::idempotency::IdempotencyKey;
-use crate::store::names::{Ident, NamespaceName};
+use crate::store::names::{Ident, Names, NamespaceName};
 use crate::store::state::{LoadedTable, Page, PageQuery, Warehouse};
 use crate::store::values;
 use crate::store::{Outcome, Store, location, metadata_file, table_outcome};
@@ -90,9 +90,12 @@ impl Store {
                     Ok((seen, table.sequence))
                 })
                 .await?;
-            let etag = metadata_file::table_etag(&metadata_location, form.refs_only);
-            if form.if_none_match.as_deref().is_some_and(|tags| matches_etag(tags, &etag)) {
-                return Ok(Outcome::NotModified { etag });
+            let tags =
+                [false, true].map(|gzip| metadata_file::table_etag(&metadata_location, form.refs_only, gzip));
+            let wanted = form.if_none_match.as_deref().unwrap_or_default();
+            // Both encodings are of one version: whoever holds either holds it still.
+            if let Some(etag) = tags.iter().find(|tag| matches_etag(wanted, tag)) {
+                return Ok(Outcome::NotModified { etag: etag.clone() });
             }
             let Some(loaded) = loaded else {
                 // Brings the version into memory; the next look finds it there, unless the table moved on.
@@ -101,6 +104,11 @@ impl Store {
             };
             let plain = loaded.body(form.refs_only);
             let gzip = form.gzip && GZIP_BYTES_MIN < plain.len();
+            let [plain_tag, gzip_tag] = tags;
+            let etag = if gzip { gzip_tag } else { plain_tag };
+            if wanted.trim() == "*" {
+                return Ok(Outcome::NotModified { etag });
+            }
             let body = if gzip { loaded.body_gzip(form.refs_only) } else { plain };
             return Ok(Outcome::Table { body, gzip, etag: Some(etag) });
         }
@@ -109,6 +117,22 @@ impl Store {
 
     pub(crate) async fn table_exists(&self, ident: &Ident) -> Result<Outcome, CatalogError> {
         self.read(|warehouse| warehouse.table(ident).map(|table| (Outcome::Empty, table.sequence))).await
+    }
+
+    /// How much of `names` is there: 2 when all of it, 1 when the namespace of a table, else 0.
+    pub(crate) async fn known(&self, names: &Names) -> Result<u8, CatalogError> {
+        self.read(|warehouse| {
+            let has = |namespace: &NamespaceName| warehouse.namespace(namespace).is_ok();
+            let known = match names {
+                Names::Nothing => 0,
+                Names::Namespace(namespace) => 2 * u8::from(has(namespace)),
+                Names::Ident(ident) => {
+                    u8::from(has(&ident.namespace)) + u8::from(warehouse.find(ident).is_some())
+                }
+            };
+            Ok((known, warehouse.newest))
+        })
+        .await
     }
 
     pub(crate) async fn list_tables(
@@ -239,7 +263,7 @@ fn plan_create(
     check_free_name(warehouse, &create.ident, false)?;
     let location = match &create.location {
         Some(location) => location.trim_end_matches('/').to_owned(),
-        None => format!("s3://{}/{uuid}", warehouse.name),
+        None => format!("{}/{uuid}", default_parent(warehouse, &create.ident.namespace)),
     };
     location::table_key(&location, &warehouse.name)?;
     let table = NewTable {
@@ -286,6 +310,17 @@ fn plan_purge(
     Ok(Some((pointer.location_key.clone(), purge)))
 }
 
+/// Where tables of a namespace lie whose creator does not say: in its `location`, when that is in the warehouse, else in the warehouse.
+fn default_parent(warehouse: &Warehouse, namespace: &NamespaceName) -> String {
+    let properties = warehouse.namespace(namespace).ok().map(|namespace| &namespace.properties);
+    let location = properties.and_then(|properties| properties.get("location")).and_then(Value::as_str);
+    let is_inside = |location: &&str| location::object_key(location, &warehouse.name).is_ok();
+    match location.map(|location| location.trim_end_matches('/')).filter(is_inside) {
+        Some(location) => location.to_owned(),
+        None => format!("s3://{}", warehouse.name),
+    }
+}
+
 /// The pointer to move, `None` when both names are the same.
 fn plan_rename(warehouse: &Warehouse, from: &Ident, to: &Ident) -> Result<Option<Pointer>, CatalogError> {
     let table = warehouse.table(from)?;
@@ -319,9 +354,9 @@ fn plan_register(
     })
 }
 
-/// Whether an `If-None-Match` list names `etag`; weak and strong tags compare alike (RFC 9110, 13.1.2).
+/// Whether an `If-None-Match` list names `etag`; weak and strong tags compare alike (RFC 9110, 13.1.2). A `*` names none.
 fn matches_etag(list: &str, etag: &str) -> bool {
-    list.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    list.split(',').map(str::trim).any(|tag| tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 #[cfg(test)]
@@ -381,12 +416,35 @@ mod tests {
     }
 
     #[test]
+    fn tables_lie_where_their_namespace_says() {
+        let mut warehouse = warehouse();
+        let mut check = |location: Option<&str>, want: &str| {
+            let properties = location.map(|location| ("location".to_owned(), location.into()));
+            let namespace =
+                Namespace { properties: properties.into_iter().collect(), ..Namespace::default() };
+            warehouse.namespaces.insert("b".to_owned(), namespace);
+            let name = NamespaceName::parse("b").expect("valid");
+            assert_eq!(default_parent(&warehouse, &name), want, "{location:?}");
+        };
+        check(None, "s3://lake");
+        check(Some("s3://lake/sales/eu/"), "s3://lake/sales/eu");
+        check(Some("s3a://lake/x"), "s3a://lake/x");
+        check(Some("s3://lake"), "s3://lake");
+        check(Some("s3://lake/"), "s3://lake");
+        check(Some("s3://other/x"), "s3://lake");
+        check(Some("s3://lake2/x"), "s3://lake");
+        check(Some("s3://lake/../x"), "s3://lake");
+        check(Some("/srv/warehouse"), "s3://lake");
+        check(Some(""), "s3://lake");
+    }
+
+    #[test]
     fn etags() {
         let check = |list: &str, want: bool| assert_eq!(matches_etag(list, "\"ab\""), want, "{list}");
         check("\"ab\"", true);
         check("W/\"ab\"", true);
         check("\"x\", \"ab\"", true);
-        check("*", true);
+        check("*", false);
         check("ab", false);
         check("\"a\"", false);
         check("", false);

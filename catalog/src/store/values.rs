@@ -37,7 +37,12 @@ const BYTES_VERSION: u8 = 1;
 /// One value, decoded.
 #[derive(Debug)]
 pub(crate) enum StoredValue {
-    Namespace(NamespaceName, Map<String, Value>),
+    Namespace {
+        name: NamespaceName,
+        properties: Map<String, Value>,
+        /// Made as the parent of another. A program that does not know the field takes it for any other, without properties.
+        is_implied: bool,
+    },
     Table(Ident, Pointer),
     Idempotency(u128, Remembered),
     /// A purge of the table that had this location key.
@@ -177,6 +182,11 @@ pub(crate) fn namespace_value(properties: &Map<String, Value>) -> Bytes {
     value(json!({"v": VERSION, "properties": properties}))
 }
 
+/// Of a namespace that was made as the parent of another.
+pub(crate) fn implied_namespace_value() -> Bytes {
+    value(json!({"v": VERSION, "properties": {}, "implied": true}))
+}
+
 pub(crate) fn table_value(pointer: &Pointer) -> Bytes {
     let mut table = json!({
         "v": VERSION,
@@ -279,7 +289,9 @@ pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<StoredValue, CatalogEr
         [b'n', 0, ..] => {
             let name = NamespaceName::parse(text()?).map_err(|_| damaged("namespace"))?;
             let properties = object.get("properties").and_then(Value::as_object).cloned();
-            Ok(StoredValue::Namespace(name, properties.ok_or_else(|| damaged("properties"))?))
+            let properties = properties.ok_or_else(|| damaged("properties"))?;
+            let is_implied = object.get("implied") == Some(&Value::Bool(true));
+            Ok(StoredValue::Namespace { name, properties, is_implied })
         }
         [b't', 0, ..] => {
             let (namespace, name) = text()?.split_once('\0').ok_or_else(|| damaged("table"))?;
@@ -416,7 +428,15 @@ mod tests {
         let mut properties = Map::new();
         properties.insert("owner".to_owned(), "me".into());
         match decode(&namespace_key(&ident().namespace), &namespace_value(&properties)) {
-            Ok(StoredValue::Namespace(name, got)) => assert_eq!((name, got), (ident().namespace, properties)),
+            Ok(StoredValue::Namespace { name, properties: got, is_implied }) => {
+                assert_eq!((name, got, is_implied), (ident().namespace, properties, false));
+            }
+            other => panic!("{other:?}"),
+        }
+        match decode(&namespace_key(&ident().namespace), &implied_namespace_value()) {
+            Ok(StoredValue::Namespace { properties, is_implied, .. }) => {
+                assert_eq!((properties.len(), is_implied), (0, true));
+            }
             other => panic!("{other:?}"),
         }
     }

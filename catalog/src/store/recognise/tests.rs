@@ -370,8 +370,8 @@ fn two_writers_never_get_each_others_answer() {
             let request = request_digest(std::slice::from_ref(&change)).expect("has a snapshot");
             landed(&[change], &[Some(base)], request, &read, &context()).expect("no damage")
         };
-        assert!(!is_landed(second), "one writer was told of the other's commit");
-        assert!(is_landed(first), "a writer was not told of its own");
+        assert!(!is_landed(second), "one writer was answered with the other's commit");
+        assert!(is_landed(first), "a writer was refused its own");
         same_id += u32::from(first_id == second_id);
     }
     assert!(200_000 < same_id, "{same_id} pairs with one id");

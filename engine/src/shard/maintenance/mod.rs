@@ -1,5 +1,5 @@
 //! What a shard does for itself: checkpoints, moving small objects out of zones that are mostly dead, giving zones
-//! back.
+//! back, and ending the uploads of buckets that are gone.
 //!
 //! One task per shard, started when the whole store has recovered; here is what it does next, in `checkpoint`, `clean`
 //! and `release` how. It works on the shard's index and space, so it is a part of `shard`. I1. Only this task moves
