@@ -415,6 +415,12 @@ fn numbers_keep_all_their_digits() {
     expect(&catalog.commit(NS, "t", json!([]), other).expect("its id again"), 400, "ValidationException");
 }
 
+/// When these tests started: what makes the same request twice needs the same time twice.
+fn started_ms() -> i64 {
+    static STARTED_MS: OnceLock<i64> = OnceLock::new();
+    *STARTED_MS.get_or_init(now_ms)
+}
+
 /// The clock of this machine, which is the server's, in milliseconds since 1970.
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
@@ -617,7 +623,7 @@ fn staged_create_then_commit() {
 fn appended(warehouse: &str, id: i64, parent: Option<i64>) -> Value {
     json!([
         {"action": "add-snapshot", "snapshot": {
-            "snapshot-id": id, "parent-snapshot-id": parent, "sequence-number": id, "timestamp-ms": 1_700_000_000_000_i64 + id,
+            "snapshot-id": id, "parent-snapshot-id": parent, "sequence-number": id, "timestamp-ms": started_ms() + id,
             "manifest-list": format!("s3://{warehouse}/t/metadata/snap-{id}.avro"), "summary": {"operation": "append"},
             "schema-id": 0}},
         {"action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": id},
