@@ -9,8 +9,6 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::error::EngineError;
-use crate::format::checksum::crc64_of_units;
-use crate::format::record::unit_count;
 use crate::limits::{ATTRIBUTES_BYTES_MAX, KEY_BYTES_MAX, RECEIPT_BYTES_MAX};
 use crate::mutant::{Mutant, seeded};
 use crate::units::Sequence;
@@ -250,15 +248,6 @@ pub struct PartInfo {
     pub attributes: Bytes,
     /// CRC-64/NVME of each 64 KiB of it, eight bytes each, little-endian; empty in the answer to the part's own upload.
     pub units: Bytes,
-}
-
-impl PartInfo {
-    /// CRC-64/NVME of all its bytes, made of [`PartInfo::units`] in some nanoseconds for each; `None` without them.
-    pub fn crc64nvme(&self) -> Option<u64> {
-        let (units, rest) = self.units.as_chunks::<8>();
-        let is_whole = rest.is_empty() && units.len() as u64 == unit_count(self.size);
-        is_whole.then(|| crc64_of_units(units.iter().map(|unit| u64::from_le_bytes(*unit)), self.size))
-    }
 }
 
 /// How an upload becomes an object.

@@ -26,7 +26,7 @@ pub(crate) fn canonical(ty: &Type, value: &Value) -> Option<Value> {
         }
         Type::Time => {
             let (time, rest) = time(text()?, MICROS_DIGITS)?;
-            rest.is_empty().then(|| time.text)?.into()
+            rest.is_empty().then_some(time.text)?.into()
         }
         Type::Timestamp { nanos, zoned } => timestamp(text()?, *nanos, *zoned)?.into(),
         Type::Uuid => uuid(text()?)?.into(),

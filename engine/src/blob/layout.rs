@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use crate::format::cell::{BlobLocation, Units};
 use crate::format::checksum::crc64_of_units;
-use crate::format::record::Extent;
+use crate::format::record::{Extent, unit_count};
 use crate::limits::IO_BYTES_MAX;
+use crate::object::PartInfo;
 use crate::units::{BLOCK_BYTES, DriveOffset, Sequence, UNIT_BYTES, round_up_to_block};
 
 /// Bytes of an object or part that are on drives.
@@ -269,10 +270,18 @@ impl Filling {
     }
 }
 
+impl PartInfo {
+    /// CRC-64/NVME of all its bytes, made of [`PartInfo::units`] in some nanoseconds for each; `None` without them.
+    pub fn crc64nvme(&self) -> Option<u64> {
+        let (units, rest) = self.units.as_chunks::<8>();
+        let is_whole = rest.is_empty() && units.len() as u64 == unit_count(self.size);
+        is_whole.then(|| crc64_of_units(units.iter().map(|unit| u64::from_le_bytes(*unit)), self.size))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::record::unit_count;
 
     const KIB: u64 = 1024;
 

@@ -44,7 +44,11 @@ pub fn copy_source(headers: &HeaderMap) -> Result<CopySource, S3Error> {
         Some((path, version)) => (path, Some(version)),
         None => (text.as_str(), None),
     };
-    let path = decode_header(path).and_then(|path| String::from_utf8(path).ok()).ok_or_else(bad)?;
+    // Bytes that are no text are no address either: another key must not be read in place of it.
+    let is_text =
+        headers.get_all("x-amz-copy-source").iter().all(|value| str::from_utf8(value.as_bytes()).is_ok());
+    let path = decode_header(path).and_then(|path| String::from_utf8(path).ok()).filter(|_| is_text);
+    let path = path.ok_or_else(bad)?;
     let (bucket, key) = path.strip_prefix('/').unwrap_or(&path).split_once('/').ok_or_else(bad)?;
     if bucket.is_empty() || key.is_empty() {
         return Err(bad());
@@ -247,9 +251,13 @@ mod tests {
         check("b/k?versionId=3HL4kqtJvjVBH40Nrjfkd.rmSpXd3dIb", Err("NoSuchVersion"));
         check("/b//k", Ok(("b", "/k")));
         check(&format!("b/{}", "k".repeat(1025)), Err("KeyTooLongError"));
-        for bad in ["", "b", "/b", "b/", "//k", "b/%zz"] {
+        for bad in ["", "b", "/b", "b/", "//k", "b/%zz", "b/%ff"] {
             check(bad, Err("InvalidArgument"));
         }
+        check("b/é", Ok(("b", "é")));
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-copy-source", HeaderValue::from_bytes(b"b/\xe9").expect("a value"));
+        assert_eq!(copy_source(&headers).map_err(|failure| failure.answer().code), Err("InvalidArgument"));
     }
 
     #[test]

@@ -18,7 +18,10 @@ pub(super) async fn delete(call: &Call<'_>) -> Outcome {
     };
     let size = match call.field("x-amz-if-match-size") {
         None => None,
-        Some(text) => Some(text.parse().map_err(|_| bad("x-amz-if-match-size", text.clone()))?),
+        Some(text) => {
+            let size = text.parse().ok().filter(|_| !text.starts_with('+'));
+            Some(size.ok_or_else(|| bad("x-amz-if-match-size", text))?)
+        }
     };
     let modified_s = match call.field("x-amz-if-match-last-modified-time") {
         None => None,

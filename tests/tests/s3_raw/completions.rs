@@ -16,6 +16,9 @@ use super::{bucket, expect, expect_object};
 /// A part in a list: number, tag, and elements with its checksums.
 type Listed<'a> = (i64, &'a str, String);
 
+/// A list, headers, and the code that both together are refused with.
+type Refused<'a> = (Vec<Listed<'a>>, Vec<(&'a str, &'a str)>, &'a str);
+
 fn complete(
     client: &mut Client,
     (bucket, key, upload): (&str, &str, &str),
@@ -161,7 +164,7 @@ fn uploads_go_with_their_bucket() {
     expect(&client.create_bucket(b).expect("create bucket"), 200, "");
     expect(&put_part(&mut client, at, 3, b"x", &[]), 404, "NoSuchUpload");
     let listed = client.send(&Call::bucket("GET", b).query("uploads", "")).expect("list uploads");
-    assert_eq!(xml::all(&listed.text(), "UploadId"), [const { String::new() }; 0]);
+    assert_eq!(xml::all(&listed.text(), "UploadId"), Vec::<String>::new());
     expect(&client.delete_bucket(b).expect("delete bucket"), 204, "");
 }
 
@@ -209,7 +212,7 @@ fn what_a_completion_says_is_held_against_the_parts() {
             false => sum(&whole),
         };
         let three = format!("{object}-3");
-        let refusals: Vec<(Vec<Listed<'_>>, Vec<(&str, &str)>, &str)> = vec![
+        let refusals: Vec<Refused<'_>> = vec![
             (with(element(name, &wrong)).into(), vec![], "InvalidPart"),
             (with(element(name, "AAAA")).into(), vec![], "InvalidArgument"),
             (with(element(other, &other_sum(&second))).into(), vec![], "BadDigest"),
