@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -795,10 +795,14 @@ struct Made {
 /// Snapshots that a table with appends keeps.
 const SNAPSHOTS_KEPT: u64 = 20;
 
+/// Snapshots of one time, so that a fast writer does not come to be ahead of the server's clock.
+const SNAPSHOTS_PER_MS: u64 = 100;
+
 /// A table whose one writer appends snapshots 1, 2, 3, … and expires old ones. After a kill it sends its last commits again.
-#[derive(Default)]
 struct Appended {
     uuid: String,
+    /// When the writer began: a commit that is sent again has the time that it had.
+    began_ms: u64,
     /// The last snapshot that was acknowledged, or seen.
     landed: u64,
     /// The last that was sent: `landed`, or the one after it.
@@ -931,6 +935,14 @@ fn make_and_drop(mut catalog: Catalog, made: &mut [Made; MADE_TABLES], killed: &
     }
 }
 
+impl Default for Appended {
+    fn default() -> Appended {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let began_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        Appended { uuid: String::new(), began_ms, landed: 0, sent: 0 }
+    }
+}
+
 impl Appended {
     /// Appends until the server is gone.
     fn go_on(&mut self, mut catalog: Catalog, killed: &AtomicBool) -> Tally {
@@ -956,7 +968,7 @@ impl Appended {
         let updates = json!([
             {"action": "add-snapshot", "snapshot": {
                 "snapshot-id": id, "parent-snapshot-id": parent, "sequence-number": id, "schema-id": 0,
-                "timestamp-ms": 1_700_000_000_000_u64 + id, "summary": {"operation": "append"},
+                "timestamp-ms": self.began_ms + id / SNAPSHOTS_PER_MS, "summary": {"operation": "append"},
                 "manifest-list": format!("s3://{WAREHOUSE}/appended/snap-{id}.avro")}},
             {"action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": id},
             {"action": "remove-snapshots", "snapshot-ids": [id.saturating_sub(SNAPSHOTS_KEPT)]},
