@@ -43,8 +43,8 @@ const ZONES: [u64; 4] = [36, 24, 20, 16];
 /// Zones of the shard that has the bucket which hold no large object when everything was deleted: 3 kept for maintenance, 1
 /// promised to the next checkpoint, 2 of pages (the newest and the one being filled), 2 of the log, 1 compaction zone being filled.
 const BUSY_ZONES: u64 = 9;
-/// Of one without: 3 kept for maintenance, 1 of the log.
-const IDLE_ZONES: u64 = 4;
+/// Of one that had a bucket for a moment: 3 kept for maintenance, 1 of the log, and the next one of it or 1 of pages.
+const IDLE_ZONES: u64 = 5;
 
 /// What the client knows.
 #[derive(Default)]
