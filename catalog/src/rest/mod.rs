@@ -189,7 +189,7 @@ impl Catalog {
         let outcome = match asked {
             Asked::Served(operation) => {
                 let mut call = Call { request, operation, query, warehouse, names };
-                if let Some(literal) = literal {
+                if let Some(literal) = literal.filter(|_| !operation.reads_plus_as_blank()) {
                     self.choose_names(&mut call, literal).await;
                 }
                 self.serve(call).await?

@@ -83,6 +83,12 @@ impl Operation {
         &TABLE[self as usize]
     }
 
+    /// Whether a plus in its path is a blank and nothing else: what destroys or replaces must not go on to another name when
+    /// it is sent again.
+    pub(crate) fn reads_plus_as_blank(self) -> bool {
+        self.row().method == "DELETE" || self == Operation::RegisterTable
+    }
+
     /// Returns what it has in common with operations of other APIs.
     pub fn facts(self) -> &'static OperationFacts {
         &self.row().facts
@@ -109,6 +115,19 @@ mod tests {
             assert!(row.facts.action.starts_with("s3tables:"), "{variant}");
             assert_eq!(row.facts.effect == Effect::Changes, row.facts.changes_by_action(), "{variant}");
         }
+    }
+
+    #[test]
+    fn what_destroys_reads_a_plus_in_one_way() {
+        let strict: Vec<_> =
+            Operation::ALL.iter().filter(|operation| operation.reads_plus_as_blank()).collect();
+        let want = [
+            Operation::DeleteWarehouse,
+            Operation::DropNamespace,
+            Operation::DropTable,
+            Operation::RegisterTable,
+        ];
+        assert_eq!(strict, want.iter().collect::<Vec<_>>());
     }
 
     impl OperationFacts {
