@@ -335,13 +335,8 @@ fn object_checksum(
     if let Some(sent) = &expected.checksum {
         let mut known: Vec<StoredChecksum> = made.iter().cloned().collect();
         if asked.is_none() {
-            // What the parts came with, if all with one algorithm, can be told as well.
-            let kept = sums(|chosen| chosen.kept);
-            known.extend(
-                [Kind::FullObject, Kind::Composite]
-                    .iter()
-                    .filter_map(|kind| StoredChecksum::of_parts(*kind, &kept)),
-            );
+            // Of the CRCs that the parts came with, if all with one algorithm, that of all bytes can be told as well.
+            known.extend(StoredChecksum::of_parts(kind, &sums(|chosen| chosen.kept)));
         }
         check_sent(sent, &known, count)?;
     }
@@ -581,9 +576,11 @@ mod tests {
                 one(&sum(algorithm).to_base64(), Err("BadDigest"));
                 check(asked, algorithm, &[("x-amz-checksum-type", "FULL_OBJECT")], Err("InvalidRequest"));
                 check(asked, algorithm, &[("x-amz-checksum-type", "COMPOSITE")], Ok(()));
-                // Without a word at creation the parts' own can be told too.
-                check(None, algorithm, &[(algorithm.header(), &format!("{value}-2"))], Ok(()));
-                check(None, algorithm, &[(algorithm.header(), &format!("{value}-3"))], Err("BadDigest"));
+                // Without a word at creation the object's checksum is of all its bytes.
+                let refused = if Kind::FullObject.fits(algorithm) { "BadDigest" } else { "InvalidRequest" };
+                for composite in [value.clone(), format!("{value}-2"), format!("{value}-3")] {
+                    check(None, algorithm, &[(algorithm.header(), &composite)], Err(refused));
+                }
                 let stranger = sum(other).to_base64();
                 check(asked, algorithm, &[(other.header(), &stranger)], Err("InvalidRequest"));
                 check(None, algorithm, &[(other.header(), &stranger)], Err("InvalidRequest"));
@@ -602,6 +599,7 @@ mod tests {
                 check(asked, algorithm, &[("x-amz-checksum-type", "COMPOSITE")], Err("InvalidRequest"));
                 check(asked, algorithm, &[("x-amz-checksum-type", "full_object")], Ok(()));
                 check(None, algorithm, &[(algorithm.header(), &value)], Ok(()));
+                check(None, algorithm, &[(algorithm.header(), &format!("{value}-2"))], Err(suffixed));
             }
         }
         let asked = asked_of(Algorithm::Crc32, Kind::FullObject);

@@ -1,8 +1,8 @@
 //! The XML that four operations take: CreateBucket, DeleteObjects, CompleteMultipartUpload, PutBucketOwnershipControls.
 //!
 //! Pure. Read in one pass, element by element; names count without their namespace prefix, attributes do not count.
-//! A document type, a processing instruction, an entity of its own, deeper nesting than
-//! [`XML_DEPTH_MAX`] or more entries than the operation takes is `MalformedXML`. The caller bounds the bytes.
+//! A document type, a processing instruction, an entity of its own, deeper nesting than [`XML_DEPTH_MAX`], more entries
+//! than the operation takes or an element twice that may stand once is `MalformedXML`. The caller bounds the bytes.
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -15,10 +15,7 @@ use crate::render::error::S3Error;
 pub fn parse_create_bucket(bytes: &[u8]) -> Result<Option<String>, S3Error> {
     let mut constraint = None;
     Walk::new(bytes)?.root("CreateBucketConfiguration", |walk, name| match name {
-        "LocationConstraint" => {
-            constraint = Some(walk.text()?);
-            Ok(())
-        }
+        "LocationConstraint" => once(&mut constraint, walk.text()?),
         // Well-formed, and asks for a bucket that cannot be made: of a directory, or with tags.
         "Location" | "Bucket" | "Tags" => {
             Err(S3Error::NotImplementedParameter { parameter: name.to_owned() })
@@ -31,11 +28,8 @@ pub fn parse_create_bucket(bytes: &[u8]) -> Result<Option<String>, S3Error> {
 /// `OwnershipControls`: the name in its one rule.
 pub fn parse_ownership(bytes: &[u8]) -> Result<String, S3Error> {
     let mut rule = None;
-    Walk::new(bytes)?.root("OwnershipControls", |walk, name| match (name, &rule) {
-        ("Rule", None) => {
-            rule = Some(ownership_rule(walk)?);
-            Ok(())
-        }
+    Walk::new(bytes)?.root("OwnershipControls", |walk, name| match name {
+        "Rule" => once(&mut rule, ownership_rule(walk)?),
         _ => Err(S3Error::MalformedXml),
     })?;
     rule.ok_or(S3Error::MalformedXml)
@@ -43,11 +37,8 @@ pub fn parse_ownership(bytes: &[u8]) -> Result<String, S3Error> {
 
 fn ownership_rule(walk: &mut Walk<'_>) -> Result<String, S3Error> {
     let mut ownership = None;
-    walk.children(&mut |walk, name| match (name, &ownership) {
-        ("ObjectOwnership", None) => {
-            ownership = Some(walk.text()?.trim().to_owned());
-            Ok(())
-        }
+    walk.children(&mut |walk, name| match name {
+        "ObjectOwnership" => once(&mut ownership, walk.text()?.trim().to_owned()),
         _ => Err(S3Error::MalformedXml),
     })?;
     ownership.ok_or(S3Error::MalformedXml)
@@ -79,40 +70,40 @@ pub struct DeleteEntry {
 
 /// Reads `Delete`.
 pub fn parse_delete(bytes: &[u8]) -> Result<DeleteRequest, S3Error> {
-    let mut request = DeleteRequest::default();
+    let (mut quiet, mut objects) = (None, Vec::new());
     Walk::new(bytes)?.root("Delete", |walk, name| match name {
-        "Quiet" => {
-            request.quiet = parse_boolean(&walk.text()?)?;
-            Ok(())
-        }
+        "Quiet" => once(&mut quiet, parse_boolean(&walk.text()?)?),
         "Object" => {
-            if request.objects.len() == DELETE_KEYS_MAX {
+            if objects.len() == DELETE_KEYS_MAX {
                 return Err(S3Error::MalformedXml);
             }
-            request.objects.push(delete_entry(walk)?);
+            objects.push(delete_entry(walk)?);
             Ok(())
         }
         _ => Err(S3Error::MalformedXml),
     })?;
-    if request.objects.is_empty() { Err(S3Error::MalformedXml) } else { Ok(request) }
+    if objects.is_empty() {
+        return Err(S3Error::MalformedXml);
+    }
+    Ok(DeleteRequest { quiet: quiet.unwrap_or(false), objects })
 }
 
 fn delete_entry(walk: &mut Walk<'_>) -> Result<DeleteEntry, S3Error> {
     let mut entry = DeleteEntry::default();
-    let mut keyed = false;
+    let mut key = None;
     walk.children(&mut |walk, name| {
         let text = walk.text()?;
         match name {
-            "Key" => (entry.key, keyed) = (text, true),
-            "VersionId" => entry.version = Some(text),
-            "ETag" => entry.etag = Some(text),
-            "Size" => entry.size = Some(text.trim().parse().map_err(|_| S3Error::MalformedXml)?),
-            "LastModifiedTime" => entry.modified = Some(text),
-            _ => return Err(S3Error::MalformedXml),
+            "Key" => once(&mut key, text),
+            "VersionId" => once(&mut entry.version, text),
+            "ETag" => once(&mut entry.etag, text),
+            "Size" => once(&mut entry.size, text.trim().parse().map_err(|_| S3Error::MalformedXml)?),
+            "LastModifiedTime" => once(&mut entry.modified, text),
+            _ => Err(S3Error::MalformedXml),
         }
-        Ok(())
     })?;
-    if keyed && !entry.key.is_empty() { Ok(entry) } else { Err(S3Error::MalformedXml) }
+    let key = key.filter(|key| !key.is_empty()).ok_or(S3Error::MalformedXml)?;
+    Ok(DeleteEntry { key, ..entry })
 }
 
 /// One part of a `CompleteMultipartUpload`.
@@ -147,18 +138,28 @@ fn completed_part(walk: &mut Walk<'_>) -> Result<CompletedPart, S3Error> {
     walk.children(&mut |walk, name| {
         let text = walk.text()?;
         match name {
-            "PartNumber" => number = Some(text.trim().parse().map_err(|_| S3Error::MalformedXml)?),
-            "ETag" => etag = Some(text.trim().to_owned()),
+            "PartNumber" => once(&mut number, text.trim().parse().map_err(|_| S3Error::MalformedXml)?),
+            "ETag" => once(&mut etag, text.trim().to_owned()),
             other => match other.strip_prefix("Checksum").and_then(Algorithm::parse) {
-                Some(algorithm) => checksums.push((algorithm, text.trim().to_owned())),
-                None => return Err(S3Error::MalformedXml),
+                Some(algorithm) => {
+                    checksums.push((algorithm, text.trim().to_owned()));
+                    Ok(())
+                }
+                None => Err(S3Error::MalformedXml),
             },
         }
-        Ok(())
     })?;
     match (number, etag) {
         (Some(number), Some(etag)) => Ok(CompletedPart { number, etag, checksums }),
         _ => Err(S3Error::MalformedXml),
+    }
+}
+
+/// Takes what may stand once.
+fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), S3Error> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(S3Error::MalformedXml),
     }
 }
 
@@ -417,6 +418,54 @@ mod tests {
         ] {
             assert_eq!(parse_complete(root(bad).as_bytes()), Err(S3Error::MalformedXml), "{bad}");
         }
+    }
+
+    /// What may stand once is not taken twice, be it the same or not.
+    #[test]
+    fn nothing_stands_twice() {
+        type Reads = fn(&str) -> Result<(), S3Error>;
+        let delete: Reads = |inner| {
+            parse_delete(format!("<Delete>{inner}<Object><Key>z</Key></Object></Delete>").as_bytes())
+                .map(drop)
+        };
+        let object: Reads = |inner| {
+            let text = format!("<Delete><Object>{inner}</Object></Delete>");
+            parse_delete(text.as_bytes()).map(drop)
+        };
+        let part: Reads = |inner| {
+            let text = format!("<CompleteMultipartUpload><Part>{inner}</Part></CompleteMultipartUpload>");
+            parse_complete(text.as_bytes()).map(drop)
+        };
+        let create: Reads = |inner| {
+            let text = format!("<CreateBucketConfiguration>{inner}</CreateBucketConfiguration>");
+            parse_create_bucket(text.as_bytes()).map(drop)
+        };
+        let check = |reads: Reads, rest: &str, name: &str, values: [&str; 2]| {
+            let [one, other] = values.map(|value| format!("<{name}>{value}</{name}>"));
+            assert_eq!(reads(&format!("{rest}{one}")), Ok(()), "{name}");
+            assert_eq!(reads(&format!("{one}{rest}")), Ok(()), "{name}");
+            for twice in [
+                format!("{one}{rest}{other}"),
+                format!("{rest}{one}{one}"),
+                format!("{one}<{name}/>{rest}"),
+                format!("<{name}/>{rest}{one}"),
+            ] {
+                assert_eq!(reads(&twice), Err(S3Error::MalformedXml), "{twice}");
+            }
+        };
+        check(delete, "", "Quiet", ["true", "false"]);
+        check(object, "", "Key", ["a", "b"]);
+        for (name, values) in [
+            ("VersionId", ["null", "other"]),
+            ("ETag", ["z", "*"]),
+            ("Size", ["5", "1"]),
+            ("LastModifiedTime", ["Wed, 21 Oct 2015 07:28:00 GMT", "x"]),
+        ] {
+            check(object, "<Key>a</Key>", name, values);
+        }
+        check(part, "<ETag>e</ETag>", "PartNumber", ["1", "2"]);
+        check(part, "<PartNumber>1</PartNumber>", "ETag", ["e", "f"]);
+        check(create, "", "LocationConstraint", ["eu-west-1", "eu-west-2"]);
     }
 
     #[test]
