@@ -152,6 +152,9 @@ pub const PURGE_FILE_BYTES_MAX: u64 = 128 << 20;
 /// Manifests that a purge remembers as done; more are read again where another snapshot names them.
 pub const PURGE_MANIFESTS_MAX: usize = 1_000_000;
 
+/// Manifest lists and manifests that a purge could not read and leaves; with more it leaves all that it has not deleted.
+pub const PURGE_KEPT_MAX: usize = 100_000;
+
 /// Files that could not be read or deleted which a purge names; more are only counted.
 pub const PURGE_LEFT_MAX: usize = 16;
 

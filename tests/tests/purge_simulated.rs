@@ -284,7 +284,45 @@ fn who_may_not_read_elsewhere_does_not_follow_there() {
         let [one] = all.as_slice() else { panic!("{all:?}") };
         assert_eq!((one.failed, one.unreadable), (0, 1));
         assert_eq!(one.left.first().map(|(location, _)| location.as_str()), Some("s3://other/m3"));
-        assert_eq!(keys(&engine, "lake").await, FOREIGN);
+        // What leads to what could not be read stays, and that itself.
+        let root = one.metadata_location.strip_prefix("s3://lake/").expect("its own").to_owned();
+        let mut stays = [FOREIGN[0], FOREIGN[1], "t/l3", &root];
+        stays.sort_unstable();
+        assert_eq!(keys(&engine, "lake").await, stays);
+        assert!(keys(&engine, "other").await.contains(&"m3".to_owned()));
+    });
+}
+
+#[test]
+fn the_newest_metadata_file_of_another_table_stays() {
+    with_engine(&made(false), async |engine| {
+        let catalog = catalog_with(&engine, AllBut(""));
+        let path = "/v1/lake/namespaces/a/tables/t";
+        let (status, loaded) = ask(&catalog, "GET", path, Value::Null).await;
+        assert_eq!(status, 200, "{loaded}");
+        // A table whose log names the newest file of `t`.
+        let mut metadata = loaded["metadata"].clone();
+        metadata["table-uuid"] = json!("00000000-0000-4000-8000-00000000000c");
+        metadata["location"] = json!("s3://lake/copy");
+        metadata["snapshots"] = json!([]);
+        metadata["snapshot-log"] = json!([]);
+        metadata["refs"] = json!({});
+        metadata["current-snapshot-id"] = Value::Null;
+        metadata["metadata-log"] = json!([{"timestamp-ms": 1, "metadata-file": loaded["metadata-location"]}]);
+        put(&engine, "lake", "copy/1.metadata.json", metadata.to_string().into_bytes(), false).await;
+        let register = json!({"name": "copy", "metadata-location": "s3://lake/copy/1.metadata.json"});
+        let (status, body) = ask(&catalog, "POST", "/v1/lake/namespaces/a/register", register).await;
+        assert_eq!(status, 200, "{body}");
+        let drop = "/v1/lake/namespaces/a/tables/copy?purgeRequested=true";
+        assert_eq!(ask(&catalog, "DELETE", drop, Value::Null).await.0, 204);
+        let all = ended(&engine, &catalog).await;
+        let [one] = all.as_slice() else { panic!("{all:?}") };
+        // Its own metadata file alone.
+        assert_eq!((one.deleted, one.failed, one.unreadable), (1, 0, 0));
+        let left = keys(&engine, "lake").await;
+        let newest = loaded["metadata-location"].as_str().and_then(|at| at.strip_prefix("s3://lake/"));
+        assert!(left.contains(&newest.expect("its own").to_owned()), "{left:?}");
+        assert!(!left.contains(&"copy/1.metadata.json".to_owned()), "{left:?}");
     });
 }
 

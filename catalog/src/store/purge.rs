@@ -7,7 +7,9 @@
 //! statistics and metadata files, the root with the purge's own value. So whoever goes on finds what is left to do.
 //! I2. Deleting again what is gone changes nothing and counts nothing. I3. Files of other buckets are read and deleted only
 //! if the principal who asked for the purge may at that moment. I4. What cannot be read or deleted is counted and named,
-//! and the rest goes on. I5. No turn takes a core for longer than [`PURGE_KEYS_MAX`] look-ups and removals.
+//! and the rest goes on; what cannot be read stays, with all that leads to it. I5. No turn takes a core for longer than
+//! [`PURGE_KEYS_MAX`] look-ups and removals.
+//! I6. The newest metadata file of a table is never deleted, whoever names it: looked up in the turn that deletes.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -23,15 +25,17 @@ use nilas_engine::{
 
 use crate::access::{KeptAccess, Resource};
 use crate::limits::{
-    PURGE_AGAIN_MS, PURGE_ATTEMPTS_MAX, PURGE_FILE_BYTES_MAX, PURGE_KEYS_MAX, PURGE_MANIFESTS_MAX,
-    PURGE_RECORDS_MAX, PURGE_RETRY_MS,
+    PURGE_AGAIN_MS, PURGE_ATTEMPTS_MAX, PURGE_FILE_BYTES_MAX, PURGE_KEPT_MAX, PURGE_KEYS_MAX,
+    PURGE_MANIFESTS_MAX, PURGE_RECORDS_MAX, PURGE_RETRY_MS,
 };
 use crate::model::{Purge, PurgePhase};
 use crate::store::failure::CatalogError;
 use crate::store::location::file_of;
+use crate::store::metadata_file;
 use crate::store::purge_state::{PurgeFigures, PurgeStatus};
 use crate::store::reach::{self, Files, Manifest, Root, SnapshotFiles};
 use crate::store::state::CatalogState;
+use crate::store::values::StoredValue;
 use crate::store::{Store, on_owner_core, values};
 
 /// What purges need of the layer above. Shared by all cores.
@@ -146,7 +150,16 @@ impl Runner {
         };
         let context = Arc::clone(&self.context);
         let job = move |engine, store| async move {
-            let mut purging = Purging { store, engine, context, key, unsettled: 0, seen: HashSet::new() };
+            let mut purging = Purging {
+                store,
+                engine,
+                context,
+                key,
+                unsettled: 0,
+                seen: HashSet::new(),
+                kept: HashSet::new(),
+                keeps_all: false,
+            };
             purging.run().await
         };
         on_owner_core(&self.engine, &bucket, &self.json_attributes, job).await
@@ -164,6 +177,10 @@ struct Purging {
     unsettled: usize,
     /// Digests of manifests that this phase has done.
     seen: HashSet<[u8; 16]>,
+    /// Digests of manifest lists and manifests that are there and were not readable, at most [`PURGE_KEPT_MAX`].
+    kept: HashSet<[u8; 16]>,
+    /// There are more of those than are known: all manifests and lists stay.
+    keeps_all: bool,
 }
 
 impl Purging {
@@ -179,8 +196,15 @@ impl Purging {
         match root {
             Ok(root) => {
                 self.with(|purge| purge.snapshots = root.snapshots.len() as u64);
+                // Of what was not readable before a restart no more is known than is named.
+                let (named, more) = self.with(|purge| (purge.left.clone(), purge.unreadable_beyond_left()));
+                self.keeps_all = more;
+                self.kept
+                    .extend(named.iter().filter(|(_, why)| why != NOT_THERE).map(|(at, _)| digest_of(at)));
                 self.follow(root).await?;
                 let key = file_of(&location).map(|(_, key)| Bytes::copy_from_slice(key.as_bytes()));
+                // What stays could not be found any more without it.
+                let key = key.filter(|_| !self.with(|purge| purge.keeps_unreadable(NOT_THERE)));
                 self.end(key).await
             }
             Err(why) => {
@@ -205,6 +229,25 @@ impl Purging {
         Ok(())
     }
 
+    /// Counts what could not be read, and keeps it unless it is not there.
+    fn keep(&mut self, location: &str, why: &str) {
+        self.note_unreadable(location, why);
+        self.mark_kept(location, why);
+    }
+
+    fn mark_kept(&mut self, location: &str, why: &str) {
+        if why != NOT_THERE {
+            match self.kept.len() < PURGE_KEPT_MAX {
+                true => drop(self.kept.insert(digest_of(location))),
+                false => self.keeps_all = true,
+            }
+        }
+    }
+
+    fn is_kept(&self, digest: &[u8; 16]) -> bool {
+        self.keeps_all || self.kept.contains(digest)
+    }
+
     fn enter(&mut self, phase: PurgePhase) {
         self.seen.clear();
         self.with(|purge| purge.enter(phase));
@@ -221,7 +264,7 @@ impl Purging {
             let manifests = match self.manifests_of(snapshot).await? {
                 Ok(manifests) => manifests,
                 Err((location, why)) => {
-                    self.note_unreadable(&location, &why);
+                    self.keep(&location, &why);
                     unread.insert(nth);
                     continue;
                 }
@@ -254,7 +297,7 @@ impl Purging {
         let body = match read {
             Ok(body) => body,
             Err(why) => {
-                self.note_unreadable(&manifest.location, &why);
+                self.keep(&manifest.location, &why);
                 return Ok(());
             }
         };
@@ -274,7 +317,7 @@ impl Purging {
                 Err(why) => Some(why),
             };
             if let Some(why) = unreadable {
-                self.note_unreadable(&manifest.location, &why);
+                self.keep(&manifest.location, &why);
             }
             return Ok(());
         }
@@ -290,10 +333,21 @@ impl Purging {
         self.enter(PurgePhase::Manifests);
         let first = self.with(|purge| purge.at.snapshot);
         for (nth, snapshot) in (0..).zip(snapshots).skip_while(|(nth, _)| *nth < first) {
+            // One that could not be read stays with all that it names, even if it can be now.
+            let mut stays = match snapshot {
+                SnapshotFiles::List(list) => self.is_kept(&digest_of(list)),
+                SnapshotFiles::Manifests(_) => false,
+            };
+            if stays {
+                continue;
+            }
             match self.manifests_of(snapshot).await? {
                 Ok(manifests) => {
                     for some in manifests.chunks(PURGE_KEYS_MAX) {
-                        let new = some.iter().filter(|manifest| self.is_new(manifest));
+                        let (kept, some): (Vec<&Manifest>, Vec<&Manifest>) =
+                            some.iter().partition(|manifest| self.is_kept(&manifest.digest));
+                        stays |= !kept.is_empty();
+                        let new = some.into_iter().filter(|manifest| self.is_new(manifest));
                         let new: Vec<&str> = new.map(|manifest| manifest.location.as_str()).collect();
                         self.delete(Files::of(new, &self.store.name)).await?;
                         self.engine.sleep(Duration::ZERO).await;
@@ -301,11 +355,18 @@ impl Purging {
                     self.discard(manifests).await;
                 }
                 // In another bucket it may be gone already: the records that say how far this is are of this one.
-                Err((location, _)) if goes_on && !self.is_own(&location) => {}
-                Err((location, why)) if !unread.contains(&nth) => self.note_unreadable(&location, &why),
-                Err(_) => {}
+                Err((location, why)) if goes_on && why == NOT_THERE && !self.is_own(&location) => {}
+                Err((location, why)) => {
+                    if !unread.contains(&nth) {
+                        self.note_unreadable(&location, &why);
+                    }
+                    self.mark_kept(&location, &why);
+                    stays = why != NOT_THERE;
+                }
             }
-            if let SnapshotFiles::List(list) = snapshot {
+            if let SnapshotFiles::List(list) = snapshot
+                && !stays
+            {
                 // The record that removes the list says that it is not to be looked for again.
                 self.with(|purge| purge.at.snapshot = nth + 1);
                 let deleted = self.delete(Files::of([list.as_str()], &self.store.name)).await;
@@ -492,7 +553,7 @@ impl Purging {
     /// Deletes the first few of some keys of the warehouse's bucket with one record; how many of them are done.
     async fn delete_some(&mut self, keys: &[Bytes]) -> Result<usize, CatalogError> {
         self.room(keys).await?;
-        let removals = Removals::plan(&self.store.bucket, keys);
+        let removals = self.plan(keys);
         if !removals.versions.is_empty() {
             self.with(|purge| purge.deleted += removals.files);
             let value = self.with(|purge| values::purge_value(purge));
@@ -519,7 +580,7 @@ impl Purging {
         loop {
             let root = root.as_slice();
             self.room(root).await?;
-            let removals = Removals::plan(&self.store.bucket, root);
+            let removals = self.plan(root);
             if removals.keys < root.len() {
                 // So many versions that they take records of their own.
                 self.delete_some(root).await?;
@@ -550,6 +611,11 @@ impl Purging {
             ));
             return Ok(());
         }
+    }
+
+    fn plan(&self, keys: &[Bytes]) -> Removals {
+        let warehouse = self.store.warehouse.borrow();
+        Removals::plan(&self.store.bucket, keys, |key| warehouse.is_newest_file(key))
     }
 
     /// Waits until there is room for a record that frees. In the same turn the record finds it.
@@ -627,10 +693,14 @@ struct Removals {
 }
 
 impl Removals {
-    /// All versions of the first few of `keys`.
-    fn plan(bucket: &LocalBucket, keys: &[Bytes]) -> Removals {
+    /// All versions of the first few of `keys`, but of those that are `kept`, which somebody else needs.
+    fn plan(bucket: &LocalBucket, keys: &[Bytes], kept: impl Fn(&[u8]) -> bool) -> Removals {
         let mut removals = Removals { versions: Vec::new(), keys: 0, files: 0 };
         for key in keys.iter().take(PURGE_KEYS_MAX) {
+            if kept(key) {
+                removals.keys += 1;
+                continue;
+            }
             let room = PURGE_KEYS_MAX - removals.versions.len();
             let found = bucket.versions(key, room + 1);
             removals.versions.extend(found.iter().take(room).map(|version| (key.clone(), *version)));
@@ -649,7 +719,17 @@ async fn remove(engine: Engine, bucket: LocalBucket, keys: Arc<[Bytes]>) -> Resu
     let (mut left, mut files, mut newest) = (&keys[..], 0, None);
     while !left.is_empty() {
         bucket.room_to_free(removal_bytes(left)).await?;
-        let removals = Removals::plan(&bucket, left);
+        let warehouse = bucket.extension::<CatalogState>().get(bucket.id());
+        let removals = match warehouse {
+            Some(warehouse) => {
+                let warehouse = warehouse.borrow();
+                Removals::plan(&bucket, left, |key| warehouse.is_newest_file(key))
+            }
+            None => {
+                let pointed = pointed_at(&bucket, left);
+                Removals::plan(&bucket, left, |key| pointed.contains(key))
+            }
+        };
         if !removals.versions.is_empty() {
             let transaction = Transaction { removals: removals.versions, ..Transaction::default() };
             newest = Some(bucket.append(transaction)?);
@@ -663,6 +743,21 @@ async fn remove(engine: Engine, bucket: LocalBucket, keys: Arc<[Bytes]>) -> Resu
         bucket.note_freed();
     }
     Ok(files)
+}
+
+/// Which of `keys` are newest metadata files of a bucket whose warehouse was not built yet: all, if a table cannot be read.
+fn pointed_at(bucket: &LocalBucket, keys: &[Bytes]) -> HashSet<Bytes> {
+    let mut pointed = HashSet::new();
+    bucket.values(values::TABLES, |key, value| {
+        let Ok(StoredValue::Table(_, pointer)) = values::decode(key, value) else {
+            pointed.extend(keys.iter().cloned());
+            return false;
+        };
+        let file = file_of(&pointer.metadata_location).map_or("", |(_, key)| key);
+        pointed.extend(keys.iter().find(|key| *key == file.as_bytes()).cloned());
+        true
+    });
+    pointed
 }
 
 /// Manifests of a list that are looked at in one turn.
@@ -679,6 +774,13 @@ fn removal_bytes(keys: &[Bytes]) -> usize {
     PURGE_KEYS_MAX * (longest + CHANGE_BYTES)
 }
 
+/// What is not there needs no keeping.
+const NOT_THERE: &str = "it is not there";
+
+fn digest_of(location: &str) -> [u8; 16] {
+    metadata_file::digest(&[location.as_bytes()])
+}
+
 const NO_OBJECT: &str = "it is no object of this store";
 
 fn denied(action: &str) -> String {
@@ -688,7 +790,7 @@ fn denied(action: &str) -> String {
 fn whole(found: Result<Option<Bytes>, EngineError>) -> Result<Bytes, String> {
     match found {
         Ok(Some(body)) => Ok(body),
-        Ok(None) => Err("it is not there".to_owned()),
+        Ok(None) => Err(NOT_THERE.to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

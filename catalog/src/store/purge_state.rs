@@ -166,6 +166,17 @@ impl Purge {
         self.left.extend(locations.take(room).map(|location| (cut(location), cut(why))));
     }
 
+    /// Whether more was not readable than may be named here.
+    pub(crate) fn unreadable_beyond_left(&self) -> bool {
+        0 < self.unreadable && (self.left.len() as u64) < self.unreadable + self.failed
+    }
+
+    /// Whether something unreadable may be there still: all but what is named as `absent`.
+    pub(crate) fn keeps_unreadable(&self, absent: &str) -> bool {
+        let gone = self.left.iter().filter(|(_, why)| why == absent).count() as u64;
+        gone < self.unreadable
+    }
+
     /// Goes on to a phase, unless that was begun already.
     pub(crate) fn enter(&mut self, phase: PurgePhase) {
         if self.at.phase < phase {
@@ -291,6 +302,20 @@ pub(crate) mod tests {
         assert_eq!((purge.failed, purge.unreadable, purge.left.len()), (1_000, 1, PURGE_LEFT_MAX));
         assert!(purge.left.iter().all(|(location, _)| location.len() <= PURGE_LEFT_BYTES_MAX));
         assert!(!purge.is_clean());
+    }
+
+    #[test]
+    fn what_is_absent_keeps_nothing() {
+        let mut purge = purge("a", 1);
+        assert!(!purge.keeps_unreadable("gone") && !purge.unreadable_beyond_left());
+        purge.note_unreadable("s3://lake/m", "gone");
+        assert!(!purge.keeps_unreadable("gone"));
+        purge.note_unreadable("s3://lake/n", "damaged");
+        assert!(purge.keeps_unreadable("gone") && !purge.unreadable_beyond_left());
+        for _ in 0..PURGE_LEFT_MAX {
+            purge.note_unreadable("s3://lake/m", "gone");
+        }
+        assert!(purge.keeps_unreadable("gone") && purge.unreadable_beyond_left());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! I3. `newest` is at least the sequence of everything visible here: whoever tells of absence waits for it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::rc::Rc;
@@ -20,7 +21,7 @@ use crate::model::{Pointer, Purge};
 use crate::spec::TableMetadata;
 use crate::store::failure::CatalogError;
 use crate::store::idempotency::Idempotency;
-use crate::store::location::{LocationUser, Locations};
+use crate::store::location::{LocationUser, Locations, file_of};
 use crate::store::metadata_file;
 use crate::store::names::{Ident, NamespaceName, SEPARATOR};
 use crate::store::purge_state::{self, Purges};
@@ -83,6 +84,8 @@ pub(crate) struct Warehouse {
     pub(crate) namespaces: BTreeMap<String, Namespace>,
     pub(crate) tables: usize,
     pub(crate) locations: Locations,
+    /// How many tables point at a metadata file, by the digest of its key: no purge deletes one of these.
+    newest_files: HashMap<[u8; 16], u32>,
     pub(crate) idempotency: Idempotency,
     pub(crate) purges: Purges,
     /// Digests of commits that wait to be removed; the digests themselves are read from their values.
@@ -201,6 +204,7 @@ impl Warehouse {
             namespaces: BTreeMap::new(),
             tables: 0,
             locations: Locations::default(),
+            newest_files: HashMap::new(),
             idempotency: Idempotency::default(),
             purges: Purges::default(),
             digests: Standing::default(),
@@ -273,6 +277,7 @@ impl Warehouse {
         for key in pointer.location_keys() {
             self.locations.take(key, LocationUser::Table(ident.to_string()));
         }
+        *self.newest_files.entry(newest_file(&pointer)).or_default() += 1;
         self.cached_bytes += loaded.as_ref().map_or(0, |loaded| loaded.cost);
         self.clock.set(self.clock.get() + 1);
         let used = Cell::new(self.clock.get());
@@ -309,9 +314,20 @@ impl Warehouse {
         for key in table.pointer.location_keys() {
             self.locations.release(key);
         }
+        if let Entry::Occupied(mut users) = self.newest_files.entry(newest_file(&table.pointer)) {
+            *users.get_mut() -= 1;
+            if *users.get() == 0 {
+                users.remove();
+            }
+        }
         self.cached_bytes -= table.loaded.as_ref().map_or(0, |loaded| loaded.cost);
         self.tables -= 1;
         Some(table)
+    }
+
+    /// Whether the key is the newest metadata file of a table.
+    pub(crate) fn is_newest_file(&self, key: &[u8]) -> bool {
+        self.newest_files.contains_key(&metadata_file::digest(&[key]))
     }
 
     /// Keeps a version that was read, if the table still points at it.
@@ -371,6 +387,11 @@ impl Warehouse {
     }
 }
 
+fn newest_file(pointer: &Pointer) -> [u8; 16] {
+    let key = file_of(&pointer.metadata_location).map_or("", |(_, key)| key);
+    metadata_file::digest(&[key.as_bytes()])
+}
+
 impl Namespace {
     pub(crate) fn table_names(&self, page: &PageQuery) -> Page {
         let from = page.after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(after.clone()));
@@ -403,6 +424,22 @@ mod tests {
             location_key: key.to_owned(),
             earlier: Vec::new(),
         }
+    }
+
+    #[test]
+    fn newest_files_are_those_of_the_pointers() {
+        let mut warehouse = warehouse(&["a"]);
+        let key = |name: &str| format!("{name}/metadata/00000-u.metadata.json");
+        for name in ["t", "u"] {
+            warehouse.set_table(&ident(name), pointer("t"), None, Sequence(2));
+        }
+        assert!(warehouse.is_newest_file(key("t").as_bytes()));
+        warehouse.set_table(&ident("u"), pointer("u"), None, Sequence(3));
+        assert!(warehouse.is_newest_file(key("t").as_bytes()));
+        assert!(warehouse.is_newest_file(key("u").as_bytes()));
+        warehouse.remove_table(&ident("t"));
+        assert!(!warehouse.is_newest_file(key("t").as_bytes()));
+        assert!(!warehouse.is_newest_file(b""));
     }
 
     #[test]
