@@ -10,6 +10,7 @@
 //! changed by values only ([`Standing::follow`]), so it is what a restart would find.
 //! I4. Digests lie under a short form of the table's UUID. Of two tables of one UUID (a copy that was registered) each knows
 //! only its own commits, because a digest covers the table's name.
+//! I5. That name is the one addressed. A table that was renamed since is found by the UUID that the request names.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -67,6 +68,15 @@ impl TableChange {
     fn assigned_uuid(&self) -> Option<&str> {
         assigned_uuid(&self.requirements, &self.updates)
     }
+
+    /// The UUID of the table that it is meant for, if it says so.
+    fn named_uuid(&self) -> Option<&str> {
+        let mut asserted = self.requirements.iter().filter_map(|requirement| match requirement {
+            Requirement::AssertTableUuid(uuid) => Some(uuid.as_str()),
+            _ => None,
+        });
+        self.assigned_uuid().or_else(|| asserted.next())
+    }
 }
 
 /// How a change of a request stands to what is kept of the table it names.
@@ -76,58 +86,48 @@ enum Match {
     Request,
     /// Its snapshots have landed, with another request.
     Snapshots,
-    /// It has nothing that it could be known by.
-    Silent,
+    /// It has not landed, or has nothing that it could be known by.
     No,
 }
 
-/// Whether this very request has landed before. `bases` are the tables of `changes` as they are.
+/// The UUID of the table by which this very request is known to have landed before; `None` when it is not. `bases` are the
+/// tables of `changes` as they are.
 ///
-/// A request with the same digest has, whatever became of it since: also when it was rolled back or expired. One that adds the
-/// same snapshots to one table and differs in the rest has landed when all of the rest holds already.
-pub(crate) fn landed(
-    changes: &[TableChange],
-    bases: &[Option<&TableMetadata>],
+/// A request with the same digest has landed with all its parts, whatever became of them since: rolled back, expired, renamed,
+/// dropped. One that adds the same snapshots to one table and differs in the rest has when all of the rest holds already.
+pub(crate) fn landed<'a>(
+    changes: &'a [TableChange],
+    bases: &[Option<&'a TableMetadata>],
     request: u128,
     read: ReadValue<'_>,
     context: &commit::Context<'_>,
-) -> Result<bool, CatalogError> {
-    let mut is_request = false;
+) -> Result<Option<&'a str>, CatalogError> {
     for (change, base) in changes.iter().zip(bases) {
-        match match_change(change, *base, request, read)? {
-            Match::Request => is_request = true,
-            Match::Silent => {}
-            Match::Snapshots => match (changes, base) {
-                ([_], Some(base)) => return Ok(holds(change, base, context)),
-                _ => return Ok(false),
-            },
-            Match::No => return Ok(false),
+        let Some(uuid) = change.named_uuid().or(base.map(TableMetadata::uuid)) else { continue };
+        let is_landed = match (match_change(change, uuid, request, read)?, changes, base) {
+            (Match::Request, ..) => true,
+            (Match::Snapshots, [_], Some(base)) => holds(change, base, context),
+            (Match::Snapshots | Match::No, ..) => false,
+        };
+        if is_landed {
+            return Ok(Some(uuid));
         }
     }
-    Ok(is_request)
+    Ok(None)
 }
 
+/// Compares `change` with what is kept of the table with this UUID, under whichever name that is now.
 fn match_change(
     change: &TableChange,
-    base: Option<&TableMetadata>,
+    uuid: &str,
     request: u128,
     read: ReadValue<'_>,
 ) -> Result<Match, CatalogError> {
-    let Some(sent) = &change.sent else { return Ok(Match::Silent) };
-    let assigned = change.assigned_uuid();
-    if sent.snapshots.is_empty() && assigned.is_none() {
-        return Ok(Match::Silent);
-    }
-    let Some((base, table)) = base.and_then(|base| Some((base, table_digest(base.uuid())?))) else {
-        return Ok(Match::No);
-    };
-    let mut same_request = true;
-    if let Some(assigned) = assigned {
+    let (Some(sent), Some(table)) = (&change.sent, table_digest(uuid)) else { return Ok(Match::No) };
+    if change.assigned_uuid().is_some() {
         let created = read(&values::creation_key(table));
         let created = created.map(|value| values::creation(&value)).transpose()?;
-        if !assigned.eq_ignore_ascii_case(base.uuid()) || created != Some(request) {
-            return Ok(Match::No);
-        }
+        return Ok(if created == Some(request) { Match::Request } else { Match::No });
     }
     for snapshot in &sent.snapshots {
         let Some(value) = read(&values::snapshot_key(table, snapshot.id)) else { return Ok(Match::No) };
@@ -135,9 +135,11 @@ fn match_change(
         if kept.sent != snapshot.sent || kept.list != snapshot.list {
             return Ok(Match::No);
         }
-        same_request &= kept.request == shortened(request);
+        if kept.request == shortened(request) {
+            return Ok(Match::Request);
+        }
     }
-    Ok(if same_request { Match::Request } else { Match::Snapshots })
+    Ok(if sent.snapshots.is_empty() { Match::No } else { Match::Snapshots })
 }
 
 /// Whether a commit whose snapshots have landed leaves nothing to be done: its refs point at what it says, or at something that

@@ -253,6 +253,15 @@ impl Warehouse {
         self.namespaces.get(ident.namespace.as_str()).and_then(|namespace| namespace.tables.get(&ident.name))
     }
 
+    /// The name of a table with this UUID. Looks through all of them: for what is rare.
+    pub(crate) fn find_by_uuid(&self, uuid: &str) -> Option<Ident> {
+        self.namespaces.iter().find_map(|(namespace, Namespace { tables, .. })| {
+            let mut tables = tables.iter();
+            let (name, _) = tables.find(|(_, table)| table.pointer.uuid.eq_ignore_ascii_case(uuid))?;
+            Ident::new(NamespaceName::parse(namespace).ok()?, name).ok()
+        })
+    }
+
     /// The version in memory, marked as used.
     pub(crate) fn loaded(&self, table: &Table) -> Option<Rc<LoadedTable>> {
         let now = self.clock.get() + 1;

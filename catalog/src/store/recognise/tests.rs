@@ -89,10 +89,20 @@ impl Kept {
     }
 
     fn landed(&self, changes: &[TableChange]) -> bool {
-        let Some(request) = request_digest(changes) else { return false };
+        self.landed_of(changes).is_some()
+    }
+
+    /// The UUID of the table by which `changes` are known.
+    fn landed_of(&self, changes: &[TableChange]) -> Option<String> {
+        let request = request_digest(changes)?;
         let bases: Vec<_> = changes.iter().map(|change| self.tables.get(&change.ident.name)).collect();
         let read = |key: &[u8]| self.values.get(key).cloned();
-        landed(changes, &bases, request, &read, &context()).expect("no damage")
+        landed(changes, &bases, request, &read, &context()).expect("no damage").map(str::to_owned)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) {
+        let table = self.tables.remove(from).expect("there");
+        self.tables.insert(to.to_owned(), table);
     }
 
     fn commit(&mut self, changes: &[TableChange]) {
@@ -249,6 +259,55 @@ fn a_transaction_is_known_as_a_whole() {
 }
 
 #[test]
+fn one_part_proves_a_transaction() {
+    const OTHER: &str = "00000000-0000-4000-8000-00000000000a";
+    let on_new = |id: i64| change_of("new", json!([]), json!([add(id, None, 1), point("main", id)]));
+    let both = || [append(1, None, 1), on_new(5)];
+    let committed = || {
+        let mut kept = Kept::with_table();
+        kept.commit(&[create(Some(OTHER))]);
+        kept.commit(&both());
+        kept
+    };
+    let mut kept = committed();
+    kept.rename("new", "elsewhere");
+    assert!(kept.landed(&both()), "renamed");
+    let mut kept = committed();
+    kept.tables.remove("new");
+    assert!(kept.landed(&both()), "dropped");
+    assert!(!kept.landed(&[append(1, None, 1), on_new(6)]), "another transaction");
+    let mut kept = committed();
+    kept.tables.remove("t");
+    let table = table_digest(UUID).expect("a uuid");
+    kept.values.retain(|key, _| !key.starts_with(&values::creation_key(table)));
+    assert!(kept.landed(&both()), "the first dropped, its digests gone");
+    kept.tables.remove("new");
+    assert!(!kept.landed(&both()), "nothing is left to know it by");
+}
+
+#[test]
+fn a_renamed_table_is_known_by_its_uuid() {
+    let mut kept = Kept::with_table();
+    kept.commit(&[append(1, None, 1)]);
+    kept.commit(&[create(Some("00000000-0000-4000-8000-00000000000a"))]);
+    kept.rename("t", "u");
+    assert_eq!(kept.landed_of(&[append(1, None, 1)]).as_deref(), Some(UUID));
+    // Whatever has the old name now.
+    kept.rename("new", "t");
+    assert_eq!(kept.landed_of(&[append(1, None, 1)]).as_deref(), Some(UUID));
+    let created = kept.landed_of(&[create(Some("00000000-0000-4000-8000-00000000000a"))]);
+    assert_eq!(created.as_deref(), Some("00000000-0000-4000-8000-00000000000a"));
+    // Of another rest, or one that names no table, nothing is known.
+    let (unnamed, updates) = (json!([]), json!([add(1, None, 1), point("main", 1)]));
+    assert!(!kept.landed(&[change(unnamed, updates)]));
+    let named = json!([{"type": "assert-table-uuid", "uuid": UUID}]);
+    assert!(!kept.landed(&[change(named, json!([add(1, None, 1)]))]));
+    // Sent to the new name it is another commit.
+    let moved = change_of("u", was(None), json!([add(1, None, 1), point("main", 1)]));
+    assert!(!kept.landed(&[moved]));
+}
+
+#[test]
 fn digests_go_a_day_after_their_snapshots() {
     let mut kept = Kept::with_table();
     kept.now_ms = 1_000;
@@ -368,7 +427,7 @@ fn two_writers_never_get_each_others_answer() {
         let read = |key: &[u8]| values.get(key).cloned().flatten();
         let is_landed = |change: TableChange| {
             let request = request_digest(std::slice::from_ref(&change)).expect("has a snapshot");
-            landed(&[change], &[Some(base)], request, &read, &context()).expect("no damage")
+            landed(&[change], &[Some(base)], request, &read, &context()).expect("no damage").is_some()
         };
         assert!(!is_landed(second), "one writer was answered with the other's commit");
         assert!(is_landed(first), "a writer was refused its own");
