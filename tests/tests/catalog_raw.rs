@@ -820,6 +820,31 @@ fn a_repetition_is_recognised_after_a_rename() {
 }
 
 #[test]
+fn a_repetition_is_recognised_of_a_table_registered_again() {
+    const W: &str = "wh-again-registered";
+    let mut catalog = warehouse(W);
+    let uuid = table(&mut catalog, "t");
+    let append = |catalog: &mut Catalog| {
+        let requirements = json!([assert_uuid(&uuid), main_was(None)]);
+        catalog.commit(NS, "t", requirements, appended(W, 1, None)).expect("commit")
+    };
+    let first = append(&mut catalog);
+    expect(&first, 200, "");
+    expect(&catalog.drop_table(NS, "t").expect("drop"), 204, "");
+    // Other changes, with which digests that are due would go.
+    for name in ["x", "y"] {
+        table(&mut catalog, name);
+    }
+    expect(&append(&mut catalog), 404, "NoSuchTableException");
+    let path = format!("{}/register", catalog.namespace_path(NS));
+    let body = json!({"name": "t", "metadata-location": first.json["metadata-location"]});
+    expect(&catalog.call("POST", &path, Some(&body)).expect("register"), 200, "");
+    let again = append(&mut catalog);
+    expect(&again, 200, "");
+    assert_eq!(again.json["metadata"], first.json["metadata"]);
+}
+
+#[test]
 fn a_transaction_is_recognised_when_its_tables_moved() {
     const W: &str = "wh-again-moved";
     let mut catalog = warehouse(W);

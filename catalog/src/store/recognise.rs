@@ -6,13 +6,13 @@
 //! I1. A commit is recognised by what two writers never both send: the ids and contents of the snapshots it adds, or, of
 //! one that creates its table, the UUID it assigns. What has neither is judged by its requirements alone.
 //! I2. What is kept is written by the commit's own record, and nobody hears of it before that is durable.
-//! I3. Digests live as long as their snapshot, and [`TOMBSTONE_LIFETIME_MS`] beyond; with the table all go. [`Standing`] is
+//! I3. Digests live as long as their snapshot and their table, and [`TOMBSTONE_LIFETIME_MS`] beyond. [`Standing`] is
 //! changed by values only ([`Standing::follow`]), so it is what a restart would find.
 //! I4. Digests lie under a short form of the table's UUID. Of two tables of one UUID (a copy that was registered) each knows
 //! only its own commits, because a digest covers the table's name.
 //! I5. That name is the one addressed. A table that was renamed since is found by the UUID that the request names.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 
@@ -212,9 +212,9 @@ fn expired(updates: &[Update], next: &TableMetadata) -> Vec<i64> {
     first.iter().chain(removed.flatten()).copied().filter(|id| seen.insert(*id)).collect()
 }
 
-/// The value that makes the digests of a table go, because the table does.
-pub(crate) fn dropped(table: TableDigest) -> ValueChange {
-    (values::dropped_key(table), Some(values::dropped_value()))
+/// The value that makes the digests of a table go, because the table does now.
+pub(crate) fn dropped(table: TableDigest, now_ms: u64) -> ValueChange {
+    (values::dropped_key(table), Some(values::dropped_value(now_ms)))
 }
 
 /// Removes the digests that the value of `key` names, and that value.
@@ -238,8 +238,10 @@ pub(crate) fn plan_forget_dropped(table: TableDigest, keys: Vec<Bytes>) -> Vec<V
 pub(crate) struct Standing {
     /// Values that name expired snapshots: since when, in milliseconds since 1970, and their keys.
     expired: BTreeSet<(u64, Bytes)>,
-    /// Tables that are gone and whose digests are not yet.
-    dropped: BTreeSet<TableDigest>,
+    /// Tables that are gone and whose digests are not yet: since when, in milliseconds since 1970.
+    dropped: BTreeMap<TableDigest, u64>,
+    /// The same, the oldest first.
+    dropped_by_age: BTreeSet<(u64, TableDigest)>,
 }
 
 /// What is to be removed next.
@@ -253,12 +255,21 @@ pub(crate) enum Due {
 
 impl Standing {
     /// Takes part in a change of values: this is the only way in which it changes.
-    pub(crate) fn follow(&mut self, key: &Bytes, is_set: bool) {
+    pub(crate) fn follow(&mut self, key: &Bytes, value: Option<&[u8]>) {
         if let Some(at_ms) = values::expired_at(key) {
             let entry = (at_ms, key.clone());
-            let _known = if is_set { self.expired.insert(entry) } else { self.expired.remove(&entry) };
+            let _known =
+                if value.is_some() { self.expired.insert(entry) } else { self.expired.remove(&entry) };
         } else if let Some(table) = values::dropped_table(key) {
-            let _known = if is_set { self.dropped.insert(table) } else { self.dropped.remove(&table) };
+            // A value that cannot be read was refused when the warehouse was loaded.
+            let at_ms = value.map(|value| values::dropped_at(value).unwrap_or(0));
+            if let Some(before_ms) = self.dropped.remove(&table) {
+                self.dropped_by_age.remove(&(before_ms, table));
+            }
+            if let Some(at_ms) = at_ms {
+                self.dropped.insert(table, at_ms);
+                self.dropped_by_age.insert((at_ms, table));
+            }
         }
     }
 
@@ -270,15 +281,16 @@ impl Standing {
     /// The value that lets digests stay: a table with this UUID is there again.
     pub(crate) fn plan_return(&self, uuid: &str) -> Option<ValueChange> {
         let table = table_digest(uuid)?;
-        self.dropped.contains(&table).then(|| (values::dropped_key(table), None))
+        self.dropped.contains_key(&table).then(|| (values::dropped_key(table), None))
     }
 
     pub(crate) fn due(&self, now_ms: u64) -> Option<Due> {
-        if let Some(table) = self.dropped.first() {
+        let is_due = |at_ms: u64| at_ms.saturating_add(TOMBSTONE_LIFETIME_MS) <= now_ms;
+        if let Some((_, table)) = self.dropped_by_age.first().filter(|(at_ms, _)| is_due(*at_ms)) {
             return Some(Due::Dropped(*table));
         }
-        let (at_ms, oldest) = self.expired.first()?;
-        (at_ms.saturating_add(TOMBSTONE_LIFETIME_MS) <= now_ms).then(|| Due::Expired(oldest.clone()))
+        let (_, oldest) = self.expired.first().filter(|(at_ms, _)| is_due(*at_ms))?;
+        Some(Due::Expired(oldest.clone()))
     }
 }
 

@@ -235,7 +235,7 @@ impl Warehouse {
                 self.set_purge(key, purge);
             }
             StoredValue::Digest => {}
-            StoredValue::Waiting => self.digests.follow(&Bytes::copy_from_slice(key), true),
+            StoredValue::Waiting => self.digests.follow(&Bytes::copy_from_slice(key), Some(value)),
         }
         Ok(())
     }

@@ -79,7 +79,7 @@ impl Kept {
     fn apply_values(&mut self, changes: Vec<ValueChange>) {
         for (key, value) in changes {
             if Standing::concerns(&key) {
-                self.standing.follow(&key, value.is_some());
+                self.standing.follow(&key, value.as_deref());
             }
             match value {
                 Some(value) => self.values.insert(key, value),
@@ -366,9 +366,12 @@ fn a_table_that_goes_takes_its_digests_along_in_pieces() {
         let digest = SnapshotDigest { sent: 1, list: 2, request: 3 };
         kept.values.insert(values::snapshot_key(table, id), values::snapshot_value(&digest));
     }
-    kept.apply_values(vec![dropped(table)]);
+    kept.apply_values(vec![dropped(table, 500)]);
+    // Dropped again, as a copy of the same UUID: the day begins anew.
+    kept.apply_values(vec![dropped(table, 1_000)]);
+    assert_eq!(kept.standing.due(1_000 + TOMBSTONE_LIFETIME_MS - 1), None);
     let mut rounds = 0;
-    while let Some(due) = kept.standing.due(0) {
+    while let Some(due) = kept.standing.due(1_000 + TOMBSTONE_LIFETIME_MS) {
         assert_eq!(due, Due::Dropped(table));
         let keys = kept.values.keys().filter(|key| key.starts_with(&values::creation_key(table)));
         let keys = keys.take(DIGESTS_REMOVED_PER_CHANGE_MAX).cloned().collect();
@@ -377,11 +380,14 @@ fn a_table_that_goes_takes_its_digests_along_in_pieces() {
     }
     assert_eq!((rounds, kept.values.len()), (3, 0));
     // A table of the same UUID that is there again keeps its own.
-    kept.apply_values(vec![dropped(table)]);
+    kept.apply_values(vec![dropped(table, 1_000)]);
     let back = kept.standing.plan_return(&UUID.to_ascii_uppercase());
     assert!(back.is_some());
     kept.apply_values(back.into_iter().collect());
     assert_eq!((kept.standing.due(u64::MAX), kept.standing.plan_return(UUID)), (None, None));
+    // The value of an earlier program has no time: it is due at once.
+    kept.apply_values(vec![(values::dropped_key(table), Some(Bytes::from_static(&[1])))]);
+    assert_eq!(kept.standing.due(TOMBSTONE_LIFETIME_MS), Some(Due::Dropped(table)));
 }
 
 #[test]
