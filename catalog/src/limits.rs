@@ -190,7 +190,7 @@ pub const PURGES_LISTED_MAX: usize = 1_000;
 /// when it is sent again its requirements decide.
 pub const RECOGNISED_SNAPSHOTS_MAX: usize = 1_024;
 
-/// How long the digests of a snapshot are kept after it has expired, in milliseconds.
+/// How long digests are kept after their snapshot has expired, or their table was dropped, in milliseconds.
 pub const TOMBSTONE_LIFETIME_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Snapshots that one commit, or one transaction, expires and whose digests go after [`TOMBSTONE_LIFETIME_MS`]; those of

@@ -758,6 +758,122 @@ fn a_transaction_that_comes_again_is_recognised() {
     assert_eq!((snapshot_ids(&mut catalog, "a"), snapshot_ids(&mut catalog, "b")), (vec![1, 2], vec![1]));
 }
 
+#[track_caller]
+fn rename(catalog: &mut Catalog, from: &str, to: &str) {
+    let named = |name: &str| json!({"namespace": NS, "name": name});
+    let body = json!({"source": named(from), "destination": named(to)});
+    let path = format!("{}/tables/rename", catalog.prefix);
+    expect(&catalog.call("POST", &path, Some(&body)).expect("rename"), 204, "");
+}
+
+#[test]
+fn a_repetition_is_recognised_after_a_rename() {
+    const W: &str = "wh-again-renamed";
+    let mut catalog = warehouse(W);
+    let uuid = table(&mut catalog, "t");
+    let append = |catalog: &mut Catalog, name: &str| {
+        let requirements = json!([assert_uuid(&uuid), main_was(None)]);
+        catalog.commit(NS, name, requirements, appended(W, 1, None)).expect("commit")
+    };
+    expect(&append(&mut catalog, "t"), 200, "");
+    rename(&mut catalog, "t", "u");
+    let loaded = catalog.load_table(NS, "u").expect("load");
+    for _ in 0..2 {
+        let again = append(&mut catalog, "t");
+        expect(&again, 200, "");
+        assert_eq!(again.json["metadata-location"], loaded.json["metadata-location"]);
+        assert_eq!(again.json["metadata"], loaded.json["metadata"]);
+        // Once more beside another table of the old name.
+        if catalog.list_tables(NS).expect("list") == ["u"] {
+            table(&mut catalog, "t");
+        }
+    }
+    assert_eq!((snapshot_ids(&mut catalog, "t"), snapshot_ids(&mut catalog, "u")), (vec![], vec![1]));
+    expect(&append(&mut catalog, "u"), 409, "CommitFailedException");
+    expect(&catalog.drop_table(NS, "t").expect("drop"), 204, "");
+    expect(&catalog.drop_table(NS, "u").expect("drop"), 204, "");
+    expect(&append(&mut catalog, "t"), 404, "NoSuchTableException");
+
+    // A creation.
+    let path = format!("{}/tables", catalog.namespace_path(NS));
+    let body = json!({"name": "c", "schema": simple_schema(), "stage-create": true});
+    let staged = catalog.call("POST", &path, Some(&body)).expect("stage");
+    let metadata = &staged.json["metadata"];
+    let updates = json!([
+        {"action": "assign-uuid", "uuid": metadata["table-uuid"]},
+        {"action": "upgrade-format-version", "format-version": 2},
+        {"action": "add-schema", "schema": metadata["schemas"][0]},
+        {"action": "set-current-schema", "schema-id": -1},
+        {"action": "add-spec", "spec": {"spec-id": 0, "fields": []}},
+        {"action": "set-default-spec", "spec-id": -1},
+        {"action": "add-sort-order", "sort-order": {"order-id": 0, "fields": []}},
+        {"action": "set-default-sort-order", "sort-order-id": -1},
+        {"action": "set-location", "location": metadata["location"]},
+    ]);
+    let create = json!([{"type": "assert-create"}]);
+    expect(&catalog.commit(NS, "c", create.clone(), updates.clone()).expect("commit"), 200, "");
+    rename(&mut catalog, "c", "d");
+    let again = catalog.commit(NS, "c", create, updates).expect("again");
+    expect(&again, 200, "");
+    assert_eq!(again.json["metadata"]["table-uuid"], metadata["table-uuid"]);
+    assert_eq!(catalog.list_tables(NS).expect("list"), ["d"]);
+}
+
+#[test]
+fn a_repetition_is_recognised_of_a_table_registered_again() {
+    const W: &str = "wh-again-registered";
+    let mut catalog = warehouse(W);
+    let uuid = table(&mut catalog, "t");
+    let append = |catalog: &mut Catalog| {
+        let requirements = json!([assert_uuid(&uuid), main_was(None)]);
+        catalog.commit(NS, "t", requirements, appended(W, 1, None)).expect("commit")
+    };
+    let first = append(&mut catalog);
+    expect(&first, 200, "");
+    expect(&catalog.drop_table(NS, "t").expect("drop"), 204, "");
+    // Other changes, with which digests that are due would go.
+    for name in ["x", "y"] {
+        table(&mut catalog, name);
+    }
+    expect(&append(&mut catalog), 404, "NoSuchTableException");
+    let path = format!("{}/register", catalog.namespace_path(NS));
+    let body = json!({"name": "t", "metadata-location": first.json["metadata-location"]});
+    expect(&catalog.call("POST", &path, Some(&body)).expect("register"), 200, "");
+    let again = append(&mut catalog);
+    expect(&again, 200, "");
+    assert_eq!(again.json["metadata"], first.json["metadata"]);
+}
+
+#[test]
+fn a_transaction_is_recognised_when_its_tables_moved() {
+    const W: &str = "wh-again-moved";
+    let mut catalog = warehouse(W);
+    let names = ["a", "b", "c"];
+    let uuids = names.map(|name| table(&mut catalog, name));
+    let changes: Vec<Value> = names
+        .iter()
+        .zip(&uuids)
+        .map(|(name, uuid)| {
+            json!({
+                "identifier": {"namespace": NS, "name": name},
+                "requirements": [assert_uuid(uuid), main_was(None)],
+                "updates": appended(W, 1, None),
+            })
+        })
+        .collect();
+    let send = |catalog: &mut Catalog| catalog.transaction(json!(changes)).expect("commit");
+    expect(&send(&mut catalog), 204, "");
+    rename(&mut catalog, "c", "z");
+    expect(&send(&mut catalog), 204, "");
+    expect(&catalog.drop_table(NS, "a").expect("drop"), 204, "");
+    expect(&send(&mut catalog), 204, "");
+    table(&mut catalog, "a");
+    expect(&send(&mut catalog), 204, "");
+    assert_eq!(catalog.list_tables(NS).expect("list"), ["a", "b", "z"]);
+    let ids = ["a", "b", "z"].map(|name| snapshot_ids(&mut catalog, name));
+    assert_eq!(ids, [vec![], vec![1], vec![1]]);
+}
+
 #[test]
 fn the_digests_of_a_large_table_go_with_it() {
     const W: &str = "wh-again-many";

@@ -59,6 +59,14 @@ enum Planned {
     Next(Box<Version>),
 }
 
+/// Where the answer to a repetition lies.
+enum Repeated {
+    /// In the tables that it names, as they are; of a transaction nothing is answered.
+    Here,
+    /// In the table of this UUID, which has another name by now.
+    At(Ident, String),
+}
+
 /// How an attempt to write versions ended.
 pub(crate) enum Published {
     Done(Vec<Rc<LoadedTable>>),
@@ -113,7 +121,7 @@ impl Store {
         for change in changes {
             bases.push(self.base(&change.ident).await?);
         }
-        let planned = {
+        let repeated = {
             let warehouse = self.warehouse.borrow();
             let moved = changes.iter().zip(&bases).any(|(change, base)| {
                 let now = warehouse.find(&change.ident).map(|table| table.pointer.metadata_location.as_str());
@@ -123,11 +131,20 @@ impl Store {
                 return Ok(None);
             }
             match request {
-                Some(request) if self.has_landed(changes, &bases, request)? => {
-                    bases.into_iter().flatten().map(Planned::Same).collect()
-                }
-                Some(_) | None => self.plan(&warehouse, changes, &bases, request)?,
+                Some(request) => self.find_landed(&warehouse, changes, &bases, request, whole)?,
+                None => None,
             }
+        };
+        let planned = match repeated {
+            None => self.plan(&self.warehouse.borrow(), changes, &bases, request)?,
+            Some(Repeated::Here) => bases.into_iter().flatten().map(Planned::Same).collect(),
+            Some(Repeated::At(ident, uuid)) => match self.base(&ident).await? {
+                Some(loaded) if loaded.metadata.uuid().eq_ignore_ascii_case(&uuid) => {
+                    vec![Planned::Same(loaded)]
+                }
+                // Renamed or dropped while it was read.
+                Some(_) | None => return Ok(None),
+            },
         };
         let mut results = Vec::with_capacity(planned.len());
         let mut versions = Vec::with_capacity(planned.len());
@@ -177,17 +194,26 @@ impl Store {
         Ok(planned)
     }
 
-    /// Whether this request is a repetition of one that landed.
-    fn has_landed(
+    /// Where the answer lies when this request is a repetition of one that landed. One that asks for a table which is gone
+    /// altogether is judged like any other.
+    fn find_landed(
         &self,
+        warehouse: &Warehouse,
         changes: &[TableChange],
         bases: &[Option<Rc<LoadedTable>>],
         request: u128,
-    ) -> Result<bool, CatalogError> {
-        let bases: Vec<_> = bases.iter().map(|base| base.as_ref().map(|base| &base.metadata)).collect();
+        whole: bool,
+    ) -> Result<Option<Repeated>, CatalogError> {
+        let tables: Vec<_> = bases.iter().map(|base| base.as_ref().map(|base| &base.metadata)).collect();
         let context =
             commit::Context { now_ms: self.now_ms(), previous_metadata_location: None, new_uuid: "" };
-        recognise::landed(changes, &bases, request, &|key| self.bucket.value(key), &context)
+        let uuid = recognise::landed(changes, &tables, request, &|key| self.bucket.value(key), &context)?;
+        let Some(uuid) = uuid else { return Ok(None) };
+        let is_here = |table: &&TableMetadata| table.uuid().eq_ignore_ascii_case(uuid);
+        if !whole || tables.iter().flatten().any(is_here) {
+            return Ok(Some(Repeated::Here));
+        }
+        Ok(warehouse.find_by_uuid(uuid).map(|ident| Repeated::At(ident, uuid.to_owned())))
     }
 
     /// Writes versions as one transaction and makes them current.

@@ -272,12 +272,12 @@ impl Store {
             return Err(CatalogError::NoSuchWarehouse(self.name.to_string()));
         }
         let waiting = |(key, value): &(Bytes, Option<Bytes>)| {
-            Standing::concerns(key).then(|| (key.clone(), value.is_some()))
+            Standing::concerns(key).then(|| (key.clone(), value.clone()))
         };
-        let waiting: Vec<(Bytes, bool)> = transaction.values.iter().filter_map(waiting).collect();
+        let waiting: Vec<(Bytes, Option<Bytes>)> = transaction.values.iter().filter_map(waiting).collect();
         let sequence = self.bucket.append(transaction)?;
         warehouse.newest = sequence;
-        waiting.iter().for_each(|(key, is_set)| warehouse.digests.follow(key, *is_set));
+        waiting.iter().for_each(|(key, value)| warehouse.digests.follow(key, value.as_deref()));
         Ok(sequence)
     }
 
@@ -302,7 +302,7 @@ impl Store {
             has_some = true;
             false
         });
-        has_some.then(|| recognise::dropped(table))
+        has_some.then(|| recognise::dropped(table, self.bucket.now_ms()))
     }
 
     /// Removes digests of commits that nobody can ask for any more, one batch per change. What fails is tried again by the next.

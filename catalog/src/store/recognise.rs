@@ -6,12 +6,13 @@
 //! I1. A commit is recognised by what two writers never both send: the ids and contents of the snapshots it adds, or, of
 //! one that creates its table, the UUID it assigns. What has neither is judged by its requirements alone.
 //! I2. What is kept is written by the commit's own record, and nobody hears of it before that is durable.
-//! I3. Digests live as long as their snapshot, and [`TOMBSTONE_LIFETIME_MS`] beyond; with the table all go. [`Standing`] is
+//! I3. Digests live as long as their snapshot and their table, and [`TOMBSTONE_LIFETIME_MS`] beyond. [`Standing`] is
 //! changed by values only ([`Standing::follow`]), so it is what a restart would find.
 //! I4. Digests lie under a short form of the table's UUID. Of two tables of one UUID (a copy that was registered) each knows
 //! only its own commits, because a digest covers the table's name.
+//! I5. That name is the one addressed. A table that was renamed since is found by the UUID that the request names.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 
@@ -67,6 +68,15 @@ impl TableChange {
     fn assigned_uuid(&self) -> Option<&str> {
         assigned_uuid(&self.requirements, &self.updates)
     }
+
+    /// The UUID of the table that it is meant for, if it says so.
+    fn named_uuid(&self) -> Option<&str> {
+        let mut asserted = self.requirements.iter().filter_map(|requirement| match requirement {
+            Requirement::AssertTableUuid(uuid) => Some(uuid.as_str()),
+            _ => None,
+        });
+        self.assigned_uuid().or_else(|| asserted.next())
+    }
 }
 
 /// How a change of a request stands to what is kept of the table it names.
@@ -76,58 +86,48 @@ enum Match {
     Request,
     /// Its snapshots have landed, with another request.
     Snapshots,
-    /// It has nothing that it could be known by.
-    Silent,
+    /// It has not landed, or has nothing that it could be known by.
     No,
 }
 
-/// Whether this very request has landed before. `bases` are the tables of `changes` as they are.
+/// The UUID of the table by which this very request is known to have landed before; `None` when it is not. `bases` are the
+/// tables of `changes` as they are.
 ///
-/// A request with the same digest has, whatever became of it since: also when it was rolled back or expired. One that adds the
-/// same snapshots to one table and differs in the rest has landed when all of the rest holds already.
-pub(crate) fn landed(
-    changes: &[TableChange],
-    bases: &[Option<&TableMetadata>],
+/// A request with the same digest has landed with all its parts, whatever became of them since: rolled back, expired, renamed,
+/// dropped. One that adds the same snapshots to one table and differs in the rest has when all of the rest holds already.
+pub(crate) fn landed<'a>(
+    changes: &'a [TableChange],
+    bases: &[Option<&'a TableMetadata>],
     request: u128,
     read: ReadValue<'_>,
     context: &commit::Context<'_>,
-) -> Result<bool, CatalogError> {
-    let mut is_request = false;
+) -> Result<Option<&'a str>, CatalogError> {
     for (change, base) in changes.iter().zip(bases) {
-        match match_change(change, *base, request, read)? {
-            Match::Request => is_request = true,
-            Match::Silent => {}
-            Match::Snapshots => match (changes, base) {
-                ([_], Some(base)) => return Ok(holds(change, base, context)),
-                _ => return Ok(false),
-            },
-            Match::No => return Ok(false),
+        let Some(uuid) = change.named_uuid().or(base.map(TableMetadata::uuid)) else { continue };
+        let is_landed = match (match_change(change, uuid, request, read)?, changes, base) {
+            (Match::Request, ..) => true,
+            (Match::Snapshots, [_], Some(base)) => holds(change, base, context),
+            (Match::Snapshots | Match::No, ..) => false,
+        };
+        if is_landed {
+            return Ok(Some(uuid));
         }
     }
-    Ok(is_request)
+    Ok(None)
 }
 
+/// Compares `change` with what is kept of the table with this UUID, under whichever name that is now.
 fn match_change(
     change: &TableChange,
-    base: Option<&TableMetadata>,
+    uuid: &str,
     request: u128,
     read: ReadValue<'_>,
 ) -> Result<Match, CatalogError> {
-    let Some(sent) = &change.sent else { return Ok(Match::Silent) };
-    let assigned = change.assigned_uuid();
-    if sent.snapshots.is_empty() && assigned.is_none() {
-        return Ok(Match::Silent);
-    }
-    let Some((base, table)) = base.and_then(|base| Some((base, table_digest(base.uuid())?))) else {
-        return Ok(Match::No);
-    };
-    let mut same_request = true;
-    if let Some(assigned) = assigned {
+    let (Some(sent), Some(table)) = (&change.sent, table_digest(uuid)) else { return Ok(Match::No) };
+    if change.assigned_uuid().is_some() {
         let created = read(&values::creation_key(table));
         let created = created.map(|value| values::creation(&value)).transpose()?;
-        if !assigned.eq_ignore_ascii_case(base.uuid()) || created != Some(request) {
-            return Ok(Match::No);
-        }
+        return Ok(if created == Some(request) { Match::Request } else { Match::No });
     }
     for snapshot in &sent.snapshots {
         let Some(value) = read(&values::snapshot_key(table, snapshot.id)) else { return Ok(Match::No) };
@@ -135,9 +135,11 @@ fn match_change(
         if kept.sent != snapshot.sent || kept.list != snapshot.list {
             return Ok(Match::No);
         }
-        same_request &= kept.request == shortened(request);
+        if kept.request == shortened(request) {
+            return Ok(Match::Request);
+        }
     }
-    Ok(if same_request { Match::Request } else { Match::Snapshots })
+    Ok(if sent.snapshots.is_empty() { Match::No } else { Match::Snapshots })
 }
 
 /// Whether a commit whose snapshots have landed leaves nothing to be done: its refs point at what it says, or at something that
@@ -210,9 +212,9 @@ fn expired(updates: &[Update], next: &TableMetadata) -> Vec<i64> {
     first.iter().chain(removed.flatten()).copied().filter(|id| seen.insert(*id)).collect()
 }
 
-/// The value that makes the digests of a table go, because the table does.
-pub(crate) fn dropped(table: TableDigest) -> ValueChange {
-    (values::dropped_key(table), Some(values::dropped_value()))
+/// The value that makes the digests of a table go, because the table does now.
+pub(crate) fn dropped(table: TableDigest, now_ms: u64) -> ValueChange {
+    (values::dropped_key(table), Some(values::dropped_value(now_ms)))
 }
 
 /// Removes the digests that the value of `key` names, and that value.
@@ -236,8 +238,10 @@ pub(crate) fn plan_forget_dropped(table: TableDigest, keys: Vec<Bytes>) -> Vec<V
 pub(crate) struct Standing {
     /// Values that name expired snapshots: since when, in milliseconds since 1970, and their keys.
     expired: BTreeSet<(u64, Bytes)>,
-    /// Tables that are gone and whose digests are not yet.
-    dropped: BTreeSet<TableDigest>,
+    /// Tables that are gone and whose digests are not yet: since when, in milliseconds since 1970.
+    dropped: BTreeMap<TableDigest, u64>,
+    /// The same, the oldest first.
+    dropped_by_age: BTreeSet<(u64, TableDigest)>,
 }
 
 /// What is to be removed next.
@@ -251,12 +255,21 @@ pub(crate) enum Due {
 
 impl Standing {
     /// Takes part in a change of values: this is the only way in which it changes.
-    pub(crate) fn follow(&mut self, key: &Bytes, is_set: bool) {
+    pub(crate) fn follow(&mut self, key: &Bytes, value: Option<&[u8]>) {
         if let Some(at_ms) = values::expired_at(key) {
             let entry = (at_ms, key.clone());
-            let _known = if is_set { self.expired.insert(entry) } else { self.expired.remove(&entry) };
+            let _known =
+                if value.is_some() { self.expired.insert(entry) } else { self.expired.remove(&entry) };
         } else if let Some(table) = values::dropped_table(key) {
-            let _known = if is_set { self.dropped.insert(table) } else { self.dropped.remove(&table) };
+            // A value that cannot be read was refused when the warehouse was loaded.
+            let at_ms = value.map(|value| values::dropped_at(value).unwrap_or(0));
+            if let Some(before_ms) = self.dropped.remove(&table) {
+                self.dropped_by_age.remove(&(before_ms, table));
+            }
+            if let Some(at_ms) = at_ms {
+                self.dropped.insert(table, at_ms);
+                self.dropped_by_age.insert((at_ms, table));
+            }
         }
     }
 
@@ -268,15 +281,16 @@ impl Standing {
     /// The value that lets digests stay: a table with this UUID is there again.
     pub(crate) fn plan_return(&self, uuid: &str) -> Option<ValueChange> {
         let table = table_digest(uuid)?;
-        self.dropped.contains(&table).then(|| (values::dropped_key(table), None))
+        self.dropped.contains_key(&table).then(|| (values::dropped_key(table), None))
     }
 
     pub(crate) fn due(&self, now_ms: u64) -> Option<Due> {
-        if let Some(table) = self.dropped.first() {
+        let is_due = |at_ms: u64| at_ms.saturating_add(TOMBSTONE_LIFETIME_MS) <= now_ms;
+        if let Some((_, table)) = self.dropped_by_age.first().filter(|(at_ms, _)| is_due(*at_ms)) {
             return Some(Due::Dropped(*table));
         }
-        let (at_ms, oldest) = self.expired.first()?;
-        (at_ms.saturating_add(TOMBSTONE_LIFETIME_MS) <= now_ms).then(|| Due::Expired(oldest.clone()))
+        let (_, oldest) = self.expired.first().filter(|(at_ms, _)| is_due(*at_ms))?;
+        Some(Due::Expired(oldest.clone()))
     }
 }
 

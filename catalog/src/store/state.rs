@@ -239,7 +239,7 @@ impl Warehouse {
                 self.set_purge(key, purge);
             }
             StoredValue::Digest => {}
-            StoredValue::Waiting => self.digests.follow(&Bytes::copy_from_slice(key), true),
+            StoredValue::Waiting => self.digests.follow(&Bytes::copy_from_slice(key), Some(value)),
         }
         Ok(())
     }
@@ -255,6 +255,15 @@ impl Warehouse {
 
     pub(crate) fn find(&self, ident: &Ident) -> Option<&Table> {
         self.namespaces.get(ident.namespace.as_str()).and_then(|namespace| namespace.tables.get(&ident.name))
+    }
+
+    /// The name of a table with this UUID. Looks through all of them: for what is rare.
+    pub(crate) fn find_by_uuid(&self, uuid: &str) -> Option<Ident> {
+        self.namespaces.iter().find_map(|(namespace, Namespace { tables, .. })| {
+            let mut tables = tables.iter();
+            let (name, _) = tables.find(|(_, table)| table.pointer.uuid.eq_ignore_ascii_case(uuid))?;
+            Ident::new(NamespaceName::parse(namespace).ok()?, name).ok()
+        })
     }
 
     /// The version in memory, marked as used.

@@ -4,8 +4,9 @@
 //! Key = kind, NUL, rest. Names hold no control character, so NUL never stands in one:
 //! `n NUL namespace` · `t NUL namespace NUL table` · `i NUL 16 bytes of idempotency key` · `p NUL location key` ·
 //! `s NUL table snapshot` a snapshot's digest, `s NUL table` that of a table's creation · `x NUL ms table snapshot` expired snapshots
-//! whose digests go a day after `ms` · `d NUL table` digests of a table that is gone. There a table is 8 bytes of a digest of its
-//! UUID, a snapshot its id and `ms` milliseconds since 1970, 8 bytes each, the lowest first.
+//! whose digests go a day after `ms` · `d NUL table` digests of a table that is gone, which go a day after the time in the
+//! value. There a table is 8 bytes of a digest of its UUID, a snapshot its id and `ms` milliseconds since 1970, 8 bytes each,
+//! the lowest first.
 //! All kinds lie in the range of `ValueOwner::Catalog`. Values are JSON objects with their version under `v`; those of `s`,
 //! `x` and `d`, of which there are many, are bytes: the version in one, then numbers, the lowest byte first. A kind or a
 //! version that is not known here is refused by name: a newer program wrote it, and nothing may be changed beside it.
@@ -33,6 +34,8 @@ const KINDS: [u8; 7] = [b'd', b'i', b'n', b'p', b's', b't', b'x'];
 
 /// Version of the values that are bytes.
 const BYTES_VERSION: u8 = 1;
+/// Of a table that is gone, with the time. One of version 1 has none.
+const DROPPED_VERSION: u8 = 2;
 
 /// One value, decoded.
 #[derive(Debug)]
@@ -152,8 +155,19 @@ pub(crate) fn expired_ids(value: &[u8]) -> Result<Vec<i64>, CatalogError> {
     }
 }
 
-pub(crate) fn dropped_value() -> Bytes {
-    bytes_value(&[])
+pub(crate) fn dropped_value(at_ms: u64) -> Bytes {
+    Bytes::from([&[DROPPED_VERSION][..], &at_ms.to_le_bytes()].concat())
+}
+
+/// Reads a value of [`dropped_key`]: since when the table is gone, in milliseconds since 1970; 0 in one of version 1.
+pub(crate) fn dropped_at(value: &[u8]) -> Result<u64, CatalogError> {
+    match value {
+        [BYTES_VERSION] => Ok(0),
+        [DROPPED_VERSION, at @ ..] => {
+            at.try_into().map(u64::from_le_bytes).map_err(|_| damaged_bytes("dropped table"))
+        }
+        _ => Err(damaged_bytes("dropped table")),
+    }
 }
 
 fn bytes_value(parts: &[&[u8]]) -> Bytes {
@@ -174,9 +188,7 @@ fn decode_bytes(key: &[u8], value: &[u8]) -> Result<StoredValue, CatalogError> {
         [b's', 0, rest @ ..] if rest.len() == 16 => snapshot_digest(value).map(|_| StoredValue::Digest),
         [b's', 0, rest @ ..] if rest.len() == 8 => creation(value).map(|_| StoredValue::Digest),
         [b'x', ..] if expired_at(key).is_some() => expired_ids(value).map(|_| StoredValue::Waiting),
-        [b'd', ..] if dropped_table(key).is_some() && bytes_of(value).is_some_and(<[u8]>::is_empty) => {
-            Ok(StoredValue::Waiting)
-        }
+        [b'd', ..] if dropped_table(key).is_some() => dropped_at(value).map(|_| StoredValue::Waiting),
         _ => Err(damaged_bytes("key")),
     }
 }
@@ -267,8 +279,9 @@ pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<StoredValue, CatalogEr
         return Err(newer(None));
     }
     if matches!(key, [b'd' | b's' | b'x', ..]) {
+        let known = if key.first() == Some(&b'd') { DROPPED_VERSION } else { BYTES_VERSION };
         return match value.first() {
-            Some(version) if BYTES_VERSION < *version => Err(newer(Some(u64::from(*version)))),
+            Some(version) if known < *version => Err(newer(Some(u64::from(*version)))),
             Some(_) | None => decode_bytes(key, value),
         };
     }
@@ -504,7 +517,13 @@ mod tests {
         assert_eq!((expired_at(&key), expired_table(&key)), (Some(77), Some(table)));
         assert!(matches!(decode(&key, &value), Ok(StoredValue::Waiting)));
         assert_eq!(dropped_table(&dropped_key(table)), Some(table));
-        assert!(matches!(decode(&dropped_key(table), &dropped_value()), Ok(StoredValue::Waiting)));
+        assert!(matches!(decode(&dropped_key(table), &dropped_value(78)), Ok(StoredValue::Waiting)));
+        assert_eq!(dropped_at(&dropped_value(78)).ok(), Some(78));
+        assert!(matches!(decode(&dropped_key(table), &Bytes::from_static(&[1])), Ok(StoredValue::Waiting)));
+        assert_eq!(dropped_at(&[1]).ok(), Some(0));
+        for damaged in [&[][..], &[1, 0], &[2], &[2, 0, 0, 0, 0, 0, 0, 0], &[2, 0, 0, 0, 0, 0, 0, 0, 0, 0]] {
+            assert!(dropped_at(damaged).is_err(), "{damaged:?}");
+        }
         assert_eq!((expired_at(&dropped_key(table)), dropped_table(&key)), (None, None));
         assert_eq!(snapshot_key(table, id).len() + snapshot_value(&kept).len(), 51, "bytes of a snapshot");
     }
@@ -554,6 +573,7 @@ mod tests {
         check(b"v\0a", r#"{"v":1}"#, ("v\\0a", None));
         check(b"v\0a", "not json", ("v\\0a", None));
         check(b"s\0a", "\u{2}x", ("s\\0a", Some(2)));
+        check(b"d\0a", "\u{3}x", ("d\\0a", Some(3)));
         check(b"x\0a", "{}", ("x\\0a", Some(u64::from(b'{'))));
     }
 

@@ -79,7 +79,7 @@ impl Kept {
     fn apply_values(&mut self, changes: Vec<ValueChange>) {
         for (key, value) in changes {
             if Standing::concerns(&key) {
-                self.standing.follow(&key, value.is_some());
+                self.standing.follow(&key, value.as_deref());
             }
             match value {
                 Some(value) => self.values.insert(key, value),
@@ -89,10 +89,20 @@ impl Kept {
     }
 
     fn landed(&self, changes: &[TableChange]) -> bool {
-        let Some(request) = request_digest(changes) else { return false };
+        self.landed_of(changes).is_some()
+    }
+
+    /// The UUID of the table by which `changes` are known.
+    fn landed_of(&self, changes: &[TableChange]) -> Option<String> {
+        let request = request_digest(changes)?;
         let bases: Vec<_> = changes.iter().map(|change| self.tables.get(&change.ident.name)).collect();
         let read = |key: &[u8]| self.values.get(key).cloned();
-        landed(changes, &bases, request, &read, &context()).expect("no damage")
+        landed(changes, &bases, request, &read, &context()).expect("no damage").map(str::to_owned)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) {
+        let table = self.tables.remove(from).expect("there");
+        self.tables.insert(to.to_owned(), table);
     }
 
     fn commit(&mut self, changes: &[TableChange]) {
@@ -249,6 +259,55 @@ fn a_transaction_is_known_as_a_whole() {
 }
 
 #[test]
+fn one_part_proves_a_transaction() {
+    const OTHER: &str = "00000000-0000-4000-8000-00000000000a";
+    let on_new = |id: i64| change_of("new", json!([]), json!([add(id, None, 1), point("main", id)]));
+    let both = || [append(1, None, 1), on_new(5)];
+    let committed = || {
+        let mut kept = Kept::with_table();
+        kept.commit(&[create(Some(OTHER))]);
+        kept.commit(&both());
+        kept
+    };
+    let mut kept = committed();
+    kept.rename("new", "elsewhere");
+    assert!(kept.landed(&both()), "renamed");
+    let mut kept = committed();
+    kept.tables.remove("new");
+    assert!(kept.landed(&both()), "dropped");
+    assert!(!kept.landed(&[append(1, None, 1), on_new(6)]), "another transaction");
+    let mut kept = committed();
+    kept.tables.remove("t");
+    let table = table_digest(UUID).expect("a uuid");
+    kept.values.retain(|key, _| !key.starts_with(&values::creation_key(table)));
+    assert!(kept.landed(&both()), "the first dropped, its digests gone");
+    kept.tables.remove("new");
+    assert!(!kept.landed(&both()), "nothing is left to know it by");
+}
+
+#[test]
+fn a_renamed_table_is_known_by_its_uuid() {
+    let mut kept = Kept::with_table();
+    kept.commit(&[append(1, None, 1)]);
+    kept.commit(&[create(Some("00000000-0000-4000-8000-00000000000a"))]);
+    kept.rename("t", "u");
+    assert_eq!(kept.landed_of(&[append(1, None, 1)]).as_deref(), Some(UUID));
+    // Whatever has the old name now.
+    kept.rename("new", "t");
+    assert_eq!(kept.landed_of(&[append(1, None, 1)]).as_deref(), Some(UUID));
+    let created = kept.landed_of(&[create(Some("00000000-0000-4000-8000-00000000000a"))]);
+    assert_eq!(created.as_deref(), Some("00000000-0000-4000-8000-00000000000a"));
+    // Of another rest, or one that names no table, nothing is known.
+    let (unnamed, updates) = (json!([]), json!([add(1, None, 1), point("main", 1)]));
+    assert!(!kept.landed(&[change(unnamed, updates)]));
+    let named = json!([{"type": "assert-table-uuid", "uuid": UUID}]);
+    assert!(!kept.landed(&[change(named, json!([add(1, None, 1)]))]));
+    // Sent to the new name it is another commit.
+    let moved = change_of("u", was(None), json!([add(1, None, 1), point("main", 1)]));
+    assert!(!kept.landed(&[moved]));
+}
+
+#[test]
 fn digests_go_a_day_after_their_snapshots() {
     let mut kept = Kept::with_table();
     kept.now_ms = 1_000;
@@ -307,9 +366,12 @@ fn a_table_that_goes_takes_its_digests_along_in_pieces() {
         let digest = SnapshotDigest { sent: 1, list: 2, request: 3 };
         kept.values.insert(values::snapshot_key(table, id), values::snapshot_value(&digest));
     }
-    kept.apply_values(vec![dropped(table)]);
+    kept.apply_values(vec![dropped(table, 500)]);
+    // Dropped again, as a copy of the same UUID: the day begins anew.
+    kept.apply_values(vec![dropped(table, 1_000)]);
+    assert_eq!(kept.standing.due(1_000 + TOMBSTONE_LIFETIME_MS - 1), None);
     let mut rounds = 0;
-    while let Some(due) = kept.standing.due(0) {
+    while let Some(due) = kept.standing.due(1_000 + TOMBSTONE_LIFETIME_MS) {
         assert_eq!(due, Due::Dropped(table));
         let keys = kept.values.keys().filter(|key| key.starts_with(&values::creation_key(table)));
         let keys = keys.take(DIGESTS_REMOVED_PER_CHANGE_MAX).cloned().collect();
@@ -318,11 +380,14 @@ fn a_table_that_goes_takes_its_digests_along_in_pieces() {
     }
     assert_eq!((rounds, kept.values.len()), (3, 0));
     // A table of the same UUID that is there again keeps its own.
-    kept.apply_values(vec![dropped(table)]);
+    kept.apply_values(vec![dropped(table, 1_000)]);
     let back = kept.standing.plan_return(&UUID.to_ascii_uppercase());
     assert!(back.is_some());
     kept.apply_values(back.into_iter().collect());
     assert_eq!((kept.standing.due(u64::MAX), kept.standing.plan_return(UUID)), (None, None));
+    // The value of an earlier program has no time: it is due at once.
+    kept.apply_values(vec![(values::dropped_key(table), Some(Bytes::from_static(&[1])))]);
+    assert_eq!(kept.standing.due(TOMBSTONE_LIFETIME_MS), Some(Due::Dropped(table)));
 }
 
 #[test]
@@ -368,7 +433,7 @@ fn two_writers_never_get_each_others_answer() {
         let read = |key: &[u8]| values.get(key).cloned().flatten();
         let is_landed = |change: TableChange| {
             let request = request_digest(std::slice::from_ref(&change)).expect("has a snapshot");
-            landed(&[change], &[Some(base)], request, &read, &context()).expect("no damage")
+            landed(&[change], &[Some(base)], request, &read, &context()).expect("no damage").is_some()
         };
         assert!(!is_landed(second), "one writer was answered with the other's commit");
         assert!(is_landed(first), "a writer was refused its own");
