@@ -271,6 +271,7 @@ impl<'c> Draft<'c> {
         let current = find(&self.parts.schemas, self.parts.current_schema_id, schema::id);
         let current = current.map(schema::index).transpose()?;
         schema::check_new(&index, current.as_ref())?;
+        schema::check_new_ids(&index, current.as_ref())?;
         if let Some(current) = &current {
             schema::check_initial_defaults(current, &index)?;
         }

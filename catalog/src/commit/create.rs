@@ -44,7 +44,9 @@ pub fn create(new: NewTable<'_>) -> Result<TableMetadata, CommitError> {
     let mut sent = request_object(new.schema, "schema")?.clone();
     schema::canonicalize(&mut sent);
     let sent = sent;
-    schema::check_new(&schema::index(&sent).map_err(CommitError::malformed)?, None)
+    let sent_index = schema::index(&sent).map_err(CommitError::malformed)?;
+    schema::check_new(&sent_index, None)
+        .and_then(|()| schema::check_new_ids(&sent_index, None))
         .map_err(CommitError::malformed)?;
     let format_version = match new.properties.get("format-version") {
         Some(Value::String(text)) => format_version_property(text)?,

@@ -13,6 +13,9 @@ use super::types::Type;
 use super::{Invalid, single_value};
 use crate::limits::{COLUMN_PATH_BYTES_MAX, SCHEMA_FIELDS_MAX};
 
+/// The highest id that a field may have; those above are of metadata columns.
+const FIELD_ID_MAX: i32 = i32::MAX - 200;
+
 /// One field, list element, map key or map value.
 #[derive(Debug)]
 pub(crate) struct Field<'a> {
@@ -162,6 +165,19 @@ pub(crate) fn check_new(index: &Index<'_>, kept: Option<&Index<'_>>) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Refuses ids that the specification keeps for metadata columns, other than those in `kept`, the table's current schema.
+pub(crate) fn check_new_ids(index: &Index<'_>, kept: Option<&Index<'_>>) -> Result<(), Invalid> {
+    let is_new = |id: i32| !kept.is_some_and(|kept| kept.fields.contains_key(&id));
+    let reserved = index.fields.range(FIELD_ID_MAX.saturating_add(1)..).find(|(id, _)| is_new(**id));
+    match reserved {
+        Some((id, field)) => Err(Invalid::new(format!(
+            "Invalid field id for {}: {id} is reserved (must be <= {FIELD_ID_MAX})",
+            json::clip(&field.name)
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Refuses types and default values that `format_version` does not have.
@@ -465,7 +481,10 @@ fn same_value(key: &str, a: &Value, b: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{assign_fresh, canonicalize, check_format, check_initial_defaults, check_new, index, same};
+    use super::{
+        assign_fresh, canonicalize, check_format, check_initial_defaults, check_new, check_new_ids, index,
+        same,
+    };
     use crate::spec::json::Object;
     use serde_json::{Value, json};
 
@@ -650,6 +669,27 @@ mod tests {
         );
         check(json!("fixed[4294967295]"), false, none(), Some("Invalid length of fixed: 4294967295"));
         check(json!("geometry(a,b)"), false, none(), Some("Invalid CRS: a, b"));
+    }
+
+    #[test]
+    fn reserved_ids() {
+        let check = |id: i32, want: bool| {
+            let list = json!({"type": "list", "element-id": id, "element": "int", "element-required": true});
+            let map = json!({"type": "map", "key-id": 2, "key": "int", "value-id": id, "value": "int", "value-required": true});
+            let inner = json!({"type": "struct", "fields": [column(id, "x", json!("int"))]});
+            let nested = [list, map, inner].map(|ty| column(1, "c", ty));
+            for fields in nested.into_iter().chain([column(id, "c", json!("int"))]) {
+                let s = schema(json!([fields]));
+                let index = index(&s).expect("readable");
+                assert_eq!(check_new_ids(&index, None).is_ok(), want, "{fields}");
+                assert_eq!(check_new_ids(&index, Some(&index)), Ok(()), "what a table has already may stay");
+            }
+        };
+        check(3, true);
+        check(2_147_483_447, true);
+        check(2_147_483_448, false);
+        check(2_147_483_645, false);
+        check(i32::MAX, false);
     }
 
     #[test]

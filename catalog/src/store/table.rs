@@ -263,7 +263,7 @@ fn plan_create(
     check_free_name(warehouse, &create.ident, false)?;
     let location = match &create.location {
         Some(location) => location.trim_end_matches('/').to_owned(),
-        None => format!("{}/{uuid}", default_parent(warehouse, &create.ident.namespace)),
+        None => default_location(warehouse, &create.ident.namespace, &uuid),
     };
     location::table_key(&location, &warehouse.name)?;
     let table = NewTable {
@@ -310,15 +310,15 @@ fn plan_purge(
     Ok(Some((pointer.location_key.clone(), purge)))
 }
 
-/// Where tables of a namespace lie whose creator does not say: in its `location`, when that is in the warehouse, else in the warehouse.
-fn default_parent(warehouse: &Warehouse, namespace: &NamespaceName) -> String {
+/// Where a table of a namespace lies whose creator does not say: in its `location`, when a table can lie there, else in the warehouse.
+fn default_location(warehouse: &Warehouse, namespace: &NamespaceName, uuid: &str) -> String {
     let properties = warehouse.namespace(namespace).ok().map(|namespace| &namespace.properties);
     let location = properties.and_then(|properties| properties.get("location")).and_then(Value::as_str);
-    let is_inside = |location: &&str| location::object_key(location, &warehouse.name).is_ok();
-    match location.map(|location| location.trim_end_matches('/')).filter(is_inside) {
-        Some(location) => location.to_owned(),
-        None => format!("s3://{}", warehouse.name),
-    }
+    let within = location.map(|location| format!("{}/{uuid}", location.trim_end_matches('/')));
+    let is_usable = |location: &String| {
+        location::table_key(location, &warehouse.name).is_ok_and(|key| !key.contains("//"))
+    };
+    within.filter(is_usable).unwrap_or_else(|| format!("s3://{}/{uuid}", warehouse.name))
 }
 
 /// The pointer to move, `None` when both names are the same.
@@ -366,6 +366,7 @@ mod tests {
     use nilas_engine::Sequence;
 
     use super::*;
+    use crate::limits::LOCATION_KEY_BYTES_MAX;
     use crate::store::state::Namespace;
 
     fn ident(namespace: &str, name: &str) -> Ident {
@@ -424,7 +425,8 @@ mod tests {
                 Namespace { properties: properties.into_iter().collect(), ..Namespace::default() };
             warehouse.namespaces.insert("b".to_owned(), namespace);
             let name = NamespaceName::parse("b").expect("valid");
-            assert_eq!(default_parent(&warehouse, &name), want, "{location:?}");
+            let got = default_location(&warehouse, &name, "u");
+            assert_eq!(got, format!("{want}/u"), "{location:?}");
         };
         check(None, "s3://lake");
         check(Some("s3://lake/sales/eu/"), "s3://lake/sales/eu");
@@ -436,6 +438,13 @@ mod tests {
         check(Some("s3://lake/../x"), "s3://lake");
         check(Some("/srv/warehouse"), "s3://lake");
         check(Some(""), "s3://lake");
+        check(Some("s3://lake/a/./b"), "s3://lake");
+        check(Some("s3://lake/a//b"), "s3://lake");
+        check(Some("s3://lake//a"), "s3://lake");
+        let of = |key_bytes: usize| format!("s3://lake/{}", "k".repeat(key_bytes));
+        let longest = of(LOCATION_KEY_BYTES_MAX - "/u".len());
+        check(Some(&longest), &longest);
+        check(Some(&format!("{longest}k")), "s3://lake");
     }
 
     #[test]
