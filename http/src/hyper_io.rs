@@ -181,7 +181,7 @@ impl ConnectionActivity {
             .await;
     }
 
-    /// Whether a request was answered before its body was read to the end.
+    /// Whether a request was answered before its body was read to the end, or without one because it broke off.
     pub(crate) fn body_left(&self) -> bool {
         self.body_left.get()
     }
@@ -326,11 +326,13 @@ pub struct RequestBody {
     activity: Rc<ConnectionActivity>,
     /// Its end was read: of a body in chunks hyper does not say so.
     ended: bool,
+    /// It broke off: hyper ends it like one that came whole when it is read on.
+    broken: bool,
 }
 
 impl RequestBody {
     pub(crate) fn new(incoming: Incoming, activity: Rc<ConnectionActivity>) -> RequestBody {
-        RequestBody { incoming, activity, ended: false }
+        RequestBody { incoming, activity, ended: false, broken: false }
     }
 }
 
@@ -349,6 +351,7 @@ impl Body for RequestBody {
         self.activity.body.pending(frame.is_pending(), self.activity.clock.get());
         let frame = ready!(frame);
         self.ended |= frame.is_none();
+        self.broken |= matches!(frame, Some(Err(_)));
         Poll::Ready(frame.map(|frame| frame.map(own_if_small).map_err(|_| BodyFault::Broken)))
     }
 
@@ -364,7 +367,7 @@ impl Body for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         self.activity.body.pending(false, self.activity.clock.get());
-        self.activity.body_left.set(!self.is_end_stream());
+        self.activity.body_left.set(self.broken || !self.is_end_stream());
     }
 }
 

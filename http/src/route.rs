@@ -13,6 +13,7 @@ use crate::limits::KEY_BYTES_MAX;
 use crate::pages::Page;
 use crate::render::error::S3Error;
 use crate::s3::operations::{Form, Level, Operation, is_subresource};
+use crate::s3::parameters;
 use crate::s3::target::{Target, check_key};
 pub use nilas_catalog::uri::Query;
 use nilas_catalog::uri::decode_path;
@@ -74,6 +75,7 @@ fn route_line<'a>(
     let form = form(method, level, selector, &query, copies)?;
     let operation = Operation::find(method, level, selector.unwrap_or(""), form)
         .ok_or_else(|| not_served(method, level, selector))?;
+    check_version(operation, level, &query)?;
     Ok(Route::S3(Target { operation, bucket, key, query }))
 }
 
@@ -234,18 +236,30 @@ fn form(
             Some("2") => Ok(Form::ListV2),
             Some(other) => bad("Invalid List Type specified in Request", "list-type", other),
         },
-        (Level::Object, &Method::PUT, None) => match (query.get("partNumber"), query.get("versionId")) {
-            (Some(number), _) => {
+        (Level::Object, &Method::PUT, None) => match query.get("partNumber") {
+            Some(number) => {
                 bad("This operation does not accept partNumber without uploadId", "partNumber", number)
             }
-            (None, Some(version)) => {
-                bad("This operation does not accept a version-id.", "versionId", version)
-            }
-            (None, None) if copies => Ok(Form::Copy),
-            (None, None) => Ok(Form::Plain),
+            None if copies => Ok(Form::Copy),
+            None => Ok(Form::Plain),
         },
         (Level::Object, &Method::PUT, Some("uploadId")) if copies => Ok(Form::Copy),
         _ => Ok(Form::Plain),
+    }
+}
+
+/// A version goes with what is done to an object that is there. Who means one and names it to another operation would
+/// have that done to the object, whatever its version.
+fn check_version(operation: Operation, level: Level, query: &Query) -> Result<(), S3Error> {
+    match query.get("versionId") {
+        Some(version) if level == Level::Object && !parameters::is_honoured(operation, "?versionId") => {
+            Err(S3Error::InvalidArgument {
+                message: "This operation does not accept a version-id.".into(),
+                name: "versionId",
+                value: version.to_owned(),
+            })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -414,7 +428,20 @@ mod tests {
         check_code("POST /b/k", "MethodNotAllowed");
         check_code("PATCH /b/k", "MethodNotAllowed");
         check_code("PUT /b/k?partNumber=1", "InvalidArgument");
-        check_code("PUT /b/k?versionId=1", "InvalidArgument");
+        for operation in [
+            "PUT /b/k?V",
+            "PUT /b/k?V#copy",
+            "POST /b/k?uploads&V",
+            "PUT /b/k?partNumber=1&uploadId=u&V",
+            "POST /b/k?uploadId=u&V",
+            "DELETE /b/k?uploadId=u&V",
+            "GET /b/k?uploadId=u&V",
+        ] {
+            for version in ["1", "null", ""] {
+                check_code(&operation.replace('V', &format!("versionId={version}")), "InvalidArgument");
+            }
+        }
+        check_code("PUT /b/k?tagging&versionId=1", "NotImplemented");
         check_code("GET /b/k?acl&tagging", "InvalidArgument");
         check_code("PUT /b?versioning", "NotImplemented");
         check_code("DELETE /b?policy", "NotImplemented");

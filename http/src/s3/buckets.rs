@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body;
 use nilas_engine::BucketError;
 
-use super::{Call, Outcome, document, empty, flag, metadata, owner_xml, ownership, with_region};
+use super::{Call, Outcome, document, empty, flag, metadata, owner_xml, ownership, unsigned, with_region};
 use crate::limits::{BUCKETS_PAGE_MAX, CREATE_BUCKET_XML_BYTES_MAX};
 use crate::render::body::ResponseBody;
 use crate::render::error::S3Error;
@@ -67,8 +67,8 @@ pub(super) fn list(call: &Call<'_>) -> Outcome {
 }
 
 fn max_buckets(text: &str) -> Result<usize, S3Error> {
-    let max = text.parse().ok().filter(|max| (1..=BUCKETS_PAGE_MAX).contains(max));
-    max.filter(|_| !text.starts_with('+')).ok_or_else(|| S3Error::InvalidArgument {
+    let max = unsigned(text).filter(|max| (1..=BUCKETS_PAGE_MAX).contains(max));
+    max.ok_or_else(|| S3Error::InvalidArgument {
         message: format!("Argument max-buckets must be an integer between 1 and {BUCKETS_PAGE_MAX}.").into(),
         name: "max-buckets",
         value: text.to_owned(),

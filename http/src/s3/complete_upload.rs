@@ -10,7 +10,7 @@ use http_body::Body;
 use md5::{Digest as _, Md5};
 use nilas_engine::{Bucket, Completion, ETag, PartInfo, PutCondition, Sequence, UploadId};
 
-use super::{Call, Outcome, conditions, document, request_xml};
+use super::{Call, Outcome, conditions, document, request_xml, unsigned};
 use crate::body::{Algorithm, Checksum, Declared};
 use crate::limits::{
     COMPLETE_XML_BYTES_MAX, OBJECT_BYTES_MAX, PART_BYTES_MIN, PART_CHECKSUMS_BYTES_MAX, PARTS_MAX,
@@ -137,8 +137,8 @@ impl Expected {
 }
 
 fn object_size(text: &str) -> Result<u64, S3Error> {
-    text.parse().map_err(|_| {
-        match text.strip_prefix('-').is_some_and(|digits| digits.parse::<u64>().is_ok()) {
+    unsigned(text).ok_or_else(|| {
+        match text.strip_prefix('-').is_some_and(|digits| unsigned::<u64>(digits).is_some()) {
             true => S3Error::invalid_request(format!(
                 "Value for x-amz-mp-object-size header is less than zero: '{text}'"
             )),
@@ -149,12 +149,12 @@ fn object_size(text: &str) -> Result<u64, S3Error> {
     })
 }
 
-/// Takes `-N` off a composite value.
+/// Takes `-N` off a composite value. N is written in one way: without a sign and without zeros in front.
 fn split_parts(algorithm: Algorithm, text: &str) -> Result<(&str, Option<u16>), S3Error> {
     let Some((base64, parts)) = text.split_once('-') else { return Ok((text, None)) };
-    let is_number = !parts.is_empty() && parts.bytes().all(|byte| byte.is_ascii_digit());
-    match parts.parse::<u16>() {
-        Ok(parts) if is_number && Kind::Composite.fits(algorithm) => Ok((base64, Some(parts))),
+    let number = unsigned(parts).filter(|_| parts == "0" || !parts.starts_with('0'));
+    match number {
+        Some(number) if Kind::Composite.fits(algorithm) => Ok((base64, Some(number))),
         _ => Err(S3Error::invalid_request(format!("Value for {} header is invalid.", algorithm.header()))),
     }
 }
@@ -570,7 +570,7 @@ mod tests {
                 for parts in ["0", "1", "3", "20"] {
                     one(&format!("{value}-{parts}"), Err("BadDigest"));
                 }
-                for parts in ["", "a", "-2", "2-2", "+2", "70000"] {
+                for parts in ["", "a", "-2", "2-2", "+2", "02", "002", "00", "70000"] {
                     one(&format!("{value}-{parts}"), Err("InvalidRequest"));
                 }
                 one(&sum(algorithm).to_base64(), Err("BadDigest"));
@@ -613,7 +613,7 @@ mod tests {
         check(asked, own, &two, Err("InvalidRequest"));
         let bytes = (PART_BYTES_MIN + 3).to_string();
         check(asked, own, &[("x-amz-mp-object-size", &bytes)], Ok(()));
-        for wrong in ["1", "-1", "x", "", "1.0"] {
+        for wrong in ["1", "-1", "x", "", "1.0", &format!("+{bytes}"), &format!(" {bytes}"), "-+1"] {
             check(asked, own, &[("x-amz-mp-object-size", wrong)], Err("InvalidRequest"));
         }
     }

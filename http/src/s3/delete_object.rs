@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use nilas_engine::{Bucket, ETag, PutCondition};
 
-use super::{Call, Outcome, conditions, empty};
+use super::{Call, Outcome, conditions, empty, unsigned};
 use crate::render::error::S3Error;
 use crate::render::time::parse_http_date;
 
@@ -18,10 +18,7 @@ pub(super) async fn delete(call: &Call<'_>) -> Outcome {
     };
     let size = match call.field("x-amz-if-match-size") {
         None => None,
-        Some(text) => {
-            let size = text.parse().ok().filter(|_| !text.starts_with('+'));
-            Some(size.ok_or_else(|| bad("x-amz-if-match-size", text))?)
-        }
+        Some(text) => Some(unsigned(&text).ok_or_else(|| bad("x-amz-if-match-size", text))?),
     };
     let modified_s = match call.field("x-amz-if-match-last-modified-time") {
         None => None,

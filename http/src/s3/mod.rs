@@ -34,6 +34,7 @@ mod abort_upload;
 mod list_parts;
 mod list_uploads;
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -387,12 +388,20 @@ fn check_version(version: &str) -> Result<(), S3Error> {
     }
 }
 
+/// A number without a sign: digits alone, at least one. `FromStr` takes a `+` as well.
+fn unsigned<T: FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
 /// A parameter that counts: digits, with a sign where one is refused by name, at most 2^31 - 1. An empty one is none.
 fn count(name: &'static str, text: &str) -> Result<u32, S3Error> {
-    let number = text.parse::<i32>().ok().filter(|_| !text.starts_with('+'));
-    let message = match number.map(u32::try_from) {
-        Some(Ok(number)) => return Ok(number),
-        Some(Err(_)) => format!("Argument {name} must be an integer between 0 and {}", i32::MAX),
+    const MAX: u32 = i32::MAX.unsigned_abs();
+    if let Some(number) = unsigned::<u32>(text).filter(|number| *number <= MAX) {
+        return Ok(number);
+    }
+    let below = text.strip_prefix('-').and_then(unsigned::<u32>);
+    let message = match below.filter(|number| *number <= i32::MIN.unsigned_abs()) {
+        Some(_) => format!("Argument {name} must be an integer between 0 and {}", i32::MAX),
         None => format!("Provided {name} not an integer or within integer range"),
     };
     Err(S3Error::InvalidArgument { message: message.into(), name, value: text.to_owned() })
@@ -411,8 +420,8 @@ fn flag(name: &'static str, text: &str) -> Result<bool, S3Error> {
 }
 
 fn parse_part_number(text: &str) -> Result<u16, S3Error> {
-    let number = text.parse().ok().filter(|number| (1..=PARTS_MAX).contains(number));
-    number.filter(|_| !text.starts_with('+')).ok_or_else(|| S3Error::InvalidArgument {
+    let number = unsigned(text).filter(|number| (1..=PARTS_MAX).contains(number));
+    number.ok_or_else(|| S3Error::InvalidArgument {
         message: format!("Part number must be an integer between 1 and {PARTS_MAX}, inclusive").into(),
         name: "partNumber",
         value: text.to_owned(),
@@ -482,6 +491,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn numbers_without_a_sign() {
+        let check = |text: &str, want: Option<u16>| assert_eq!(unsigned(text), want, "{text:?}");
+        check("0", Some(0));
+        check("7", Some(7));
+        check("65535", Some(u16::MAX));
+        for bad in ["", "+7", "-7", "-0", "+0", "65536", " 7", "7 ", "0x7", "7.0", "٧"] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
     fn pages() {
         let check = |value: Option<&str>, want: Option<usize>| {
             assert_eq!(page_entries("max-keys", value).ok(), want, "{value:?}");
@@ -509,7 +529,9 @@ mod tests {
         for text in ["", "x", "1.5", "+1", "2147483648", "-2147483649", "99999999999999999999", "１"] {
             check(text, not);
         }
-        check("-1", "Argument max-parts must be an integer between 0 and 2147483647");
+        for text in ["-1", "-0", "-2147483648"] {
+            check(text, "Argument max-parts must be an integer between 0 and 2147483647");
+        }
     }
 
     #[test]

@@ -242,6 +242,15 @@ fn means(pattern: &str, name: &str) -> bool {
     }
 }
 
+/// Whether an operation does what the parameter or header of that row's spelling says.
+pub fn is_honoured(operation: Operation, name: &str) -> bool {
+    TABLE.iter().any(|row| {
+        matches!(row.standing, Standing::Honoured)
+            && row.names.contains(&name)
+            && (row.operations.is_empty() || row.operations.contains(&operation))
+    })
+}
+
 /// The first header of a request that its operation refuses for being there.
 pub fn refused(operation: Operation, headers: &HeaderMap) -> Option<(&str, Refusal)> {
     TABLE.iter().find_map(|row| match row.standing {
@@ -316,6 +325,14 @@ mod tests {
         }
         check(GetObject, "x-amz-tagging", None);
         check(DeleteObject, "x-amz-mfa", None);
+    }
+
+    #[test]
+    fn honoured_names() {
+        assert!(is_honoured(GetObject, "?versionId") && is_honoured(DeleteObject, "?versionId"));
+        assert!(!is_honoured(CreateMultipartUpload, "?versionId"));
+        assert!(is_honoured(UploadPart, "x-amz-expected-bucket-owner"));
+        assert!(!is_honoured(PutObject, "x-amz-tagging"));
     }
 
     #[test]

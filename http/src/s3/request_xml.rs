@@ -10,6 +10,7 @@ use quick_xml::events::Event;
 use crate::body::Algorithm;
 use crate::limits::{DELETE_KEYS_MAX, PARTS_MAX, XML_DEPTH_MAX};
 use crate::render::error::S3Error;
+use crate::s3::unsigned;
 
 /// `CreateBucketConfiguration`: the constraint, if there is one.
 pub fn parse_create_bucket(bytes: &[u8]) -> Result<Option<String>, S3Error> {
@@ -97,7 +98,7 @@ fn delete_entry(walk: &mut Walk<'_>) -> Result<DeleteEntry, S3Error> {
             "Key" => once(&mut key, text),
             "VersionId" => once(&mut entry.version, text),
             "ETag" => once(&mut entry.etag, text),
-            "Size" => once(&mut entry.size, text.trim().parse().map_err(|_| S3Error::MalformedXml)?),
+            "Size" => once(&mut entry.size, unsigned(text.trim()).ok_or(S3Error::MalformedXml)?),
             "LastModifiedTime" => once(&mut entry.modified, text),
             _ => Err(S3Error::MalformedXml),
         }
@@ -138,7 +139,7 @@ fn completed_part(walk: &mut Walk<'_>) -> Result<CompletedPart, S3Error> {
     walk.children(&mut |walk, name| {
         let text = walk.text()?;
         match name {
-            "PartNumber" => once(&mut number, text.trim().parse().map_err(|_| S3Error::MalformedXml)?),
+            "PartNumber" => once(&mut number, integer(text.trim()).ok_or(S3Error::MalformedXml)?),
             "ETag" => once(&mut etag, text.trim().to_owned()),
             other => match other.strip_prefix("Checksum").and_then(Algorithm::parse) {
                 Some(algorithm) => {
@@ -160,6 +161,14 @@ fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), S3Error> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(S3Error::MalformedXml),
+    }
+}
+
+/// A number that may be negative: what is below 1 is refused by name.
+fn integer(text: &str) -> Option<i64> {
+    match text.strip_prefix('-') {
+        Some(digits) => unsigned::<i64>(digits).map(i64::wrapping_neg),
+        None => unsigned(text),
     }
 }
 
@@ -466,6 +475,26 @@ mod tests {
         check(part, "<ETag>e</ETag>", "PartNumber", ["1", "2"]);
         check(part, "<PartNumber>1</PartNumber>", "ETag", ["e", "f"]);
         check(create, "", "LocationConstraint", ["eu-west-1", "eu-west-2"]);
+    }
+
+    #[test]
+    fn numbers() {
+        let size = |text: &str| {
+            let text = format!("<Delete><Object><Key>a</Key><Size>{text}</Size></Object></Delete>");
+            parse_delete(text.as_bytes()).map(|request| request.objects[0].size)
+        };
+        let part = |text: &str| {
+            let part = format!("<Part><PartNumber>{text}</PartNumber><ETag>e</ETag></Part>");
+            let text = format!("<CompleteMultipartUpload>{part}</CompleteMultipartUpload>");
+            parse_complete(text.as_bytes()).map(|parts| parts[0].number)
+        };
+        assert_eq!((size(" 5\n"), part(" 5\n")), (Ok(Some(5)), Ok(5)));
+        for bad in ["", "+1", "--1", "-+1", "+-1", "1.0", "1 1", "x", "18446744073709551616"] {
+            assert_eq!(size(bad), Err(S3Error::MalformedXml), "{bad}");
+            assert_eq!(part(bad), Err(S3Error::MalformedXml), "{bad}");
+        }
+        // CompleteMultipartUpload has an error of its own for these.
+        assert_eq!((size("-1"), part("-1")), (Err(S3Error::MalformedXml), Ok(-1)));
     }
 
     #[test]
