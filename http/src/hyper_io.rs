@@ -51,7 +51,7 @@ pub(crate) struct ConnectionActivity {
     body: Waits,
     write: Waits,
     body_left: Cell<bool>,
-    /// The client sends nothing of the body that is waited for; whoever reads it is told so.
+    /// The client sends nothing of the body that is waited for; its next read fails.
     body_stalled: Cell<bool>,
     /// Bytes of [`CONTINUE`] that are not sent yet.
     continue_left: Cell<usize>,
@@ -65,7 +65,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub(crate) enum Stall {
     /// That for a request's body: an answer can still say so.
     Body,
-    /// Another one: there is nobody to be told.
+    /// Another one: no answer is possible.
     Connection,
 }
 

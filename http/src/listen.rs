@@ -3,7 +3,7 @@
 //! [`RequestBody`].
 //!
 //! Every wait for a client is bounded: [`ListenLimits`]. A client that keeps us waiting is cut, and its request's
-//! future is dropped; but whoever reads a body that does not come is told so and may answer first. Waits are looked at by
+//! future is dropped; but whoever reads a body that does not come gets an error and may answer first. Waits are looked at by
 //! a sweep, so they may last a quarter longer than the limit.
 //!
 //! I1. A connection stays open after an answer only when the next byte on it is that of a request: the body before it
@@ -254,7 +254,7 @@ impl ListenerCore {
         }
     }
 
-    /// Cuts connections whose client keeps us waiting. Where a body is waited for, its reader is told first.
+    /// Cuts connections whose client keeps us waiting. Where a body is waited for, its reader fails first.
     fn end_waits(&self, timeouts: &ClientTimeouts) {
         let mut woken = Vec::new();
         for connection in self.connections.borrow().values() {

@@ -155,7 +155,7 @@ impl Catalog {
     }
 
     /// The same with a say for purges: whom they ask about files outside of the warehouse's bucket (nobody may touch those
-    /// otherwise), where they are counted, and who is told what they leave.
+    /// otherwise), where they are counted, and who learns what they leave.
     pub fn with_purges(
         self,
         access: Arc<dyn KeptAccess>,

@@ -70,7 +70,7 @@ impl Store {
 pub(crate) fn has_open(bucket: &LocalBucket) -> bool {
     let mut found = false;
     bucket.values(values::PURGES, |key, value| {
-        // What cannot be read is told to whoever uses the warehouse.
+        // What cannot be read is an error for whoever uses the warehouse.
         found = values::purge_of(key, value, "").is_some_and(|purge| purge.ended_ms.is_none());
         !found
     });

@@ -1,4 +1,4 @@
-//! Signature version 2 in the query: presigned URLs as some signers make them unless told otherwise.
+//! Signature version 2 in the query: presigned URLs as some signers make them by default.
 //!
 //! The gateway calls [`verify`] for requests that [`shows`] finds, where the operator and the operation allow it. The
 //! signature is an HMAC-SHA1 over method, path, expiry, `Content-Type`, `Content-MD5`, every `x-amz-*` field and the
