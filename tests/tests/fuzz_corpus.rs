@@ -7,12 +7,13 @@ use std::path::Path;
 /// A target's name and its entry function.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 17] = [
+const TARGETS: [Target; 18] = [
     ("auth", nilas_http::auth::fuzz_auth),
     ("chunked", nilas_http::body::fuzz_chunked),
     ("route", nilas_http::route::fuzz_route),
     ("xml", nilas_http::s3::fuzz::fuzz_xml),
     ("attributes", nilas_http::s3::fuzz::fuzz_attributes),
+    ("policy", nilas_http::identity::policy::fuzz_policy),
     ("metadata", nilas_catalog::spec::fuzz_metadata),
     ("commit", nilas_catalog::commit::fuzz_commit),
     ("manifest", nilas_catalog::manifest::fuzz_manifest),
