@@ -70,6 +70,24 @@ pub const MD5_BACKLOG_CORE_BYTES_MAX: usize = 32 << 20;
 /// lanes, 0.6 ms in one.
 pub const MD5_TURN_BYTES: usize = 512 * 1024;
 
+// ---- sessions ---------------------------------------------------------------------------------
+
+/// Letters of a session token: a longer one is not looked at, and none is made. Beyond, when it is made:
+/// `PackedPolicyTooLarge`.
+pub const SESSION_TOKEN_BYTES_MAX: usize = 4096;
+
+/// Session policies of one session: how often a session may be made of a session. Beyond: `PackedPolicyTooLarge`.
+pub const SESSION_POLICIES_MAX: usize = 4;
+
+/// Managed policies that one session is narrowed with (`PolicyArns`), as in AWS. Beyond: `ValidationError`.
+pub const SESSION_POLICY_NAMES_MAX: usize = 10;
+
+/// Session tags, as in AWS. Beyond: `ValidationError`.
+pub const SESSION_TAGS_MAX: usize = 50;
+
+/// Policies that a claim of an ID token grants. Beyond: `IDPRejectedClaim`.
+pub const WEB_POLICIES_MAX: usize = 20;
+
 // ---- S3 operations ----------------------------------------------------------------------------
 
 /// Bytes of an object key, as in S3. Longer ones are answered `KeyTooLongError`.
