@@ -228,7 +228,7 @@ impl CoreState {
         let answers = &self.memory.answers;
         let permit = match (answers.try_take(bytes.len()), operation.api()) {
             (Some(permit), _) => permit,
-            (None, Api::Admin) => answers.force_acquire(bytes.len()),
+            (None, Api::Admin | Api::Iam) => answers.force_acquire(bytes.len()),
             (None, _) if operation.changes() => answers.force_acquire(bytes.len()),
             (None, Api::S3) => return Refused::S3(answers.refuse().into()).render(head, request_id),
             (None, Api::Iceberg) => {
@@ -303,7 +303,13 @@ mod tests {
     struct Nothing(RefCell<Vec<String>>);
 
     impl Authorizer for Nothing {
-        fn decide(&self, who: &Principal<'_>, action: &'static str, resource: &Resource<'_>) -> Decision {
+        fn decide(
+            &self,
+            who: &Principal<'_>,
+            action: &'static str,
+            resource: &Resource<'_>,
+            _facts: &[(&'static str, &str)],
+        ) -> Decision {
             assert_eq!(who.access_key, "AK");
             self.0.borrow_mut().push(format!("{action} {resource}"));
             Decision::Deny

@@ -110,7 +110,7 @@ impl Call<'_> {
 }
 
 fn table_resource<'a>(warehouse: &'a str, ident: &'a Ident) -> Resource<'a> {
-    Resource::Table { warehouse, namespace: ident.namespace.as_str(), table: &ident.name }
+    Resource::Table { warehouse, namespace: ident.namespace.as_str(), table: &ident.name, id: None }
 }
 
 /// One answer, complete.
