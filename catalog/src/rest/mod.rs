@@ -805,7 +805,7 @@ mod tests {
     struct Everything;
 
     impl Access for Everything {
-        fn allows(&self, _: &'static str, _: Resource<'_>) -> bool {
+        fn allows_with(&self, _: &'static str, _: Resource<'_>, _: &[(&'static str, &str)]) -> bool {
             true
         }
     }
