@@ -18,6 +18,7 @@ mod gateway;
 pub mod route;
 mod operations;
 pub mod auth;
+pub mod identity;
 pub mod body;
 pub mod download;
 pub mod s3;

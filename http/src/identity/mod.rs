@@ -1,0 +1,5 @@
+//! Who may do what: the one place that S3, the catalog, the server's pages and STS ask.
+//!
+//! `policy` is the language that rights are written in, and its evaluator.
+
+pub mod policy;
