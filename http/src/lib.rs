@@ -9,6 +9,7 @@ pub mod memory;
 pub mod scrub;
 mod readiness;
 pub mod process;
+pub mod source;
 pub mod listen;
 mod hyper_io;
 mod server;

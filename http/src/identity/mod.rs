@@ -1,5 +1,7 @@
-//! Who may do what: users, keys, policies and sessions, and what they are judged by.
+//! Who may do what: the one place that S3, the catalog, the server's pages and STS ask.
 //!
-//! `session` seals and opens the tokens that carry a sender by themselves.
+//! `policy` is the language that rights are written in, and its evaluator; `session` seals and opens the tokens that
+//! carry a sender by themselves; `oidc` knows whom an OpenID Connect issuer's tokens speak of.
 
+pub mod policy;
 pub mod session;
