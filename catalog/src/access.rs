@@ -14,6 +14,8 @@ pub enum Api {
     Admin,
     /// The Iceberg REST catalog.
     Iceberg,
+    /// Users, groups, keys, policies and sessions: AWS's query API.
+    Iam,
     /// S3.
     S3,
 }
@@ -24,6 +26,7 @@ impl Api {
         match self {
             Api::Admin => "admin",
             Api::Iceberg => "iceberg",
+            Api::Iam => "iam",
             Api::S3 => "s3",
         }
     }
@@ -59,6 +62,7 @@ pub enum ResourceKind {
     Warehouse,
     Namespace,
     Table,
+    Identity,
 }
 
 /// Where a request names what it is judged on.
@@ -128,7 +132,11 @@ pub enum Resource<'a> {
         namespace: &'a str,
         /// Its name.
         table: &'a str,
+        /// Its UUID, when there is such a table and [`Access::wants_table_ids`].
+        id: Option<&'a str>,
     },
+    /// A user, a group, a policy or a role, by its ARN.
+    Identity(&'a str),
 }
 
 impl Resource<'_> {
@@ -142,11 +150,13 @@ impl Resource<'_> {
             Resource::Warehouse(_) => ResourceKind::Warehouse,
             Resource::Namespace { .. } => ResourceKind::Namespace,
             Resource::Table { .. } => ResourceKind::Table,
+            Resource::Identity(_) => ResourceKind::Identity,
         }
     }
 }
 
-/// The ARN. A namespace has none of its own and shows its warehouse's; a table shows its names where AWS has its id.
+/// The ARN. A namespace has none of its own and shows its warehouse's; a table whose id was not looked for shows its names
+/// there.
 impl fmt::Display for Resource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -158,7 +168,11 @@ impl fmt::Display for Resource<'_> {
             Resource::Warehouse(warehouse) | Resource::Namespace { warehouse, .. } => {
                 write!(f, "arn:aws:s3tables:::bucket/{warehouse}")
             }
-            Resource::Table { warehouse, namespace, table } => {
+            Resource::Identity(arn) => f.write_str(arn),
+            Resource::Table { warehouse, id: Some(id), .. } => {
+                write!(f, "arn:aws:s3tables:::bucket/{warehouse}/table/{id}")
+            }
+            Resource::Table { warehouse, namespace, table, id: None } => {
                 write!(f, "arn:aws:s3tables:::bucket/{warehouse}/table/")?;
                 namespace.split('\u{1f}').try_for_each(|level| write!(f, "{level}."))?;
                 f.write_str(table)
@@ -170,7 +184,25 @@ impl fmt::Display for Resource<'_> {
 /// The one to ask what the sender of one request may do.
 pub trait Access {
     /// Returns whether the sender may do `action` on `resource`. Looks at nothing that waits.
-    fn allows(&self, action: &'static str, resource: Resource<'_>) -> bool;
+    fn allows(&self, action: &'static str, resource: Resource<'_>) -> bool {
+        self.allows_with(action, resource, &[])
+    }
+
+    /// As [`Access::allows`], where policies may also ask for what stands in the request's body: `facts` are condition keys
+    /// and their values.
+    fn allows_with(
+        &self,
+        action: &'static str,
+        resource: Resource<'_>,
+        facts: &[(&'static str, &str)],
+    ) -> bool;
+
+    /// Returns whether the sender's rights depend on the ids of single tables of `warehouse`: then a table has to be asked for
+    /// with its id, or what is refused for it would be missed.
+    fn wants_table_ids(&self, warehouse: &str) -> bool {
+        let _ = warehouse;
+        false
+    }
 
     /// Returns what kind of principal the sender is, by the name that [`KeptAccess`] knows. Empty: one that may do nothing
     /// once the request has ended.
@@ -206,7 +238,9 @@ mod tests {
         check(Resource::Object { bucket: "b", key: b"k/l" }, "arn:aws:s3:::b/k/l");
         check(Resource::Warehouse("w"), "arn:aws:s3tables:::bucket/w");
         check(Resource::Namespace { warehouse: "w", namespace: "n" }, "arn:aws:s3tables:::bucket/w");
-        let table = Resource::Table { warehouse: "w", namespace: "a\u{1f}b", table: "t" };
-        check(table, "arn:aws:s3tables:::bucket/w/table/a.b.t");
+        let table = |id| Resource::Table { warehouse: "w", namespace: "a\u{1f}b", table: "t", id };
+        check(table(None), "arn:aws:s3tables:::bucket/w/table/a.b.t");
+        check(table(Some("0a-1")), "arn:aws:s3tables:::bucket/w/table/0a-1");
+        check(Resource::Identity("arn:aws:iam::1:user/u"), "arn:aws:iam::1:user/u");
     }
 }

@@ -25,6 +25,7 @@ use crate::render::error::S3Error;
 use crate::route::{Route, route};
 use crate::s3::target::Target;
 use crate::server::{CoreState, Services};
+use crate::source::Source;
 use crate::{admin, iceberg};
 
 /// Why a request got no further, in the words of its API.
@@ -90,14 +91,18 @@ impl Routed<'_> {
 }
 
 impl CoreState {
-    /// Answers one request.
-    pub(crate) async fn handle(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+    /// Answers one request, which came from `source`.
+    pub(crate) async fn handle(
+        &self,
+        request: Request<RequestBody>,
+        source: Source,
+    ) -> Response<ResponseBody> {
         let started_us = rt::monotonic_us();
         let (head, body) = request.into_parts();
         let request_id = self.request_ids.next();
         let (operation, outcome) = match self.route(&head) {
             _ if !names_its_host(&head) => (AnyOperation::S3(None), Err(Refused::Head)),
-            Ok(routed) => (routed.operation(), self.serve(routed, &head, body, &request_id).await),
+            Ok(routed) => (routed.operation(), self.serve(routed, &head, body, source, &request_id).await),
             Err(failure) => (AnyOperation::S3(None), Err(Refused::S3(failure))),
         };
         let response = outcome.unwrap_or_else(|refused| refused.render(&head, &request_id));
@@ -115,6 +120,7 @@ impl CoreState {
         routed: Routed<'_>,
         head: &Parts,
         body: RequestBody,
+        _source: Source,
         request_id: &str,
     ) -> Result<Response<ResponseBody>, Refused> {
         match routed {
@@ -222,7 +228,7 @@ impl CoreState {
         let answers = &self.memory.answers;
         let permit = match (answers.try_take(bytes.len()), operation.api()) {
             (Some(permit), _) => permit,
-            (None, Api::Admin) => answers.force_acquire(bytes.len()),
+            (None, Api::Admin | Api::Iam) => answers.force_acquire(bytes.len()),
             (None, _) if operation.changes() => answers.force_acquire(bytes.len()),
             (None, Api::S3) => return Refused::S3(answers.refuse().into()).render(head, request_id),
             (None, Api::Iceberg) => {
@@ -297,7 +303,13 @@ mod tests {
     struct Nothing(RefCell<Vec<String>>);
 
     impl Authorizer for Nothing {
-        fn decide(&self, who: &Principal<'_>, action: &'static str, resource: &Resource<'_>) -> Decision {
+        fn decide(
+            &self,
+            who: &Principal<'_>,
+            action: &'static str,
+            resource: &Resource<'_>,
+            _facts: &[(&'static str, &str)],
+        ) -> Decision {
             assert_eq!(who.access_key, "AK");
             self.0.borrow_mut().push(format!("{action} {resource}"));
             Decision::Deny

@@ -15,13 +15,16 @@ use nilas_catalog::access::{Access as _, BodyKind, Resource, ResourceKind};
 use nilas_catalog::{OAuthError, Refusal, Route};
 use sha2::{Digest as _, Sha256};
 
-use crate::auth::{AuthError, Caller, RequestView, bearer, precheck, verify_with_body, view_of};
+use crate::auth::{AuthError, Caller, RequestView, Service, bearer, precheck, verify_with_body, view_of};
 use crate::limits::{CATALOG_BODY_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
 use crate::listen::{BodyFault, RequestBody};
 use crate::memory::{BoundedBuffer, Budget, Permit, document_cost};
 use crate::render::base_url::base_url;
 use crate::render::body::ResponseBody;
 use crate::server::{CoreState, Services};
+
+/// The services that a credential may be scoped to: S3's is what some clients sign everything with.
+const SERVICES: [Service; 2] = [Service::S3Tables, Service::S3];
 
 /// A request's whole body.
 pub(crate) struct Document {
@@ -75,7 +78,7 @@ impl<'a> Credentials<'a> {
             Credentials::Open => Ok(()),
             Credentials::Bearer(token) => holder(state, token, now_ms).map(drop),
             Credentials::Signature(view) => {
-                precheck(view, &state.identity.root_key, now_ms).map(drop).map_err(not_signed)
+                precheck(view, &SERVICES, &state.identity.root_key, now_ms).map(drop).map_err(not_signed)
             }
         }
     }
@@ -88,7 +91,8 @@ impl<'a> Credentials<'a> {
             Credentials::Signature(view) => {
                 let sha256 = Sha256::digest(body).into();
                 let mut cache = state.identity.signing_keys.borrow_mut();
-                let verified = verify_with_body(&view, &sha256, &state.identity.root_key, &mut cache, now_ms);
+                let verified =
+                    verify_with_body(&view, &sha256, &SERVICES, &state.identity.root_key, &mut cache, now_ms);
                 verified.map(|verified| Some(verified.access_key)).map_err(not_signed)
             }
         }

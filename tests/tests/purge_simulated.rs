@@ -24,7 +24,7 @@ const GEOMETRY: Geometry = Geometry::small(2);
 struct Everything;
 
 impl Access for Everything {
-    fn allows(&self, _: &'static str, _: Resource<'_>) -> bool {
+    fn allows_with(&self, _: &'static str, _: Resource<'_>, _: &[(&'static str, &str)]) -> bool {
         true
     }
 

@@ -110,7 +110,7 @@ impl Call<'_> {
 }
 
 fn table_resource<'a>(warehouse: &'a str, ident: &'a Ident) -> Resource<'a> {
-    Resource::Table { warehouse, namespace: ident.namespace.as_str(), table: &ident.name }
+    Resource::Table { warehouse, namespace: ident.namespace.as_str(), table: &ident.name, id: None }
 }
 
 /// One answer, complete.
@@ -805,7 +805,7 @@ mod tests {
     struct Everything;
 
     impl Access for Everything {
-        fn allows(&self, _: &'static str, _: Resource<'_>) -> bool {
+        fn allows_with(&self, _: &'static str, _: Resource<'_>, _: &[(&'static str, &str)]) -> bool {
             true
         }
     }

@@ -64,8 +64,21 @@ pub enum Decision {
 
 /// A rule for who may do what.
 pub trait Authorizer {
-    /// Says whether `principal` may do `action`, as IAM spells it, on `resource`.
-    fn decide(&self, principal: &Principal<'_>, action: &'static str, resource: &Resource<'_>) -> Decision;
+    /// Says whether `principal` may do `action`, as IAM spells it, on `resource`. `facts` are condition keys that the operation
+    /// knows, and their values.
+    fn decide(
+        &self,
+        principal: &Principal<'_>,
+        action: &'static str,
+        resource: &Resource<'_>,
+        facts: &[(&'static str, &str)],
+    ) -> Decision;
+
+    /// See [`Access::wants_table_ids`].
+    fn wants_table_ids(&self, warehouse: &str) -> bool {
+        let _ = warehouse;
+        false
+    }
 }
 
 /// The rule of today: the root key may do everything, everybody may have what is public, and nobody anything else.
@@ -73,7 +86,13 @@ pub trait Authorizer {
 pub struct RootOnly;
 
 impl Authorizer for RootOnly {
-    fn decide(&self, principal: &Principal<'_>, _action: &'static str, resource: &Resource<'_>) -> Decision {
+    fn decide(
+        &self,
+        principal: &Principal<'_>,
+        _action: &'static str,
+        resource: &Resource<'_>,
+        _facts: &[(&'static str, &str)],
+    ) -> Decision {
         match (principal.kind, resource) {
             (PrincipalKind::Root, _) | (PrincipalKind::Anonymous, Resource::Public) => Decision::Allow,
             (PrincipalKind::Anonymous, _) => Decision::Deny,
@@ -85,7 +104,7 @@ impl Authorizer for RootOnly {
 impl KeptAccess for RootOnly {
     fn allows(&self, who: &KeptPrincipal, action: &'static str, resource: Resource<'_>) -> bool {
         let principal = Principal { kind: PrincipalKind::of_name(&who.kind), access_key: &who.access_key };
-        self.decide(&principal, action, &resource) == Decision::Allow
+        self.decide(&principal, action, &resource, &[]) == Decision::Allow
     }
 }
 
@@ -114,8 +133,17 @@ impl<'a> Caller<'a> {
 }
 
 impl Access for Caller<'_> {
-    fn allows(&self, action: &'static str, resource: Resource<'_>) -> bool {
-        self.authorizer.decide(&self.principal, action, &resource) == Decision::Allow
+    fn allows_with(
+        &self,
+        action: &'static str,
+        resource: Resource<'_>,
+        facts: &[(&'static str, &str)],
+    ) -> bool {
+        self.authorizer.decide(&self.principal, action, &resource, facts) == Decision::Allow
+    }
+
+    fn wants_table_ids(&self, warehouse: &str) -> bool {
+        self.authorizer.wants_table_ids(warehouse)
     }
 
     fn principal_kind(&self) -> &'static str {

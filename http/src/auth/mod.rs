@@ -32,4 +32,7 @@ pub(crate) use hoisted::with_hoisted;
 pub use key_cache::SigningKeyCache;
 pub use request::RequestView;
 pub(crate) use request::view_of;
-pub use sigv4::{KeyStore, PayloadMode, Service, Verified, fuzz_auth, precheck, verify, verify_with_body};
+pub use sigv4::{
+    KeyFault, KeyStore, PayloadMode, Service, Verified, fuzz_auth, precheck, service_of, verify,
+    verify_with_body,
+};

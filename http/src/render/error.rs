@@ -477,6 +477,7 @@ fn auth(e: &AuthError) -> Answer {
         | AuthError::InvalidArgument { .. }
         | AuthError::InvalidRequest(_)
         | AuthError::InvalidToken { .. }
+        | AuthError::ExpiredToken { .. }
         | AuthError::XAmzContentSHA256Mismatch { .. } => StatusCode::BAD_REQUEST,
     };
     Answer { status, code: e.code(), message: e.message(), fields: e.fields() }

@@ -30,7 +30,13 @@ struct Recorder {
 }
 
 impl Authorizer for Recorder {
-    fn decide(&self, who: &Principal<'_>, action: &'static str, resource: &Resource<'_>) -> Decision {
+    fn decide(
+        &self,
+        who: &Principal<'_>,
+        action: &'static str,
+        resource: &Resource<'_>,
+        _facts: &[(&'static str, &str)],
+    ) -> Decision {
         assert_eq!(who.access_key, "AK");
         let question = format!("{action} {resource}");
         let refused = !self.refused.is_empty() && question.contains(self.refused);
