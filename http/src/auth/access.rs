@@ -146,8 +146,9 @@ impl Access for Caller<'_> {
         self.authorizer.wants_table_ids(warehouse)
     }
 
-    fn principal_kind(&self) -> &'static str {
-        self.principal.kind.name()
+    fn kept(&self) -> KeptPrincipal {
+        let Principal { kind, access_key } = self.principal;
+        KeptPrincipal { kind: kind.name().to_owned(), id: String::new(), access_key: access_key.to_owned() }
     }
 }
 
@@ -174,16 +175,13 @@ mod tests {
     fn kept_principals() {
         let check = |principal: Principal<'_>, want: bool| {
             let caller = Caller::new(principal, &RootOnly);
-            let kept = KeptPrincipal {
-                kind: caller.principal_kind().to_owned(),
-                access_key: principal.access_key.to_owned(),
-            };
+            let kept = caller.kept();
             let object = Resource::Object { bucket: "b", key: b"k" };
             assert_eq!(KeptAccess::allows(&RootOnly, &kept, "s3:DeleteObject", object), want, "{kept:?}");
         };
         check(Principal::of(Some("AK")), true);
         check(Principal::of(None), false);
-        let unknown = KeptPrincipal { kind: String::new(), access_key: "AK".to_owned() };
+        let unknown = KeptPrincipal { access_key: "AK".to_owned(), ..KeptPrincipal::default() };
         assert!(!KeptAccess::allows(&RootOnly, &unknown, "s3:GetObject", Resource::Bucket("b")));
     }
 }
