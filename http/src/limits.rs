@@ -35,6 +35,9 @@ pub const SESSIONS_OPEN_MAX: usize = 1_024;
 /// Compiled policies of buckets that one core keeps at hand in each of two generations.
 pub const BUCKET_RULES_MAX: usize = 1_024;
 
+/// Life of credentials that the catalog gives out for a table's files, in seconds.
+pub const VENDED_LIFE_S: u64 = 3600;
+
 /// Life of a bearer token, in seconds.
 pub const BEARER_LIFE_S: u64 = 3600;
 

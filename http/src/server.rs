@@ -64,7 +64,10 @@ impl Services {
         request: RequestFacts<'a>,
         notes: &'a Notes,
     ) -> Evaluator<'a> {
-        Evaluator::new(sender, request, Some(&self.engine), &self.rules, notes)
+        Evaluator {
+            minter: Some(&self.senders),
+            ..Evaluator::new(sender, request, Some(&self.engine), &self.rules, notes)
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! touch more than their target (a copy's source, each key of DeleteObjects, each table of a transaction) ask it for
 //! each of those. I1. Nothing is acted on before it was asked for.
 
-use nilas_catalog::access::{Access, NamedIn, OperationFacts, Resource};
+use nilas_catalog::access::{Access, KeptPrincipal, NamedIn, OperationFacts, Resource, VendRequest, Vended};
 
 use crate::identity::Sender;
 
@@ -32,6 +32,12 @@ pub trait Authorizer {
     fn wants_table_ids(&self, warehouse: &str) -> bool {
         let _ = warehouse;
         false
+    }
+
+    /// See [`Access::vend`].
+    fn vend(&self, wanted: &VendRequest<'_>) -> Option<Vended> {
+        let _ = wanted;
+        None
     }
 }
 
@@ -73,7 +79,11 @@ impl Access for Caller<'_> {
         self.authorizer.wants_table_ids(warehouse)
     }
 
-    fn principal_kind(&self) -> &'static str {
-        self.sender.kind.name()
+    fn kept(&self) -> KeptPrincipal {
+        self.sender.kept()
+    }
+
+    fn vend(&self, wanted: &VendRequest<'_>) -> Option<Vended> {
+        self.authorizer.vend(wanted)
     }
 }

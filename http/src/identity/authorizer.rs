@@ -18,14 +18,14 @@
 
 use std::cell::RefCell;
 
-use nilas_catalog::access::Resource;
+use nilas_catalog::access::{Resource, VendRequest, Vended};
 use nilas_engine::Engine;
 
 use crate::auth::{Authorizer, Decision};
 use crate::identity::bucket_rules::{BucketRules, RulesCache};
 use crate::identity::context::{RequestContext, RequestFacts};
 use crate::identity::policy::{PolicySet, PrincipalNames, Question, StatementId, Verdict};
-use crate::identity::sender::{Rights, Sender, SenderKind};
+use crate::identity::sender::{Rights, Sender, SenderKind, Senders};
 
 /// A layer of the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +113,8 @@ pub struct Evaluator<'a> {
     pub(crate) rules: &'a RulesCache,
     /// What is written down of it.
     pub notes: &'a Notes,
+    /// Who makes credentials for tables' files, where they are made.
+    pub(crate) minter: Option<&'a Senders>,
 }
 
 /// What one question is about, beside the sender.
@@ -134,7 +136,7 @@ impl<'a> Evaluator<'a> {
         rules: &'a RulesCache,
         notes: &'a Notes,
     ) -> Evaluator<'a> {
-        Evaluator { sender, request, engine, rules, notes }
+        Evaluator { sender, request, engine, rules, notes, minter: None }
     }
 
     /// Judges, and says how: for answers to people.
@@ -351,6 +353,10 @@ impl Authorizer for Evaluator<'_> {
             *refused = Some(Refusal { action, resource: resource.to_string(), because });
         }
         Decision::Deny
+    }
+
+    fn vend(&self, wanted: &VendRequest<'_>) -> Option<Vended> {
+        self.minter.and_then(|minter| minter.vend(self.sender, wanted, self.request.now_ms))
     }
 
     fn wants_table_ids(&self, warehouse: &str) -> bool {

@@ -4,9 +4,12 @@
 //! as they are now, and by the policy of the key that they came with. I2. Sessions and nobody in particular may nothing:
 //! what narrowed them is gone with the request.
 
+use http::HeaderMap;
 use nilas_catalog::access::{KeptAccess, KeptPrincipal, Resource};
+use nilas_engine::rt;
 
-use crate::identity::IdentityStore;
+use crate::auth::{Authorizer as _, Decision, Mechanism};
+use crate::identity::{Evaluator, IdentityStore, Notes, RequestFacts, RulesCache, Sender};
 
 /// The rights of kept principals.
 #[derive(Clone, Debug)]
@@ -17,7 +20,21 @@ pub struct KeptRights {
 
 impl KeptAccess for KeptRights {
     fn allows(&self, who: &KeptPrincipal, action: &'static str, resource: Resource<'_>) -> bool {
-        let _ = (action, resource);
-        who.kind == "root"
+        let now_ms = rt::now_ms();
+        let Some(sender) = Sender::of_kept(&self.store.current(), who, now_ms) else { return false };
+        let request = RequestFacts {
+            headers: &HeaderMap::new(),
+            query: None,
+            source: None,
+            secure: false,
+            mechanism: Mechanism::Unsigned,
+            signed_ms: None,
+            region: "",
+            now_ms,
+            given: &[],
+        };
+        let (rules, notes) = (RulesCache::new(), Notes::default());
+        let evaluator = Evaluator::new(&sender, request, None, &rules, &notes);
+        evaluator.decide(action, &resource, &[]) == Decision::Allow
     }
 }

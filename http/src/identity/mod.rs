@@ -21,7 +21,7 @@ pub use authorizer::{Evaluator, Explained, Layer, Notes, Refusal, Say};
 pub(crate) use bucket_rules::RulesCache;
 pub use context::RequestFacts;
 pub use kept::KeptRights;
-pub use sender::{Rights, Sender, SenderKind};
 pub(crate) use sender::Senders;
+pub use sender::{Rights, Sender, SenderKind};
 pub use store::IdentityStore;
 mod policy_stub;

@@ -10,14 +10,19 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use nilas_catalog::access::{KeptPrincipal, VendRequest, Vended};
+use nilas_engine::rt;
+
 use crate::auth::{KeyFault, KeyStore};
 use crate::generations::Generations;
 use crate::identity::IdentityStore;
 use crate::identity::model::{AccessKey, Model, User, owner_id};
 use crate::identity::policy::{Policy, PolicyKind, PolicySet, PrincipalNames};
 use crate::identity::seal::SealKeys;
-use crate::identity::session::{self, Holder, Holders, Session, SessionFault, SessionPolicy, TableScope};
-use crate::limits::{SENDERS_MAX, SESSIONS_OPEN_MAX};
+use crate::identity::session::{
+    self, Holder, Holders, Session, SessionClaims, SessionFault, SessionPolicy, TableScope,
+};
+use crate::limits::{SENDERS_MAX, SESSIONS_OPEN_MAX, VENDED_LIFE_S};
 use crate::root_key::RootKey;
 
 /// What kind of sender it is.
@@ -91,6 +96,8 @@ pub struct Sender {
     pub tags: Vec<(String, String)>,
     /// `SourceIdentity`.
     pub source_identity: Option<Box<str>>,
+    /// What the session's token says.
+    pub claims: Option<Arc<SessionClaims>>,
     /// When the session was made, in milliseconds since 1970.
     pub issued_ms: Option<u64>,
     /// When the key or session ends, in milliseconds since 1970.
@@ -110,9 +117,64 @@ impl Sender {
         }
     }
 
-    /// Whether it may be kept with work that goes on when its request has ended.
-    pub fn is_lasting(&self) -> bool {
-        matches!(self.kind, SenderKind::Root | SenderKind::User)
+    /// What the token of a session says that is made by this sender, and lets it do all that the sender may: to be narrowed, and
+    /// given its times. `None` for nobody in particular.
+    pub fn session_claims(&self) -> Option<SessionClaims> {
+        let (holder, epoch) = match (&self.claims, self.kind, &self.user) {
+            (Some(claims), ..) => return Some((**claims).clone()),
+            (None, SenderKind::Root, _) => {
+                (Holder::Root { key: self.access_key.to_string() }, self.model.facts().root_session_epoch)
+            }
+            (None, SenderKind::User, Some(user)) => {
+                let key = Some(self.access_key.to_string()).filter(|key| !key.is_empty());
+                (Holder::User { id: user.id.clone(), key }, user.session_epoch)
+            }
+            _ => return None,
+        };
+        Some(SessionClaims {
+            holder,
+            role: None,
+            issued_s: 0,
+            expires_s: 0,
+            epoch,
+            policies: Vec::new(),
+            table: None,
+            source: None,
+            tags: Vec::new(),
+        })
+    }
+
+    /// As whom it is kept with work that goes on when its request has ended. A session is not kept: what narrows it ends with
+    /// the request.
+    pub fn kept(&self) -> KeptPrincipal {
+        match (self.kind, &self.user) {
+            (SenderKind::Root, _) => {
+                KeptPrincipal { kind: self.kind.name().to_owned(), ..KeptPrincipal::default() }
+            }
+            (SenderKind::User, Some(user)) => KeptPrincipal {
+                kind: self.kind.name().to_owned(),
+                id: user.id.clone(),
+                access_key: self.access_key.to_string(),
+            },
+            _ => KeptPrincipal::default(),
+        }
+    }
+
+    /// Who was kept, as they are now; `None` when they are gone.
+    pub fn of_kept(model: &Arc<Model>, who: &KeptPrincipal, now_ms: u64) -> Option<Sender> {
+        if who.kind == SenderKind::Root.name() {
+            return Some(Sender {
+                rights: Rights::Everything,
+                kind: SenderKind::Root,
+                ..Sender::anonymous(model.clone())
+            });
+        }
+        let user = model
+            .user_by_id(&who.id)
+            .filter(|user| user.is_enabled)
+            .filter(|_| who.kind == SenderKind::User.name())?;
+        let key = model.key(&who.access_key).filter(|key| key.user == user.id && key.is_valid(now_ms))?;
+        Some(Sender::of_key(model.clone(), user, key))
     }
 
     /// Nobody in particular.
@@ -135,6 +197,7 @@ impl Sender {
             issuer: None,
             tags: Vec::new(),
             source_identity: None,
+            claims: None,
             issued_ms: None,
             expires_ms: None,
             model,
@@ -285,6 +348,38 @@ impl Senders {
         in_time(Rc::new(self.of_session(model, &open, None, now_ms)?), now_ms)
     }
 
+    /// Makes credentials for the files of one table: a session of the sender, that may no more than the sender, and nothing but
+    /// that. `None` for who is nobody, and for whose token has no room for the table.
+    pub(crate) fn vend(&self, sender: &Sender, wanted: &VendRequest<'_>, now_ms: u64) -> Option<Vended> {
+        let claims = self.claims_of(sender, wanted, now_ms)?;
+        let made = session::mint(&claims, self.keys.session_key(), &mut rt::random_u128).ok()?;
+        Some(Vended {
+            access_key: made.access_key,
+            secret_key: made.secret_key,
+            session_token: made.session_token,
+            expires_ms: made.expires_s * 1000,
+        })
+    }
+
+    fn claims_of(&self, sender: &Sender, wanted: &VendRequest<'_>, now_ms: u64) -> Option<SessionClaims> {
+        let (issued_s, expires_s) = (now_ms / 1000, now_ms / 1000 + VENDED_LIFE_S);
+        let scope = TableScope {
+            warehouse: wanted.warehouse.to_owned(),
+            table: wanted.table_id.to_owned(),
+            prefix: wanted.prefix.to_owned(),
+            // Which of both is the sender's right, at each request.
+            writes: wanted.writes || wanted.deletes,
+        };
+        let narrowed = match (&sender.table, &sender.claims) {
+            // A session for one table has no keys for another.
+            (Some(own), _) if own.table != scope.table || own.warehouse != scope.warehouse => return None,
+            (Some(own), _) => TableScope { writes: scope.writes && own.writes, ..scope },
+            (None, _) => scope,
+        };
+        let ends_s = sender.expires_ms.map_or(expires_s, |ms| expires_s.min(ms / 1000));
+        Some(SessionClaims { issued_s, expires_s: ends_s, table: Some(narrowed), ..sender.session_claims()? })
+    }
+
     fn lasting(&self, model: Arc<Model>, access_key: &str) -> Result<Sender, KeyFault> {
         if access_key == self.root_key.access_key() {
             return Ok(Sender::root(model, &self.root_key));
@@ -365,7 +460,7 @@ impl Senders {
             None => holder.user_id.clone(),
         };
         Ok(Sender {
-            kind: if token.is_none() && claims.role.is_none() && holder.is_lasting() {
+            kind: if token.is_none() && claims.role.is_none() && holder.issuer.is_none() {
                 // A bearer token is its key in another form.
                 holder.kind
             } else {
@@ -381,6 +476,7 @@ impl Senders {
             role: claims.role.clone(),
             tags: claims.tags.clone(),
             source_identity: claims.source.as_deref().map(Into::into),
+            claims: Some(Arc::new(claims.clone())),
             issued_ms: Some(claims.issued_s * 1000),
             expires_ms: Some(earlier(claims.expires_s * 1000, holder.expires_ms)),
             ..holder
