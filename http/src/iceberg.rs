@@ -13,9 +13,12 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use nilas_catalog::access::{Access as _, BodyKind, Resource, ResourceKind};
 use nilas_catalog::{OAuthError, Refusal, Route};
+use nilas_engine::rt;
 use sha2::{Digest as _, Sha256};
 
+use crate::auth::bearer::TokenRequest;
 use crate::auth::{AuthError, Caller, RequestView, Service, bearer, precheck, verify_with_body, view_of};
+use crate::identity::session::SessionFault;
 use crate::limits::{CATALOG_BODY_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
 use crate::listen::{BodyFault, RequestBody};
 use crate::memory::{BoundedBuffer, Budget, Permit, document_cost};
@@ -100,7 +103,12 @@ impl<'a> Credentials<'a> {
 }
 
 fn holder(state: &CoreState, token: &str, now_ms: u64) -> Result<String, Refusal> {
-    bearer::verify_bearer(token, now_ms, state.identity.root_key.sealing_key()).ok_or(Refusal::TokenInvalid)
+    let root_key = &state.identity.root_key;
+    match bearer::verify_bearer(token, root_key.bearer_key(), root_key, now_ms) {
+        Ok(_) => Ok(root_key.access_key().to_owned()),
+        Err(SessionFault::Expired) => Err(Refusal::TokenExpired),
+        Err(SessionFault::Invalid | SessionFault::Revoked) => Err(Refusal::TokenInvalid),
+    }
 }
 
 fn not_signed(error: AuthError) -> Refusal {
@@ -211,10 +219,12 @@ fn token(
         return Err(Refusal::Token(OAuthError::UnauthorizedClient));
     }
     let authorization = head.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
-    let sealing_key = state.identity.root_key.sealing_key();
-    let answer =
-        bearer::issue(&form.bytes, authorization, &state.identity.root_key, form.now_ms, sealing_key)
-            .map_err(Refusal::Token)?;
+    let root_key = &state.identity.root_key;
+    let answer = TokenRequest::parse(&form.bytes, authorization)
+        .and_then(|asked| {
+            asked.answer(None, root_key, root_key.bearer_key(), form.now_ms, &mut rt::random_u128)
+        })
+        .map_err(Refusal::Token)?;
     let mut response = Response::new(ResponseBody::from(Bytes::from(answer.to_json().to_string())));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
+use crate::auth::bearer::{ClientKey, Clients};
 use crate::auth::{KeyFault, KeyStore};
+use crate::identity::session::{Holder, Holders, TokenKey};
 
 /// Letters of keys that are made here: no two look alike.
 const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
@@ -25,7 +27,7 @@ const ACCESS_KEY_BYTES_MIN: usize = 3;
 pub struct RootKey {
     access_key: String,
     secret_key: String,
-    sealing_key: [u8; 32],
+    bearer_key: TokenKey,
     is_new: bool,
 }
 
@@ -128,9 +130,9 @@ impl RootKey {
     fn new(access_key: String, secret_key: String, is_new: bool) -> RootKey {
         let mut mac =
             <Hmac<Sha256> as KeyInit>::new_from_slice(secret_key.as_bytes()).expect("HMAC takes any key");
-        mac.update(b"nilas bearer tokens 1");
-        let sealing_key = mac.finalize().into_bytes().into();
-        RootKey { access_key, secret_key, sealing_key, is_new }
+        mac.update(b"nilas bearer tokens 2");
+        let bearer_key = TokenKey::new(mac.finalize().into_bytes().into());
+        RootKey { access_key, secret_key, bearer_key, is_new }
     }
 
     /// The access key.
@@ -149,13 +151,42 @@ impl RootKey {
     }
 
     /// What bearer tokens are sealed with: changes with the secret, survives a restart.
-    pub fn sealing_key(&self) -> &[u8; 32] {
-        &self.sealing_key
+    pub fn bearer_key(&self) -> &TokenKey {
+        &self.bearer_key
     }
 
     /// The canonical user id that S3 answers name as owner.
     pub(crate) fn owner_id(&self) -> String {
         hex::encode(Sha256::digest(self.access_key.as_bytes()))
+    }
+}
+
+/// While there is nobody but root.
+impl Holders for RootKey {
+    fn user_epoch(&self, _user_id: &str) -> Option<u64> {
+        None
+    }
+
+    fn key_stands(&self, _access_key: &str, _user_id: &str, _now_ms: u64) -> bool {
+        false
+    }
+
+    fn root(&self) -> (&str, u64) {
+        (&self.access_key, 0)
+    }
+
+    fn web(&self) -> Option<(&str, u64)> {
+        None
+    }
+}
+
+impl Clients for RootKey {
+    fn client(&self, access_key: &str, _now_ms: u64) -> Option<ClientKey> {
+        (access_key == self.access_key).then(|| ClientKey {
+            secret: self.secret_key.as_str().into(),
+            holder: Holder::Root { key: self.access_key.clone() },
+            epoch: 0,
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::admin::Figures;
 use crate::auth::{RootOnly, SigningKeyCache};
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
+use crate::identity::oidc::Issuer;
 use crate::memory::{CoreMemory, Shortage};
 use crate::root_key::RootKey;
 use crate::s3::{Owner, S3, json_attributes};
@@ -35,6 +36,8 @@ pub(crate) struct Identity {
     pub(crate) root_key: RootKey,
     /// Whether presigned URLs of signature version 2 are taken.
     pub(crate) presigned_v2: bool,
+    /// The OpenID Connect issuer whose tokens are taken.
+    pub(crate) issuer: Option<Arc<Issuer>>,
     pub(crate) signing_keys: RefCell<SigningKeyCache>,
 }
 
@@ -53,8 +56,8 @@ pub(crate) struct Services {
 }
 
 impl Identity {
-    pub(crate) fn new(root_key: RootKey, presigned_v2: bool) -> Identity {
-        Identity { root_key, presigned_v2, signing_keys: RefCell::new(SigningKeyCache::new()) }
+    pub(crate) fn new(root_key: RootKey, presigned_v2: bool, issuer: Option<Arc<Issuer>>) -> Identity {
+        Identity { root_key, presigned_v2, issuer, signing_keys: RefCell::new(SigningKeyCache::new()) }
     }
 }
 
