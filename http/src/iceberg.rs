@@ -71,7 +71,7 @@ pub(crate) async fn authenticate(
         return Err(Refusal::TokenMethod);
     }
     let credentials = Credentials::of(route, head);
-    credentials.look(state, services, now_ms)?;
+    credentials.look(services, now_ms)?;
     let (bytes, values) = take_document(body, BodyMax::of(route), &state.memory.documents).await?;
     let proven = credentials.verify(state, services, &bytes, now_ms)?;
     Ok((proven, Document { bytes, now_ms, _values: values }))
@@ -91,10 +91,10 @@ impl<'a> Credentials<'a> {
     }
 
     /// Refuses before the body: who cannot be anybody does not get to send megabytes.
-    fn look(&self, state: &CoreState, services: &Services, now_ms: u64) -> Result<(), Refusal> {
+    fn look(&self, services: &Services, now_ms: u64) -> Result<(), Refusal> {
         match self {
             Credentials::Nothing => Ok(()),
-            Credentials::Bearer(token) => holder(state, services, token, now_ms).map(drop),
+            Credentials::Bearer(token) => holder(services, token, now_ms).map(drop),
             Credentials::Signature(view) => {
                 precheck(view, &SERVICES, &services.senders, now_ms).map(drop).map_err(not_signed)
             }
@@ -112,7 +112,7 @@ impl<'a> Credentials<'a> {
         let unsigned = |sender| Proven { sender, mechanism: Mechanism::Unsigned, signed_ms: None };
         match self {
             Credentials::Nothing => Ok(unsigned(services.senders.anonymous())),
-            Credentials::Bearer(token) => holder(state, services, token, now_ms).map(unsigned),
+            Credentials::Bearer(token) => holder(services, token, now_ms).map(unsigned),
             Credentials::Signature(view) => {
                 let sha256 = Sha256::digest(body).into();
                 let mut cache = state.identity.signing_keys.borrow_mut();
@@ -129,9 +129,9 @@ impl<'a> Credentials<'a> {
 }
 
 /// Who holds a bearer token.
-fn holder(state: &CoreState, services: &Services, token: &str, now_ms: u64) -> Result<Rc<Sender>, Refusal> {
+fn holder(services: &Services, token: &str, now_ms: u64) -> Result<Rc<Sender>, Refusal> {
     let standing = services.senders.standing();
-    match bearer::verify_bearer(token, state.identity.root_key.bearer_key(), &standing, now_ms) {
+    match bearer::verify_bearer(token, &services.senders.bearer_key, &standing, now_ms) {
         Ok(claims) => services.senders.of_bearer(claims, now_ms).map_err(|_| Refusal::TokenInvalid),
         Err(SessionFault::Expired) => Err(Refusal::TokenExpired),
         Err(SessionFault::Invalid | SessionFault::Revoked) => Err(Refusal::TokenInvalid),
@@ -223,7 +223,7 @@ pub(crate) async fn handle(
     caller: Caller<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     if route.operation() == Some(nilas_catalog::Operation::GetToken) {
-        return token(state, services, head, &document, caller);
+        return token(services, head, &document, caller);
     }
     // A session of a user is not the user: what it was answered is not for others to be answered again.
     let principal = format!("{} {}", caller.sender.user_id, caller.sender.access_key);
@@ -248,7 +248,6 @@ pub(crate) async fn handle(
 
 /// Issues a token for credentials in the form or in a Basic header.
 fn token(
-    state: &CoreState,
     services: &Services,
     head: &Parts,
     form: &Document,
@@ -259,7 +258,7 @@ fn token(
         return Err(Refusal::Token(OAuthError::UnauthorizedClient));
     }
     let authorization = head.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
-    let (standing, key) = (services.senders.standing(), state.identity.root_key.bearer_key());
+    let (standing, key) = (services.senders.standing(), &services.senders.bearer_key);
     let answer = TokenRequest::parse(&form.bytes, authorization)
         .and_then(|asked| asked.answer(None, &standing, key, form.now_ms, &mut rt::random_u128))
         .map_err(Refusal::Token)?;

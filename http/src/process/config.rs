@@ -13,6 +13,7 @@ use nilas_engine::store::StoreError;
 use nilas_engine::{CoreId, EngineError};
 
 use crate::identity::oidc::{OidcConfig, OidcConfigError};
+use crate::identity::store::LoadError;
 use crate::limits::CACHE_MEMORY_PART;
 use crate::listen::ListenError;
 use crate::root_key::RootKeyError;
@@ -98,6 +99,7 @@ pub enum CoreError {
     Drive(OpenError),
     Engine(EngineError),
     Listen(ListenError),
+    Identities(LoadError),
 }
 
 impl fmt::Display for ServerError {
@@ -134,6 +136,7 @@ impl fmt::Display for CoreError {
             CoreError::Drive(e) => write!(f, "{e}"),
             CoreError::Engine(e) => write!(f, "{e}"),
             CoreError::Listen(e) => write!(f, "{e}"),
+            CoreError::Identities(e) => write!(f, "{e}"),
         }
     }
 }
