@@ -198,7 +198,7 @@ impl CoreState {
                 let sender = trail.sent_by(proven.sender);
                 let evaluator = services.evaluator(sender, request, &trail.notes);
                 let caller = Caller::new(sender, &evaluator);
-                Ok(iceberg::handle(self, services, route, rest, head, document, caller).await?)
+                Ok(iceberg::handle(services, route, rest, head, document, caller).await?)
             }
             Routed::Page(page) => {
                 let facts = &page.row().facts;

@@ -214,7 +214,6 @@ where
 
 /// Hands an authenticated request to the catalog, or to the token endpoint.
 pub(crate) async fn handle(
-    state: &CoreState,
     services: &Services,
     route: Route,
     rest: &str,

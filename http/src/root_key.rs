@@ -138,7 +138,6 @@ impl RootKey {
     }
 }
 
-/// While there is nobody but root.
 fn check(name: &'static str, value: &str, expected: usize, is_access_key: bool) -> Result<(), RootKeyError> {
     if value.len() < expected {
         return Err(RootKeyError::Short { name, got: value.len(), expected });
