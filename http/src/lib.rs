@@ -19,6 +19,7 @@ pub mod throttle;
 pub mod audit;
 pub mod route;
 mod operations;
+mod generations;
 pub mod auth;
 pub mod identity;
 pub mod body;

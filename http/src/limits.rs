@@ -26,6 +26,18 @@ pub const SIGNED_HEADERS_MAX: usize = 128;
 /// Derived signing keys that one core keeps in each of its two generations.
 pub const SIGNING_KEYS_MAX: usize = 512;
 
+/// Senders that one core keeps at hand in each of two generations, by access key.
+pub const SENDERS_MAX: usize = 4_096;
+
+/// Opened session tokens that one core keeps at hand in each of two generations.
+pub const SESSIONS_OPEN_MAX: usize = 1_024;
+
+/// Compiled policies of buckets that one core keeps at hand in each of two generations.
+pub const BUCKET_RULES_MAX: usize = 1_024;
+
+/// Life of credentials that the catalog gives out for a table's files, in seconds.
+pub const VENDED_LIFE_S: u64 = 3600;
+
 /// Life of a bearer token, in seconds.
 pub const BEARER_LIFE_S: u64 = 3600;
 
@@ -207,6 +219,12 @@ pub const CREATE_BUCKET_XML_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of the XML of PutBucketOwnershipControls. Beyond: `MalformedXML`.
 pub const OWNERSHIP_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// XML of PutPublicAccessBlock, in bytes: four switches.
+pub const PUBLIC_ACCESS_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// A bucket's policy, in bytes, as AWS has it.
+pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
 
 /// Bytes of the XML of DeleteObjects: 1,000 keys of 1,024 bytes, with room for tags and escapes. Beyond: `MalformedXML`.
 pub const DELETE_XML_BYTES_MAX: usize = 4 << 20;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 use crate::auth::{KeyFault, KeyStore};
 
@@ -151,11 +151,6 @@ impl RootKey {
     /// What bearer tokens are sealed with: changes with the secret, survives a restart.
     pub fn sealing_key(&self) -> &[u8; 32] {
         &self.sealing_key
-    }
-
-    /// The canonical user id that S3 answers name as owner.
-    pub(crate) fn owner_id(&self) -> String {
-        hex::encode(Sha256::digest(self.access_key.as_bytes()))
     }
 }
 
