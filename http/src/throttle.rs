@@ -13,10 +13,12 @@
 //! nobody is forgotten before eight others in its set failed more. Sets are chosen with a secret of the process.
 //! I3. A request that fails no proof costs one comparison while no key is beyond.
 
+use std::cell::RefCell;
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::auth::AuthError;
+use crate::auth::{AuthError, KeyFault, KeyStore, Throttled};
 use crate::limits::THROTTLE_ENTRIES_MAX;
 use crate::source::SourcePrefix;
 
@@ -46,6 +48,7 @@ impl AuthError {
             AuthError::SignatureDoesNotMatch(mismatch) => Some(Failure::Key(&mismatch.access_key)),
             // A token that has run out is ours.
             AuthError::ExpiredToken { .. }
+            | AuthError::Throttled(_)
             | AuthError::AccessDenied(_)
             | AuthError::AuthorizationHeaderMalformed(_)
             | AuthError::AuthorizationQueryParametersError(_)
@@ -57,16 +60,28 @@ impl AuthError {
     }
 }
 
-/// The sender is to come again later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Throttled {
-    /// Seconds until then, at least 1.
-    pub retry_after_s: u64,
+/// The same for the sender, who is to come again after that time.
+fn throttled(wait_us: u64) -> Throttled {
+    Throttled { retry_after_s: wait_us.div_ceil(1_000_000).max(1) }
 }
 
-impl Throttled {
-    fn until(us: u64) -> Throttled {
-        Throttled { retry_after_s: us.div_ceil(1_000_000).max(1) }
+/// The keys that there are, of which one that failed too often from this source is not shown to whoever verifies.
+pub(crate) struct Admitting<'a> {
+    pub(crate) keys: &'a dyn KeyStore,
+    pub(crate) throttle: &'a RefCell<Throttle>,
+    pub(crate) figures: &'a ThrottleFigures,
+    pub(crate) from: SourcePrefix,
+    pub(crate) now_us: u64,
+}
+
+impl KeyStore for Admitting<'_> {
+    fn secret(&self, access_key: &str, token: Option<&str>, now_ms: u64) -> Result<Arc<str>, KeyFault> {
+        let admitted = self.throttle.borrow().admit(self.from, access_key, self.now_us);
+        if let Err(throttled) = admitted {
+            self.figures.refused.fetch_add(1, Relaxed);
+            return Err(KeyFault::Throttled(throttled));
+        }
+        self.keys.secret(access_key, token, now_ms)
     }
 }
 
@@ -118,7 +133,7 @@ impl Throttle {
         let owed_us = self.pairs.owed_us(self.hash((from, access_key)), now_us);
         match (owed_us + forgive_us).checked_sub(BEYOND_US) {
             None | Some(0) => Ok(()),
-            Some(wait_us) => Err(Throttled::until(wait_us)),
+            Some(wait_us) => Err(throttled(wait_us)),
         }
     }
 
@@ -137,7 +152,7 @@ impl Throttle {
         }
         match owed_us.checked_sub(WINDOW_US) {
             None | Some(0) => Ok(()),
-            Some(wait_us) => Err(Throttled::until(wait_us)),
+            Some(wait_us) => Err(throttled(wait_us)),
         }
     }
 

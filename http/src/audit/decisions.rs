@@ -25,20 +25,20 @@ pub struct Judged {
 /// The decisions of one request.
 #[derive(Debug, Default)]
 pub struct Decisions {
-    keeps_allowed: bool,
+    keeps_allowed: Cell<bool>,
     kept: RefCell<Vec<Judged>>,
     beyond: Cell<u32>,
 }
 
 impl Decisions {
-    /// Keeps what is refused, and what is allowed if that `keeps_allowed`.
-    pub fn new(keeps_allowed: bool) -> Decisions {
-        Decisions { keeps_allowed, kept: RefCell::default(), beyond: Cell::new(0) }
+    /// Keeps what is allowed as well from now on, if that is so.
+    pub fn keep_allowed(&self, keeps_allowed: bool) {
+        self.keeps_allowed.set(keeps_allowed);
     }
 
     /// Whether [`Decisions::note`] would keep such a decision: saves who asks from finding out more than the answer.
     pub fn keeps(&self, is_allowed: bool) -> bool {
-        !is_allowed || self.keeps_allowed
+        !is_allowed || self.keeps_allowed.get()
     }
 
     /// Notes a decision. `statement`: what decided.
@@ -74,6 +74,11 @@ impl Decisions {
         Ref::map(self.kept.borrow(), Vec::as_slice)
     }
 
+    /// Whether something was refused.
+    pub fn has_refusal(&self) -> bool {
+        self.kept.borrow().iter().any(|judged| !judged.is_allowed)
+    }
+
     /// Decisions that were not kept for want of room.
     pub fn beyond(&self) -> u32 {
         self.beyond.get()
@@ -86,7 +91,8 @@ mod tests {
 
     #[test]
     fn refusals_have_precedence() {
-        let decisions = Decisions::new(true);
+        let decisions = Decisions::default();
+        decisions.keep_allowed(true);
         for _ in 0..AUDIT_JUDGED_MAX + 3 {
             decisions.note(true, "s3:DeleteObject", &"a", Some(&"s"));
         }
@@ -99,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_is_allowed_is_not_kept_where_nobody_asks() {
-        let decisions = Decisions::new(false);
+        let decisions = Decisions::default();
         decisions.note(true, "s3:GetObject", &"a", None);
         assert!(decisions.all().is_empty() && decisions.beyond() == 0);
         assert!(!decisions.keeps(true) && decisions.keeps(false));

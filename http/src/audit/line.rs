@@ -281,7 +281,8 @@ mod tests {
 
     #[test]
     fn a_line() {
-        let decisions = Decisions::new(true);
+        let decisions = Decisions::default();
+        decisions.keep_allowed(true);
         decisions.note(true, "s3:GetObject", &"arn:aws:s3:::c/k", Some(&"readonly[0]"));
         decisions.note(false, "s3:PutObject", &"arn:aws:s3:::b/k", Some(&"lock[1] NoWrites"));
         let want = json!({
@@ -296,7 +297,7 @@ mod tests {
             "further": [{"allowed": true, "action": "s3:GetObject", "resource": "arn:aws:s3:::c/k", "statement": "readonly[0]"}],
         });
         assert_eq!(parse(&event(&decisions, b"aws-cli/2").render()), want);
-        let nothing_decided = parse(&event(&Decisions::new(true), b"").render());
+        let nothing_decided = parse(&event(&Decisions::default(), b"").render());
         assert_eq!(nothing_decided["resource"], "arn:aws:s3:::b/k");
         assert_eq!(nothing_decided.get("statement"), None);
     }
@@ -305,7 +306,7 @@ mod tests {
     fn whatever_a_request_holds_is_one_printable_line() {
         let all: Vec<u8> = (0..=255).collect();
         let check = |agent: &[u8], want: &str| {
-            assert_eq!(parse(&event(&Decisions::new(true), agent).render())["user_agent"], want);
+            assert_eq!(parse(&event(&Decisions::default(), agent).render())["user_agent"], want);
         };
         check(
             "a\"\\\r\n\u{1b}[2J\u{85}\u{202e}b\u{2028}\u{e0041}".as_bytes(),
@@ -313,12 +314,13 @@ mod tests {
         );
         let forged = "x\"}\n{\"time\":\"2000-01-01T00:00:00.000Z\",\"outcome\":\"done";
         check(forged.as_bytes(), forged);
-        assert!(parse(&event(&Decisions::new(true), &all).render())["user_agent"].is_string());
+        assert!(parse(&event(&Decisions::default(), &all).render())["user_agent"].is_string());
     }
 
     #[test]
     fn long_texts_are_cut() {
-        let decisions = Decisions::new(true);
+        let decisions = Decisions::default();
+        decisions.keep_allowed(true);
         for _ in 0..crate::limits::AUDIT_JUDGED_MAX + 7 {
             decisions.note(false, "s3:DeleteObject", &"\u{1}".repeat(1024), Some(&"\u{1}".repeat(1024)));
         }
@@ -328,10 +330,10 @@ mod tests {
         let further = parsed["further"].as_array().map_or(0, Vec::len) as u64;
         let beyond = parsed["further_beyond"].as_u64().expect("a number");
         assert_eq!(1 + further + beyond, crate::limits::AUDIT_JUDGED_MAX as u64 + 7);
-        let cut = parse(&event(&Decisions::new(true), &[b'a'; 1000]).render());
+        let cut = parse(&event(&Decisions::default(), &[b'a'; 1000]).render());
         let cut = cut["user_agent"].as_str().expect("a text");
         assert!(cut.ends_with("a…") && cut.len() == AUDIT_NAME_BYTES_MAX, "{}", cut.len());
         let whole = "a".repeat(AUDIT_NAME_BYTES_MAX - 3);
-        assert_eq!(parse(&event(&Decisions::new(true), whole.as_bytes()).render())["user_agent"], *whole);
+        assert_eq!(parse(&event(&Decisions::default(), whole.as_bytes()).render())["user_agent"], *whole);
     }
 }

@@ -121,15 +121,19 @@ impl Audit {
         Audit { shared, core: usize::from(core.0), throttled: Cell::default() }
     }
 
-    /// What is to be noted on the way of a request that may change something.
-    pub(crate) fn decisions(&self, changes: bool) -> Decisions {
-        Decisions::new(changes && self.shared.is_kept)
+    /// Whether requests that change something are recorded.
+    pub(crate) fn keeps_changes(&self) -> bool {
+        self.shared.is_kept
+    }
+
+    /// Whether a request is recorded that may change something or not, and ended so.
+    pub(crate) fn wants(&self, changes: bool, outcome: Outcome) -> bool {
+        outcome.is_refusal() || (changes && self.shared.is_kept)
     }
 
     /// Records a request that was answered, if it is of a kind that is.
     pub(crate) fn record(&self, event: &AuditEvent<'_>) {
-        let wanted = event.outcome.is_refusal() || (event.changes && self.shared.is_kept);
-        if !wanted {
+        if !self.wants(event.changes, event.outcome) {
             return;
         }
         let core = &self.shared.cores[self.core];

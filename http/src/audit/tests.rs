@@ -11,7 +11,8 @@ use crate::limits::AUDIT_LINE_BYTES_MAX;
 use crate::source::Source;
 
 fn record(audit: &Audit, at_ms: u64, name: &str, changes: bool, outcome: Outcome) {
-    let decisions = audit.decisions(changes);
+    let decisions = Decisions::default();
+    decisions.keep_allowed(audit.keeps_changes() && changes);
     decisions.note(outcome != Outcome::Refused, "s3:PutObject", &"arn:aws:s3:::b/k", Some(&"readwrite[0]"));
     audit.record(&AuditEvent {
         at_ms,
