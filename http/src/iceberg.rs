@@ -14,12 +14,15 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use nilas_catalog::access::{Access as _, BodyKind, Resource, ResourceKind};
 use nilas_catalog::{OAuthError, Refusal, Route};
+use nilas_engine::rt;
 use sha2::{Digest as _, Sha256};
 
+use crate::auth::bearer::TokenRequest;
 use crate::auth::{
     AuthError, Caller, Denied, Mechanism, RequestView, Service, bearer, precheck, shown, verify_with_body,
     view_of,
 };
+use crate::identity::session::SessionFault;
 use crate::identity::{Sender, SenderKind};
 use crate::limits::{CATALOG_BODY_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
 use crate::listen::{BodyFault, RequestBody};
@@ -127,9 +130,12 @@ impl<'a> Credentials<'a> {
 
 /// Who holds a bearer token.
 fn holder(state: &CoreState, services: &Services, token: &str, now_ms: u64) -> Result<Rc<Sender>, Refusal> {
-    let access_key = bearer::verify_bearer(token, now_ms, state.identity.root_key.sealing_key());
-    let access_key = access_key.ok_or(Refusal::TokenInvalid)?;
-    services.senders.find(&access_key, None, now_ms).map_err(|_| Refusal::TokenInvalid)
+    let standing = services.senders.standing();
+    match bearer::verify_bearer(token, state.identity.root_key.bearer_key(), &standing, now_ms) {
+        Ok(claims) => services.senders.of_bearer(claims, now_ms).map_err(|_| Refusal::TokenInvalid),
+        Err(SessionFault::Expired) => Err(Refusal::TokenExpired),
+        Err(SessionFault::Invalid | SessionFault::Revoked) => Err(Refusal::TokenInvalid),
+    }
 }
 
 /// Whether a request shows no credentials at all.
@@ -253,8 +259,9 @@ fn token(
         return Err(Refusal::Token(OAuthError::UnauthorizedClient));
     }
     let authorization = head.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
-    let sealing_key = state.identity.root_key.sealing_key();
-    let answer = bearer::issue(&form.bytes, authorization, &services.senders, form.now_ms, sealing_key)
+    let (standing, key) = (services.senders.standing(), state.identity.root_key.bearer_key());
+    let answer = TokenRequest::parse(&form.bytes, authorization)
+        .and_then(|asked| asked.answer(None, &standing, key, form.now_ms, &mut rt::random_u128))
         .map_err(Refusal::Token)?;
     let mut response = Response::new(ResponseBody::from(Bytes::from(answer.to_json().to_string())));
     let headers = response.headers_mut();

@@ -128,6 +128,57 @@ pub const SESSION_POLICY_NAMES_MAX: usize = 10;
 /// Session tags, as in AWS. Beyond: `ValidationError`.
 pub const SESSION_TAGS_MAX: usize = 50;
 
+/// Seconds of a session, at least, as in AWS. Below: `ValidationError`.
+pub const SESSION_S_MIN: u64 = 900;
+
+/// Seconds of a role's session, as in AWS. Beyond: `ValidationError`.
+pub const ROLE_SESSION_S_MAX: u64 = 43_200;
+
+/// Seconds of a session that is made with a session, as in AWS. Beyond: `ValidationError`.
+pub const CHAINED_SESSION_S_MAX: u64 = 3_600;
+
+/// Seconds of a session by GetSessionToken, as in AWS. Beyond: `ValidationError`.
+pub const USER_SESSION_S_MAX: u64 = 129_600;
+
+/// The same for root, as in AWS: a longer one is cut to it.
+pub const ROOT_SESSION_S_MAX: u64 = 3_600;
+
+/// Characters of the `Policy` of a session, as in AWS. Beyond: `ValidationError`.
+pub const SESSION_POLICY_CHARS_MAX: usize = 2_048;
+
+/// Bytes of a role's ARN, as in AWS. Beyond: `ValidationError`.
+pub const ROLE_ARN_BYTES_MAX: usize = 2_048;
+
+/// Bytes of a token of an OpenID Connect issuer. Beyond: `InvalidIdentityToken`.
+pub const OIDC_TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of `sub`, as in AWS. Beyond: `InvalidIdentityToken`.
+pub const OIDC_SUBJECT_BYTES_MAX: usize = 255;
+
+/// Audiences that a server takes tokens for. Beyond it does not start.
+pub const OIDC_AUDIENCES_MAX: usize = 16;
+
+/// How far an issuer's clock may be from ours, in seconds, either way.
+pub const OIDC_SKEW_S: u64 = 60;
+
+/// Keys that an issuer publishes. With more none is taken: `IDPCommunicationError`.
+pub const OIDC_KEYS_MAX: usize = 64;
+
+/// Bytes of a document that an issuer publishes. A larger one is not taken: `IDPCommunicationError`.
+pub const OIDC_DOCUMENT_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest wait for one document of an issuer. Beyond: `IDPCommunicationError`, unless its keys are known already.
+pub const OIDC_FETCH_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Milliseconds between two fetches of an issuer's keys, however many unknown keys are named.
+pub const OIDC_REFETCH_MS_MIN: u64 = 10_000;
+
+/// Milliseconds after which an issuer's keys are fetched anew, so that a withdrawn one is not taken any more.
+pub const OIDC_KEYS_LIFE_MS: u64 = 300_000;
+
+/// Milliseconds for which an issuer's keys serve while it does not answer. Beyond: `IDPCommunicationError`.
+pub const OIDC_KEYS_STALE_MS_MAX: u64 = 24 * 3600 * 1000;
+
 /// Policies that a claim of an ID token grants. Beyond: `IDPRejectedClaim`.
 pub const WEB_POLICIES_MAX: usize = 20;
 

@@ -6,12 +6,11 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::auth::{KeyFault, KeyStore};
+use crate::identity::session::TokenKey;
 
 /// Letters of keys that are made here: no two look alike.
 const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
@@ -25,7 +24,7 @@ const ACCESS_KEY_BYTES_MIN: usize = 3;
 pub struct RootKey {
     access_key: String,
     secret_key: String,
-    sealing_key: [u8; 32],
+    bearer_key: TokenKey,
     is_new: bool,
 }
 
@@ -128,9 +127,9 @@ impl RootKey {
     fn new(access_key: String, secret_key: String, is_new: bool) -> RootKey {
         let mut mac =
             <Hmac<Sha256> as KeyInit>::new_from_slice(secret_key.as_bytes()).expect("HMAC takes any key");
-        mac.update(b"nilas bearer tokens 1");
-        let sealing_key = mac.finalize().into_bytes().into();
-        RootKey { access_key, secret_key, sealing_key, is_new }
+        mac.update(b"nilas bearer tokens 2");
+        let bearer_key = TokenKey::new(mac.finalize().into_bytes().into());
+        RootKey { access_key, secret_key, bearer_key, is_new }
     }
 
     /// The access key.
@@ -149,21 +148,12 @@ impl RootKey {
     }
 
     /// What bearer tokens are sealed with: changes with the secret, survives a restart.
-    pub fn sealing_key(&self) -> &[u8; 32] {
-        &self.sealing_key
+    pub fn bearer_key(&self) -> &TokenKey {
+        &self.bearer_key
     }
 }
 
-impl KeyStore for RootKey {
-    fn secret(&self, access_key: &str, token: Option<&str>, _now_ms: u64) -> Result<Arc<str>, KeyFault> {
-        match (access_key == self.access_key, token) {
-            (true, None) => Ok(self.secret_key.as_str().into()),
-            (true, Some(_)) => Err(KeyFault::InvalidToken),
-            (false, _) => Err(KeyFault::Unknown),
-        }
-    }
-}
-
+/// While there is nobody but root.
 fn check(name: &'static str, value: &str, expected: usize, is_access_key: bool) -> Result<(), RootKeyError> {
     if value.len() < expected {
         return Err(RootKeyError::Short { name, got: value.len(), expected });

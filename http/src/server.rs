@@ -11,6 +11,7 @@ use crate::admin::Figures;
 use crate::auth::SigningKeyCache;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
+use crate::identity::oidc::Issuer;
 use crate::identity::{Evaluator, KeptRights, Notes, RequestFacts, RulesCache, Sender, Senders};
 use crate::memory::{CoreMemory, Shortage};
 use crate::root_key::RootKey;
@@ -37,6 +38,8 @@ pub(crate) struct Identity {
     pub(crate) root_key: RootKey,
     /// Whether presigned URLs of signature version 2 are taken.
     pub(crate) presigned_v2: bool,
+    /// The OpenID Connect issuer whose tokens are taken.
+    pub(crate) issuer: Option<Arc<Issuer>>,
     pub(crate) signing_keys: RefCell<SigningKeyCache>,
 }
 
@@ -72,8 +75,8 @@ impl Services {
 }
 
 impl Identity {
-    pub(crate) fn new(root_key: RootKey, presigned_v2: bool) -> Identity {
-        Identity { root_key, presigned_v2, signing_keys: RefCell::new(SigningKeyCache::new()) }
+    pub(crate) fn new(root_key: RootKey, presigned_v2: bool, issuer: Option<Arc<Issuer>>) -> Identity {
+        Identity { root_key, presigned_v2, issuer, signing_keys: RefCell::new(SigningKeyCache::new()) }
     }
 }
 
@@ -106,11 +109,10 @@ impl CoreState {
     pub(crate) fn set_engine(&self, engine: Engine) {
         let account = "123456789012";
         let store = crate::identity::IdentityStore(Arc::new(crate::identity::model::Model::empty(account)));
-        let keys = crate::identity::seal::SealKeys(crate::identity::session::TokenKey::new(
-            *self.identity.root_key.sealing_key(),
-        ));
+        let keys = crate::identity::seal::SealKeys(self.identity.root_key.bearer_key().clone());
         let rules = Rc::new(RulesCache::new());
-        let senders = Senders::new(store.clone(), self.identity.root_key.clone(), keys, None);
+        let issuer = self.identity.issuer.as_ref().map(|issuer| issuer.url());
+        let senders = Senders::new(store.clone(), self.identity.root_key.clone(), keys, issuer);
         let md5_lanes = Md5Lanes::new();
         let s3 = S3 {
             engine: engine.clone(),

@@ -6,6 +6,7 @@
 //! tokens speak of. `sender` is who sent a request, `context` what policies can ask of it, `bucket_rules` what its bucket
 //! says, and `authorizer` the door to the evaluator.
 
+pub mod oidc;
 pub mod policy;
 pub mod model;
 pub mod seal;

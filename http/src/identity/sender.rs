@@ -13,6 +13,7 @@ use std::sync::Arc;
 use nilas_catalog::access::{KeptPrincipal, VendRequest, Vended};
 use nilas_engine::rt;
 
+use crate::auth::bearer::{ClientKey, Clients};
 use crate::auth::{KeyFault, KeyStore};
 use crate::generations::Generations;
 use crate::identity::IdentityStore;
@@ -302,6 +303,11 @@ impl Senders {
         }
     }
 
+    /// Who holds keys and tokens now.
+    pub(crate) fn standing(&self) -> Standing<'_> {
+        Standing { model: self.store.current(), senders: self }
+    }
+
     /// Nobody in particular, in the newest snapshot.
     pub(crate) fn anonymous(&self) -> Rc<Sender> {
         Rc::new(Sender::anonymous(self.store.current()))
@@ -333,11 +339,7 @@ impl Senders {
     }
 
     /// Who is meant by the claims of a token that needs no signature.
-    pub(crate) fn of_bearer(
-        &self,
-        claims: session::SessionClaims,
-        now_ms: u64,
-    ) -> Result<Rc<Sender>, KeyFault> {
+    pub(crate) fn of_bearer(&self, claims: SessionClaims, now_ms: u64) -> Result<Rc<Sender>, KeyFault> {
         let access_key = match &claims.holder {
             Holder::User { key: Some(key), .. } | Holder::Root { key } => key.clone(),
             Holder::User { key: None, .. } | Holder::Web { .. } => String::new(),
@@ -418,7 +420,7 @@ impl Senders {
         now_ms: u64,
     ) -> Result<Sender, KeyFault> {
         let Session { access_key, secret_key, claims } = &open.session;
-        let standing = Standing { model: &model, senders: self };
+        let standing = Standing { model: model.clone(), senders: self };
         claims.check_standing(&standing, now_ms)?;
         let mut limits = Vec::new();
         let holder = match &claims.holder {
@@ -500,9 +502,9 @@ impl From<SessionFault> for KeyFault {
     }
 }
 
-/// Who holds tokens, in one snapshot.
-struct Standing<'a> {
-    model: &'a Model,
+/// Who holds keys and tokens, in one snapshot.
+pub(crate) struct Standing<'a> {
+    model: Arc<Model>,
     senders: &'a Senders,
 }
 
@@ -521,6 +523,14 @@ impl Holders for Standing<'_> {
 
     fn web(&self) -> Option<(&str, u64)> {
         self.senders.issuer.as_deref().map(|issuer| (issuer, self.model.facts().web_session_epoch))
+    }
+}
+
+impl Clients for Standing<'_> {
+    fn client(&self, access_key: &str, now_ms: u64) -> Option<ClientKey> {
+        let sender = self.senders.find(access_key, None, now_ms).ok()?;
+        let claims = sender.session_claims()?;
+        Some(ClientKey { secret: sender.secret.clone()?, holder: claims.holder, epoch: claims.epoch })
     }
 }
 

@@ -13,6 +13,7 @@ use nilas_engine::store::StoreError;
 use nilas_engine::{CoreId, EngineError};
 
 use crate::audit::{AuditFileError, AuditTarget};
+use crate::identity::oidc::{OidcConfig, OidcConfigError};
 use crate::limits::CACHE_MEMORY_PART;
 use crate::listen::ListenError;
 use crate::root_key::RootKeyError;
@@ -40,6 +41,8 @@ pub struct ServerConfig {
     pub root_key: Option<(String, String)>,
     /// Whether presigned URLs of signature version 2 are taken, for GET, HEAD and PUT of objects.
     pub presigned_v2: bool,
+    /// The OpenID Connect issuer whose tokens are taken; `None` for none.
+    pub oidc: Option<OidcConfig>,
     /// How what is stored is verified in the background.
     pub scrub: ScrubSettings,
     /// The region that S3 clients are told.
@@ -69,6 +72,7 @@ pub enum ServerError {
     },
     RootKey(RootKeyError),
     AuditLog(AuditFileError),
+    Oidc(OidcConfigError),
     Drive(OpenError),
     Store(StoreError),
     Address(ListenError),
@@ -109,6 +113,7 @@ impl fmt::Display for ServerError {
             ServerError::Directory { path, source } => write!(f, "directory {}: {source}", path.display()),
             ServerError::RootKey(e) => write!(f, "{e}"),
             ServerError::AuditLog(e) => write!(f, "{e}"),
+            ServerError::Oidc(e) => write!(f, "{e}"),
             ServerError::Drive(e) => write!(f, "{e}"),
             ServerError::Store(e) => write!(f, "{e}"),
             ServerError::Address(e) => write!(f, "{e}"),

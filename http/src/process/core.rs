@@ -23,6 +23,7 @@ use nilas_engine::{CoreId, Engine, ShardId};
 
 use crate::admin::{Figures, ProcessFigures};
 use crate::audit::AuditFile;
+use crate::identity::oidc::Issuer;
 use crate::listen::{ListenLimits, RequestBody, listen};
 use crate::memory::MemoryPlan;
 use crate::process::config::CoreError;
@@ -42,6 +43,7 @@ pub(super) struct CoreSetup {
     pub(super) locks: Vec<DriveLock>,
     pub(super) root_key: RootKey,
     pub(super) presigned_v2: bool,
+    pub(super) issuer: Option<Arc<Issuer>>,
     pub(super) address: SocketAddr,
     pub(super) region: String,
     pub(super) scrub: ScrubSettings,
@@ -59,7 +61,7 @@ pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<()
     let in_flight = InFlight::new(setup.in_flight.clone());
     let (arena, drives) = open_drives(&setup.locks, setup.plan.arena())?;
     let figures = Figures { process: setup.figures.clone(), core, arena: arena.clone() };
-    let identity = Identity::new(setup.root_key.clone(), setup.presigned_v2);
+    let identity = Identity::new(setup.root_key.clone(), setup.presigned_v2, setup.issuer.clone());
     let state = Rc::new(CoreState::new(figures, identity, &setup.region, setup.scrub));
     let failed: Rc<RefCell<Option<CoreError>>> = Rc::default();
     let (failure, stop) = (failed.clone(), setup.stop.clone());

@@ -23,6 +23,7 @@ use nilas_engine::store::Store;
 
 use crate::admin::{Counters, ProcessFigures};
 use crate::audit::{AuditFile, AuditShared};
+use crate::identity::oidc::Issuer;
 use crate::memory::{CoreMemory, MemoryPlan};
 use crate::process::config::{ServerConfig, ServerError, cache_bytes_per_core};
 use crate::process::core::{CoreSetup, serve_core};
@@ -44,6 +45,7 @@ pub struct Server {
     cores: usize,
     /// Memory to get by with.
     memory_bytes: u64,
+    issuer: Option<Arc<Issuer>>,
     /// The root key; [`RootKey::is_new`] when it was made just now.
     pub root_key: RootKey,
     /// The address that is listened on.
@@ -60,6 +62,13 @@ impl Server {
         // Before anything is made.
         let claimed = retry_while_held(|| claim_address(config.address), |e| e.code == libc::EADDRINUSE);
         let address = claimed.map_err(ServerError::Address)?;
+        let issuer = match &config.oidc {
+            Some(oidc) => {
+                let issuer = Issuer::new(oidc, |text| eprintln!("nilas: {text}"));
+                Some(Arc::new(issuer.map_err(ServerError::Oidc)?))
+            }
+            None => None,
+        };
         let data = DataDir::open(&config.data)?;
         let audit_file = config.audit_log.as_ref().map(AuditFile::open).transpose();
         let audit_file = audit_file.map_err(ServerError::AuditLog)?;
@@ -78,16 +87,8 @@ impl Server {
         data.keep_root_key(&root_key).map_err(ServerError::RootKey)?;
         let cores = machine.cores.min(store.shards());
         let memory_bytes = config.memory_bytes.unwrap_or_else(process_bytes);
-        Ok(Server {
-            config,
-            audit_file,
-            store,
-            cores,
-            memory_bytes,
-            root_key,
-            address,
-            warnings: machine.warnings,
-        })
+        let warnings = machine.warnings;
+        Ok(Server { config, audit_file, store, cores, memory_bytes, issuer, root_key, address, warnings })
     }
 
     /// What was done to the store at this start.
@@ -107,6 +108,7 @@ impl Server {
             locks: self.store.locks,
             root_key: self.root_key,
             presigned_v2: self.config.presigned_v2,
+            issuer: self.issuer,
             address: self.address,
             region: self.config.region,
             scrub: self.config.scrub,
