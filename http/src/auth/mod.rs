@@ -23,6 +23,7 @@ mod time;
 mod error;
 pub mod bearer;
 mod access;
+pub mod sign;
 
 pub use access::{Authorizer, Caller, Decision, Principal, PrincipalKind, RootOnly};
 pub use chunk_signature::{ChunkSigner, SignatureMismatch};
