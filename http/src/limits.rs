@@ -26,6 +26,18 @@ pub const SIGNED_HEADERS_MAX: usize = 128;
 /// Derived signing keys that one core keeps in each of its two generations.
 pub const SIGNING_KEYS_MAX: usize = 512;
 
+/// Senders that one core keeps at hand in each of two generations, by access key.
+pub const SENDERS_MAX: usize = 4_096;
+
+/// Opened session tokens that one core keeps at hand in each of two generations.
+pub const SESSIONS_OPEN_MAX: usize = 1_024;
+
+/// Compiled policies of buckets that one core keeps at hand in each of two generations.
+pub const BUCKET_RULES_MAX: usize = 1_024;
+
+/// Life of credentials that the catalog gives out for a table's files, in seconds.
+pub const VENDED_LIFE_S: u64 = 3600;
+
 /// Life of a bearer token, in seconds.
 pub const BEARER_LIFE_S: u64 = 3600;
 
@@ -70,6 +82,78 @@ pub const MD5_BACKLOG_CORE_BYTES_MAX: usize = 32 << 20;
 /// lanes, 0.6 ms in one.
 pub const MD5_TURN_BYTES: usize = 512 * 1024;
 
+// ---- sessions ---------------------------------------------------------------------------------
+
+/// Letters of a session token: a longer one is not looked at, and none is made. Beyond, when it is made:
+/// `PackedPolicyTooLarge`.
+pub const SESSION_TOKEN_BYTES_MAX: usize = 4096;
+
+/// Session policies of one session: how often a session may be made of a session. Beyond: `PackedPolicyTooLarge`.
+pub const SESSION_POLICIES_MAX: usize = 4;
+
+/// Managed policies that one session is narrowed with (`PolicyArns`), as in AWS. Beyond: `ValidationError`.
+pub const SESSION_POLICY_NAMES_MAX: usize = 10;
+
+/// Session tags, as in AWS. Beyond: `ValidationError`.
+pub const SESSION_TAGS_MAX: usize = 50;
+
+/// Policies that a claim of an ID token grants. Beyond: `IDPRejectedClaim`.
+pub const WEB_POLICIES_MAX: usize = 20;
+
+// ---- identities -------------------------------------------------------------------------------
+//
+// Beyond one of these IAM answers `LimitExceeded`; beyond a length `ValidationError`.
+
+/// Users of the account (AWS: 5,000).
+pub const USERS_MAX: usize = 50_000;
+
+/// Groups of the account (AWS: 300).
+pub const GROUPS_MAX: usize = 10_000;
+
+/// Managed policies of the account (AWS: 1,500).
+pub const MANAGED_POLICIES_MAX: usize = 10_000;
+
+/// Groups that one user is in, as in AWS.
+pub const USER_GROUPS_MAX: usize = 10;
+
+/// Access keys of one user (AWS: 2).
+pub const USER_KEYS_MAX: usize = 20;
+
+/// Managed policies attached to one user or group, as in AWS where it is asked for.
+pub const ATTACHED_POLICIES_MAX: usize = 20;
+
+/// Bytes of all inline policies of one user or group (AWS: 2,048 and 5,120).
+pub const INLINE_POLICIES_BYTES_MAX: usize = 32 * 1024;
+
+/// Inline policies of one user or group.
+pub const INLINE_POLICIES_MAX: usize = 50;
+
+/// Versions of one managed policy, as in AWS.
+pub const POLICY_VERSIONS_MAX: usize = 5;
+
+/// Tags of one user or policy, as in AWS.
+pub const IDENTITY_TAGS_MAX: usize = 50;
+
+/// Characters of a tag's key, and of its value, as in AWS.
+pub const TAG_KEY_CHARS_MAX: usize = 128;
+/// See [`TAG_KEY_CHARS_MAX`].
+pub const TAG_VALUE_CHARS_MAX: usize = 256;
+
+/// Characters of a user's name, as in AWS.
+pub const USER_NAME_CHARS_MAX: usize = 64;
+
+/// Characters of the name of a group, a policy, or an access key, as in AWS.
+pub const IDENTITY_NAME_CHARS_MAX: usize = 128;
+
+/// Characters of a path, as in AWS.
+pub const IDENTITY_PATH_CHARS_MAX: usize = 512;
+
+/// Characters of a policy's description, as in AWS.
+pub const DESCRIPTION_CHARS_MAX: usize = 1_000;
+
+/// Characters of an access key's id and of its secret that are given from outside.
+pub const ACCESS_KEY_CHARS_MAX: usize = 128;
+
 // ---- S3 operations ----------------------------------------------------------------------------
 
 /// Bytes of an object key, as in S3. Longer ones are answered `KeyTooLongError`.
@@ -104,6 +188,12 @@ pub const CREATE_BUCKET_XML_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of the XML of PutBucketOwnershipControls. Beyond: `MalformedXML`.
 pub const OWNERSHIP_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// XML of PutPublicAccessBlock, in bytes: four switches.
+pub const PUBLIC_ACCESS_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// A bucket's policy, in bytes, as AWS has it.
+pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
 
 /// Bytes of the XML of DeleteObjects: 1,000 keys of 1,024 bytes, with room for tags and escapes. Beyond: `MalformedXML`.
 pub const DELETE_XML_BYTES_MAX: usize = 4 << 20;

@@ -6,11 +6,12 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
-use crate::auth::KeyStore;
+use crate::auth::{KeyFault, KeyStore};
 
 /// Letters of keys that are made here: no two look alike.
 const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
@@ -151,16 +152,15 @@ impl RootKey {
     pub fn sealing_key(&self) -> &[u8; 32] {
         &self.sealing_key
     }
-
-    /// The canonical user id that S3 answers name as owner.
-    pub(crate) fn owner_id(&self) -> String {
-        hex::encode(Sha256::digest(self.access_key.as_bytes()))
-    }
 }
 
 impl KeyStore for RootKey {
-    fn secret(&self, access_key: &str) -> Option<&str> {
-        (access_key == self.access_key).then_some(self.secret_key.as_str())
+    fn secret(&self, access_key: &str, token: Option<&str>, _now_ms: u64) -> Result<Arc<str>, KeyFault> {
+        match (access_key == self.access_key, token) {
+            (true, None) => Ok(self.secret_key.as_str().into()),
+            (true, Some(_)) => Err(KeyFault::InvalidToken),
+            (false, _) => Err(KeyFault::Unknown),
+        }
     }
 }
 

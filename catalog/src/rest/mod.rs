@@ -110,7 +110,7 @@ impl Call<'_> {
 }
 
 fn table_resource<'a>(warehouse: &'a str, ident: &'a Ident) -> Resource<'a> {
-    Resource::Table { warehouse, namespace: ident.namespace.as_str(), table: &ident.name }
+    Resource::Table { warehouse, namespace: ident.namespace.as_str(), table: &ident.name, id: None }
 }
 
 /// One answer, complete.
@@ -542,10 +542,7 @@ impl Catalog {
         ident: Ident,
         key: Option<IdempotencyKey>,
     ) -> Result<Outcome, CatalogError> {
-        let asked_by = KeptPrincipal {
-            kind: request.access.principal_kind().to_owned(),
-            access_key: request.principal.to_owned(),
-        };
+        let asked_by = request.access.kept();
         let context = Arc::clone(&self.purging);
         on_owner_core(&self.engine, bucket, &self.json_attributes, move |engine, store| async move {
             let dropped = store.drop_table(&ident, Some(asked_by), key).await?;
@@ -805,7 +802,7 @@ mod tests {
     struct Everything;
 
     impl Access for Everything {
-        fn allows(&self, _: &'static str, _: Resource<'_>) -> bool {
+        fn allows_with(&self, _: &'static str, _: Resource<'_>, _: &[(&'static str, &str)]) -> bool {
             true
         }
     }

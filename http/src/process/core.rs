@@ -22,7 +22,7 @@ use nilas_engine::store::Store;
 use nilas_engine::{CoreId, Engine, ShardId};
 
 use crate::admin::{Figures, ProcessFigures};
-use crate::listen::{ListenLimits, Peer, RequestBody, listen};
+use crate::listen::{ListenLimits, RequestBody, listen};
 use crate::memory::MemoryPlan;
 use crate::process::config::CoreError;
 use crate::process::drives::open_drives;
@@ -30,6 +30,7 @@ use crate::process::shutdown::{InFlight, Stop};
 use crate::root_key::RootKey;
 use crate::scrub::ScrubSettings;
 use crate::server::{CoreState, Identity};
+use crate::source::Source;
 
 /// How often it is looked whether a shard became read-only.
 const FAILURES_EVERY: Duration = Duration::from_secs(1);
@@ -82,12 +83,12 @@ async fn accept(setup: &CoreSetup, state: &Rc<CoreState>) -> Result<(), CoreErro
     let (serving, sweeping) = (state.clone(), state.clone());
     let connections = state.memory().connections.clone();
     let shortage = move || sweeping.shortage();
-    listen(setup.address, limits, setup.stop.begun(), shortage, move |_peer: Peer| {
+    listen(setup.address, limits, setup.stop.begun(), shortage, move |source: Source| {
         let state = serving.clone();
         let counted = Rc::new(connections.force_acquire(1));
         service_fn(move |request: Request<RequestBody>| {
             let (state, _counted) = (state.clone(), counted.clone());
-            async move { Ok::<_, Infallible>(state.handle(request).await) }
+            async move { Ok::<_, Infallible>(state.handle(request, source).await) }
         })
     })
     .await
