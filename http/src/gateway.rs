@@ -8,7 +8,7 @@
 //! I3. That something is not served is told to senders who are known, and to preflights of browsers.
 //! I4. A head that does not name one host is answered 400 and nothing else, whoever sent it.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use http::header::{CONNECTION, HOST};
@@ -33,7 +33,7 @@ use crate::route::{Route, route};
 use crate::s3::target::Target;
 use crate::server::{CoreState, Services};
 use crate::source::Source;
-use crate::{admin, iceberg};
+use crate::{admin, iceberg, query};
 
 /// Why a request got no further, in the words of its API.
 pub(crate) enum Refused {
@@ -84,6 +84,8 @@ enum Routed<'a> {
         /// Raw path behind the catalog's mount point.
         rest: &'a str,
     },
+    /// What it asks for is in its form.
+    Query,
     S3(Target),
 }
 
@@ -92,30 +94,38 @@ impl Routed<'_> {
         match self {
             Routed::Page(page) => AnyOperation::Page(*page),
             Routed::Iceberg { route, .. } => AnyOperation::Iceberg(route.operation()),
+            Routed::Query => AnyOperation::Query(None),
             Routed::S3(target) => AnyOperation::S3(Some(target.operation)),
         }
     }
 }
 
 /// What is learned of a request on its way.
-struct Trail {
+pub(crate) struct Trail {
     source: Source,
     sender: OnceCell<Rc<Sender>>,
-    notes: Decisions,
+    /// What a form asks for, when it was read.
+    asked: Cell<Option<query::Operation>>,
+    pub(crate) notes: Decisions,
 }
 
 impl Trail {
     fn new(source: Source) -> Trail {
-        Trail { source, sender: OnceCell::new(), notes: Decisions::default() }
+        Trail { source, sender: OnceCell::new(), asked: Cell::new(None), notes: Decisions::default() }
     }
 
     /// Writes down who sent it; known once.
-    fn sent_by(&self, sender: Rc<Sender>) -> &Sender {
+    pub(crate) fn sent_by(&self, sender: Rc<Sender>) -> &Sender {
         self.sender.get_or_init(|| sender)
     }
 
+    /// Writes down what a form asks for.
+    pub(crate) fn asks_for(&self, operation: query::Operation) {
+        self.asked.set(Some(operation));
+    }
+
     /// What is known of a request that is not signed.
-    fn facts<'a>(&self, head: &'a Parts, now_ms: u64) -> RequestFacts<'a> {
+    pub(crate) fn facts<'a>(&self, head: &'a Parts, now_ms: u64) -> RequestFacts<'a> {
         RequestFacts {
             headers: &head.headers,
             query: None,
@@ -146,6 +156,7 @@ impl CoreState {
             Ok(routed) => (routed.operation(), self.serve(routed, &head, body, &trail, &request_id).await),
             Err(failure) => (AnyOperation::S3(None), Err(Refused::S3(failure))),
         };
+        let operation = trail.asked.get().map_or(operation, |asked| AnyOperation::Query(Some(asked)));
         let response = outcome.unwrap_or_else(|refused| refused.render(&head, &request_id));
         let response = self.hold_answer(operation, response, &head, &request_id);
         // Some clients join lines of one name, and read `application/json, application/json`.
@@ -201,6 +212,7 @@ impl CoreState {
                 let caller = Caller::new(sender, &evaluator);
                 Ok(iceberg::handle(services, route, rest, head, document, caller).await?)
             }
+            Routed::Query => Ok(query::serve(self, head, body, trail, request_id).await),
             Routed::Page(page) => {
                 let facts = &page.row().facts;
                 if facts.resource == ResourceKind::Public {
@@ -232,6 +244,7 @@ impl CoreState {
                 let route = nilas_catalog::Route::of(head.method.as_str(), rest);
                 Ok(Routed::Iceberg { route, rest })
             }
+            Ok(Route::Query) => Ok(Routed::Query),
             Ok(Route::S3(target)) => Ok(Routed::S3(target)),
             Err(failure) if head.method == Method::OPTIONS => Err(failure),
             Err(failure) => {
