@@ -8,21 +8,26 @@ use nilas_catalog::Catalog;
 use nilas_engine::{CoreId, Engine, rt};
 
 use crate::admin::Figures;
+use crate::audit::{Audit, Decisions};
 use crate::auth::SigningKeyCache;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
 use crate::identity::oidc::Issuer;
-use crate::identity::{Evaluator, KeptRights, Notes, RequestFacts, RulesCache, Sender, Senders};
+use crate::identity::{Evaluator, KeptRights, RequestFacts, RulesCache, Sender, Senders};
 use crate::memory::{CoreMemory, Shortage};
 use crate::root_key::RootKey;
 use crate::s3::{S3, json_attributes};
 use crate::scrub::ScrubSettings;
+use crate::throttle::Throttle;
 
 /// What one core needs to answer requests.
 pub(crate) struct CoreState {
     /// There once the store has recovered.
     services: OnceCell<Services>,
     pub(crate) identity: Identity,
+    /// Failed proofs of who sends.
+    pub(crate) throttle: RefCell<Throttle>,
+    pub(crate) audit: Audit,
     pub(crate) request_ids: RequestIds,
     /// The region that S3 clients are told.
     region: String,
@@ -65,7 +70,7 @@ impl Services {
         &'a self,
         sender: &'a Sender,
         request: RequestFacts<'a>,
-        notes: &'a Notes,
+        notes: &'a Decisions,
     ) -> Evaluator<'a> {
         Evaluator {
             minter: Some(&self.senders),
@@ -91,11 +96,19 @@ impl RequestIds {
 
 impl CoreState {
     /// A core that answers health pages and tells everything else to come again, until [`CoreState::set_engine`].
-    pub(crate) fn new(figures: Figures, identity: Identity, region: &str, scrub: ScrubSettings) -> CoreState {
+    pub(crate) fn new(
+        figures: Figures,
+        identity: Identity,
+        throttle: Throttle,
+        region: &str,
+        scrub: ScrubSettings,
+    ) -> CoreState {
         let memory = figures.memory().clone();
         CoreState {
             services: OnceCell::new(),
             identity,
+            throttle: RefCell::new(throttle),
+            audit: Audit::new(figures.process.audit.clone(), figures.core),
             request_ids: RequestIds { core: figures.core, next: Cell::new(0), salt: rt::random_u128() },
             region: region.to_owned(),
             scrub,
