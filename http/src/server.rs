@@ -8,7 +8,7 @@ use nilas_catalog::Catalog;
 use nilas_engine::{CoreId, Engine, rt};
 
 use crate::admin::Figures;
-use crate::audit::Decisions;
+use crate::audit::{Audit, Decisions};
 use crate::auth::SigningKeyCache;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
@@ -20,12 +20,16 @@ use crate::memory::{CoreMemory, Shortage};
 use crate::root_key::RootKey;
 use crate::s3::{S3, json_attributes};
 use crate::scrub::ScrubSettings;
+use crate::throttle::Throttle;
 
 /// What one core needs to answer requests.
 pub(crate) struct CoreState {
     /// There once the store has recovered.
     services: OnceCell<Services>,
     pub(crate) identity: Identity,
+    /// Failed proofs of who sends.
+    pub(crate) throttle: RefCell<Throttle>,
+    pub(crate) audit: Audit,
     pub(crate) request_ids: RequestIds,
     /// The region that S3 clients are told.
     region: String,
@@ -94,11 +98,19 @@ impl RequestIds {
 
 impl CoreState {
     /// A core that answers health pages and tells everything else to come again, until [`CoreState::set_engine`].
-    pub(crate) fn new(figures: Figures, identity: Identity, region: &str, scrub: ScrubSettings) -> CoreState {
+    pub(crate) fn new(
+        figures: Figures,
+        identity: Identity,
+        throttle: Throttle,
+        region: &str,
+        scrub: ScrubSettings,
+    ) -> CoreState {
         let memory = figures.memory().clone();
         CoreState {
             services: OnceCell::new(),
             identity,
+            throttle: RefCell::new(throttle),
+            audit: Audit::new(figures.process.audit.clone(), figures.core),
             request_ids: RequestIds { core: figures.core, next: Cell::new(0), salt: rt::random_u128() },
             region: region.to_owned(),
             scrub,

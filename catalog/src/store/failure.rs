@@ -320,12 +320,21 @@ fn refused(refusal: &Refusal) -> (u16, &'static str, String) {
             "BadRequestException",
             format!("the request takes {cost} bytes, DOCUMENT_BYTES_MAX is {max} on this machine"),
         ),
+        Refusal::Throttled { .. } => (
+            429,
+            "SlowDownException",
+            "too many requests from this address failed to prove who sent them".to_owned(),
+        ),
         Refusal::Busy(error) => engine(error),
         Refusal::TokenMethod => {
             (405, "BadRequestException", "only POST is allowed on oauth/tokens".to_owned())
         }
         Refusal::Token(error) => {
-            let status = if *error == OAuthError::InvalidClient { 401 } else { 400 };
+            let status = match error {
+                OAuthError::InvalidClient => 401,
+                OAuthError::SlowDown { .. } => 429,
+                _ => 400,
+            };
             (status, error.code(), error.description().to_owned())
         }
     }
@@ -473,6 +482,10 @@ mod tests {
         check(Refusal::DocumentTooLarge { cost: 7, max: 5 }, 413, "BadRequestException", text);
         let busy = EngineError::Busy { limit: "X_MAX", max: 1 };
         check(Refusal::Busy(busy.clone()), 429, "SlowDownException", &busy.to_string());
+        let throttled = "too many requests from this address failed to prove who sent them";
+        check(Refusal::Throttled { retry_after_s: 7 }, 429, "SlowDownException", throttled);
+        let slow = "too many requests from this address failed";
+        check(Refusal::Token(OAuthError::SlowDown { retry_after_s: 7 }), 429, "slow_down", slow);
         check(Refusal::TokenMethod, 405, "BadRequestException", "only POST is allowed on oauth/tokens");
         let client = "client authentication failed";
         check(Refusal::Token(OAuthError::InvalidClient), 401, "invalid_client", client);

@@ -35,6 +35,7 @@ use crate::root_key::RootKey;
 use crate::scrub::ScrubSettings;
 use crate::server::{CoreState, Identity};
 use crate::source::Source;
+use crate::throttle::Throttle;
 
 /// How often it is looked whether a shard became read-only.
 const FAILURES_EVERY: Duration = Duration::from_secs(1);
@@ -66,7 +67,8 @@ pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<()
     let (arena, drives) = open_drives(&setup.locks, setup.plan.arena())?;
     let figures = Figures { process: setup.figures.clone(), core, arena: arena.clone() };
     let identity = Identity::new(setup.root_key.clone(), setup.presigned_v2, setup.issuer.clone());
-    let state = Rc::new(CoreState::new(figures, identity, &setup.region, setup.scrub));
+    let throttle = Throttle::new(setup.auth_failures_per_minute);
+    let state = Rc::new(CoreState::new(figures, identity, throttle, &setup.region, setup.scrub));
     let failed: Rc<RefCell<Option<CoreError>>> = Rc::default();
     let (failure, stop) = (failed.clone(), setup.stop.clone());
     let recovered = recover(setup.clone(), state.clone(), arena, drives);
@@ -76,9 +78,18 @@ pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<()
             stop.begin();
         }
     });
+    // One core writes for all.
+    let log = setup.audit_file.clone().filter(|_| core == CoreId(0));
+    let audit = setup.figures.audit.clone();
+    if let Some(file) = log.clone() {
+        rt::spawn_local(audit.clone().write_behind(file));
+    }
     accept(&setup, &state).await?;
     // Requests of other cores need this core's shards until they are answered.
     in_flight.end().await;
+    if let Some(file) = log {
+        audit.write_last(file).await;
+    }
     if let Some(engine) = state.engine() {
         engine.stop().await;
     }

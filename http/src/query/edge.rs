@@ -58,14 +58,15 @@ async fn answer(
 ) -> Result<Bytes, QueryError> {
     let services = state.services().ok_or_else(recovering)?;
     let now_ms = services.engine.now_ms();
-    let view = view_of(head);
+    let (view, door) = (view_of(head), state.door(trail));
     let is_signed = match shown(&view) {
         Ok(_) => true,
         Err(AuthError::AccessDenied(Denied::NoCredentials)) => false,
         Err(error) => return Err(error.into()),
     };
     if is_signed {
-        precheck(&view, &SERVICES, &services.senders, now_ms)?;
+        let keys = door.keys(&services.senders);
+        precheck(&view, &SERVICES, &keys, now_ms).map_err(|error| door.judged(error))?;
     }
     let max = match is_signed {
         true => BodyMax { bytes: QUERY_FORM_BYTES_MAX, limit: "QUERY_FORM_BYTES_MAX" },
@@ -78,7 +79,8 @@ async fn answer(
     trail.asks_for(operation);
     let (sender, verified) = match is_signed {
         true => {
-            let verified = verify(state, services, &view, &bytes, operation.service(), now_ms)?;
+            let verified = verify(state, services, &view, &bytes, operation.service(), now_ms);
+            let verified = verified.map_err(|error| door.judged(error))?;
             let (access_key, token) = (&verified.access_key, verified.session_token.as_deref());
             let found = services.senders.find(access_key, token, now_ms);
             (found.map_err(|fault| fault.error(access_key, token))?, Some(verified))
@@ -121,7 +123,7 @@ async fn carry_out(
         ..trail.facts(head, now_ms)
     };
     let sender = trail.sent_by(sender);
-    let evaluator = services.evaluator(sender, request, &trail.notes);
+    let evaluator = services.evaluator(sender, request, &trail.decisions);
     let caller = Caller::new(sender, &evaluator);
     let asker = Asker {
         access: &caller,
