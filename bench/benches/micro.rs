@@ -22,7 +22,7 @@ use nilas_engine::format::record::{BlobPlace, BlobRecord, Change, Record};
 use nilas_engine::platform::simulated::{Faults, Medium, SimulatedDrive, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format};
 use nilas_engine::{BucketId, CoreId, ETag, Engine, ListQuery, PutCondition, ShardId};
-use nilas_http::auth::{KeyStore, RequestView, SigningKeyCache, verify};
+use nilas_http::auth::{KeyFault, KeyStore, RequestView, SigningKeyCache, verify};
 use nilas_http::identity::policy::{
     ConditionKey, Context as RequestContext, Policy, PolicyKind, PolicySet, PrincipalNames, Question,
     Value as KeyValue, Verdict,
@@ -161,8 +161,8 @@ async fn engine_in_memory(machine: Simulator) -> Engine {
 struct OneKey;
 
 impl KeyStore for OneKey {
-    fn secret(&self, access_key: &str) -> Option<&str> {
-        (access_key == "AK").then_some(SECRET)
+    fn secret(&self, access_key: &str, _token: Option<&str>, _now_ms: u64) -> Result<Arc<str>, KeyFault> {
+        if access_key == "AK" { Ok(SECRET.into()) } else { Err(KeyFault::Unknown) }
     }
 }
 

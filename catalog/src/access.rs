@@ -14,6 +14,8 @@ pub enum Api {
     Admin,
     /// The Iceberg REST catalog.
     Iceberg,
+    /// Users, groups, keys, policies and sessions: AWS's query API.
+    Iam,
     /// S3.
     S3,
 }
@@ -24,6 +26,7 @@ impl Api {
         match self {
             Api::Admin => "admin",
             Api::Iceberg => "iceberg",
+            Api::Iam => "iam",
             Api::S3 => "s3",
         }
     }
@@ -59,6 +62,7 @@ pub enum ResourceKind {
     Warehouse,
     Namespace,
     Table,
+    Identity,
 }
 
 /// Where a request names what it is judged on.
@@ -128,7 +132,11 @@ pub enum Resource<'a> {
         namespace: &'a str,
         /// Its name.
         table: &'a str,
+        /// Its UUID, when there is such a table and [`Access::wants_table_ids`].
+        id: Option<&'a str>,
     },
+    /// A user, a group, a policy or a role, by its ARN.
+    Identity(&'a str),
 }
 
 impl Resource<'_> {
@@ -142,11 +150,13 @@ impl Resource<'_> {
             Resource::Warehouse(_) => ResourceKind::Warehouse,
             Resource::Namespace { .. } => ResourceKind::Namespace,
             Resource::Table { .. } => ResourceKind::Table,
+            Resource::Identity(_) => ResourceKind::Identity,
         }
     }
 }
 
-/// The ARN. A namespace has none of its own and shows its warehouse's; a table shows its names where AWS has its id.
+/// The ARN. A namespace has none of its own and shows its warehouse's; a table whose id was not looked for shows its names
+/// there.
 impl fmt::Display for Resource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -158,7 +168,11 @@ impl fmt::Display for Resource<'_> {
             Resource::Warehouse(warehouse) | Resource::Namespace { warehouse, .. } => {
                 write!(f, "arn:aws:s3tables:::bucket/{warehouse}")
             }
-            Resource::Table { warehouse, namespace, table } => {
+            Resource::Identity(arn) => f.write_str(arn),
+            Resource::Table { warehouse, id: Some(id), .. } => {
+                write!(f, "arn:aws:s3tables:::bucket/{warehouse}/table/{id}")
+            }
+            Resource::Table { warehouse, namespace, table, id: None } => {
                 write!(f, "arn:aws:s3tables:::bucket/{warehouse}/table/")?;
                 namespace.split('\u{1f}').try_for_each(|level| write!(f, "{level}."))?;
                 f.write_str(table)
@@ -170,21 +184,88 @@ impl fmt::Display for Resource<'_> {
 /// The one to ask what the sender of one request may do.
 pub trait Access {
     /// Returns whether the sender may do `action` on `resource`. Looks at nothing that waits.
-    fn allows(&self, action: &'static str, resource: Resource<'_>) -> bool;
+    fn allows(&self, action: &'static str, resource: Resource<'_>) -> bool {
+        self.allows_with(action, resource, &[])
+    }
 
-    /// Returns what kind of principal the sender is, by the name that [`KeptAccess`] knows. Empty: one that may do nothing
-    /// once the request has ended.
-    fn principal_kind(&self) -> &'static str {
-        ""
+    /// As [`Access::allows`], where policies may also ask for what stands in the request's body: `facts` are condition keys
+    /// and their values.
+    fn allows_with(
+        &self,
+        action: &'static str,
+        resource: Resource<'_>,
+        facts: &[(&'static str, &str)],
+    ) -> bool;
+
+    /// Returns whether the sender's rights depend on the ids of single tables of `warehouse`: then a table has to be asked for
+    /// with its id, or what is refused for it would be missed.
+    fn wants_table_ids(&self, warehouse: &str) -> bool {
+        let _ = warehouse;
+        false
+    }
+
+    /// Returns as whom the sender is kept with work that goes on when the request has ended. By itself: as somebody who may
+    /// nothing then, as senders whose rights end with a session do.
+    fn kept(&self) -> KeptPrincipal {
+        KeptPrincipal::default()
+    }
+
+    /// Makes credentials for the files of one table, which live for a while and never may more than the sender. `None`: this
+    /// sender gets none. The caller has asked for each right that `wanted` names. Looks at nothing that waits.
+    fn vend(&self, wanted: &VendRequest<'_>) -> Option<Vended> {
+        let _ = wanted;
+        None
     }
 }
 
-/// A principal as it is kept with work that goes on when its request has ended, also after a restart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What credentials for a table's files are to be good for: reading, and what is named here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VendRequest<'a> {
+    /// The table's warehouse, which is the bucket of its files.
+    pub warehouse: &'a str,
+    /// The table's UUID.
+    pub table_id: &'a str,
+    /// How all keys of the table's files begin, with a slash at its end. No other table has any there.
+    pub prefix: &'a str,
+    /// Whether files may be written.
+    pub writes: bool,
+    /// Whether files may be deleted.
+    pub deletes: bool,
+}
+
+/// Credentials for a table's files.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Vended {
+    /// The access key.
+    pub access_key: String,
+    /// Its secret.
+    pub secret_key: String,
+    /// What has to be sent along.
+    pub session_token: String,
+    /// When they end, in milliseconds since 1970.
+    pub expires_ms: u64,
+}
+
+/// Without what is secret.
+impl fmt::Debug for Vended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Vended { access_key, expires_ms, .. } = self;
+        f.debug_struct("Vended")
+            .field("access_key", access_key)
+            .field("expires_ms", expires_ms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A principal as it is kept with work that goes on when its request has ended, also after a restart. The default is
+/// somebody who may nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptPrincipal {
-    /// See [`Access::principal_kind`].
+    /// What kind of principal it is, by the name that [`KeptAccess`] knows.
     pub kind: String,
-    /// The access key whose secret was proven.
+    /// The user's id, which no rename changes and nobody else gets; empty when it is no user.
+    pub id: String,
+    /// The access key whose secret was proven: its own policy binds what is done later as well.
     pub access_key: String,
 }
 
@@ -206,7 +287,9 @@ mod tests {
         check(Resource::Object { bucket: "b", key: b"k/l" }, "arn:aws:s3:::b/k/l");
         check(Resource::Warehouse("w"), "arn:aws:s3tables:::bucket/w");
         check(Resource::Namespace { warehouse: "w", namespace: "n" }, "arn:aws:s3tables:::bucket/w");
-        let table = Resource::Table { warehouse: "w", namespace: "a\u{1f}b", table: "t" };
-        check(table, "arn:aws:s3tables:::bucket/w/table/a.b.t");
+        let table = |id| Resource::Table { warehouse: "w", namespace: "a\u{1f}b", table: "t", id };
+        check(table(None), "arn:aws:s3tables:::bucket/w/table/a.b.t");
+        check(table(Some("0a-1")), "arn:aws:s3tables:::bucket/w/table/0a-1");
+        check(Resource::Identity("arn:aws:iam::1:user/u"), "arn:aws:iam::1:user/u");
     }
 }

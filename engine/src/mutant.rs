@@ -102,6 +102,7 @@ mutants! {
     OverwriteKept: "The space of an overwritten object is never free again.",
     PartReplacedKept: "The space of a replaced part is never free again.",
     AbortKeepsParts: "An aborted upload keeps its parts.",
+    SystemValuesForgotten: "A start forgets what the store itself keeps, as if its bucket had been deleted.",
     GoneUploadsKept: "The uploads of a deleted bucket keep their space.",
     UnchosenKept: "Parts that a completion does not name keep their space.",
     NullTwice: "A key may have two null versions.",

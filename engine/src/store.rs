@@ -34,7 +34,7 @@ use crate::space::extents::FreeSpace;
 use crate::space::grant::grant_zone;
 use crate::space::usage::Usage;
 use crate::space::zones::{Purpose, ZoneTable};
-use crate::units::{BLOCK_BYTES, CoreId, DriveOffset, ShardId};
+use crate::units::{BLOCK_BYTES, BucketId, CoreId, DriveOffset, ShardId};
 
 /// Why a drive cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -509,6 +509,11 @@ impl Store {
         Store { shared: Arc::new(shared) }
     }
 
+    /// The store's id: random at format, and never another.
+    pub fn id(&self) -> u128 {
+        self.shared.store_id()
+    }
+
     /// Whether every core has recovered.
     pub fn is_ready(&self) -> bool {
         self.shared.ready.load(Ordering::Acquire)
@@ -680,11 +685,17 @@ impl Engine {
             let (directory, failure) = (directory.clone(), failure.clone());
             let notified = self.on_core(CoreId(core), move |core| {
                 *core.directory.borrow_mut() = directory.clone();
+                if let Some(shard) = core.shard(DIRECTORY_SHARD) {
+                    shard.open_bucket(BucketId::SYSTEM, None);
+                }
                 if directory.is_damaged {
                     core.shards.borrow().values().for_each(|shard| shard.fail(failure.clone()));
                     return std::future::ready(());
                 }
-                let known: HashSet<_> = directory.buckets.values().map(|bucket| bucket.id).collect();
+                let mut known: HashSet<_> = directory.buckets.values().map(|bucket| bucket.id).collect();
+                if !seeded(Mutant::SystemValuesForgotten) {
+                    known.insert(BucketId::SYSTEM);
+                }
                 for shard in core.shards.borrow().values() {
                     shard.forget_buckets_except(&known);
                 }

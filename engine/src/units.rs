@@ -46,6 +46,12 @@ pub struct CoreId(pub u16);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BucketId(pub u64);
 
+impl BucketId {
+    /// Holds the values of the store itself, on the shard of the directory. It has no name and no entry in the directory;
+    /// ids of buckets begin at 1. See FORMAT.md, "System values".
+    pub const SYSTEM: BucketId = BucketId(0);
+}
+
 /// The place of a change in the log of its shard: rises by one with every change of a record, starts at 1, 0 means
 /// "none".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,6 +5,7 @@
 //! them, are taken from the core's budget for documents before they are held. I3. No status is chosen here.
 
 use std::pin::Pin;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
@@ -13,15 +14,26 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use nilas_catalog::access::{Access as _, BodyKind, Resource, ResourceKind};
 use nilas_catalog::{OAuthError, Refusal, Route};
+use nilas_engine::rt;
 use sha2::{Digest as _, Sha256};
 
-use crate::auth::{AuthError, Caller, RequestView, bearer, precheck, verify_with_body, view_of};
+use crate::auth::bearer::{Clients as _, TokenRequest};
+use crate::auth::{
+    AuthError, Caller, Denied, Mechanism, RequestView, Service, Throttled, bearer, precheck, shown,
+    verify_with_body, view_of,
+};
+use crate::identity::session::SessionFault;
+use crate::identity::{Sender, SenderKind};
 use crate::limits::{CATALOG_BODY_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
 use crate::listen::{BodyFault, RequestBody};
 use crate::memory::{BoundedBuffer, Budget, Permit, document_cost};
 use crate::render::base_url::base_url;
 use crate::render::body::ResponseBody;
 use crate::server::{CoreState, Services};
+use crate::throttle::{Door, Failure};
+
+/// The services that a credential may be scoped to: S3's is what some clients sign everything with.
+const SERVICES: [Service; 2] = [Service::S3Tables, Service::S3];
 
 /// A request's whole body.
 pub(crate) struct Document {
@@ -32,75 +44,118 @@ pub(crate) struct Document {
     _values: Permit,
 }
 
+/// Who sent a request, and how that was proven.
+pub(crate) struct Proven {
+    pub(crate) sender: Rc<Sender>,
+    pub(crate) mechanism: Mechanism,
+    pub(crate) signed_ms: Option<u64>,
+}
+
 /// What a request shows to say who sent it.
 enum Credentials<'a> {
-    /// Nothing is asked for.
-    Open,
+    /// Nothing, where nothing is asked for, or where a bucket's policy may let in everybody.
+    Nothing,
     Bearer(&'a str),
     Signature(RequestView<'a>),
 }
 
-/// Finds out whose access key sent a request, and takes its body on the way. `None`: the operation is open to everybody.
+/// Finds out who sent a request, and takes its body on the way.
 pub(crate) async fn authenticate(
     state: &CoreState,
+    services: &Services,
     route: &Route,
     head: &Parts,
     body: RequestBody,
+    door: Door<'_>,
     now_ms: u64,
-) -> Result<(Option<String>, Document), Refusal> {
+) -> Result<(Proven, Document), Refusal> {
     if route.operation() == Some(nilas_catalog::Operation::GetToken) && head.method != Method::POST {
         return Err(Refusal::TokenMethod);
     }
     let credentials = Credentials::of(route, head);
-    credentials.look(state, now_ms)?;
+    credentials.look(services, door, now_ms)?;
     let (bytes, values) = take_document(body, BodyMax::of(route), &state.memory.documents).await?;
-    let access_key = credentials.verify(state, &bytes, now_ms)?;
-    Ok((access_key, Document { bytes, now_ms, _values: values }))
+    let proven = credentials.verify(state, services, door, &bytes, now_ms)?;
+    Ok((proven, Document { bytes, now_ms, _values: values }))
 }
 
 impl<'a> Credentials<'a> {
     fn of(route: &Route, head: &'a Parts) -> Credentials<'a> {
         let is_open =
             route.operation().is_some_and(|operation| operation.facts().resource == ResourceKind::Public);
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
         match bearer_token(&head.headers) {
-            _ if is_open => Credentials::Open,
+            _ if is_open => Credentials::Nothing,
             Some(token) => Credentials::Bearer(token),
+            None if reads && shows_nothing(&view_of(head)) => Credentials::Nothing,
             None => Credentials::Signature(view_of(head)),
         }
     }
 
     /// Refuses before the body: who cannot be anybody does not get to send megabytes.
-    fn look(&self, state: &CoreState, now_ms: u64) -> Result<(), Refusal> {
+    fn look(&self, services: &Services, door: Door<'_>, now_ms: u64) -> Result<(), Refusal> {
         match self {
-            Credentials::Open => Ok(()),
-            Credentials::Bearer(token) => holder(state, token, now_ms).map(drop),
-            Credentials::Signature(view) => {
-                precheck(view, &state.identity.root_key, now_ms).map(drop).map_err(not_signed)
-            }
+            Credentials::Nothing => Ok(()),
+            Credentials::Bearer(token) => holder(services, token, door, now_ms).map(drop),
+            Credentials::Signature(view) => precheck(view, &SERVICES, &door.keys(&services.senders), now_ms)
+                .map(drop)
+                .map_err(|error| not_signed(door.judged(error))),
         }
     }
 
-    /// The access key that was proven; `None` when nothing was asked for.
-    fn verify(self, state: &CoreState, body: &[u8], now_ms: u64) -> Result<Option<String>, Refusal> {
+    /// The sender that was proven.
+    fn verify(
+        self,
+        state: &CoreState,
+        services: &Services,
+        door: Door<'_>,
+        body: &[u8],
+        now_ms: u64,
+    ) -> Result<Proven, Refusal> {
+        let unsigned = |sender| Proven { sender, mechanism: Mechanism::Unsigned, signed_ms: None };
         match self {
-            Credentials::Open => Ok(None),
-            Credentials::Bearer(token) => holder(state, token, now_ms).map(Some),
+            Credentials::Nothing => Ok(unsigned(services.senders.anonymous())),
+            Credentials::Bearer(token) => holder(services, token, door, now_ms).map(unsigned),
             Credentials::Signature(view) => {
                 let sha256 = Sha256::digest(body).into();
                 let mut cache = state.identity.signing_keys.borrow_mut();
-                let verified = verify_with_body(&view, &sha256, &state.identity.root_key, &mut cache, now_ms);
-                verified.map(|verified| Some(verified.access_key)).map_err(not_signed)
+                let keys = door.keys(&services.senders);
+                let verified = verify_with_body(&view, &sha256, &SERVICES, &keys, &mut cache, now_ms)
+                    .map_err(|error| not_signed(door.judged(error)))?;
+                let (access_key, token) = (&verified.access_key, verified.session_token.as_deref());
+                let sender = services.senders.find(access_key, token, now_ms);
+                let sender =
+                    sender.map_err(|fault| not_signed(door.judged(fault.error(access_key, token))))?;
+                Ok(Proven { sender, mechanism: verified.mechanism, signed_ms: verified.signed_ms })
             }
         }
     }
 }
 
-fn holder(state: &CoreState, token: &str, now_ms: u64) -> Result<String, Refusal> {
-    bearer::verify_bearer(token, now_ms, state.identity.root_key.sealing_key()).ok_or(Refusal::TokenInvalid)
+/// Who holds a bearer token.
+fn holder(services: &Services, token: &str, door: Door<'_>, now_ms: u64) -> Result<Rc<Sender>, Refusal> {
+    let standing = services.senders.standing();
+    let invalid = || match door.failed(Failure::Nobody, "InvalidToken") {
+        Ok(()) => Refusal::TokenInvalid,
+        Err(Throttled { retry_after_s }) => Refusal::Throttled { retry_after_s },
+    };
+    match bearer::verify_bearer(token, &services.senders.bearer_key, &standing, now_ms) {
+        Ok(claims) => services.senders.of_bearer(claims, now_ms).map_err(|_| invalid()),
+        Err(SessionFault::Expired) => Err(Refusal::TokenExpired),
+        Err(SessionFault::Invalid | SessionFault::Revoked) => Err(invalid()),
+    }
+}
+
+/// Whether a request shows no credentials at all.
+fn shows_nothing(view: &RequestView<'_>) -> bool {
+    shown(view).is_err_and(|error| error == AuthError::AccessDenied(Denied::NoCredentials))
 }
 
 fn not_signed(error: AuthError) -> Refusal {
-    Refusal::NotSigned(error.message())
+    match error {
+        AuthError::Throttled(Throttled { retry_after_s }) => Refusal::Throttled { retry_after_s },
+        error => Refusal::NotSigned(error.message()),
+    }
 }
 
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {
@@ -111,10 +166,10 @@ fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 
 /// The most that a body may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct BodyMax {
-    bytes: usize,
+pub(crate) struct BodyMax {
+    pub(crate) bytes: usize,
     /// Its name in `limits`.
-    limit: &'static str,
+    pub(crate) limit: &'static str,
 }
 
 impl BodyMax {
@@ -128,7 +183,7 @@ impl BodyMax {
 }
 
 /// Reads a whole body, and takes what its values will need.
-async fn take_document(
+pub(crate) async fn take_document(
     body: RequestBody,
     max: BodyMax,
     documents: &Budget,
@@ -170,17 +225,19 @@ where
 
 /// Hands an authenticated request to the catalog, or to the token endpoint.
 pub(crate) async fn handle(
-    state: &CoreState,
     services: &Services,
     route: Route,
     rest: &str,
     head: &Parts,
     document: Document,
+    door: Door<'_>,
     caller: Caller<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     if route.operation() == Some(nilas_catalog::Operation::GetToken) {
-        return token(state, head, &document, caller);
+        return token(services, head, &document, door, caller);
     }
+    // A session of a user is not the user: what it was answered is not for others to be answered again.
+    let principal = format!("{} {}", caller.sender.user_id, caller.sender.access_key);
     let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let request = nilas_catalog::Request {
         method: head.method.as_str(),
@@ -188,18 +245,24 @@ pub(crate) async fn handle(
         raw_query: head.uri.query().unwrap_or(""),
         header: &header,
         body: document.bytes,
-        principal: caller.principal.access_key,
+        principal: &principal,
         access: &caller,
         base_url: &base_url(&head.headers),
     };
-    Ok(render(services.catalog.handle(route, request).await, head))
+    let answer = services.catalog.handle(route, request).await;
+    // Who showed nothing is asked to show something.
+    if answer.status == 403 && caller.sender.kind == SenderKind::Anonymous {
+        return Err(not_signed(AuthError::AccessDenied(Denied::NoCredentials)));
+    }
+    Ok(render(answer, head))
 }
 
 /// Issues a token for credentials in the form or in a Basic header.
 fn token(
-    state: &CoreState,
+    services: &Services,
     head: &Parts,
     form: &Document,
+    door: Door<'_>,
     caller: Caller<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let facts = nilas_catalog::Operation::GetToken.facts();
@@ -207,10 +270,25 @@ fn token(
         return Err(Refusal::Token(OAuthError::UnauthorizedClient));
     }
     let authorization = head.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
-    let sealing_key = state.identity.root_key.sealing_key();
-    let answer =
-        bearer::issue(&form.bytes, authorization, &state.identity.root_key, form.now_ms, sealing_key)
-            .map_err(Refusal::Token)?;
+    let (standing, key) = (services.senders.standing(), &services.senders.bearer_key);
+    let asked = TokenRequest::parse(&form.bytes, authorization).map_err(Refusal::Token)?;
+    let client = asked.client_id().map(str::to_owned);
+    let slow_down = |Throttled { retry_after_s }| Refusal::Token(OAuthError::SlowDown { retry_after_s });
+    if let Some(client) = &client {
+        door.admit(client).map_err(slow_down)?;
+    }
+    let answer = asked.answer(None, &standing, key, form.now_ms, &mut rt::random_u128);
+    let answer = answer.map_err(|error| {
+        // What is shown may be wrong in either; a client that there is none of names nobody.
+        let known = client.as_deref().filter(|client| standing.client(client, form.now_ms).is_some());
+        let counted = match error {
+            OAuthError::InvalidClient | OAuthError::InvalidGrant => {
+                door.failed(known.map_or(Failure::Nobody, Failure::Key), error.code())
+            }
+            _ => Ok(()),
+        };
+        counted.err().map_or(Refusal::Token(error), slow_down)
+    })?;
     let mut response = Response::new(ResponseBody::from(Bytes::from(answer.to_json().to_string())));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -26,6 +26,18 @@ pub const SIGNED_HEADERS_MAX: usize = 128;
 /// Derived signing keys that one core keeps in each of its two generations.
 pub const SIGNING_KEYS_MAX: usize = 512;
 
+/// Senders that one core keeps at hand in each of two generations, by access key.
+pub const SENDERS_MAX: usize = 4_096;
+
+/// Opened session tokens that one core keeps at hand in each of two generations.
+pub const SESSIONS_OPEN_MAX: usize = 1_024;
+
+/// Compiled policies of buckets that one core keeps at hand in each of two generations.
+pub const BUCKET_RULES_MAX: usize = 1_024;
+
+/// Life of credentials that the catalog gives out for a table's files, in seconds.
+pub const VENDED_LIFE_S: u64 = 3600;
+
 /// Life of a bearer token, in seconds.
 pub const BEARER_LIFE_S: u64 = 3600;
 
@@ -34,6 +46,37 @@ pub const BEARER_BYTES_MAX: usize = 4096;
 
 /// Bytes of a token request's form, which anybody may send. Beyond: 413.
 pub const TOKEN_FORM_BYTES_MAX: usize = 64 * 1024;
+
+/// Senders whose failed signatures and tokens one core counts, in each of its three tables: by address, by key from an
+/// address, by key. Beyond: those with the fewest failures are forgotten.
+pub const THROTTLE_ENTRIES_MAX: usize = 4_096;
+
+/// Failures of one sender that are forgiven in a minute, unless the operator says otherwise.
+pub const AUTH_FAILURES_PER_MINUTE: u32 = 600;
+
+/// Bytes of one line of the audit log: decisions that find no room in it are counted (`further_beyond`).
+pub const AUDIT_LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a resource, a statement or an ARN in that line, as they are written: longer ones are cut, and end with `…`.
+pub const AUDIT_TEXT_BYTES_MAX: usize = 2 * 1024;
+
+/// Bytes of any other text in it.
+pub const AUDIT_NAME_BYTES_MAX: usize = 256;
+
+/// Decisions that are kept of one request for the audit log; more are counted.
+pub const AUDIT_JUDGED_MAX: usize = 16;
+
+/// Lines of one core that wait to be written. Beyond: they are dropped and counted.
+pub const AUDIT_QUEUE_LINES_MAX: usize = 8_192;
+
+/// Bytes of them.
+pub const AUDIT_QUEUE_BYTES_MAX: usize = 8 << 20;
+
+/// Lines of one core about throttled requests, in a second. Beyond: they are dropped and counted.
+pub const AUDIT_THROTTLED_LINES_PER_S: u32 = 20;
+
+/// Newest events of one core that `/_nilas/audit` shows.
+pub const AUDIT_RING_EVENTS: usize = 256;
 
 /// Bytes of an aws-chunk's head line, CRLF included: a longer one is `IncompleteBody`.
 pub const CHUNK_LINE_BYTES_MAX: usize = 1024;
@@ -80,9 +123,6 @@ pub const IDENTITY_POLICY_CHARACTERS_MAX: usize = 10_240;
 /// Bytes of such a policy, blanks included.
 pub const IDENTITY_POLICY_BYTES_MAX: usize = 32 * 1024;
 
-/// Bytes of a policy given when a session is made, as in AWS STS.
-pub const SESSION_POLICY_BYTES_MAX: usize = 2_048;
-
 /// Bytes of a bucket's policy, as in S3.
 pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
 
@@ -97,6 +137,149 @@ pub const POLICY_PATTERN_BYTES_MAX: usize = 2_048;
 
 /// Lists and objects in each other in a policy; the grammar needs six.
 pub const POLICY_NESTING_MAX: usize = 8;
+
+// ---- sessions ---------------------------------------------------------------------------------
+
+/// Letters of a session token: a longer one is not looked at, and none is made. Beyond, when it is made:
+/// `PackedPolicyTooLarge`.
+pub const SESSION_TOKEN_BYTES_MAX: usize = 4096;
+
+/// Session policies of one session: how often a session may be made of a session. Beyond: `PackedPolicyTooLarge`.
+pub const SESSION_POLICIES_MAX: usize = 4;
+
+/// Managed policies that one session is narrowed with (`PolicyArns`), as in AWS. Beyond: `ValidationError`.
+pub const SESSION_POLICY_NAMES_MAX: usize = 10;
+
+/// Session tags, as in AWS. Beyond: `ValidationError`.
+pub const SESSION_TAGS_MAX: usize = 50;
+
+/// Seconds of a session, at least, as in AWS. Below: `ValidationError`.
+pub const SESSION_S_MIN: u64 = 900;
+
+/// Seconds of a role's session, as in AWS. Beyond: `ValidationError`.
+pub const ROLE_SESSION_S_MAX: u64 = 43_200;
+
+/// Seconds of a session that is made with a session, as in AWS. Beyond: `ValidationError`.
+pub const CHAINED_SESSION_S_MAX: u64 = 3_600;
+
+/// Seconds of a session by GetSessionToken, as in AWS. Beyond: `ValidationError`.
+pub const USER_SESSION_S_MAX: u64 = 129_600;
+
+/// The same for root, as in AWS: a longer one is cut to it.
+pub const ROOT_SESSION_S_MAX: u64 = 3_600;
+
+/// Characters of the `Policy` of a session, as in AWS. Beyond: `ValidationError`.
+pub const SESSION_POLICY_CHARS_MAX: usize = 2_048;
+
+/// Bytes of a role's ARN, as in AWS. Beyond: `ValidationError`.
+pub const ROLE_ARN_BYTES_MAX: usize = 2_048;
+
+/// Bytes of a token of an OpenID Connect issuer. Beyond: `InvalidIdentityToken`.
+pub const OIDC_TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of `sub`, as in AWS. Beyond: `InvalidIdentityToken`.
+pub const OIDC_SUBJECT_BYTES_MAX: usize = 255;
+
+/// Audiences that a server takes tokens for. Beyond it does not start.
+pub const OIDC_AUDIENCES_MAX: usize = 16;
+
+/// How far an issuer's clock may be from ours, in seconds, either way.
+pub const OIDC_SKEW_S: u64 = 60;
+
+/// Keys that an issuer publishes. With more none is taken: `IDPCommunicationError`.
+pub const OIDC_KEYS_MAX: usize = 64;
+
+/// Bytes of a document that an issuer publishes. A larger one is not taken: `IDPCommunicationError`.
+pub const OIDC_DOCUMENT_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest wait for one document of an issuer. Beyond: `IDPCommunicationError`, unless its keys are known already.
+pub const OIDC_FETCH_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Milliseconds between two fetches of an issuer's keys, however many unknown keys are named.
+pub const OIDC_REFETCH_MS_MIN: u64 = 10_000;
+
+/// Milliseconds after which an issuer's keys are fetched anew, so that a withdrawn one is not taken any more.
+pub const OIDC_KEYS_LIFE_MS: u64 = 300_000;
+
+/// Milliseconds for which an issuer's keys serve while it does not answer. Beyond: `IDPCommunicationError`.
+pub const OIDC_KEYS_STALE_MS_MAX: u64 = 24 * 3600 * 1000;
+
+/// Policies that a claim of an ID token grants. Beyond: `IDPRejectedClaim`.
+pub const WEB_POLICIES_MAX: usize = 20;
+
+// ---- identities -------------------------------------------------------------------------------
+//
+// Beyond one of these IAM answers `LimitExceeded`; beyond a length `ValidationError`.
+
+/// Users of the account (AWS: 5,000).
+pub const USERS_MAX: usize = 50_000;
+
+/// Groups of the account (AWS: 300).
+pub const GROUPS_MAX: usize = 10_000;
+
+/// Managed policies of the account (AWS: 1,500).
+pub const MANAGED_POLICIES_MAX: usize = 10_000;
+
+/// Groups that one user is in, as in AWS.
+pub const USER_GROUPS_MAX: usize = 10;
+
+/// Access keys of one user (AWS: 2).
+pub const USER_KEYS_MAX: usize = 20;
+
+/// Managed policies attached to one user or group, as in AWS where it is asked for.
+pub const ATTACHED_POLICIES_MAX: usize = 20;
+
+/// Bytes of all inline policies of one user or group (AWS: 2,048 and 5,120).
+pub const INLINE_POLICIES_BYTES_MAX: usize = 32 * 1024;
+
+/// Inline policies of one user or group.
+pub const INLINE_POLICIES_MAX: usize = 50;
+
+/// Versions of one managed policy, as in AWS.
+pub const POLICY_VERSIONS_MAX: usize = 5;
+
+/// Tags of one user or policy, as in AWS.
+pub const IDENTITY_TAGS_MAX: usize = 50;
+
+/// Characters of a tag's key, and of its value, as in AWS.
+pub const TAG_KEY_CHARS_MAX: usize = 128;
+/// See [`TAG_KEY_CHARS_MAX`].
+pub const TAG_VALUE_CHARS_MAX: usize = 256;
+
+/// Characters of a user's name, as in AWS.
+pub const USER_NAME_CHARS_MAX: usize = 64;
+
+/// Characters of the name of a group, a policy, or an access key, as in AWS.
+pub const IDENTITY_NAME_CHARS_MAX: usize = 128;
+
+/// Characters of a path, as in AWS.
+pub const IDENTITY_PATH_CHARS_MAX: usize = 512;
+
+/// Characters of a policy's description, as in AWS.
+pub const DESCRIPTION_CHARS_MAX: usize = 1_000;
+
+/// Characters of an access key's id and of its secret that are given from outside.
+pub const ACCESS_KEY_CHARS_MAX: usize = 128;
+
+/// Bytes of the form of one request of the query API. Beyond: `RequestEntityTooLarge`.
+pub const QUERY_FORM_BYTES_MAX: usize = 256 * 1024;
+
+/// Fields of such a form. Beyond: `MalformedInput`.
+pub const QUERY_FORM_FIELDS_MAX: usize = 2_000;
+
+/// Entities of one page of a list of the query API, and how many there are when the client does not say, as in AWS.
+pub const QUERY_PAGE_MAX: usize = 1_000;
+/// See [`QUERY_PAGE_MAX`].
+pub const QUERY_PAGE_DEFAULT: usize = 100;
+
+/// Questions of one simulation: actions times resources. Beyond: `LimitExceeded`.
+pub const SIMULATED_MAX: usize = 1_000;
+/// Bytes that one change of identities writes, with 200 for each record: one record of the log, of `RECORD_BYTES_MAX`.
+/// Beyond: `LimitExceeded`.
+pub const IDENTITY_CHANGE_BYTES_MAX: usize = 1 << 20;
+
+/// Changes of identities that may wait for the one that is being made. Beyond: 503 `SlowDown`.
+pub const IDENTITY_CHANGES_WAITING_MAX: usize = 256;
 
 // ---- S3 operations ----------------------------------------------------------------------------
 
@@ -132,6 +315,12 @@ pub const CREATE_BUCKET_XML_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of the XML of PutBucketOwnershipControls. Beyond: `MalformedXML`.
 pub const OWNERSHIP_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// XML of PutPublicAccessBlock, in bytes: four switches.
+pub const PUBLIC_ACCESS_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// A bucket's policy, in bytes, as AWS has it.
+pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
 
 /// Bytes of the XML of DeleteObjects: 1,000 keys of 1,024 bytes, with room for tags and escapes. Beyond: `MalformedXML`.
 pub const DELETE_XML_BYTES_MAX: usize = 4 << 20;

@@ -39,6 +39,7 @@ use crate::limits::{
     CLIENT_RATE_MIN, CONNECTION_BUFFER_BYTES_MAX, CONNECTIONS_MAX, SHORT_CLIENT_RATE_MIN, SHORT_TIMEOUT,
 };
 use crate::memory::Shortage;
+use crate::source::Source;
 
 /// Connections over the limit that are told so at the same time; more are closed without a word.
 const REFUSALS_MAX: usize = 64;
@@ -142,13 +143,6 @@ impl fmt::Display for ListenError {
 
 impl Error for ListenError {}
 
-/// The other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer {
-    /// Its address; unspecified when the kernel does not know it any more.
-    pub address: SocketAddr,
-}
-
 /// Accepts connections of this core's share of `address` and serves them until `stop` resolves, then lets requests finish.
 ///
 /// `service` makes the service of one connection. Response bodies are sent piece by piece as they are; a frame should
@@ -161,7 +155,7 @@ pub async fn listen<F, S, B>(
     service: F,
 ) -> Result<(), ListenError>
 where
-    F: Fn(Peer) -> S,
+    F: Fn(Source) -> S,
     S: Service<Request<RequestBody>, Response = Response<B>> + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body + Unpin + 'static,
@@ -192,12 +186,13 @@ where
             refuse(&core, stream);
             continue;
         }
+        // A connection that has no other end any more is over, and nobody can be judged by an address that is not known.
+        let Ok(address) = stream.peer_addr() else { continue };
         // Nagle's algorithm would hold back the end of every answer; a socket without it works as well.
         drop(stream.set_nodelay(true));
-        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
-        let peer = Peer { address: stream.peer_addr().unwrap_or(unspecified) };
         next_id += 1;
-        rt::spawn_local(serve(Rc::clone(&core), next_id, stream, service(peer)));
+        let source = Source::plain(address);
+        rt::spawn_local(serve(Rc::clone(&core), next_id, stream, service(source)));
     }
     drop(listener);
     let end = Instant::now() + limits.stop_grace;

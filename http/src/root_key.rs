@@ -7,11 +7,6 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
-
-use crate::auth::KeyStore;
-
 /// Letters of keys that are made here: no two look alike.
 const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 /// Shortest secret that is taken from the environment, in bytes (as MinIO has it).
@@ -24,7 +19,6 @@ const ACCESS_KEY_BYTES_MIN: usize = 3;
 pub struct RootKey {
     access_key: String,
     secret_key: String,
-    sealing_key: [u8; 32],
     is_new: bool,
 }
 
@@ -125,11 +119,7 @@ impl RootKey {
     }
 
     fn new(access_key: String, secret_key: String, is_new: bool) -> RootKey {
-        let mut mac =
-            <Hmac<Sha256> as KeyInit>::new_from_slice(secret_key.as_bytes()).expect("HMAC takes any key");
-        mac.update(b"nilas bearer tokens 1");
-        let sealing_key = mac.finalize().into_bytes().into();
-        RootKey { access_key, secret_key, sealing_key, is_new }
+        RootKey { access_key, secret_key, is_new }
     }
 
     /// The access key.
@@ -145,22 +135,6 @@ impl RootKey {
     /// Whether it was made by this start.
     pub fn is_new(&self) -> bool {
         self.is_new
-    }
-
-    /// What bearer tokens are sealed with: changes with the secret, survives a restart.
-    pub fn sealing_key(&self) -> &[u8; 32] {
-        &self.sealing_key
-    }
-
-    /// The canonical user id that S3 answers name as owner.
-    pub(crate) fn owner_id(&self) -> String {
-        hex::encode(Sha256::digest(self.access_key.as_bytes()))
-    }
-}
-
-impl KeyStore for RootKey {
-    fn secret(&self, access_key: &str) -> Option<&str> {
-        (access_key == self.access_key).then_some(self.secret_key.as_str())
     }
 }
 

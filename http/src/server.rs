@@ -1,25 +1,35 @@
 //! What one core answers requests with: [`CoreState`], made by `process::core`. `gateway` takes its requests.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use nilas_catalog::Catalog;
 use nilas_engine::{CoreId, Engine, rt};
 
 use crate::admin::Figures;
-use crate::auth::{RootOnly, SigningKeyCache};
+use crate::audit::{Audit, Decisions};
+use crate::auth::SigningKeyCache;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
+use crate::identity::oidc::Issuer;
+use crate::identity::seal::SealKeys;
+use crate::identity::store::IdentityCell;
+use crate::identity::{Evaluator, IdentityStore, KeptRights, RequestFacts, RulesCache, Sender, Senders};
 use crate::memory::{CoreMemory, Shortage};
 use crate::root_key::RootKey;
-use crate::s3::{Owner, S3, json_attributes};
+use crate::s3::{S3, json_attributes};
 use crate::scrub::ScrubSettings;
+use crate::throttle::Throttle;
 
 /// What one core needs to answer requests.
 pub(crate) struct CoreState {
     /// There once the store has recovered.
     services: OnceCell<Services>,
     pub(crate) identity: Identity,
+    /// Failed proofs of who sends.
+    pub(crate) throttle: RefCell<Throttle>,
+    pub(crate) audit: Audit,
     pub(crate) request_ids: RequestIds,
     /// The region that S3 clients are told.
     region: String,
@@ -35,6 +45,8 @@ pub(crate) struct Identity {
     pub(crate) root_key: RootKey,
     /// Whether presigned URLs of signature version 2 are taken.
     pub(crate) presigned_v2: bool,
+    /// The OpenID Connect issuer whose tokens are taken.
+    pub(crate) issuer: Option<Arc<Issuer>>,
     pub(crate) signing_keys: RefCell<SigningKeyCache>,
 }
 
@@ -50,11 +62,28 @@ pub(crate) struct Services {
     pub(crate) engine: Engine,
     pub(crate) s3: S3,
     pub(crate) catalog: Catalog,
+    pub(crate) senders: Senders,
+    pub(crate) rules: Rc<RulesCache>,
+}
+
+impl Services {
+    /// Who is to be asked what `sender` may do in a request.
+    pub(crate) fn evaluator<'a>(
+        &'a self,
+        sender: &'a Sender,
+        request: RequestFacts<'a>,
+        notes: &'a Decisions,
+    ) -> Evaluator<'a> {
+        Evaluator {
+            minter: Some(&self.senders),
+            ..Evaluator::new(sender, request, Some(&self.engine), &self.rules, notes)
+        }
+    }
 }
 
 impl Identity {
-    pub(crate) fn new(root_key: RootKey, presigned_v2: bool) -> Identity {
-        Identity { root_key, presigned_v2, signing_keys: RefCell::new(SigningKeyCache::new()) }
+    pub(crate) fn new(root_key: RootKey, presigned_v2: bool, issuer: Option<Arc<Issuer>>) -> Identity {
+        Identity { root_key, presigned_v2, issuer, signing_keys: RefCell::new(SigningKeyCache::new()) }
     }
 }
 
@@ -69,11 +98,19 @@ impl RequestIds {
 
 impl CoreState {
     /// A core that answers health pages and tells everything else to come again, until [`CoreState::set_engine`].
-    pub(crate) fn new(figures: Figures, identity: Identity, region: &str, scrub: ScrubSettings) -> CoreState {
+    pub(crate) fn new(
+        figures: Figures,
+        identity: Identity,
+        throttle: Throttle,
+        region: &str,
+        scrub: ScrubSettings,
+    ) -> CoreState {
         let memory = figures.memory().clone();
         CoreState {
             services: OnceCell::new(),
             identity,
+            throttle: RefCell::new(throttle),
+            audit: Audit::new(figures.process.audit.clone(), figures.core),
             request_ids: RequestIds { core: figures.core, next: Cell::new(0), salt: rt::random_u128() },
             region: region.to_owned(),
             scrub,
@@ -84,25 +121,29 @@ impl CoreState {
     }
 
     /// Lets the core serve. To be called once, by the recovery of this core.
-    pub(crate) fn set_engine(&self, engine: Engine) {
-        let owner = Owner { id: self.identity.root_key.owner_id(), display_name: "root".to_owned() };
+    pub(crate) fn set_engine(&self, engine: Engine, identities: Arc<IdentityCell>) {
+        let keys = SealKeys::derive(self.identity.root_key.secret_key(), engine.store_id());
+        let store = IdentityStore::new(identities.clone(), engine.clone());
+        let rules = Rc::new(RulesCache::new());
+        let issuer = self.identity.issuer.as_ref().map(|issuer| issuer.url());
+        let senders = Senders::new(store, self.identity.root_key.clone(), &keys, issuer);
         let md5_lanes = Md5Lanes::new();
         let s3 = S3 {
             engine: engine.clone(),
             region: self.region.clone(),
-            owner,
+            rules: rules.clone(),
             md5_lanes,
             memory: self.memory.clone(),
             downloads: self.downloads.clone(),
         };
         let purges = self.figures.process.purges.clone();
         let catalog = Catalog::new(engine.clone(), json_attributes(), &self.region).with_purges(
-            Arc::new(RootOnly),
+            Arc::new(KeptRights { identities }),
             purges,
             |text| eprintln!("nilas: {text}"),
         );
         // Set once, by the one recovery of this core.
-        drop(self.services.set(Services { engine, s3, catalog }));
+        drop(self.services.set(Services { engine, s3, catalog, senders, rules }));
     }
 
     /// What there is once the store has recovered.

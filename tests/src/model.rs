@@ -75,6 +75,10 @@ pub enum Op {
     Value {
         key: Key,
     },
+    /// Sets values of the store itself; the bucket does not matter.
+    System {
+        values: Vec<(Key, Option<u64>)>,
+    },
 }
 
 /// Keys and names of buckets.
@@ -139,11 +143,17 @@ pub type Upload = (String, BTreeMap<u16, (u64, u64)>);
 pub struct Model {
     /// By name.
     pub buckets: BTreeMap<String, Contents>,
+    /// Values of the store itself.
+    pub system: BTreeMap<String, u64>,
 }
 
 impl Model {
     /// Does what is asked and answers.
     pub fn apply(&mut self, name: Key, op: &Op) -> Answer {
+        if let Op::System { values } = op {
+            set_values(&mut self.system, values);
+            return Answer::Done;
+        }
         let Some(bucket) = self.buckets.get_mut(name) else {
             return match op {
                 Op::CreateBucket => {
@@ -177,10 +187,19 @@ impl Model {
     }
 }
 
+fn set_values(into: &mut BTreeMap<String, u64>, values: &[(Key, Option<u64>)]) {
+    for (key, value) in values {
+        match value {
+            Some(value) => drop(into.insert((*key).to_owned(), *value)),
+            None => drop(into.remove(*key)),
+        }
+    }
+}
+
 impl Contents {
     fn apply(&mut self, op: &Op) -> Result<Answer, Answer> {
         match op {
-            Op::CreateBucket | Op::DeleteBucket => {}
+            Op::CreateBucket | Op::DeleteBucket | Op::System { .. } => {}
             Op::Put { key, seed, size, condition } => {
                 self.check(key, *condition)?;
                 self.put(key, *seed, vec![(*seed, *size)]);
@@ -229,12 +248,7 @@ impl Contents {
             Op::Transact { puts, deletes, values } => {
                 puts.iter().for_each(|(key, seed, size)| self.put(key, *seed, vec![(*seed, *size)]));
                 deletes.iter().for_each(|key| drop(self.objects.remove(*key)));
-                for (key, value) in values {
-                    match value {
-                        Some(value) => drop(self.values.insert((*key).to_owned(), *value)),
-                        None => drop(self.values.remove(*key)),
-                    }
-                }
+                set_values(&mut self.values, values);
             }
             Op::Value { key } => return Ok(Answer::Value(self.values.get(*key).copied())),
         }

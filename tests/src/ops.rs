@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nilas_engine::{
     Bucket, BucketError, ETag, Engine, EngineError, ListQuery, PutCondition, PutRefused, Sequence,
-    TransactionBody, TransactionPut, UploadId, ValueOwner, WriteError,
+    Transaction, TransactionBody, TransactionPut, UploadId, ValueOwner, WriteError,
 };
 
 use crate::conformance::{completion, content, feed, put, read, tag, transact};
@@ -80,6 +80,10 @@ pub async fn apply(engine: &Engine, slots: &mut Slots, name: Key, op: &Op) -> Re
                 Err(other) => Err(Looked::Finding(wrong(format!("delete bucket: {other:?}")))),
             };
         }
+        (Op::System { values }, _) => {
+            set_system(engine, values).await?;
+            return Ok(Answer::Done);
+        }
         (_, Ok(None)) => return Ok(Answer::NoBucket),
         (_, Ok(Some(bucket))) => bucket,
         (_, Err(error)) => return Err(error.into()),
@@ -112,7 +116,7 @@ async fn in_bucket(
 ) -> Result<Answer, Looked> {
     let known = |slots: &Slots, slot: &u64| slots.0.get(&(name, *slot)).cloned();
     Ok(match op {
-        Op::CreateBucket | Op::DeleteBucket => Answer::Done,
+        Op::CreateBucket | Op::DeleteBucket | Op::System { .. } => Answer::Done,
         Op::Put { key: k, seed, size, condition: when } => {
             settled(put(engine, bucket, &key(k), *seed, *size, condition(*when)).await)?
         }
@@ -217,6 +221,36 @@ async fn in_bucket(
     })
 }
 
+/// Values of the store itself belong to whoever keeps them.
+const SYSTEM_OWNER: ValueOwner = ValueOwner::Catalog;
+
+async fn set_system(engine: &Engine, values: &[(Key, Option<u64>)]) -> Result<(), EngineError> {
+    let values: Vec<_> =
+        values.iter().map(|(k, value)| (key(k), value.map(|value| seeds([value])))).collect();
+    let set = engine.on_system(SYSTEM_OWNER, move |_, system| async move {
+        system.room(2_048).await?;
+        let sequence = system.append(Transaction { values, ..Transaction::default() })?;
+        system.durable(sequence).await
+    });
+    set.await?
+}
+
+/// Everything that the store itself keeps, with the owner that [`Op::System`] sets them as. Of a damaged directory nothing
+/// is told.
+pub async fn system_values(engine: &Engine) -> Result<BTreeMap<String, u64>, EngineError> {
+    let values = engine.on_system(SYSTEM_OWNER, |_, system| async move {
+        system.check_whole()?;
+        system.durable(system.last_sequence()).await?;
+        let mut values = BTreeMap::new();
+        system.values(b"", |k, value| {
+            values.insert(text(k), number(value));
+            true
+        });
+        Ok::<_, EngineError>(values)
+    });
+    values.await?
+}
+
 fn number(value: &[u8]) -> u64 {
     value.try_into().map_or(u64::MAX, u64::from_le_bytes)
 }
@@ -315,7 +349,7 @@ pub async fn contents(engine: &Engine, bucket: &Bucket) -> Result<Contents, Look
 
 /// Everything in a store.
 pub async fn everything(engine: &Engine) -> Result<Model, Looked> {
-    let mut model = Model::default();
+    let mut model = Model { system: system_values(engine).await?, ..Model::default() };
     for bucket in engine.directory()?.buckets.values() {
         model.buckets.insert(bucket.name.to_string(), contents(engine, bucket).await?);
     }

@@ -9,6 +9,7 @@ type Target = (&'static str, fn(&[u8]));
 
 const TARGETS: [Target; 18] = [
     ("auth", nilas_http::auth::fuzz_auth),
+    ("session", nilas_http::identity::session::fuzz_session),
     ("chunked", nilas_http::body::fuzz_chunked),
     ("route", nilas_http::route::fuzz_route),
     ("xml", nilas_http::s3::fuzz::fuzz_xml),

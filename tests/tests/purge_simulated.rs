@@ -24,12 +24,12 @@ const GEOMETRY: Geometry = Geometry::small(2);
 struct Everything;
 
 impl Access for Everything {
-    fn allows(&self, _: &'static str, _: Resource<'_>) -> bool {
+    fn allows_with(&self, _: &'static str, _: Resource<'_>, _: &[(&'static str, &str)]) -> bool {
         true
     }
 
-    fn principal_kind(&self) -> &'static str {
-        "root"
+    fn kept(&self) -> KeptPrincipal {
+        KeptPrincipal { kind: "root".to_owned(), id: String::new(), access_key: "AK".to_owned() }
     }
 }
 

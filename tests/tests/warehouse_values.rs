@@ -37,7 +37,7 @@ fn with_engine(medium: &Medium, work: impl AsyncFnOnce(Engine) + 'static) {
 struct Everything;
 
 impl Access for Everything {
-    fn allows(&self, _: &'static str, _: Resource<'_>) -> bool {
+    fn allows_with(&self, _: &'static str, _: Resource<'_>, _: &[(&'static str, &str)]) -> bool {
         true
     }
 }

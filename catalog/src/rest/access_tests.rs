@@ -20,7 +20,12 @@ struct Recorder {
 }
 
 impl Access for Recorder {
-    fn allows(&self, action: &'static str, resource: Resource<'_>) -> bool {
+    fn allows_with(
+        &self,
+        action: &'static str,
+        resource: Resource<'_>,
+        _facts: &[(&'static str, &str)],
+    ) -> bool {
         let question = format!("{action} {resource}");
         let allowed = self.refused.is_empty() || !question.contains(self.refused);
         self.asked.borrow_mut().push((question, resource.kind()));

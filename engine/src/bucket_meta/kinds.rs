@@ -44,12 +44,12 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Whose the bucket is, and whose its objects are.
+    /// S3's rule for whose the objects are.
     OWNERSHIP = 1 "ownership" honoured,
     /// Whether versions are kept.
     VERSIONING = 2 "versioning" reserved,
-    /// Who may do what.
-    POLICY = 3 "policy" reserved,
+    /// Who may do what: the policy document as it was sent.
+    POLICY = 3 "policy" honoured,
     /// How objects are encrypted.
     ENCRYPTION = 4 "encryption" reserved,
     /// Object lock and default retention.
@@ -58,6 +58,10 @@ kinds! {
     QUOTA = 6 "quota" reserved,
     /// The mark of the table catalog: the bucket is a warehouse.
     CATALOG = 7 "catalog" honoured,
+    /// Whose the bucket is: the id of a user. Without it root's.
+    OWNER = 8 "owner" honoured,
+    /// Which grants to everybody are void.
+    PUBLIC_ACCESS = 9 "public access block" honoured,
     /// Tags of the bucket.
     TAGS = 128 "tags" reserved,
     /// Which web pages may read it.

@@ -51,17 +51,20 @@ pub enum TreeKind {
     Directory,
     /// The same as version 2 of the format wrote it: read, and written as [`TreeKind::Directory`] from then on.
     DirectoryV2,
+    /// Values of the store itself by key; only in shard 0.
+    SystemValues,
 }
 
 impl TreeKind {
     /// All of them.
-    pub const ALL: [TreeKind; 6] = [
+    pub const ALL: [TreeKind; 7] = [
         TreeKind::Objects,
         TreeKind::Values,
         TreeKind::Uploads,
         TreeKind::Parts,
         TreeKind::Directory,
         TreeKind::DirectoryV2,
+        TreeKind::SystemValues,
     ];
 
     fn number(self) -> u8 {
@@ -72,6 +75,7 @@ impl TreeKind {
             TreeKind::Parts => 4,
             TreeKind::DirectoryV2 => 5,
             TreeKind::Directory => 6,
+            TreeKind::SystemValues => 7,
         }
     }
 

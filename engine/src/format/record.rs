@@ -136,6 +136,10 @@ mod tag {
     pub(super) const DELETE_VERSION: u8 = 12;
     pub(super) const MOVE_BYTES: u8 = 13;
     pub(super) const SET_BUCKET: u8 = 14;
+    /// As set value, of the store itself. A program that does not know such values must not take a log for whole and
+    /// then forget them.
+    pub(super) const SET_SYSTEM_VALUE: u8 = 15;
+    pub(super) const CLEAR_SYSTEM_VALUE: u8 = 16;
     pub(super) const INLINE: u8 = 0;
     pub(super) const EXTENTS: u8 = 1;
 }
@@ -147,13 +151,18 @@ impl Record {
         let mut inline_at = Vec::new();
         out.u32(0).u64(self.bucket.0).length(self.changes.len());
         for change in &self.changes {
-            encode_change(change, out, &mut inline_at);
+            encode_change(change, self.is_system(), out, &mut inline_at);
         }
         let length = u32::try_from(out.len() - start).expect("bounded by RECORD_BYTES_MAX");
         if let Some(place) = out.get_mut(start..start + 4) {
             place.copy_from_slice(&length.to_le_bytes());
         }
         inline_at
+    }
+
+    /// Whether it changes values of the store itself.
+    fn is_system(&self) -> bool {
+        self.bucket == BucketId::SYSTEM
     }
 
     /// Upper bound of the bytes that `encode` appends.
@@ -203,7 +212,7 @@ impl Record {
         let mut inline_at = Vec::new();
         let mut changes = Vec::with_capacity(count);
         for _ in 0..count {
-            changes.push(decode_change(&mut r, &mut inline_at)?);
+            changes.push(decode_change(&mut r, bucket == BucketId::SYSTEM, &mut inline_at)?);
         }
         if r.left() != 0 {
             return r.malformed("record length");
@@ -212,7 +221,7 @@ impl Record {
     }
 }
 
-fn encode_change(change: &Change, out: &mut Vec<u8>, inline_at: &mut Vec<usize>) {
+fn encode_change(change: &Change, is_system: bool, out: &mut Vec<u8>, inline_at: &mut Vec<usize>) {
     match change {
         Change::PutObject { key, modified_ms, etag, attributes, versioned, blob } => {
             out.u8(tag::PUT_OBJECT).string(key).u64(*modified_ms);
@@ -224,10 +233,12 @@ fn encode_change(change: &Change, out: &mut Vec<u8>, inline_at: &mut Vec<usize>)
             out.u8(tag::DELETE_OBJECT).string(key);
         }
         Change::SetValue { key, value } => {
-            out.u8(tag::SET_VALUE).string(key).string(value);
+            let tag = if is_system { tag::SET_SYSTEM_VALUE } else { tag::SET_VALUE };
+            out.u8(tag).string(key).string(value);
         }
         Change::ClearValue { key } => {
-            out.u8(tag::CLEAR_VALUE).string(key);
+            let tag = if is_system { tag::CLEAR_SYSTEM_VALUE } else { tag::CLEAR_VALUE };
+            out.u8(tag).string(key);
         }
         Change::OpenUpload { upload, key, created_ms, attributes } => {
             out.u8(tag::OPEN_UPLOAD).u128(*upload).string(key).u64(*created_ms).string(attributes);
@@ -292,10 +303,14 @@ fn change_bytes_max(change: &Change) -> usize {
     }
 }
 
-fn decode_change(r: &mut Reader, inline_at: &mut Vec<usize>) -> Result<Change, Malformed> {
+fn decode_change(r: &mut Reader, is_system: bool, inline_at: &mut Vec<usize>) -> Result<Change, Malformed> {
     let key = |r: &mut Reader| r.string(KEY_BYTES_MAX, "key");
     let attributes = |r: &mut Reader| r.string(ATTRIBUTES_BYTES_MAX, "attributes");
-    Ok(match r.u8("change")? {
+    let tag = r.u8("change")?;
+    if is_system != matches!(tag, tag::SET_SYSTEM_VALUE | tag::CLEAR_SYSTEM_VALUE) {
+        return r.malformed("change");
+    }
+    Ok(match tag {
         tag::PUT_OBJECT => Change::PutObject {
             key: key(r)?,
             modified_ms: r.u64("modified")?,
@@ -305,11 +320,13 @@ fn decode_change(r: &mut Reader, inline_at: &mut Vec<usize>) -> Result<Change, M
             blob: decode_blob(r, inline_at)?,
         },
         tag::DELETE_OBJECT => Change::DeleteObject { key: key(r)? },
-        tag::SET_VALUE => Change::SetValue {
+        tag::SET_VALUE | tag::SET_SYSTEM_VALUE => Change::SetValue {
             key: r.string(VALUE_KEY_BYTES_MAX, "key")?,
             value: r.string(RECORD_BYTES_MAX, "value")?,
         },
-        tag::CLEAR_VALUE => Change::ClearValue { key: r.string(VALUE_KEY_BYTES_MAX, "key")? },
+        tag::CLEAR_VALUE | tag::CLEAR_SYSTEM_VALUE => {
+            Change::ClearValue { key: r.string(VALUE_KEY_BYTES_MAX, "key")? }
+        }
         tag::OPEN_UPLOAD => Change::OpenUpload {
             upload: r.u128("upload")?,
             key: key(r)?,

@@ -27,6 +27,8 @@ pub use get::{ObjectReader, ObjectStream};
 pub use put::PutWriter;
 pub use scrub::{DamagedUnit, ScrubConfig, ShardScrub};
 
+use directory::DIRECTORY_SHARD;
+
 use crate::blob::Blobs;
 use crate::bucket_meta::values::ValueOwner;
 use crate::cache::{Cache, CacheStats};
@@ -45,7 +47,7 @@ use crate::shard::local_bucket::LocalBucket;
 use crate::shard::{Shard, SpaceFacts};
 use crate::space::zones::ZoneTable;
 use crate::stats::ShardStats;
-use crate::units::{CoreId, Sequence, ShardId};
+use crate::units::{BucketId, CoreId, Sequence, ShardId};
 
 /// What a process chooses for a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,12 @@ pub(crate) struct StoreShared {
     pub(crate) stats: Vec<Arc<ShardStats>>,
     pub(crate) tuning: Tuning,
     pub(crate) ready: AtomicBool,
+}
+
+impl StoreShared {
+    pub(crate) fn store_id(&self) -> u128 {
+        self.superblocks.first().map_or(0, |superblock| superblock.store)
+    }
 }
 
 /// One core: its drives, its shards, its snapshot of the directory.
@@ -174,6 +182,11 @@ impl Engine {
         self.core.shared.ready.load(Ordering::Acquire)
     }
 
+    /// The store's id: random at format, and never another.
+    pub fn store_id(&self) -> u128 {
+        self.core.shared.store_id()
+    }
+
     /// Counters of every shard, by number.
     pub fn stats(&self) -> &[Arc<ShardStats>] {
         &self.core.shared.stats
@@ -261,7 +274,21 @@ impl Engine {
         F: FnOnce(Engine, LocalBucket) -> Fut + Send + 'static,
         Fut: Future<Output = T> + 'static,
     {
-        let (id, shard) = (bucket.id, bucket.shard);
+        self.on_owner(bucket.shard, bucket.id, owner, job).await
+    }
+
+    async fn on_owner<T, F, Fut>(
+        &self,
+        shard: ShardId,
+        id: BucketId,
+        owner: ValueOwner,
+        job: F,
+    ) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: FnOnce(Engine, LocalBucket) -> Fut + Send + 'static,
+        Fut: Future<Output = T> + 'static,
+    {
         self.on_core(self.core.core_of(shard), move |core| {
             let (engine, found) = (Engine { core: core.clone() }, core.shard(shard));
             async move {
@@ -273,6 +300,20 @@ impl Engine {
         })
         .await?
         .ok_or(EngineError::ReadOnly { shard })
+    }
+
+    /// Runs `job` with what the store itself keeps, which is in no bucket: values only, on the core of the directory, to its
+    /// end even when the caller goes away. The job sees the values of `owner` only. Nothing else reaches them.
+    ///
+    /// The job is given the handle of that core as well. With a damaged directory [`LocalBucket::check_whole`] fails, and
+    /// what is found may be less than there was, or older.
+    pub async fn on_system<T, F, Fut>(&self, owner: ValueOwner, job: F) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: FnOnce(Engine, LocalBucket) -> Fut + Send + 'static,
+        Fut: Future<Output = T> + 'static,
+    {
+        self.on_owner(DIRECTORY_SHARD, BucketId::SYSTEM, owner, job).await
     }
 
     /// Takes stock of all space of a shard: looks at every object, for tests and tools. [`EngineError::Corrupt`] names

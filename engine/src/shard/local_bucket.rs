@@ -98,8 +98,15 @@ impl LocalBucket {
     /// not awaited in the same turn.
     ///
     /// # Panics
-    /// When the key of a value is not the owner's.
+    /// When the key of a value is not the owner's, and when what the store itself keeps is given an object.
     pub fn append(&self, transaction: Transaction) -> Result<Sequence, EngineError> {
+        if self.id == BucketId::SYSTEM {
+            let Transaction { puts, deletes, removals, .. } = &transaction;
+            assert!(
+                puts.is_empty() && deletes.is_empty() && removals.is_empty(),
+                "the store keeps values only"
+            );
+        }
         for (key, _) in &transaction.values {
             self.assert_owned(key);
         }

@@ -13,15 +13,41 @@ use crate::limits::{CLOCK_SKEW_MS_MAX, PRESIGN_EXPIRES_S_MAX};
 #[expect(missing_docs, reason = "the variants are S3's codes, the fields its XML elements")]
 pub enum AuthError {
     AccessDenied(Denied),
-    InvalidAccessKeyId { access_key: String },
+    InvalidAccessKeyId {
+        access_key: String,
+    },
     SignatureDoesNotMatch(Box<Mismatch>),
     AuthorizationHeaderMalformed(CredentialFault),
     AuthorizationQueryParametersError(QueryFault),
-    RequestTimeTooSkewed { request_time: String, server_ms: u64 },
-    InvalidArgument { fault: ArgumentFault, value: String },
+    RequestTimeTooSkewed {
+        request_time: String,
+        server_ms: u64,
+    },
+    InvalidArgument {
+        fault: ArgumentFault,
+        value: String,
+    },
     InvalidRequest(Refused),
-    InvalidToken { token: String },
-    XAmzContentSHA256Mismatch { client: String, computed: String },
+    InvalidToken {
+        token: String,
+    },
+    /// The sender failed too often: says nothing about this request.
+    Throttled(Throttled),
+    /// The session is over.
+    ExpiredToken {
+        token: String,
+    },
+    XAmzContentSHA256Mismatch {
+        client: String,
+        computed: String,
+    },
+}
+
+/// The sender failed too often, and is to come again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttled {
+    /// Seconds until then, at least 1.
+    pub retry_after_s: u64,
 }
 
 /// Why access is denied before any policy is asked.
@@ -152,6 +178,8 @@ impl AuthError {
             Self::InvalidArgument { .. } => "InvalidArgument",
             Self::InvalidRequest(_) => "InvalidRequest",
             Self::InvalidToken { .. } => "InvalidToken",
+            Self::ExpiredToken { .. } => "ExpiredToken",
+            Self::Throttled(_) => "SlowDown",
             Self::XAmzContentSHA256Mismatch { .. } => "XAmzContentSHA256Mismatch",
         }
     }
@@ -178,6 +206,10 @@ impl AuthError {
             Self::InvalidToken { .. } => {
                 Cow::Borrowed("The provided token is malformed or otherwise invalid.")
             }
+            Self::ExpiredToken { .. } => Cow::Borrowed("The provided token has expired."),
+            Self::Throttled(_) => Cow::Borrowed(
+                "Please reduce your request rate: too many requests from this address failed to prove who sent them.",
+            ),
             Self::XAmzContentSHA256Mismatch { .. } => {
                 Cow::Borrowed("The provided 'x-amz-content-sha256' header does not match what was computed.")
             }
@@ -200,12 +232,14 @@ impl AuthError {
             Self::InvalidArgument { fault, value } => {
                 vec![("ArgumentName", fault.name().to_owned()), ("ArgumentValue", value.clone())]
             }
-            Self::InvalidToken { token } => vec![("Token-0", token.clone())],
+            Self::InvalidToken { token } | Self::ExpiredToken { token } => vec![("Token-0", token.clone())],
             Self::XAmzContentSHA256Mismatch { client, computed } => vec![
                 ("ClientComputedContentSHA256", client.clone()),
                 ("S3ComputedContentSHA256", computed.clone()),
             ],
-            Self::AuthorizationQueryParametersError(_) | Self::InvalidRequest(_) => Vec::new(),
+            Self::AuthorizationQueryParametersError(_) | Self::InvalidRequest(_) | Self::Throttled(_) => {
+                Vec::new()
+            }
         }
     }
 }

@@ -23,13 +23,19 @@ mod time;
 mod error;
 pub mod bearer;
 mod access;
+pub mod sign;
 
-pub use access::{Authorizer, Caller, Decision, Principal, PrincipalKind, RootOnly};
+pub use access::{Authorizer, Caller, Decision};
 pub use chunk_signature::{ChunkSigner, SignatureMismatch};
-pub use error::{ArgumentFault, AuthError, CredentialFault, Denied, Mismatch, QueryFault, Refused};
+pub use error::{
+    ArgumentFault, AuthError, CredentialFault, Denied, Mismatch, QueryFault, Refused, Throttled,
+};
 pub use hoisted::Mechanism;
 pub(crate) use hoisted::with_hoisted;
 pub use key_cache::SigningKeyCache;
 pub use request::RequestView;
 pub(crate) use request::view_of;
-pub use sigv4::{KeyStore, PayloadMode, Service, Verified, fuzz_auth, precheck, verify, verify_with_body};
+pub(crate) use sigv4::anonymous;
+pub use sigv4::{
+    KeyFault, KeyStore, PayloadMode, Service, Verified, fuzz_auth, precheck, shown, verify, verify_with_body,
+};

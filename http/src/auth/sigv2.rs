@@ -59,15 +59,12 @@ pub fn verify(view: &RequestView<'_>, keys: &dyn KeyStore, now_ms: u64) -> Resul
     if expired_ms < now_ms {
         return Err(denied(Denied::Expired { expires_s: None, expired_ms, server_ms: now_ms }));
     }
-    let Some(secret) = keys.secret(&access_key) else {
-        return Err(AuthError::InvalidAccessKeyId { access_key });
-    };
     let query = Query::parse(view.raw_query).ok_or_else(|| denied(Denied::V2Parameters))?;
     let signed = SignedFields::of(view, &query);
     let token = signed.text("x-amz-security-token");
-    if !keys.token_fits(&access_key, token.as_deref()) {
-        return Err(AuthError::InvalidToken { token: token.unwrap_or_default() });
-    }
+    let secret = keys
+        .secret(&access_key, token.as_deref(), now_ms)
+        .map_err(|fault| fault.error(&access_key, token.as_deref()))?;
     let payload = match signed.text("x-amz-content-sha256") {
         None => PayloadMode::Unsigned,
         Some(text) => match parse_payload(&text)? {
@@ -79,7 +76,7 @@ pub fn verify(view: &RequestView<'_>, keys: &dyn KeyStore, now_ms: u64) -> Resul
     let mut first = None;
     for path in canonical::path_forms(view.raw_path, false) {
         let text = signed.string_to_sign(view.method, &expires, &path, &query);
-        if bool::from(sign(secret, &text).as_bytes().ct_eq(signature.as_bytes())) {
+        if bool::from(sign(&secret, &text).as_bytes().ct_eq(signature.as_bytes())) {
             // No chunk is signed, and none would fit.
             let chunks =
                 ChunkSigner::new(mac_of(secret.as_bytes()), String::new(), String::new(), String::new());
@@ -87,6 +84,7 @@ pub fn verify(view: &RequestView<'_>, keys: &dyn KeyStore, now_ms: u64) -> Resul
                 access_key,
                 service: Service::S3,
                 region: String::new(),
+                signed_ms: None,
                 payload,
                 mechanism: Mechanism::QueryV2,
                 session_token: token,
@@ -185,9 +183,12 @@ fn sign(secret: &str, text: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http::{HeaderMap, HeaderName, HeaderValue};
 
     use super::*;
+    use crate::auth::sigv4::KeyFault;
 
     const AK: &str = "AKIAIOSFODNN7EXAMPLE";
     const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
@@ -195,8 +196,12 @@ mod tests {
 
     struct One;
     impl KeyStore for One {
-        fn secret(&self, access_key: &str) -> Option<&str> {
-            (access_key == AK).then_some(SECRET)
+        fn secret(&self, access_key: &str, token: Option<&str>, _now_ms: u64) -> Result<Arc<str>, KeyFault> {
+            match (access_key, token) {
+                (AK, None) => Ok(SECRET.into()),
+                (AK, Some(_)) => Err(KeyFault::InvalidToken),
+                _ => Err(KeyFault::Unknown),
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //! resource, so that none widens what a signature is good for.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
@@ -16,9 +17,8 @@ use base64::Engine as _;
 use crate::auth::canonical;
 use crate::auth::chunk_signature::ChunkSigner;
 use crate::auth::claim::{Credential, SignedClaim};
-use crate::auth::error::{ArgumentFault, AuthError, CredentialFault, Mismatch, Refused};
+use crate::auth::error::{ArgumentFault, AuthError, CredentialFault, Denied, Mismatch, Refused, Throttled};
 use crate::auth::hoisted::Mechanism;
-#[cfg(test)]
 use crate::auth::key_cache::mac_of;
 use crate::auth::key_cache::{SigningKeyCache, SigningMac, derive, sign};
 use crate::auth::request::RequestView;
@@ -28,13 +28,34 @@ const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
 /// Where secrets are found.
 pub trait KeyStore {
-    /// Finds the secret of an access key.
-    fn secret(&self, access_key: &str) -> Option<&str>;
+    /// Finds the secret that requests of `access_key` are signed with, if the session token that came with it (or the
+    /// absence of one: lasting keys have none) fits. `now_ms` is milliseconds since 1970.
+    fn secret(&self, access_key: &str, token: Option<&str>, now_ms: u64) -> Result<Arc<str>, KeyFault>;
+}
 
-    /// Tells whether a session token (or its absence) fits the access key. Lasting keys have none.
-    fn token_fits(&self, access_key: &str, token: Option<&str>) -> bool {
-        let _ = access_key;
-        token.is_none()
+/// Why there is no secret for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFault {
+    /// There is no such key, or it is not in force.
+    Unknown,
+    /// The session token is not ours, not this key's, or was revoked.
+    InvalidToken,
+    /// The session is over.
+    ExpiredToken,
+    /// The key failed too often where the request comes from.
+    Throttled(Throttled),
+}
+
+impl KeyFault {
+    /// The error of a request that shows `access_key` and `token`.
+    pub(crate) fn error(self, access_key: &str, token: Option<&str>) -> AuthError {
+        let token = token.unwrap_or_default().to_owned();
+        match self {
+            KeyFault::Unknown => AuthError::InvalidAccessKeyId { access_key: access_key.to_owned() },
+            KeyFault::InvalidToken => AuthError::InvalidToken { token },
+            KeyFault::ExpiredToken => AuthError::ExpiredToken { token },
+            KeyFault::Throttled(throttled) => AuthError::Throttled(throttled),
+        }
     }
 }
 
@@ -45,6 +66,25 @@ pub enum Service {
     S3,
     S3Tables,
     Sts,
+    Iam,
+}
+
+impl Service {
+    const ALL: [Service; 4] = [Service::S3, Service::S3Tables, Service::Sts, Service::Iam];
+
+    /// As it stands in a credential.
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::S3 => "s3",
+            Service::S3Tables => "s3tables",
+            Service::Sts => "sts",
+            Service::Iam => "iam",
+        }
+    }
+
+    fn of(name: &str) -> Option<Service> {
+        Service::ALL.into_iter().find(|service| service.name() == name)
+    }
 }
 
 /// How the body must be taken, as the signature has it.
@@ -76,6 +116,8 @@ pub struct Verified {
     pub service: Service,
     /// The region in the scope; any is accepted.
     pub region: String,
+    /// When it was signed, in milliseconds since 1970; version 2 does not say.
+    pub signed_ms: Option<u64>,
     /// How the body must be taken.
     pub payload: PayloadMode,
     /// Where the signature was.
@@ -97,11 +139,7 @@ pub fn verify(
     now_ms: u64,
 ) -> Result<Verified, AuthError> {
     let claim = SignedClaim::read(view)?;
-    let (credential, service, secret) = identify(&claim, keys, now_ms)?;
-    if service != Service::S3 {
-        let service = credential.service.to_owned();
-        return Err(claim.credential_error(CredentialFault::Service { service, expected: "s3" }));
-    }
+    let (credential, service, secret) = identify(&claim, &[Service::S3], keys, now_ms)?;
     claim.check_signed_headers(view.headers, None)?;
     let presigned = claim.expires_s.is_some();
     let (payload, literals) = match claim.content_sha256.as_deref() {
@@ -111,24 +149,26 @@ pub fn verify(
         Some(text) if presigned && text != UNSIGNED => (parse_payload(text)?, vec![text, UNSIGNED]),
         Some(text) => (parse_payload(text)?, vec![text]),
     };
-    let attempt = Attempt { view, claim: &claim, credential: &credential, secret };
+    let attempt = Attempt { view, claim: &claim, credential: &credential, secret: &secret };
     let chunks = attempt.run(&literals, false, cache)?;
     Ok(verified(&claim, &credential, service, payload, chunks))
 }
 
-/// Verifies a request to the catalog or to STS, given the SHA-256 of its whole body.
+/// Verifies a request to the catalog or to the query API, given the SHA-256 of its whole body. Its credential must be
+/// scoped to one of `services`.
 ///
 /// The hash is what counts in the signature; an `x-amz-content-sha256` header may be absent, hex, base64 or
 /// `UNSIGNED-PAYLOAD`, and if it is a hash it must be this one.
 pub fn verify_with_body(
     view: &RequestView<'_>,
     body_sha256: &[u8; 32],
+    services: &[Service],
     keys: &dyn KeyStore,
     cache: &mut SigningKeyCache,
     now_ms: u64,
 ) -> Result<Verified, AuthError> {
     let claim = SignedClaim::read(view)?;
-    let (credential, service, secret) = identify(&claim, keys, now_ms)?;
+    let (credential, service, secret) = identify(&claim, services, keys, now_ms)?;
     claim.check_signed_headers(view.headers, Some("x-amz-content-sha256"))?;
     let computed = hex::encode(body_sha256);
     let header = claim.content_sha256.as_deref();
@@ -136,7 +176,7 @@ pub fn verify_with_body(
     if header == Some(UNSIGNED) || (claim.expires_s.is_some() && header.is_none()) {
         literals.push(UNSIGNED);
     }
-    let attempt = Attempt { view, claim: &claim, credential: &credential, secret };
+    let attempt = Attempt { view, claim: &claim, credential: &credential, secret: &secret };
     let chunks = attempt.run(&literals, true, cache)?;
     if let Some(client) = header
         && client != UNSIGNED
@@ -148,36 +188,62 @@ pub fn verify_with_body(
     Ok(verified(&claim, &credential, service, PayloadMode::CatalogBody, chunks))
 }
 
-/// Checks all but the signature: form, known key, token and time. Lets a route refuse before it reads a body.
-pub fn precheck(view: &RequestView<'_>, keys: &dyn KeyStore, now_ms: u64) -> Result<Service, AuthError> {
-    let claim = SignedClaim::read(view)?;
-    identify(&claim, keys, now_ms).map(|(_, service, _)| service)
+/// A request that nobody signed, as it is to be taken. Chunks that claim to be signed are not.
+pub(crate) fn anonymous(view: &RequestView<'_>) -> Result<Verified, AuthError> {
+    let payload = match view.headers.get("x-amz-content-sha256").map(|value| value.to_str()) {
+        None => PayloadMode::Unsigned,
+        Some(text) => match parse_payload(text.unwrap_or_default())? {
+            PayloadMode::StreamingSigned | PayloadMode::StreamingSignedTrailer => {
+                return Err(AuthError::AccessDenied(Denied::NoCredentials));
+            }
+            fits => fits,
+        },
+    };
+    let chunks = ChunkSigner::new(mac_of(b""), String::new(), String::new(), String::new());
+    Ok(Verified {
+        access_key: String::new(),
+        service: Service::S3,
+        region: String::new(),
+        signed_ms: None,
+        payload,
+        mechanism: Mechanism::Unsigned,
+        session_token: None,
+        chunks,
+    })
 }
 
-fn identify<'c, 'k>(
-    claim: &'c SignedClaim<'_>,
-    keys: &'k dyn KeyStore,
+/// Checks all but the signature: form, known key, token and time. Lets a route refuse before it reads a body.
+pub fn precheck(
+    view: &RequestView<'_>,
+    services: &[Service],
+    keys: &dyn KeyStore,
     now_ms: u64,
-) -> Result<(Credential<'c>, Service, &'k str), AuthError> {
+) -> Result<Service, AuthError> {
+    let claim = SignedClaim::read(view)?;
+    identify(&claim, services, keys, now_ms).map(|(_, service, _)| service)
+}
+
+/// The service that a request's credential is scoped to, before anything of it is verified.
+pub fn shown(view: &RequestView<'_>) -> Result<Option<Service>, AuthError> {
+    let claim = SignedClaim::read(view)?;
+    Ok(Service::of(claim.credential()?.service))
+}
+
+fn identify<'c>(
+    claim: &'c SignedClaim<'_>,
+    services: &[Service],
+    keys: &dyn KeyStore,
+    now_ms: u64,
+) -> Result<(Credential<'c>, Service, Arc<str>), AuthError> {
     let credential = claim.credential()?;
-    let service = match credential.service {
-        "s3" => Service::S3,
-        "s3tables" => Service::S3Tables,
-        "sts" => Service::Sts,
-        other => {
-            let service = other.to_owned();
-            return Err(claim.credential_error(CredentialFault::Service { service, expected: "s3" }));
-        }
+    let Some(service) = Service::of(credential.service).filter(|service| services.contains(service)) else {
+        let expected = services.first().map_or("", |service| service.name());
+        let service = credential.service.to_owned();
+        return Err(claim.credential_error(CredentialFault::Service { service, expected }));
     };
     claim.check_time(now_ms)?;
-    let access_key = credential.access_key;
-    let Some(secret) = keys.secret(access_key) else {
-        return Err(AuthError::InvalidAccessKeyId { access_key: access_key.to_owned() });
-    };
-    if !keys.token_fits(access_key, claim.token.as_deref()) {
-        let token = claim.token.as_deref().unwrap_or_default().to_owned();
-        return Err(AuthError::InvalidToken { token });
-    }
+    let (access_key, token) = (credential.access_key, claim.token.as_deref());
+    let secret = keys.secret(access_key, token, now_ms).map_err(|fault| fault.error(access_key, token))?;
     Ok((credential, service, secret))
 }
 
@@ -209,6 +275,7 @@ fn verified(
         access_key: credential.access_key.to_owned(),
         service,
         region: credential.region.to_owned(),
+        signed_ms: Some(claim.time_ms),
         payload,
         mechanism: match claim.expires_s {
             Some(_) => Mechanism::QueryV4,
@@ -228,6 +295,7 @@ impl Verified {
             access_key: access_key.to_owned(),
             service: Service::S3,
             region: String::new(),
+            signed_ms: None,
             payload: PayloadMode::Unsigned,
             mechanism: Mechanism::HeaderV4,
             session_token: None,
@@ -312,8 +380,12 @@ impl Attempt<'_, '_> {
 pub fn fuzz_auth(input: &[u8]) {
     struct One;
     impl KeyStore for One {
-        fn secret(&self, access_key: &str) -> Option<&str> {
-            (access_key == "AK").then_some("a secret that no input can hold")
+        fn secret(&self, access_key: &str, token: Option<&str>, _now_ms: u64) -> Result<Arc<str>, KeyFault> {
+            match (access_key, token) {
+                ("AK", None) => Ok("a secret that no input can hold".into()),
+                ("AK", Some(_)) => Err(KeyFault::InvalidToken),
+                _ => Err(KeyFault::Unknown),
+            }
         }
     }
     let text = String::from_utf8_lossy(input);
@@ -335,7 +407,7 @@ pub fn fuzz_auth(input: &[u8]) {
     let now_ms = 1_369_353_600_000;
     let outcomes = [
         verify(&view, &One, &mut cache, now_ms),
-        verify_with_body(&view, &[0; 32], &One, &mut cache, now_ms),
+        verify_with_body(&view, &[0; 32], &[Service::S3Tables], &One, &mut cache, now_ms),
         sigv2::verify(&view, &One, now_ms),
     ];
     for outcome in outcomes {

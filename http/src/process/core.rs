@@ -22,7 +22,11 @@ use nilas_engine::store::Store;
 use nilas_engine::{CoreId, Engine, ShardId};
 
 use crate::admin::{Figures, ProcessFigures};
-use crate::listen::{ListenLimits, Peer, RequestBody, listen};
+use crate::audit::AuditFile;
+use crate::identity::oidc::Issuer;
+use crate::identity::seal::SealKeys;
+use crate::identity::store::{IdentityCell, RootSecrets};
+use crate::listen::{ListenLimits, RequestBody, listen};
 use crate::memory::MemoryPlan;
 use crate::process::config::CoreError;
 use crate::process::drives::open_drives;
@@ -30,6 +34,8 @@ use crate::process::shutdown::{InFlight, Stop};
 use crate::root_key::RootKey;
 use crate::scrub::ScrubSettings;
 use crate::server::{CoreState, Identity};
+use crate::source::Source;
+use crate::throttle::Throttle;
 
 /// How often it is looked whether a shard became read-only.
 const FAILURES_EVERY: Duration = Duration::from_secs(1);
@@ -37,12 +43,17 @@ const FAILURES_EVERY: Duration = Duration::from_secs(1);
 /// What all cores are started with.
 pub(super) struct CoreSetup {
     pub(super) store: Store,
+    /// Who there is, loaded by the first core.
+    pub(super) identities: Arc<IdentityCell>,
     pub(super) locks: Vec<DriveLock>,
     pub(super) root_key: RootKey,
     pub(super) presigned_v2: bool,
+    pub(super) issuer: Option<Arc<Issuer>>,
     pub(super) address: SocketAddr,
     pub(super) region: String,
     pub(super) scrub: ScrubSettings,
+    pub(super) auth_failures_per_minute: u32,
+    pub(super) audit_file: Option<Arc<AuditFile>>,
     pub(super) plan: MemoryPlan,
     pub(super) stop: Stop,
     /// Cores that may still have requests in flight.
@@ -55,8 +66,9 @@ pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<()
     let in_flight = InFlight::new(setup.in_flight.clone());
     let (arena, drives) = open_drives(&setup.locks, setup.plan.arena())?;
     let figures = Figures { process: setup.figures.clone(), core, arena: arena.clone() };
-    let identity = Identity::new(setup.root_key.clone(), setup.presigned_v2);
-    let state = Rc::new(CoreState::new(figures, identity, &setup.region, setup.scrub));
+    let identity = Identity::new(setup.root_key.clone(), setup.presigned_v2, setup.issuer.clone());
+    let throttle = Throttle::new(setup.auth_failures_per_minute);
+    let state = Rc::new(CoreState::new(figures, identity, throttle, &setup.region, setup.scrub));
     let failed: Rc<RefCell<Option<CoreError>>> = Rc::default();
     let (failure, stop) = (failed.clone(), setup.stop.clone());
     let recovered = recover(setup.clone(), state.clone(), arena, drives);
@@ -66,9 +78,18 @@ pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<()
             stop.begin();
         }
     });
+    // One core writes for all.
+    let log = setup.audit_file.clone().filter(|_| core == CoreId(0));
+    let audit = setup.figures.audit.clone();
+    if let Some(file) = log.clone() {
+        rt::spawn_local(audit.clone().write_behind(file));
+    }
     accept(&setup, &state).await?;
     // Requests of other cores need this core's shards until they are answered.
     in_flight.end().await;
+    if let Some(file) = log {
+        audit.write_last(file).await;
+    }
     if let Some(engine) = state.engine() {
         engine.stop().await;
     }
@@ -82,12 +103,12 @@ async fn accept(setup: &CoreSetup, state: &Rc<CoreState>) -> Result<(), CoreErro
     let (serving, sweeping) = (state.clone(), state.clone());
     let connections = state.memory().connections.clone();
     let shortage = move || sweeping.shortage();
-    listen(setup.address, limits, setup.stop.begun(), shortage, move |_peer: Peer| {
+    listen(setup.address, limits, setup.stop.begun(), shortage, move |source: Source| {
         let state = serving.clone();
         let counted = Rc::new(connections.force_acquire(1));
         service_fn(move |request: Request<RequestBody>| {
             let (state, _counted) = (state.clone(), counted.clone());
-            async move { Ok::<_, Infallible>(state.handle(request).await) }
+            async move { Ok::<_, Infallible>(state.handle(request, source).await) }
         })
     })
     .await
@@ -111,14 +132,32 @@ async fn recover(
     if watches {
         start_scrub(&setup, &engine).await;
     }
+    if watches {
+        load_identities(&setup, &engine).await?;
+    }
+    while !setup.identities.is_loaded() && !setup.stop.is_begun() {
+        rt::sleep(Duration::from_millis(1)).await;
+    }
     let stats = engine.stats().to_vec();
-    state.set_engine(engine);
+    state.set_engine(engine, setup.identities.clone());
     setup.figures.readiness.core_recovered();
     if watches {
         if let Some(services) = state.services() {
             services.catalog.resume_purges().await;
         }
         report_failures(&stats).await;
+    }
+    Ok(())
+}
+
+/// Loads who there is. An error is one that an operator has to look at before anything is served.
+async fn load_identities(setup: &CoreSetup, engine: &Engine) -> Result<(), CoreError> {
+    let root = RootSecrets {
+        current: SealKeys::derive(setup.root_key.secret_key(), engine.store_id()),
+        previous: None,
+    };
+    if let Some(note) = setup.identities.load(engine, root).await.map_err(CoreError::Identities)? {
+        eprintln!("nilas: {note}");
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use nilas_engine::{Bucket, Engine, PutCondition, ShardId};
 use crate::conformance::put;
 use crate::machine::{Finding, Kind, find_bucket, finding, is_damaged, is_read_only, on_machine, start};
 use crate::model::{Contents, Model};
-use crate::ops::contents;
+use crate::ops::{contents, system_values};
 use crate::read_back::{Looked, look};
 
 /// How a damaged store came up.
@@ -51,6 +51,15 @@ async fn look_at_all(engine: &Engine, history: &[Model]) -> Result<Verdict, Find
     let shards = (0_u16..).zip(engine.stats()).map(|(nth, _)| ShardId(nth));
     let damaged = shards.filter(|shard| is_read_only(engine, *shard)).count() > 0;
     let mut verdict = if damaged { Verdict::ReadOnly } else { Verdict::Harmless };
+    match system_values(engine).await {
+        Ok(seen) if seen == last.system => {}
+        Ok(seen) => {
+            let text = format!("the store itself has {seen:?}, expected {:?}", last.system);
+            return finding(Kind::Lost, text);
+        }
+        Err(_) if is_damaged(engine, ShardId(0)) => {}
+        Err(error) => return finding(Kind::Wrong, format!("values of the store itself: {error}")),
+    }
     let names: BTreeSet<&String> = history.iter().flat_map(|model| model.buckets.keys()).collect();
     for name in names.into_iter().filter(|name| !name.starts_with(LAST_WORDS)) {
         let should = last.buckets.get(name);

@@ -198,7 +198,7 @@ async fn live(
         let given_up = drive.has_failed_wholly();
         let shard = match op {
             // The directory's business.
-            Op::CreateBucket | Op::DeleteBucket => Ok(ShardId(0)),
+            Op::CreateBucket | Op::DeleteBucket | Op::System { .. } => Ok(ShardId(0)),
             _ => engines[turn].bucket(name).map(|bucket| bucket.shard),
         };
         let was_read_only = shard.is_ok_and(|shard| is_read_only(&engines[turn], shard));

@@ -107,7 +107,8 @@ impl Draw {
                 Op::Complete { slot, numbers, tag: self.seed, condition: self.condition() }
             }
             55 => Op::Abort { slot },
-            56..=60 => self.transaction(),
+            56..=58 => self.transaction(),
+            59 | 60 => Op::System { values: self.values() },
             _ => Op::Value { key: self.key() },
         };
         (name, op)
@@ -126,10 +127,12 @@ impl Draw {
         let puts: Vec<_> = (0..self.random.below(2)).map(|_| put(self)).collect();
         let mut deletes = if self.random.one_in(2) { self.keys(2) } else { Vec::new() };
         deletes.retain(|key| puts.iter().all(|(put, _, _)| put != key));
-        let values = self.keys(3).into_iter().map(|key| {
-            let value = (!self.random.one_in(3)).then(|| self.random.draw() >> 1);
-            (key, value)
-        });
-        Op::Transact { puts, deletes, values: values.collect() }
+        Op::Transact { puts, deletes, values: self.values() }
+    }
+
+    /// New values of some keys; some of them are removed.
+    fn values(&mut self) -> Vec<(Key, Option<u64>)> {
+        let keys = self.keys(3);
+        keys.into_iter().map(|key| (key, (!self.random.one_in(3)).then(|| self.random.draw() >> 1))).collect()
     }
 }

@@ -35,7 +35,7 @@ fn script(random: &mut Random) -> VecDeque<(Key, Op)> {
         let mut key = || keys[usize::try_from(random.below(3)).expect("an index")];
         let (first, second) = (key(), key());
         let size = if random.one_in(3) { 4_000 + random.below(6_000) } else { random.below(3_000) };
-        let op = match random.below(7) {
+        let op = match random.below(8) {
             0 => Op::Delete { keys: vec![first] },
             1 => {
                 let values = vec![(first, Some(seed)), (second, None)];
@@ -47,6 +47,7 @@ fn script(random: &mut Random) -> VecDeque<(Key, Op)> {
                 row.push_back((PASSING, if made % 2 == 0 { Op::CreateBucket } else { Op::DeleteBucket }));
                 continue;
             }
+            4 => Op::System { values: vec![(first, Some(seed)), (second, None)] },
             _ => Op::Put { key: first, seed, size, condition: Condition::None },
         };
         row.push_back((BUCKETS[1], op));
@@ -75,7 +76,7 @@ fn grown(seed: u64) -> Result<Grown, Finding> {
     let life = Life::new(geometry);
     life.state.borrow_mut().history = Some(Vec::new());
     let script = script(&mut Random::new(seed));
-    let changes_directory = |op: &Op| matches!(op, Op::CreateBucket | Op::DeleteBucket);
+    let changes_directory = |op: &Op| matches!(op, Op::CreateBucket | Op::DeleteBucket | Op::System { .. });
     let in_directory = script.iter().map(|(_, op)| changes_directory(op)).collect();
     life.script(script);
     life.run(Session::strict(seed))?;

@@ -99,7 +99,7 @@ impl Index {
             let bucket = &self.buckets[id];
             trees.extend([
                 (*id, TreeKind::Objects, &bucket.objects),
-                (*id, TreeKind::Values, &bucket.values),
+                (*id, values_of(*id), &bucket.values),
                 (*id, TreeKind::Uploads, &bucket.uploads),
                 (*id, TreeKind::Parts, &bucket.parts),
             ]);
@@ -116,7 +116,7 @@ impl Index {
         let bucket = self.buckets.get_mut(&bucket)?;
         Some(match kind {
             TreeKind::Objects => &mut bucket.objects,
-            TreeKind::Values => &mut bucket.values,
+            TreeKind::Values | TreeKind::SystemValues => &mut bucket.values,
             TreeKind::Uploads => &mut bucket.uploads,
             TreeKind::Parts | TreeKind::Directory | TreeKind::DirectoryV2 => &mut bucket.parts,
         })
@@ -130,6 +130,9 @@ impl Index {
         kind: TreeKind,
         tree: Tree,
     ) -> Result<(), Malformed> {
+        if !is_directory(kind) && (bucket == BucketId::SYSTEM) != (kind == TreeKind::SystemValues) {
+            return Err(Malformed { what: "tree of the store itself", at: 0 });
+        }
         let mut problem = None;
         let mut upgraded = Tree::default();
         let (mut objects, mut bytes, mut cells, mut completions) = (0, 0_u64, 0, 0);
@@ -143,7 +146,7 @@ impl Index {
                     bytes = bytes.checked_add(cell.size).ok_or(Malformed { what: "sum of sizes", at: 0 })?;
                     Ok(())
                 }),
-                TreeKind::Values => {
+                TreeKind::Values | TreeKind::SystemValues => {
                     completions += usize::from(is_completion(&cell.key.to_vec()));
                     Ok(())
                 }
@@ -274,6 +277,11 @@ impl BucketIndex {
     }
 }
 
+/// The tree that has the values of a bucket, or of the store itself.
+fn values_of(bucket: BucketId) -> TreeKind {
+    if bucket == BucketId::SYSTEM { TreeKind::SystemValues } else { TreeKind::Values }
+}
+
 /// Reads the cell of an object or part. It was made by `apply`, or looked at whole by `load`: a failure is a bug.
 fn cell_of(payload: &[u8]) -> Cell<'_> {
     Cell::decode(payload).expect("checked when it came in")
@@ -309,7 +317,8 @@ pub fn fuzz_index(bytes: &[u8]) {
         return;
     }
     let tree = Tree::from_slots(vec![slot]).expect("one leaf is in order");
-    let (mut index, id) = (Index::default(), BucketId(1));
+    let id = if kind == TreeKind::SystemValues { BucketId::SYSTEM } else { BucketId(1) };
+    let mut index = Index::default();
     if index.load(Sequence(9), id, kind, tree).is_err() || index.places(|_, _| true).is_err() {
         return;
     }

@@ -21,12 +21,13 @@ const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b785
 struct Keys;
 
 impl KeyStore for Keys {
-    fn secret(&self, access_key: &str) -> Option<&str> {
-        [AK, TEMPORARY, "with/slash"].contains(&access_key).then_some(SECRET)
-    }
-
-    fn token_fits(&self, access_key: &str, token: Option<&str>) -> bool {
-        token == (access_key == TEMPORARY).then_some("tok/en+=")
+    fn secret(&self, access_key: &str, token: Option<&str>, _now_ms: u64) -> Result<Arc<str>, KeyFault> {
+        match (access_key, token) {
+            (AK | "with/slash", None) | (TEMPORARY, Some("tok/en+=")) => Ok(SECRET.into()),
+            (TEMPORARY, Some("over")) => Err(KeyFault::ExpiredToken),
+            (AK | "with/slash" | TEMPORARY, _) => Err(KeyFault::InvalidToken),
+            _ => Err(KeyFault::Unknown),
+        }
     }
 }
 
@@ -79,7 +80,14 @@ impl Sent {
 
     fn verify_body(&self, body: &[u8]) -> Result<Verified, AuthError> {
         let hash = Sha256::digest(body).into();
-        verify_with_body(&self.view(), &hash, &Keys, &mut SigningKeyCache::new(), NOW_MS)
+        verify_with_body(
+            &self.view(),
+            &hash,
+            &[Service::S3Tables, Service::S3],
+            &Keys,
+            &mut SigningKeyCache::new(),
+            NOW_MS,
+        )
     }
 }
 
@@ -557,7 +565,10 @@ fn catalog_blank_values_may_be_unsigned() {
     assert_eq!(code(&sent.verify_body(b"")), "ok");
     sent.query.push_str("&pageToken=x");
     assert_eq!(code(&sent.verify_body(b"")), "SignatureDoesNotMatch");
-    assert_eq!(precheck(&sent.view(), &Keys, NOW_MS), Ok(Service::S3Tables));
+    assert_eq!(precheck(&sent.view(), &[Service::S3Tables], &Keys, NOW_MS), Ok(Service::S3Tables));
+    let of_others = precheck(&sent.view(), &[Service::Iam, Service::Sts], &Keys, NOW_MS);
+    assert_eq!(of_others.expect_err("another service").code(), "AuthorizationHeaderMalformed");
+    assert_eq!(shown(&sent.view()), Ok(Some(Service::S3Tables)));
     assert_eq!(code(&sent.verify()), "AuthorizationHeaderMalformed");
 }
 

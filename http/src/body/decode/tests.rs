@@ -10,8 +10,8 @@ const CRC32C: &str = "x-amz-checksum-crc32c";
 
 struct Keys;
 impl KeyStore for Keys {
-    fn secret(&self, _: &str) -> Option<&str> {
-        Some(SECRET)
+    fn secret(&self, _: &str, _: Option<&str>, _: u64) -> Result<std::sync::Arc<str>, crate::auth::KeyFault> {
+        Ok(SECRET.into())
     }
 }
 

@@ -104,8 +104,13 @@ fn awss_chunk_signer_agrees() {
     const SECRET: &str = "secret";
     struct Keys;
     impl KeyStore for Keys {
-        fn secret(&self, _: &str) -> Option<&str> {
-            Some(SECRET)
+        fn secret(
+            &self,
+            _: &str,
+            _: Option<&str>,
+            _: u64,
+        ) -> Result<std::sync::Arc<str>, crate::auth::KeyFault> {
+            Ok(SECRET.into())
         }
     }
     let now_ms = 1_700_000_000_000;

@@ -16,7 +16,7 @@ use super::resource::{Named, ResourcePattern};
 use super::set::Question;
 use crate::limits::{
     BUCKET_POLICY_BYTES_MAX, IDENTITY_POLICY_BYTES_MAX, IDENTITY_POLICY_CHARACTERS_MAX,
-    POLICY_STATEMENTS_MAX, POLICY_VALUES_MAX, SESSION_POLICY_BYTES_MAX,
+    POLICY_STATEMENTS_MAX, POLICY_VALUES_MAX, SESSION_POLICY_CHARS_MAX,
 };
 
 /// What a policy is attached to, which decides what it may hold.

@@ -5,7 +5,7 @@ use super::super::*;
 use super::ACCOUNT;
 use crate::limits::{
     BUCKET_POLICY_BYTES_MAX, IDENTITY_POLICY_BYTES_MAX, IDENTITY_POLICY_CHARACTERS_MAX,
-    POLICY_STATEMENTS_MAX, POLICY_VALUES_MAX, SESSION_POLICY_BYTES_MAX,
+    POLICY_STATEMENTS_MAX, POLICY_VALUES_MAX, SESSION_POLICY_CHARS_MAX,
 };
 
 #[track_caller]
@@ -262,7 +262,7 @@ fn sizes() {
     let characters = |text: &str| text.chars().filter(|one| !one.is_whitespace()).count();
     check_edge(PolicyKind::Identity, &|more| padded(0, more), IDENTITY_POLICY_CHARACTERS_MAX, &characters);
     check_edge(PolicyKind::Identity, &|more| padded(more, 0), IDENTITY_POLICY_BYTES_MAX, &str::len);
-    check_edge(PolicyKind::Session, &|more| padded(more, 0), SESSION_POLICY_BYTES_MAX, &str::len);
+    check_edge(PolicyKind::Session, &|more| padded(more, 0), SESSION_POLICY_CHARS_MAX, &str::len);
     let bucket = |more| padded(more, 0).replace(r#""Sid""#, r#""Principal": "*", "Sid""#);
     check_edge(PolicyKind::Bucket, &bucket, BUCKET_POLICY_BYTES_MAX, &str::len);
 
