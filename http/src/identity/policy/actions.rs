@@ -461,7 +461,7 @@ impl ActionPattern {
     pub(super) fn s3_kinds(&self) -> (bool, bool) {
         let mut kinds = (false, false);
         for (_, known) in self.known().filter(|(_, known)| known.service == Service::S3) {
-            kinds = (kinds.0 || known.on == On::Bucket, kinds.1 || known.on == On::Object);
+            kinds = (kinds.0 || known.on == Bucket, kinds.1 || known.on == Object);
         }
         kinds
     }
