@@ -204,19 +204,68 @@ pub trait Access {
         false
     }
 
-    /// Returns what kind of principal the sender is, by the name that [`KeptAccess`] knows. Empty: one that may do nothing
-    /// once the request has ended.
-    fn principal_kind(&self) -> &'static str {
-        ""
+    /// Returns as whom the sender is kept with work that goes on when the request has ended. By itself: as somebody who may
+    /// nothing then, as senders whose rights end with a session do.
+    fn kept(&self) -> KeptPrincipal {
+        KeptPrincipal::default()
+    }
+
+    /// Makes credentials for the files of one table, which live for a while and never may more than the sender. `None`: this
+    /// sender gets none. The caller has asked for each right that `wanted` names. Looks at nothing that waits.
+    fn vend(&self, wanted: &VendRequest<'_>) -> Option<Vended> {
+        let _ = wanted;
+        None
     }
 }
 
-/// A principal as it is kept with work that goes on when its request has ended, also after a restart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What credentials for a table's files are to be good for: reading, and what is named here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VendRequest<'a> {
+    /// The table's warehouse, which is the bucket of its files.
+    pub warehouse: &'a str,
+    /// The table's UUID.
+    pub table_id: &'a str,
+    /// How all keys of the table's files begin, with a slash at its end. No other table has any there.
+    pub prefix: &'a str,
+    /// Whether files may be written.
+    pub writes: bool,
+    /// Whether files may be deleted.
+    pub deletes: bool,
+}
+
+/// Credentials for a table's files.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Vended {
+    /// The access key.
+    pub access_key: String,
+    /// Its secret.
+    pub secret_key: String,
+    /// What has to be sent along.
+    pub session_token: String,
+    /// When they end, in milliseconds since 1970.
+    pub expires_ms: u64,
+}
+
+/// Without what is secret.
+impl fmt::Debug for Vended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Vended { access_key, expires_ms, .. } = self;
+        f.debug_struct("Vended")
+            .field("access_key", access_key)
+            .field("expires_ms", expires_ms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A principal as it is kept with work that goes on when its request has ended, also after a restart. The default is
+/// somebody who may nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptPrincipal {
-    /// See [`Access::principal_kind`].
+    /// What kind of principal it is, by the name that [`KeptAccess`] knows.
     pub kind: String,
-    /// The access key whose secret was proven.
+    /// The user's id, which no rename changes and nobody else gets; empty when it is no user.
+    pub id: String,
+    /// The access key whose secret was proven: its own policy binds what is done later as well.
     pub access_key: String,
 }
 

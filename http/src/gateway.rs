@@ -8,6 +8,9 @@
 //! I3. That something is not served is told to senders who are known, and to preflights of browsers.
 //! I4. A head that does not name one host is answered 400 and nothing else, whoever sent it.
 
+use std::cell::OnceCell;
+use std::rc::Rc;
+
 use http::header::{CONNECTION, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version};
@@ -15,7 +18,10 @@ use nilas_catalog::Refusal;
 use nilas_catalog::access::{Api, OperationFacts, Resource, ResourceKind};
 use nilas_engine::rt;
 
-use crate::auth::{AuthError, Caller, Principal, RootOnly, Verified, sigv2, verify, view_of};
+use crate::auth::{
+    AuthError, Caller, Denied, Mechanism, Verified, anonymous, sigv2, verify, view_of, with_hoisted,
+};
+use crate::identity::{Notes, RequestFacts, Sender};
 use crate::limits::ANSWER_BYTES_MIN;
 use crate::listen::RequestBody;
 use crate::operations::AnyOperation;
@@ -90,6 +96,39 @@ impl Routed<'_> {
     }
 }
 
+/// What is learned of a request on its way.
+struct Trail {
+    source: Source,
+    sender: OnceCell<Rc<Sender>>,
+    notes: Notes,
+}
+
+impl Trail {
+    fn new(source: Source) -> Trail {
+        Trail { source, sender: OnceCell::new(), notes: Notes::default() }
+    }
+
+    /// Writes down who sent it; known once.
+    fn sent_by(&self, sender: Rc<Sender>) -> &Sender {
+        self.sender.get_or_init(|| sender)
+    }
+
+    /// What is known of a request that is not signed.
+    fn facts<'a>(&self, head: &'a Parts, now_ms: u64) -> RequestFacts<'a> {
+        RequestFacts {
+            headers: &head.headers,
+            query: None,
+            source: Some(self.source.ip),
+            secure: self.source.secure,
+            mechanism: Mechanism::Unsigned,
+            signed_ms: None,
+            region: "",
+            now_ms,
+            given: &[],
+        }
+    }
+}
+
 impl CoreState {
     /// Answers one request, which came from `source`.
     pub(crate) async fn handle(
@@ -100,9 +139,10 @@ impl CoreState {
         let started_us = rt::monotonic_us();
         let (head, body) = request.into_parts();
         let request_id = self.request_ids.next();
+        let trail = Trail::new(source);
         let (operation, outcome) = match self.route(&head) {
             _ if !names_its_host(&head) => (AnyOperation::S3(None), Err(Refused::Head)),
-            Ok(routed) => (routed.operation(), self.serve(routed, &head, body, source, &request_id).await),
+            Ok(routed) => (routed.operation(), self.serve(routed, &head, body, &trail, &request_id).await),
             Err(failure) => (AnyOperation::S3(None), Err(Refused::S3(failure))),
         };
         let response = outcome.unwrap_or_else(|refused| refused.render(&head, &request_id));
@@ -120,36 +160,63 @@ impl CoreState {
         routed: Routed<'_>,
         head: &Parts,
         body: RequestBody,
-        _source: Source,
+        trail: &Trail,
         request_id: &str,
     ) -> Result<Response<ResponseBody>, Refused> {
         match routed {
             Routed::S3(target) => {
                 let services = self.ready_services()?;
-                let verified = match target.operation.takes_v2() {
-                    true => self.authenticate_with_v2(head, services.engine.now_ms())?,
-                    false => self.authenticate(head, services.engine.now_ms())?,
+                let now_ms = services.engine.now_ms();
+                let takes_v2 = target.operation.takes_v2();
+                let (verified, sender) = self.identify(services, head, takes_v2, now_ms)?;
+                let headers = with_hoisted(&head.headers, &target.query, verified.mechanism);
+                let request = RequestFacts {
+                    headers: &headers,
+                    query: Some(&target.query),
+                    signed_ms: verified.signed_ms,
+                    region: &verified.region,
+                    mechanism: verified.mechanism,
+                    ..trail.facts(head, now_ms)
                 };
-                let caller = caller_of(Principal::of(Some(&verified.access_key)));
+                let sender = trail.sent_by(sender);
+                let evaluator = services.evaluator(sender, request, &trail.notes);
+                let caller = Caller::new(sender, &evaluator);
                 authorize(&caller, target.operation.facts(), target.resource())?;
-                Ok(services.s3.handle(&target, head, caller, &verified, body, request_id).await)
+                Ok(services.s3.handle(&target, head, &headers, caller, &verified, body, request_id).await)
             }
             Routed::Iceberg { route, rest } => {
                 let services = self.services().ok_or(Refusal::Recovering)?;
                 let now_ms = services.engine.now_ms();
-                let (access_key, document) = iceberg::authenticate(self, &route, head, body, now_ms).await?;
+                let (proven, document) =
+                    iceberg::authenticate(self, services, &route, head, body, now_ms).await?;
                 // The catalog finds the names, in path and body, and asks for each of them.
-                let caller = caller_of(Principal::of(access_key.as_deref()));
+                let request = RequestFacts {
+                    mechanism: proven.mechanism,
+                    signed_ms: proven.signed_ms,
+                    ..trail.facts(head, now_ms)
+                };
+                let sender = trail.sent_by(proven.sender);
+                let evaluator = services.evaluator(sender, request, &trail.notes);
+                let caller = Caller::new(sender, &evaluator);
                 Ok(iceberg::handle(self, services, route, rest, head, document, caller).await?)
             }
             Routed::Page(page) => {
                 let facts = &page.row().facts;
-                let verified = match facts.resource {
-                    ResourceKind::Public => None,
-                    _ => Some(self.authenticate(head, self.ready_services()?.engine.now_ms())?),
+                if facts.resource == ResourceKind::Public {
+                    return self.page(page).await;
+                }
+                let services = self.ready_services()?;
+                let now_ms = services.engine.now_ms();
+                let (verified, sender) = self.identify(services, head, false, now_ms)?;
+                let request = RequestFacts {
+                    mechanism: verified.mechanism,
+                    signed_ms: verified.signed_ms,
+                    region: &verified.region,
+                    ..trail.facts(head, now_ms)
                 };
-                let access_key = verified.as_ref().map(|verified| verified.access_key.as_str());
-                let caller = caller_of(Principal::of(access_key));
+                let sender = trail.sent_by(sender);
+                let evaluator = services.evaluator(sender, request, &trail.notes);
+                let caller = Caller::new(sender, &evaluator);
                 authorize(&caller, facts, page.resource())?;
                 self.page(page).await
             }
@@ -166,22 +233,56 @@ impl CoreState {
             }
             Ok(Route::S3(target)) => Ok(Routed::S3(target)),
             Err(failure) if head.method == Method::OPTIONS => Err(failure),
-            Err(failure) => Err(self.authenticate(head, rt::now_ms()).err().map_or(failure, S3Error::from)),
+            Err(failure) => {
+                let services = self.ready_services()?;
+                Err(self.authenticate(services, head, rt::now_ms()).err().map_or(failure, S3Error::from))
+            }
+        }
+    }
+
+    /// Who sent a request, and how it is signed: who shows nothing at all is nobody in particular.
+    fn identify(
+        &self,
+        services: &Services,
+        head: &Parts,
+        takes_v2: bool,
+        now_ms: u64,
+    ) -> Result<(Verified, Rc<Sender>), AuthError> {
+        let verified = match takes_v2 {
+            true => self.authenticate_with_v2(services, head, now_ms),
+            false => self.authenticate(services, head, now_ms),
+        };
+        match verified {
+            Ok(verified) => {
+                let (access_key, token) = (&verified.access_key, verified.session_token.as_deref());
+                let found = services.senders.find(access_key, token, now_ms);
+                let sender = found.map_err(|fault| fault.error(access_key, token))?;
+                Ok((verified, sender))
+            }
+            Err(AuthError::AccessDenied(Denied::NoCredentials)) => {
+                Ok((anonymous(&view_of(head))?, services.senders.anonymous()))
+            }
+            Err(error) => Err(error),
         }
     }
 
     /// Who signed the head.
-    fn authenticate(&self, head: &Parts, now_ms: u64) -> Result<Verified, AuthError> {
+    fn authenticate(&self, services: &Services, head: &Parts, now_ms: u64) -> Result<Verified, AuthError> {
         let mut signing_keys = self.identity.signing_keys.borrow_mut();
-        verify(&view_of(head), &self.identity.root_key, &mut signing_keys, now_ms)
+        verify(&view_of(head), &services.senders, &mut signing_keys, now_ms)
     }
 
     /// The same, where a presigned URL of signature version 2 will do.
-    fn authenticate_with_v2(&self, head: &Parts, now_ms: u64) -> Result<Verified, AuthError> {
+    fn authenticate_with_v2(
+        &self,
+        services: &Services,
+        head: &Parts,
+        now_ms: u64,
+    ) -> Result<Verified, AuthError> {
         let view = view_of(head);
         match self.identity.presigned_v2 && sigv2::shows(&view) {
-            true => sigv2::verify(&view, &self.identity.root_key, now_ms),
-            false => self.authenticate(head, now_ms),
+            true => sigv2::verify(&view, &services.senders, now_ms),
+            false => self.authenticate(services, head, now_ms),
         }
     }
 
@@ -281,11 +382,6 @@ impl Page {
     }
 }
 
-/// The sender under the rule that this server has.
-fn caller_of(principal: Principal<'_>) -> Caller<'_> {
-    Caller::new(principal, &RootOnly)
-}
-
 /// Refuses what the sender may not do on what the head names.
 fn authorize(caller: &Caller<'_>, facts: &OperationFacts, resource: Resource<'_>) -> Result<(), S3Error> {
     if caller.may(facts, resource) { Ok(()) } else { Err(S3Error::AccessDenied) }
@@ -294,9 +390,11 @@ fn authorize(caller: &Caller<'_>, facts: &OperationFacts, resource: Resource<'_>
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::sync::Arc;
 
     use super::*;
     use crate::auth::{Authorizer, Decision};
+    use crate::identity::model::Model;
     use crate::s3::operations::{Form, Level, Operation};
 
     /// Writes down what it is asked, and says no.
@@ -305,12 +403,10 @@ mod tests {
     impl Authorizer for Nothing {
         fn decide(
             &self,
-            who: &Principal<'_>,
             action: &'static str,
             resource: &Resource<'_>,
             _facts: &[(&'static str, &str)],
         ) -> Decision {
-            assert_eq!(who.access_key, "AK");
             self.0.borrow_mut().push(format!("{action} {resource}"));
             Decision::Deny
         }
@@ -337,7 +433,8 @@ mod tests {
             let head = request.body(()).expect("a valid head").into_parts().0;
             let Ok(Route::S3(target)) = route(&head, &[]) else { panic!("{operation:?}") };
             let nothing = Nothing(RefCell::default());
-            let caller = Caller::new(Principal::of(Some("AK")), &nothing);
+            let sender = Sender::anonymous(Arc::new(Model::empty("123456789012")));
+            let caller = Caller::new(&sender, &nothing);
             let judged = authorize(&caller, target.operation.facts(), target.resource());
             if *operation == Operation::DeleteObjects {
                 assert_eq!((judged, nothing.0.into_inner().len()), (Ok(()), 0));
@@ -376,16 +473,16 @@ mod tests {
     }
 
     #[test]
-    fn pages() {
-        let check = |page: Page, want: bool| {
-            let caller = caller_of(Principal::of(None));
-            assert_eq!(authorize(&caller, &page.row().facts, page.resource()).is_ok(), want, "{page:?}");
+    fn pages_are_open_or_judged() {
+        let check = |page: Page, is_open: bool| {
+            let nothing = Nothing(RefCell::default());
+            let sender = Sender::anonymous(Arc::new(Model::empty("123456789012")));
+            let judged = authorize(&Caller::new(&sender, &nothing), &page.row().facts, page.resource());
+            assert_eq!(judged, Err(S3Error::AccessDenied), "{page:?}");
+            assert_eq!(page.row().facts.resource == ResourceKind::Public, is_open, "{page:?}");
         };
-        check(Page::Healthz, true);
-        check(Page::Readyz, true);
-        check(Page::Metrics, true);
-        check(Page::ScrubStatus, false);
-        check(Page::ScrubStart, false);
-        check(Page::Purges, false);
+        for page in Page::ALL {
+            check(page, matches!(page, Page::Healthz | Page::Readyz | Page::Metrics));
+        }
     }
 }

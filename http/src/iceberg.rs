@@ -5,6 +5,7 @@
 //! them, are taken from the core's budget for documents before they are held. I3. No status is chosen here.
 
 use std::pin::Pin;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
@@ -15,7 +16,11 @@ use nilas_catalog::access::{Access as _, BodyKind, Resource, ResourceKind};
 use nilas_catalog::{OAuthError, Refusal, Route};
 use sha2::{Digest as _, Sha256};
 
-use crate::auth::{AuthError, Caller, RequestView, Service, bearer, precheck, verify_with_body, view_of};
+use crate::auth::{
+    AuthError, Caller, Denied, Mechanism, RequestView, Service, bearer, precheck, shown, verify_with_body,
+    view_of,
+};
+use crate::identity::{Sender, SenderKind};
 use crate::limits::{CATALOG_BODY_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
 use crate::listen::{BodyFault, RequestBody};
 use crate::memory::{BoundedBuffer, Budget, Permit, document_cost};
@@ -35,72 +40,101 @@ pub(crate) struct Document {
     _values: Permit,
 }
 
+/// Who sent a request, and how that was proven.
+pub(crate) struct Proven {
+    pub(crate) sender: Rc<Sender>,
+    pub(crate) mechanism: Mechanism,
+    pub(crate) signed_ms: Option<u64>,
+}
+
 /// What a request shows to say who sent it.
 enum Credentials<'a> {
-    /// Nothing is asked for.
-    Open,
+    /// Nothing, where nothing is asked for, or where a bucket's policy may let in everybody.
+    Nothing,
     Bearer(&'a str),
     Signature(RequestView<'a>),
 }
 
-/// Finds out whose access key sent a request, and takes its body on the way. `None`: the operation is open to everybody.
+/// Finds out who sent a request, and takes its body on the way.
 pub(crate) async fn authenticate(
     state: &CoreState,
+    services: &Services,
     route: &Route,
     head: &Parts,
     body: RequestBody,
     now_ms: u64,
-) -> Result<(Option<String>, Document), Refusal> {
+) -> Result<(Proven, Document), Refusal> {
     if route.operation() == Some(nilas_catalog::Operation::GetToken) && head.method != Method::POST {
         return Err(Refusal::TokenMethod);
     }
     let credentials = Credentials::of(route, head);
-    credentials.look(state, now_ms)?;
+    credentials.look(state, services, now_ms)?;
     let (bytes, values) = take_document(body, BodyMax::of(route), &state.memory.documents).await?;
-    let access_key = credentials.verify(state, &bytes, now_ms)?;
-    Ok((access_key, Document { bytes, now_ms, _values: values }))
+    let proven = credentials.verify(state, services, &bytes, now_ms)?;
+    Ok((proven, Document { bytes, now_ms, _values: values }))
 }
 
 impl<'a> Credentials<'a> {
     fn of(route: &Route, head: &'a Parts) -> Credentials<'a> {
         let is_open =
             route.operation().is_some_and(|operation| operation.facts().resource == ResourceKind::Public);
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
         match bearer_token(&head.headers) {
-            _ if is_open => Credentials::Open,
+            _ if is_open => Credentials::Nothing,
             Some(token) => Credentials::Bearer(token),
+            None if reads && shows_nothing(&view_of(head)) => Credentials::Nothing,
             None => Credentials::Signature(view_of(head)),
         }
     }
 
     /// Refuses before the body: who cannot be anybody does not get to send megabytes.
-    fn look(&self, state: &CoreState, now_ms: u64) -> Result<(), Refusal> {
+    fn look(&self, state: &CoreState, services: &Services, now_ms: u64) -> Result<(), Refusal> {
         match self {
-            Credentials::Open => Ok(()),
-            Credentials::Bearer(token) => holder(state, token, now_ms).map(drop),
+            Credentials::Nothing => Ok(()),
+            Credentials::Bearer(token) => holder(state, services, token, now_ms).map(drop),
             Credentials::Signature(view) => {
-                precheck(view, &SERVICES, &state.identity.root_key, now_ms).map(drop).map_err(not_signed)
+                precheck(view, &SERVICES, &services.senders, now_ms).map(drop).map_err(not_signed)
             }
         }
     }
 
-    /// The access key that was proven; `None` when nothing was asked for.
-    fn verify(self, state: &CoreState, body: &[u8], now_ms: u64) -> Result<Option<String>, Refusal> {
+    /// The sender that was proven.
+    fn verify(
+        self,
+        state: &CoreState,
+        services: &Services,
+        body: &[u8],
+        now_ms: u64,
+    ) -> Result<Proven, Refusal> {
+        let unsigned = |sender| Proven { sender, mechanism: Mechanism::Unsigned, signed_ms: None };
         match self {
-            Credentials::Open => Ok(None),
-            Credentials::Bearer(token) => holder(state, token, now_ms).map(Some),
+            Credentials::Nothing => Ok(unsigned(services.senders.anonymous())),
+            Credentials::Bearer(token) => holder(state, services, token, now_ms).map(unsigned),
             Credentials::Signature(view) => {
                 let sha256 = Sha256::digest(body).into();
                 let mut cache = state.identity.signing_keys.borrow_mut();
                 let verified =
-                    verify_with_body(&view, &sha256, &SERVICES, &state.identity.root_key, &mut cache, now_ms);
-                verified.map(|verified| Some(verified.access_key)).map_err(not_signed)
+                    verify_with_body(&view, &sha256, &SERVICES, &services.senders, &mut cache, now_ms)
+                        .map_err(not_signed)?;
+                let (access_key, token) = (&verified.access_key, verified.session_token.as_deref());
+                let sender = services.senders.find(access_key, token, now_ms);
+                let sender = sender.map_err(|fault| not_signed(fault.error(access_key, token)))?;
+                Ok(Proven { sender, mechanism: verified.mechanism, signed_ms: verified.signed_ms })
             }
         }
     }
 }
 
-fn holder(state: &CoreState, token: &str, now_ms: u64) -> Result<String, Refusal> {
-    bearer::verify_bearer(token, now_ms, state.identity.root_key.sealing_key()).ok_or(Refusal::TokenInvalid)
+/// Who holds a bearer token.
+fn holder(state: &CoreState, services: &Services, token: &str, now_ms: u64) -> Result<Rc<Sender>, Refusal> {
+    let access_key = bearer::verify_bearer(token, now_ms, state.identity.root_key.sealing_key());
+    let access_key = access_key.ok_or(Refusal::TokenInvalid)?;
+    services.senders.find(&access_key, None, now_ms).map_err(|_| Refusal::TokenInvalid)
+}
+
+/// Whether a request shows no credentials at all.
+fn shows_nothing(view: &RequestView<'_>) -> bool {
+    shown(view).is_err_and(|error| error == AuthError::AccessDenied(Denied::NoCredentials))
 }
 
 fn not_signed(error: AuthError) -> Refusal {
@@ -183,8 +217,10 @@ pub(crate) async fn handle(
     caller: Caller<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     if route.operation() == Some(nilas_catalog::Operation::GetToken) {
-        return token(state, head, &document, caller);
+        return token(state, services, head, &document, caller);
     }
+    // A session of a user is not the user: what it was answered is not for others to be answered again.
+    let principal = format!("{} {}", caller.sender.user_id, caller.sender.access_key);
     let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let request = nilas_catalog::Request {
         method: head.method.as_str(),
@@ -192,16 +228,22 @@ pub(crate) async fn handle(
         raw_query: head.uri.query().unwrap_or(""),
         header: &header,
         body: document.bytes,
-        principal: caller.principal.access_key,
+        principal: &principal,
         access: &caller,
         base_url: &base_url(&head.headers),
     };
-    Ok(render(services.catalog.handle(route, request).await, head))
+    let answer = services.catalog.handle(route, request).await;
+    // Who showed nothing is asked to show something.
+    if answer.status == 403 && caller.sender.kind == SenderKind::Anonymous {
+        return Err(not_signed(AuthError::AccessDenied(Denied::NoCredentials)));
+    }
+    Ok(render(answer, head))
 }
 
 /// Issues a token for credentials in the form or in a Basic header.
 fn token(
     state: &CoreState,
+    services: &Services,
     head: &Parts,
     form: &Document,
     caller: Caller<'_>,
@@ -212,9 +254,8 @@ fn token(
     }
     let authorization = head.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
     let sealing_key = state.identity.root_key.sealing_key();
-    let answer =
-        bearer::issue(&form.bytes, authorization, &state.identity.root_key, form.now_ms, sealing_key)
-            .map_err(Refusal::Token)?;
+    let answer = bearer::issue(&form.bytes, authorization, &services.senders, form.now_ms, sealing_key)
+        .map_err(Refusal::Token)?;
     let mut response = Response::new(ResponseBody::from(Bytes::from(answer.to_json().to_string())));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

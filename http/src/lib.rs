@@ -17,6 +17,7 @@ pub mod root_key;
 mod gateway;
 pub mod route;
 mod operations;
+mod generations;
 pub mod auth;
 pub mod identity;
 pub mod body;

@@ -26,6 +26,18 @@ pub const SIGNED_HEADERS_MAX: usize = 128;
 /// Derived signing keys that one core keeps in each of its two generations.
 pub const SIGNING_KEYS_MAX: usize = 512;
 
+/// Senders that one core keeps at hand in each of two generations, by access key.
+pub const SENDERS_MAX: usize = 4_096;
+
+/// Opened session tokens that one core keeps at hand in each of two generations.
+pub const SESSIONS_OPEN_MAX: usize = 1_024;
+
+/// Compiled policies of buckets that one core keeps at hand in each of two generations.
+pub const BUCKET_RULES_MAX: usize = 1_024;
+
+/// Life of credentials that the catalog gives out for a table's files, in seconds.
+pub const VENDED_LIFE_S: u64 = 3600;
+
 /// Life of a bearer token, in seconds.
 pub const BEARER_LIFE_S: u64 = 3600;
 
@@ -69,6 +81,24 @@ pub const MD5_BACKLOG_CORE_BYTES_MAX: usize = 32 << 20;
 /// Bytes, of all uploads together, that are hashed before other tasks of the core have their turn: 0.1 ms in full
 /// lanes, 0.6 ms in one.
 pub const MD5_TURN_BYTES: usize = 512 * 1024;
+
+// ---- sessions ---------------------------------------------------------------------------------
+
+/// Letters of a session token: a longer one is not looked at, and none is made. Beyond, when it is made:
+/// `PackedPolicyTooLarge`.
+pub const SESSION_TOKEN_BYTES_MAX: usize = 4096;
+
+/// Session policies of one session: how often a session may be made of a session. Beyond: `PackedPolicyTooLarge`.
+pub const SESSION_POLICIES_MAX: usize = 4;
+
+/// Managed policies that one session is narrowed with (`PolicyArns`), as in AWS. Beyond: `ValidationError`.
+pub const SESSION_POLICY_NAMES_MAX: usize = 10;
+
+/// Session tags, as in AWS. Beyond: `ValidationError`.
+pub const SESSION_TAGS_MAX: usize = 50;
+
+/// Policies that a claim of an ID token grants. Beyond: `IDPRejectedClaim`.
+pub const WEB_POLICIES_MAX: usize = 20;
 
 // ---- identities -------------------------------------------------------------------------------
 //
@@ -131,24 +161,6 @@ pub const IDENTITY_CHANGE_BYTES_MAX: usize = 1 << 20;
 /// Changes of identities that may wait for the one that is being made. Beyond: 503 `SlowDown`.
 pub const IDENTITY_CHANGES_WAITING_MAX: usize = 256;
 
-// ---- sessions ---------------------------------------------------------------------------------
-
-/// Letters of a session token: a longer one is not looked at, and none is made. Beyond, when it is made:
-/// `PackedPolicyTooLarge`.
-pub const SESSION_TOKEN_BYTES_MAX: usize = 4096;
-
-/// Session policies of one session: how often a session may be made of a session. Beyond: `PackedPolicyTooLarge`.
-pub const SESSION_POLICIES_MAX: usize = 4;
-
-/// Managed policies that one session is narrowed with (`PolicyArns`), as in AWS. Beyond: `ValidationError`.
-pub const SESSION_POLICY_NAMES_MAX: usize = 10;
-
-/// Session tags, as in AWS. Beyond: `ValidationError`.
-pub const SESSION_TAGS_MAX: usize = 50;
-
-/// Policies that a claim of an ID token grants. Beyond: `IDPRejectedClaim`.
-pub const WEB_POLICIES_MAX: usize = 20;
-
 // ---- S3 operations ----------------------------------------------------------------------------
 
 /// Bytes of an object key, as in S3. Longer ones are answered `KeyTooLongError`.
@@ -183,6 +195,12 @@ pub const CREATE_BUCKET_XML_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of the XML of PutBucketOwnershipControls. Beyond: `MalformedXML`.
 pub const OWNERSHIP_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// XML of PutPublicAccessBlock, in bytes: four switches.
+pub const PUBLIC_ACCESS_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// A bucket's policy, in bytes, as AWS has it.
+pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
 
 /// Bytes of the XML of DeleteObjects: 1,000 keys of 1,024 bytes, with room for tags and escapes. Beyond: `MalformedXML`.
 pub const DELETE_XML_BYTES_MAX: usize = 4 << 20;

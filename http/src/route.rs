@@ -444,7 +444,7 @@ mod tests {
         check_code("PUT /b/k?tagging&versionId=1", "NotImplemented");
         check_code("GET /b/k?acl&tagging", "InvalidArgument");
         check_code("PUT /b?versioning", "NotImplemented");
-        check_code("DELETE /b?policy", "NotImplemented");
+        check_code("DELETE /b?cors", "NotImplemented");
         check_code("GET /b?session", "NotImplemented");
         check_code("GET /b?inventory&id=1", "NotImplemented");
         check_code("GET /b?list-type=3", "InvalidArgument");

@@ -1,18 +1,22 @@
 //! What one core answers requests with: [`CoreState`], made by `process::core`. `gateway` takes its requests.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use nilas_catalog::Catalog;
 use nilas_engine::{CoreId, Engine, rt};
 
 use crate::admin::Figures;
-use crate::auth::{RootOnly, SigningKeyCache};
+use crate::auth::SigningKeyCache;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
+use crate::identity::seal::SealKeys;
+use crate::identity::store::{IdentityCell, IdentityStore};
+use crate::identity::{Evaluator, KeptRights, Notes, RequestFacts, RulesCache, Sender, Senders};
 use crate::memory::{CoreMemory, Shortage};
 use crate::root_key::RootKey;
-use crate::s3::{Owner, S3, json_attributes};
+use crate::s3::{S3, json_attributes};
 use crate::scrub::ScrubSettings;
 
 /// What one core needs to answer requests.
@@ -33,6 +37,10 @@ pub(crate) struct CoreState {
 /// Who may ask, and what verifying them costs again and again.
 pub(crate) struct Identity {
     pub(crate) root_key: RootKey,
+    /// What is derived of its secret for this store.
+    pub(crate) keys: SealKeys,
+    /// Who there is, as all cores share it.
+    pub(crate) cell: Arc<IdentityCell>,
     /// Whether presigned URLs of signature version 2 are taken.
     pub(crate) presigned_v2: bool,
     pub(crate) signing_keys: RefCell<SigningKeyCache>,
@@ -50,11 +58,33 @@ pub(crate) struct Services {
     pub(crate) engine: Engine,
     pub(crate) s3: S3,
     pub(crate) catalog: Catalog,
+    pub(crate) senders: Senders,
+    pub(crate) rules: Rc<RulesCache>,
+}
+
+impl Services {
+    /// Who is to be asked what `sender` may do in a request.
+    pub(crate) fn evaluator<'a>(
+        &'a self,
+        sender: &'a Sender,
+        request: RequestFacts<'a>,
+        notes: &'a Notes,
+    ) -> Evaluator<'a> {
+        Evaluator {
+            minter: Some(&self.senders),
+            ..Evaluator::new(sender, request, Some(&self.engine), &self.rules, notes)
+        }
+    }
 }
 
 impl Identity {
-    pub(crate) fn new(root_key: RootKey, presigned_v2: bool) -> Identity {
-        Identity { root_key, presigned_v2, signing_keys: RefCell::new(SigningKeyCache::new()) }
+    pub(crate) fn new(
+        root_key: RootKey,
+        keys: SealKeys,
+        cell: Arc<IdentityCell>,
+        presigned_v2: bool,
+    ) -> Identity {
+        Identity { root_key, keys, cell, presigned_v2, signing_keys: RefCell::new(SigningKeyCache::new()) }
     }
 }
 
@@ -85,24 +115,27 @@ impl CoreState {
 
     /// Lets the core serve. To be called once, by the recovery of this core.
     pub(crate) fn set_engine(&self, engine: Engine) {
-        let owner = Owner { id: self.identity.root_key.owner_id(), display_name: "root".to_owned() };
+        let Identity { root_key, keys, cell, .. } = &self.identity;
+        let rules = Rc::new(RulesCache::new());
+        let store = IdentityStore::new(cell.clone(), engine.clone());
+        let senders = Senders::new(store, root_key.clone(), keys.clone(), None);
         let md5_lanes = Md5Lanes::new();
         let s3 = S3 {
             engine: engine.clone(),
             region: self.region.clone(),
-            owner,
+            rules: rules.clone(),
             md5_lanes,
             memory: self.memory.clone(),
             downloads: self.downloads.clone(),
         };
         let purges = self.figures.process.purges.clone();
         let catalog = Catalog::new(engine.clone(), json_attributes(), &self.region).with_purges(
-            Arc::new(RootOnly),
+            Arc::new(KeptRights { store: cell.clone() }),
             purges,
             |text| eprintln!("nilas: {text}"),
         );
         // Set once, by the one recovery of this core.
-        drop(self.services.set(Services { engine, s3, catalog }));
+        drop(self.services.set(Services { engine, s3, catalog, senders, rules }));
     }
 
     /// What there is once the store has recovered.

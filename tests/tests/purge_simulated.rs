@@ -28,8 +28,8 @@ impl Access for Everything {
         true
     }
 
-    fn principal_kind(&self) -> &'static str {
-        "root"
+    fn kept(&self) -> KeptPrincipal {
+        KeptPrincipal { kind: "root".to_owned(), id: String::new(), access_key: "AK".to_owned() }
     }
 }
 

@@ -542,10 +542,7 @@ impl Catalog {
         ident: Ident,
         key: Option<IdempotencyKey>,
     ) -> Result<Outcome, CatalogError> {
-        let asked_by = KeptPrincipal {
-            kind: request.access.principal_kind().to_owned(),
-            access_key: request.principal.to_owned(),
-        };
+        let asked_by = request.access.kept();
         let context = Arc::clone(&self.purging);
         on_owner_core(&self.engine, bucket, &self.json_attributes, move |engine, store| async move {
             let dropped = store.drop_table(&ident, Some(asked_by), key).await?;

@@ -217,7 +217,7 @@ pub(crate) fn rootless(warehouse: &str, location_key: &str) -> Purge {
         metadata_location: String::new(),
         locations: Vec::new(),
         since_ms: 0,
-        asked_by: KeptPrincipal { kind: String::new(), access_key: String::new() },
+        asked_by: KeptPrincipal::default(),
         at: PurgePlace::default(),
         snapshots: 0,
         deleted: 0,

@@ -222,6 +222,11 @@ pub(crate) fn purge_value(purge: &Purge) -> Bytes {
         PurgePhase::Manifests => "manifests",
         PurgePhase::Metadata => "metadata",
     };
+    let KeptPrincipal { kind, id, access_key } = &purge.asked_by;
+    let mut principal = json!({"kind": kind, "access-key": access_key});
+    if !id.is_empty() {
+        principal["id"] = id.as_str().into();
+    }
     value(json!({
         "v": PURGE_VERSION,
         "table": purge.table,
@@ -229,7 +234,7 @@ pub(crate) fn purge_value(purge: &Purge) -> Bytes {
         "metadata-location": purge.metadata_location,
         "location-keys": purge.locations,
         "since": purge.since_ms,
-        "principal": {"kind": purge.asked_by.kind, "access-key": purge.asked_by.access_key},
+        "principal": principal,
         "phase": phase,
         "snapshot": purge.at.snapshot,
         "manifest": purge.at.manifest,
@@ -344,7 +349,10 @@ pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<StoredValue, CatalogEr
 fn purge(object: &Map<String, Value>) -> Option<Purge> {
     let text = |name: &str| object.get(name)?.as_str().map(str::to_owned);
     let number = |name: &str| object.get(name)?.as_u64();
-    let principal = |name: &str| object.get("principal")?.get(name)?.as_str().map(str::to_owned);
+    let principal = object.get("principal")?;
+    let of_principal = |name: &str| principal.get(name)?.as_str().map(str::to_owned);
+    // Who is no user has none.
+    let id = principal.get("id").map_or(Some(""), Value::as_str)?.to_owned();
     let left = object
         .get("left")?
         .as_array()?
@@ -356,7 +364,7 @@ fn purge(object: &Map<String, Value>) -> Option<Purge> {
         metadata_location: text("metadata-location")?,
         locations: texts(object.get("location-keys")?)?,
         since_ms: number("since")?,
-        asked_by: KeptPrincipal { kind: principal("kind")?, access_key: principal("access-key")? },
+        asked_by: KeptPrincipal { kind: of_principal("kind")?, id, access_key: of_principal("access-key")? },
         at: PurgePlace {
             phase: match object.get("phase")?.as_str()? {
                 "data" => PurgePhase::Data,
@@ -469,7 +477,11 @@ mod tests {
             metadata_location: "s3://lake/x/y/metadata/00000-u.metadata.json".to_owned(),
             locations: vec!["x/y".to_owned(), "z".to_owned()],
             since_ms: 1,
-            asked_by: KeptPrincipal { kind: "root".to_owned(), access_key: "AK".to_owned() },
+            asked_by: KeptPrincipal {
+                kind: "user".to_owned(),
+                id: "AIDA".to_owned(),
+                access_key: "AK".to_owned(),
+            },
             at: PurgePlace { phase: PurgePhase::Manifests, snapshot: 2, manifest: 3, entry: 4 },
             snapshots: 9,
             deleted: 5,
@@ -480,6 +492,8 @@ mod tests {
         };
         check(Purge { ended_ms: Some(8), left: Vec::new(), ..purge.clone() });
         check(Purge { at: PurgePlace::default(), ..purge.clone() });
+        let root = KeptPrincipal { kind: "root".to_owned(), ..KeptPrincipal::default() };
+        check(Purge { asked_by: root, ..purge.clone() });
         check(purge);
         match decode(&purge_key("x/y"), &Bytes::from_static(br#"{"v":1}"#)) {
             Ok(StoredValue::RootlessPurge(key)) => assert_eq!(key, "x/y"),

@@ -1,57 +1,12 @@
-//! Who sent a request, and the one to ask what they may do.
+//! The one to ask what the sender of a request may do.
 //!
 //! The gateway makes a [`Caller`] of what authentication found and asks it before an operation runs; operations that
 //! touch more than their target (a copy's source, each key of DeleteObjects, each table of a transaction) ask it for
-//! each of those. I1. Nothing is acted on before it was asked for. I2. Asking allocates nothing: resources are borrowed.
+//! each of those. I1. Nothing is acted on before it was asked for.
 
-use nilas_catalog::access::{Access, KeptAccess, KeptPrincipal, NamedIn, OperationFacts, Resource};
+use nilas_catalog::access::{Access, KeptPrincipal, NamedIn, OperationFacts, Resource, VendRequest, Vended};
 
-/// What kind of sender it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PrincipalKind {
-    /// Holds the root key.
-    Root,
-    /// Showed nothing, or was not asked to.
-    Anonymous,
-}
-
-impl PrincipalKind {
-    /// Returns the name under which it is kept with work that outlives the request.
-    fn name(self) -> &'static str {
-        match self {
-            PrincipalKind::Root => "root",
-            PrincipalKind::Anonymous => "anonymous",
-        }
-    }
-
-    /// A name that is not known here is nobody's in particular.
-    fn of_name(name: &str) -> PrincipalKind {
-        match name {
-            "root" => PrincipalKind::Root,
-            _ => PrincipalKind::Anonymous,
-        }
-    }
-}
-
-/// The sender of one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Principal<'a> {
-    /// What kind it is.
-    pub kind: PrincipalKind,
-    /// The access key whose secret was proven; empty when none was.
-    pub access_key: &'a str,
-}
-
-impl<'a> Principal<'a> {
-    /// The sender who proved to hold the secret of `access_key`, or nobody in particular. The root key is the only one
-    /// there is.
-    pub fn of(access_key: Option<&'a str>) -> Principal<'a> {
-        match access_key {
-            Some(access_key) => Principal { kind: PrincipalKind::Root, access_key },
-            None => Principal { kind: PrincipalKind::Anonymous, access_key: "" },
-        }
-    }
-}
+use crate::identity::Sender;
 
 /// What an evaluator says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,13 +17,12 @@ pub enum Decision {
     Deny,
 }
 
-/// A rule for who may do what.
+/// A rule for what the sender of one request may do.
 pub trait Authorizer {
-    /// Says whether `principal` may do `action`, as IAM spells it, on `resource`. `facts` are condition keys that the operation
+    /// Says whether the sender may do `action`, as IAM spells it, on `resource`. `facts` are condition keys that the operation
     /// knows, and their values.
     fn decide(
         &self,
-        principal: &Principal<'_>,
         action: &'static str,
         resource: &Resource<'_>,
         facts: &[(&'static str, &str)],
@@ -79,32 +33,11 @@ pub trait Authorizer {
         let _ = warehouse;
         false
     }
-}
 
-/// The rule of today: the root key may do everything, everybody may have what is public, and nobody anything else.
-#[derive(Clone, Copy, Debug)]
-pub struct RootOnly;
-
-impl Authorizer for RootOnly {
-    fn decide(
-        &self,
-        principal: &Principal<'_>,
-        _action: &'static str,
-        resource: &Resource<'_>,
-        _facts: &[(&'static str, &str)],
-    ) -> Decision {
-        match (principal.kind, resource) {
-            (PrincipalKind::Root, _) | (PrincipalKind::Anonymous, Resource::Public) => Decision::Allow,
-            (PrincipalKind::Anonymous, _) => Decision::Deny,
-        }
-    }
-}
-
-/// The root key may be another one by now: its holder is root all the same.
-impl KeptAccess for RootOnly {
-    fn allows(&self, who: &KeptPrincipal, action: &'static str, resource: Resource<'_>) -> bool {
-        let principal = Principal { kind: PrincipalKind::of_name(&who.kind), access_key: &who.access_key };
-        self.decide(&principal, action, &resource, &[]) == Decision::Allow
+    /// See [`Access::vend`].
+    fn vend(&self, wanted: &VendRequest<'_>) -> Option<Vended> {
+        let _ = wanted;
+        None
     }
 }
 
@@ -112,14 +45,14 @@ impl KeptAccess for RootOnly {
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
     /// Who it is.
-    pub principal: Principal<'a>,
+    pub sender: &'a Sender,
     authorizer: &'a dyn Authorizer,
 }
 
 impl<'a> Caller<'a> {
     /// Brings both together.
-    pub fn new(principal: Principal<'a>, authorizer: &'a dyn Authorizer) -> Caller<'a> {
-        Caller { principal, authorizer }
+    pub fn new(sender: &'a Sender, authorizer: &'a dyn Authorizer) -> Caller<'a> {
+        Caller { sender, authorizer }
     }
 
     /// Returns whether the sender may do an operation on what its head names. For an operation that is judged on what
@@ -139,51 +72,18 @@ impl Access for Caller<'_> {
         resource: Resource<'_>,
         facts: &[(&'static str, &str)],
     ) -> bool {
-        self.authorizer.decide(&self.principal, action, &resource, facts) == Decision::Allow
+        self.authorizer.decide(action, &resource, facts) == Decision::Allow
     }
 
     fn wants_table_ids(&self, warehouse: &str) -> bool {
         self.authorizer.wants_table_ids(warehouse)
     }
 
-    fn principal_kind(&self) -> &'static str {
-        self.principal.kind.name()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn root_only() {
-        let check = |principal: Principal<'_>, resource: Resource<'_>, want: bool| {
-            let caller = Caller::new(principal, &RootOnly);
-            assert_eq!(caller.allows("s3:GetObject", resource), want, "{principal:?} {resource:?}");
-        };
-        let object = Resource::Object { bucket: "b", key: b"k" };
-        check(Principal::of(Some("AK")), object, true);
-        check(Principal::of(Some("AK")), Resource::Service, true);
-        check(Principal::of(Some("AK")), Resource::Public, true);
-        check(Principal::of(None), Resource::Public, true);
-        check(Principal::of(None), Resource::Service, false);
-        check(Principal::of(None), object, false);
+    fn kept(&self) -> KeptPrincipal {
+        self.sender.kept()
     }
 
-    #[test]
-    fn kept_principals() {
-        let check = |principal: Principal<'_>, want: bool| {
-            let caller = Caller::new(principal, &RootOnly);
-            let kept = KeptPrincipal {
-                kind: caller.principal_kind().to_owned(),
-                access_key: principal.access_key.to_owned(),
-            };
-            let object = Resource::Object { bucket: "b", key: b"k" };
-            assert_eq!(KeptAccess::allows(&RootOnly, &kept, "s3:DeleteObject", object), want, "{kept:?}");
-        };
-        check(Principal::of(Some("AK")), true);
-        check(Principal::of(None), false);
-        let unknown = KeptPrincipal { kind: String::new(), access_key: "AK".to_owned() };
-        assert!(!KeptAccess::allows(&RootOnly, &unknown, "s3:GetObject", Resource::Bucket("b")));
+    fn vend(&self, wanted: &VendRequest<'_>) -> Option<Vended> {
+        self.authorizer.vend(wanted)
     }
 }

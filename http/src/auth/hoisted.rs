@@ -18,6 +18,8 @@ pub enum Mechanism {
     QueryV4,
     /// Version 2 in the query.
     QueryV2,
+    /// Nowhere: nobody signed it.
+    Unsigned,
 }
 
 /// The fields in the query that stand for a header which the request does not have: names in lower case, in the order
@@ -27,7 +29,8 @@ pub(super) fn fields<'q>(
     query: &'q Query,
     mechanism: Mechanism,
 ) -> impl Iterator<Item = (String, &'q str)> {
-    query.iter().filter_map(move |(name, value)| {
+    let query = Some(query).filter(|_| mechanism != Mechanism::Unsigned);
+    query.into_iter().flat_map(Query::iter).filter_map(move |(name, value)| {
         let of_amazon = name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
         let of_content = mechanism == Mechanism::QueryV2
             && ["content-type", "content-md5"].iter().any(|known| name.eq_ignore_ascii_case(known));

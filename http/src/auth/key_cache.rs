@@ -1,27 +1,22 @@
 //! Signing keys derived from secrets, kept so that a request costs one HMAC and not five.
 //!
 //! One per core, asked and filled by the verification. I1. At most [`SIGNING_KEYS_MAX`] keys in each of two
-//! generations: a full young generation becomes the old one, and keys still used move back.
-//! I2. A key is served only for the secret it was derived from, so a replaced secret takes effect at once.
+//! generations. I2. A key is served only for the secret it was derived from, so a replaced secret takes effect at once.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
+use crate::generations::Generations;
 use crate::limits::SIGNING_KEYS_MAX;
 
 /// A key ready to sign with: HMAC-SHA256 with its key schedule done.
 pub(super) type SigningMac = Hmac<Sha256>;
 
 /// The derived keys of one core.
-#[derive(Default)]
-pub struct SigningKeyCache {
-    young: HashMap<Box<str>, Entry>,
-    old: HashMap<Box<str>, Entry>,
-}
+pub struct SigningKeyCache(Generations<Entry>);
 
 struct Entry {
     secret: Box<str>,
@@ -31,30 +26,23 @@ struct Entry {
 impl SigningKeyCache {
     /// Makes an empty cache.
     pub fn new() -> Self {
-        Self::default()
+        SigningKeyCache(Generations::new(SIGNING_KEYS_MAX))
     }
 
     /// Finds the key for a whole credential (`access key/date/region/service/aws4_request`).
     pub(super) fn find(&mut self, credential: &str, secret: &str) -> Option<SigningMac> {
-        if let Some(entry) = self.young.get(credential) {
-            return entry.serve(secret);
-        }
-        let (name, entry) = self.old.remove_entry(credential)?;
-        let mac = entry.serve(secret)?;
-        self.insert(name, entry);
-        Some(mac)
+        self.0.get(credential)?.serve(secret)
     }
 
     /// Keeps a key that a right signature was made with.
     pub(super) fn keep(&mut self, credential: &str, secret: &str, mac: &SigningMac) {
-        self.insert(credential.into(), Entry { secret: secret.into(), mac: mac.clone() });
+        self.0.insert(credential.into(), Entry { secret: secret.into(), mac: mac.clone() });
     }
+}
 
-    fn insert(&mut self, credential: Box<str>, entry: Entry) {
-        if self.young.len() >= SIGNING_KEYS_MAX && !self.young.contains_key(&credential) {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(credential, entry);
+impl Default for SigningKeyCache {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -66,10 +54,7 @@ impl Entry {
 
 impl fmt::Debug for SigningKeyCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SigningKeyCache")
-            .field("young", &self.young.len())
-            .field("old", &self.old.len())
-            .finish()
+        write!(f, "SigningKeyCache({:?})", self.0)
     }
 }
 
@@ -115,7 +100,6 @@ mod tests {
         for i in 0..SIGNING_KEYS_MAX * 5 {
             cache.keep(&format!("c{i}"), "s", &mac);
             assert!(cache.find("c0", "s").is_some(), "a key in use stays");
-            assert!(cache.young.len() <= SIGNING_KEYS_MAX && cache.old.len() <= SIGNING_KEYS_MAX);
         }
         assert!(cache.find("c1", "s").is_none());
         assert!(cache.find("c0", "other").is_none());

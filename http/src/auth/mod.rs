@@ -24,7 +24,7 @@ mod error;
 pub mod bearer;
 mod access;
 
-pub use access::{Authorizer, Caller, Decision, Principal, PrincipalKind, RootOnly};
+pub use access::{Authorizer, Caller, Decision};
 pub use chunk_signature::{ChunkSigner, SignatureMismatch};
 pub use error::{ArgumentFault, AuthError, CredentialFault, Denied, Mismatch, QueryFault, Refused};
 pub use hoisted::Mechanism;
@@ -32,7 +32,7 @@ pub(crate) use hoisted::with_hoisted;
 pub use key_cache::SigningKeyCache;
 pub use request::RequestView;
 pub(crate) use request::view_of;
+pub(crate) use sigv4::anonymous;
 pub use sigv4::{
-    KeyFault, KeyStore, PayloadMode, Service, Verified, fuzz_auth, precheck, service_of, verify,
-    verify_with_body,
+    KeyFault, KeyStore, PayloadMode, Service, Verified, fuzz_auth, precheck, shown, verify, verify_with_body,
 };

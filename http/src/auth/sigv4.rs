@@ -17,9 +17,8 @@ use base64::Engine as _;
 use crate::auth::canonical;
 use crate::auth::chunk_signature::ChunkSigner;
 use crate::auth::claim::{Credential, SignedClaim};
-use crate::auth::error::{ArgumentFault, AuthError, CredentialFault, Mismatch, Refused};
+use crate::auth::error::{ArgumentFault, AuthError, CredentialFault, Denied, Mismatch, Refused};
 use crate::auth::hoisted::Mechanism;
-#[cfg(test)]
 use crate::auth::key_cache::mac_of;
 use crate::auth::key_cache::{SigningKeyCache, SigningMac, derive, sign};
 use crate::auth::request::RequestView;
@@ -47,7 +46,7 @@ pub enum KeyFault {
 
 impl KeyFault {
     /// The error of a request that shows `access_key` and `token`.
-    pub(super) fn error(self, access_key: &str, token: Option<&str>) -> AuthError {
+    pub(crate) fn error(self, access_key: &str, token: Option<&str>) -> AuthError {
         let token = token.unwrap_or_default().to_owned();
         match self {
             KeyFault::Unknown => AuthError::InvalidAccessKeyId { access_key: access_key.to_owned() },
@@ -186,6 +185,30 @@ pub fn verify_with_body(
     Ok(verified(&claim, &credential, service, PayloadMode::CatalogBody, chunks))
 }
 
+/// A request that nobody signed, as it is to be taken. Chunks that claim to be signed are not.
+pub(crate) fn anonymous(view: &RequestView<'_>) -> Result<Verified, AuthError> {
+    let payload = match view.headers.get("x-amz-content-sha256").map(|value| value.to_str()) {
+        None => PayloadMode::Unsigned,
+        Some(text) => match parse_payload(text.unwrap_or_default())? {
+            PayloadMode::StreamingSigned | PayloadMode::StreamingSignedTrailer => {
+                return Err(AuthError::AccessDenied(Denied::NoCredentials));
+            }
+            fits => fits,
+        },
+    };
+    let chunks = ChunkSigner::new(mac_of(b""), String::new(), String::new(), String::new());
+    Ok(Verified {
+        access_key: String::new(),
+        service: Service::S3,
+        region: String::new(),
+        signed_ms: None,
+        payload,
+        mechanism: Mechanism::Unsigned,
+        session_token: None,
+        chunks,
+    })
+}
+
 /// Checks all but the signature: form, known key, token and time. Lets a route refuse before it reads a body.
 pub fn precheck(
     view: &RequestView<'_>,
@@ -198,9 +221,9 @@ pub fn precheck(
 }
 
 /// The service that a request's credential is scoped to, before anything of it is verified.
-pub fn service_of(view: &RequestView<'_>) -> Option<Service> {
-    let claim = SignedClaim::read(view).ok()?;
-    Service::of(claim.credential().ok()?.service)
+pub fn shown(view: &RequestView<'_>) -> Result<Option<Service>, AuthError> {
+    let claim = SignedClaim::read(view)?;
+    Ok(Service::of(claim.credential()?.service))
 }
 
 fn identify<'c>(

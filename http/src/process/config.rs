@@ -12,6 +12,8 @@ use nilas_engine::rt::RtError;
 use nilas_engine::store::StoreError;
 use nilas_engine::{CoreId, EngineError};
 
+use crate::identity::model::Secret;
+use crate::identity::store::LoadError;
 use crate::limits::CACHE_MEMORY_PART;
 use crate::listen::ListenError;
 use crate::root_key::RootKeyError;
@@ -36,7 +38,9 @@ pub struct ServerConfig {
     /// may use ([`CACHE_MEMORY_PART`]).
     pub cache_bytes: Option<u64>,
     /// The root key from the environment: access key and secret key.
-    pub root_key: Option<(String, String)>,
+    pub root_key: Option<(String, Secret)>,
+    /// The root secret before, from the environment, when it is being changed.
+    pub previous_secret: Option<Secret>,
     /// Whether presigned URLs of signature version 2 are taken, for GET, HEAD and PUT of objects.
     pub presigned_v2: bool,
     /// How what is stored is verified in the background.
@@ -93,6 +97,7 @@ pub enum CoreError {
     Ring(std::io::Error),
     Drive(OpenError),
     Engine(EngineError),
+    Identities(LoadError),
     Listen(ListenError),
 }
 
@@ -128,6 +133,7 @@ impl fmt::Display for CoreError {
             CoreError::Ring(e) => write!(f, "its io_uring: {e}"),
             CoreError::Drive(e) => write!(f, "{e}"),
             CoreError::Engine(e) => write!(f, "{e}"),
+            CoreError::Identities(e) => write!(f, "{e}"),
             CoreError::Listen(e) => write!(f, "{e}"),
         }
     }

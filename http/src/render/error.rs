@@ -36,6 +36,14 @@ pub enum S3Error {
         what: &'static str,
         part: u64,
     },
+    /// There is one of that name, and it is somebody else's.
+    BucketAlreadyExists {
+        bucket: String,
+    },
+    /// A policy that cannot be read, or says what a bucket's policy may not.
+    MalformedPolicy {
+        message: String,
+    },
     BucketAlreadyOwnedByYou {
         bucket: String,
     },
@@ -292,6 +300,15 @@ impl S3Error {
                 "BadDigest",
                 format!("The {what} you specified for part {part} did not match what we received."),
             ),
+            S3Error::BucketAlreadyExists { bucket } => say(
+                StatusCode::CONFLICT,
+                "BucketAlreadyExists",
+                "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.",
+            )
+            .field("BucketName", bucket),
+            S3Error::MalformedPolicy { message } => {
+                say(StatusCode::BAD_REQUEST, "MalformedPolicy", message.clone())
+            }
             S3Error::BucketAlreadyOwnedByYou { bucket } => say(
                 CONFLICT,
                 "BucketAlreadyOwnedByYou",

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body;
-use nilas_engine::BucketError;
+use nilas_engine::{BucketError, SettingKind};
 
 use super::{Call, Outcome, document, empty, flag, metadata, owner_xml, ownership, unsigned, with_region};
 use crate::limits::{BUCKETS_PAGE_MAX, CREATE_BUCKET_XML_BYTES_MAX};
@@ -45,7 +45,7 @@ pub(super) fn list(call: &Call<'_>) -> Outcome {
         .filter(|bucket| after.as_deref().is_none_or(|after| after < &*bucket.name));
 
     let mut xml = Xml::new("ListAllMyBucketsResult", 512);
-    owner_xml(&mut xml, "Owner", &call.s3.owner);
+    owner_xml(&mut xml, "Owner", &call.sender_as_owner());
     xml.open("Buckets");
     let mut last = None;
     for bucket in names.by_ref().take(max) {
@@ -101,9 +101,19 @@ where
         return Err(S3Error::InvalidLocationConstraint { constraint: constraint.clone() });
     }
     let at_home = constraint.as_deref().is_none_or(|constraint| constraint == REGION_DEFAULT);
-    match call.engine().create_bucket(name, ownership::settings(rule)).await {
+    // A bucket of root has no owner in its settings, so that one without settings stays as it was.
+    let owner = call.caller.sender.user.as_ref().map(|user| Bytes::copy_from_slice(user.id.as_bytes()));
+    let settings = ownership::settings(rule).with(SettingKind::OWNER, owner.clone());
+    match call.engine().create_bucket(name, settings).await {
         Ok(_) => {}
-        Err(BucketError::Exists) if at_home => {}
+        Err(BucketError::Exists) => {
+            let is_own = call.bucket()?.settings.get(SettingKind::OWNER) == owner.as_ref();
+            match is_own {
+                true if at_home => {}
+                true => return Err(S3Error::bucket(BucketError::Exists, name)),
+                false => return Err(S3Error::BucketAlreadyExists { bucket: name.clone() }),
+            }
+        }
         Err(why) => return Err(S3Error::bucket(why, name)),
     }
     let mut response = empty(StatusCode::OK);

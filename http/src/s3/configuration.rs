@@ -21,9 +21,6 @@ pub(super) enum Configuration {
     Logging,
     Notification,
     ObjectLock,
-    Policy,
-    PolicyStatus,
-    PublicAccessBlock,
     Replication,
     RequestPayment,
     Tagging,
@@ -40,13 +37,11 @@ impl Configuration {
             Configuration::Lifecycle => Some(SettingKind::LIFECYCLE),
             Configuration::Notification => Some(SettingKind::NOTIFICATIONS),
             Configuration::ObjectLock => Some(SettingKind::LOCK),
-            Configuration::Policy | Configuration::PolicyStatus => Some(SettingKind::POLICY),
             Configuration::Tagging => Some(SettingKind::TAGS),
             Configuration::Versioning => Some(SettingKind::VERSIONING),
             Configuration::Accelerate
             | Configuration::Acl
             | Configuration::Logging
-            | Configuration::PublicAccessBlock
             | Configuration::Replication
             | Configuration::RequestPayment
             | Configuration::Website => None,
@@ -66,7 +61,7 @@ pub(super) fn get(call: &Call<'_>, configuration: Configuration) -> Outcome {
     if let Some(kind) = configuration.setting().filter(|kind| bucket.settings.get(*kind).is_some()) {
         return Err(EngineError::UnsupportedSetting { kind }.into());
     }
-    match fixed(configuration, &call.s3.owner) {
+    match fixed(configuration, &call.owner_of(&bucket)) {
         Fixed::Document(xml) => Ok(document(xml)),
         Fixed::Missing { code, message } => {
             Err(S3Error::NotConfigured { code, message, bucket: call.target.bucket.clone() })
@@ -94,13 +89,6 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
             "ObjectLockConfigurationNotFoundError",
             "Object Lock configuration does not exist for this bucket",
         ),
-        Configuration::Policy | Configuration::PolicyStatus => {
-            missing("NoSuchBucketPolicy", "The bucket policy does not exist")
-        }
-        Configuration::PublicAccessBlock => missing(
-            "NoSuchPublicAccessBlockConfiguration",
-            "The public access block configuration was not found",
-        ),
         Configuration::Replication => {
             missing("ReplicationConfigurationNotFoundError", "The replication configuration was not found")
         }
@@ -119,7 +107,8 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
 }
 
 pub(super) async fn object_acl(call: &Call<'_>) -> Outcome {
-    about_object(call, acl(&call.s3.owner)).await
+    let owner = call.owner_of(&*call.bucket()?);
+    about_object(call, acl(&owner)).await
 }
 
 /// An object without tags has an empty set of them, unlike a bucket.
@@ -179,7 +168,6 @@ mod tests {
             "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></",
         );
         check(Configuration::ObjectLock, "ObjectLockConfigurationNotFoundError");
-        check(Configuration::Policy, "NoSuchBucketPolicy");
         check(Configuration::Tagging, "NoSuchTagSet");
         check(Configuration::Cors, "NoSuchCORSConfiguration");
         check(Configuration::RequestPayment, "<Payer>BucketOwner</Payer>");

@@ -25,11 +25,11 @@ struct Page<'a> {
     max: usize,
     url: bool,
     /// Named with each entry, when asked for.
-    owner: Option<&'a Owner>,
+    owner: Option<Owner>,
     page: ListPage,
 }
 
-async fn read<'a>(call: &'a Call<'_>, after: Bytes, owner: Option<&'a Owner>) -> Result<Page<'a>, S3Error> {
+async fn read<'a>(call: &'a Call<'_>, after: Bytes, with_owner: bool) -> Result<Page<'a>, S3Error> {
     let (url, max) = (call.url_encoding()?, call.page_entries("max-keys")?);
     check_optional_attributes(call)?;
     let bucket = call.bucket()?;
@@ -46,6 +46,7 @@ async fn read<'a>(call: &'a Call<'_>, after: Bytes, owner: Option<&'a Owner>) ->
         };
         call.engine().list(&bucket, query).await?
     };
+    let owner = with_owner.then(|| call.owner_of(&bucket));
     Ok(Page { bucket: &call.target.bucket, prefix, delimiter, max, url, owner, page })
 }
 
@@ -76,7 +77,7 @@ pub(super) async fn v2(call: &Call<'_>) -> Outcome {
         None => position(call, "start-after"),
     };
     let owner = call.parameter("fetch-owner").map_or(Ok(false), |text| flag("fetch-owner", text))?;
-    let page = read(call, after, owner.then_some(&call.s3.owner)).await?;
+    let page = read(call, after, owner).await?;
     Ok(with_region(call, document(render_v2(&page, token, start_after))))
 }
 
@@ -121,7 +122,7 @@ fn render_v2(page: &Page<'_>, token: Option<&str>, start_after: Option<&str>) ->
 }
 
 pub(super) async fn v1(call: &Call<'_>) -> Outcome {
-    let page = read(call, position(call, "marker"), Some(&call.s3.owner)).await?;
+    let page = read(call, position(call, "marker"), true).await?;
     Ok(with_region(call, document(render_v1(&page, call.parameter("marker").unwrap_or("")))))
 }
 
@@ -141,7 +142,7 @@ fn render_v1(page: &Page<'_>, marker: &str) -> Xml {
 pub(super) async fn versions(call: &Call<'_>) -> Outcome {
     let markers = (call.parameter("key-marker").unwrap_or(""), call.parameter("version-id-marker"));
     check_version_marker(markers)?;
-    let page = read(call, position(call, "key-marker"), Some(&call.s3.owner)).await?;
+    let page = read(call, position(call, "key-marker"), true).await?;
     Ok(document(render_versions(&page, markers)))
 }
 
@@ -216,7 +217,7 @@ impl Page<'_> {
         xml.text("ChecksumAlgorithm", algorithm.name());
         xml.text("ChecksumType", kind.name());
         xml.number("Size", info.size);
-        if let Some(owner) = self.owner {
+        if let Some(owner) = &self.owner {
             owner_xml(xml, "Owner", owner);
         }
         xml.text("StorageClass", attributes::storage_class(&info.attributes).unwrap_or("STANDARD"));

@@ -17,13 +17,14 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
     // One more than a page, to know whether more follows.
     let parts = call.engine().parts(&bucket, id, after, max + 1).await?;
     let parts = parts.ok_or_else(|| call.no_such_upload())?;
+    let owner = call.owner_of(&bucket);
     let page = Page {
         bucket: &call.target.bucket,
         key: &call.target.key,
         upload_id: &id.to_string(),
         after,
         max,
-        owner: &call.s3.owner,
+        owner: &owner,
         upload: &upload,
     };
     Ok(document(render(&page, &parts)))

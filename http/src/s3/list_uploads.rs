@@ -52,13 +52,14 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
     }
     xml.number("MaxUploads", u64::try_from(max).unwrap_or(u64::MAX));
     xml.boolean("IsTruncated", grouping.truncated);
+    let owner = call.owner_of(&bucket);
     for upload in &grouping.uploads {
         let attributes = Attributes::decode(&upload.attributes).unwrap_or_default();
         xml.open("Upload");
         xml.key("Key", &upload.key, url);
         xml.text("UploadId", &upload.id.to_string());
-        owner_xml(&mut xml, "Initiator", &call.s3.owner);
-        owner_xml(&mut xml, "Owner", &call.s3.owner);
+        owner_xml(&mut xml, "Initiator", &owner);
+        owner_xml(&mut xml, "Owner", &owner);
         xml.text("StorageClass", attributes.storage_class.as_deref().unwrap_or("STANDARD"));
         xml.text("Initiated", &iso_8601(upload.created_ms));
         if let Some(checksum) = &attributes.checksum {

@@ -20,6 +20,7 @@ pub mod receipt;
 mod buckets;
 mod configuration;
 mod ownership;
+mod bucket_policy;
 mod list_objects;
 mod get_object;
 mod get_object_attributes;
@@ -34,6 +35,7 @@ mod abort_upload;
 mod list_parts;
 mod list_uploads;
 
+use std::rc::Rc;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -51,9 +53,11 @@ pub(crate) use attributes::json as json_attributes;
 use configuration::Configuration;
 pub use copy_object::{CopySource, copy_source};
 
-use crate::auth::{Caller, Verified, with_hoisted};
+use crate::auth::{Caller, Verified};
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
+use crate::identity::bucket_rules::{RulesCache, owner_of};
+use crate::identity::model::owner_id;
 use crate::limits::{BUSY_DRAIN_BYTES_MAX, DRAIN_BYTES_MAX, PAGE_ENTRIES_MAX, PARTS_MAX};
 use crate::memory::CoreMemory;
 use crate::render::body::ResponseBody;
@@ -80,8 +84,8 @@ pub struct S3 {
     pub engine: Engine,
     /// What GetBucketLocation and HeadBucket answer.
     pub region: String,
-    /// The owner of all buckets and objects, as S3's listings and ACLs name it.
-    pub owner: Owner,
+    /// Compiled policies of buckets.
+    pub(crate) rules: Rc<RulesCache>,
     /// Where the bodies of this core have their MD5 made.
     pub md5_lanes: Md5Lanes,
     /// What requests of this core may hold.
@@ -110,12 +114,13 @@ struct Call<'a> {
 impl S3 {
     /// Carries out `target` for `caller`, who may do that on what the path names, and answers it.
     ///
-    /// `request_id` is what the answer's headers and XML say. A body that nobody read is drained a little, so that
+    /// `headers` are those of the head with those that its query carries. `request_id` is what the answer's headers and XML say. A body that nobody read is drained a little, so that
     /// its sender sees the answer and keeps the connection.
     pub async fn handle<B>(
         &self,
         target: &Target,
         head: &Parts,
+        headers: &HeaderMap,
         caller: Caller<'_>,
         verified: &Verified,
         body: B,
@@ -125,9 +130,8 @@ impl S3 {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<S3Error>,
     {
-        let headers = with_hoisted(&head.headers, &target.query, verified.mechanism);
-        let call = Call { s3: self, target, headers: &headers, caller };
-        let mut payload = Payload::new(&headers, verified, &self.md5_lanes, &self.memory.documents, body);
+        let call = Call { s3: self, target, headers, caller };
+        let mut payload = Payload::new(headers, verified, &self.md5_lanes, &self.memory.documents, body);
         let outcome = call.run(&mut payload).await;
         let is_busy = outcome.as_ref().is_err_and(S3Error::is_busy);
         payload.drain(if is_busy { BUSY_DRAIN_BYTES_MAX } else { DRAIN_BYTES_MAX }).await;
@@ -192,9 +196,13 @@ impl Call<'_> {
             Operation::GetBucketOwnershipControls => ownership::get(self),
             Operation::PutBucketOwnershipControls => ownership::put(self, payload).await,
             Operation::DeleteBucketOwnershipControls => ownership::delete(self).await,
-            Operation::GetBucketPolicy => configuration::get(self, Configuration::Policy),
-            Operation::GetBucketPolicyStatus => configuration::get(self, Configuration::PolicyStatus),
-            Operation::GetPublicAccessBlock => configuration::get(self, Configuration::PublicAccessBlock),
+            Operation::GetBucketPolicy => bucket_policy::get(self),
+            Operation::PutBucketPolicy => bucket_policy::put(self, payload).await,
+            Operation::DeleteBucketPolicy => bucket_policy::delete(self).await,
+            Operation::GetBucketPolicyStatus => bucket_policy::status(self),
+            Operation::GetPublicAccessBlock => bucket_policy::get_block(self),
+            Operation::PutPublicAccessBlock => bucket_policy::put_block(self, payload).await,
+            Operation::DeletePublicAccessBlock => bucket_policy::delete_block(self).await,
             Operation::GetBucketReplication => configuration::get(self, Configuration::Replication),
             Operation::GetBucketRequestPayment => configuration::get(self, Configuration::RequestPayment),
             Operation::GetBucketTagging => configuration::get(self, Configuration::Tagging),
@@ -243,6 +251,30 @@ impl Call<'_> {
         self.engine().bucket(name).map_err(|why| S3Error::bucket(why, name))
     }
 
+    /// The account that everything here belongs to.
+    fn account(&self) -> &str {
+        self.caller.sender.model.account()
+    }
+
+    /// The owner of a bucket and of all objects in it, as S3 names owners.
+    fn owner_of(&self, bucket: &Bucket) -> Owner {
+        let model = &self.caller.sender.model;
+        let Some(id) = owner_of(&bucket.settings) else {
+            return Owner { id: owner_id(model.account(), "root"), display_name: "root".to_owned() };
+        };
+        match model.user_by_id(id) {
+            Some(user) => Owner { id: user.owner_id.clone(), display_name: user.name.clone() },
+            // A user who is gone.
+            None => Owner { id: owner_id(model.account(), id), display_name: id.to_owned() },
+        }
+    }
+
+    /// The sender, as S3 names owners.
+    fn sender_as_owner(&self) -> Owner {
+        let sender = self.caller.sender;
+        Owner { id: sender.owner_id.to_string(), display_name: sender.name.to_string() }
+    }
+
     /// The request's key; empty for bucket operations.
     fn key(&self) -> Bytes {
         self.target.key.clone()
@@ -260,9 +292,9 @@ impl Call<'_> {
         self.target.query.get(name)
     }
 
-    /// `x-amz-expected-bucket-owner` must be ours, if it is there; so must that of a copy's source.
+    /// `x-amz-expected-bucket-owner` must be our account, if it is there; so must that of a copy's source.
     fn check_owner(&self) -> Result<(), S3Error> {
-        let ours = |value: &HeaderValue| value.as_bytes().trim_ascii() == self.s3.owner.id.as_bytes();
+        let ours = |value: &HeaderValue| value.as_bytes().trim_ascii() == self.account().as_bytes();
         let fits = |name: &str| self.headers.get_all(name).iter().all(ours);
         let copies = self.target.operation.row().form == Form::Copy;
         match fits("x-amz-expected-bucket-owner") && (!copies || fits("x-amz-source-expected-bucket-owner")) {

@@ -117,8 +117,12 @@ operations! {
     PutBucketOwnershipControls         PUT    Bucket  "ownershipControls" Plain  "s3:PutBucketOwnershipControls"       Bucket  Head Xml     Changes false;
     DeleteBucketOwnershipControls      DELETE Bucket  "ownershipControls" Plain  "s3:PutBucketOwnershipControls"       Bucket  Head Empty   Changes false;
     GetBucketPolicy                    GET    Bucket  "policy"            Plain  "s3:GetBucketPolicy"                  Bucket  Head Empty   Reads   false;
+    PutBucketPolicy                    PUT    Bucket  "policy"            Plain  "s3:PutBucketPolicy"                  Bucket  Head Json    Changes false;
+    DeleteBucketPolicy                 DELETE Bucket  "policy"            Plain  "s3:DeleteBucketPolicy"               Bucket  Head Empty   Changes false;
     GetBucketPolicyStatus              GET    Bucket  "policyStatus"      Plain  "s3:GetBucketPolicyStatus"            Bucket  Head Empty   Reads   false;
     GetPublicAccessBlock               GET    Bucket  "publicAccessBlock" Plain  "s3:GetBucketPublicAccessBlock"       Bucket  Head Empty   Reads   false;
+    PutPublicAccessBlock               PUT    Bucket  "publicAccessBlock" Plain  "s3:PutBucketPublicAccessBlock"       Bucket  Head Xml     Changes false;
+    DeletePublicAccessBlock            DELETE Bucket  "publicAccessBlock" Plain  "s3:PutBucketPublicAccessBlock"       Bucket  Head Empty   Changes false;
     GetBucketReplication               GET    Bucket  "replication"       Plain  "s3:GetReplicationConfiguration"      Bucket  Head Empty   Reads   false;
     GetBucketRequestPayment            GET    Bucket  "requestPayment"    Plain  "s3:GetBucketRequestPayment"          Bucket  Head Empty   Reads   false;
     GetBucketTagging                   GET    Bucket  "tagging"           Plain  "s3:GetBucketTagging"                 Bucket  Head Empty   Reads   false;

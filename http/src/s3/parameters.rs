@@ -101,6 +101,15 @@ const WITH_BYTES: &[Operation] = &[PutObject, UploadPart];
 const WITH_CHECKSUM: &[Operation] = &[PutObject, UploadPart, CompleteMultipartUpload];
 const LISTING_OBJECTS: &[Operation] = &[ListObjectsV2, ListObjects, ListObjectVersions];
 const LISTING_KEYS: &[Operation] = &[ListObjectsV2, ListObjects, ListObjectVersions, ListMultipartUploads];
+/// The operations whose body is not an object's but may come with a digest, and those whose body is.
+const WITH_MD5: &[Operation] = &[
+    PutObject,
+    UploadPart,
+    DeleteObjects,
+    PutBucketOwnershipControls,
+    PutBucketPolicy,
+    PutPublicAccessBlock,
+];
 const DELETING: &[Operation] = &[DeleteObject, DeleteObjects];
 
 /// The table: headers first, then the query.
@@ -118,7 +127,7 @@ pub const TABLE: &[Row] = &[
     ),
     honoured(&["x-amz-meta-*", "x-amz-storage-class"], MAKING),
     honoured(&["Content-Length"], WITH_BYTES),
-    honoured(&["Content-MD5"], &[PutObject, UploadPart, DeleteObjects, PutBucketOwnershipControls]),
+    honoured(&["Content-MD5"], WITH_MD5),
     honoured(
         &[
             "x-amz-checksum-crc32",
@@ -134,10 +143,7 @@ pub const TABLE: &[Row] = &[
         &["x-amz-checksum-md5", "x-amz-checksum-sha512", "x-amz-checksum-xxhash*"],
         WITH_CHECKSUM,
     ),
-    honoured(
-        &["x-amz-sdk-checksum-algorithm"],
-        &[PutObject, UploadPart, DeleteObjects, PutBucketOwnershipControls],
-    ),
+    honoured(&["x-amz-sdk-checksum-algorithm"], WITH_MD5),
     honoured(&["x-amz-checksum-algorithm"], &[CopyObject, CreateMultipartUpload]),
     honoured(&["x-amz-checksum-type"], &[CreateMultipartUpload, CompleteMultipartUpload]),
     honoured(&["x-amz-mp-object-size"], &[CompleteMultipartUpload]),
@@ -198,6 +204,7 @@ pub const TABLE: &[Row] = &[
     honoured(&["x-amz-expected-bucket-owner"], &[]),
     without_effect(&["x-amz-request-payer"], &[]),
     without_effect(&["x-amz-mfa", "x-amz-bypass-governance-retention"], DELETING),
+    without_effect(&["x-amz-confirm-remove-self-bucket-access"], &[PutBucketPolicy]),
     honoured(
         &["?prefix"],
         &[ListObjectsV2, ListObjects, ListObjectVersions, ListMultipartUploads, ListBuckets],

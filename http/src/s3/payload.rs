@@ -118,7 +118,17 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
 
     /// Reads a whole XML body and checks it; beyond `bytes_max` it is `MalformedXML`.
     pub async fn read_xml(&mut self, headers: &HeaderMap, bytes_max: usize) -> Result<Bytes, S3Error> {
-        let too_large = |e: S3Error| if e.is_too_large() { S3Error::MalformedXml } else { e };
+        self.read_document(headers, bytes_max, S3Error::MalformedXml).await
+    }
+
+    /// Reads a whole document and checks it; beyond `bytes_max` the error is `over`.
+    pub async fn read_document(
+        &mut self,
+        headers: &HeaderMap,
+        bytes_max: usize,
+        over: S3Error,
+    ) -> Result<Bytes, S3Error> {
+        let too_large = |e: S3Error| if e.is_too_large() { over.clone() } else { e };
         let options = BodyOptions {
             bytes_max: u64::try_from(bytes_max).unwrap_or(u64::MAX),
             length_required: false,

@@ -1,4 +1,5 @@
-//! The XML that four operations take: CreateBucket, DeleteObjects, CompleteMultipartUpload, PutBucketOwnershipControls.
+//! The XML that operations take: CreateBucket, DeleteObjects, CompleteMultipartUpload, PutBucketOwnershipControls,
+//! PutPublicAccessBlock.
 //!
 //! Pure. Read in one pass, element by element; names count without their namespace prefix, attributes do not count.
 //! A document type, a processing instruction, an entity of its own, deeper nesting than [`XML_DEPTH_MAX`], more entries
@@ -43,6 +44,22 @@ fn ownership_rule(walk: &mut Walk<'_>) -> Result<String, S3Error> {
         _ => Err(S3Error::MalformedXml),
     })?;
     ownership.ok_or(S3Error::MalformedXml)
+}
+
+/// `PublicAccessBlockConfiguration`: its four switches, in S3's order; absent ones are off.
+pub fn parse_public_access_block(bytes: &[u8]) -> Result<[bool; 4], S3Error> {
+    let mut switches = [None; 4];
+    Walk::new(bytes)?.root("PublicAccessBlockConfiguration", |walk, name| {
+        let names = ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
+        let at = names.iter().position(|known| *known == name).ok_or(S3Error::MalformedXml)?;
+        let is_on = match walk.text()?.trim() {
+            "true" | "TRUE" | "1" => true,
+            "false" | "FALSE" | "0" => false,
+            _ => return Err(S3Error::MalformedXml),
+        };
+        once(&mut switches[at], is_on)
+    })?;
+    Ok(switches.map(|switch| switch.unwrap_or(false)))
 }
 
 /// `Delete`.

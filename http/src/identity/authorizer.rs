@@ -1,0 +1,455 @@
+//! The one door to the evaluator: may this sender do this, in this request?
+//!
+//! The gateway makes an [`Evaluator`] for each request; S3, the catalog, the query API, pages, presigned URLs, sessions
+//! and vended keys all ask it, and simulations ask the same. What is asked first is asked of every *layer*:
+//!
+//! | layer | |
+//! |---|---|
+//! | rights | root's everything, a user's policies, a web identity's policies |
+//! | bucket | the policy of the bucket that is asked for |
+//! | owner | whoever owns the bucket may do everything in it |
+//! | limits | the access key's own policy, each narrowing of a session |
+//! | table | the table that a vended session is for |
+//!
+//! I1. A Deny in any layer refuses. I2. Otherwise rights, bucket or owner must allow, and every limit as well. I3. Nobody in
+//! particular may do what a bucket's policy allows everybody, and nothing else. I4. Root may always read, set and remove a
+//! bucket's policy, so that no policy locks everybody out. I5. The rights on a table's data are rights on its files, and
+//! what is denied for the data is denied for the files.
+
+use std::cell::RefCell;
+
+use nilas_catalog::access::{Resource, VendRequest, Vended};
+use nilas_engine::Engine;
+
+use crate::auth::{Authorizer, Decision};
+use crate::identity::bucket_rules::{BucketRules, RulesCache};
+use crate::identity::context::{RequestContext, RequestFacts};
+use crate::identity::policy::{PolicySet, PrincipalNames, Question, StatementId, Verdict};
+use crate::identity::sender::{Rights, Sender, SenderKind, Senders};
+
+/// A layer of the decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// The sender's own rights.
+    Rights,
+    /// The bucket's policy.
+    Bucket,
+    /// The ownership of the bucket.
+    Owner,
+    /// The access key's policy or a session's, by its place.
+    Limit(usize),
+    /// The table that a vended session is for.
+    Table,
+}
+
+/// What a layer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Say {
+    /// It allows, by this statement; without one it follows from no policy.
+    Allow(Option<String>),
+    /// It denies, by this statement.
+    Deny(Option<String>),
+    /// Nothing.
+    Nothing,
+}
+
+/// A decision with the layers that led to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// Whether it is allowed.
+    pub allowed: bool,
+    /// Every layer that there is, and what it says.
+    pub layers: Vec<(Layer, Say)>,
+}
+
+impl Explained {
+    /// The layer that settled it: the first Deny, the first limit that does not allow, or the first Allow.
+    pub fn deciding(&self) -> Option<&(Layer, Say)> {
+        let denies = self.layers.iter().find(|(_, say)| matches!(say, Say::Deny(_)));
+        let binds = || {
+            let is_limit = |layer: &Layer| matches!(layer, Layer::Limit(_) | Layer::Table);
+            self.layers.iter().find(|(layer, say)| is_limit(layer) && *say == Say::Nothing)
+        };
+        let allows = || self.layers.iter().find(|(_, say)| matches!(say, Say::Allow(_)));
+        denies
+            .or_else(|| if self.allowed { None } else { binds() })
+            .or_else(|| if self.allowed { allows() } else { None })
+    }
+}
+
+/// Where decisions of one request are written down for the audit log.
+#[derive(Debug, Default)]
+pub struct Notes {
+    refused: RefCell<Option<Refusal>>,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was asked for.
+    pub action: &'static str,
+    /// On what.
+    pub resource: String,
+    /// The layer and statement that refused; empty when nothing allows it.
+    pub because: String,
+}
+
+impl Notes {
+    /// The first refusal of the request.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.refused.borrow().clone()
+    }
+}
+
+/// Judges one request.
+pub struct Evaluator<'a> {
+    /// Who sent it.
+    pub sender: &'a Sender,
+    /// What is known of it.
+    pub request: RequestFacts<'a>,
+    /// Where buckets have their settings; without an engine none has any.
+    pub engine: Option<&'a Engine>,
+    /// This core's compiled policies of buckets.
+    pub(crate) rules: &'a RulesCache,
+    /// What is written down of it.
+    pub notes: &'a Notes,
+    /// Who makes credentials for tables' files, where they are made.
+    pub(crate) minter: Option<&'a Senders>,
+}
+
+/// What one question is about, beside the sender.
+struct Subject<'s> {
+    action: &'static str,
+    resource: &'s Resource<'s>,
+    arn: &'s str,
+    facts: &'s [(&'static str, &'s str)],
+    /// The right on the data of a table that the question amounts to: its action, and the ARN of the table.
+    data: Option<(&'static str, &'s str)>,
+}
+
+impl<'a> Evaluator<'a> {
+    /// Brings all together.
+    pub(crate) fn new(
+        sender: &'a Sender,
+        request: RequestFacts<'a>,
+        engine: Option<&'a Engine>,
+        rules: &'a RulesCache,
+        notes: &'a Notes,
+    ) -> Evaluator<'a> {
+        Evaluator { sender, request, engine, rules, notes, minter: None }
+    }
+
+    /// Judges, and says how: for answers to people.
+    pub fn explain(
+        &self,
+        action: &'static str,
+        resource: &Resource<'_>,
+        facts: &[(&'static str, &str)],
+    ) -> Explained {
+        let mut layers = Vec::new();
+        let allowed = self.judge(action, resource, facts, &mut |layer, verdict, by_policy| {
+            let named = |id: StatementId<'_>| by_policy.then(|| id.to_string());
+            let say = match verdict {
+                Verdict::Allow(id) => Say::Allow(named(id)),
+                Verdict::Deny(id) => Say::Deny(named(id)),
+                Verdict::Nothing => Say::Nothing,
+            };
+            layers.push((layer, say));
+        });
+        Explained { allowed, layers }
+    }
+
+    /// Asks the layers; `tell` hears what each says, and whether that comes from a policy.
+    fn judge(
+        &self,
+        action: &'static str,
+        resource: &Resource<'_>,
+        facts: &[(&'static str, &str)],
+        tell: &mut dyn FnMut(Layer, Verdict<'_>, bool),
+    ) -> bool {
+        if *resource == Resource::Public {
+            return true;
+        }
+        let rules = bucket_of(resource).and_then(|bucket| self.bucket_rules(bucket));
+        let is_free = matches!(self.sender.rights, Rights::Everything)
+            && self.sender.limits.is_empty()
+            && self.sender.table.is_none();
+        if is_free && rules.as_ref().is_none_or(|rules| rules.policy.is_none()) {
+            tell(Layer::Rights, Verdict::Allow(BY_NOTHING), false);
+            return true;
+        }
+        let mut arn = self.rules.arn.take();
+        arn.clear();
+        write_arn(resource, &mut arn);
+        let mut table = String::new();
+        let data = self.data_right(action, resource, &mut table).map(|action| (action, table.as_str()));
+        let subject = Subject { action, resource, arn: &arn, facts, data };
+        let allowed = self.judge_subject(&subject, rules.as_deref(), tell);
+        self.rules.arn.set(arn);
+        allowed
+    }
+
+    fn judge_subject(
+        &self,
+        subject: &Subject<'_>,
+        rules: Option<&BucketRules>,
+        tell: &mut dyn FnMut(Layer, Verdict<'_>, bool),
+    ) -> bool {
+        let sender = self.sender;
+        let arns: [&str; 2] = [
+            sender.arns.first().map_or("", |arn| arn),
+            if sender.kind == SenderKind::Session { &sender.arn } else { "" },
+        ];
+        let known = arns.iter().take_while(|arn| !arn.is_empty()).count();
+        let names = sender.names(&arns[..known]);
+        let (mut allowed, mut denied) = (false, false);
+        match &sender.rights {
+            Rights::Everything => {
+                tell(Layer::Rights, Verdict::Allow(BY_NOTHING), false);
+                allowed = true;
+            }
+            Rights::Policies(set) => {
+                let verdict = self.ask(set, subject, &names);
+                tell(Layer::Rights, verdict, true);
+                allowed |= matches!(verdict, Verdict::Allow(_));
+                denied |= matches!(verdict, Verdict::Deny(_));
+            }
+            Rights::Nothing => tell(Layer::Rights, Verdict::Nothing, false),
+        }
+        if let Some(rules) = rules {
+            if let Some(set) = &rules.policy {
+                let verdict = match self.ask(set, subject, &names) {
+                    Verdict::Deny(_) if sender.kind == SenderKind::Root && keeps_policies(subject.action) => {
+                        Verdict::Nothing
+                    }
+                    Verdict::Allow(_) if names.anonymous && rules.restricts_public() => Verdict::Nothing,
+                    verdict => verdict,
+                };
+                tell(Layer::Bucket, verdict, true);
+                allowed |= matches!(verdict, Verdict::Allow(_));
+                denied |= matches!(verdict, Verdict::Deny(_));
+            }
+            if let (Some(owner), Some(user)) = (&rules.owner, &sender.user)
+                && **owner == *user.id
+                && user.is_enabled
+            {
+                tell(Layer::Owner, Verdict::Allow(BY_NOTHING), false);
+                allowed = true;
+            }
+        }
+        for (index, limit) in sender.limits.iter().enumerate() {
+            let verdict = self.ask(limit, subject, &names);
+            tell(Layer::Limit(index), verdict, true);
+            denied |= !matches!(verdict, Verdict::Allow(_));
+        }
+        if let Some(scope) = &sender.table {
+            let within = self.is_within(scope, subject);
+            let verdict = if within { Verdict::Allow(BY_NOTHING) } else { Verdict::Nothing };
+            tell(Layer::Table, verdict, false);
+            denied |= !within;
+        }
+        // What a policy forbade may have been lost with the directory.
+        allowed
+            && !denied
+            && !(names.anonymous && self.engine.is_none_or(|engine| engine.directory().is_err()))
+    }
+
+    /// What a set of policies says, the right on a table's data included.
+    fn ask<'p>(&self, set: &'p PolicySet, subject: &Subject<'_>, names: &PrincipalNames<'_>) -> Verdict<'p> {
+        let context = RequestContext {
+            request: &self.request,
+            sender: self.sender,
+            resource: subject.resource,
+            facts: subject.facts,
+            account: self.sender.model.account(),
+        };
+        let question =
+            Question { action: subject.action, resource: subject.arn, principal: names, context: &context };
+        let said = set.decide(&question);
+        let Some((action, resource)) = subject.data else { return said };
+        if matches!(said, Verdict::Deny(_)) {
+            return said;
+        }
+        match (said, set.decide(&Question { action, resource, ..question })) {
+            (_, denies @ Verdict::Deny(_)) => denies,
+            (Verdict::Nothing, data) => data,
+            (said, _) => said,
+        }
+    }
+
+    fn bucket_rules(&self, bucket: &str) -> Option<std::rc::Rc<BucketRules>> {
+        let bucket = self.engine?.bucket(bucket).ok()?;
+        self.rules.of(&bucket, self.sender.model.account())
+    }
+
+    /// The right on a table's data that an S3 action on one of its files amounts to. Writes the table's ARN.
+    fn data_right(&self, action: &str, resource: &Resource<'_>, arn: &mut String) -> Option<&'static str> {
+        let data = match action {
+            "s3:GetObject" | "s3:GetObjectAttributes" | "s3:ListMultipartUploadParts" => {
+                "s3tables:GetTableData"
+            }
+            "s3:PutObject" | "s3:AbortMultipartUpload" | "s3:ListBucket" => "s3tables:PutTableData",
+            "s3:DeleteObject" => "s3tables:DeleteTable",
+            _ => return None,
+        };
+        let (bucket, key) = match resource {
+            Resource::Object { bucket, key } => (*bucket, std::str::from_utf8(key).ok()?),
+            Resource::Bucket(bucket) => (*bucket, self.request.query?.get("prefix")?),
+            _ => return None,
+        };
+        let table = match &self.sender.table {
+            Some(scope) if scope.holds(bucket, key.as_bytes()) => scope.table.as_str(),
+            _ => table_of_key(key)?,
+        };
+        let is_warehouse =
+            self.engine?.bucket(bucket).ok()?.settings.get(nilas_engine::SettingKind::CATALOG).is_some();
+        is_warehouse.then(|| {
+            arn.extend(["arn:aws:s3tables:::bucket/", bucket, "/table/", table]);
+            data
+        })
+    }
+
+    /// Whether what is asked for is a file of the table that the sender's session is for, and of the kind that the session
+    /// is for.
+    fn is_within(&self, scope: &crate::identity::session::TableScope, subject: &Subject<'_>) -> bool {
+        let reads = matches!(
+            subject.action,
+            "s3:GetObject" | "s3:GetObjectAttributes" | "s3:ListBucket" | "s3:ListMultipartUploadParts"
+        );
+        let writes = matches!(subject.action, "s3:PutObject" | "s3:DeleteObject" | "s3:AbortMultipartUpload");
+        let is_there = match subject.resource {
+            Resource::Object { bucket, key } => scope.holds(bucket, key),
+            Resource::Bucket(bucket) if subject.action == "s3:ListBucket" => {
+                let prefix = self.request.query.and_then(|query| query.get("prefix"));
+                prefix.is_some_and(|prefix| scope.holds(bucket, prefix.as_bytes()))
+            }
+            Resource::Bucket(bucket) => {
+                return *bucket == scope.warehouse && subject.action == "s3:GetBucketLocation";
+            }
+            _ => false,
+        };
+        is_there && (reads || (scope.writes && writes))
+    }
+}
+
+impl Authorizer for Evaluator<'_> {
+    fn decide(
+        &self,
+        action: &'static str,
+        resource: &Resource<'_>,
+        facts: &[(&'static str, &str)],
+    ) -> Decision {
+        if self.judge(action, resource, facts, &mut |_, _, _| ()) {
+            return Decision::Allow;
+        }
+        let mut refused = self.notes.refused.borrow_mut();
+        if refused.is_none() {
+            let explained = self.explain(action, resource, facts);
+            let because = match explained.deciding() {
+                Some((layer, Say::Deny(Some(statement)))) => format!("{layer:?}: denied by {statement}"),
+                Some((layer, _)) => format!("{layer:?} does not allow it"),
+                None => "no policy allows it".to_owned(),
+            };
+            *refused = Some(Refusal { action, resource: resource.to_string(), because });
+        }
+        Decision::Deny
+    }
+
+    fn vend(&self, wanted: &VendRequest<'_>) -> Option<Vended> {
+        self.minter.and_then(|minter| minter.vend(self.sender, wanted, self.request.now_ms))
+    }
+
+    fn wants_table_ids(&self, warehouse: &str) -> bool {
+        let of_set = |set: &PolicySet| set.mentions_table_ids();
+        let rights = match &self.sender.rights {
+            Rights::Policies(set) => of_set(set),
+            Rights::Everything | Rights::Nothing => false,
+        };
+        rights
+            || self.sender.table.is_some()
+            || self.sender.limits.iter().any(|limit| of_set(limit))
+            || self.bucket_rules(warehouse).is_some_and(|rules| rules.policy.as_deref().is_some_and(of_set))
+    }
+}
+
+/// Stands where no statement does.
+const BY_NOTHING: StatementId<'static> = StatementId { policy: "", sid: None, index: 0 };
+
+/// The bucket that a resource is in.
+fn bucket_of<'r>(resource: &Resource<'r>) -> Option<&'r str> {
+    match resource {
+        Resource::Bucket(bucket) | Resource::Object { bucket, .. } => Some(bucket),
+        Resource::Warehouse(warehouse)
+        | Resource::Namespace { warehouse, .. }
+        | Resource::Table { warehouse, .. } => Some(warehouse),
+        Resource::Public | Resource::Service | Resource::Identity(_) => None,
+    }
+}
+
+/// Whether an action is about a bucket's policy itself.
+fn keeps_policies(action: &str) -> bool {
+    matches!(action, "s3:GetBucketPolicy" | "s3:PutBucketPolicy" | "s3:DeleteBucketPolicy")
+}
+
+/// The table whose file a key is: files of a table lie behind its UUID, unless it was made with a location of its own.
+fn table_of_key(key: &str) -> Option<&str> {
+    let (first, _) = key.split_once('/')?;
+    let groups: [usize; 5] = [8, 4, 4, 4, 12];
+    let mut parts = first.split('-');
+    let fits = groups.iter().all(|len| {
+        parts.next().is_some_and(|part| part.len() == *len && part.bytes().all(|b| b.is_ascii_hexdigit()))
+    });
+    (fits && parts.next().is_none()).then_some(first)
+}
+
+/// The ARN by which policies know a resource. A table without id has an empty one, which only wildcards match.
+fn write_arn(resource: &Resource<'_>, out: &mut String) {
+    match resource {
+        Resource::Object { bucket, key } => {
+            out.extend(["arn:aws:s3:::", bucket, "/", &String::from_utf8_lossy(key)]);
+        }
+        Resource::Bucket(bucket) => out.extend(["arn:aws:s3:::", bucket]),
+        Resource::Table { warehouse, id, .. } => {
+            out.extend(["arn:aws:s3tables:::bucket/", warehouse, "/table/", id.unwrap_or_default()]);
+        }
+        Resource::Warehouse(warehouse) | Resource::Namespace { warehouse, .. } => {
+            out.extend(["arn:aws:s3tables:::bucket/", warehouse]);
+        }
+        Resource::Identity(arn) => out.push_str(arn),
+        Resource::Public | Resource::Service => out.push('*'),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_of_keys() {
+        let id = "0192f0c1-9c3d-7b1e-8000-00000000abcd";
+        let check = |key: &str, want: Option<&str>| assert_eq!(table_of_key(key), want, "{key}");
+        check(&format!("{id}/data/a.parquet"), Some(id));
+        check(&format!("{id}/"), Some(id));
+        check(id, None);
+        check(&format!("{id}x/data"), None);
+        check(&format!("x/{id}/data"), None);
+        check(&format!("{}-1/data", id), None);
+        check("", None);
+    }
+
+    #[test]
+    fn arns() {
+        let check = |resource: Resource<'_>, want: &str| {
+            let mut arn = String::new();
+            write_arn(&resource, &mut arn);
+            assert_eq!(arn, want);
+        };
+        check(Resource::Service, "*");
+        check(Resource::Bucket("b"), "arn:aws:s3:::b");
+        check(Resource::Object { bucket: "b", key: b"k/l" }, "arn:aws:s3:::b/k/l");
+        check(Resource::Namespace { warehouse: "w", namespace: "n" }, "arn:aws:s3tables:::bucket/w");
+        let table = |id| Resource::Table { warehouse: "w", namespace: "n", table: "t", id };
+        check(table(None), "arn:aws:s3tables:::bucket/w/table/");
+        check(table(Some("i")), "arn:aws:s3tables:::bucket/w/table/i");
+    }
+}

@@ -1,0 +1,233 @@
+//! The condition keys of a request: what a policy's conditions and variables can ask it for.
+//!
+//! The authorizer hands [`RequestContext`] to the evaluator, which asks for the keys that the policies at hand name and
+//! for no others. Pure: the clock was read before.
+//! I1. A key that a request cannot have is absent, and never a made-up value. I2. Headers are read as the operation reads
+//! them: those that a presigned URL carries in its query count.
+//! Source of the keys: Service Authorization Reference, "Condition keys for Amazon S3"; IAM User Guide, "AWS global
+//! condition context keys".
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use nilas_catalog::access::Resource;
+use nilas_catalog::uri::{Query, percent_decode_lenient, raw_pairs};
+
+use crate::auth::Mechanism;
+use crate::identity::policy::{ConditionKey, Context, Value};
+use crate::identity::sender::{Sender, SenderKind};
+
+/// What is known of a request beside its sender.
+#[derive(Clone, Copy)]
+pub struct RequestFacts<'a> {
+    /// Its headers, as the operation reads them.
+    pub headers: &'a HeaderMap,
+    /// Its query; empty where none was parsed.
+    pub query: Option<&'a Query>,
+    /// Where it comes from; `None` when it is only imagined.
+    pub source: Option<IpAddr>,
+    /// Whether it came over TLS.
+    pub secure: bool,
+    /// How it is signed.
+    pub mechanism: Mechanism,
+    /// When it was signed, in milliseconds since 1970.
+    pub signed_ms: Option<u64>,
+    /// The region in its signature.
+    pub region: &'a str,
+    /// Now, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// Keys and values that stand in for whatever the request says: for questions that are only asked.
+    pub given: &'a [(String, String)],
+}
+
+/// One question about one request.
+pub(super) struct RequestContext<'a> {
+    pub(super) request: &'a RequestFacts<'a>,
+    pub(super) sender: &'a Sender,
+    pub(super) resource: &'a Resource<'a>,
+    /// Keys that the operation knows.
+    pub(super) facts: &'a [(&'static str, &'a str)],
+    /// The account and owner of what is asked for.
+    pub(super) account: &'a str,
+}
+
+impl Context for RequestContext<'_> {
+    fn value(&self, key: &ConditionKey) -> Value<'_> {
+        let name = |name: &str| key_is(key, name);
+        let given: Vec<Cow<'_, str>> = (self.request.given.iter())
+            .filter(|(given, _)| name(given))
+            .map(|(_, value)| Cow::Borrowed(value.as_str()))
+            .collect();
+        match given.len() {
+            0 => {}
+            1 => return given.into_iter().next().map_or(Value::Absent, Value::One),
+            _ => return Value::Many(given),
+        }
+        match self.facts.iter().find(|(known, _)| name(known)) {
+            Some((_, value)) => Value::One(Cow::Borrowed(value)),
+            None => self.of_request(key),
+        }
+    }
+}
+
+/// Whether a key has this name. Without names at hand nothing is rendered.
+fn key_is(key: &ConditionKey, name: &str) -> bool {
+    ConditionKey::parse(name) == *key
+}
+
+impl<'a> RequestContext<'a> {
+    fn of_request(&self, key: &ConditionKey) -> Value<'_> {
+        let (request, sender) = (self.request, self.sender);
+        match key {
+            ConditionKey::CurrentTime => owned(iso(request.now_ms)),
+            ConditionKey::EpochTime => owned((request.now_ms / 1000).to_string()),
+            ConditionKey::TokenIssueTime => sender.issued_ms.map_or(Value::Absent, |ms| owned(iso(ms))),
+            ConditionKey::SecureTransport => {
+                Value::One(Cow::Borrowed(if request.secure { "true" } else { "false" }))
+            }
+            ConditionKey::SourceIp => {
+                request.source.map_or(Value::Absent, |ip| owned(ip.to_canonical().to_string()))
+            }
+            ConditionKey::UserAgent => self.header("user-agent"),
+            ConditionKey::Referer => self.header("referer"),
+            ConditionKey::RequestedRegion => text(request.region),
+            ConditionKey::UserId => text(&sender.user_id),
+            ConditionKey::Username => match &sender.user {
+                Some(user) => text(&user.name),
+                None => Value::Absent,
+            },
+            ConditionKey::PrincipalType => text(match sender.kind {
+                SenderKind::Root => "Account",
+                SenderKind::User => "User",
+                SenderKind::Session if sender.issuer.is_some() => "FederatedUser",
+                SenderKind::Session if sender.role.is_some() => "AssumedRole",
+                SenderKind::Session => "User",
+                SenderKind::Anonymous => "Anonymous",
+            }),
+            ConditionKey::PrincipalArn if sender.kind != SenderKind::Anonymous => {
+                text(sender.arns.first().unwrap_or(&sender.arn))
+            }
+            ConditionKey::PrincipalAccount if sender.kind != SenderKind::Anonymous => text(self.account),
+            ConditionKey::FederatedProvider => sender.issuer.as_deref().map_or(Value::Absent, text),
+            ConditionKey::SourceIdentity => sender.source_identity.as_deref().map_or(Value::Absent, text),
+            ConditionKey::ResourceAccount | ConditionKey::BucketAccount => text(self.account),
+            ConditionKey::PrincipalTag(tag) => self.principal_tag(tag),
+            ConditionKey::Namespace => match self.resource {
+                Resource::Table { namespace, .. } | Resource::Namespace { namespace, .. } => {
+                    owned(namespace.replace('\u{1f}', "."))
+                }
+                _ => Value::Absent,
+            },
+            ConditionKey::TableName => match self.resource {
+                Resource::Table { table, .. } => text(table),
+                _ => Value::Absent,
+            },
+            ConditionKey::SignatureVersion => match request.mechanism {
+                Mechanism::HeaderV4 | Mechanism::QueryV4 => text("AWS4-HMAC-SHA256"),
+                Mechanism::QueryV2 => text("AWS"),
+                Mechanism::Unsigned => Value::Absent,
+            },
+            ConditionKey::AuthType => match request.mechanism {
+                Mechanism::HeaderV4 => text("REST-HEADER"),
+                Mechanism::QueryV4 | Mechanism::QueryV2 => text("REST-QUERY-STRING"),
+                Mechanism::Unsigned => Value::Absent,
+            },
+            // Version 2 does not say when it was signed.
+            ConditionKey::SignatureAge => match request.signed_ms {
+                Some(signed_ms) => owned(request.now_ms.saturating_sub(signed_ms).to_string()),
+                None => Value::Absent,
+            },
+            ConditionKey::RequestObjectTag(tag) => {
+                let value = self.object_tags().find(|(name, _)| name == &**tag);
+                value.map_or(Value::Absent, |(_, value)| owned(value))
+            }
+            ConditionKey::RequestObjectTagKeys => {
+                let names: Vec<Cow<'_, str>> = self.object_tags().map(|(name, _)| Cow::Owned(name)).collect();
+                if names.is_empty() { Value::Absent } else { Value::Many(names) }
+            }
+            other => match (parameter_of(other), header_of(other)) {
+                (Some(parameter), _) => match request.query.and_then(|query| query.get(parameter)) {
+                    Some(value) => Value::One(Cow::Borrowed(value)),
+                    None => Value::Absent,
+                },
+                (None, Some(header)) => self.header(header),
+                (None, None) => Value::Absent,
+            },
+        }
+    }
+
+    fn header(&self, name: &str) -> Value<'_> {
+        match self.request.headers.get(name) {
+            Some(value) => Value::One(String::from_utf8_lossy(value.as_bytes())),
+            None => Value::Absent,
+        }
+    }
+
+    fn principal_tag(&self, tag: &str) -> Value<'_> {
+        let of_session = self.sender.tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(tag));
+        let of_user = || {
+            let tags = &self.sender.user.as_ref()?.tags;
+            tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(tag)).map(|(_, value)| value)
+        };
+        of_session.map(|(_, value)| value).or_else(of_user).map_or(Value::Absent, |value| text(value))
+    }
+
+    /// The tags that the request gives to an object.
+    fn object_tags(&self) -> impl Iterator<Item = (String, String)> {
+        let header = self.request.headers.get("x-amz-tagging").and_then(|value| value.to_str().ok());
+        let decode = |text: &str| String::from_utf8_lossy(&percent_decode_lenient(text, true)).into_owned();
+        raw_pairs(header.unwrap_or_default()).map(move |(name, value)| (decode(name), decode(value)))
+    }
+}
+
+/// The query parameter that a key stands for.
+fn parameter_of(key: &ConditionKey) -> Option<&'static str> {
+    Some(match key {
+        ConditionKey::Prefix => "prefix",
+        ConditionKey::Delimiter => "delimiter",
+        ConditionKey::MaxKeys => "max-keys",
+        ConditionKey::VersionId => "versionId",
+        _ => return None,
+    })
+}
+
+/// The header that a key stands for.
+fn header_of(key: &ConditionKey) -> Option<&'static str> {
+    Some(match key {
+        ConditionKey::Acl => "x-amz-acl",
+        ConditionKey::GrantRead => "x-amz-grant-read",
+        ConditionKey::GrantWrite => "x-amz-grant-write",
+        ConditionKey::GrantReadAcp => "x-amz-grant-read-acp",
+        ConditionKey::GrantWriteAcp => "x-amz-grant-write-acp",
+        ConditionKey::GrantFullControl => "x-amz-grant-full-control",
+        ConditionKey::CopySource => "x-amz-copy-source",
+        ConditionKey::MetadataDirective => "x-amz-metadata-directive",
+        ConditionKey::ServerSideEncryption => "x-amz-server-side-encryption",
+        ConditionKey::EncryptionKeyId => "x-amz-server-side-encryption-aws-kms-key-id",
+        ConditionKey::EncryptionCustomerAlgorithm => "x-amz-server-side-encryption-customer-algorithm",
+        ConditionKey::StorageClass => "x-amz-storage-class",
+        ConditionKey::WebsiteRedirectLocation => "x-amz-website-redirect-location",
+        ConditionKey::ContentSha256 => "x-amz-content-sha256",
+        ConditionKey::ObjectOwnership => "x-amz-object-ownership",
+        ConditionKey::ObjectLockMode => "x-amz-object-lock-mode",
+        ConditionKey::ObjectLockRetainUntilDate => "x-amz-object-lock-retain-until-date",
+        ConditionKey::ObjectLockLegalHold => "x-amz-object-lock-legal-hold",
+        ConditionKey::IfMatch => "if-match",
+        ConditionKey::IfNoneMatch => "if-none-match",
+        _ => return None,
+    })
+}
+
+fn text(value: &str) -> Value<'_> {
+    if value.is_empty() { Value::Absent } else { Value::One(Cow::Borrowed(value)) }
+}
+
+fn owned<'a>(value: String) -> Value<'a> {
+    Value::One(Cow::Owned(value))
+}
+
+/// As policies write dates.
+fn iso(ms: u64) -> String {
+    crate::render::time::iso_8601(ms)
+}
