@@ -249,6 +249,7 @@ pub const QUERY_PAGE_DEFAULT: usize = 100;
 
 /// Questions of one simulation: actions times resources. Beyond: `LimitExceeded`.
 pub const SIMULATED_MAX: usize = 1_000;
+
 /// Bytes that one change of identities writes, with 200 for each record: one record of the log, of `RECORD_BYTES_MAX`.
 /// Beyond: `LimitExceeded`.
 pub const IDENTITY_CHANGE_BYTES_MAX: usize = 1 << 20;
