@@ -14,8 +14,12 @@ pub enum Refusal {
     Recovering,
     /// The signature does not hold, for this reason.
     NotSigned(Cow<'static, str>),
-    /// The bearer token is not ours, or its time is over.
+    /// The bearer token is not ours, or was revoked.
     TokenInvalid,
+    /// The bearer token's time is over.
+    TokenExpired,
+    /// The OpenID Connect issuer that knows the token does not answer; may come again.
+    IssuerUnreachable,
     /// The body is over [`BODY_BYTES_MAX`](crate::limits::BODY_BYTES_MAX), or what a form may have.
     BodyTooLarge {
         /// Name of the limit as operators know it.

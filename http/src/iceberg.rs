@@ -14,12 +14,15 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use nilas_catalog::access::{Access as _, BodyKind, Resource, ResourceKind};
 use nilas_catalog::{OAuthError, Refusal, Route};
+use nilas_engine::rt;
 use sha2::{Digest as _, Sha256};
 
+use crate::auth::bearer::TokenRequest;
 use crate::auth::{
     AuthError, Caller, Denied, Mechanism, RequestView, Service, bearer, precheck, shown, verify_with_body,
     view_of,
 };
+use crate::identity::session::SessionFault;
 use crate::identity::{Sender, SenderKind};
 use crate::limits::{CATALOG_BODY_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
 use crate::listen::{BodyFault, RequestBody};
@@ -68,7 +71,7 @@ pub(crate) async fn authenticate(
         return Err(Refusal::TokenMethod);
     }
     let credentials = Credentials::of(route, head);
-    credentials.look(state, services, now_ms)?;
+    credentials.look(services, now_ms)?;
     let (bytes, values) = take_document(body, BodyMax::of(route), &state.memory.documents).await?;
     let proven = credentials.verify(state, services, &bytes, now_ms)?;
     Ok((proven, Document { bytes, now_ms, _values: values }))
@@ -88,10 +91,10 @@ impl<'a> Credentials<'a> {
     }
 
     /// Refuses before the body: who cannot be anybody does not get to send megabytes.
-    fn look(&self, state: &CoreState, services: &Services, now_ms: u64) -> Result<(), Refusal> {
+    fn look(&self, services: &Services, now_ms: u64) -> Result<(), Refusal> {
         match self {
             Credentials::Nothing => Ok(()),
-            Credentials::Bearer(token) => holder(state, services, token, now_ms).map(drop),
+            Credentials::Bearer(token) => holder(services, token, now_ms).map(drop),
             Credentials::Signature(view) => {
                 precheck(view, &SERVICES, &services.senders, now_ms).map(drop).map_err(not_signed)
             }
@@ -109,7 +112,7 @@ impl<'a> Credentials<'a> {
         let unsigned = |sender| Proven { sender, mechanism: Mechanism::Unsigned, signed_ms: None };
         match self {
             Credentials::Nothing => Ok(unsigned(services.senders.anonymous())),
-            Credentials::Bearer(token) => holder(state, services, token, now_ms).map(unsigned),
+            Credentials::Bearer(token) => holder(services, token, now_ms).map(unsigned),
             Credentials::Signature(view) => {
                 let sha256 = Sha256::digest(body).into();
                 let mut cache = state.identity.signing_keys.borrow_mut();
@@ -126,10 +129,13 @@ impl<'a> Credentials<'a> {
 }
 
 /// Who holds a bearer token.
-fn holder(state: &CoreState, services: &Services, token: &str, now_ms: u64) -> Result<Rc<Sender>, Refusal> {
-    let access_key = bearer::verify_bearer(token, now_ms, state.identity.root_key.sealing_key());
-    let access_key = access_key.ok_or(Refusal::TokenInvalid)?;
-    services.senders.find(&access_key, None, now_ms).map_err(|_| Refusal::TokenInvalid)
+fn holder(services: &Services, token: &str, now_ms: u64) -> Result<Rc<Sender>, Refusal> {
+    let standing = services.senders.standing();
+    match bearer::verify_bearer(token, &services.senders.bearer_key, &standing, now_ms) {
+        Ok(claims) => services.senders.of_bearer(claims, now_ms).map_err(|_| Refusal::TokenInvalid),
+        Err(SessionFault::Expired) => Err(Refusal::TokenExpired),
+        Err(SessionFault::Invalid | SessionFault::Revoked) => Err(Refusal::TokenInvalid),
+    }
 }
 
 /// Whether a request shows no credentials at all.
@@ -208,7 +214,6 @@ where
 
 /// Hands an authenticated request to the catalog, or to the token endpoint.
 pub(crate) async fn handle(
-    state: &CoreState,
     services: &Services,
     route: Route,
     rest: &str,
@@ -217,7 +222,7 @@ pub(crate) async fn handle(
     caller: Caller<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     if route.operation() == Some(nilas_catalog::Operation::GetToken) {
-        return token(state, services, head, &document, caller);
+        return token(services, head, &document, caller);
     }
     // A session of a user is not the user: what it was answered is not for others to be answered again.
     let principal = format!("{} {}", caller.sender.user_id, caller.sender.access_key);
@@ -242,7 +247,6 @@ pub(crate) async fn handle(
 
 /// Issues a token for credentials in the form or in a Basic header.
 fn token(
-    state: &CoreState,
     services: &Services,
     head: &Parts,
     form: &Document,
@@ -253,8 +257,9 @@ fn token(
         return Err(Refusal::Token(OAuthError::UnauthorizedClient));
     }
     let authorization = head.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
-    let sealing_key = state.identity.root_key.sealing_key();
-    let answer = bearer::issue(&form.bytes, authorization, &services.senders, form.now_ms, sealing_key)
+    let (standing, key) = (services.senders.standing(), &services.senders.bearer_key);
+    let answer = TokenRequest::parse(&form.bytes, authorization)
+        .and_then(|asked| asked.answer(None, &standing, key, form.now_ms, &mut rt::random_u128))
         .map_err(Refusal::Token)?;
     let mut response = Response::new(ResponseBody::from(Bytes::from(answer.to_json().to_string())));
     let headers = response.headers_mut();

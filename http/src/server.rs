@@ -8,10 +8,14 @@ use nilas_catalog::Catalog;
 use nilas_engine::{CoreId, Engine, rt};
 
 use crate::admin::Figures;
+use crate::audit::Decisions;
 use crate::auth::SigningKeyCache;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
-use crate::identity::{Evaluator, KeptRights, Notes, RequestFacts, RulesCache, Sender, Senders};
+use crate::identity::oidc::Issuer;
+use crate::identity::seal::SealKeys;
+use crate::identity::store::IdentityCell;
+use crate::identity::{Evaluator, IdentityStore, KeptRights, RequestFacts, RulesCache, Sender, Senders};
 use crate::memory::{CoreMemory, Shortage};
 use crate::root_key::RootKey;
 use crate::s3::{S3, json_attributes};
@@ -37,6 +41,8 @@ pub(crate) struct Identity {
     pub(crate) root_key: RootKey,
     /// Whether presigned URLs of signature version 2 are taken.
     pub(crate) presigned_v2: bool,
+    /// The OpenID Connect issuer whose tokens are taken.
+    pub(crate) issuer: Option<Arc<Issuer>>,
     pub(crate) signing_keys: RefCell<SigningKeyCache>,
 }
 
@@ -62,7 +68,7 @@ impl Services {
         &'a self,
         sender: &'a Sender,
         request: RequestFacts<'a>,
-        notes: &'a Notes,
+        notes: &'a Decisions,
     ) -> Evaluator<'a> {
         Evaluator {
             minter: Some(&self.senders),
@@ -72,8 +78,8 @@ impl Services {
 }
 
 impl Identity {
-    pub(crate) fn new(root_key: RootKey, presigned_v2: bool) -> Identity {
-        Identity { root_key, presigned_v2, signing_keys: RefCell::new(SigningKeyCache::new()) }
+    pub(crate) fn new(root_key: RootKey, presigned_v2: bool, issuer: Option<Arc<Issuer>>) -> Identity {
+        Identity { root_key, presigned_v2, issuer, signing_keys: RefCell::new(SigningKeyCache::new()) }
     }
 }
 
@@ -103,14 +109,12 @@ impl CoreState {
     }
 
     /// Lets the core serve. To be called once, by the recovery of this core.
-    pub(crate) fn set_engine(&self, engine: Engine) {
-        let account = "123456789012";
-        let store = crate::identity::IdentityStore(Arc::new(crate::identity::model::Model::empty(account)));
-        let keys = crate::identity::seal::SealKeys(crate::identity::session::TokenKey::new(
-            *self.identity.root_key.sealing_key(),
-        ));
+    pub(crate) fn set_engine(&self, engine: Engine, identities: Arc<IdentityCell>) {
+        let keys = SealKeys::derive(self.identity.root_key.secret_key(), engine.store_id());
+        let store = IdentityStore::new(identities.clone(), engine.clone());
         let rules = Rc::new(RulesCache::new());
-        let senders = Senders::new(store.clone(), self.identity.root_key.clone(), keys, None);
+        let issuer = self.identity.issuer.as_ref().map(|issuer| issuer.url());
+        let senders = Senders::new(store, self.identity.root_key.clone(), &keys, issuer);
         let md5_lanes = Md5Lanes::new();
         let s3 = S3 {
             engine: engine.clone(),
@@ -122,7 +126,7 @@ impl CoreState {
         };
         let purges = self.figures.process.purges.clone();
         let catalog = Catalog::new(engine.clone(), json_attributes(), &self.region).with_purges(
-            Arc::new(KeptRights { store: store.clone() }),
+            Arc::new(KeptRights { identities }),
             purges,
             |text| eprintln!("nilas: {text}"),
         );

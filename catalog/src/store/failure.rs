@@ -299,7 +299,11 @@ fn refused(refusal: &Refusal) -> (u16, &'static str, String) {
         }
         Refusal::NotSigned(why) => (403, "ForbiddenException", why.to_string()),
         Refusal::TokenInvalid => {
-            (401, "NotAuthorizedException", "the token is not valid or has expired".to_owned())
+            (401, "NotAuthorizedException", "the token is not valid or was revoked".to_owned())
+        }
+        Refusal::TokenExpired => (419, "AuthenticationTimeoutException", "the token has expired".to_owned()),
+        Refusal::IssuerUnreachable => {
+            (503, "SlowDownException", "the OpenID Connect issuer does not answer".to_owned())
         }
         Refusal::BodyTooLarge { limit, max } => {
             (413, "BadRequestException", format!("the request body is over {limit}, {max} bytes"))
@@ -452,8 +456,12 @@ mod tests {
         let recovering = "the store is recovering, try again";
         check(Refusal::Recovering, 503, "ServiceUnavailableException", recovering);
         check(Refusal::NotSigned("why".into()), 403, "ForbiddenException", "why");
-        let token = "the token is not valid or has expired";
+        let token = "the token is not valid or was revoked";
         check(Refusal::TokenInvalid, 401, "NotAuthorizedException", token);
+        let over = "the token has expired";
+        check(Refusal::TokenExpired, 419, "AuthenticationTimeoutException", over);
+        let issuer = "the OpenID Connect issuer does not answer";
+        check(Refusal::IssuerUnreachable, 503, "SlowDownException", issuer);
         let large = Refusal::BodyTooLarge { limit: "CATALOG_BODY_BYTES_MAX", max: 5 };
         let text = "the request body is over CATALOG_BODY_BYTES_MAX, 5 bytes";
         check(large, 413, "BadRequestException", text);

@@ -6,6 +6,7 @@
 //! tokens speak of. `sender` is who sent a request, `context` what policies can ask of it, `bucket_rules` what its bucket
 //! says, and `authorizer` the door to the evaluator. `provision` plans what a file wants to be there.
 
+pub mod oidc;
 pub mod policy;
 pub mod model;
 pub mod seal;
@@ -18,7 +19,7 @@ pub mod authorizer;
 pub mod kept;
 pub mod provision;
 
-pub use authorizer::{Evaluator, Explained, Layer, Notes, Refusal, Say};
+pub use authorizer::{Evaluator, Explained, Layer, Say};
 pub(crate) use bucket_rules::RulesCache;
 pub use context::RequestFacts;
 pub use kept::KeptRights;

@@ -22,6 +22,10 @@ use nilas_engine::store::Store;
 use nilas_engine::{CoreId, Engine, ShardId};
 
 use crate::admin::{Figures, ProcessFigures};
+use crate::audit::AuditFile;
+use crate::identity::oidc::Issuer;
+use crate::identity::seal::SealKeys;
+use crate::identity::store::{IdentityCell, RootSecrets};
 use crate::listen::{ListenLimits, RequestBody, listen};
 use crate::memory::MemoryPlan;
 use crate::process::config::CoreError;
@@ -38,12 +42,17 @@ const FAILURES_EVERY: Duration = Duration::from_secs(1);
 /// What all cores are started with.
 pub(super) struct CoreSetup {
     pub(super) store: Store,
+    /// Who there is, loaded by the first core.
+    pub(super) identities: Arc<IdentityCell>,
     pub(super) locks: Vec<DriveLock>,
     pub(super) root_key: RootKey,
     pub(super) presigned_v2: bool,
+    pub(super) issuer: Option<Arc<Issuer>>,
     pub(super) address: SocketAddr,
     pub(super) region: String,
     pub(super) scrub: ScrubSettings,
+    pub(super) auth_failures_per_minute: u32,
+    pub(super) audit_file: Option<Arc<AuditFile>>,
     pub(super) plan: MemoryPlan,
     pub(super) stop: Stop,
     /// Cores that may still have requests in flight.
@@ -56,7 +65,7 @@ pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<()
     let in_flight = InFlight::new(setup.in_flight.clone());
     let (arena, drives) = open_drives(&setup.locks, setup.plan.arena())?;
     let figures = Figures { process: setup.figures.clone(), core, arena: arena.clone() };
-    let identity = Identity::new(setup.root_key.clone(), setup.presigned_v2);
+    let identity = Identity::new(setup.root_key.clone(), setup.presigned_v2, setup.issuer.clone());
     let state = Rc::new(CoreState::new(figures, identity, &setup.region, setup.scrub));
     let failed: Rc<RefCell<Option<CoreError>>> = Rc::default();
     let (failure, stop) = (failed.clone(), setup.stop.clone());
@@ -112,14 +121,32 @@ async fn recover(
     if watches {
         start_scrub(&setup, &engine).await;
     }
+    if watches {
+        load_identities(&setup, &engine).await?;
+    }
+    while !setup.identities.is_loaded() && !setup.stop.is_begun() {
+        rt::sleep(Duration::from_millis(1)).await;
+    }
     let stats = engine.stats().to_vec();
-    state.set_engine(engine);
+    state.set_engine(engine, setup.identities.clone());
     setup.figures.readiness.core_recovered();
     if watches {
         if let Some(services) = state.services() {
             services.catalog.resume_purges().await;
         }
         report_failures(&stats).await;
+    }
+    Ok(())
+}
+
+/// Loads who there is. An error is one that an operator has to look at before anything is served.
+async fn load_identities(setup: &CoreSetup, engine: &Engine) -> Result<(), CoreError> {
+    let root = RootSecrets {
+        current: SealKeys::derive(setup.root_key.secret_key(), engine.store_id()),
+        previous: None,
+    };
+    if let Some(note) = setup.identities.load(engine, root).await.map_err(CoreError::Identities)? {
+        eprintln!("nilas: {note}");
     }
     Ok(())
 }

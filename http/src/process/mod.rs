@@ -22,6 +22,9 @@ use nilas_engine::rt::{self, RtConfig};
 use nilas_engine::store::Store;
 
 use crate::admin::{Counters, ProcessFigures};
+use crate::audit::{AuditFile, AuditShared};
+use crate::identity::oidc::Issuer;
+use crate::identity::store::{IdentityCell, account_of};
 use crate::memory::{CoreMemory, MemoryPlan};
 use crate::process::config::{ServerConfig, ServerError, cache_bytes_per_core};
 use crate::process::core::{CoreSetup, serve_core};
@@ -32,15 +35,18 @@ use crate::process::machine::{check_machine, claim_address, process_bytes, retry
 use crate::process::shutdown::Stop;
 use crate::readiness::Readiness;
 use crate::root_key::RootKey;
+use crate::throttle::ThrottleFigures;
 
 /// A server that is ready to run: drives locked and recognised, address claimed, nothing served yet.
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
+    audit_file: Option<AuditFile>,
     store: OpenedStore,
     cores: usize,
     /// Memory to get by with.
     memory_bytes: u64,
+    issuer: Option<Arc<Issuer>>,
     /// The root key; [`RootKey::is_new`] when it was made just now.
     pub root_key: RootKey,
     /// The address that is listened on.
@@ -57,7 +63,16 @@ impl Server {
         // Before anything is made.
         let claimed = retry_while_held(|| claim_address(config.address), |e| e.code == libc::EADDRINUSE);
         let address = claimed.map_err(ServerError::Address)?;
+        let issuer = match &config.oidc {
+            Some(oidc) => {
+                let issuer = Issuer::new(oidc, |text| eprintln!("nilas: {text}"));
+                Some(Arc::new(issuer.map_err(ServerError::Oidc)?))
+            }
+            None => None,
+        };
         let data = DataDir::open(&config.data)?;
+        let audit_file = config.audit_log.as_ref().map(AuditFile::open).transpose();
+        let audit_file = audit_file.map_err(ServerError::AuditLog)?;
         let root_key = data.root_key(config.root_key.as_ref()).map_err(ServerError::RootKey)?;
         let known = data.drives()?;
         let is_known = known.is_some();
@@ -73,7 +88,8 @@ impl Server {
         data.keep_root_key(&root_key).map_err(ServerError::RootKey)?;
         let cores = machine.cores.min(store.shards());
         let memory_bytes = config.memory_bytes.unwrap_or_else(process_bytes);
-        Ok(Server { config, store, cores, memory_bytes, root_key, address, warnings: machine.warnings })
+        let warnings = machine.warnings;
+        Ok(Server { config, audit_file, store, cores, memory_bytes, issuer, root_key, address, warnings })
     }
 
     /// What was done to the store at this start.
@@ -87,14 +103,21 @@ impl Server {
         let plan = MemoryPlan::of(self.memory_bytes, self.cores);
         let tuning = Tuning { cache_bytes, ..Tuning::default() };
         let cores = u16::try_from(self.cores).expect("at most 64");
+        let store = Store::tuned(self.store.superblocks, cores, tuning);
+        let identities = IdentityCell::new(&account_of(store.id()));
+        let audit = Arc::new(AuditShared::new(self.cores, self.audit_file.is_some()));
         let setup = Arc::new(CoreSetup {
-            store: Store::tuned(self.store.superblocks, cores, tuning),
+            store,
+            identities,
             locks: self.store.locks,
             root_key: self.root_key,
             presigned_v2: self.config.presigned_v2,
+            issuer: self.issuer,
             address: self.address,
             region: self.config.region,
             scrub: self.config.scrub,
+            auth_failures_per_minute: self.config.auth_failures_per_minute,
+            audit_file: self.audit_file.map(Arc::new),
             plan,
             stop: stop.clone(),
             in_flight: Arc::new(AtomicUsize::new(self.cores)),
@@ -104,6 +127,8 @@ impl Server {
                 memories: (0..self.cores).map(|_| CoreMemory::new(&plan)).collect(),
                 cache_bytes,
                 purges: Arc::default(),
+                throttle: ThrottleFigures::default(),
+                audit,
             }),
         });
         let cores = rt::start(self.cores, RtConfig::server(), move |context| {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use nilas_engine::format::superblock::FORMAT_VERSION;
+use nilas_http::identity::oidc::OidcConfig;
 use nilas_http::process::config::{ServerConfig, ServerError};
 use nilas_http::process::shutdown::Stop;
 use nilas_http::process::{Server, StoreOrigin};
@@ -14,6 +15,7 @@ const STORAGE: &str = "Storage";
 const NETWORK: &str = "Network";
 const MACHINE: &str = "Cores and memory";
 const SCRUB: &str = "Scrub";
+const OIDC: &str = "OpenID Connect";
 const CREDENTIALS: &str = "\
 Credentials:
   The root key is NILAS_ACCESS_KEY and NILAS_SECRET_KEY in the environment, both or neither; else the one in root.env in
@@ -60,6 +62,18 @@ pub(crate) struct Arguments {
     /// Hours between the end of one pass of the scrub and the next
     #[arg(long, value_name = "HOURS", default_value_t = 168, help_heading = SCRUB)]
     scrub_every: u32,
+    /// Address of an OpenID Connect issuer whose tokens are taken by STS and by the catalog: https, or http on loopback
+    #[arg(long, value_name = "URL", env = "NILAS_OIDC_ISSUER", requires = "oidc_audience", help_heading = OIDC)]
+    oidc_issuer: Option<String>,
+    /// Whom the issuer's tokens must be for, as `aud` has it, such as the client's id; repeat for several
+    #[arg(long, value_name = "NAME", env = "NILAS_OIDC_AUDIENCE", value_delimiter = ',', requires = "oidc_issuer", help_heading = OIDC)]
+    oidc_audience: Vec<String>,
+    /// The claim of the issuer's tokens that names policies, as a list or joined by commas
+    #[arg(long, value_name = "NAME", default_value = "policy", env = "NILAS_OIDC_CLAIM", help_heading = OIDC)]
+    oidc_claim: String,
+    /// PEM file of certificate authorities for the issuer [default: the system's]
+    #[arg(long, value_name = "FILE", env = "NILAS_OIDC_CA", requires = "oidc_issuer", help_heading = OIDC)]
+    oidc_ca: Option<PathBuf>,
 }
 
 /// Serves until a signal says stop; prints where, and the root key if it was just made.
@@ -75,6 +89,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
         cache_bytes: arguments.cache,
         root_key: root_key_from_environment()?,
         presigned_v2: arguments.presigned_v2,
+        oidc: arguments.oidc_issuer.map(|issuer| OidcConfig {
+            issuer,
+            audiences: arguments.oidc_audience,
+            claim: arguments.oidc_claim,
+            ca: arguments.oidc_ca,
+        }),
         scrub: ScrubSettings {
             bytes_per_second: arguments.scrub_rate,
             every: std::time::Duration::from_secs(u64::from(arguments.scrub_every) * 3600),
