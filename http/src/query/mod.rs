@@ -19,6 +19,7 @@ mod account;
 mod simulate;
 mod absent;
 mod error;
+mod edge;
 
 use std::borrow::Cow;
 
@@ -26,15 +27,21 @@ use bytes::Bytes;
 use http::Response;
 use nilas_catalog::access::{Access, Resource};
 
+use crate::auth::Service;
 use crate::identity::model::{Change, Fault, Model, Moment, User};
 use crate::render::body::ResponseBody;
 use crate::render::xml::Xml;
+pub(crate) use edge::serve;
 pub(crate) use error::QueryError;
 pub(crate) use form::Form;
 pub(crate) use operations::{Group, Operation};
 
 /// The namespace of IAM's answers.
 pub(crate) const IAM_NAMESPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
+/// The namespace of STS's answers.
+pub(crate) const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
+/// The version that STS's clients name.
+const STS_VERSION: &str = "2011-06-15";
 /// The version that IAM's clients name.
 const IAM_VERSION: &str = "2010-05-08";
 
@@ -148,12 +155,17 @@ pub(crate) fn render(
 impl Operation {
     /// The namespace of its answers.
     pub(crate) fn namespace(self) -> &'static str {
-        IAM_NAMESPACE
+        if self.service() == Service::Sts { STS_NAMESPACE } else { IAM_NAMESPACE }
+    }
+
+    /// The service that a request for it is signed for.
+    pub(crate) fn service(self) -> Service {
+        if self.facts().action.starts_with("sts:") { Service::Sts } else { Service::Iam }
     }
 
     /// The version of its API.
     fn version(self) -> &'static str {
-        IAM_VERSION
+        if self.service() == Service::Sts { STS_VERSION } else { IAM_VERSION }
     }
 }
 
