@@ -509,6 +509,11 @@ impl Store {
         Store { shared: Arc::new(shared) }
     }
 
+    /// The store's id: random at format, and never another.
+    pub fn id(&self) -> u128 {
+        self.shared.store_id()
+    }
+
     /// Whether every core has recovered.
     pub fn is_ready(&self) -> bool {
         self.shared.ready.load(Ordering::Acquire)

@@ -252,8 +252,7 @@ impl CoreState {
                 let sender = trail.sent_by(proven.sender);
                 let evaluator = services.evaluator(sender, request, &trail.decisions);
                 let caller = Caller::new(sender, &evaluator);
-                Ok(iceberg::handle(self, services, route, rest, head, document, self.door(trail), caller)
-                    .await?)
+                Ok(iceberg::handle(services, route, rest, head, document, self.door(trail), caller).await?)
             }
             Routed::Page(page) => {
                 let facts = &page.row().facts;

@@ -73,7 +73,7 @@ pub(crate) async fn authenticate(
         return Err(Refusal::TokenMethod);
     }
     let credentials = Credentials::of(route, head);
-    credentials.look(state, services, door, now_ms)?;
+    credentials.look(services, door, now_ms)?;
     let (bytes, values) = take_document(body, BodyMax::of(route), &state.memory.documents).await?;
     let proven = credentials.verify(state, services, door, &bytes, now_ms)?;
     Ok((proven, Document { bytes, now_ms, _values: values }))
@@ -93,16 +93,10 @@ impl<'a> Credentials<'a> {
     }
 
     /// Refuses before the body: who cannot be anybody does not get to send megabytes.
-    fn look(
-        &self,
-        state: &CoreState,
-        services: &Services,
-        door: Door<'_>,
-        now_ms: u64,
-    ) -> Result<(), Refusal> {
+    fn look(&self, services: &Services, door: Door<'_>, now_ms: u64) -> Result<(), Refusal> {
         match self {
             Credentials::Nothing => Ok(()),
-            Credentials::Bearer(token) => holder(state, services, token, door, now_ms).map(drop),
+            Credentials::Bearer(token) => holder(services, token, door, now_ms).map(drop),
             Credentials::Signature(view) => precheck(view, &SERVICES, &door.keys(&services.senders), now_ms)
                 .map(drop)
                 .map_err(|error| not_signed(door.judged(error))),
@@ -121,7 +115,7 @@ impl<'a> Credentials<'a> {
         let unsigned = |sender| Proven { sender, mechanism: Mechanism::Unsigned, signed_ms: None };
         match self {
             Credentials::Nothing => Ok(unsigned(services.senders.anonymous())),
-            Credentials::Bearer(token) => holder(state, services, token, door, now_ms).map(unsigned),
+            Credentials::Bearer(token) => holder(services, token, door, now_ms).map(unsigned),
             Credentials::Signature(view) => {
                 let sha256 = Sha256::digest(body).into();
                 let mut cache = state.identity.signing_keys.borrow_mut();
@@ -139,19 +133,13 @@ impl<'a> Credentials<'a> {
 }
 
 /// Who holds a bearer token.
-fn holder(
-    state: &CoreState,
-    services: &Services,
-    token: &str,
-    door: Door<'_>,
-    now_ms: u64,
-) -> Result<Rc<Sender>, Refusal> {
+fn holder(services: &Services, token: &str, door: Door<'_>, now_ms: u64) -> Result<Rc<Sender>, Refusal> {
     let standing = services.senders.standing();
     let invalid = || match door.failed(Failure::Nobody, "InvalidToken") {
         Ok(()) => Refusal::TokenInvalid,
         Err(Throttled { retry_after_s }) => Refusal::Throttled { retry_after_s },
     };
-    match bearer::verify_bearer(token, state.identity.root_key.bearer_key(), &standing, now_ms) {
+    match bearer::verify_bearer(token, &services.senders.bearer_key, &standing, now_ms) {
         Ok(claims) => services.senders.of_bearer(claims, now_ms).map_err(|_| invalid()),
         Err(SessionFault::Expired) => Err(Refusal::TokenExpired),
         Err(SessionFault::Invalid | SessionFault::Revoked) => Err(invalid()),
@@ -237,7 +225,6 @@ where
 
 /// Hands an authenticated request to the catalog, or to the token endpoint.
 pub(crate) async fn handle(
-    state: &CoreState,
     services: &Services,
     route: Route,
     rest: &str,
@@ -247,7 +234,7 @@ pub(crate) async fn handle(
     caller: Caller<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     if route.operation() == Some(nilas_catalog::Operation::GetToken) {
-        return token(state, services, head, &document, door, caller);
+        return token(services, head, &document, door, caller);
     }
     // A session of a user is not the user: what it was answered is not for others to be answered again.
     let principal = format!("{} {}", caller.sender.user_id, caller.sender.access_key);
@@ -272,7 +259,6 @@ pub(crate) async fn handle(
 
 /// Issues a token for credentials in the form or in a Basic header.
 fn token(
-    state: &CoreState,
     services: &Services,
     head: &Parts,
     form: &Document,
@@ -284,7 +270,7 @@ fn token(
         return Err(Refusal::Token(OAuthError::UnauthorizedClient));
     }
     let authorization = head.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
-    let (standing, key) = (services.senders.standing(), state.identity.root_key.bearer_key());
+    let (standing, key) = (services.senders.standing(), &services.senders.bearer_key);
     let asked = TokenRequest::parse(&form.bytes, authorization).map_err(Refusal::Token)?;
     let client = asked.client_id().map(str::to_owned);
     let slow_down = |Throttled { retry_after_s }| Refusal::Token(OAuthError::SlowDown { retry_after_s });

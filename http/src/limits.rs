@@ -236,6 +236,13 @@ pub const DESCRIPTION_CHARS_MAX: usize = 1_000;
 /// Characters of an access key's id and of its secret that are given from outside.
 pub const ACCESS_KEY_CHARS_MAX: usize = 128;
 
+/// Bytes that one change of identities writes, with 200 for each record: one record of the log, of `RECORD_BYTES_MAX`.
+/// Beyond: `LimitExceeded`.
+pub const IDENTITY_CHANGE_BYTES_MAX: usize = 1 << 20;
+
+/// Changes of identities that may wait for the one that is being made. Beyond: 503 `SlowDown`.
+pub const IDENTITY_CHANGES_WAITING_MAX: usize = 256;
+
 // ---- S3 operations ----------------------------------------------------------------------------
 
 /// Bytes of an object key, as in S3. Longer ones are answered `KeyTooLongError`.

@@ -7,11 +7,6 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-
-use crate::identity::session::TokenKey;
-
 /// Letters of keys that are made here: no two look alike.
 const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 /// Shortest secret that is taken from the environment, in bytes (as MinIO has it).
@@ -24,7 +19,6 @@ const ACCESS_KEY_BYTES_MIN: usize = 3;
 pub struct RootKey {
     access_key: String,
     secret_key: String,
-    bearer_key: TokenKey,
     is_new: bool,
 }
 
@@ -125,11 +119,7 @@ impl RootKey {
     }
 
     fn new(access_key: String, secret_key: String, is_new: bool) -> RootKey {
-        let mut mac =
-            <Hmac<Sha256> as KeyInit>::new_from_slice(secret_key.as_bytes()).expect("HMAC takes any key");
-        mac.update(b"nilas bearer tokens 2");
-        let bearer_key = TokenKey::new(mac.finalize().into_bytes().into());
-        RootKey { access_key, secret_key, bearer_key, is_new }
+        RootKey { access_key, secret_key, is_new }
     }
 
     /// The access key.
@@ -146,14 +136,8 @@ impl RootKey {
     pub fn is_new(&self) -> bool {
         self.is_new
     }
-
-    /// What bearer tokens are sealed with: changes with the secret, survives a restart.
-    pub fn bearer_key(&self) -> &TokenKey {
-        &self.bearer_key
-    }
 }
 
-/// While there is nobody but root.
 fn check(name: &'static str, value: &str, expected: usize, is_access_key: bool) -> Result<(), RootKeyError> {
     if value.len() < expected {
         return Err(RootKeyError::Short { name, got: value.len(), expected });

@@ -13,7 +13,9 @@ use crate::auth::SigningKeyCache;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
 use crate::identity::oidc::Issuer;
-use crate::identity::{Evaluator, KeptRights, RequestFacts, RulesCache, Sender, Senders};
+use crate::identity::seal::SealKeys;
+use crate::identity::store::IdentityCell;
+use crate::identity::{Evaluator, IdentityStore, KeptRights, RequestFacts, RulesCache, Sender, Senders};
 use crate::memory::{CoreMemory, Shortage};
 use crate::root_key::RootKey;
 use crate::s3::{S3, json_attributes};
@@ -119,13 +121,12 @@ impl CoreState {
     }
 
     /// Lets the core serve. To be called once, by the recovery of this core.
-    pub(crate) fn set_engine(&self, engine: Engine) {
-        let account = "123456789012";
-        let store = crate::identity::IdentityStore(Arc::new(crate::identity::model::Model::empty(account)));
-        let keys = crate::identity::seal::SealKeys(self.identity.root_key.bearer_key().clone());
+    pub(crate) fn set_engine(&self, engine: Engine, identities: Arc<IdentityCell>) {
+        let keys = SealKeys::derive(self.identity.root_key.secret_key(), engine.store_id());
+        let store = IdentityStore::new(identities.clone(), engine.clone());
         let rules = Rc::new(RulesCache::new());
         let issuer = self.identity.issuer.as_ref().map(|issuer| issuer.url());
-        let senders = Senders::new(store.clone(), self.identity.root_key.clone(), keys, issuer);
+        let senders = Senders::new(store, self.identity.root_key.clone(), &keys, issuer);
         let md5_lanes = Md5Lanes::new();
         let s3 = S3 {
             engine: engine.clone(),
@@ -137,7 +138,7 @@ impl CoreState {
         };
         let purges = self.figures.process.purges.clone();
         let catalog = Catalog::new(engine.clone(), json_attributes(), &self.region).with_purges(
-            Arc::new(KeptRights { store: store.clone() }),
+            Arc::new(KeptRights { identities }),
             purges,
             |text| eprintln!("nilas: {text}"),
         );

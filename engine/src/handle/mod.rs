@@ -74,6 +74,12 @@ pub(crate) struct StoreShared {
     pub(crate) ready: AtomicBool,
 }
 
+impl StoreShared {
+    pub(crate) fn store_id(&self) -> u128 {
+        self.superblocks.first().map_or(0, |superblock| superblock.store)
+    }
+}
+
 /// One core: its drives, its shards, its snapshot of the directory.
 pub(crate) struct Core {
     id: CoreId,
@@ -174,6 +180,11 @@ impl Engine {
     /// Whether every shard has recovered and the directory is known everywhere.
     pub fn is_ready(&self) -> bool {
         self.core.shared.ready.load(Ordering::Acquire)
+    }
+
+    /// The store's id: random at format, and never another.
+    pub fn store_id(&self) -> u128 {
+        self.core.shared.store_id()
     }
 
     /// Counters of every shard, by number.

@@ -23,6 +23,7 @@ mod time;
 mod error;
 pub mod bearer;
 mod access;
+pub mod sign;
 
 pub use access::{Authorizer, Caller, Decision};
 pub use chunk_signature::{ChunkSigner, SignatureMismatch};

@@ -4,25 +4,28 @@
 //! as they are now, and by the policy of the key that they came with. I2. Sessions and nobody in particular may nothing:
 //! what narrowed them is gone with the request.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use nilas_catalog::access::{KeptAccess, KeptPrincipal, Resource};
 use nilas_engine::rt;
 
 use crate::audit::Decisions;
 use crate::auth::{Authorizer as _, Decision, Mechanism};
-use crate::identity::{Evaluator, IdentityStore, RequestFacts, RulesCache, Sender};
+use crate::identity::store::IdentityCell;
+use crate::identity::{Evaluator, RequestFacts, RulesCache, Sender};
 
 /// The rights of kept principals.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KeptRights {
     /// Who there is.
-    pub store: IdentityStore,
+    pub identities: Arc<IdentityCell>,
 }
 
 impl KeptAccess for KeptRights {
     fn allows(&self, who: &KeptPrincipal, action: &'static str, resource: Resource<'_>) -> bool {
         let now_ms = rt::now_ms();
-        let Some(sender) = Sender::of_kept(&self.store.current(), who, now_ms) else { return false };
+        let Some(sender) = Sender::of_kept(&self.identities.current(), who, now_ms) else { return false };
         let request = RequestFacts {
             headers: &HeaderMap::new(),
             query: None,

@@ -21,7 +21,7 @@ use crate::identity::model::{AccessKey, Model, User, owner_id};
 use crate::identity::policy::{Policy, PolicyKind, PolicySet, PrincipalNames};
 use crate::identity::seal::SealKeys;
 use crate::identity::session::{
-    self, Holder, Holders, Session, SessionClaims, SessionFault, SessionPolicy, TableScope,
+    self, Holder, Holders, Session, SessionClaims, SessionFault, SessionPolicy, TableScope, TokenKey,
 };
 use crate::limits::{SENDERS_MAX, SESSIONS_OPEN_MAX, VENDED_LIFE_S};
 use crate::root_key::RootKey;
@@ -272,7 +272,8 @@ struct OpenSession {
 pub(crate) struct Senders {
     pub(crate) store: IdentityStore,
     pub(crate) root_key: RootKey,
-    pub(crate) keys: SealKeys,
+    pub(crate) session_key: TokenKey,
+    pub(crate) bearer_key: TokenKey,
     /// The issuer whose web identities are known.
     pub(crate) issuer: Option<Box<str>>,
     known: RefCell<Known>,
@@ -289,14 +290,15 @@ impl Senders {
     pub(crate) fn new(
         store: IdentityStore,
         root_key: RootKey,
-        keys: SealKeys,
+        keys: &SealKeys,
         issuer: Option<&str>,
     ) -> Senders {
         let known = Known { model: store.current(), senders: Generations::new(SENDERS_MAX) };
         Senders {
             store,
             root_key,
-            keys,
+            session_key: keys.session_key(),
+            bearer_key: keys.bearer_key(),
             issuer: issuer.map(Into::into),
             known: RefCell::new(known),
             sessions: RefCell::new(Generations::new(SESSIONS_OPEN_MAX)),
@@ -354,7 +356,7 @@ impl Senders {
     /// that. `None` for who is nobody, and for whose token has no room for the table.
     pub(crate) fn vend(&self, sender: &Sender, wanted: &VendRequest<'_>, now_ms: u64) -> Option<Vended> {
         let claims = self.claims_of(sender, wanted, now_ms)?;
-        let made = session::mint(&claims, self.keys.session_key(), &mut rt::random_u128).ok()?;
+        let made = session::mint(&claims, &self.session_key, &mut rt::random_u128).ok()?;
         Some(Vended {
             access_key: made.access_key,
             secret_key: made.secret_key,
@@ -403,7 +405,7 @@ impl Senders {
         let open = match known {
             Some(open) => open,
             None => {
-                let session = session::open(token, access_key, self.keys.session_key(), now_ms)?;
+                let session = session::open(token, access_key, &self.session_key, now_ms)?;
                 let open = Rc::new(compile(session, model.account()).ok_or(KeyFault::InvalidToken)?);
                 sessions.insert(token.into(), open.clone());
                 open

@@ -14,6 +14,7 @@ use nilas_engine::{CoreId, EngineError};
 
 use crate::audit::{AuditFileError, AuditTarget};
 use crate::identity::oidc::{OidcConfig, OidcConfigError};
+use crate::identity::store::LoadError;
 use crate::limits::CACHE_MEMORY_PART;
 use crate::listen::ListenError;
 use crate::root_key::RootKeyError;
@@ -104,6 +105,7 @@ pub enum CoreError {
     Drive(OpenError),
     Engine(EngineError),
     Listen(ListenError),
+    Identities(LoadError),
 }
 
 impl fmt::Display for ServerError {
@@ -141,6 +143,7 @@ impl fmt::Display for CoreError {
             CoreError::Drive(e) => write!(f, "{e}"),
             CoreError::Engine(e) => write!(f, "{e}"),
             CoreError::Listen(e) => write!(f, "{e}"),
+            CoreError::Identities(e) => write!(f, "{e}"),
         }
     }
 }

@@ -24,6 +24,8 @@ use nilas_engine::{CoreId, Engine, ShardId};
 use crate::admin::{Figures, ProcessFigures};
 use crate::audit::AuditFile;
 use crate::identity::oidc::Issuer;
+use crate::identity::seal::SealKeys;
+use crate::identity::store::{IdentityCell, RootSecrets};
 use crate::listen::{ListenLimits, RequestBody, listen};
 use crate::memory::MemoryPlan;
 use crate::process::config::CoreError;
@@ -41,6 +43,8 @@ const FAILURES_EVERY: Duration = Duration::from_secs(1);
 /// What all cores are started with.
 pub(super) struct CoreSetup {
     pub(super) store: Store,
+    /// Who there is, loaded by the first core.
+    pub(super) identities: Arc<IdentityCell>,
     pub(super) locks: Vec<DriveLock>,
     pub(super) root_key: RootKey,
     pub(super) presigned_v2: bool,
@@ -128,14 +132,32 @@ async fn recover(
     if watches {
         start_scrub(&setup, &engine).await;
     }
+    if watches {
+        load_identities(&setup, &engine).await?;
+    }
+    while !setup.identities.is_loaded() && !setup.stop.is_begun() {
+        rt::sleep(Duration::from_millis(1)).await;
+    }
     let stats = engine.stats().to_vec();
-    state.set_engine(engine);
+    state.set_engine(engine, setup.identities.clone());
     setup.figures.readiness.core_recovered();
     if watches {
         if let Some(services) = state.services() {
             services.catalog.resume_purges().await;
         }
         report_failures(&stats).await;
+    }
+    Ok(())
+}
+
+/// Loads who there is. An error is one that an operator has to look at before anything is served.
+async fn load_identities(setup: &CoreSetup, engine: &Engine) -> Result<(), CoreError> {
+    let root = RootSecrets {
+        current: SealKeys::derive(setup.root_key.secret_key(), engine.store_id()),
+        previous: None,
+    };
+    if let Some(note) = setup.identities.load(engine, root).await.map_err(CoreError::Identities)? {
+        eprintln!("nilas: {note}");
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ use nilas_engine::store::Store;
 use crate::admin::{Counters, ProcessFigures};
 use crate::audit::{AuditFile, AuditShared};
 use crate::identity::oidc::Issuer;
+use crate::identity::store::{IdentityCell, account_of};
 use crate::memory::{CoreMemory, MemoryPlan};
 use crate::process::config::{ServerConfig, ServerError, cache_bytes_per_core};
 use crate::process::core::{CoreSetup, serve_core};
@@ -102,9 +103,12 @@ impl Server {
         let plan = MemoryPlan::of(self.memory_bytes, self.cores);
         let tuning = Tuning { cache_bytes, ..Tuning::default() };
         let cores = u16::try_from(self.cores).expect("at most 64");
+        let store = Store::tuned(self.store.superblocks, cores, tuning);
+        let identities = IdentityCell::new(&account_of(store.id()));
         let audit = Arc::new(AuditShared::new(self.cores, self.audit_file.is_some()));
         let setup = Arc::new(CoreSetup {
-            store: Store::tuned(self.store.superblocks, cores, tuning),
+            store,
+            identities,
             locks: self.store.locks,
             root_key: self.root_key,
             presigned_v2: self.config.presigned_v2,

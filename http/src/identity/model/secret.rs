@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-/// A secret: it does not show itself.
+use zeroize::Zeroize as _;
+
+/// A secret: it does not show itself, and its memory is wiped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<str>);
 
@@ -15,6 +17,12 @@ impl Secret {
     /// Returns its text, for a signature, for sealing, and once for its owner.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
