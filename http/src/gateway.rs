@@ -8,7 +8,7 @@
 //! I3. That something is not served is told to senders who are known, and to preflights of browsers.
 //! I4. A head that does not name one host is answered 400 and nothing else, whoever sent it.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::rc::Rc;
 
@@ -35,7 +35,7 @@ use crate::s3::target::Target;
 use crate::server::{CoreState, Services};
 use crate::source::Source;
 use crate::throttle::{Attempt, Door};
-use crate::{admin, iceberg};
+use crate::{admin, iceberg, query};
 
 /// Why a request got no further, in the words of its API.
 pub(crate) enum Refused {
@@ -86,6 +86,8 @@ enum Routed<'a> {
         /// Raw path behind the catalog's mount point.
         rest: &'a str,
     },
+    /// What it asks for is in its form.
+    Query,
     S3(Target),
 }
 
@@ -94,19 +96,22 @@ impl Routed<'_> {
         match self {
             Routed::Page(page) => AnyOperation::Page(*page),
             Routed::Iceberg { route, .. } => AnyOperation::Iceberg(route.operation()),
+            Routed::Query => AnyOperation::Query(None),
             Routed::S3(target) => AnyOperation::S3(Some(target.operation)),
         }
     }
 }
 
 /// What is learned of a request on its way.
-struct Trail {
+pub(crate) struct Trail {
     source: Source,
     /// On the clock that does not jump.
     started_us: u64,
     attempt: Attempt,
     sender: OnceCell<Rc<Sender>>,
-    decisions: Decisions,
+    /// What a form asks for, when it was read.
+    asked: Cell<Option<query::Operation>>,
+    pub(crate) decisions: Decisions,
 }
 
 impl Trail {
@@ -116,13 +121,19 @@ impl Trail {
             started_us,
             attempt: Attempt::default(),
             sender: OnceCell::new(),
+            asked: Cell::new(None),
             decisions: Decisions::default(),
         }
     }
 
     /// Writes down who sent it; known once.
-    fn sent_by(&self, sender: Rc<Sender>) -> &Sender {
+    pub(crate) fn sent_by(&self, sender: Rc<Sender>) -> &Sender {
         self.sender.get_or_init(|| sender)
+    }
+
+    /// Writes down what a form asks for.
+    pub(crate) fn asks_for(&self, operation: query::Operation) {
+        self.asked.set(Some(operation));
     }
 
     /// How the request ended, as the audit log has it.
@@ -163,7 +174,7 @@ impl Trail {
     }
 
     /// What is known of a request that is not signed.
-    fn facts<'a>(&self, head: &'a Parts, now_ms: u64) -> RequestFacts<'a> {
+    pub(crate) fn facts<'a>(&self, head: &'a Parts, now_ms: u64) -> RequestFacts<'a> {
         RequestFacts {
             headers: &head.headers,
             query: None,
@@ -197,6 +208,7 @@ impl CoreState {
             }
             Err(failure) => (AnyOperation::S3(None), Err(Refused::S3(failure))),
         };
+        let operation = trail.asked.get().map_or(operation, |asked| AnyOperation::Query(Some(asked)));
         let response = outcome.unwrap_or_else(|refused| refused.render(&head, &request_id));
         let response = self.hold_answer(operation, response, &head, &request_id);
         // Some clients join lines of one name, and read `application/json, application/json`.
@@ -254,6 +266,7 @@ impl CoreState {
                 let caller = Caller::new(sender, &evaluator);
                 Ok(iceberg::handle(services, route, rest, head, document, self.door(trail), caller).await?)
             }
+            Routed::Query => Ok(query::serve(self, head, body, trail, request_id).await),
             Routed::Page(page) => {
                 let facts = &page.row().facts;
                 if facts.resource == ResourceKind::Public {
@@ -285,6 +298,7 @@ impl CoreState {
                 let route = nilas_catalog::Route::of(head.method.as_str(), rest);
                 Ok(Routed::Iceberg { route, rest })
             }
+            Ok(Route::Query) => Ok(Routed::Query),
             Ok(Route::S3(target)) => Ok(Routed::S3(target)),
             Err(failure) if head.method == Method::OPTIONS => Err(failure),
             Err(failure) => {
@@ -338,7 +352,7 @@ impl CoreState {
     }
 
     /// Where a request proves who sent it.
-    fn door<'a>(&'a self, trail: &'a Trail) -> Door<'a> {
+    pub(crate) fn door<'a>(&'a self, trail: &'a Trail) -> Door<'a> {
         Door {
             throttle: &self.throttle,
             figures: &self.figures.process.throttle,

@@ -166,10 +166,10 @@ fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 
 /// The most that a body may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct BodyMax {
-    bytes: usize,
+pub(crate) struct BodyMax {
+    pub(crate) bytes: usize,
     /// Its name in `limits`.
-    limit: &'static str,
+    pub(crate) limit: &'static str,
 }
 
 impl BodyMax {
@@ -183,7 +183,7 @@ impl BodyMax {
 }
 
 /// Reads a whole body, and takes what its values will need.
-async fn take_document(
+pub(crate) async fn take_document(
     body: RequestBody,
     max: BodyMax,
     documents: &Budget,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use nilas_engine::format::superblock::FORMAT_VERSION;
 use nilas_http::audit::AuditTarget;
+use nilas_http::identity::model::Secret;
 use nilas_http::identity::oidc::OidcConfig;
 use nilas_http::limits::AUTH_FAILURES_PER_MINUTE;
 use nilas_http::process::config::{ServerConfig, ServerError};
@@ -22,7 +23,8 @@ const OIDC: &str = "OpenID Connect";
 const CREDENTIALS: &str = "\
 Credentials:
   The root key is NILAS_ACCESS_KEY and NILAS_SECRET_KEY in the environment, both or neither; else the one in root.env in
-  the data directory; else one that is made now, shown once and kept there.";
+  the data directory; else one that is made now, shown once and kept there. A new secret takes effect at a start: with the
+  one before as NILAS_PREVIOUS_SECRET_KEY, or after `nilas key rotate-root`.";
 
 /// What `nilas serve` may be told.
 #[derive(Args)]
@@ -98,6 +100,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
         cores: arguments.cores,
         cache_bytes: arguments.cache,
         root_key: root_key_from_environment()?,
+        previous_secret: variable("NILAS_PREVIOUS_SECRET_KEY").map(Secret::new),
         presigned_v2: arguments.presigned_v2,
         oidc: arguments.oidc_issuer.map(|issuer| OidcConfig {
             issuer,
@@ -170,10 +173,13 @@ impl std::fmt::Display for ServeError {
     }
 }
 
-fn root_key_from_environment() -> Result<Option<(String, String)>, ServeError> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn root_key_from_environment() -> Result<Option<(String, Secret)>, ServeError> {
     match (variable("NILAS_ACCESS_KEY"), variable("NILAS_SECRET_KEY")) {
-        (Some(access_key), Some(secret_key)) => Ok(Some((access_key, secret_key))),
+        (Some(access_key), Some(secret_key)) => Ok(Some((access_key, Secret::new(secret_key)))),
         (None, None) => Ok(None),
         _ => Err(ServeError::HalfKey),
     }
