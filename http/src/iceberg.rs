@@ -14,12 +14,15 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use nilas_catalog::access::{Access as _, BodyKind, Resource, ResourceKind};
 use nilas_catalog::{OAuthError, Refusal, Route};
+use nilas_engine::rt;
 use sha2::{Digest as _, Sha256};
 
+use crate::auth::bearer::{Clients as _, TokenRequest};
 use crate::auth::{
-    AuthError, Caller, Denied, Mechanism, RequestView, Service, bearer, precheck, shown, verify_with_body,
-    view_of,
+    AuthError, Caller, Denied, Mechanism, RequestView, Service, Throttled, bearer, precheck, shown,
+    verify_with_body, view_of,
 };
+use crate::identity::session::SessionFault;
 use crate::identity::{Sender, SenderKind};
 use crate::limits::{CATALOG_BODY_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
 use crate::listen::{BodyFault, RequestBody};
@@ -27,6 +30,7 @@ use crate::memory::{BoundedBuffer, Budget, Permit, document_cost};
 use crate::render::base_url::base_url;
 use crate::render::body::ResponseBody;
 use crate::server::{CoreState, Services};
+use crate::throttle::{Door, Failure};
 
 /// The services that a credential may be scoped to: S3's is what some clients sign everything with.
 const SERVICES: [Service; 2] = [Service::S3Tables, Service::S3];
@@ -62,15 +66,16 @@ pub(crate) async fn authenticate(
     route: &Route,
     head: &Parts,
     body: RequestBody,
+    door: Door<'_>,
     now_ms: u64,
 ) -> Result<(Proven, Document), Refusal> {
     if route.operation() == Some(nilas_catalog::Operation::GetToken) && head.method != Method::POST {
         return Err(Refusal::TokenMethod);
     }
     let credentials = Credentials::of(route, head);
-    credentials.look(state, services, now_ms)?;
+    credentials.look(services, door, now_ms)?;
     let (bytes, values) = take_document(body, BodyMax::of(route), &state.memory.documents).await?;
-    let proven = credentials.verify(state, services, &bytes, now_ms)?;
+    let proven = credentials.verify(state, services, door, &bytes, now_ms)?;
     Ok((proven, Document { bytes, now_ms, _values: values }))
 }
 
@@ -88,13 +93,13 @@ impl<'a> Credentials<'a> {
     }
 
     /// Refuses before the body: who cannot be anybody does not get to send megabytes.
-    fn look(&self, state: &CoreState, services: &Services, now_ms: u64) -> Result<(), Refusal> {
+    fn look(&self, services: &Services, door: Door<'_>, now_ms: u64) -> Result<(), Refusal> {
         match self {
             Credentials::Nothing => Ok(()),
-            Credentials::Bearer(token) => holder(state, services, token, now_ms).map(drop),
-            Credentials::Signature(view) => {
-                precheck(view, &SERVICES, &services.senders, now_ms).map(drop).map_err(not_signed)
-            }
+            Credentials::Bearer(token) => holder(services, token, door, now_ms).map(drop),
+            Credentials::Signature(view) => precheck(view, &SERVICES, &door.keys(&services.senders), now_ms)
+                .map(drop)
+                .map_err(|error| not_signed(door.judged(error))),
         }
     }
 
@@ -103,22 +108,24 @@ impl<'a> Credentials<'a> {
         self,
         state: &CoreState,
         services: &Services,
+        door: Door<'_>,
         body: &[u8],
         now_ms: u64,
     ) -> Result<Proven, Refusal> {
         let unsigned = |sender| Proven { sender, mechanism: Mechanism::Unsigned, signed_ms: None };
         match self {
             Credentials::Nothing => Ok(unsigned(services.senders.anonymous())),
-            Credentials::Bearer(token) => holder(state, services, token, now_ms).map(unsigned),
+            Credentials::Bearer(token) => holder(services, token, door, now_ms).map(unsigned),
             Credentials::Signature(view) => {
                 let sha256 = Sha256::digest(body).into();
                 let mut cache = state.identity.signing_keys.borrow_mut();
-                let verified =
-                    verify_with_body(&view, &sha256, &SERVICES, &services.senders, &mut cache, now_ms)
-                        .map_err(not_signed)?;
+                let keys = door.keys(&services.senders);
+                let verified = verify_with_body(&view, &sha256, &SERVICES, &keys, &mut cache, now_ms)
+                    .map_err(|error| not_signed(door.judged(error)))?;
                 let (access_key, token) = (&verified.access_key, verified.session_token.as_deref());
                 let sender = services.senders.find(access_key, token, now_ms);
-                let sender = sender.map_err(|fault| not_signed(fault.error(access_key, token)))?;
+                let sender =
+                    sender.map_err(|fault| not_signed(door.judged(fault.error(access_key, token))))?;
                 Ok(Proven { sender, mechanism: verified.mechanism, signed_ms: verified.signed_ms })
             }
         }
@@ -126,10 +133,17 @@ impl<'a> Credentials<'a> {
 }
 
 /// Who holds a bearer token.
-fn holder(state: &CoreState, services: &Services, token: &str, now_ms: u64) -> Result<Rc<Sender>, Refusal> {
-    let access_key = bearer::verify_bearer(token, now_ms, state.identity.root_key.sealing_key());
-    let access_key = access_key.ok_or(Refusal::TokenInvalid)?;
-    services.senders.find(&access_key, None, now_ms).map_err(|_| Refusal::TokenInvalid)
+fn holder(services: &Services, token: &str, door: Door<'_>, now_ms: u64) -> Result<Rc<Sender>, Refusal> {
+    let standing = services.senders.standing();
+    let invalid = || match door.failed(Failure::Nobody, "InvalidToken") {
+        Ok(()) => Refusal::TokenInvalid,
+        Err(Throttled { retry_after_s }) => Refusal::Throttled { retry_after_s },
+    };
+    match bearer::verify_bearer(token, &services.senders.bearer_key, &standing, now_ms) {
+        Ok(claims) => services.senders.of_bearer(claims, now_ms).map_err(|_| invalid()),
+        Err(SessionFault::Expired) => Err(Refusal::TokenExpired),
+        Err(SessionFault::Invalid | SessionFault::Revoked) => Err(invalid()),
+    }
 }
 
 /// Whether a request shows no credentials at all.
@@ -138,7 +152,10 @@ fn shows_nothing(view: &RequestView<'_>) -> bool {
 }
 
 fn not_signed(error: AuthError) -> Refusal {
-    Refusal::NotSigned(error.message())
+    match error {
+        AuthError::Throttled(Throttled { retry_after_s }) => Refusal::Throttled { retry_after_s },
+        error => Refusal::NotSigned(error.message()),
+    }
 }
 
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {
@@ -149,10 +166,10 @@ fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 
 /// The most that a body may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct BodyMax {
-    bytes: usize,
+pub(crate) struct BodyMax {
+    pub(crate) bytes: usize,
     /// Its name in `limits`.
-    limit: &'static str,
+    pub(crate) limit: &'static str,
 }
 
 impl BodyMax {
@@ -166,7 +183,7 @@ impl BodyMax {
 }
 
 /// Reads a whole body, and takes what its values will need.
-async fn take_document(
+pub(crate) async fn take_document(
     body: RequestBody,
     max: BodyMax,
     documents: &Budget,
@@ -208,16 +225,16 @@ where
 
 /// Hands an authenticated request to the catalog, or to the token endpoint.
 pub(crate) async fn handle(
-    state: &CoreState,
     services: &Services,
     route: Route,
     rest: &str,
     head: &Parts,
     document: Document,
+    door: Door<'_>,
     caller: Caller<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     if route.operation() == Some(nilas_catalog::Operation::GetToken) {
-        return token(state, services, head, &document, caller);
+        return token(services, head, &document, door, caller);
     }
     // A session of a user is not the user: what it was answered is not for others to be answered again.
     let principal = format!("{} {}", caller.sender.user_id, caller.sender.access_key);
@@ -242,10 +259,10 @@ pub(crate) async fn handle(
 
 /// Issues a token for credentials in the form or in a Basic header.
 fn token(
-    state: &CoreState,
     services: &Services,
     head: &Parts,
     form: &Document,
+    door: Door<'_>,
     caller: Caller<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let facts = nilas_catalog::Operation::GetToken.facts();
@@ -253,9 +270,25 @@ fn token(
         return Err(Refusal::Token(OAuthError::UnauthorizedClient));
     }
     let authorization = head.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
-    let sealing_key = state.identity.root_key.sealing_key();
-    let answer = bearer::issue(&form.bytes, authorization, &services.senders, form.now_ms, sealing_key)
-        .map_err(Refusal::Token)?;
+    let (standing, key) = (services.senders.standing(), &services.senders.bearer_key);
+    let asked = TokenRequest::parse(&form.bytes, authorization).map_err(Refusal::Token)?;
+    let client = asked.client_id().map(str::to_owned);
+    let slow_down = |Throttled { retry_after_s }| Refusal::Token(OAuthError::SlowDown { retry_after_s });
+    if let Some(client) = &client {
+        door.admit(client).map_err(slow_down)?;
+    }
+    let answer = asked.answer(None, &standing, key, form.now_ms, &mut rt::random_u128);
+    let answer = answer.map_err(|error| {
+        // What is shown may be wrong in either; a client that there is none of names nobody.
+        let known = client.as_deref().filter(|client| standing.client(client, form.now_ms).is_some());
+        let counted = match error {
+            OAuthError::InvalidClient | OAuthError::InvalidGrant => {
+                door.failed(known.map_or(Failure::Nobody, Failure::Key), error.code())
+            }
+            _ => Ok(()),
+        };
+        counted.err().map_or(Refusal::Token(error), slow_down)
+    })?;
     let mut response = Response::new(ResponseBody::from(Bytes::from(answer.to_json().to_string())));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

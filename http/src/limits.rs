@@ -47,6 +47,37 @@ pub const BEARER_BYTES_MAX: usize = 4096;
 /// Bytes of a token request's form, which anybody may send. Beyond: 413.
 pub const TOKEN_FORM_BYTES_MAX: usize = 64 * 1024;
 
+/// Senders whose failed signatures and tokens one core counts, in each of its three tables: by address, by key from an
+/// address, by key. Beyond: those with the fewest failures are forgotten.
+pub const THROTTLE_ENTRIES_MAX: usize = 4_096;
+
+/// Failures of one sender that are forgiven in a minute, unless the operator says otherwise.
+pub const AUTH_FAILURES_PER_MINUTE: u32 = 600;
+
+/// Bytes of one line of the audit log: decisions that find no room in it are counted (`further_beyond`).
+pub const AUDIT_LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a resource, a statement or an ARN in that line, as they are written: longer ones are cut, and end with `…`.
+pub const AUDIT_TEXT_BYTES_MAX: usize = 2 * 1024;
+
+/// Bytes of any other text in it.
+pub const AUDIT_NAME_BYTES_MAX: usize = 256;
+
+/// Decisions that are kept of one request for the audit log; more are counted.
+pub const AUDIT_JUDGED_MAX: usize = 16;
+
+/// Lines of one core that wait to be written. Beyond: they are dropped and counted.
+pub const AUDIT_QUEUE_LINES_MAX: usize = 8_192;
+
+/// Bytes of them.
+pub const AUDIT_QUEUE_BYTES_MAX: usize = 8 << 20;
+
+/// Lines of one core about throttled requests, in a second. Beyond: they are dropped and counted.
+pub const AUDIT_THROTTLED_LINES_PER_S: u32 = 20;
+
+/// Newest events of one core that `/_nilas/audit` shows.
+pub const AUDIT_RING_EVENTS: usize = 256;
+
 /// Bytes of an aws-chunk's head line, CRLF included: a longer one is `IncompleteBody`.
 pub const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
@@ -96,6 +127,57 @@ pub const SESSION_POLICY_NAMES_MAX: usize = 10;
 
 /// Session tags, as in AWS. Beyond: `ValidationError`.
 pub const SESSION_TAGS_MAX: usize = 50;
+
+/// Seconds of a session, at least, as in AWS. Below: `ValidationError`.
+pub const SESSION_S_MIN: u64 = 900;
+
+/// Seconds of a role's session, as in AWS. Beyond: `ValidationError`.
+pub const ROLE_SESSION_S_MAX: u64 = 43_200;
+
+/// Seconds of a session that is made with a session, as in AWS. Beyond: `ValidationError`.
+pub const CHAINED_SESSION_S_MAX: u64 = 3_600;
+
+/// Seconds of a session by GetSessionToken, as in AWS. Beyond: `ValidationError`.
+pub const USER_SESSION_S_MAX: u64 = 129_600;
+
+/// The same for root, as in AWS: a longer one is cut to it.
+pub const ROOT_SESSION_S_MAX: u64 = 3_600;
+
+/// Characters of the `Policy` of a session, as in AWS. Beyond: `ValidationError`.
+pub const SESSION_POLICY_CHARS_MAX: usize = 2_048;
+
+/// Bytes of a role's ARN, as in AWS. Beyond: `ValidationError`.
+pub const ROLE_ARN_BYTES_MAX: usize = 2_048;
+
+/// Bytes of a token of an OpenID Connect issuer. Beyond: `InvalidIdentityToken`.
+pub const OIDC_TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of `sub`, as in AWS. Beyond: `InvalidIdentityToken`.
+pub const OIDC_SUBJECT_BYTES_MAX: usize = 255;
+
+/// Audiences that a server takes tokens for. Beyond it does not start.
+pub const OIDC_AUDIENCES_MAX: usize = 16;
+
+/// How far an issuer's clock may be from ours, in seconds, either way.
+pub const OIDC_SKEW_S: u64 = 60;
+
+/// Keys that an issuer publishes. With more none is taken: `IDPCommunicationError`.
+pub const OIDC_KEYS_MAX: usize = 64;
+
+/// Bytes of a document that an issuer publishes. A larger one is not taken: `IDPCommunicationError`.
+pub const OIDC_DOCUMENT_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest wait for one document of an issuer. Beyond: `IDPCommunicationError`, unless its keys are known already.
+pub const OIDC_FETCH_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Milliseconds between two fetches of an issuer's keys, however many unknown keys are named.
+pub const OIDC_REFETCH_MS_MIN: u64 = 10_000;
+
+/// Milliseconds after which an issuer's keys are fetched anew, so that a withdrawn one is not taken any more.
+pub const OIDC_KEYS_LIFE_MS: u64 = 300_000;
+
+/// Milliseconds for which an issuer's keys serve while it does not answer. Beyond: `IDPCommunicationError`.
+pub const OIDC_KEYS_STALE_MS_MAX: u64 = 24 * 3600 * 1000;
 
 /// Policies that a claim of an ID token grants. Beyond: `IDPRejectedClaim`.
 pub const WEB_POLICIES_MAX: usize = 20;
@@ -154,6 +236,20 @@ pub const DESCRIPTION_CHARS_MAX: usize = 1_000;
 /// Characters of an access key's id and of its secret that are given from outside.
 pub const ACCESS_KEY_CHARS_MAX: usize = 128;
 
+/// Bytes of the form of one request of the query API. Beyond: `RequestEntityTooLarge`.
+pub const QUERY_FORM_BYTES_MAX: usize = 256 * 1024;
+
+/// Fields of such a form. Beyond: `MalformedInput`.
+pub const QUERY_FORM_FIELDS_MAX: usize = 2_000;
+
+/// Entities of one page of a list of the query API, and how many there are when the client does not say, as in AWS.
+pub const QUERY_PAGE_MAX: usize = 1_000;
+/// See [`QUERY_PAGE_MAX`].
+pub const QUERY_PAGE_DEFAULT: usize = 100;
+
+/// Questions of one simulation: actions times resources. Beyond: `LimitExceeded`.
+pub const SIMULATED_MAX: usize = 1_000;
+
 /// Bytes that one change of identities writes, with 200 for each record: one record of the log, of `RECORD_BYTES_MAX`.
 /// Beyond: `LimitExceeded`.
 pub const IDENTITY_CHANGE_BYTES_MAX: usize = 1 << 20;
@@ -201,6 +297,9 @@ pub const PUBLIC_ACCESS_XML_BYTES_MAX: usize = 64 * 1024;
 
 /// A bucket's policy, in bytes, as AWS has it.
 pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
+
+/// Bytes of a provision file, without the policies in files of their own. A larger one is refused whole.
+pub const PROVISION_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes of the XML of DeleteObjects: 1,000 keys of 1,024 bytes, with room for tags and escapes. Beyond: `MalformedXML`.
 pub const DELETE_XML_BYTES_MAX: usize = 4 << 20;

@@ -6,12 +6,6 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-
-use crate::auth::{KeyFault, KeyStore};
 
 /// Letters of keys that are made here: no two look alike.
 const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
@@ -25,7 +19,6 @@ const ACCESS_KEY_BYTES_MIN: usize = 3;
 pub struct RootKey {
     access_key: String,
     secret_key: String,
-    sealing_key: [u8; 32],
     is_new: bool,
 }
 
@@ -156,11 +149,7 @@ impl RootKey {
     }
 
     fn new(access_key: String, secret_key: String, is_new: bool) -> RootKey {
-        let mut mac =
-            <Hmac<Sha256> as KeyInit>::new_from_slice(secret_key.as_bytes()).expect("HMAC takes any key");
-        mac.update(b"nilas bearer tokens 1");
-        let sealing_key = mac.finalize().into_bytes().into();
-        RootKey { access_key, secret_key, sealing_key, is_new }
+        RootKey { access_key, secret_key, is_new }
     }
 
     /// The access key.
@@ -176,21 +165,6 @@ impl RootKey {
     /// Whether it was made by this start.
     pub fn is_new(&self) -> bool {
         self.is_new
-    }
-
-    /// What bearer tokens are sealed with: changes with the secret, survives a restart.
-    pub fn sealing_key(&self) -> &[u8; 32] {
-        &self.sealing_key
-    }
-}
-
-impl KeyStore for RootKey {
-    fn secret(&self, access_key: &str, token: Option<&str>, _now_ms: u64) -> Result<Arc<str>, KeyFault> {
-        match (access_key == self.access_key, token) {
-            (true, None) => Ok(self.secret_key.as_str().into()),
-            (true, Some(_)) => Err(KeyFault::InvalidToken),
-            (false, _) => Err(KeyFault::Unknown),
-        }
     }
 }
 

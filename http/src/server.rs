@@ -8,22 +8,28 @@ use nilas_catalog::Catalog;
 use nilas_engine::{CoreId, Engine, rt};
 
 use crate::admin::Figures;
+use crate::audit::{Audit, Decisions};
 use crate::auth::SigningKeyCache;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
+use crate::identity::oidc::Issuer;
 use crate::identity::seal::SealKeys;
-use crate::identity::store::{IdentityCell, IdentityStore};
-use crate::identity::{Evaluator, KeptRights, Notes, RequestFacts, RulesCache, Sender, Senders};
+use crate::identity::store::IdentityCell;
+use crate::identity::{Evaluator, IdentityStore, KeptRights, RequestFacts, RulesCache, Sender, Senders};
 use crate::memory::{CoreMemory, Shortage};
 use crate::root_key::RootKey;
 use crate::s3::{S3, json_attributes};
 use crate::scrub::ScrubSettings;
+use crate::throttle::Throttle;
 
 /// What one core needs to answer requests.
 pub(crate) struct CoreState {
     /// There once the store has recovered.
     services: OnceCell<Services>,
     pub(crate) identity: Identity,
+    /// Failed proofs of who sends.
+    pub(crate) throttle: RefCell<Throttle>,
+    pub(crate) audit: Audit,
     pub(crate) request_ids: RequestIds,
     /// The region that S3 clients are told.
     region: String,
@@ -43,6 +49,8 @@ pub(crate) struct Identity {
     pub(crate) cell: Arc<IdentityCell>,
     /// Whether presigned URLs of signature version 2 are taken.
     pub(crate) presigned_v2: bool,
+    /// The OpenID Connect issuer whose tokens are taken.
+    pub(crate) issuer: Option<Arc<Issuer>>,
     pub(crate) signing_keys: RefCell<SigningKeyCache>,
 }
 
@@ -68,23 +76,12 @@ impl Services {
         &'a self,
         sender: &'a Sender,
         request: RequestFacts<'a>,
-        notes: &'a Notes,
+        notes: &'a Decisions,
     ) -> Evaluator<'a> {
         Evaluator {
             minter: Some(&self.senders),
             ..Evaluator::new(sender, request, Some(&self.engine), &self.rules, notes)
         }
-    }
-}
-
-impl Identity {
-    pub(crate) fn new(
-        root_key: RootKey,
-        keys: SealKeys,
-        cell: Arc<IdentityCell>,
-        presigned_v2: bool,
-    ) -> Identity {
-        Identity { root_key, keys, cell, presigned_v2, signing_keys: RefCell::new(SigningKeyCache::new()) }
     }
 }
 
@@ -99,11 +96,19 @@ impl RequestIds {
 
 impl CoreState {
     /// A core that answers health pages and tells everything else to come again, until [`CoreState::set_engine`].
-    pub(crate) fn new(figures: Figures, identity: Identity, region: &str, scrub: ScrubSettings) -> CoreState {
+    pub(crate) fn new(
+        figures: Figures,
+        identity: Identity,
+        throttle: Throttle,
+        region: &str,
+        scrub: ScrubSettings,
+    ) -> CoreState {
         let memory = figures.memory().clone();
         CoreState {
             services: OnceCell::new(),
             identity,
+            throttle: RefCell::new(throttle),
+            audit: Audit::new(figures.process.audit.clone(), figures.core),
             request_ids: RequestIds { core: figures.core, next: Cell::new(0), salt: rt::random_u128() },
             region: region.to_owned(),
             scrub,
@@ -115,10 +120,11 @@ impl CoreState {
 
     /// Lets the core serve. To be called once, by the recovery of this core.
     pub(crate) fn set_engine(&self, engine: Engine) {
-        let Identity { root_key, keys, cell, .. } = &self.identity;
+        let Identity { root_key, keys, cell, issuer, .. } = &self.identity;
         let rules = Rc::new(RulesCache::new());
         let store = IdentityStore::new(cell.clone(), engine.clone());
-        let senders = Senders::new(store, root_key.clone(), keys.clone(), None);
+        let issuer = issuer.as_ref().map(|issuer| issuer.url());
+        let senders = Senders::new(store, root_key.clone(), keys, issuer);
         let md5_lanes = Md5Lanes::new();
         let s3 = S3 {
             engine: engine.clone(),
@@ -130,7 +136,7 @@ impl CoreState {
         };
         let purges = self.figures.process.purges.clone();
         let catalog = Catalog::new(engine.clone(), json_attributes(), &self.region).with_purges(
-            Arc::new(KeptRights { store: cell.clone() }),
+            Arc::new(KeptRights { identities: cell.clone() }),
             purges,
             |text| eprintln!("nilas: {text}"),
         );

@@ -1,29 +1,74 @@
-//! OAuth2 for catalogs: client credentials in, a self-contained bearer token out, and the check of that token.
+//! OAuth2 for catalogs: client credentials or another token in, a sealed bearer token out, and the check of that token.
 //!
-//! The catalog's token route calls [`issue`] with the form it received; every catalog route that carries
-//! `Authorization: Bearer` calls [`verify_bearer`]. A token is `base64url(claims).base64url(HMAC-SHA256)`, sealed with
-//! a key the caller keeps, so no table of tokens exists. Whether the access key inside still lives is the caller's to ask.
+//! The catalog's token route reads the form with [`TokenRequest::parse`], has a token of the OpenID Connect issuer verified
+//! if [`TokenRequest::issuer_token`] shows one, and calls [`TokenRequest::answer`]; every catalog route that carries
+//! `Authorization: Bearer` calls [`verify_bearer`]. A token is sealed claims ([`session`]), so no table of tokens exists.
+//!
+//! I1. A token is issued to who holds a lasting key in force, or shows a token that stands. I2. A token of somebody whom the
+//! issuer knows never outlives the issuer's own, however often it is exchanged. I3. A session token is no bearer token: it
+//! travels in the clear, and says nothing without a signature.
+//!
+//! [`session`]: crate::identity::session
+
+use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use nilas_catalog::OAuthError;
 use serde_json::json;
-use subtle::ConstantTimeEq as _;
 
-use crate::auth::key_cache::{mac_of, sign};
-use crate::auth::sigv4::KeyStore;
-use crate::limits::{BEARER_BYTES_MAX, BEARER_LIFE_S};
+use crate::identity::session::{
+    Holder, Holders, SessionClaims, SessionFault, TokenKey, mint_bearer, open_bearer,
+    open_bearer_at_any_time, same_secret,
+};
+use crate::limits::BEARER_LIFE_S;
 use nilas_catalog::uri::{percent_decode_lenient, raw_pairs};
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-const CLAIMS_VERSION: &str = "nilas-bearer-1";
+
+/// A lasting access key in force.
+#[derive(Clone)]
+pub struct ClientKey {
+    /// Its secret.
+    pub secret: Arc<str>,
+    /// Whom a token of it speaks for.
+    pub holder: Holder,
+    /// The holder's revocation epoch.
+    pub epoch: u64,
+}
+
+/// Where clients are found.
+pub trait Clients: Holders {
+    /// Finds a lasting access key that is in force at `now_ms`.
+    fn client(&self, access_key: &str, now_ms: u64) -> Option<ClientKey>;
+}
+
+/// What a client asks of the token endpoint.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenRequest {
+    /// Id and secret, in the form or in a Basic header.
+    client: Option<(String, String)>,
+    grant: Grant,
+    scope: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Grant {
+    ClientCredentials,
+    /// The exchange of a token of ours.
+    Own(String),
+    /// The exchange of a token of the OpenID Connect issuer.
+    Issuer(String),
+}
 
 /// A token that was issued (RFC 6749 section 5.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenAnswer {
-    /// The access key the token speaks for.
-    pub access_key: String,
+    /// What the token says.
+    pub claims: SessionClaims,
     /// What the client sends from now on.
     pub access_token: String,
     /// Its life, in seconds.
@@ -32,52 +77,94 @@ pub struct TokenAnswer {
     pub scope: Option<String>,
 }
 
-/// Issues a token for client credentials, or a fresh one for a token that is still valid.
-///
-/// `form` is the request's body (`application/x-www-form-urlencoded`, at most `TOKEN_FORM_BYTES_MAX`), `authorization` its header, `now_ms`
-/// milliseconds since 1970. The client id is an access key and the client secret its secret.
-pub fn issue(
-    form: &[u8],
-    authorization: Option<&str>,
-    keys: &dyn KeyStore,
-    now_ms: u64,
-    sealing_key: &[u8; 32],
-) -> Result<TokenAnswer, OAuthError> {
-    let form = std::str::from_utf8(form).map_err(|_| OAuthError::InvalidRequest("the form is not UTF-8"))?;
-    let client = client(form, authorization)?;
-    let proven = match &client {
-        None => None,
-        Some((id, secret)) if knows(keys, id, secret, now_ms) => Some(id.clone()),
-        Some(_) => return Err(OAuthError::InvalidClient),
-    };
-    let grant_type = field(form, "grant_type")?;
-    let access_key = match grant_type.as_deref() {
-        Some("client_credentials") => proven.ok_or(OAuthError::InvalidClient)?,
-        Some(TOKEN_EXCHANGE) => exchange(form, proven, keys, now_ms, sealing_key)?,
-        Some(_) => return Err(OAuthError::UnsupportedGrantType),
-        None => return Err(OAuthError::InvalidRequest("grant_type is missing")),
-    };
-    let expires_s = (now_ms / 1000).saturating_add(BEARER_LIFE_S);
-    let access_token = seal(&access_key, expires_s, sealing_key);
-    Ok(TokenAnswer { access_key, access_token, expires_in_s: BEARER_LIFE_S, scope: field(form, "scope")? })
+impl TokenRequest {
+    /// Reads a request. `form` is its body (`application/x-www-form-urlencoded`, at most `TOKEN_FORM_BYTES_MAX`),
+    /// `authorization` its header. The client id is an access key and the client secret its secret.
+    pub fn parse(form: &[u8], authorization: Option<&str>) -> Result<TokenRequest, OAuthError> {
+        let form =
+            std::str::from_utf8(form).map_err(|_| OAuthError::InvalidRequest("the form is not UTF-8"))?;
+        let client = client(form, authorization)?;
+        let grant = match field(form, "grant_type")?.as_deref() {
+            Some("client_credentials") => Grant::ClientCredentials,
+            Some(TOKEN_EXCHANGE) => exchange(form)?,
+            Some(_) => return Err(OAuthError::UnsupportedGrantType),
+            None => return Err(OAuthError::InvalidRequest("grant_type is missing")),
+        };
+        Ok(TokenRequest { client, grant, scope: field(form, "scope")? })
+    }
+
+    /// The token of the OpenID Connect issuer that is to be exchanged, if it is one: to be verified before the answer.
+    pub fn issuer_token(&self) -> Option<&str> {
+        match &self.grant {
+            Grant::Issuer(token) => Some(token),
+            Grant::ClientCredentials | Grant::Own(_) => None,
+        }
+    }
+
+    /// Who says to ask, if the client names itself.
+    pub fn client_id(&self) -> Option<&str> {
+        self.client.as_ref().map(|(id, _)| id.as_str())
+    }
+
+    /// Issues a token. `of_issuer` is what [`TokenRequest::issuer_token`] says, verified; `now_ms` milliseconds since 1970.
+    pub fn answer(
+        self,
+        of_issuer: Option<SessionClaims>,
+        clients: &dyn Clients,
+        key: &TokenKey,
+        now_ms: u64,
+        random: &mut dyn FnMut() -> u128,
+    ) -> Result<TokenAnswer, OAuthError> {
+        let now_s = now_ms / 1000;
+        let proven = match &self.client {
+            None => None,
+            Some((id, secret)) => Some(prove(clients, id, secret, now_ms).ok_or(OAuthError::InvalidClient)?),
+        };
+        let (holder, epoch, last_s) = match (self.grant, of_issuer) {
+            (Grant::ClientCredentials, _) => {
+                let client = proven.ok_or(OAuthError::InvalidClient)?;
+                (client.holder, client.epoch, None)
+            }
+            (Grant::Own(token), _) => own(&token, proven, clients, key, now_ms)?,
+            (Grant::Issuer(_), Some(claims)) => (claims.holder, claims.epoch, Some(claims.expires_s)),
+            (Grant::Issuer(_), None) => return Err(OAuthError::InvalidGrant),
+        };
+        let expires_s = now_s.saturating_add(BEARER_LIFE_S).min(last_s.unwrap_or(u64::MAX));
+        let claims = bearer_claims(holder, epoch, now_s, expires_s);
+        if expires_s <= now_s || claims.check_standing(clients, now_ms).is_err() {
+            return Err(OAuthError::InvalidGrant);
+        }
+        // Too many policies, or names too long for a header.
+        let access_token = mint_bearer(&claims, key, random).map_err(|_| OAuthError::InvalidGrant)?;
+        Ok(TokenAnswer { claims, access_token, expires_in_s: expires_s - now_s, scope: self.scope })
+    }
 }
 
-/// Finds the access key a token speaks for; `None` when it was not sealed with this key or its time is over.
-pub fn verify_bearer(token: &str, now_ms: u64, sealing_key: &[u8; 32]) -> Option<String> {
-    if token.len() > BEARER_BYTES_MAX {
-        return None;
+/// Finds whom a token speaks for, if it was sealed with this key, its time is not over and its holder stands.
+pub fn verify_bearer(
+    token: &str,
+    key: &TokenKey,
+    holders: &dyn Holders,
+    now_ms: u64,
+) -> Result<SessionClaims, SessionFault> {
+    let claims = open_bearer(token, key, now_ms)?;
+    claims.check_standing(holders, now_ms)?;
+    Ok(claims)
+}
+
+/// What a bearer token says: a holder, and nothing that narrows it.
+fn bearer_claims(holder: Holder, epoch: u64, issued_s: u64, expires_s: u64) -> SessionClaims {
+    SessionClaims {
+        holder,
+        role: None,
+        issued_s,
+        expires_s,
+        epoch,
+        policies: Vec::new(),
+        table: None,
+        source: None,
+        tags: Vec::new(),
     }
-    let (claims, seal) = token.split_once('.')?;
-    let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
-    let seal = URL_SAFE_NO_PAD.decode(seal).ok()?;
-    if !bool::from(sign(&mac_of(sealing_key), &claims).as_slice().ct_eq(&seal)) {
-        return None;
-    }
-    let claims = String::from_utf8(claims).ok()?;
-    let (version, rest) = claims.split_once('\n')?;
-    let (expires_s, access_key) = rest.split_once('\n')?;
-    let live = version == CLAIMS_VERSION && now_ms / 1000 < expires_s.parse::<u64>().ok()?;
-    live.then(|| access_key.to_owned())
 }
 
 impl TokenAnswer {
@@ -124,42 +211,55 @@ fn parse_basic(text: &str) -> Option<(String, String)> {
     decoded.split_once(':').map(|(id, secret)| (id.to_owned(), secret.to_owned()))
 }
 
-fn knows(keys: &dyn KeyStore, id: &str, secret: &str, now_ms: u64) -> bool {
-    // Only lasting keys are clients: a temporary one would need its session token as well.
-    keys.secret(id, None, now_ms).is_ok_and(|ours| bool::from(ours.as_bytes().ct_eq(secret.as_bytes())))
+/// The client, if its secret is right. Only lasting keys are clients: a temporary one would need its session token as well.
+fn prove(clients: &dyn Clients, id: &str, secret: &str, now_ms: u64) -> Option<ClientKey> {
+    clients.client(id, now_ms).filter(|client| same_secret(&client.secret, secret))
 }
 
-fn exchange(
-    form: &str,
-    proven: Option<String>,
-    keys: &dyn KeyStore,
-    now_ms: u64,
-    sealing_key: &[u8; 32],
-) -> Result<String, OAuthError> {
+/// The token that an exchange brings: one with dots is a JWT, and ours have none.
+fn exchange(form: &str) -> Result<Grant, OAuthError> {
     let subject =
         field(form, "subject_token")?.ok_or(OAuthError::InvalidRequest("subject_token is missing"))?;
+    let is_jwt = subject.contains('.');
     match field(form, "subject_token_type")?.as_deref() {
         Some(ACCESS_TOKEN) => {}
-        Some(_) => return Err(OAuthError::InvalidRequest("subject_token_type must be an access token")),
+        Some(ID_TOKEN | JWT) if is_jwt => {}
+        Some(ID_TOKEN | JWT) => return Err(OAuthError::InvalidGrant),
+        Some(_) => {
+            return Err(OAuthError::InvalidRequest(
+                "subject_token_type must be access_token, id_token or jwt",
+            ));
+        }
         None => return Err(OAuthError::InvalidRequest("subject_token_type is missing")),
     }
     if field(form, "actor_token")?.is_some() {
         return Err(OAuthError::InvalidRequest("actor tokens are not supported"));
     }
-    // A client that shows its secret may exchange a token that has run out.
-    let access_key = match (proven, verify_bearer(&subject, now_ms, sealing_key)) {
-        (Some(client), Some(owner)) if client != owner => return Err(OAuthError::InvalidGrant),
-        (Some(client), _) => client,
-        (None, Some(owner)) => owner,
-        (None, None) => return Err(OAuthError::InvalidGrant),
-    };
-    keys.secret(&access_key, None, now_ms).map(|_| access_key.clone()).map_err(|_| OAuthError::InvalidGrant)
+    Ok(if is_jwt { Grant::Issuer(subject) } else { Grant::Own(subject) })
 }
 
-fn seal(access_key: &str, expires_s: u64, sealing_key: &[u8; 32]) -> String {
-    let claims = format!("{CLAIMS_VERSION}\n{expires_s}\n{access_key}");
-    let seal = sign(&mac_of(sealing_key), claims.as_bytes());
-    format!("{}.{}", URL_SAFE_NO_PAD.encode(claims), URL_SAFE_NO_PAD.encode(seal))
+/// Whom a token of ours is exchanged for, and when the new one ends at the latest.
+fn own(
+    token: &str,
+    proven: Option<ClientKey>,
+    clients: &dyn Clients,
+    key: &TokenKey,
+    now_ms: u64,
+) -> Result<(Holder, u64, Option<u64>), OAuthError> {
+    let known = open_bearer_at_any_time(token, key).ok();
+    let stands = |claims: &SessionClaims| {
+        now_ms / 1000 < claims.expires_s && claims.check_standing(clients, now_ms).is_ok()
+    };
+    match (proven, known) {
+        (Some(client), Some(claims)) if client.holder != claims.holder => Err(OAuthError::InvalidGrant),
+        // A client that shows its secret may exchange a token that has run out.
+        (Some(client), _) => Ok((client.holder, client.epoch, None)),
+        (None, Some(claims)) if stands(&claims) => {
+            let last_s = matches!(claims.holder, Holder::Web { .. }).then_some(claims.expires_s);
+            Ok((claims.holder, claims.epoch, last_s))
+        }
+        (None, _) => Err(OAuthError::InvalidGrant),
+    }
 }
 
 fn field(form: &str, wanted: &str) -> Result<Option<String>, OAuthError> {
@@ -176,33 +276,89 @@ fn field(form: &str, wanted: &str) -> Result<Option<String>, OAuthError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::auth::sigv4::KeyFault;
 
-    const SEALING: [u8; 32] = [7; 32];
     const NOW_MS: u64 = 1_700_000_000_000;
+    const NOW_S: u64 = NOW_MS / 1000;
 
-    struct Keys;
-    impl KeyStore for Keys {
-        fn secret(&self, access_key: &str, token: Option<&str>, _now_ms: u64) -> Result<Arc<str>, KeyFault> {
-            match (access_key, token) {
-                ("AK", None) => Ok("s/e+c r&t".into()),
-                _ => Err(KeyFault::Unknown),
+    fn sealing() -> TokenKey {
+        TokenKey::new([7; 32])
+    }
+
+    /// Root `AK`, and a user with the key `UK` while `user` says so; the issuer `https://i`.
+    struct Known {
+        user_epoch: Option<u64>,
+        key_stands: bool,
+        web: Option<(&'static str, u64)>,
+    }
+
+    const ALL: Known = Known { user_epoch: Some(4), key_stands: true, web: Some(("https://i", 9)) };
+
+    impl Holders for Known {
+        fn user_epoch(&self, _user_id: &str) -> Option<u64> {
+            self.user_epoch
+        }
+        fn key_stands(&self, access_key: &str, _user_id: &str, _now_ms: u64) -> bool {
+            self.key_stands && access_key == "UK"
+        }
+        fn root(&self) -> (&str, u64) {
+            ("AK", 0)
+        }
+        fn web(&self) -> Option<(&str, u64)> {
+            self.web
+        }
+    }
+
+    impl Clients for Known {
+        fn client(&self, access_key: &str, now_ms: u64) -> Option<ClientKey> {
+            match access_key {
+                "AK" => Some(ClientKey { secret: "s/e+c r&t".into(), holder: root("AK"), epoch: 0 }),
+                "UK" if self.key_stands(access_key, "U", now_ms) => {
+                    Some(ClientKey { secret: "user".into(), holder: user(), epoch: self.user_epoch? })
+                }
+                _ => None,
             }
         }
+    }
+
+    fn root(key: &str) -> Holder {
+        Holder::Root { key: key.to_owned() }
+    }
+
+    fn user() -> Holder {
+        Holder::User { id: "U".to_owned(), key: Some("UK".to_owned()) }
+    }
+
+    fn web() -> Holder {
+        let text = str::to_owned;
+        let (issuer, subject, audience) = (text("https://i"), text("s"), text("a"));
+        Holder::Web { issuer, subject, audience, policies: vec![text("p")] }
+    }
+
+    fn seal(holder: Holder, epoch: u64, expires_s: u64, key: &TokenKey) -> String {
+        mint_bearer(&bearer_claims(holder, epoch, NOW_S, expires_s), key, &mut || 5).expect("small")
+    }
+
+    fn issue(
+        form: &str,
+        authorization: Option<&str>,
+        of_issuer: Option<SessionClaims>,
+        known: &Known,
+    ) -> Result<TokenAnswer, OAuthError> {
+        let request = TokenRequest::parse(form.as_bytes(), authorization)?;
+        request.answer(of_issuer, known, &sealing(), NOW_MS, &mut || 6)
     }
 
     fn check(
         form: &str,
         authorization: Option<&str>,
-        expected: Result<&str, OAuthError>,
+        expected: Result<Holder, OAuthError>,
     ) -> Option<TokenAnswer> {
-        let got = issue(form.as_bytes(), authorization, &Keys, NOW_MS, &SEALING);
-        assert_eq!(got.as_ref().map(|t| t.access_key.as_str()).map_err(|e| *e), expected, "{form}");
+        let got = issue(form, authorization, None, &ALL);
+        assert_eq!(got.as_ref().map(|t| t.claims.holder.clone()).map_err(|e| *e), expected, "{form}");
         if let Ok(answer) = &got {
-            assert_eq!(verify_bearer(&answer.access_token, NOW_MS, &SEALING).as_deref(), expected.ok());
+            let verified = verify_bearer(&answer.access_token, &sealing(), &ALL, NOW_MS);
+            assert_eq!(verified.as_ref(), Ok(&answer.claims));
         }
         got.ok()
     }
@@ -210,13 +366,14 @@ mod tests {
     #[test]
     fn client_credentials() {
         let body = "grant_type=client_credentials&client_id=AK&client_secret=s%2Fe%2Bc+r%26t&scope=catalog";
-        let answer = check(body, None, Ok("AK")).expect("checked").to_json();
+        let answer = check(body, None, Ok(root("AK"))).expect("checked").to_json();
         assert_eq!(answer["token_type"], "bearer");
         assert_eq!(answer["expires_in"], 3600);
         assert_eq!(answer["scope"], "catalog");
+        check("grant_type=client_credentials&client_id=UK&client_secret=user", None, Ok(user()));
         let basic = format!("Basic {}", STANDARD.encode("AK:s/e+c r&t"));
-        check("grant_type=client_credentials", Some(&basic), Ok("AK"));
-        check("grant_type=client_credentials&client_id=AK", Some(&basic), Ok("AK"));
+        check("grant_type=client_credentials", Some(&basic), Ok(root("AK")));
+        check("grant_type=client_credentials&client_id=AK", Some(&basic), Ok(root("AK")));
         check("grant_type=client_credentials&client_id=BK", Some(&basic), Err(OAuthError::InvalidClient));
         let both =
             OAuthError::InvalidRequest("client credentials belong either in the header or in the form");
@@ -234,33 +391,96 @@ mod tests {
     }
 
     #[test]
-    fn exchange_of_tokens() {
-        let form = |token: &str| {
-            format!("grant_type={TOKEN_EXCHANGE}&subject_token={token}&subject_token_type={ACCESS_TOKEN}")
+    fn a_key_out_of_force_gets_no_token_and_its_tokens_end() {
+        let form = "grant_type=client_credentials&client_id=UK&client_secret=user";
+        let token = issue(form, None, None, &ALL).expect("in force").access_token;
+        let check = |known: Known, is_client: bool| {
+            let got = issue(form, None, None, &known).map(drop);
+            assert_eq!(got, if is_client { Ok(()) } else { Err(OAuthError::InvalidClient) });
+            let got = verify_bearer(&token, &sealing(), &known, NOW_MS).map(drop);
+            assert_eq!(got, Err(SessionFault::Revoked));
         };
-        let live = seal("AK", NOW_MS / 1000 + 5, &SEALING);
-        let over = seal("AK", NOW_MS / 1000, &SEALING);
-        let gone = seal("GONE", NOW_MS / 1000 + 5, &SEALING);
-        let forged = seal("AK", NOW_MS / 1000 + 5, &[8; 32]);
-        check(&form(&live), Some(&format!("Bearer {live}")), Ok("AK"));
-        check(&form(&over), None, Err(OAuthError::InvalidGrant));
-        check(&form(&gone), None, Err(OAuthError::InvalidGrant));
-        check(&form(&forged), None, Err(OAuthError::InvalidGrant));
-        let basic = format!("Basic {}", STANDARD.encode("AK:s/e+c r&t"));
-        check(&form(&over), Some(&basic), Ok("AK"));
-        check(&form(&gone), Some(&basic), Err(OAuthError::InvalidGrant));
+        check(Known { user_epoch: None, ..ALL }, false);
+        check(Known { user_epoch: Some(5), ..ALL }, true);
+        check(Known { key_stands: false, ..ALL }, false);
+    }
+
+    fn exchanging(token: &str, kind: &str) -> String {
+        format!("grant_type={TOKEN_EXCHANGE}&subject_token={token}&subject_token_type={kind}")
     }
 
     #[test]
-    fn altered_tokens_fail() {
-        let token = seal("AK", NOW_MS / 1000 + 5, &SEALING);
-        for at in 0..token.len() {
-            let mut bytes = token.clone().into_bytes();
-            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
-            let altered = String::from_utf8(bytes).expect("ascii");
-            assert_eq!(verify_bearer(&altered, NOW_MS, &SEALING), None, "{at}");
-            assert_eq!(verify_bearer(&token[..at], NOW_MS, &SEALING), None);
+    fn exchange_of_tokens() {
+        let form = |token: &str| exchanging(token, ACCESS_TOKEN);
+        let seal_root =
+            |key: &str, expires_s: u64, sealing: &TokenKey| seal(root(key), 0, expires_s, sealing);
+        let live = seal_root("AK", NOW_S + 5, &sealing());
+        let over = seal_root("AK", NOW_S, &sealing());
+        let gone = seal_root("GONE", NOW_S + 5, &sealing());
+        let forged = seal_root("AK", NOW_S + 5, &TokenKey::new([8; 32]));
+        check(&form(&live), Some(&format!("Bearer {live}")), Ok(root("AK")));
+        check(&form(&over), None, Err(OAuthError::InvalidGrant));
+        check(&form(&gone), None, Err(OAuthError::InvalidGrant));
+        check(&form(&forged), None, Err(OAuthError::InvalidGrant));
+        check(&form(&seal(user(), 4, NOW_S + 5, &sealing())), None, Ok(user()));
+        check(&form(&seal(user(), 3, NOW_S + 5, &sealing())), None, Err(OAuthError::InvalidGrant));
+        check(&form("x"), None, Err(OAuthError::InvalidGrant));
+        let basic = format!("Basic {}", STANDARD.encode("AK:s/e+c r&t"));
+        check(&form(&over), Some(&basic), Ok(root("AK")));
+        check(&form(&forged), Some(&basic), Ok(root("AK")));
+        check(&form(&seal(user(), 4, NOW_S + 5, &sealing())), Some(&basic), Err(OAuthError::InvalidGrant));
+        check(&exchanging(&live, ID_TOKEN), None, Err(OAuthError::InvalidGrant));
+        let kind = OAuthError::InvalidRequest("subject_token_type must be access_token, id_token or jwt");
+        check(&exchanging(&live, "urn:x"), None, Err(kind));
+        let actor = format!("{}&actor_token=x", form(&live));
+        check(&actor, None, Err(OAuthError::InvalidRequest("actor tokens are not supported")));
+        let missing = format!("grant_type={TOKEN_EXCHANGE}");
+        check(&missing, None, Err(OAuthError::InvalidRequest("subject_token is missing")));
+    }
+
+    #[test]
+    fn tokens_of_the_issuer() {
+        let of_issuer = |epoch: u64, expires_s: u64| bearer_claims(web(), epoch, NOW_S, expires_s);
+        for kind in [ACCESS_TOKEN, ID_TOKEN, JWT] {
+            let form = exchanging("a.b.c", kind);
+            let request = TokenRequest::parse(form.as_bytes(), None);
+            assert_eq!(
+                request.map(|r| r.issuer_token().map(str::to_owned)).ok(),
+                Some(Some("a.b.c".to_owned()))
+            );
+            let check = |claims: Option<SessionClaims>, known: &Known, want: Result<u64, OAuthError>| {
+                let got = issue(&form, None, claims.clone(), known);
+                assert_eq!(got.map(|t| t.expires_in_s), want, "{claims:?}");
+            };
+            check(None, &ALL, Err(OAuthError::InvalidGrant));
+            check(Some(of_issuer(9, NOW_S + 300)), &ALL, Ok(300));
+            check(Some(of_issuer(9, NOW_S + 99_000)), &ALL, Ok(BEARER_LIFE_S));
+            check(Some(of_issuer(9, NOW_S)), &ALL, Err(OAuthError::InvalidGrant));
+            check(Some(of_issuer(8, NOW_S + 300)), &ALL, Err(OAuthError::InvalidGrant));
+            check(
+                Some(of_issuer(9, NOW_S + 300)),
+                &Known { web: None, ..ALL },
+                Err(OAuthError::InvalidGrant),
+            );
         }
-        assert_eq!(verify_bearer(&token, NOW_MS + 5_000, &SEALING), None);
+        // However often it is exchanged, it ends when the issuer said.
+        let token = seal(web(), 9, NOW_S + 300, &sealing());
+        let again = issue(&exchanging(&token, ACCESS_TOKEN), None, None, &ALL).expect("it stands");
+        assert_eq!((again.expires_in_s, again.claims.expires_s), (300, NOW_S + 300));
+    }
+
+    #[test]
+    fn tokens_are_checked() {
+        let check = |token: &str, want: Result<(), SessionFault>| {
+            assert_eq!(verify_bearer(token, &sealing(), &ALL, NOW_MS).map(drop), want, "{token}");
+        };
+        let live = seal(root("AK"), 0, NOW_S + 5, &sealing());
+        check(&live, Ok(()));
+        check(&seal(root("AK"), 0, NOW_S, &sealing()), Err(SessionFault::Expired));
+        check(&seal(root("GONE"), 0, NOW_S + 5, &sealing()), Err(SessionFault::Revoked));
+        check(&seal(root("AK"), 0, NOW_S + 5, &TokenKey::new([8; 32])), Err(SessionFault::Invalid));
+        for changed in [&live[1..], &live[..live.len() - 1], &format!("{live}A"), "", "x", "a.b"] {
+            check(changed, Err(SessionFault::Invalid));
+        }
     }
 }

@@ -10,21 +10,22 @@ use http::HeaderMap;
 use nilas_catalog::access::{KeptAccess, KeptPrincipal, Resource};
 use nilas_engine::rt;
 
+use crate::audit::Decisions;
 use crate::auth::{Authorizer as _, Decision, Mechanism};
 use crate::identity::store::IdentityCell;
-use crate::identity::{Evaluator, Notes, RequestFacts, RulesCache, Sender};
+use crate::identity::{Evaluator, RequestFacts, RulesCache, Sender};
 
 /// The rights of kept principals.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KeptRights {
     /// Who there is.
-    pub store: Arc<IdentityCell>,
+    pub identities: Arc<IdentityCell>,
 }
 
 impl KeptAccess for KeptRights {
     fn allows(&self, who: &KeptPrincipal, action: &'static str, resource: Resource<'_>) -> bool {
         let now_ms = rt::now_ms();
-        let Some(sender) = Sender::of_kept(&self.store.current(), who, now_ms) else { return false };
+        let Some(sender) = Sender::of_kept(&self.identities.current(), who, now_ms) else { return false };
         let request = RequestFacts {
             headers: &HeaderMap::new(),
             query: None,
@@ -36,7 +37,7 @@ impl KeptAccess for KeptRights {
             now_ms,
             given: &[],
         };
-        let (rules, notes) = (RulesCache::new(), Notes::default());
+        let (rules, notes) = (RulesCache::new(), Decisions::default());
         let evaluator = Evaluator::new(&sender, request, None, &rules, &notes);
         evaluator.decide(action, &resource, &[]) == Decision::Allow
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use nilas_catalog::access::{KeptPrincipal, VendRequest, Vended};
 use nilas_engine::rt;
 
+use crate::auth::bearer::{ClientKey, Clients};
 use crate::auth::{KeyFault, KeyStore};
 use crate::generations::Generations;
 use crate::identity::IdentityStore;
@@ -20,7 +21,7 @@ use crate::identity::model::{AccessKey, Model, User, owner_id};
 use crate::identity::policy::{Policy, PolicyKind, PolicySet, PrincipalNames};
 use crate::identity::seal::SealKeys;
 use crate::identity::session::{
-    self, Holder, Holders, Session, SessionClaims, SessionFault, SessionPolicy, TableScope,
+    self, Holder, Holders, Session, SessionClaims, SessionFault, SessionPolicy, TableScope, TokenKey,
 };
 use crate::limits::{SENDERS_MAX, SESSIONS_OPEN_MAX, VENDED_LIFE_S};
 use crate::root_key::RootKey;
@@ -271,7 +272,8 @@ struct OpenSession {
 pub(crate) struct Senders {
     pub(crate) store: IdentityStore,
     pub(crate) root_key: RootKey,
-    pub(crate) keys: SealKeys,
+    pub(crate) session_key: TokenKey,
+    pub(crate) bearer_key: TokenKey,
     /// The issuer whose web identities are known.
     pub(crate) issuer: Option<Box<str>>,
     known: RefCell<Known>,
@@ -288,18 +290,24 @@ impl Senders {
     pub(crate) fn new(
         store: IdentityStore,
         root_key: RootKey,
-        keys: SealKeys,
+        keys: &SealKeys,
         issuer: Option<&str>,
     ) -> Senders {
         let known = Known { model: store.current(), senders: Generations::new(SENDERS_MAX) };
         Senders {
             store,
             root_key,
-            keys,
+            session_key: keys.session_key().clone(),
+            bearer_key: keys.bearer_key().clone(),
             issuer: issuer.map(Into::into),
             known: RefCell::new(known),
             sessions: RefCell::new(Generations::new(SESSIONS_OPEN_MAX)),
         }
+    }
+
+    /// Who holds keys and tokens now.
+    pub(crate) fn standing(&self) -> Standing<'_> {
+        Standing { model: self.store.current(), senders: self }
     }
 
     /// Nobody in particular, in the newest snapshot.
@@ -333,11 +341,7 @@ impl Senders {
     }
 
     /// Who is meant by the claims of a token that needs no signature.
-    pub(crate) fn of_bearer(
-        &self,
-        claims: session::SessionClaims,
-        now_ms: u64,
-    ) -> Result<Rc<Sender>, KeyFault> {
+    pub(crate) fn of_bearer(&self, claims: SessionClaims, now_ms: u64) -> Result<Rc<Sender>, KeyFault> {
         let access_key = match &claims.holder {
             Holder::User { key: Some(key), .. } | Holder::Root { key } => key.clone(),
             Holder::User { key: None, .. } | Holder::Web { .. } => String::new(),
@@ -352,7 +356,7 @@ impl Senders {
     /// that. `None` for who is nobody, and for whose token has no room for the table.
     pub(crate) fn vend(&self, sender: &Sender, wanted: &VendRequest<'_>, now_ms: u64) -> Option<Vended> {
         let claims = self.claims_of(sender, wanted, now_ms)?;
-        let made = session::mint(&claims, self.keys.session_key(), &mut rt::random_u128).ok()?;
+        let made = session::mint(&claims, &self.session_key, &mut rt::random_u128).ok()?;
         Some(Vended {
             access_key: made.access_key,
             secret_key: made.secret_key,
@@ -401,7 +405,7 @@ impl Senders {
         let open = match known {
             Some(open) => open,
             None => {
-                let session = session::open(token, access_key, self.keys.session_key(), now_ms)?;
+                let session = session::open(token, access_key, &self.session_key, now_ms)?;
                 let open = Rc::new(compile(session, model.account()).ok_or(KeyFault::InvalidToken)?);
                 sessions.insert(token.into(), open.clone());
                 open
@@ -418,7 +422,7 @@ impl Senders {
         now_ms: u64,
     ) -> Result<Sender, KeyFault> {
         let Session { access_key, secret_key, claims } = &open.session;
-        let standing = Standing { model: &model, senders: self };
+        let standing = Standing { model: model.clone(), senders: self };
         claims.check_standing(&standing, now_ms)?;
         let mut limits = Vec::new();
         let holder = match &claims.holder {
@@ -502,9 +506,9 @@ impl From<SessionFault> for KeyFault {
     }
 }
 
-/// Who holds tokens, in one snapshot.
-struct Standing<'a> {
-    model: &'a Model,
+/// Who holds keys and tokens, in one snapshot.
+pub(crate) struct Standing<'a> {
+    model: Arc<Model>,
     senders: &'a Senders,
 }
 
@@ -523,6 +527,14 @@ impl Holders for Standing<'_> {
 
     fn web(&self) -> Option<(&str, u64)> {
         self.senders.issuer.as_deref().map(|issuer| (issuer, self.model.facts().web_session_epoch))
+    }
+}
+
+impl Clients for Standing<'_> {
+    fn client(&self, access_key: &str, now_ms: u64) -> Option<ClientKey> {
+        let sender = self.senders.find(access_key, None, now_ms).ok()?;
+        let claims = sender.session_claims()?;
+        Some(ClientKey { secret: sender.secret.clone()?, holder: claims.holder, epoch: claims.epoch })
     }
 }
 

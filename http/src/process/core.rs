@@ -22,7 +22,10 @@ use nilas_engine::store::Store;
 use nilas_engine::{CoreId, Engine, ShardId};
 
 use crate::admin::{Figures, ProcessFigures};
+use crate::audit::AuditFile;
+use crate::auth::SigningKeyCache;
 use crate::identity::model::Secret;
+use crate::identity::oidc::Issuer;
 use crate::identity::seal::SealKeys;
 use crate::identity::store::{IdentityCell, RootSecrets};
 use crate::listen::{ListenLimits, RequestBody, listen};
@@ -35,6 +38,7 @@ use crate::root_key::RootKey;
 use crate::scrub::ScrubSettings;
 use crate::server::{CoreState, Identity};
 use crate::source::Source;
+use crate::throttle::Throttle;
 
 /// How often it is looked whether a shard became read-only.
 const FAILURES_EVERY: Duration = Duration::from_secs(1);
@@ -52,9 +56,12 @@ pub(super) struct CoreSetup {
     /// Who there is; loaded by the first core.
     pub(super) identities: Arc<IdentityCell>,
     pub(super) presigned_v2: bool,
+    pub(super) issuer: Option<Arc<Issuer>>,
     pub(super) address: SocketAddr,
     pub(super) region: String,
     pub(super) scrub: ScrubSettings,
+    pub(super) auth_failures_per_minute: u32,
+    pub(super) audit_file: Option<Arc<AuditFile>>,
     pub(super) plan: MemoryPlan,
     pub(super) stop: Stop,
     /// Cores that may still have requests in flight.
@@ -67,9 +74,16 @@ pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<()
     let in_flight = InFlight::new(setup.in_flight.clone());
     let (arena, drives) = open_drives(&setup.locks, setup.plan.arena())?;
     let figures = Figures { process: setup.figures.clone(), core, arena: arena.clone() };
-    let (keys, identities) = (setup.keys.clone(), setup.identities.clone());
-    let identity = Identity::new(setup.root_key.clone(), keys, identities, setup.presigned_v2);
-    let state = Rc::new(CoreState::new(figures, identity, &setup.region, setup.scrub));
+    let identity = Identity {
+        root_key: setup.root_key.clone(),
+        keys: setup.keys.clone(),
+        cell: setup.identities.clone(),
+        presigned_v2: setup.presigned_v2,
+        issuer: setup.issuer.clone(),
+        signing_keys: RefCell::new(SigningKeyCache::new()),
+    };
+    let throttle = Throttle::new(setup.auth_failures_per_minute);
+    let state = Rc::new(CoreState::new(figures, identity, throttle, &setup.region, setup.scrub));
     let failed: Rc<RefCell<Option<CoreError>>> = Rc::default();
     let (failure, stop) = (failed.clone(), setup.stop.clone());
     let recovered = recover(setup.clone(), state.clone(), arena, drives);
@@ -79,9 +93,18 @@ pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<()
             stop.begin();
         }
     });
+    // One core writes for all.
+    let log = setup.audit_file.clone().filter(|_| core == CoreId(0));
+    let audit = setup.figures.audit.clone();
+    if let Some(file) = log.clone() {
+        rt::spawn_local(audit.clone().write_behind(file));
+    }
     accept(&setup, &state).await?;
     // Requests of other cores need this core's shards until they are answered.
     in_flight.end().await;
+    if let Some(file) = log {
+        audit.write_last(file).await;
+    }
     if let Some(engine) = state.engine() {
         engine.stop().await;
     }

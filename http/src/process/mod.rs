@@ -22,7 +22,9 @@ use nilas_engine::rt::{self, RtConfig};
 use nilas_engine::store::Store;
 
 use crate::admin::{Counters, ProcessFigures};
+use crate::audit::{AuditFile, AuditShared};
 use crate::identity::model::Secret;
+use crate::identity::oidc::Issuer;
 use crate::identity::seal::SealKeys;
 use crate::identity::store::{IdentityCell, account_of};
 use crate::memory::{CoreMemory, MemoryPlan};
@@ -35,16 +37,19 @@ use crate::process::machine::{check_machine, claim_address, process_bytes, retry
 use crate::process::shutdown::Stop;
 use crate::readiness::Readiness;
 use crate::root_key::RootKey;
+use crate::throttle::ThrottleFigures;
 
 /// A server that is ready to run: drives locked and recognised, address claimed, nothing served yet.
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
+    audit_file: Option<AuditFile>,
     data: DataDir,
     store: OpenedStore,
     cores: usize,
     /// Memory to get by with.
     memory_bytes: u64,
+    issuer: Option<Arc<Issuer>>,
     /// The root key; [`RootKey::is_new`] when it was made just now.
     pub root_key: RootKey,
     previous_secret: Option<Secret>,
@@ -68,7 +73,16 @@ impl Server {
         // Before anything is made.
         let claimed = retry_while_held(|| claim_address(config.address), |e| e.code == libc::EADDRINUSE);
         let address = claimed.map_err(ServerError::Address)?;
+        let issuer = match &config.oidc {
+            Some(oidc) => {
+                let issuer = Issuer::new(oidc, |text| eprintln!("nilas: {text}"));
+                Some(Arc::new(issuer.map_err(ServerError::Oidc)?))
+            }
+            None => None,
+        };
         let data = DataDir::open(&config.data)?;
+        let audit_file = config.audit_log.as_ref().map(AuditFile::open).transpose();
+        let audit_file = audit_file.map_err(ServerError::AuditLog)?;
         let RootKeys { root_key, previous_secret } = data
             .root_keys(config.root_key.as_ref(), config.previous_secret.as_ref())
             .map_err(ServerError::RootKey)?;
@@ -87,7 +101,19 @@ impl Server {
         let cores = machine.cores.min(store.shards());
         let memory_bytes = config.memory_bytes.unwrap_or_else(process_bytes);
         let warnings = machine.warnings;
-        Ok(Server { config, data, store, cores, memory_bytes, root_key, previous_secret, address, warnings })
+        Ok(Server {
+            config,
+            audit_file,
+            data,
+            store,
+            cores,
+            memory_bytes,
+            issuer,
+            root_key,
+            previous_secret,
+            address,
+            warnings,
+        })
     }
 
     /// What was done to the store at this start.
@@ -102,6 +128,7 @@ impl Server {
         let tuning = Tuning { cache_bytes, ..Tuning::default() };
         let cores = u16::try_from(self.cores).expect("at most 64");
         let store = Store::tuned(self.store.superblocks, cores, tuning);
+        let audit = Arc::new(AuditShared::new(self.cores, self.audit_file.is_some()));
         let setup = Arc::new(CoreSetup {
             keys: SealKeys::derive(self.root_key.secret_key(), store.id()),
             identities: IdentityCell::new(&account_of(store.id())),
@@ -111,9 +138,12 @@ impl Server {
             previous_secret: self.previous_secret,
             root_key: self.root_key,
             presigned_v2: self.config.presigned_v2,
+            issuer: self.issuer,
             address: self.address,
             region: self.config.region,
             scrub: self.config.scrub,
+            auth_failures_per_minute: self.config.auth_failures_per_minute,
+            audit_file: self.audit_file.map(Arc::new),
             plan,
             stop: stop.clone(),
             in_flight: Arc::new(AtomicUsize::new(self.cores)),
@@ -123,6 +153,8 @@ impl Server {
                 memories: (0..self.cores).map(|_| CoreMemory::new(&plan)).collect(),
                 cache_bytes,
                 purges: Arc::default(),
+                throttle: ThrottleFigures::default(),
+                audit,
             }),
         });
         let cores = rt::start(self.cores, RtConfig::server(), move |context| {

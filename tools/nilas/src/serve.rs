@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use nilas_engine::format::superblock::FORMAT_VERSION;
+use nilas_http::audit::AuditTarget;
 use nilas_http::identity::model::Secret;
+use nilas_http::identity::oidc::OidcConfig;
+use nilas_http::limits::AUTH_FAILURES_PER_MINUTE;
 use nilas_http::process::config::{ServerConfig, ServerError};
 use nilas_http::process::shutdown::Stop;
 use nilas_http::process::{Server, StoreOrigin};
@@ -13,8 +16,10 @@ use nilas_http::scrub::ScrubSettings;
 
 const STORAGE: &str = "Storage";
 const NETWORK: &str = "Network";
+const SENDERS: &str = "Audit and throttling";
 const MACHINE: &str = "Cores and memory";
 const SCRUB: &str = "Scrub";
+const OIDC: &str = "OpenID Connect";
 const CREDENTIALS: &str = "\
 Credentials:
   The root key is NILAS_ACCESS_KEY and NILAS_SECRET_KEY in the environment, both or neither; else the one in root.env in
@@ -46,6 +51,13 @@ pub(crate) struct Arguments {
     /// Whether presigned URLs of the old signature version 2 are taken, for GET, HEAD and PUT of objects
     #[arg(long, value_name = "on|off", default_value = "on", value_parser = parse_switch, action = clap::ArgAction::Set, help_heading = NETWORK)]
     presigned_v2: bool,
+    /// A file that gets one JSON line for each refused and each changing request, or stderr
+    #[arg(long, value_name = "PATH|stderr", env = "NILAS_AUDIT_LOG", help_heading = SENDERS)]
+    audit_log: Option<PathBuf>,
+    /// Wrong signatures and tokens that one address, and one key, is forgiven in a minute before it is slowed down; 0 for
+    /// no such limit
+    #[arg(long, value_name = "N", default_value_t = AUTH_FAILURES_PER_MINUTE, help_heading = SENDERS)]
+    auth_failures_per_minute: u32,
     /// Cores to use [default: all that the process may use]
     #[arg(long, value_name = "N", help_heading = MACHINE)]
     cores: Option<usize>,
@@ -62,6 +74,18 @@ pub(crate) struct Arguments {
     /// Hours between the end of one pass of the scrub and the next
     #[arg(long, value_name = "HOURS", default_value_t = 168, help_heading = SCRUB)]
     scrub_every: u32,
+    /// Address of an OpenID Connect issuer whose tokens are taken by STS and by the catalog: https, or http on loopback
+    #[arg(long, value_name = "URL", env = "NILAS_OIDC_ISSUER", requires = "oidc_audience", help_heading = OIDC)]
+    oidc_issuer: Option<String>,
+    /// Whom the issuer's tokens must be for, as `aud` has it, such as the client's id; repeat for several
+    #[arg(long, value_name = "NAME", env = "NILAS_OIDC_AUDIENCE", value_delimiter = ',', requires = "oidc_issuer", help_heading = OIDC)]
+    oidc_audience: Vec<String>,
+    /// The claim of the issuer's tokens that names policies, as a list or joined by commas
+    #[arg(long, value_name = "NAME", default_value = "policy", env = "NILAS_OIDC_CLAIM", help_heading = OIDC)]
+    oidc_claim: String,
+    /// PEM file of certificate authorities for the issuer [default: the system's]
+    #[arg(long, value_name = "FILE", env = "NILAS_OIDC_CA", requires = "oidc_issuer", help_heading = OIDC)]
+    oidc_ca: Option<PathBuf>,
 }
 
 /// Serves until a signal says stop; prints where, and the root key if it was just made.
@@ -78,11 +102,22 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
         root_key: root_key_from_environment()?,
         previous_secret: variable("NILAS_PREVIOUS_SECRET_KEY").map(Secret::new),
         presigned_v2: arguments.presigned_v2,
+        oidc: arguments.oidc_issuer.map(|issuer| OidcConfig {
+            issuer,
+            audiences: arguments.oidc_audience,
+            claim: arguments.oidc_claim,
+            ca: arguments.oidc_ca,
+        }),
         scrub: ScrubSettings {
             bytes_per_second: arguments.scrub_rate,
             every: std::time::Duration::from_secs(u64::from(arguments.scrub_every) * 3600),
         },
         region: arguments.region,
+        audit_log: arguments.audit_log.map(|target| match target.as_os_str() == "stderr" {
+            true => AuditTarget::Stderr,
+            false => AuditTarget::File(target),
+        }),
+        auth_failures_per_minute: arguments.auth_failures_per_minute,
         memory_bytes: arguments.memory,
     };
     // Before any thread is started, so that none of them takes a signal away.

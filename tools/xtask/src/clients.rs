@@ -18,7 +18,7 @@ struct Suite {
     in_ci: bool,
 }
 
-const NEWEST: Environment = Environment { name: "venv", locks: &["requirements.lock"] };
+pub const NEWEST: Environment = Environment { name: "venv", locks: &["requirements.lock"] };
 const BOTO3_1_28: Environment =
     Environment { name: "venv-boto3-1.28", locks: &["requirements-boto3-1.28.lock"] };
 const BOTO3_1_40: Environment =
@@ -27,12 +27,13 @@ const SPARK: Environment =
     Environment { name: "venv-spark", locks: &["requirements.lock", "requirements-spark.lock"] };
 
 /// Cheapest first.
-const SUITES: [Suite; 16] = [
+const SUITES: [Suite; 19] = [
     suite("parameters", "parameters_e2e.py", &NEWEST, true),
     suite("boto3", "boto3_e2e.py", &NEWEST, true),
     suite("boto3-1.28", "boto3_e2e.py", &BOTO3_1_28, true),
     suite("boto3-1.40", "boto3_e2e.py", &BOTO3_1_40, true),
     suite("awscli", "awscli_e2e.py", &NEWEST, true),
+    suite("iam", "iam_e2e.py", &NEWEST, true),
     suite("js", "js_e2e.py", &NEWEST, true),
     suite("pyarrow", "pyarrow_e2e.py", &NEWEST, true),
     suite("duckdb", "duckdb_e2e.py", &NEWEST, true),
@@ -42,6 +43,8 @@ const SUITES: [Suite; 16] = [
     suite("faults-pyiceberg", "faults_pyiceberg_e2e.py", &NEWEST, true),
     suite(REFERENCE, "reference_e2e.py", &NEWEST, true),
     suite("rck", "rck_e2e.py", &NEWEST, true),
+    suite("oidc", "oidc_e2e.py", &NEWEST, true),
+    suite("keycloak", "keycloak_e2e.py", &NEWEST, false),
     suite("spark", "spark_e2e.py", &SPARK, false),
     suite("faults-spark", "faults_spark_e2e.py", &SPARK, false),
 ];
