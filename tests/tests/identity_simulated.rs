@@ -118,16 +118,19 @@ fn a_change_is_on_all_cores_before_its_answer_and_there_after_a_start() {
     });
 }
 
+/// Makes a user whose name tells how many there were.
+async fn count(store: &IdentityStore) -> Result<(), ChangeError> {
+    let made = store.change(|model, moment| {
+        let name = format!("user-{:03}", model.users_len());
+        model.create_user(&NewUser { name: &name, path: "/", tags: Tags::new() }, moment)
+    });
+    made.await.map(drop)
+}
+
 #[test]
 fn changes_of_all_cores_come_one_after_the_other() {
     on(&formatted(GEOMETRY), 3, Faults::default(), async move |_, _, engines| {
         let (stores, _) = loaded(&engines, OLD, None).await.expect("a new store");
-        let count = |store: &IdentityStore| {
-            store.change(|model, moment| {
-                let name = format!("user-{:03}", model.users_len());
-                model.create_user(&NewUser { name: &name, path: "/", tags: Tags::new() }, moment)
-            })
-        };
         let all = (0..100).map(|nth| count(&stores[nth % 2]));
         for made in futures_util::future::join_all(all).await {
             made.expect("every one saw all before it");
@@ -142,7 +145,20 @@ fn changes_of_all_cores_come_one_after_the_other() {
     });
 }
 
-/// Two users change their places in two groups at once, again and again; power cuts at every operation of the drive.
+/// A policy of a round.
+fn document(round: u64) -> String {
+    let statement = format!(r#"{{"Sid":"r{round}","Effect":"Deny","Action":"*","Resource":"*"}}"#);
+    format!(r#"{{"Version":"2012-10-17","Statement":{statement}}}"#)
+}
+
+/// The round that a user is in; `None` before the first.
+fn round_of(model: &Model, user: &str) -> Option<u64> {
+    let user = model.user(user).expect("it stays");
+    let text = user.grants.inline.get("round").map(|policy| policy.text().to_owned());
+    (0..9).find(|round| text.as_deref() == Some(&document(*round)))
+}
+
+/// Two users get the policy of the next round at once, again and again; power cuts at every operation of the drive.
 #[test]
 fn whatever_cut_comes_a_change_is_old_or_new() {
     let base = formatted(GEOMETRY);
@@ -153,16 +169,6 @@ fn whatever_cut_comes_a_change_is_old_or_new() {
         Ok(())
     });
     base.lose_power_as(Loss::Keep, &mut Random::new(1));
-    let document = |round: u64| {
-        format!(
-            r#"{{"Version":"2012-10-17","Statement":{{"Sid":"r{round}","Effect":"Deny","Action":"*","Resource":"*"}}}}"#
-        )
-    };
-    let round_of = |model: &Model, user: &str| {
-        let user = model.user(user).expect("it stays");
-        let text = user.grants.inline.get("round").map(|policy| policy.text().to_owned());
-        (0..9).find(|round| text.as_deref() == Some(&document(*round)))
-    };
     let mut cut = 1;
     loop {
         let medium = base.duplicate();
