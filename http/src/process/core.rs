@@ -33,6 +33,7 @@ use crate::memory::MemoryPlan;
 use crate::process::config::CoreError;
 use crate::process::data_dir::DataDir;
 use crate::process::drives::open_drives;
+use crate::process::provision::Provision;
 use crate::process::shutdown::{InFlight, Stop};
 use crate::root_key::RootKey;
 use crate::scrub::ScrubSettings;
@@ -51,6 +52,8 @@ pub(super) struct CoreSetup {
     pub(super) root_key: RootKey,
     /// The root secret before, while it is being changed.
     pub(super) previous_secret: Option<Secret>,
+    /// Who and what is to be there.
+    pub(super) provision: Option<Provision>,
     /// What is derived of the root secret for this store.
     pub(super) keys: SealKeys,
     /// Who there is; loaded by the first core.
@@ -156,6 +159,9 @@ async fn recover(
     }
     let stats = engine.stats().to_vec();
     state.set_engine(engine);
+    if let (true, Some(provision), Some(services)) = (watches, &setup.provision, state.services()) {
+        provision.apply(services).await.map_err(CoreError::Provision)?;
+    }
     setup.figures.readiness.core_recovered();
     if watches {
         if let Some(services) = state.services() {
