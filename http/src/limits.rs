@@ -320,9 +320,6 @@ pub const OWNERSHIP_XML_BYTES_MAX: usize = 64 * 1024;
 /// XML of PutPublicAccessBlock, in bytes: four switches.
 pub const PUBLIC_ACCESS_XML_BYTES_MAX: usize = 64 * 1024;
 
-/// A bucket's policy, in bytes, as AWS has it.
-pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
-
 /// Bytes of a provision file, without the policies in files of their own. A larger one is refused whole.
 pub const PROVISION_BYTES_MAX: usize = 1024 * 1024;
 

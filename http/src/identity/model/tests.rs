@@ -338,7 +338,8 @@ fn names_are_one_without_regard_to_case_and_found_as_they_are() {
     assert_eq!(scene.model.user_arn(&user), "arn:aws:iam::123456789012:user/team/Alice");
     let made = scene.attempt(|model, _| model.update_user("Alice", Some("BOB"), None)).map(drop);
     assert_eq!(made, taken("BOB"));
-    for name in ["", "a b", "a/b", "é", "a*", &"n".repeat(65)] {
+    let long = "n".repeat(65);
+    for name in ["", "a b", "a/b", "é", "a*", &long] {
         let made = scene.attempt(|model, moment| model.create_user(&new(name), moment)).map(drop);
         assert!(matches!(made, Err(Fault::InvalidInput { name: "UserName", .. })), "{name}");
     }

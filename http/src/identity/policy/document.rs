@@ -87,7 +87,7 @@ impl Policy {
         };
         let (unit, bytes_max) = match kind {
             PolicyKind::Identity => ("bytes with its blanks", IDENTITY_POLICY_BYTES_MAX),
-            PolicyKind::Session => ("bytes", SESSION_POLICY_BYTES_MAX),
+            PolicyKind::Session => ("bytes", 4 * SESSION_POLICY_CHARS_MAX),
             PolicyKind::Bucket => ("bytes", BUCKET_POLICY_BYTES_MAX),
         };
         if text.len() > bytes_max {
