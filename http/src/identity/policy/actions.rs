@@ -240,13 +240,22 @@ const IAM: &[&str] = &[
     "CreatePolicy",
     "CreatePolicyVersion",
     "CreateUser",
+    "DeactivateMFADevice",
     "DeleteAccessKey",
     "DeleteGroup",
     "DeleteGroupPolicy",
+    "DeleteLoginProfile",
     "DeletePolicy",
     "DeletePolicyVersion",
+    "DeleteRole",
+    "DeleteSSHPublicKey",
+    "DeleteServerCertificate",
+    "DeleteServiceSpecificCredential",
+    "DeleteSigningCertificate",
     "DeleteUser",
+    "DeleteUserPermissionsBoundary",
     "DeleteUserPolicy",
+    "DeleteVirtualMFADevice",
     "DetachGroupPolicy",
     "DetachUserPolicy",
     "GetAccessKeyLastUsed",
@@ -257,10 +266,14 @@ const IAM: &[&str] = &[
     "GetGroupPolicy",
     "GetInstanceProfile",
     "GetLoginProfile",
+    "GetOpenIDConnectProvider",
     "GetPolicy",
     "GetPolicyVersion",
     "GetRole",
     "GetRolePolicy",
+    "GetSAMLProvider",
+    "GetSSHPublicKey",
+    "GetServerCertificate",
     "GetUser",
     "GetUserPolicy",
     "ListAccessKeys",
@@ -281,6 +294,7 @@ const IAM: &[&str] = &[
     "ListPolicyTags",
     "ListPolicyVersions",
     "ListRolePolicies",
+    "ListRoleTags",
     "ListRoles",
     "ListSAMLProviders",
     "ListSSHPublicKeys",
@@ -303,6 +317,7 @@ const IAM: &[&str] = &[
     "UntagUser",
     "UpdateAccessKey",
     "UpdateGroup",
+    "UpdateLoginProfile",
     "UpdateUser",
 ];
 
@@ -516,10 +531,8 @@ mod tests {
 
     #[test]
     fn every_operation_has_a_known_action() {
-        let s3 = crate::s3::operations::Operation::ALL.iter().map(|operation| operation.facts().action);
-        let iceberg = nilas_catalog::Operation::ALL.iter().map(|operation| operation.facts().action);
-        let pages = crate::pages::Page::ALL.into_iter().map(|page| page.row().facts.action);
-        for action in s3.chain(iceberg).chain(pages) {
+        let operations = crate::operations::AnyOperation::all();
+        for action in operations.filter_map(|operation| operation.facts()).map(|facts| facts.action) {
             assert!(find(action).is_some(), "{action}");
             assert!(known_actions().any(|known| known == action), "{action}: another spelling");
         }

@@ -85,13 +85,13 @@ impl Policy {
             at: String::new(),
             why: format!("the policy has {got} {unit}, more than {max}"),
         };
-        let (unit, bytes_max) = match kind {
-            PolicyKind::Identity => ("bytes with its blanks", IDENTITY_POLICY_BYTES_MAX),
-            PolicyKind::Session => ("bytes", 4 * SESSION_POLICY_CHARS_MAX),
-            PolicyKind::Bucket => ("bytes", BUCKET_POLICY_BYTES_MAX),
+        let (got, unit, max) = match kind {
+            PolicyKind::Identity => (text.len(), "bytes with its blanks", IDENTITY_POLICY_BYTES_MAX),
+            PolicyKind::Session => (text.chars().count(), "characters", SESSION_POLICY_CHARS_MAX),
+            PolicyKind::Bucket => (text.len(), "bytes", BUCKET_POLICY_BYTES_MAX),
         };
-        if text.len() > bytes_max {
-            return Err(over(text.len(), unit, bytes_max));
+        if got > max {
+            return Err(over(got, unit, max));
         }
         let characters = count_characters(text);
         if kind == PolicyKind::Identity && characters > IDENTITY_POLICY_CHARACTERS_MAX {
