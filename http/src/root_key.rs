@@ -1,11 +1,13 @@
-//! The root key, which may do everything: its forms in the environment and in `root.env`, and what is derived from it.
+//! The root key, which may do everything: its forms in the environment and in `root.env`.
 //!
-//! `process::data_dir` finds it at start, `auth` verifies with it. There is no default password: a key that is made is
+//! `process::data_dir` finds it at start, `identity::sender` verifies with it, `identity::seal` derives keys of its secret. There is no default password: a key that is made is
 //! random. Pure but for that.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+
+use crate::identity::model::Secret;
 
 /// Letters of keys that are made here: no two look alike.
 const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
