@@ -236,6 +236,21 @@ fn a_new_root_secret_seals_all_keys_anew() {
     assert_eq!((root(&server, &new_secret), root(&server, &old_secret)), (200, 403));
     works(&server);
 
+    // Kills while it is changed again.
+    for kill in 0..10 {
+        server.kill9();
+        if !next.exists() {
+            rotate_root_key(&data, None).expect("written");
+        }
+        server.spawn().unwrap_or_else(|error| panic!("{error}"));
+        std::thread::sleep(Duration::from_millis(10 * kill));
+    }
+    server.kill9();
+    server.restart().unwrap_or_else(|error| panic!("{error}"));
+    assert!(!next.exists());
+    works(&server);
+    let (_, new_secret) = read_root_env(&file).expect("two lines");
+
     // A root.env of another time.
     let new = fs::read(&file).expect("there");
     server.kill9();
@@ -266,6 +281,11 @@ fn a_new_root_secret_seals_all_keys_anew() {
     let lost = ServerOptions { root_key: None, ..ServerOptions::fresh().data(&data) };
     let refused = Server::start(lost).map(drop).expect_err("not the secret of the store");
     assert!(refused.stderr.contains("the root secret is not the one") && !file.exists(), "{refused}");
+    let forgets = vec!["--forget-access-keys".into()];
+    let options = ServerOptions { root_key: None, arguments: forgets, ..ServerOptions::fresh().data(&data) };
+    let server = Server::start(options).unwrap_or_else(|error| panic!("{error}"));
+    let left = Iam::new(&server, server.root_key()).must("ListAccessKeys", &[("UserName", "ana")]);
+    assert!(!left.contains(&keys[0].0), "{left}");
 }
 
 fn contains(bytes: &[u8], text: &str) -> bool {

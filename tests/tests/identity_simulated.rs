@@ -21,7 +21,7 @@ const NEW: &str = "the new root secret";
 
 fn secrets(engine: &Engine, current: &str, previous: Option<&str>) -> RootSecrets {
     let of = |secret| SealKeys::derive(secret, engine.store_id());
-    RootSecrets { current: of(current), previous: previous.map(of) }
+    RootSecrets { current: of(current), previous: previous.map(of), forgets_keys: false }
 }
 
 /// A served store: a handle for each core.
@@ -301,6 +301,47 @@ fn a_wrong_root_secret_is_refused_and_harms_nothing() {
         loaded(&engines, OLD, None).await.expect("still the right one");
         Ok(())
     });
+}
+
+/// A root secret that is lost takes the access keys with it, and nothing else; cut anywhere, it can be done again.
+#[test]
+fn without_the_root_secret_keys_are_forgotten_when_that_is_asked_for() {
+    let base = formatted(GEOMETRY);
+    on(&base, 16, Faults::default(), async move |_, _, engines| {
+        let (stores, _) = loaded(&engines, OLD, None).await.expect("a new store");
+        create(&stores[0], "alice").await.expect("room");
+        create(&stores[0], "bob").await.expect("room");
+        Ok(())
+    });
+    base.lose_power_as(Loss::Keep, &mut Random::new(1));
+    let forgetting = async |engines: &[Engine]| {
+        let cell = IdentityCell::new(&account_of(engines[0].store_id()));
+        let secrets = RootSecrets { forgets_keys: true, ..secrets(&engines[0], NEW, None) };
+        assert_eq!(cell.load(&engines[0], secrets).await.expect("taken"), None);
+        IdentityStore::new(cell, engines[0].clone())
+    };
+    for cut in 1.. {
+        let medium = base.duplicate();
+        let faults = Faults { cut_at: Some(cut), ..Faults::default() };
+        let ended = on(&medium, 17, faults, async move |_, _, engines| {
+            forgetting(&engines).await;
+            Ok(())
+        });
+        medium.lose_power(&mut Random::new(cut));
+        on(&medium, 18, Faults::default(), async move |_, _, engines| {
+            let store = forgetting(&engines).await;
+            assert_eq!(names(&store.current()), ["alice", "bob"], "cut {cut}");
+            assert_eq!(store.current().keys().count(), 0, "cut {cut}");
+            create(&store, "carol").await.expect("room");
+            let again = forgetting(&engines).await;
+            assert_eq!(again.current().keys().count(), 1, "the right secret forgets nothing");
+            Ok(())
+        });
+        if ended {
+            assert!(10 < cut, "{cut} cuts");
+            break;
+        }
+    }
 }
 
 /// After a write that failed nobody can tell: the model stays, and takes no change until the next start.

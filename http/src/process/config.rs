@@ -47,6 +47,8 @@ pub struct ServerConfig {
     pub presigned_v2: bool,
     /// The OpenID Connect issuer whose tokens are taken; `None` for none.
     pub oidc: Option<OidcConfig>,
+    /// Whether access keys are deleted whose root secret is lost; otherwise the start is refused.
+    pub forgets_keys: bool,
     /// A file that says who and what is to be there; `None` for `provision.toml` in `data`, if it is there.
     pub provision: Option<PathBuf>,
     /// How what is stored is verified in the background.

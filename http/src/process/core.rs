@@ -52,6 +52,8 @@ pub(super) struct CoreSetup {
     pub(super) root_key: RootKey,
     /// The root secret before, while it is being changed.
     pub(super) previous_secret: Option<Secret>,
+    /// Whether access keys are deleted whose root secret is lost.
+    pub(super) forgets_keys: bool,
     /// Who and what is to be there.
     pub(super) provision: Option<Provision>,
     /// What is derived of the root secret for this store.
@@ -176,7 +178,7 @@ async fn recover(
 async fn load_identities(setup: &CoreSetup, engine: &Engine) -> Result<(), CoreError> {
     let previous = setup.previous_secret.as_ref();
     let previous = previous.map(|secret| SealKeys::derive(secret.expose(), engine.store_id()));
-    let root = RootSecrets { current: setup.keys.clone(), previous };
+    let root = RootSecrets { current: setup.keys.clone(), previous, forgets_keys: setup.forgets_keys };
     let loaded = setup.identities.load(engine, root).await;
     let (data, is_new) = (setup.data.clone(), setup.root_key.is_new());
     match loaded {

@@ -145,6 +145,7 @@ impl Server {
             locks: self.store.locks,
             data: self.data,
             previous_secret: self.previous_secret,
+            forgets_keys: self.config.forgets_keys,
             provision: self.provision,
             root_key: self.root_key,
             presigned_v2: self.config.presigned_v2,

@@ -43,6 +43,10 @@ pub(crate) struct Arguments {
     /// if it is there]
     #[arg(long, value_name = "FILE", env = "NILAS_PROVISION", help_heading = STORAGE)]
     provision: Option<PathBuf>,
+    /// When the root secret is lost: start with another one and delete all access keys, which nobody can read any more.
+    /// Users and policies stay
+    #[arg(long, help_heading = STORAGE)]
+    forget_access_keys: bool,
     /// Make a store of an older format one of this program's; no older program opens it afterwards
     #[arg(long, help_heading = STORAGE)]
     upgrade: bool,
@@ -104,6 +108,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
         cores: arguments.cores,
         cache_bytes: arguments.cache,
         root_key: root_key_from_environment()?,
+        forgets_keys: arguments.forget_access_keys,
         provision: arguments.provision,
         previous_secret: variable("NILAS_PREVIOUS_SECRET_KEY").map(Secret::new),
         presigned_v2: arguments.presigned_v2,
