@@ -1,11 +1,13 @@
-//! The root key, which may do everything: its forms in the environment and in `root.env`, and what is derived from it.
+//! The root key, which may do everything: its forms in the environment and in `root.env`.
 //!
-//! `process::data_dir` finds it at start, `auth` verifies with it. There is no default password: a key that is made is
+//! `process::data_dir` finds it at start, `identity::sender` verifies with it, `identity::seal` derives keys of its secret. There is no default password: a key that is made is
 //! random. Pure but for that.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+
+use crate::identity::model::Secret;
 
 /// Letters of keys that are made here: no two look alike.
 const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
@@ -18,7 +20,7 @@ const ACCESS_KEY_BYTES_MIN: usize = 3;
 #[derive(Clone)]
 pub struct RootKey {
     access_key: String,
-    secret_key: String,
+    secret_key: Secret,
     is_new: bool,
 }
 
@@ -57,6 +59,16 @@ pub enum RootKeyError {
         /// Its path.
         path: PathBuf,
     },
+    /// There is no file, so the key comes from the environment.
+    Absent {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// Another new key waits for the next start.
+    Waits {
+        /// Its path.
+        path: PathBuf,
+    },
     /// Others may read the file.
     Open {
         /// Its path.
@@ -82,6 +94,15 @@ impl fmt::Display for RootKeyError {
                  in the environment",
                 path.display()
             ),
+            RootKeyError::Absent { path } => write!(
+                f,
+                "there is no {}: the root key comes from the environment; to change it start once with the new secret as \
+                 NILAS_SECRET_KEY and the one before as NILAS_PREVIOUS_SECRET_KEY",
+                path.display()
+            ),
+            RootKeyError::Waits { path } => {
+                write!(f, "{} waits already: restart the server to have it in force", path.display())
+            }
             RootKeyError::Open { path, mode } => write!(
                 f,
                 "root key file {} has mode {mode:o}, others can read it: chmod 600 {}",
@@ -107,6 +128,17 @@ impl RootKey {
         RootKey::new(format!("NILAS{}", letters(15)), letters(40), true)
     }
 
+    /// The same access key with another secret: the one that is given, or one that is made.
+    pub(crate) fn with_secret(&self, secret: Option<&str>) -> Result<RootKey, RootKeyError> {
+        match secret {
+            Some(secret) => {
+                check("NILAS_NEW_SECRET_KEY", secret, SECRET_BYTES_MIN, false)?;
+                Ok(RootKey::new(self.access_key.clone(), secret.to_owned(), false))
+            }
+            None => Ok(RootKey::new(self.access_key.clone(), letters(40), false)),
+        }
+    }
+
     /// Reads what [`RootKey::render`] wrote; `None` when a line is missing.
     pub(crate) fn parse(text: &str) -> Option<RootKey> {
         let (access_key, secret_key) = parse(text)?;
@@ -115,11 +147,11 @@ impl RootKey {
 
     /// The two lines of `root.env`, which a shell can read.
     pub(crate) fn render(&self) -> String {
-        format!("NILAS_ACCESS_KEY={}\nNILAS_SECRET_KEY={}\n", self.access_key, self.secret_key)
+        format!("NILAS_ACCESS_KEY={}\nNILAS_SECRET_KEY={}\n", self.access_key, self.secret_key.expose())
     }
 
     fn new(access_key: String, secret_key: String, is_new: bool) -> RootKey {
-        RootKey { access_key, secret_key, is_new }
+        RootKey { access_key, secret_key: Secret::new(secret_key), is_new }
     }
 
     /// The access key.
@@ -129,7 +161,7 @@ impl RootKey {
 
     /// The secret key, to be shown once when [`RootKey::is_new`].
     pub fn secret_key(&self) -> &str {
-        &self.secret_key
+        self.secret_key.expose()
     }
 
     /// Whether it was made by this start.

@@ -43,6 +43,10 @@ pub(crate) struct CoreState {
 /// Who may ask, and what verifying them costs again and again.
 pub(crate) struct Identity {
     pub(crate) root_key: RootKey,
+    /// What is derived of its secret for this store.
+    pub(crate) keys: SealKeys,
+    /// Who there is, as all cores share it.
+    pub(crate) cell: Arc<IdentityCell>,
     /// Whether presigned URLs of signature version 2 are taken.
     pub(crate) presigned_v2: bool,
     /// The OpenID Connect issuer whose tokens are taken.
@@ -81,12 +85,6 @@ impl Services {
     }
 }
 
-impl Identity {
-    pub(crate) fn new(root_key: RootKey, presigned_v2: bool, issuer: Option<Arc<Issuer>>) -> Identity {
-        Identity { root_key, presigned_v2, issuer, signing_keys: RefCell::new(SigningKeyCache::new()) }
-    }
-}
-
 impl RequestIds {
     pub(crate) fn next(&self) -> String {
         let number = self.next.get();
@@ -121,12 +119,12 @@ impl CoreState {
     }
 
     /// Lets the core serve. To be called once, by the recovery of this core.
-    pub(crate) fn set_engine(&self, engine: Engine, identities: Arc<IdentityCell>) {
-        let keys = SealKeys::derive(self.identity.root_key.secret_key(), engine.store_id());
-        let store = IdentityStore::new(identities.clone(), engine.clone());
+    pub(crate) fn set_engine(&self, engine: Engine) {
+        let Identity { root_key, keys, cell, issuer, .. } = &self.identity;
         let rules = Rc::new(RulesCache::new());
-        let issuer = self.identity.issuer.as_ref().map(|issuer| issuer.url());
-        let senders = Senders::new(store, self.identity.root_key.clone(), &keys, issuer);
+        let store = IdentityStore::new(cell.clone(), engine.clone());
+        let issuer = issuer.as_ref().map(|issuer| issuer.url());
+        let senders = Senders::new(store, root_key.clone(), keys, issuer);
         let md5_lanes = Md5Lanes::new();
         let s3 = S3 {
             engine: engine.clone(),
@@ -138,7 +136,7 @@ impl CoreState {
         };
         let purges = self.figures.process.purges.clone();
         let catalog = Catalog::new(engine.clone(), json_attributes(), &self.region).with_purges(
-            Arc::new(KeptRights { identities }),
+            Arc::new(KeptRights { identities: cell.clone() }),
             purges,
             |text| eprintln!("nilas: {text}"),
         );

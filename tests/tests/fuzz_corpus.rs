@@ -7,7 +7,7 @@ use std::path::Path;
 /// A target's name and its entry function.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 18] = [
+const TARGETS: [Target; 19] = [
     ("auth", nilas_http::auth::fuzz_auth),
     ("session", nilas_http::identity::session::fuzz_session),
     ("chunked", nilas_http::body::fuzz_chunked),

@@ -17,7 +17,7 @@ use crate::auth::bearer::{ClientKey, Clients};
 use crate::auth::{KeyFault, KeyStore};
 use crate::generations::Generations;
 use crate::identity::IdentityStore;
-use crate::identity::model::{AccessKey, Model, User, owner_id};
+use crate::identity::model::{AccessKey, LastUse, Model, User, owner_id};
 use crate::identity::policy::{Policy, PolicyKind, PolicySet, PrincipalNames};
 use crate::identity::seal::SealKeys;
 use crate::identity::session::{
@@ -71,6 +71,8 @@ pub struct Sender {
     pub access_key: Box<str>,
     secret: Option<Arc<str>>,
     token: Option<Box<str>>,
+    /// Where the use of a user's key is written down.
+    pub(crate) last_use: Option<Arc<LastUse>>,
     /// The user whose key it is, or who holds the session.
     pub user: Option<Arc<User>>,
     /// `root`, the user's name, or empty for who has none.
@@ -185,6 +187,7 @@ impl Sender {
             access_key: "".into(),
             secret: None,
             token: None,
+            last_use: None,
             user: None,
             name: "".into(),
             user_id: "anonymous".into(),
@@ -246,6 +249,7 @@ impl Sender {
         Sender {
             access_key: key.id.as_str().into(),
             secret: Some(key.secret.expose().into()),
+            last_use: Some(key.last_use.clone()),
             limits: key.policy.iter().map(|policy| Arc::new(PolicySet::new([policy.clone()]))).collect(),
             expires_ms: key.expires_ms,
             ..Sender::user(model, user)
@@ -297,8 +301,8 @@ impl Senders {
         Senders {
             store,
             root_key,
-            session_key: keys.session_key(),
-            bearer_key: keys.bearer_key(),
+            session_key: keys.session_key().clone(),
+            bearer_key: keys.bearer_key().clone(),
             issuer: issuer.map(Into::into),
             known: RefCell::new(known),
             sessions: RefCell::new(Generations::new(SESSIONS_OPEN_MAX)),
@@ -437,6 +441,8 @@ impl Senders {
                     None => Sender::user(model.clone(), &user),
                 }
             }
+            // Its policies may be others than those that were lost.
+            Holder::Web { .. } if !self.store.is_complete() => return Err(KeyFault::InvalidToken),
             Holder::Web { issuer, subject, policies, .. } => {
                 let granted = policies.iter().filter_map(|name| model.policy_named(name));
                 Sender {

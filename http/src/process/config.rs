@@ -13,6 +13,7 @@ use nilas_engine::store::StoreError;
 use nilas_engine::{CoreId, EngineError};
 
 use crate::audit::{AuditFileError, AuditTarget};
+use crate::identity::model::Secret;
 use crate::identity::oidc::{OidcConfig, OidcConfigError};
 use crate::identity::store::LoadError;
 use crate::limits::CACHE_MEMORY_PART;
@@ -39,11 +40,17 @@ pub struct ServerConfig {
     /// may use ([`CACHE_MEMORY_PART`]).
     pub cache_bytes: Option<u64>,
     /// The root key from the environment: access key and secret key.
-    pub root_key: Option<(String, String)>,
+    pub root_key: Option<(String, Secret)>,
+    /// The root secret before, from the environment, when it is being changed.
+    pub previous_secret: Option<Secret>,
     /// Whether presigned URLs of signature version 2 are taken, for GET, HEAD and PUT of objects.
     pub presigned_v2: bool,
     /// The OpenID Connect issuer whose tokens are taken; `None` for none.
     pub oidc: Option<OidcConfig>,
+    /// Whether access keys are deleted whose root secret is lost; otherwise the start is refused.
+    pub forgets_keys: bool,
+    /// A file that says who and what is to be there; `None` for `provision.toml` in `data`, if it is there.
+    pub provision: Option<PathBuf>,
     /// How what is stored is verified in the background.
     pub scrub: ScrubSettings,
     /// The region that S3 clients are told.
@@ -72,6 +79,7 @@ pub enum ServerError {
         source: std::io::Error,
     },
     RootKey(RootKeyError),
+    Provision(String),
     AuditLog(AuditFileError),
     Oidc(OidcConfigError),
     Drive(OpenError),
@@ -104,8 +112,9 @@ pub enum CoreError {
     Ring(std::io::Error),
     Drive(OpenError),
     Engine(EngineError),
-    Listen(ListenError),
     Identities(LoadError),
+    Provision(String),
+    Listen(ListenError),
 }
 
 impl fmt::Display for ServerError {
@@ -114,6 +123,7 @@ impl fmt::Display for ServerError {
             ServerError::Machine(e) => write!(f, "{e}"),
             ServerError::Directory { path, source } => write!(f, "directory {}: {source}", path.display()),
             ServerError::RootKey(e) => write!(f, "{e}"),
+            ServerError::Provision(why) => f.write_str(why),
             ServerError::AuditLog(e) => write!(f, "{e}"),
             ServerError::Oidc(e) => write!(f, "{e}"),
             ServerError::Drive(e) => write!(f, "{e}"),
@@ -142,8 +152,9 @@ impl fmt::Display for CoreError {
             CoreError::Ring(e) => write!(f, "its io_uring: {e}"),
             CoreError::Drive(e) => write!(f, "{e}"),
             CoreError::Engine(e) => write!(f, "{e}"),
-            CoreError::Listen(e) => write!(f, "{e}"),
             CoreError::Identities(e) => write!(f, "{e}"),
+            CoreError::Provision(why) => f.write_str(why),
+            CoreError::Listen(e) => write!(f, "{e}"),
         }
     }
 }

@@ -2,18 +2,19 @@
 //!
 //! `tools/nilas` calls [`Server::prepare`], prints what it found, then [`Server::run`]. In the order of a start:
 //! `config` what is asked for and why it cannot be had, `machine` what there is, `data_dir` the root key and which
-//! drives, `drives` the store on them, `core` one core from its start to its end, `shutdown` how they stop together. A core runs `listen`, and `server` on what comes in.
+//! drives, `drives` the store on them, `provision` who and what is to be there, `core` one core from its start to its end, `shutdown` how they stop together. A core runs `listen`, and `server` on what comes in.
 
 pub mod config;
 pub(crate) mod machine;
 mod files;
 mod data_dir;
 mod drives;
+mod provision;
 mod core;
 pub mod shutdown;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -23,15 +24,18 @@ use nilas_engine::store::Store;
 
 use crate::admin::{Counters, ProcessFigures};
 use crate::audit::{AuditFile, AuditShared};
+use crate::identity::model::Secret;
 use crate::identity::oidc::Issuer;
+use crate::identity::seal::SealKeys;
 use crate::identity::store::{IdentityCell, account_of};
 use crate::memory::{CoreMemory, MemoryPlan};
 use crate::process::config::{ServerConfig, ServerError, cache_bytes_per_core};
 use crate::process::core::{CoreSetup, serve_core};
-use crate::process::data_dir::DataDir;
+use crate::process::data_dir::{DataDir, RootKeys};
 pub use crate::process::drives::StoreOrigin;
 use crate::process::drives::{OpenedStore, open_store};
 use crate::process::machine::{check_machine, claim_address, process_bytes, retry_while_held};
+use crate::process::provision::{PROVISION, Provision};
 use crate::process::shutdown::Stop;
 use crate::readiness::Readiness;
 use crate::root_key::RootKey;
@@ -42,6 +46,7 @@ use crate::throttle::ThrottleFigures;
 pub struct Server {
     config: ServerConfig,
     audit_file: Option<AuditFile>,
+    data: DataDir,
     store: OpenedStore,
     cores: usize,
     /// Memory to get by with.
@@ -49,10 +54,18 @@ pub struct Server {
     issuer: Option<Arc<Issuer>>,
     /// The root key; [`RootKey::is_new`] when it was made just now.
     pub root_key: RootKey,
+    previous_secret: Option<Secret>,
+    provision: Option<Provision>,
     /// The address that is listened on.
     pub address: SocketAddr,
     /// What the machine lacks that the server can do without, one line each.
     pub warnings: Vec<String>,
+}
+
+/// Makes a new root secret in the data directory, or takes `secret`: the next start seals all secrets under it and has it
+/// in force. Returns the file that has it until then. Does nothing to the store, and may be called while it is served.
+pub fn rotate_root_key(data: &Path, secret: Option<&str>) -> Result<PathBuf, ServerError> {
+    DataDir::open(data)?.rotate_root_key(secret).map_err(ServerError::RootKey)
 }
 
 impl Server {
@@ -70,10 +83,17 @@ impl Server {
             }
             None => None,
         };
+        let provision = match &config.provision {
+            Some(path) => Provision::read(path, false),
+            None => Provision::read(&config.data.join(PROVISION), true),
+        };
+        let provision = provision.map_err(ServerError::Provision)?;
         let data = DataDir::open(&config.data)?;
         let audit_file = config.audit_log.as_ref().map(AuditFile::open).transpose();
         let audit_file = audit_file.map_err(ServerError::AuditLog)?;
-        let root_key = data.root_key(config.root_key.as_ref()).map_err(ServerError::RootKey)?;
+        let RootKeys { root_key, previous_secret } = data
+            .root_keys(config.root_key.as_ref(), config.previous_secret.as_ref())
+            .map_err(ServerError::RootKey)?;
         let known = data.drives()?;
         let is_known = known.is_some();
         let paths = match (config.drives.is_empty(), known) {
@@ -89,7 +109,20 @@ impl Server {
         let cores = machine.cores.min(store.shards());
         let memory_bytes = config.memory_bytes.unwrap_or_else(process_bytes);
         let warnings = machine.warnings;
-        Ok(Server { config, audit_file, store, cores, memory_bytes, issuer, root_key, address, warnings })
+        Ok(Server {
+            config,
+            audit_file,
+            data,
+            store,
+            cores,
+            memory_bytes,
+            issuer,
+            root_key,
+            previous_secret,
+            provision,
+            address,
+            warnings,
+        })
     }
 
     /// What was done to the store at this start.
@@ -104,12 +137,16 @@ impl Server {
         let tuning = Tuning { cache_bytes, ..Tuning::default() };
         let cores = u16::try_from(self.cores).expect("at most 64");
         let store = Store::tuned(self.store.superblocks, cores, tuning);
-        let identities = IdentityCell::new(&account_of(store.id()));
         let audit = Arc::new(AuditShared::new(self.cores, self.audit_file.is_some()));
         let setup = Arc::new(CoreSetup {
+            keys: SealKeys::derive(self.root_key.secret_key(), store.id()),
+            identities: IdentityCell::new(&account_of(store.id())),
             store,
-            identities,
             locks: self.store.locks,
+            data: self.data,
+            previous_secret: self.previous_secret,
+            forgets_keys: self.config.forgets_keys,
+            provision: self.provision,
             root_key: self.root_key,
             presigned_v2: self.config.presigned_v2,
             issuer: self.issuer,

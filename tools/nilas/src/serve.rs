@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use nilas_engine::format::superblock::FORMAT_VERSION;
 use nilas_http::audit::AuditTarget;
+use nilas_http::identity::model::Secret;
 use nilas_http::identity::oidc::OidcConfig;
 use nilas_http::limits::AUTH_FAILURES_PER_MINUTE;
 use nilas_http::process::config::{ServerConfig, ServerError};
@@ -22,7 +23,8 @@ const OIDC: &str = "OpenID Connect";
 const CREDENTIALS: &str = "\
 Credentials:
   The root key is NILAS_ACCESS_KEY and NILAS_SECRET_KEY in the environment, both or neither; else the one in root.env in
-  the data directory; else one that is made now, shown once and kept there.";
+  the data directory; else one that is made now, shown once and kept there. A new secret takes effect at a start: with the
+  one before as NILAS_PREVIOUS_SECRET_KEY, or after `nilas key rotate-root`.";
 
 /// What `nilas serve` may be told.
 #[derive(Args)]
@@ -37,6 +39,14 @@ pub(crate) struct Arguments {
     /// Size of drive files that have to be made, such as 64GiB [default: half of the free space, at most 1 TiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = STORAGE)]
     drive_size: Option<u64>,
+    /// Users, groups, policies, buckets and warehouses that are to be there [default: provision.toml in the data directory,
+    /// if it is there]
+    #[arg(long, value_name = "FILE", env = "NILAS_PROVISION", help_heading = STORAGE)]
+    provision: Option<PathBuf>,
+    /// When the root secret is lost: start with another one and delete all access keys, which nobody can read any more.
+    /// Users and policies stay
+    #[arg(long, help_heading = STORAGE)]
+    forget_access_keys: bool,
     /// Make a store of an older format one of this program's; no older program opens it afterwards
     #[arg(long, help_heading = STORAGE)]
     upgrade: bool,
@@ -98,6 +108,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
         cores: arguments.cores,
         cache_bytes: arguments.cache,
         root_key: root_key_from_environment()?,
+        forgets_keys: arguments.forget_access_keys,
+        provision: arguments.provision,
+        previous_secret: variable("NILAS_PREVIOUS_SECRET_KEY").map(Secret::new),
         presigned_v2: arguments.presigned_v2,
         oidc: arguments.oidc_issuer.map(|issuer| OidcConfig {
             issuer,
@@ -170,10 +183,13 @@ impl std::fmt::Display for ServeError {
     }
 }
 
-fn root_key_from_environment() -> Result<Option<(String, String)>, ServeError> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn root_key_from_environment() -> Result<Option<(String, Secret)>, ServeError> {
     match (variable("NILAS_ACCESS_KEY"), variable("NILAS_SECRET_KEY")) {
-        (Some(access_key), Some(secret_key)) => Ok(Some((access_key, secret_key))),
+        (Some(access_key), Some(secret_key)) => Ok(Some((access_key, Secret::new(secret_key)))),
         (None, None) => Ok(None),
         _ => Err(ServeError::HalfKey),
     }
