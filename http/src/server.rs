@@ -114,8 +114,8 @@ impl CoreState {
         let keys = SealKeys::derive(self.identity.root_key.secret_key(), engine.store_id());
         let store = IdentityStore::new(identities.clone(), engine.clone());
         let rules = Rc::new(RulesCache::new());
-        let issuer = self.identity.issuer.as_ref().map(|issuer| issuer.url());
-        let senders = Senders::new(store, self.identity.root_key.clone(), &keys, issuer);
+        let senders =
+            Senders::new(store, self.identity.root_key.clone(), &keys, self.identity.issuer.clone());
         let md5_lanes = Md5Lanes::new();
         let s3 = S3 {
             engine: engine.clone(),
