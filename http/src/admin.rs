@@ -15,11 +15,13 @@ use nilas_engine::stats::ShardStats;
 use nilas_engine::{CoreId, DamagedUnit, Engine, ShardScrub};
 use serde_json::{Value, json};
 
+use crate::audit::AuditShared;
 use crate::memory::{Budget, BudgetFacts, CoreMemory};
 use crate::operations::AnyOperation;
 use crate::pages;
 use crate::readiness::Readiness;
 use crate::render::body::ResponseBody;
+use crate::throttle::ThrottleFigures;
 
 /// Upper bounds of the latency histogram, in microseconds.
 const BOUNDS_US: [u64; 12] =
@@ -73,6 +75,8 @@ pub(crate) struct ProcessFigures {
     /// Bound of the read cache of one core, in bytes; 0: it has none.
     pub(crate) cache_bytes: u64,
     pub(crate) purges: Arc<PurgeFigures>,
+    pub(crate) throttle: ThrottleFigures,
+    pub(crate) audit: Arc<AuditShared>,
 }
 
 /// What one core counts, and what it can show of itself and of the process.
@@ -193,6 +197,7 @@ fn render(figures: &Figures, engine: Option<&Engine>, out: &mut String) -> std::
     limits(&figures.process.memories, out)?;
     requests(&figures.process.counters, out)?;
     purge_figures(&figures.process.purges, out)?;
+    sender_figures(&figures.process, out)?;
     let Some(engine) = engine else { return Ok(()) };
     engine_figures(engine, figures.core, out)?;
     shards(engine.stats(), out)
@@ -265,6 +270,32 @@ fn purge_figures(figures: &PurgeFigures, out: &mut String) -> std::fmt::Result {
     ];
     for (name, kind, help, value) in figures {
         family(out, name, kind, help)?;
+        writeln!(out, "{name} {}", value.load(Relaxed))?;
+    }
+    Ok(())
+}
+
+/// What became of senders who failed, and of the audit log.
+fn sender_figures(process: &ProcessFigures, out: &mut String) -> std::fmt::Result {
+    let (throttle, audit) = (&process.throttle, &process.audit.figures);
+    let figures = [
+        ("nilas_auth_failures_total", "Signatures and tokens that were wrong.", &throttle.failures),
+        (
+            "nilas_auth_slowed_total",
+            "Of these, answered with \"slow down\" because there had been too many.",
+            &throttle.slowed,
+        ),
+        (
+            "nilas_auth_unverified_total",
+            "Requests refused without a look at their signature, because the key had failed far too often there.",
+            &throttle.refused,
+        ),
+        ("nilas_audit_lines_total", "Lines of the audit log that were written.", &audit.lines),
+        ("nilas_audit_dropped_total", "Lines of the audit log that were dropped.", &audit.dropped),
+        ("nilas_audit_errors_total", "Writes of the audit log that failed.", &audit.errors),
+    ];
+    for (name, help, value) in figures {
+        family(out, name, "counter", help)?;
         writeln!(out, "{name} {}", value.load(Relaxed))?;
     }
     Ok(())

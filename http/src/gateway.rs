@@ -18,10 +18,11 @@ use nilas_catalog::Refusal;
 use nilas_catalog::access::{Api, OperationFacts, Resource, ResourceKind};
 use nilas_engine::rt;
 
+use crate::audit::Decisions;
 use crate::auth::{
     AuthError, Caller, Denied, Mechanism, Verified, anonymous, sigv2, verify, view_of, with_hoisted,
 };
-use crate::identity::{Notes, RequestFacts, Sender};
+use crate::identity::{RequestFacts, Sender};
 use crate::limits::ANSWER_BYTES_MIN;
 use crate::listen::RequestBody;
 use crate::operations::AnyOperation;
@@ -100,12 +101,12 @@ impl Routed<'_> {
 struct Trail {
     source: Source,
     sender: OnceCell<Rc<Sender>>,
-    notes: Notes,
+    notes: Decisions,
 }
 
 impl Trail {
     fn new(source: Source) -> Trail {
-        Trail { source, sender: OnceCell::new(), notes: Notes::default() }
+        Trail { source, sender: OnceCell::new(), notes: Decisions::default() }
     }
 
     /// Writes down who sent it; known once.

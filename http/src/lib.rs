@@ -15,6 +15,8 @@ mod hyper_io;
 mod server;
 pub mod root_key;
 mod gateway;
+pub mod throttle;
+pub mod audit;
 pub mod route;
 mod operations;
 mod generations;

@@ -47,6 +47,37 @@ pub const BEARER_BYTES_MAX: usize = 4096;
 /// Bytes of a token request's form, which anybody may send. Beyond: 413.
 pub const TOKEN_FORM_BYTES_MAX: usize = 64 * 1024;
 
+/// Senders whose failed signatures and tokens one core counts, in each of its three tables: by address, by key from an
+/// address, by key. Beyond: those with the fewest failures are forgotten.
+pub const THROTTLE_ENTRIES_MAX: usize = 4_096;
+
+/// Failures of one sender that are forgiven in a minute, unless the operator says otherwise.
+pub const AUTH_FAILURES_PER_MINUTE: u32 = 600;
+
+/// Bytes of one line of the audit log: decisions that find no room in it are counted (`further_beyond`).
+pub const AUDIT_LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a resource, a statement or an ARN in that line, as they are written: longer ones are cut, and end with `…`.
+pub const AUDIT_TEXT_BYTES_MAX: usize = 2 * 1024;
+
+/// Bytes of any other text in it.
+pub const AUDIT_NAME_BYTES_MAX: usize = 256;
+
+/// Decisions that are kept of one request for the audit log; more are counted.
+pub const AUDIT_JUDGED_MAX: usize = 16;
+
+/// Lines of one core that wait to be written. Beyond: they are dropped and counted.
+pub const AUDIT_QUEUE_LINES_MAX: usize = 8_192;
+
+/// Bytes of them.
+pub const AUDIT_QUEUE_BYTES_MAX: usize = 8 << 20;
+
+/// Lines of one core about throttled requests, in a second. Beyond: they are dropped and counted.
+pub const AUDIT_THROTTLED_LINES_PER_S: u32 = 20;
+
+/// Newest events of one core that `/_nilas/audit` shows.
+pub const AUDIT_RING_EVENTS: usize = 256;
+
 /// Bytes of an aws-chunk's head line, CRLF included: a longer one is `IncompleteBody`.
 pub const CHUNK_LINE_BYTES_MAX: usize = 1024;
 

@@ -8,15 +8,14 @@ use nilas_catalog::Catalog;
 use nilas_engine::{CoreId, Engine, rt};
 
 use crate::admin::Figures;
+use crate::audit::Decisions;
 use crate::auth::SigningKeyCache;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
 use crate::identity::oidc::Issuer;
 use crate::identity::seal::SealKeys;
 use crate::identity::store::IdentityCell;
-use crate::identity::{
-    Evaluator, IdentityStore, KeptRights, Notes, RequestFacts, RulesCache, Sender, Senders,
-};
+use crate::identity::{Evaluator, IdentityStore, KeptRights, RequestFacts, RulesCache, Sender, Senders};
 use crate::memory::{CoreMemory, Shortage};
 use crate::root_key::RootKey;
 use crate::s3::{S3, json_attributes};
@@ -69,7 +68,7 @@ impl Services {
         &'a self,
         sender: &'a Sender,
         request: RequestFacts<'a>,
-        notes: &'a Notes,
+        notes: &'a Decisions,
     ) -> Evaluator<'a> {
         Evaluator {
             minter: Some(&self.senders),

@@ -31,6 +31,8 @@ pub enum AuthError {
     InvalidToken {
         token: String,
     },
+    /// The sender failed too often: says nothing about this request.
+    Throttled(Throttled),
     /// The session is over.
     ExpiredToken {
         token: String,
@@ -39,6 +41,13 @@ pub enum AuthError {
         client: String,
         computed: String,
     },
+}
+
+/// The sender failed too often, and is to come again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttled {
+    /// Seconds until then, at least 1.
+    pub retry_after_s: u64,
 }
 
 /// Why access is denied before any policy is asked.
@@ -170,6 +179,7 @@ impl AuthError {
             Self::InvalidRequest(_) => "InvalidRequest",
             Self::InvalidToken { .. } => "InvalidToken",
             Self::ExpiredToken { .. } => "ExpiredToken",
+            Self::Throttled(_) => "SlowDown",
             Self::XAmzContentSHA256Mismatch { .. } => "XAmzContentSHA256Mismatch",
         }
     }
@@ -197,6 +207,9 @@ impl AuthError {
                 Cow::Borrowed("The provided token is malformed or otherwise invalid.")
             }
             Self::ExpiredToken { .. } => Cow::Borrowed("The provided token has expired."),
+            Self::Throttled(_) => Cow::Borrowed(
+                "Please reduce your request rate: too many requests from this address failed to prove who sent them.",
+            ),
             Self::XAmzContentSHA256Mismatch { .. } => {
                 Cow::Borrowed("The provided 'x-amz-content-sha256' header does not match what was computed.")
             }
@@ -224,7 +237,9 @@ impl AuthError {
                 ("ClientComputedContentSHA256", client.clone()),
                 ("S3ComputedContentSHA256", computed.clone()),
             ],
-            Self::AuthorizationQueryParametersError(_) | Self::InvalidRequest(_) => Vec::new(),
+            Self::AuthorizationQueryParametersError(_) | Self::InvalidRequest(_) | Self::Throttled(_) => {
+                Vec::new()
+            }
         }
     }
 }

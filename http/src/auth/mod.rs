@@ -23,10 +23,13 @@ mod time;
 mod error;
 pub mod bearer;
 mod access;
+pub mod sign;
 
 pub use access::{Authorizer, Caller, Decision};
 pub use chunk_signature::{ChunkSigner, SignatureMismatch};
-pub use error::{ArgumentFault, AuthError, CredentialFault, Denied, Mismatch, QueryFault, Refused};
+pub use error::{
+    ArgumentFault, AuthError, CredentialFault, Denied, Mismatch, QueryFault, Refused, Throttled,
+};
 pub use hoisted::Mechanism;
 pub(crate) use hoisted::with_hoisted;
 pub use key_cache::SigningKeyCache;

@@ -17,7 +17,7 @@ use base64::Engine as _;
 use crate::auth::canonical;
 use crate::auth::chunk_signature::ChunkSigner;
 use crate::auth::claim::{Credential, SignedClaim};
-use crate::auth::error::{ArgumentFault, AuthError, CredentialFault, Denied, Mismatch, Refused};
+use crate::auth::error::{ArgumentFault, AuthError, CredentialFault, Denied, Mismatch, Refused, Throttled};
 use crate::auth::hoisted::Mechanism;
 use crate::auth::key_cache::mac_of;
 use crate::auth::key_cache::{SigningKeyCache, SigningMac, derive, sign};
@@ -42,6 +42,8 @@ pub enum KeyFault {
     InvalidToken,
     /// The session is over.
     ExpiredToken,
+    /// The key failed too often where the request comes from.
+    Throttled(Throttled),
 }
 
 impl KeyFault {
@@ -52,6 +54,7 @@ impl KeyFault {
             KeyFault::Unknown => AuthError::InvalidAccessKeyId { access_key: access_key.to_owned() },
             KeyFault::InvalidToken => AuthError::InvalidToken { token },
             KeyFault::ExpiredToken => AuthError::ExpiredToken { token },
+            KeyFault::Throttled(throttled) => AuthError::Throttled(throttled),
         }
     }
 }

@@ -16,11 +16,12 @@
 //! bucket's policy, so that no policy locks everybody out. I5. The rights on a table's data are rights on its files, and
 //! what is denied for the data is denied for the files.
 
-use std::cell::RefCell;
+use std::fmt;
 
 use nilas_catalog::access::{Resource, VendRequest, Vended};
 use nilas_engine::Engine;
 
+use crate::audit::Decisions;
 use crate::auth::{Authorizer, Decision};
 use crate::identity::bucket_rules::{BucketRules, RulesCache};
 use crate::identity::context::{RequestContext, RequestFacts};
@@ -75,29 +76,29 @@ impl Explained {
             .or_else(|| if self.allowed { None } else { binds() })
             .or_else(|| if self.allowed { allows() } else { None })
     }
+
+    /// What settled it, in words: the layer and its statement.
+    pub fn because(&self) -> String {
+        match self.deciding() {
+            Some((layer, Say::Deny(Some(statement)))) => format!("{layer}: denied by {statement}"),
+            Some((layer, Say::Allow(Some(statement)))) => format!("{layer}: allowed by {statement}"),
+            Some((layer, Say::Allow(None))) => format!("{layer}: allowed"),
+            Some((layer, Say::Deny(None) | Say::Nothing)) => format!("{layer}: not allowed"),
+            None if self.allowed => "open to everybody".to_owned(),
+            None => "no policy allows it".to_owned(),
+        }
+    }
 }
 
-/// Where decisions of one request are written down for the audit log.
-#[derive(Debug, Default)]
-pub struct Notes {
-    refused: RefCell<Option<Refusal>>,
-}
-
-/// Why a request was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// What was asked for.
-    pub action: &'static str,
-    /// On what.
-    pub resource: String,
-    /// The layer and statement that refused; empty when nothing allows it.
-    pub because: String,
-}
-
-impl Notes {
-    /// The first refusal of the request.
-    pub fn refusal(&self) -> Option<Refusal> {
-        self.refused.borrow().clone()
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Layer::Rights => f.write_str("rights"),
+            Layer::Bucket => f.write_str("bucket"),
+            Layer::Owner => f.write_str("owner"),
+            Layer::Limit(index) => write!(f, "limit {index}"),
+            Layer::Table => f.write_str("table"),
+        }
     }
 }
 
@@ -112,7 +113,7 @@ pub struct Evaluator<'a> {
     /// This core's compiled policies of buckets.
     pub(crate) rules: &'a RulesCache,
     /// What is written down of it.
-    pub notes: &'a Notes,
+    pub notes: &'a Decisions,
     /// Who makes credentials for tables' files, where they are made.
     pub(crate) minter: Option<&'a Senders>,
 }
@@ -134,7 +135,7 @@ impl<'a> Evaluator<'a> {
         request: RequestFacts<'a>,
         engine: Option<&'a Engine>,
         rules: &'a RulesCache,
-        notes: &'a Notes,
+        notes: &'a Decisions,
     ) -> Evaluator<'a> {
         Evaluator { sender, request, engine, rules, notes, minter: None }
     }
@@ -339,20 +340,12 @@ impl Authorizer for Evaluator<'_> {
         resource: &Resource<'_>,
         facts: &[(&'static str, &str)],
     ) -> Decision {
-        if self.judge(action, resource, facts, &mut |_, _, _| ()) {
-            return Decision::Allow;
+        let is_allowed = self.judge(action, resource, facts, &mut |_, _, _| ());
+        if self.notes.keeps(is_allowed) {
+            let because = self.explain(action, resource, facts).because();
+            self.notes.note(is_allowed, action, resource, Some(&because));
         }
-        let mut refused = self.notes.refused.borrow_mut();
-        if refused.is_none() {
-            let explained = self.explain(action, resource, facts);
-            let because = match explained.deciding() {
-                Some((layer, Say::Deny(Some(statement)))) => format!("{layer:?}: denied by {statement}"),
-                Some((layer, _)) => format!("{layer:?} does not allow it"),
-                None => "no policy allows it".to_owned(),
-            };
-            *refused = Some(Refusal { action, resource: resource.to_string(), because });
-        }
-        Decision::Deny
+        if is_allowed { Decision::Allow } else { Decision::Deny }
     }
 
     fn vend(&self, wanted: &VendRequest<'_>) -> Option<Vended> {

@@ -10,9 +10,10 @@ use http::HeaderMap;
 use nilas_catalog::access::{KeptAccess, KeptPrincipal, Resource};
 use nilas_engine::rt;
 
+use crate::audit::Decisions;
 use crate::auth::{Authorizer as _, Decision, Mechanism};
 use crate::identity::store::IdentityCell;
-use crate::identity::{Evaluator, Notes, RequestFacts, RulesCache, Sender};
+use crate::identity::{Evaluator, RequestFacts, RulesCache, Sender};
 
 /// The rights of kept principals.
 #[derive(Clone)]
@@ -36,7 +37,7 @@ impl KeptAccess for KeptRights {
             now_ms,
             given: &[],
         };
-        let (rules, notes) = (RulesCache::new(), Notes::default());
+        let (rules, notes) = (RulesCache::new(), Decisions::default());
         let evaluator = Evaluator::new(&sender, request, None, &rules, &notes);
         evaluator.decide(action, &resource, &[]) == Decision::Allow
     }

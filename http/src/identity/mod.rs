@@ -18,7 +18,7 @@ pub(crate) mod bucket_rules;
 pub mod authorizer;
 pub mod kept;
 
-pub use authorizer::{Evaluator, Explained, Layer, Notes, Refusal, Say};
+pub use authorizer::{Evaluator, Explained, Layer, Say};
 pub(crate) use bucket_rules::RulesCache;
 pub use context::RequestFacts;
 pub use kept::KeptRights;

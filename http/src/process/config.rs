@@ -12,6 +12,7 @@ use nilas_engine::rt::RtError;
 use nilas_engine::store::StoreError;
 use nilas_engine::{CoreId, EngineError};
 
+use crate::audit::{AuditFileError, AuditTarget};
 use crate::identity::oidc::{OidcConfig, OidcConfigError};
 use crate::identity::store::LoadError;
 use crate::limits::CACHE_MEMORY_PART;
@@ -47,6 +48,10 @@ pub struct ServerConfig {
     pub scrub: ScrubSettings,
     /// The region that S3 clients are told.
     pub region: String,
+    /// Where the audit log is written, if one is kept.
+    pub audit_log: Option<AuditTarget>,
+    /// Failed signatures and tokens of one sender that are forgiven in a minute; 0: they are not counted.
+    pub auth_failures_per_minute: u32,
     /// Memory that the process is to get by with; `None` for all that it may use.
     pub memory_bytes: Option<u64>,
 }
@@ -67,6 +72,7 @@ pub enum ServerError {
         source: std::io::Error,
     },
     RootKey(RootKeyError),
+    AuditLog(AuditFileError),
     Oidc(OidcConfigError),
     Drive(OpenError),
     Store(StoreError),
@@ -108,6 +114,7 @@ impl fmt::Display for ServerError {
             ServerError::Machine(e) => write!(f, "{e}"),
             ServerError::Directory { path, source } => write!(f, "directory {}: {source}", path.display()),
             ServerError::RootKey(e) => write!(f, "{e}"),
+            ServerError::AuditLog(e) => write!(f, "{e}"),
             ServerError::Oidc(e) => write!(f, "{e}"),
             ServerError::Drive(e) => write!(f, "{e}"),
             ServerError::Store(e) => write!(f, "{e}"),

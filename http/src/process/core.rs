@@ -22,6 +22,7 @@ use nilas_engine::store::Store;
 use nilas_engine::{CoreId, Engine, ShardId};
 
 use crate::admin::{Figures, ProcessFigures};
+use crate::audit::AuditFile;
 use crate::identity::oidc::Issuer;
 use crate::identity::seal::SealKeys;
 use crate::identity::store::{IdentityCell, RootSecrets};
@@ -50,6 +51,8 @@ pub(super) struct CoreSetup {
     pub(super) address: SocketAddr,
     pub(super) region: String,
     pub(super) scrub: ScrubSettings,
+    pub(super) auth_failures_per_minute: u32,
+    pub(super) audit_file: Option<Arc<AuditFile>>,
     pub(super) plan: MemoryPlan,
     pub(super) stop: Stop,
     /// Cores that may still have requests in flight.

@@ -22,6 +22,7 @@ use nilas_engine::rt::{self, RtConfig};
 use nilas_engine::store::Store;
 
 use crate::admin::{Counters, ProcessFigures};
+use crate::audit::{AuditFile, AuditShared};
 use crate::identity::oidc::Issuer;
 use crate::identity::store::{IdentityCell, account_of};
 use crate::memory::{CoreMemory, MemoryPlan};
@@ -34,11 +35,13 @@ use crate::process::machine::{check_machine, claim_address, process_bytes, retry
 use crate::process::shutdown::Stop;
 use crate::readiness::Readiness;
 use crate::root_key::RootKey;
+use crate::throttle::ThrottleFigures;
 
 /// A server that is ready to run: drives locked and recognised, address claimed, nothing served yet.
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
+    audit_file: Option<AuditFile>,
     store: OpenedStore,
     cores: usize,
     /// Memory to get by with.
@@ -68,6 +71,8 @@ impl Server {
             None => None,
         };
         let data = DataDir::open(&config.data)?;
+        let audit_file = config.audit_log.as_ref().map(AuditFile::open).transpose();
+        let audit_file = audit_file.map_err(ServerError::AuditLog)?;
         let root_key = data.root_key(config.root_key.as_ref()).map_err(ServerError::RootKey)?;
         let known = data.drives()?;
         let is_known = known.is_some();
@@ -84,7 +89,7 @@ impl Server {
         let cores = machine.cores.min(store.shards());
         let memory_bytes = config.memory_bytes.unwrap_or_else(process_bytes);
         let warnings = machine.warnings;
-        Ok(Server { config, store, cores, memory_bytes, issuer, root_key, address, warnings })
+        Ok(Server { config, audit_file, store, cores, memory_bytes, issuer, root_key, address, warnings })
     }
 
     /// What was done to the store at this start.
@@ -100,6 +105,7 @@ impl Server {
         let cores = u16::try_from(self.cores).expect("at most 64");
         let store = Store::tuned(self.store.superblocks, cores, tuning);
         let identities = IdentityCell::new(&account_of(store.id()));
+        let audit = Arc::new(AuditShared::new(self.cores, self.audit_file.is_some()));
         let setup = Arc::new(CoreSetup {
             store,
             identities,
@@ -110,6 +116,8 @@ impl Server {
             address: self.address,
             region: self.config.region,
             scrub: self.config.scrub,
+            auth_failures_per_minute: self.config.auth_failures_per_minute,
+            audit_file: self.audit_file.map(Arc::new),
             plan,
             stop: stop.clone(),
             in_flight: Arc::new(AtomicUsize::new(self.cores)),
@@ -119,6 +127,8 @@ impl Server {
                 memories: (0..self.cores).map(|_| CoreMemory::new(&plan)).collect(),
                 cache_bytes,
                 purges: Arc::default(),
+                throttle: ThrottleFigures::default(),
+                audit,
             }),
         });
         let cores = rt::start(self.cores, RtConfig::server(), move |context| {

@@ -496,6 +496,7 @@ fn auth(e: &AuthError) -> Answer {
         | AuthError::InvalidToken { .. }
         | AuthError::ExpiredToken { .. }
         | AuthError::XAmzContentSHA256Mismatch { .. } => StatusCode::BAD_REQUEST,
+        AuthError::Throttled(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     Answer { status, code: e.code(), message: e.message(), fields: e.fields() }
 }
@@ -582,7 +583,11 @@ pub fn render(failure: &S3Error, context: Context<'_>) -> Response<ResponseBody>
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     }
     if answer.status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        let retry_after_s = match failure {
+            S3Error::Auth(AuthError::Throttled(throttled)) => throttled.retry_after_s,
+            _ => 1,
+        };
+        headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
     }
     if let S3Error::InvalidRange { object_bytes, .. } = failure {
         let range = HeaderValue::try_from(format!("bytes */{object_bytes}")).expect("digits are ASCII");
@@ -644,7 +649,13 @@ mod tests {
         let head = render(&S3Error::MalformedXml, Context { head: true, ..context });
         assert!(matches!(head.body(), ResponseBody::Empty));
         let busy = render(&EngineError::Busy { limit: "x", max: 1 }.into(), context);
-        assert!(busy.headers().contains_key(RETRY_AFTER));
+        assert_eq!(busy.headers()[RETRY_AFTER], "1");
+        let throttled = AuthError::Throttled(crate::auth::Throttled { retry_after_s: 17 });
+        let throttled = render(&throttled.into(), context);
+        assert_eq!(
+            (throttled.status().as_u16(), &throttled.headers()[RETRY_AFTER]),
+            (503, &HeaderValue::from(17))
+        );
     }
 
     #[test]

@@ -1,14 +1,27 @@
-//! The binary that users run: `nilas serve`, `nilas drive`.
+//! The binary that users run: `nilas serve`, `nilas drive`, and the commands that ask a running server.
 //!
-//! Parses the command line and turns errors into one line and an exit code: 0 stopped as asked, 1 failed, 2 wrong usage;
-//! of `drive` 0 clean, 1 damage, 2 could not be read.
+//! Parses the command line and turns errors into lines and an exit code. Of `serve`: 0 stopped as asked, 1 failed, 2 wrong
+//! usage; of `drive`: 0 clean, 1 damage, 2 could not be read; of what asks a server: those of `output`.
 
 mod serve;
 mod drive;
+mod limits;
+mod output;
+mod xml;
+mod client;
+mod user;
+mod group;
+mod key;
+mod policy;
+mod sts;
+mod bucket;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::client::{CREDENTIALS, Client, Connection};
+use crate::output::{EXIT_CODES, Failure, Output};
 
 /// An object store with Apache Iceberg tables built in: S3 and the Iceberg REST catalog on one port.
 #[derive(Parser)]
@@ -25,10 +38,18 @@ enum Command {
     /// Looks at the drives of a store that is not served; writes nothing.
     #[command(subcommand)]
     Drive(drive::Command),
+    User(user::Arguments),
+    Group(group::Arguments),
+    Key(key::Arguments),
+    Policy(policy::Arguments),
+    Sts(sts::Arguments),
+    Bucket(bucket::Arguments),
 }
 
 fn main() -> ExitCode {
-    match CommandLine::parse().command {
+    let arguments = command().get_matches();
+    let parsed = CommandLine::from_arg_matches(&arguments).unwrap_or_else(|error| error.exit());
+    match parsed.command {
         Command::Serve(arguments) => match serve::run(arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -43,23 +64,48 @@ fn main() -> ExitCode {
                 ExitCode::from(2)
             }
         },
+        Command::User(a) => ask(&a.connection, |client| user::run(client, &a.command)),
+        Command::Group(a) => ask(&a.connection, |client| group::run(client, &a.command)),
+        Command::Key(a) => ask(&a.connection, |client| key::run(client, &a.command)),
+        Command::Policy(a) => ask(&a.connection, |client| policy::run(client, &a.command)),
+        Command::Sts(a) => ask(&a.connection, |client| sts::run(client, &a.command)),
+        Command::Bucket(a) => ask(&a.connection, |client| bucket::run(client, &a.command)),
     }
+}
+
+/// Carries out a command that asks a server.
+fn ask(connection: &Connection, run: impl FnOnce(&Client) -> Result<Output, Failure>) -> ExitCode {
+    let came = Client::new(connection).and_then(|client| run(&client));
+    output::end(came, connection.json)
+}
+
+/// Commands that ask a running server.
+const CLIENT_COMMANDS: [&str; 6] = ["user", "group", "key", "policy", "sts", "bucket"];
+
+/// The command line, with the same words about keys and exit codes below the help of everything that asks a server.
+fn command() -> clap::Command {
+    let after = format!("{CREDENTIALS}\n\n{EXIT_CODES}");
+    CLIENT_COMMANDS.iter().fold(CommandLine::command(), |command, name| {
+        command.mut_subcommand(name, |group| {
+            let group =
+                group.after_help(after.clone()).subcommand_required(true).arg_required_else_help(true);
+            group.mut_subcommands(|leaf| leaf.after_help(after.clone()))
+        })
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::CommandLine;
+    use super::command;
 
     #[test]
     fn the_command_line_is_sound() {
-        CommandLine::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
     fn every_option_of_serve_has_its_group() {
-        let command = CommandLine::command();
+        let command = command();
         let serve = command.find_subcommand("serve").expect("it is there");
         for argument in serve.get_arguments() {
             assert!(argument.get_help_heading().is_some(), "--{}", argument.get_id());

@@ -28,6 +28,7 @@ pub fn sections(report: &mut Report) {
     report.section("threads", || crate::prove::run("threads", None));
     report.section("fuzz", || fuzz::run("all", FUZZ_SECONDS));
     report.section("readme", readme::run);
+    report.section("access", readme::access);
 }
 
 pub fn test_sections(report: &mut Report, quick: bool) {

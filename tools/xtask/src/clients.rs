@@ -18,7 +18,7 @@ struct Suite {
     in_ci: bool,
 }
 
-const NEWEST: Environment = Environment { name: "venv", locks: &["requirements.lock"] };
+pub const NEWEST: Environment = Environment { name: "venv", locks: &["requirements.lock"] };
 const BOTO3_1_28: Environment =
     Environment { name: "venv-boto3-1.28", locks: &["requirements-boto3-1.28.lock"] };
 const BOTO3_1_40: Environment =

@@ -1,23 +1,60 @@
-//! Runs what README.md tells a reader to type: every `sh` block that follows a line `<!-- ci -->`.
-//! `ci` calls it. Blocks run one after the other, in the repository, each in a shell of its own.
+//! Runs what documents tell a reader to type: every `sh` block that follows a line `<!-- ci -->`.
+//! `ci` calls it. Blocks of a page run one after the other, each in a shell of its own: those of README.md in the
+//! repository, those of docs/access.md in a scratch directory beside a server of their own, whose root key and address are
+//! in the environment and whose program, and the AWS CLI, are on PATH.
 
-use crate::shell::{Failure, program, root};
+use crate::server::{ACCESS_KEY, SECRET_KEY, Server};
+use crate::shell::{Failure, Program, program, root, server_binary};
+use crate::{clients, venv};
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 const MARK: &str = "<!-- ci -->";
 const BLOCK_MAX: Duration = Duration::from_secs(600);
 
 pub fn run() -> Result<(), Failure> {
-    let text = fs::read_to_string(root().join("README.md"))
-        .map_err(|error| Failure(format!("README.md: {error}")))?;
-    let blocks = blocks(&text)?;
+    run_page("README.md", |shell| shell)
+}
+
+/// The page whose examples ask a running server.
+pub fn access() -> Result<(), Failure> {
+    let tools = venv::python(&clients::NEWEST)?;
+    let server = Server::start("access")?;
+    let scratch = server.scratch()?;
+    let folders = [server_binary(), tools].map(|program| program.parent().map(Path::to_path_buf));
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(folders.into_iter().flatten().chain(std::env::split_paths(&inherited)))
+        .map_err(|error| Failure(format!("PATH: {error}")))?;
+    let endpoint = server.endpoint();
+    run_page("docs/access.md", |shell| {
+        shell
+            .directory(&scratch)
+            .env("PATH", &path)
+            .env("HOME", &scratch)
+            .env("NILAS_ENDPOINT", &endpoint)
+            .env("NILAS_ACCESS_KEY", ACCESS_KEY)
+            .env("NILAS_SECRET_KEY", SECRET_KEY)
+            .env("AWS_ENDPOINT_URL", &endpoint)
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+            .env("AWS_DEFAULT_REGION", "us-east-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_PAGER", "")
+    })?;
+    server.stop()
+}
+
+/// Runs the blocks of a page, each in a shell that `prepared` makes ready.
+fn run_page(page: &str, prepared: impl Fn(Program) -> Program) -> Result<(), Failure> {
+    let text = fs::read_to_string(root().join(page)).map_err(|error| Failure(format!("{page}: {error}")))?;
+    let blocks = blocks(&text).map_err(|failure| Failure(format!("{page}: {failure}")))?;
     if blocks.is_empty() {
-        return Err(Failure(format!("README.md has no block marked {MARK}")));
+        return Err(Failure(format!("{page} has no block marked {MARK}")));
     }
     for block in blocks {
         println!("{}", block.trim_end());
-        program("bash").args(["-euo", "pipefail", "-c", &block]).passes_within(BLOCK_MAX)?;
+        prepared(program("bash")).args(["-euo", "pipefail", "-c", &block]).passes_within(BLOCK_MAX)?;
     }
     Ok(())
 }
@@ -32,7 +69,7 @@ fn blocks(text: &str) -> Result<Vec<String>, Failure> {
         }
         let fence = lines.find(|line| !line.trim().is_empty());
         if fence.map(str::trim) != Some("```sh") {
-            return Err(Failure(format!("README.md: {MARK} is not followed by a ```sh block")));
+            return Err(Failure(format!("{MARK} is not followed by a ```sh block")));
         }
         let mut block = String::new();
         loop {
@@ -42,7 +79,7 @@ fn blocks(text: &str) -> Result<Vec<String>, Failure> {
                     block.push_str(line.strip_prefix("$ ").unwrap_or(line));
                     block.push('\n');
                 }
-                None => return Err(Failure("README.md: a ```sh block has no end".to_owned())),
+                None => return Err(Failure("a ```sh block has no end".to_owned())),
             }
         }
         blocks.push(block);

@@ -1,0 +1,230 @@
+//! `nilas key …`: access keys of users.
+//!
+//! `main` hands over a connected [`Client`]. Keys are made by the server's own page, since IAM's call knows no name, expiry
+//! or policy; they are deleted by IAM. A secret is printed by the command that made it and by no other.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::client::{Client, Connection, parse_seconds, read_text};
+use crate::output::{Failure, Output, or_dash, plain};
+
+/// Access keys of users, which may do what their user may, or less.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What is done with keys.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Makes a key and prints it as lines for a shell; its secret is shown this once.
+    Create {
+        /// Whose key it is
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        /// When it ends by itself, such as 1h or 30d [default: never]
+        #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+        expires: Option<u64>,
+        /// A policy (JSON) that narrows what the key may do; - reads standard input
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// What it is for
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+    },
+    /// Lists keys, never secrets.
+    List {
+        /// Of this user alone
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+    },
+    /// Deletes a key: requests signed with it are refused from now on.
+    Rm {
+        /// The access key
+        access_key: String,
+        /// Whose key it is [default: who the server says it belongs to]
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+    },
+}
+
+pub(crate) fn run(client: &Client, command: &Command) -> Result<Output, Failure> {
+    let (what, hint) = match command {
+        Command::Create { user, .. } => (format!("key create --user {user}"), "nilas user list"),
+        Command::List { .. } => ("key list".to_owned(), "nilas user list"),
+        Command::Rm { access_key, .. } => (format!("key rm {access_key}"), "nilas key list"),
+    };
+    let came = match command {
+        Command::Create { user, expires, policy, name } => {
+            let policy = policy.as_deref().map(read_text).transpose()?;
+            create(client, user, *expires, policy.as_deref(), name.as_deref())
+        }
+        Command::List { user } => list(client, user.as_deref()),
+        Command::Rm { access_key, user } => remove(client, access_key, user.as_deref()),
+    };
+    came.map_err(|failure| failure.if_not_found(hint).of(&what))
+}
+
+fn create(
+    client: &Client,
+    user: &str,
+    expires: Option<u64>,
+    policy: Option<&str>,
+    name: Option<&str>,
+) -> Result<Output, Failure> {
+    client.warn_of_plain_text();
+    let mut asked = json!({ "user": user });
+    let given = [
+        ("name", name.map(Value::from)),
+        ("expires_s", expires.map(Value::from)),
+        ("policy", policy.map(Value::from)),
+    ];
+    for (field, value) in given {
+        if let Some(value) = value {
+            asked[field] = value;
+        }
+    }
+    let made = client.page("/_nilas/keys", &[], Some(&asked))?;
+    let (Some(access_key), Some(secret_key)) = (made["access_key"].as_str(), made["secret_key"].as_str())
+    else {
+        return Err(Failure::answer("the server did not say which key it made")
+            .next(format!("nilas key list --user {user}")));
+    };
+    let mut value = json!({ "user": user, "access_key": access_key, "secret_key": secret_key });
+    if let Some(name) = name {
+        value["name"] = json!(name);
+    }
+    let mut until = String::new();
+    if made["expires"].is_string() {
+        value["expires"] = made["expires"].clone();
+        until = format!(", until {}", made["expires"].as_str().unwrap_or_default());
+    }
+    // Lines that a shell can read, as those of root.env.
+    let text = format!(
+        "# key of user {}{until}; the secret is shown this once\nNILAS_ACCESS_KEY={access_key}\nNILAS_SECRET_KEY={secret_key}",
+        plain(user)
+    );
+    Ok(Output::one(value, text))
+}
+
+fn list(client: &Client, user: Option<&str>) -> Result<Output, Failure> {
+    let query: Vec<(&str, &str)> = user.iter().map(|user| ("user", *user)).collect();
+    let page = client.page("/_nilas/users", &query, None)?;
+    let (mut values, mut rows) = (Vec::new(), Vec::new());
+    for user in page["users"].as_array().into_iter().flatten() {
+        for key in user["keys"].as_array().into_iter().flatten() {
+            let word = |field: &str| or_dash(key[field].as_str().unwrap_or_default());
+            let state = if key["enabled"] == json!(false) { "disabled" } else { "enabled" };
+            let policy = if key["policy"] == json!(true) { "own" } else { "-" };
+            rows.push(vec![
+                word("access_key"),
+                user["user"].as_str().unwrap_or_default().to_owned(),
+                word("name"),
+                state.to_owned(),
+                policy.to_owned(),
+                word("expires"),
+                word("created"),
+            ]);
+            values.push(json!({
+                "access_key": key["access_key"],
+                "user": user["user"],
+                "name": key["name"],
+                "enabled": key["enabled"],
+                "policy": key["policy"],
+                "expires": key["expires"],
+                "created": key["created"],
+            }));
+        }
+    }
+    Ok(Output::list(values, &["ACCESS KEY", "USER", "NAME", "STATE", "POLICY", "EXPIRES", "CREATED"], rows))
+}
+
+fn remove(client: &Client, access_key: &str, user: Option<&str>) -> Result<Output, Failure> {
+    let user = match user {
+        Some(user) => user.to_owned(),
+        None => {
+            let answer = client.iam("GetAccessKeyLastUsed", &[("AccessKeyId", access_key)])?;
+            answer.text_of("UserName").to_owned()
+        }
+    };
+    client.iam("DeleteAccessKey", &[("UserName", &user), ("AccessKeyId", access_key)])?;
+    let text = format!("key {access_key} of user {user} deleted");
+    Ok(Output::one(json!({ "access_key": access_key, "user": user, "removed": true }), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::tests::{result, scripted};
+
+    #[test]
+    fn creating() {
+        let create = |expires, name: Option<&str>| Command::Create {
+            user: "alice".to_owned(),
+            expires,
+            policy: None,
+            name: name.map(str::to_owned),
+        };
+        let made = "{\"user\":\"alice\",\"access_key\":\"NILAS1\",\"secret_key\":\"s\",\"expires\":null}";
+        let (came, seen) = scripted(&[(200, made)], |client| run(client, &create(None, None)));
+        let came = came.expect("made");
+        assert_eq!(
+            came.render(true),
+            "{\"user\":\"alice\",\"access_key\":\"NILAS1\",\"secret_key\":\"s\"}\n"
+        );
+        assert!(came.render(false).ends_with("\nNILAS_ACCESS_KEY=NILAS1\nNILAS_SECRET_KEY=s\n"));
+        assert_eq!(seen, ["POST /_nilas/keys {\"user\":\"alice\"}"]);
+
+        let made = "{\"user\":\"alice\",\"access_key\":\"NILAS1\",\"secret_key\":\"s\",\"expires\":\"t\"}";
+        let (came, seen) = scripted(&[(200, made)], |client| run(client, &create(Some(3600), Some("ci"))));
+        assert_eq!(
+            came.expect("made").render(true),
+            "{\"user\":\"alice\",\"access_key\":\"NILAS1\",\"secret_key\":\"s\",\"name\":\"ci\",\"expires\":\"t\"}\n"
+        );
+        assert_eq!(seen, ["POST /_nilas/keys {\"user\":\"alice\",\"name\":\"ci\",\"expires_s\":3600}"]);
+    }
+
+    #[test]
+    fn listing() {
+        let page = "{\"users\":[{\"user\":\"alice\",\"enabled\":true,\"keys\":[{\"access_key\":\"NILAS1\",\"name\":null,\
+                    \"enabled\":true,\"created\":\"c\",\"expires\":\"e\",\"policy\":true}]},{\"user\":\"bob\",\"keys\":[]}]}";
+        let (came, seen) = scripted(&[(200, page)], |client| run(client, &Command::List { user: None }));
+        let came = came.expect("a list");
+        assert_eq!(
+            came.render(true),
+            "{\"access_key\":\"NILAS1\",\"user\":\"alice\",\"name\":null,\"enabled\":true,\"policy\":true,\
+             \"expires\":\"e\",\"created\":\"c\"}\n"
+        );
+        assert!(
+            came.render(false).contains("NILAS1      alice  -     enabled  own     e        c"),
+            "{}",
+            came.render(false)
+        );
+        assert_eq!(seen, ["GET /_nilas/users"]);
+        let (_, seen) =
+            scripted(&[(200, page)], |client| run(client, &Command::List { user: Some("a b".to_owned()) }));
+        assert_eq!(seen, ["GET /_nilas/users?user=a%20b"]);
+    }
+
+    #[test]
+    fn removing_asks_whose_it_is() {
+        let command = Command::Rm { access_key: "NILAS1".to_owned(), user: None };
+        let whose = result("GetAccessKeyLastUsed", "<UserName>alice</UserName>");
+        let (came, seen) =
+            scripted(&[(200, &whose), (200, "<DeleteAccessKeyResponse/>")], |client| run(client, &command));
+        assert_eq!(
+            came.expect("gone").render(true),
+            "{\"access_key\":\"NILAS1\",\"user\":\"alice\",\"removed\":true}\n"
+        );
+        assert_eq!(
+            seen[1],
+            "POST / Action=DeleteAccessKey&Version=2010-05-08&UserName=alice&AccessKeyId=NILAS1"
+        );
+    }
+}
