@@ -236,6 +236,19 @@ pub const DESCRIPTION_CHARS_MAX: usize = 1_000;
 /// Characters of an access key's id and of its secret that are given from outside.
 pub const ACCESS_KEY_CHARS_MAX: usize = 128;
 
+/// Bytes of the form of one request of the query API. Beyond: `RequestEntityTooLarge`.
+pub const QUERY_FORM_BYTES_MAX: usize = 256 * 1024;
+
+/// Fields of such a form. Beyond: `MalformedInput`.
+pub const QUERY_FORM_FIELDS_MAX: usize = 2_000;
+
+/// Entities of one page of a list of the query API, and how many there are when the client does not say, as in AWS.
+pub const QUERY_PAGE_MAX: usize = 1_000;
+/// See [`QUERY_PAGE_MAX`].
+pub const QUERY_PAGE_DEFAULT: usize = 100;
+
+/// Questions of one simulation: actions times resources. Beyond: `LimitExceeded`.
+pub const SIMULATED_MAX: usize = 1_000;
 /// Bytes that one change of identities writes, with 200 for each record: one record of the log, of `RECORD_BYTES_MAX`.
 /// Beyond: `LimitExceeded`.
 pub const IDENTITY_CHANGE_BYTES_MAX: usize = 1 << 20;

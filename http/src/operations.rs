@@ -1,10 +1,11 @@
 //! Every operation of every API under one number, for what counts requests by kind.
 //!
-//! The rows themselves are in the tables of each API: `pages`, `s3::operations`, and the catalog's.
+//! The rows themselves are in the tables of each API: `pages`, `s3::operations`, `query::operations`, and the catalog's.
 
 use nilas_catalog::access::{Api, Effect, OperationFacts};
 
 use crate::pages::Page;
+use crate::query;
 use crate::s3::operations::Operation;
 
 /// What a request asks for.
@@ -13,21 +14,26 @@ pub(crate) enum AnyOperation {
     Page(Page),
     /// `None`: nothing that the catalog serves.
     Iceberg(Option<nilas_catalog::Operation>),
+    /// `None`: nothing that the query API serves.
+    Query(Option<query::Operation>),
     /// `None`: nothing that is served.
     S3(Option<Operation>),
 }
 
 const PAGES: usize = Page::ALL.len();
 const ICEBERG: usize = nilas_catalog::Operation::ALL.len() + 1;
+const QUERY: usize = query::Operation::ALL.len() + 1;
 
 impl AnyOperation {
     /// All of them, each at its index.
     pub(crate) fn all() -> impl Iterator<Item = AnyOperation> {
         let pages = Page::ALL.into_iter().map(AnyOperation::Page);
         let iceberg = nilas_catalog::Operation::ALL.iter().map(|operation| Some(*operation));
+        let query = query::Operation::ALL.iter().map(|operation| Some(*operation));
         let s3 = Operation::ALL.iter().map(|operation| Some(*operation));
         pages
             .chain(std::iter::once(None).chain(iceberg).map(AnyOperation::Iceberg))
+            .chain(std::iter::once(None).chain(query).map(AnyOperation::Query))
             .chain(std::iter::once(None).chain(s3).map(AnyOperation::S3))
     }
 
@@ -38,8 +44,11 @@ impl AnyOperation {
             AnyOperation::Iceberg(operation) => {
                 PAGES + operation.map_or(0, |operation| 1 + operation as usize)
             }
-            AnyOperation::S3(operation) => {
+            AnyOperation::Query(operation) => {
                 PAGES + ICEBERG + operation.map_or(0, |operation| 1 + operation as usize)
+            }
+            AnyOperation::S3(operation) => {
+                PAGES + ICEBERG + QUERY + operation.map_or(0, |operation| 1 + operation as usize)
             }
         }
     }
@@ -48,6 +57,7 @@ impl AnyOperation {
         match self {
             AnyOperation::Page(_) => Api::Admin,
             AnyOperation::Iceberg(_) => Api::Iceberg,
+            AnyOperation::Query(_) => Api::Iam,
             AnyOperation::S3(_) => Api::S3,
         }
     }
@@ -67,6 +77,7 @@ impl AnyOperation {
         match self {
             AnyOperation::Page(page) => Some(&page.row().facts),
             AnyOperation::Iceberg(operation) => operation.map(nilas_catalog::Operation::facts),
+            AnyOperation::Query(operation) => operation.map(query::Operation::facts),
             AnyOperation::S3(operation) => operation.map(Operation::facts),
         }
     }

@@ -182,7 +182,8 @@ impl Model {
         std::iter::once(&user.grants).chain(groups).flat_map(|grants| self.granted(grants)).collect()
     }
 
-    fn granted<'a>(&'a self, grants: &'a Grants) -> impl Iterator<Item = Arc<Policy>> + 'a {
+    /// Returns the policies that a user or group itself is given.
+    pub fn granted<'a>(&'a self, grants: &'a Grants) -> impl Iterator<Item = Arc<Policy>> + 'a {
         let attached = grants.attached.iter().filter_map(|policy| self.attached(policy)?.policy().cloned());
         grants.inline.values().cloned().chain(attached)
     }
@@ -296,6 +297,14 @@ impl<'a> Attachable<'a> {
         }
     }
 
+    /// Returns its path.
+    pub fn path(&self) -> &'a str {
+        match self {
+            Attachable::Canned(_) => "/",
+            Attachable::Managed(policy) => &policy.path,
+        }
+    }
+
     /// Returns its ARN.
     pub fn arn(&self, model: &Model) -> String {
         match self {
@@ -346,7 +355,7 @@ pub fn owner_id(account: &str, user_id: &str) -> String {
 }
 
 /// Names that differ in case alone are one.
-fn fold(name: &str) -> String {
+pub(crate) fn fold(name: &str) -> String {
     name.to_ascii_lowercase()
 }
 

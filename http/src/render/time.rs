@@ -30,12 +30,19 @@ pub fn iso_8601(ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")
 }
 
+/// `1994-11-06T08:49:37Z`, as IAM writes times.
+pub(crate) fn iso_8601_seconds(ms: u64) -> String {
+    let Civil { year, month, day, hour, minute, second, .. } = Civil::of_ms(ms.min(SECONDS_MAX * 1000));
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(seconds: u64, iso: &str, http: &str) {
         assert_eq!(iso_8601(seconds * 1000 + 999), iso);
+        assert_eq!(iso_8601_seconds(seconds * 1000 + 999), iso.replace(".000", ""));
         assert_eq!(http_date(seconds * 1000 + 999).to_str().ok(), Some(http));
         assert_eq!(parse_http_date(http), Some(seconds));
     }

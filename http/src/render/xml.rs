@@ -17,10 +17,15 @@ pub struct Xml {
 impl Xml {
     /// Starts a document in S3's namespace. `bytes` is the expected size.
     pub fn new(root: &'static str, bytes: usize) -> Xml {
+        Xml::within(NAMESPACE, root, bytes)
+    }
+
+    /// Starts a document in another namespace.
+    pub fn within(namespace: &str, root: &'static str, bytes: usize) -> Xml {
         let mut xml = Xml::bare(root, bytes);
         xml.out.truncate(xml.out.len() - 1);
         xml.put(" xmlns=\"");
-        xml.put(NAMESPACE);
+        xml.put(namespace);
         xml.put("\">");
         xml
     }
@@ -31,6 +36,18 @@ impl Xml {
         xml.put("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         xml.open(root);
         xml
+    }
+
+    /// Writes the inside of an element, to be put into a document by [`Xml::inside`].
+    pub(crate) fn fragment(write: impl FnOnce(&mut Xml)) -> Bytes {
+        let mut xml = Xml { out: BytesMut::new(), root: "" };
+        write(&mut xml);
+        xml.out.freeze()
+    }
+
+    /// Puts in what [`Xml::fragment`] wrote.
+    pub(crate) fn inside(&mut self, fragment: &[u8]) {
+        self.out.put_slice(fragment);
     }
 
     /// Closes the root and gives the document.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::ids;
 use crate::identity::policy::{Policy, PolicyKind};
 
 /// One policy of the server's own.
@@ -13,6 +14,13 @@ pub struct CannedPolicy {
     pub description: &'static str,
     /// The policy.
     pub policy: Arc<Policy>,
+}
+
+impl CannedPolicy {
+    /// Returns its id, which is made of its name.
+    pub fn id(&self) -> String {
+        format!("{}{}", ids::POLICY, ids::of_name(self.name))
+    }
 }
 
 /// Name, description and text of each.

@@ -13,7 +13,7 @@ use crate::identity::policy::Policy;
 pub type Tags = BTreeMap<String, String>;
 
 /// A policy as a user or group is given it: by id, so that a name may come and go.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PolicyRef {
     /// The server's own, by name.
     Canned(String),

@@ -1,5 +1,7 @@
 //! Ids of entities and access keys, made of random bits.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::identity::model::{Moment, Secret};
 
 /// Letters of ids, as AWS has them.
@@ -48,6 +50,12 @@ pub(super) fn new_access_key(moment: &Moment<'_>, is_taken: impl Fn(&str) -> boo
 /// Makes a secret.
 pub(super) fn new_secret(moment: &Moment<'_>) -> Secret {
     Secret::new(letters(SECRET_LETTERS, KEY_LETTERS, moment))
+}
+
+/// What an id has behind its prefix, made of a name.
+pub(super) fn of_name(name: &str) -> String {
+    let digest = Sha256::digest(name.as_bytes());
+    digest.iter().take(ID_LETTERS).map(|byte| char::from(LETTERS[usize::from(byte & 31)])).collect()
 }
 
 /// `count` letters of five random bits each.
