@@ -38,6 +38,11 @@ pub enum Refusal {
         /// Bytes that there are.
         max: usize,
     },
+    /// The sender failed too often to say who it is; may come again after so many seconds.
+    Throttled {
+        /// At least 1.
+        retry_after_s: u64,
+    },
     /// A limit of the process is reached; may come again.
     Busy(EngineError),
     /// Another method than POST at the token endpoint.
@@ -59,6 +64,11 @@ pub enum OAuthError {
     UnauthorizedClient,
     /// `unsupported_grant_type`.
     UnsupportedGrantType,
+    /// `slow_down` (RFC 8628 section 3.5): requests failed too often.
+    SlowDown {
+        /// Seconds after which the client may come again, at least 1.
+        retry_after_s: u64,
+    },
 }
 
 impl OAuthError {
@@ -70,6 +80,7 @@ impl OAuthError {
             Self::InvalidGrant => "invalid_grant",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::SlowDown { .. } => "slow_down",
         }
     }
 
@@ -80,6 +91,7 @@ impl OAuthError {
             Self::InvalidClient => "client authentication failed",
             Self::InvalidGrant => "the subject token is not valid",
             Self::UnauthorizedClient => "tokens are not issued to this client",
+            Self::SlowDown { .. } => "too many requests from this address failed",
             Self::UnsupportedGrantType => "grant_type must be client_credentials or token-exchange",
         }
     }

@@ -8,21 +8,22 @@
 //! I3. That something is not served is told to senders who are known, and to preflights of browsers.
 //! I4. A head that does not name one host is answered 400 and nothing else, whoever sent it.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
+use std::fmt;
 use std::rc::Rc;
 
-use http::header::{CONNECTION, HOST};
+use http::header::{CONNECTION, HOST, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use nilas_catalog::Refusal;
 use nilas_catalog::access::{Api, OperationFacts, Resource, ResourceKind};
 use nilas_engine::rt;
 
-use crate::audit::Decisions;
+use crate::audit::{AuditEvent, AuditPrincipal, Decisions, Outcome};
 use crate::auth::{
     AuthError, Caller, Denied, Mechanism, Verified, anonymous, sigv2, verify, view_of, with_hoisted,
 };
-use crate::identity::{RequestFacts, Sender};
+use crate::identity::{RequestFacts, Sender, SenderKind};
 use crate::limits::ANSWER_BYTES_MIN;
 use crate::listen::RequestBody;
 use crate::operations::AnyOperation;
@@ -33,7 +34,8 @@ use crate::route::{Route, route};
 use crate::s3::target::Target;
 use crate::server::{CoreState, Services};
 use crate::source::Source;
-use crate::{admin, iceberg};
+use crate::throttle::{Attempt, Door};
+use crate::{admin, iceberg, query};
 
 /// Why a request got no further, in the words of its API.
 pub(crate) enum Refused {
@@ -84,6 +86,8 @@ enum Routed<'a> {
         /// Raw path behind the catalog's mount point.
         rest: &'a str,
     },
+    /// What it asks for is in its form.
+    Query,
     S3(Target),
 }
 
@@ -92,30 +96,85 @@ impl Routed<'_> {
         match self {
             Routed::Page(page) => AnyOperation::Page(*page),
             Routed::Iceberg { route, .. } => AnyOperation::Iceberg(route.operation()),
+            Routed::Query => AnyOperation::Query(None),
             Routed::S3(target) => AnyOperation::S3(Some(target.operation)),
         }
     }
 }
 
 /// What is learned of a request on its way.
-struct Trail {
+pub(crate) struct Trail {
     source: Source,
+    /// On the clock that does not jump.
+    started_us: u64,
+    attempt: Attempt,
     sender: OnceCell<Rc<Sender>>,
-    notes: Decisions,
+    /// What a form asks for, when it was read.
+    asked: Cell<Option<query::Operation>>,
+    pub(crate) decisions: Decisions,
 }
 
 impl Trail {
-    fn new(source: Source) -> Trail {
-        Trail { source, sender: OnceCell::new(), notes: Decisions::default() }
+    fn new(source: Source, started_us: u64) -> Trail {
+        Trail {
+            source,
+            started_us,
+            attempt: Attempt::default(),
+            sender: OnceCell::new(),
+            asked: Cell::new(None),
+            decisions: Decisions::default(),
+        }
     }
 
     /// Writes down who sent it; known once.
-    fn sent_by(&self, sender: Rc<Sender>) -> &Sender {
+    pub(crate) fn sent_by(&self, sender: Rc<Sender>) -> &Sender {
         self.sender.get_or_init(|| sender)
     }
 
+    /// Writes down what a form asks for.
+    pub(crate) fn asks_for(&self, operation: query::Operation) {
+        self.asked.set(Some(operation));
+    }
+
+    /// How the request ended, as the audit log has it.
+    fn outcome(&self, status: StatusCode, changes: bool) -> Outcome {
+        let refused_some = || changes && self.decisions.has_refusal();
+        match status.as_u16() {
+            _ if self.attempt.is_throttled() => Outcome::Throttled,
+            _ if self.attempt.failed().is_some() => Outcome::Unproven,
+            401 | 419 => Outcome::Unproven,
+            403 => Outcome::Refused,
+            ..=399 if refused_some() => Outcome::Refused,
+            ..=399 => Outcome::Done,
+            _ => Outcome::Failed,
+        }
+    }
+
+    /// Who sent it, as the audit log names them.
+    fn principal<'a>(&'a self, sender: Option<&'a Sender>) -> AuditPrincipal<'a> {
+        let Some(sender) = sender else {
+            return AuditPrincipal {
+                kind: "unproven",
+                access_key: self.attempt.claimed(),
+                ..AuditPrincipal::default()
+            };
+        };
+        let some = |text: &'a str| Some(text).filter(|text| !text.is_empty());
+        AuditPrincipal {
+            kind: match sender.kind {
+                SenderKind::Session if sender.table.is_some() => "vended",
+                SenderKind::Session if sender.issuer.is_some() => "web",
+                kind => kind.name(),
+            },
+            name: some(&sender.name),
+            access_key: some(&sender.access_key),
+            arn: some(&sender.arn).filter(|_| sender.kind != SenderKind::Anonymous),
+            session: sender.role.as_ref().map(|role| role.session.as_str()),
+        }
+    }
+
     /// What is known of a request that is not signed.
-    fn facts<'a>(&self, head: &'a Parts, now_ms: u64) -> RequestFacts<'a> {
+    pub(crate) fn facts<'a>(&self, head: &'a Parts, now_ms: u64) -> RequestFacts<'a> {
         RequestFacts {
             headers: &head.headers,
             query: None,
@@ -137,21 +196,26 @@ impl CoreState {
         request: Request<RequestBody>,
         source: Source,
     ) -> Response<ResponseBody> {
-        let started_us = rt::monotonic_us();
         let (head, body) = request.into_parts();
         let request_id = self.request_ids.next();
-        let trail = Trail::new(source);
-        let (operation, outcome) = match self.route(&head) {
+        let trail = Trail::new(source, rt::monotonic_us());
+        let (operation, outcome) = match self.route(&head, &trail) {
             _ if !names_its_host(&head) => (AnyOperation::S3(None), Err(Refused::Head)),
-            Ok(routed) => (routed.operation(), self.serve(routed, &head, body, &trail, &request_id).await),
+            Ok(routed) => {
+                let operation = routed.operation();
+                trail.decisions.keep_allowed(operation.changes() && self.audit.keeps_changes());
+                (operation, self.serve(routed, &head, body, &trail, &request_id).await)
+            }
             Err(failure) => (AnyOperation::S3(None), Err(Refused::S3(failure))),
         };
+        let operation = trail.asked.get().map_or(operation, |asked| AnyOperation::Query(Some(asked)));
         let response = outcome.unwrap_or_else(|refused| refused.render(&head, &request_id));
         let response = self.hold_answer(operation, response, &head, &request_id);
         // Some clients join lines of one name, and read `application/json, application/json`.
         debug_assert_eq!(response.headers().keys_len(), response.headers().len(), "one line for each header");
-        let took_us = rt::monotonic_us().saturating_sub(started_us);
+        let took_us = rt::monotonic_us().saturating_sub(trail.started_us);
         self.figures.count(operation, response.status(), took_us);
+        self.record(&head, &request_id, operation, response.status(), &trail);
         response
     }
 
@@ -169,7 +233,7 @@ impl CoreState {
                 let services = self.ready_services()?;
                 let now_ms = services.engine.now_ms();
                 let takes_v2 = target.operation.takes_v2();
-                let (verified, sender) = self.identify(services, head, takes_v2, now_ms)?;
+                let (verified, sender) = self.identify(services, head, takes_v2, now_ms, trail)?;
                 let headers = with_hoisted(&head.headers, &target.query, verified.mechanism);
                 let request = RequestFacts {
                     headers: &headers,
@@ -180,7 +244,7 @@ impl CoreState {
                     ..trail.facts(head, now_ms)
                 };
                 let sender = trail.sent_by(sender);
-                let evaluator = services.evaluator(sender, request, &trail.notes);
+                let evaluator = services.evaluator(sender, request, &trail.decisions);
                 let caller = Caller::new(sender, &evaluator);
                 authorize(&caller, target.operation.facts(), target.resource())?;
                 Ok(services.s3.handle(&target, head, &headers, caller, &verified, body, request_id).await)
@@ -189,7 +253,8 @@ impl CoreState {
                 let services = self.services().ok_or(Refusal::Recovering)?;
                 let now_ms = services.engine.now_ms();
                 let (proven, document) =
-                    iceberg::authenticate(self, services, &route, head, body, now_ms).await?;
+                    iceberg::authenticate(self, services, &route, head, body, self.door(trail), now_ms)
+                        .await?;
                 // The catalog finds the names, in path and body, and asks for each of them.
                 let request = RequestFacts {
                     mechanism: proven.mechanism,
@@ -197,10 +262,11 @@ impl CoreState {
                     ..trail.facts(head, now_ms)
                 };
                 let sender = trail.sent_by(proven.sender);
-                let evaluator = services.evaluator(sender, request, &trail.notes);
+                let evaluator = services.evaluator(sender, request, &trail.decisions);
                 let caller = Caller::new(sender, &evaluator);
-                Ok(iceberg::handle(services, route, rest, head, document, caller).await?)
+                Ok(iceberg::handle(services, route, rest, head, document, self.door(trail), caller).await?)
             }
+            Routed::Query => Ok(query::serve(self, head, body, trail, request_id).await),
             Routed::Page(page) => {
                 let facts = &page.row().facts;
                 if facts.resource == ResourceKind::Public {
@@ -208,7 +274,7 @@ impl CoreState {
                 }
                 let services = self.ready_services()?;
                 let now_ms = services.engine.now_ms();
-                let (verified, sender) = self.identify(services, head, false, now_ms)?;
+                let (verified, sender) = self.identify(services, head, false, now_ms, trail)?;
                 let request = RequestFacts {
                     mechanism: verified.mechanism,
                     signed_ms: verified.signed_ms,
@@ -216,7 +282,7 @@ impl CoreState {
                     ..trail.facts(head, now_ms)
                 };
                 let sender = trail.sent_by(sender);
-                let evaluator = services.evaluator(sender, request, &trail.notes);
+                let evaluator = services.evaluator(sender, request, &trail.decisions);
                 let caller = Caller::new(sender, &evaluator);
                 authorize(&caller, facts, page.resource())?;
                 self.page(page).await
@@ -225,18 +291,21 @@ impl CoreState {
     }
 
     /// What the head asks for. Who may not ask is told that and no more; preflights of browsers are never signed.
-    fn route<'a>(&self, head: &'a Parts) -> Result<Routed<'a>, S3Error> {
+    fn route<'a>(&self, head: &'a Parts, trail: &Trail) -> Result<Routed<'a>, S3Error> {
         match route(head, &[]) {
             Ok(Route::Admin(page)) => Ok(Routed::Page(page)),
             Ok(Route::Iceberg { rest }) => {
                 let route = nilas_catalog::Route::of(head.method.as_str(), rest);
                 Ok(Routed::Iceberg { route, rest })
             }
+            Ok(Route::Query) => Ok(Routed::Query),
             Ok(Route::S3(target)) => Ok(Routed::S3(target)),
             Err(failure) if head.method == Method::OPTIONS => Err(failure),
             Err(failure) => {
                 let services = self.ready_services()?;
-                Err(self.authenticate(services, head, rt::now_ms()).err().map_or(failure, S3Error::from))
+                let door = self.door(trail);
+                let verified = self.authenticate(services, head, rt::now_ms(), door);
+                Err(verified.err().map_or(failure, |error| S3Error::from(door.judged(error))))
             }
         }
     }
@@ -248,29 +317,93 @@ impl CoreState {
         head: &Parts,
         takes_v2: bool,
         now_ms: u64,
+        trail: &Trail,
     ) -> Result<(Verified, Rc<Sender>), AuthError> {
+        let door = self.door(trail);
         let verified = match takes_v2 {
-            true => self.authenticate_with_v2(services, head, now_ms),
-            false => self.authenticate(services, head, now_ms),
+            true => self.authenticate_with_v2(services, head, now_ms, door),
+            false => self.authenticate(services, head, now_ms, door),
         };
         match verified {
             Ok(verified) => {
                 let (access_key, token) = (&verified.access_key, verified.session_token.as_deref());
                 let found = services.senders.find(access_key, token, now_ms);
-                let sender = found.map_err(|fault| fault.error(access_key, token))?;
+                let sender = found.map_err(|fault| door.judged(fault.error(access_key, token)))?;
                 Ok((verified, sender))
             }
             Err(AuthError::AccessDenied(Denied::NoCredentials)) => {
-                Ok((anonymous(&view_of(head))?, services.senders.anonymous()))
+                let unsigned = anonymous(&view_of(head)).map_err(|error| door.judged(error))?;
+                Ok((unsigned, services.senders.anonymous()))
             }
-            Err(error) => Err(error),
+            Err(error) => Err(door.judged(error)),
         }
     }
 
     /// Who signed the head.
-    fn authenticate(&self, services: &Services, head: &Parts, now_ms: u64) -> Result<Verified, AuthError> {
+    fn authenticate(
+        &self,
+        services: &Services,
+        head: &Parts,
+        now_ms: u64,
+        door: Door<'_>,
+    ) -> Result<Verified, AuthError> {
         let mut signing_keys = self.identity.signing_keys.borrow_mut();
-        verify(&view_of(head), &services.senders, &mut signing_keys, now_ms)
+        verify(&view_of(head), &door.keys(&services.senders), &mut signing_keys, now_ms)
+    }
+
+    /// Where a request proves who sent it.
+    pub(crate) fn door<'a>(&'a self, trail: &'a Trail) -> Door<'a> {
+        Door {
+            throttle: &self.throttle,
+            figures: &self.figures.process.throttle,
+            from: trail.source.prefix(),
+            now_us: trail.started_us,
+            attempt: &trail.attempt,
+        }
+    }
+
+    /// Tells the audit log of a request that was answered.
+    fn record(
+        &self,
+        head: &Parts,
+        request_id: &str,
+        operation: AnyOperation,
+        status: StatusCode,
+        trail: &Trail,
+    ) {
+        let changes = operation.changes();
+        let outcome = trail.outcome(status, changes);
+        if !self.audit.wants(changes, outcome) {
+            return;
+        }
+        let sender = trail.sender.get();
+        let routed = route(head, &[]);
+        let path = head.uri.path();
+        let (target, named);
+        let asked: Option<(&'static str, &dyn fmt::Display)> = match (operation.facts(), &routed) {
+            (Some(facts), Ok(Route::S3(found))) => {
+                target = found;
+                named = target.resource();
+                Some((facts.action, &named))
+            }
+            (Some(facts), _) => Some((facts.action, &path)),
+            (None, _) => None,
+        };
+        self.audit.record(&AuditEvent {
+            at_ms: rt::now_ms(),
+            request_id,
+            api: operation.api().name(),
+            operation: operation.name(),
+            changes,
+            principal: trail.principal(sender.map(|sender| &**sender)),
+            source: trail.source,
+            decisions: &trail.decisions,
+            asked,
+            status: status.as_u16(),
+            outcome,
+            error: trail.attempt.failed(),
+            user_agent: head.headers.get(USER_AGENT).map(HeaderValue::as_bytes),
+        });
     }
 
     /// The same, where a presigned URL of signature version 2 will do.
@@ -279,11 +412,12 @@ impl CoreState {
         services: &Services,
         head: &Parts,
         now_ms: u64,
+        door: Door<'_>,
     ) -> Result<Verified, AuthError> {
         let view = view_of(head);
         match self.identity.presigned_v2 && sigv2::shows(&view) {
-            true => sigv2::verify(&view, &services.senders, now_ms),
-            false => self.authenticate(services, head, now_ms),
+            true => sigv2::verify(&view, &door.keys(&services.senders), now_ms),
+            false => self.authenticate(services, head, now_ms, door),
         }
     }
 

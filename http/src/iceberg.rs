@@ -17,10 +17,10 @@ use nilas_catalog::{OAuthError, Refusal, Route};
 use nilas_engine::rt;
 use sha2::{Digest as _, Sha256};
 
-use crate::auth::bearer::TokenRequest;
+use crate::auth::bearer::{Clients as _, TokenRequest};
 use crate::auth::{
-    AuthError, Caller, Denied, KeyFault, Mechanism, RequestView, Service, precheck, shown, verify_with_body,
-    view_of,
+    AuthError, Caller, Denied, KeyFault, Mechanism, RequestView, Service, Throttled, precheck, shown,
+    verify_with_body, view_of,
 };
 use crate::identity::oidc::OidcFault;
 use crate::identity::oidc::jwt::TokenFault;
@@ -31,6 +31,7 @@ use crate::memory::{BoundedBuffer, Budget, Permit, document_cost};
 use crate::render::base_url::base_url;
 use crate::render::body::ResponseBody;
 use crate::server::{CoreState, Services};
+use crate::throttle::{Door, Failure};
 
 /// The services that a credential may be scoped to: S3's is what some clients sign everything with.
 const SERVICES: [Service; 2] = [Service::S3Tables, Service::S3];
@@ -66,14 +67,15 @@ pub(crate) async fn authenticate(
     route: &Route,
     head: &Parts,
     body: RequestBody,
+    door: Door<'_>,
     now_ms: u64,
 ) -> Result<(Proven, Document), Refusal> {
     if route.operation() == Some(nilas_catalog::Operation::GetToken) && head.method != Method::POST {
         return Err(Refusal::TokenMethod);
     }
-    let credentials = Credentials::of(services, route, head, now_ms).await?;
+    let credentials = Credentials::of(services, door, route, head, now_ms).await?;
     let (bytes, values) = take_document(body, BodyMax::of(route), &state.memory.documents).await?;
-    let proven = credentials.verify(state, services, &bytes, now_ms)?;
+    let proven = credentials.verify(state, services, door, &bytes, now_ms)?;
     Ok((proven, Document { bytes, now_ms, _values: values }))
 }
 
@@ -81,6 +83,7 @@ impl<'a> Credentials<'a> {
     /// Looks before the body: who cannot be anybody does not get to send megabytes.
     async fn of(
         services: &Services,
+        door: Door<'_>,
         route: &Route,
         head: &'a Parts,
         now_ms: u64,
@@ -90,11 +93,12 @@ impl<'a> Credentials<'a> {
         let reads = matches!(head.method, Method::GET | Method::HEAD);
         match bearer_token(&head.headers) {
             _ if is_open => Ok(Credentials::Nothing),
-            Some(token) => holder(services, token, now_ms).await.map(Credentials::Bearer),
+            Some(token) => holder(services, token, door, now_ms).await.map(Credentials::Bearer),
             None if reads && shows_nothing(&view_of(head)) => Ok(Credentials::Nothing),
             None => {
                 let view = view_of(head);
-                precheck(&view, &SERVICES, &services.senders, now_ms).map_err(not_signed)?;
+                precheck(&view, &SERVICES, &door.keys(&services.senders), now_ms)
+                    .map_err(|error| not_signed(door.judged(error)))?;
                 Ok(Credentials::Signature(view))
             }
         }
@@ -105,6 +109,7 @@ impl<'a> Credentials<'a> {
         self,
         state: &CoreState,
         services: &Services,
+        door: Door<'_>,
         body: &[u8],
         now_ms: u64,
     ) -> Result<Proven, Refusal> {
@@ -115,12 +120,13 @@ impl<'a> Credentials<'a> {
             Credentials::Signature(view) => {
                 let sha256 = Sha256::digest(body).into();
                 let mut cache = state.identity.signing_keys.borrow_mut();
-                let verified =
-                    verify_with_body(&view, &sha256, &SERVICES, &services.senders, &mut cache, now_ms)
-                        .map_err(not_signed)?;
+                let keys = door.keys(&services.senders);
+                let verified = verify_with_body(&view, &sha256, &SERVICES, &keys, &mut cache, now_ms)
+                    .map_err(|error| not_signed(door.judged(error)))?;
                 let (access_key, token) = (&verified.access_key, verified.session_token.as_deref());
                 let sender = services.senders.find(access_key, token, now_ms);
-                let sender = sender.map_err(|fault| not_signed(fault.error(access_key, token)))?;
+                let sender =
+                    sender.map_err(|fault| not_signed(door.judged(fault.error(access_key, token))))?;
                 Ok(Proven { sender, mechanism: verified.mechanism, signed_ms: verified.signed_ms })
             }
         }
@@ -128,17 +134,27 @@ impl<'a> Credentials<'a> {
 }
 
 /// Who holds a bearer token: one of ours, or of the OpenID Connect issuer, which may have to be verified first.
-async fn holder(services: &Services, token: &str, now_ms: u64) -> Result<Rc<Sender>, Refusal> {
+async fn holder(
+    services: &Services,
+    token: &str,
+    door: Door<'_>,
+    now_ms: u64,
+) -> Result<Rc<Sender>, Refusal> {
+    let invalid = || match door.failed(Failure::Nobody, "InvalidToken") {
+        Ok(()) => Refusal::TokenInvalid,
+        Err(Throttled { retry_after_s }) => Refusal::Throttled { retry_after_s },
+    };
     let refused = |fault: KeyFault| match fault {
         KeyFault::ExpiredToken => Refusal::TokenExpired,
-        KeyFault::Unknown | KeyFault::InvalidToken => Refusal::TokenInvalid,
+        KeyFault::Unknown | KeyFault::InvalidToken => invalid(),
+        KeyFault::Throttled(Throttled { retry_after_s }) => Refusal::Throttled { retry_after_s },
     };
     if let Some(found) = services.senders.find_bearer(token, now_ms).map_err(refused)? {
         return Ok(found);
     }
     let claims = services.senders.verify_web(token, now_ms).await.map_err(|fault| match fault {
         OidcFault::Token(TokenFault::Expired) => Refusal::TokenExpired,
-        OidcFault::Token(_) => Refusal::TokenInvalid,
+        OidcFault::Token(_) => invalid(),
         OidcFault::Unreachable | OidcFault::Busy => Refusal::IssuerUnreachable,
     })?;
     services.senders.keep_web(token, claims, now_ms).map_err(refused)
@@ -150,7 +166,10 @@ fn shows_nothing(view: &RequestView<'_>) -> bool {
 }
 
 fn not_signed(error: AuthError) -> Refusal {
-    Refusal::NotSigned(error.message())
+    match error {
+        AuthError::Throttled(Throttled { retry_after_s }) => Refusal::Throttled { retry_after_s },
+        error => Refusal::NotSigned(error.message()),
+    }
 }
 
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {
@@ -161,10 +180,10 @@ fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 
 /// The most that a body may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct BodyMax {
-    bytes: usize,
+pub(crate) struct BodyMax {
+    pub(crate) bytes: usize,
     /// Its name in `limits`.
-    limit: &'static str,
+    pub(crate) limit: &'static str,
 }
 
 impl BodyMax {
@@ -178,7 +197,7 @@ impl BodyMax {
 }
 
 /// Reads a whole body, and takes what its values will need.
-async fn take_document(
+pub(crate) async fn take_document(
     body: RequestBody,
     max: BodyMax,
     documents: &Budget,
@@ -225,10 +244,11 @@ pub(crate) async fn handle(
     rest: &str,
     head: &Parts,
     document: Document,
+    door: Door<'_>,
     caller: Caller<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     if route.operation() == Some(nilas_catalog::Operation::GetToken) {
-        return token(services, head, &document, caller).await;
+        return token(services, head, &document, door, caller).await;
     }
     // A session of a user is not the user: what it was answered is not for others to be answered again.
     let principal = format!("{} {}", caller.sender.user_id, caller.sender.access_key);
@@ -256,6 +276,7 @@ async fn token(
     services: &Services,
     head: &Parts,
     form: &Document,
+    door: Door<'_>,
     caller: Caller<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let facts = nilas_catalog::Operation::GetToken.facts();
@@ -274,8 +295,23 @@ async fn token(
         None => None,
     };
     let (standing, key) = (services.senders.standing(), &services.senders.bearer_key);
-    let answer =
-        request.answer(claims, &standing, key, now_ms, &mut rt::random_u128).map_err(Refusal::Token)?;
+    let client = request.client_id().map(str::to_owned);
+    let slow_down = |Throttled { retry_after_s }| Refusal::Token(OAuthError::SlowDown { retry_after_s });
+    if let Some(client) = &client {
+        door.admit(client).map_err(slow_down)?;
+    }
+    let answer = request.answer(claims, &standing, key, now_ms, &mut rt::random_u128);
+    let answer = answer.map_err(|error| {
+        // What is shown may be wrong in either; a client that there is none of names nobody.
+        let known = client.as_deref().filter(|client| standing.client(client, now_ms).is_some());
+        let counted = match error {
+            OAuthError::InvalidClient | OAuthError::InvalidGrant => {
+                door.failed(known.map_or(Failure::Nobody, Failure::Key), error.code())
+            }
+            _ => Ok(()),
+        };
+        counted.err().map_or(Refusal::Token(error), slow_down)
+    })?;
     let mut response = Response::new(ResponseBody::from(Bytes::from(answer.to_json().to_string())));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -249,6 +249,7 @@ pub const QUERY_PAGE_DEFAULT: usize = 100;
 
 /// Questions of one simulation: actions times resources. Beyond: `LimitExceeded`.
 pub const SIMULATED_MAX: usize = 1_000;
+
 /// Bytes that one change of identities writes, with 200 for each record: one record of the log, of `RECORD_BYTES_MAX`.
 /// Beyond: `LimitExceeded`.
 pub const IDENTITY_CHANGE_BYTES_MAX: usize = 1 << 20;
@@ -296,6 +297,9 @@ pub const PUBLIC_ACCESS_XML_BYTES_MAX: usize = 64 * 1024;
 
 /// A bucket's policy, in bytes, as AWS has it.
 pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
+
+/// Bytes of a provision file, without the policies in files of their own. A larger one is refused whole.
+pub const PROVISION_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes of the XML of DeleteObjects: 1,000 keys of 1,024 bytes, with room for tags and escapes. Beyond: `MalformedXML`.
 pub const DELETE_XML_BYTES_MAX: usize = 4 << 20;

@@ -73,7 +73,7 @@ impl AnyOperation {
     }
 
     /// Its row, if it is served.
-    fn facts(self) -> Option<&'static OperationFacts> {
+    pub(crate) fn facts(self) -> Option<&'static OperationFacts> {
         match self {
             AnyOperation::Page(page) => Some(&page.row().facts),
             AnyOperation::Iceberg(operation) => operation.map(nilas_catalog::Operation::facts),

@@ -57,6 +57,16 @@ pub enum RootKeyError {
         /// Its path.
         path: PathBuf,
     },
+    /// There is no file, so the key comes from the environment.
+    Absent {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// Another new key waits for the next start.
+    Waits {
+        /// Its path.
+        path: PathBuf,
+    },
     /// Others may read the file.
     Open {
         /// Its path.
@@ -82,6 +92,15 @@ impl fmt::Display for RootKeyError {
                  in the environment",
                 path.display()
             ),
+            RootKeyError::Absent { path } => write!(
+                f,
+                "there is no {}: the root key comes from the environment; to change it start once with the new secret as \
+                 NILAS_SECRET_KEY and the one before as NILAS_PREVIOUS_SECRET_KEY",
+                path.display()
+            ),
+            RootKeyError::Waits { path } => {
+                write!(f, "{} waits already: restart the server to have it in force", path.display())
+            }
             RootKeyError::Open { path, mode } => write!(
                 f,
                 "root key file {} has mode {mode:o}, others can read it: chmod 600 {}",
@@ -105,6 +124,17 @@ impl RootKey {
     /// Makes a random key.
     pub(crate) fn generate() -> RootKey {
         RootKey::new(format!("NILAS{}", letters(15)), letters(40), true)
+    }
+
+    /// The same access key with another secret: the one that is given, or one that is made.
+    pub(crate) fn with_secret(&self, secret: Option<&str>) -> Result<RootKey, RootKeyError> {
+        match secret {
+            Some(secret) => {
+                check("NILAS_NEW_SECRET_KEY", secret, SECRET_BYTES_MIN, false)?;
+                Ok(RootKey::new(self.access_key.clone(), secret.to_owned(), false))
+            }
+            None => Ok(RootKey::new(self.access_key.clone(), letters(40), false)),
+        }
     }
 
     /// Reads what [`RootKey::render`] wrote; `None` when a line is missing.

@@ -28,6 +28,8 @@ pub enum Route<'a> {
         /// Raw path behind the catalog's mount point, without query.
         rest: &'a str,
     },
+    /// AWS's query API: what it asks for is in its form.
+    Query,
     /// An S3 operation.
     S3(Target),
 }
@@ -49,6 +51,9 @@ fn route_line<'a>(
     virtual_bucket: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<Route<'a>, S3Error> {
+    if virtual_bucket.is_none() && path == "/" && method == Method::POST {
+        return Ok(Route::Query);
+    }
     if virtual_bucket.is_none()
         && let Some(route) = route_own(method, path)
     {

@@ -8,7 +8,7 @@ use nilas_catalog::Catalog;
 use nilas_engine::{CoreId, Engine, rt};
 
 use crate::admin::Figures;
-use crate::audit::Decisions;
+use crate::audit::{Audit, Decisions};
 use crate::auth::SigningKeyCache;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
@@ -20,12 +20,16 @@ use crate::memory::{CoreMemory, Shortage};
 use crate::root_key::RootKey;
 use crate::s3::{S3, json_attributes};
 use crate::scrub::ScrubSettings;
+use crate::throttle::Throttle;
 
 /// What one core needs to answer requests.
 pub(crate) struct CoreState {
     /// There once the store has recovered.
     services: OnceCell<Services>,
     pub(crate) identity: Identity,
+    /// Failed proofs of who sends.
+    pub(crate) throttle: RefCell<Throttle>,
+    pub(crate) audit: Audit,
     pub(crate) request_ids: RequestIds,
     /// The region that S3 clients are told.
     region: String,
@@ -39,6 +43,10 @@ pub(crate) struct CoreState {
 /// Who may ask, and what verifying them costs again and again.
 pub(crate) struct Identity {
     pub(crate) root_key: RootKey,
+    /// What is derived of its secret for this store.
+    pub(crate) keys: SealKeys,
+    /// Who there is, as all cores share it.
+    pub(crate) cell: Arc<IdentityCell>,
     /// Whether presigned URLs of signature version 2 are taken.
     pub(crate) presigned_v2: bool,
     /// The OpenID Connect issuer whose tokens are taken.
@@ -77,12 +85,6 @@ impl Services {
     }
 }
 
-impl Identity {
-    pub(crate) fn new(root_key: RootKey, presigned_v2: bool, issuer: Option<Arc<Issuer>>) -> Identity {
-        Identity { root_key, presigned_v2, issuer, signing_keys: RefCell::new(SigningKeyCache::new()) }
-    }
-}
-
 impl RequestIds {
     pub(crate) fn next(&self) -> String {
         let number = self.next.get();
@@ -94,11 +96,19 @@ impl RequestIds {
 
 impl CoreState {
     /// A core that answers health pages and tells everything else to come again, until [`CoreState::set_engine`].
-    pub(crate) fn new(figures: Figures, identity: Identity, region: &str, scrub: ScrubSettings) -> CoreState {
+    pub(crate) fn new(
+        figures: Figures,
+        identity: Identity,
+        throttle: Throttle,
+        region: &str,
+        scrub: ScrubSettings,
+    ) -> CoreState {
         let memory = figures.memory().clone();
         CoreState {
             services: OnceCell::new(),
             identity,
+            throttle: RefCell::new(throttle),
+            audit: Audit::new(figures.process.audit.clone(), figures.core),
             request_ids: RequestIds { core: figures.core, next: Cell::new(0), salt: rt::random_u128() },
             region: region.to_owned(),
             scrub,
@@ -109,12 +119,11 @@ impl CoreState {
     }
 
     /// Lets the core serve. To be called once, by the recovery of this core.
-    pub(crate) fn set_engine(&self, engine: Engine, identities: Arc<IdentityCell>) {
-        let keys = SealKeys::derive(self.identity.root_key.secret_key(), engine.store_id());
-        let store = IdentityStore::new(identities.clone(), engine.clone());
+    pub(crate) fn set_engine(&self, engine: Engine) {
+        let Identity { root_key, keys, cell, issuer, .. } = &self.identity;
         let rules = Rc::new(RulesCache::new());
-        let senders =
-            Senders::new(store, self.identity.root_key.clone(), &keys, self.identity.issuer.clone());
+        let store = IdentityStore::new(cell.clone(), engine.clone());
+        let senders = Senders::new(store, root_key.clone(), keys, issuer.clone());
         let md5_lanes = Md5Lanes::new();
         let s3 = S3 {
             engine: engine.clone(),
@@ -126,7 +135,7 @@ impl CoreState {
         };
         let purges = self.figures.process.purges.clone();
         let catalog = Catalog::new(engine.clone(), json_attributes(), &self.region).with_purges(
-            Arc::new(KeptRights { identities }),
+            Arc::new(KeptRights { identities: cell.clone() }),
             purges,
             |text| eprintln!("nilas: {text}"),
         );

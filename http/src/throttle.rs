@@ -1,8 +1,8 @@
 //! How many failed proofs of identity one sender gets: wrong signatures, unknown keys, bad tokens, token requests that fail.
 //!
-//! The gateway asks [`Throttle::admit`] before it verifies a signature or a secret, and tells [`Throttle::failed`] of each
-//! proof that failed. Pure: time is an argument, in microseconds of a clock that does not jump. One value for each core,
-//! which counts by itself.
+//! The gateway makes a [`Door`] for each request and verifies with [`Door::keys`], which asks [`Throttle::admit`] before a secret
+//! is shown, and hands what failed to [`Door::judged`], which tells [`Throttle::failed`]. [`Throttle`] is pure: time is an
+//! argument, in microseconds of a clock that does not jump. One value for each core, which counts by itself.
 //!
 //! Three counts, each of which forgives `failures_per_minute` in a minute: by source, by key from that source, by key. Up to a
 //! minute's worth of failures is answered as what they are. Beyond, a failure is answered "slow down" and says nothing else.
@@ -13,7 +13,7 @@
 //! nobody is forgotten before eight others in its set failed more. Sets are chosen with a secret of the process.
 //! I3. A request that fails no proof costs one comparison while no key is beyond.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -65,22 +65,104 @@ fn throttled(wait_us: u64) -> Throttled {
     Throttled { retry_after_s: wait_us.div_ceil(1_000_000).max(1) }
 }
 
-/// The keys that there are, of which one that failed too often from this source is not shown to whoever verifies.
-pub(crate) struct Admitting<'a> {
-    pub(crate) keys: &'a dyn KeyStore,
+/// Where one request proves who sent it: what failed before counts, and what fails is counted.
+#[derive(Clone, Copy)]
+pub(crate) struct Door<'a> {
     pub(crate) throttle: &'a RefCell<Throttle>,
     pub(crate) figures: &'a ThrottleFigures,
     pub(crate) from: SourcePrefix,
     pub(crate) now_us: u64,
+    pub(crate) attempt: &'a Attempt,
+}
+
+/// How a request's attempt to prove who sent it failed, for the audit log.
+#[derive(Debug, Default)]
+pub(crate) struct Attempt {
+    failed: OnceCell<&'static str>,
+    claimed: OnceCell<Box<str>>,
+    throttled: Cell<bool>,
+}
+
+impl Attempt {
+    /// Code of the failure, if it failed.
+    pub(crate) fn failed(&self) -> Option<&'static str> {
+        self.failed.get().copied()
+    }
+
+    /// The access key that it named, if it failed.
+    pub(crate) fn claimed(&self) -> Option<&str> {
+        self.claimed.get().map(|claimed| &**claimed)
+    }
+
+    /// Whether the sender is to come again later.
+    pub(crate) fn is_throttled(&self) -> bool {
+        self.throttled.get()
+    }
+}
+
+impl<'a> Door<'a> {
+    /// The same keys, as whoever verifies is to ask for them.
+    pub(crate) fn keys<'k>(self, keys: &'k dyn KeyStore) -> Admitting<'k>
+    where
+        'a: 'k,
+    {
+        Admitting { keys, door: self }
+    }
+
+    /// Says whether a proof that names `access_key` is to be verified.
+    pub(crate) fn admit(self, access_key: &str) -> Result<(), Throttled> {
+        let admitted = self.throttle.borrow().admit(self.from, access_key, self.now_us);
+        if admitted.is_err() {
+            self.figures.refused.fetch_add(1, Relaxed);
+            self.attempt.throttled.set(true);
+            self.claim(access_key);
+        }
+        admitted
+    }
+
+    /// Counts a proof that failed with `code`. [`Throttled`] is to be answered in its place.
+    pub(crate) fn failed(self, failure: Failure<'_>, code: &'static str) -> Result<(), Throttled> {
+        self.note(code);
+        if let Failure::Key(access_key) = failure {
+            self.claim(access_key);
+        }
+        let outcome = self.throttle.borrow_mut().failed(self.from, failure, self.now_us);
+        self.figures.failed(outcome);
+        self.attempt.throttled.set(outcome.is_err());
+        outcome
+    }
+
+    /// Counts what is a guess, and returns what is to be answered.
+    pub(crate) fn judged(self, error: AuthError) -> AuthError {
+        self.note(error.code());
+        if let AuthError::InvalidAccessKeyId { access_key } = &error {
+            self.claim(access_key);
+        }
+        let counted = error.failed_proof().map(|failure| self.failed(failure, error.code()));
+        match counted {
+            Some(Err(throttled)) => AuthError::Throttled(throttled),
+            Some(Ok(())) | None => error,
+        }
+    }
+
+    fn note(self, code: &'static str) {
+        self.attempt.failed.get_or_init(|| code);
+    }
+
+    fn claim(self, access_key: &str) {
+        self.attempt.claimed.get_or_init(|| access_key.into());
+    }
+}
+
+/// The keys that there are, of which one that failed too often from this source is not shown to whoever verifies.
+pub(crate) struct Admitting<'a> {
+    keys: &'a dyn KeyStore,
+    door: Door<'a>,
 }
 
 impl KeyStore for Admitting<'_> {
     fn secret(&self, access_key: &str, token: Option<&str>, now_ms: u64) -> Result<Arc<str>, KeyFault> {
-        let admitted = self.throttle.borrow().admit(self.from, access_key, self.now_us);
-        if let Err(throttled) = admitted {
-            self.figures.refused.fetch_add(1, Relaxed);
-            return Err(KeyFault::Throttled(throttled));
-        }
+        self.door.admit(access_key).map_err(KeyFault::Throttled)?;
         self.keys.secret(access_key, token, now_ms)
     }
 }
@@ -215,8 +297,7 @@ impl Table {
 }
 
 impl ThrottleFigures {
-    /// Counts what became of a failure.
-    pub fn failed(&self, outcome: Result<(), Throttled>) {
+    fn failed(&self, outcome: Result<(), Throttled>) {
         self.failures.fetch_add(1, Relaxed);
         self.slowed.fetch_add(u64::from(outcome.is_err()), Relaxed);
     }
@@ -284,11 +365,12 @@ mod tests {
         let mut throttle = Throttle::new(10);
         let here = from("192.0.2.1");
         for _ in 0..20 {
-            drop(throttle.failed(here, Failure::Key("AK"), 0));
+            let _: Result<(), Throttled> = throttle.failed(here, Failure::Key("AK"), 0);
         }
         for a in 0..=255 {
             for b in 0..=255 {
-                drop(throttle.failed(from(&format!("10.0.{a}.{b}")), Failure::Key("AL"), 0));
+                let other = from(&format!("10.0.{a}.{b}"));
+                let _: Result<(), Throttled> = throttle.failed(other, Failure::Key("AL"), 0);
             }
         }
         assert!(throttle.admit(here, "AK", 0).is_err());

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::refusal::Refusal;
+use crate::refusal::{OAuthError, Refusal};
 use crate::rest::Response;
 use crate::store::failure::{Answer, CatalogError};
 
@@ -22,6 +22,9 @@ pub(crate) fn response(failure: &CatalogError) -> Response {
         CatalogError::MethodNotAllowed { allowed, .. } => {
             response.headers.push(("allow", allowed.join(", ")))
         }
+        CatalogError::Refused(
+            Refusal::Throttled { retry_after_s } | Refusal::Token(OAuthError::SlowDown { retry_after_s }),
+        ) => response.headers.push(("retry-after", retry_after_s.to_string())),
         _ if status == 429 || status == 503 => response.headers.push(("retry-after", "1".to_owned())),
         _ => {}
     }
@@ -49,7 +52,6 @@ mod tests {
     use nilas_engine::EngineError;
 
     use super::*;
-    use crate::refusal::OAuthError;
 
     #[test]
     fn shapes() {
@@ -66,5 +68,11 @@ mod tests {
         assert_eq!(response.body, text);
         let response = Refusal::Busy(EngineError::Busy { limit: "x", max: 1 }).response();
         assert!(response.headers.contains(&("retry-after", "1".to_owned())));
+        for refusal in [
+            Refusal::Throttled { retry_after_s: 9 },
+            Refusal::Token(OAuthError::SlowDown { retry_after_s: 9 }),
+        ] {
+            assert!(refusal.response().headers.contains(&("retry-after", "9".to_owned())));
+        }
     }
 }

@@ -4,8 +4,10 @@
 //! Everything that may go wrong ends in `error`, as JSON.
 
 mod config;
+mod credentials;
 mod error;
 mod json;
+mod judge;
 mod operations;
 mod route;
 
@@ -24,14 +26,17 @@ pub use route::Route;
 use crate::access::{Access, KeptAccess, KeptPrincipal, Resource};
 use crate::commit::{self, SentChange};
 use crate::limits::{
-    BODY_BYTES_MAX, GZIP_BYTES_MIN, PURGE_LOOK_MS, PURGE_WAIT_MS_MAX, PURGES_LISTED_MAX,
+    BODY_BYTES_MAX, COMMIT_ATTEMPTS_MAX, GZIP_BYTES_MIN, PURGE_LOOK_MS, PURGE_WAIT_MS_MAX, PURGES_LISTED_MAX,
     TRANSACTION_TABLES_MAX, at_most,
 };
+use crate::rest::credentials::{delegates, may_read};
+use crate::rest::judge::{Tables, table_resource};
 use crate::rest::route::{Asked, Target};
 use crate::store::commit::TableChange;
 use crate::store::failure::CatalogError;
 use crate::store::idempotency::IdempotencyKey;
-use crate::store::names::{Ident, Names, NamespaceName, warehouse_name};
+use crate::store::judged::{Judged, NamedTable};
+use crate::store::names::{Ident, Names, NamespaceName};
 use crate::store::purge::{self, PurgeContext};
 use crate::store::purge_state::{PurgeFigures, PurgeStatus};
 use crate::store::state::{Page, PageQuery};
@@ -62,27 +67,6 @@ pub struct Request<'a> {
 /// Stands for the name of a warehouse where the request has none and none may be revealed.
 const ANY_WAREHOUSE: &str = "*";
 
-impl Request<'_> {
-    fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), CatalogError> {
-        let action = operation.facts().action;
-        match self.access.allows(action, resource) {
-            true => Ok(()),
-            false => Err(CatalogError::Forbidden { action, resource: resource.to_string() }),
-        }
-    }
-
-    fn check_table(&self, operation: Operation, warehouse: &str, ident: &Ident) -> Result<(), CatalogError> {
-        self.check(operation, table_resource(warehouse, ident))
-    }
-
-    /// One table of a commit, wherever it is named. A commit that makes the table needs what creating it needs.
-    fn check_change(&self, warehouse: &str, change: &TableChange) -> Result<(), CatalogError> {
-        let creates = change.requirements.iter().any(commit::Requirement::is_assert_create);
-        let operation = if creates { Operation::CreateTable } else { Operation::UpdateTable };
-        self.check_table(operation, warehouse, &change.ident)
-    }
-}
-
 /// A request for an operation, taken apart.
 struct Call<'a> {
     request: &'a Request<'a>,
@@ -91,26 +75,8 @@ struct Call<'a> {
     /// That of the path.
     warehouse: Option<String>,
     names: Names,
-}
-
-impl Call<'_> {
-    /// Refuses what the sender may not do on what the path names in `warehouse`.
-    fn judge_path(&self, warehouse: &str) -> Result<(), CatalogError> {
-        self.judge(&self.names, warehouse)
-    }
-
-    fn judge(&self, names: &Names, warehouse: &str) -> Result<(), CatalogError> {
-        let resource = match names {
-            Names::Nothing => Resource::Warehouse(warehouse),
-            Names::Namespace(namespace) => Resource::Namespace { warehouse, namespace: namespace.as_str() },
-            Names::Ident(ident) => table_resource(warehouse, ident),
-        };
-        self.request.check(self.operation, resource)
-    }
-}
-
-fn table_resource<'a>(warehouse: &'a str, ident: &'a Ident) -> Resource<'a> {
-    Resource::Table { warehouse, namespace: ident.namespace.as_str(), table: &ident.name, id: None }
+    /// A table that it turned out to be about, and that its sender may do it on.
+    also: Option<NamedTable>,
 }
 
 /// One answer, complete.
@@ -188,11 +154,11 @@ impl Catalog {
         let query = Query(route::query(request.raw_query)?);
         let outcome = match asked {
             Asked::Served(operation) => {
-                let mut call = Call { request, operation, query, warehouse, names };
+                let mut call = Call { request, operation, query, warehouse, names, also: None };
                 if let Some(literal) = literal.filter(|_| !operation.reads_plus_as_blank()) {
                     self.choose_names(&mut call, literal).await;
                 }
-                self.serve(call).await?
+                self.serve_judged(call).await?
             }
             Asked::NotOffered => {
                 // Views have no permission of their own. Who may not even ask what the warehouse offers learns nothing.
@@ -207,72 +173,6 @@ impl Catalog {
             }
         };
         Ok(render(outcome, accepts_gzip(request)))
-    }
-
-    /// The warehouse of a request: that of its path, that of its query, or the only one. `judge` is asked by its name
-    /// before anything is revealed of it; where the request does not name it, a refusal does neither.
-    fn warehouse(
-        &self,
-        prefix: Option<&str>,
-        query: &Query,
-        judge: impl FnOnce(&str) -> Result<(), CatalogError>,
-    ) -> Result<Arc<Bucket>, CatalogError> {
-        let asked = || query.get("warehouse").map(warehouse_name).filter(|name| !name.is_empty());
-        if let Some(name) = prefix.or_else(asked) {
-            judge(name)?;
-            return warehouse::find(&self.engine, name);
-        }
-        let only = warehouse::only(&self.engine);
-        match judge(only.as_ref().map_or(ANY_WAREHOUSE, |bucket| &bucket.name)) {
-            Ok(()) => only,
-            Err(CatalogError::Forbidden { action, .. }) => {
-                let resource = Resource::Warehouse(ANY_WAREHOUSE).to_string();
-                Err(CatalogError::Forbidden { action, resource })
-            }
-            Err(failure) => Err(failure),
-        }
-    }
-
-    /// Decides how a plus in the path is read. As a blank, unless `literal` names more of what is there; a reading on which the
-    /// sender may not do what they ask for is not looked up, so nothing is learned of it.
-    async fn choose_names(&self, call: &mut Call<'_>, literal: Names) {
-        let Ok(bucket) = self.warehouse(call.warehouse.as_deref(), &call.query, |_| Ok(())) else { return };
-        let is_literal = match (call.judge_path(&bucket.name), call.judge(&literal, &bucket.name)) {
-            (Ok(()), Ok(())) => {
-                let (blank, literal) = (call.names.clone(), literal.clone());
-                let known = self.owner(&bucket, move |store| async move {
-                    Ok((store.known(&blank).await?, store.known(&literal).await?))
-                });
-                matches!(known.await, Ok((blank, literal)) if blank < literal)
-            }
-            (Err(_), Ok(())) => true,
-            (_, Err(_)) => false,
-        };
-        if is_literal {
-            call.names = literal;
-        }
-    }
-
-    /// The warehouse of an operation that is judged on what its path names.
-    fn named_in_path(&self, call: &Call<'_>) -> Result<Arc<Bucket>, CatalogError> {
-        self.warehouse(call.warehouse.as_deref(), &call.query, |name| call.judge_path(name))
-    }
-
-    /// The warehouse of an operation that is judged on what its body names, and that body. `judge` is asked before
-    /// anything is revealed of the warehouse. Where the body names nothing, only senders who may do it on all that the path
-    /// names hear of the warehouse first; to others the body is what is wrong.
-    fn named_in_body<T>(
-        &self,
-        call: &Call<'_>,
-        parsed: Result<T, CatalogError>,
-        judge: impl FnOnce(&T, &str) -> Result<(), CatalogError>,
-    ) -> Result<(Arc<Bucket>, T), CatalogError> {
-        let judge = |name: &str| match &parsed {
-            Ok(body) => judge(body, name),
-            Err(failure) => call.judge_path(name).map_err(|_| failure.clone()),
-        };
-        let bucket = self.warehouse(call.warehouse.as_deref(), &call.query, judge)?;
-        Ok((bucket, parsed?))
     }
 
     fn list_warehouses(&self, query: &Query) -> Result<Outcome, CatalogError> {
@@ -300,8 +200,34 @@ impl Catalog {
         Ok(Outcome::Empty)
     }
 
+    /// Carries out an operation, again when its sender was judged on what is not so any more, or has to be judged on more.
+    async fn serve_judged(&self, mut call: Call<'_>) -> Result<Outcome, CatalogError> {
+        for _ in 0..COMMIT_ATTEMPTS_MAX {
+            match self.serve(&call).await {
+                Err(CatalogError::Moved) => {}
+                Err(CatalogError::Concerns { table, has_landed }) => {
+                    let bucket = self.warehouse(call.warehouse.as_deref(), &call.query, |_| Ok(()))?;
+                    call.judge_concerned(&bucket.name, table, has_landed)?;
+                }
+                Ok(outcome) => return Ok(outcome),
+                Err(failure) => {
+                    // Who may list the tables of the warehouse may hear their names.
+                    let judge =
+                        |name: &str| call.request.check(Operation::ListTables, Resource::Warehouse(name));
+                    let lists = || self.warehouse(call.warehouse.as_deref(), &call.query, judge).is_ok();
+                    return Err(if failure.names_others() && !lists() {
+                        failure.without_names()
+                    } else {
+                        failure
+                    });
+                }
+            }
+        }
+        Err(CatalogError::Contended)
+    }
+
     /// Carries out an operation. Each arm asks what its sender may do before it looks at anything.
-    async fn serve(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
+    async fn serve(&self, call: &Call<'_>) -> Result<Outcome, CatalogError> {
         let request = call.request;
         match call.operation {
             // Whoever takes the requests issues the tokens.
@@ -311,75 +237,65 @@ impl Catalog {
                 self.list_warehouses(&call.query)
             }
             Operation::CreateWarehouse => self.create_warehouse(request).await,
-            Operation::GetWarehouse | Operation::DeleteWarehouse => self.one_warehouse(&call).await,
+            Operation::GetWarehouse | Operation::DeleteWarehouse => self.one_warehouse(call).await,
             Operation::GetConfig => {
-                let bucket = self.named_in_path(&call)?;
+                let bucket = self.named_in_path(call)?;
                 Ok(Outcome::Json(config::config(&bucket.name, request.base_url, &self.region)))
             }
             Operation::ListNamespaces => {
-                let bucket = self.named_in_path(&call)?;
+                let bucket = self.named_in_path(call)?;
                 self.list_namespaces(&call.query, &bucket).await
             }
             Operation::CreateNamespace => self.create_namespace(call).await,
             Operation::LoadNamespaceMetadata => {
-                let bucket = self.named_in_path(&call)?;
+                let bucket = self.named_in_path(call)?;
                 let name = call.names.namespace()?;
                 self.owner(&bucket, move |store| async move { store.load_namespace(&name).await }).await
             }
             Operation::NamespaceExists => {
-                let bucket = self.named_in_path(&call)?;
+                let bucket = self.named_in_path(call)?;
                 let name = call.names.namespace()?;
                 self.owner(&bucket, move |store| async move { store.load_namespace(&name).await }).await?;
                 Ok(Outcome::Empty)
             }
             Operation::DropNamespace => {
-                let bucket = self.named_in_path(&call)?;
+                let bucket = self.named_in_path(call)?;
                 let (name, key) = (call.names.namespace()?, idempotency_key(request)?);
                 self.owner(&bucket, move |store| async move { store.drop_namespace(&name, key).await }).await
             }
             Operation::UpdateProperties => {
-                let bucket = self.named_in_path(&call)?;
+                let bucket = self.named_in_path(call)?;
                 self.update_namespace(request, &bucket, call.names.namespace()?).await
             }
             Operation::ListTables => {
-                let bucket = self.named_in_path(&call)?;
+                let bucket = self.named_in_path(call)?;
                 self.list_tables(&call.query, &bucket, call.names.namespace()?).await
             }
             Operation::CreateTable => self.create_table(call).await,
-            Operation::LoadTable => {
-                let bucket = self.named_in_path(&call)?;
-                let ident = call.names.table()?;
-                let form = LoadTable {
-                    refs_only: call.query.refs_only()?,
-                    gzip: accepts_gzip(request),
-                    if_none_match: (request.header)("if-none-match"),
-                };
-                self.owner(&bucket, move |store| async move { store.load_table(&ident, &form).await }).await
-            }
+            Operation::LoadTable => self.load_table(call).await,
+            Operation::LoadCredentials => self.load_credentials(call).await,
             Operation::TableExists => {
-                let bucket = self.named_in_path(&call)?;
-                let ident = call.names.table()?;
-                self.owner(&bucket, move |store| async move { store.table_exists(&ident).await }).await
+                let (bucket, ident, judged) = self.table_in_path(call).await?;
+                let exists = |store: Store| async move { store.judged(judged).table_exists(&ident).await };
+                self.owner(&bucket, exists).await
             }
             Operation::UpdateTable => self.update_table(call).await,
             Operation::DropTable => {
-                let bucket = self.named_in_path(&call)?;
-                let ident = call.names.table()?;
+                let (bucket, ident, judged) = self.table_in_path(call).await?;
                 let (purge, key) = (call.query.flag("purgeRequested")?, idempotency_key(request)?);
                 match purge {
-                    true => self.purge_table(request, &bucket, ident, key).await,
+                    true => self.purge_table(request, &bucket, ident, judged, key).await,
                     false => {
-                        self.owner(
-                            &bucket,
-                            move |store| async move { store.drop_table(&ident, None, key).await },
-                        )
-                        .await
+                        let drop_it = move |store: Store| async move {
+                            store.judged(judged).drop_table(&ident, None, key).await
+                        };
+                        self.owner(&bucket, drop_it).await
                     }
                 }
             }
             Operation::RegisterTable => self.register_table(call).await,
             Operation::ReportMetrics => {
-                self.named_in_path(&call)?;
+                self.table_in_path(call).await?;
                 let report = json::object(&request.body)?;
                 json::string(&report, "report-type")?;
                 Ok(Outcome::Empty)
@@ -400,15 +316,16 @@ impl Catalog {
         }))
     }
 
-    async fn create_namespace(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
+    async fn create_namespace(&self, call: &Call<'_>) -> Result<Outcome, CatalogError> {
         let request = call.request;
         let parsed = json::object(&request.body).and_then(|mut body| {
             Ok((json::namespace(&body, "namespace")?, json::properties(&mut body, "properties")?))
         });
-        let (bucket, (name, properties)) = self.named_in_body(&call, parsed, |(name, _), warehouse| {
+        let judge = |(name, _): &(NamespaceName, _), warehouse: &str, _: &Judged| {
             let namespace = name.as_str();
             request.check(Operation::CreateNamespace, Resource::Namespace { warehouse, namespace })
-        })?;
+        };
+        let (bucket, (name, properties), _) = self.named_in_body(call, parsed, None, judge).await?;
         let key = idempotency_key(request)?;
         self.owner(&bucket, move |store| async move { store.create_namespace(&name, properties, key).await })
             .await
@@ -443,19 +360,61 @@ impl Catalog {
         Ok(listing("identifiers", &page, |name| json!({"namespace": levels, "name": name})))
     }
 
-    async fn create_table(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
+    async fn load_table(&self, call: &Call<'_>) -> Result<Outcome, CatalogError> {
+        let request = call.request;
+        let (bucket, ident, judged) = self.table_in_path(call).await?;
+        let delegates =
+            delegates(request) && may_read(request, table_resource(&bucket.name, &ident, judged.id(&ident)));
+        let form = LoadTable {
+            refs_only: call.query.refs_only()?,
+            // What holds credentials is of this answer alone.
+            gzip: !delegates && accepts_gzip(request),
+            if_none_match: (request.header)("if-none-match").filter(|_| !delegates),
+        };
+        if !delegates {
+            let load =
+                move |store: Store| async move { store.judged(judged).load_table(&ident, &form).await };
+            return self.owner(&bucket, load).await;
+        }
+        let name = ident.clone();
+        let load = move |store: Store| async move {
+            store.judged(judged).telling_place(true).load_table(&name, &form).await
+        };
+        let loaded = self.owner(&bucket, load).await?;
+        Ok(self.with_credentials(request, &bucket.name, &ident, loaded))
+    }
+
+    async fn load_credentials(&self, call: &Call<'_>) -> Result<Outcome, CatalogError> {
+        let (bucket, ident, judged) = self.table_in_path(call).await?;
+        let name = ident.clone();
+        let look = move |store: Store| async move {
+            store.judged(judged).telling_place(true).table_place(&name).await
+        };
+        let place = self.owner(&bucket, look).await?;
+        let credentials = place.and_then(|place| self.vend(call.request, &bucket.name, &ident, &place));
+        Ok(Outcome::Secret(credentials::listed(credentials.as_ref())))
+    }
+
+    async fn create_table(&self, call: &Call<'_>) -> Result<Outcome, CatalogError> {
         let request = call.request;
         let parsed = call.names.namespace().and_then(|namespace| new_table(&request.body, namespace));
-        let (bucket, create) = self.named_in_body(&call, parsed, |create, warehouse| {
-            request.check_table(Operation::CreateTable, warehouse, &create.ident)
-        })?;
+        let tables: Tables<'_, CreateTable> = Some(&|create| vec![create.ident.clone()]);
+        let judge = |create: &CreateTable, warehouse: &str, judged: &Judged| {
+            request.check_table(Operation::CreateTable, warehouse, &create.ident, judged)
+        };
+        let (bucket, create, judged) = self.named_in_body(call, parsed, tables, judge).await?;
+        self.check_places(request, &bucket, judge::places_of_create(&bucket.name, &create)).await?;
         let key = idempotency_key(request)?;
-        let create = Arc::new(create);
-        self.behind_purges(async || {
-            let create = Arc::clone(&create);
-            self.owner(&bucket, move |store| async move { store.create_table(&create, key).await }).await
-        })
-        .await
+        let (create, delegates) = (Arc::new(create), delegates(request));
+        let created = self.behind_purges(async || {
+            let (create, judged) = (Arc::clone(&create), judged.clone());
+            let create = move |store: Store| async move {
+                store.judged(judged).telling_place(delegates).create_table(&create, key).await
+            };
+            self.owner(&bucket, create).await
+        });
+        let created = created.await?;
+        Ok(self.with_credentials(request, &bucket.name, &create.ident, created))
     }
 
     /// Asks again, for a while, where nothing but a purge at work stands in the way: most end in milliseconds.
@@ -474,19 +433,24 @@ impl Catalog {
         ask().await
     }
 
-    async fn update_table(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
+    async fn update_table(&self, call: &Call<'_>) -> Result<Outcome, CatalogError> {
         let request = call.request;
         let parsed = idempotency_key(request).and_then(|key| {
             let change = table_change(json::object(&request.body)?, Some(call.names.table()?))?;
-            Ok((change, key))
+            Ok((vec![change], key))
         });
-        let (bucket, (change, key)) = self
-            .named_in_body(&call, parsed, |(change, _), warehouse| request.check_change(warehouse, change))?;
-        let changes = vec![change];
-        self.owner(&bucket, move |store| async move { store.commit(&changes, true, key).await }).await
+        let tables: Tables<'_, (Vec<TableChange>, _)> = Some(&|(changes, _)| idents_of(changes));
+        let judge = |(changes, _): &(Vec<TableChange>, _), warehouse: &str, judged: &Judged| {
+            changes.iter().try_for_each(|change| request.check_change(warehouse, change, judged))
+        };
+        let (bucket, (changes, key), judged) = self.named_in_body(call, parsed, tables, judge).await?;
+        self.check_places(request, &bucket, judge::places_of_changes(&bucket.name, &changes)).await?;
+        let commit =
+            move |store: Store| async move { store.judged(judged).commit(&changes, true, key).await };
+        self.owner(&bucket, commit).await
     }
 
-    async fn register_table(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
+    async fn register_table(&self, call: &Call<'_>) -> Result<Outcome, CatalogError> {
         let request = call.request;
         let parsed = call.names.namespace().and_then(|namespace| {
             let body = json::object(&request.body)?;
@@ -494,44 +458,62 @@ impl Catalog {
             let metadata_location = json::string(&body, "metadata-location")?.to_owned();
             Ok((ident, metadata_location, json::flag(&body, "overwrite")?))
         });
-        let (bucket, (ident, metadata_location, overwrite)) =
-            self.named_in_body(&call, parsed, |(ident, ..), warehouse| {
-                request.check_table(Operation::RegisterTable, warehouse, ident)
-            })?;
+        let tables: Tables<'_, (Ident, String, bool)> = Some(&|(ident, ..)| vec![ident.clone()]);
+        let judge = |(ident, location, _): &(Ident, String, bool), warehouse: &str, judged: &Judged| {
+            request.check_register(warehouse, ident, location, judged)?;
+            request.check_file(warehouse, location)
+        };
+        let (bucket, (ident, metadata_location, overwrite), judged) =
+            self.named_in_body(call, parsed, tables, judge).await?;
         let key = idempotency_key(request)?;
-        let names = Arc::new((ident, metadata_location));
-        self.behind_purges(async || {
-            let names = Arc::clone(&names);
-            self.owner(&bucket, move |store| async move {
-                let (ident, metadata_location) = &*names;
-                store.register_table(ident, metadata_location, overwrite, key).await
-            })
-            .await
-        })
-        .await
+        let location = metadata_location.clone();
+        let look = move |store: Store| async move { store.look_at_metadata(&location).await };
+        let seen = self.owner(&bucket, look).await?;
+        let places = judge::places_of_registered(&bucket.name, &ident, &seen);
+        self.check_places(request, &bucket, places).await?;
+        let (names, delegates) = (Arc::new((ident, metadata_location, seen)), delegates(request));
+        let registered = self.behind_purges(async || {
+            let (names, judged) = (Arc::clone(&names), judged.clone());
+            let register = move |store: Store| async move {
+                let (ident, metadata_location, seen) = &*names;
+                let store = store.judged(judged).telling_place(delegates);
+                store.register_table(ident, metadata_location, overwrite, seen, key).await
+            };
+            self.owner(&bucket, register).await
+        });
+        let registered = registered.await?;
+        Ok(self.with_credentials(request, &bucket.name, &names.0, registered))
     }
 
-    async fn rename_table(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
+    async fn rename_table(&self, call: &Call<'_>) -> Result<Outcome, CatalogError> {
         let request = call.request;
         let parsed = json::object(&request.body).and_then(|body| {
             Ok((json::identifier(&body, "source")?, json::identifier(&body, "destination")?))
         });
-        let (bucket, (from, to)) = self.named_in_body(&call, parsed, |(from, to), warehouse| {
-            request.check_table(Operation::RenameTable, warehouse, from)?;
-            request.check_table(Operation::RenameTable, warehouse, to)
-        })?;
+        let tables: Tables<'_, (Ident, Ident)> = Some(&|(from, _)| vec![from.clone()]);
+        let judge = |(from, to): &(Ident, Ident), warehouse: &str, judged: &Judged| {
+            request.check_rename(warehouse, from, to, judged)
+        };
+        let (bucket, (from, to), judged) = self.named_in_body(call, parsed, tables, judge).await?;
         let key = idempotency_key(request)?;
-        self.owner(&bucket, move |store| async move { store.rename_table(&from, &to, key).await }).await
+        let rename =
+            move |store: Store| async move { store.judged(judged).rename_table(&from, &to, key).await };
+        self.owner(&bucket, rename).await
     }
 
-    async fn commit_transaction(&self, call: Call<'_>) -> Result<Outcome, CatalogError> {
+    async fn commit_transaction(&self, call: &Call<'_>) -> Result<Outcome, CatalogError> {
         let request = call.request;
         let parsed = table_changes(&request.body);
-        let (bucket, changes) = self.named_in_body(&call, parsed, |changes, warehouse| {
-            changes.iter().try_for_each(|change| request.check_change(warehouse, change))
-        })?;
+        let tables: Tables<'_, Vec<TableChange>> = Some(&|changes| idents_of(changes));
+        let judge = |changes: &Vec<TableChange>, warehouse: &str, judged: &Judged| {
+            changes.iter().try_for_each(|change| request.check_change(warehouse, change, judged))
+        };
+        let (bucket, changes, judged) = self.named_in_body(call, parsed, tables, judge).await?;
+        self.check_places(request, &bucket, judge::places_of_changes(&bucket.name, &changes)).await?;
         let key = idempotency_key(request)?;
-        self.owner(&bucket, move |store| async move { store.commit(&changes, false, key).await }).await
+        let commit =
+            move |store: Store| async move { store.judged(judged).commit(&changes, false, key).await };
+        self.owner(&bucket, commit).await
     }
 
     /// Drops a table, and has all that its metadata reaches deleted behind the answer.
@@ -540,11 +522,13 @@ impl Catalog {
         request: &Request<'_>,
         bucket: &Arc<Bucket>,
         ident: Ident,
+        judged: Judged,
         key: Option<IdempotencyKey>,
     ) -> Result<Outcome, CatalogError> {
         let asked_by = request.access.kept();
         let context = Arc::clone(&self.purging);
         on_owner_core(&self.engine, bucket, &self.json_attributes, move |engine, store| async move {
+            let store = store.judged(judged);
             let dropped = store.drop_table(&ident, Some(asked_by), key).await?;
             store.start_purges(&engine, &context);
             Ok(dropped)
@@ -714,6 +698,10 @@ fn table_changes(body: &[u8]) -> Result<Vec<TableChange>, CatalogError> {
     Ok(changes)
 }
 
+fn idents_of(changes: &[TableChange]) -> Vec<Ident> {
+    changes.iter().map(|change| change.ident.clone()).collect()
+}
+
 /// One table's part of a commit. `path` is the table of the path; without it the body must name one.
 fn table_change(
     mut body: serde_json::Map<String, Value>,
@@ -781,7 +769,14 @@ fn render(outcome: Outcome, gzip_taken: bool) -> Response {
             let body = if gzip { Bytes::from(metadata_file::gzip(&body)) } else { body };
             Response { status: 200, headers: json(), body, gzip }
         }
-        Outcome::Table { body, gzip, etag } => {
+        Outcome::Secret(body) => {
+            let headers = vec![
+                ("content-type", "application/json".to_owned()),
+                ("cache-control", "no-store".to_owned()),
+            ];
+            Response { status: 200, headers, body, gzip: false }
+        }
+        Outcome::Table { body, gzip, etag, place: _ } => {
             let mut headers = json();
             headers.extend(etag.map(|etag| ("etag", etag)));
             Response { status: 200, headers, body, gzip }

@@ -72,6 +72,7 @@ operations! {
     UpdateTable           "updateTable"           POST   "/v1/{prefix}/namespaces/{namespace}/tables/{table}"         "s3tables:UpdateTable"               Table     Body Json  Changes true;
     DropTable             "dropTable"             DELETE "/v1/{prefix}/namespaces/{namespace}/tables/{table}"         "s3tables:DeleteTable"               Table     Head Empty Changes true;
     RegisterTable         "registerTable"         POST   "/v1/{prefix}/namespaces/{namespace}/register"               "s3tables:RegisterTable"             Table     Body Json  Changes true;
+    LoadCredentials       "loadCredentials"       GET    "/v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials" "s3tables:GetTableData"          Table     Head Empty Reads   true;
     ReportMetrics         "reportMetrics"         POST   "/v1/{prefix}/namespaces/{namespace}/tables/{table}/metrics" "s3tables:TableMetrics"              Table     Head Json  Reads   true;
     RenameTable           "renameTable"           POST   "/v1/{prefix}/tables/rename"                                 "s3tables:RenameTable"               Table     Body Json  Changes true;
     CommitTransaction     "commitTransaction"     POST   "/v1/{prefix}/transactions/commit"                           "s3tables:UpdateTable"               Table     Body Json  Changes true;

@@ -24,7 +24,7 @@ use crate::store::metadata_file::{self, MetadataFile};
 use crate::store::names::Ident;
 use crate::store::state::{LoadedTable, Warehouse};
 use crate::store::values;
-use crate::store::{Outcome, Store, location, recognise, table_outcome};
+use crate::store::{Outcome, Store, location, recognise};
 
 /// What one request wants of one table.
 #[derive(Debug)]
@@ -95,11 +95,12 @@ impl Store {
     ) -> Result<Outcome, CatalogError> {
         check_changes(changes)?;
         let request = recognise::request_digest(changes);
-        self.mutate(key, async |claim| {
+        let of = changes.first().map(|change| &change.ident).filter(|_| whole);
+        self.mutate(of, key, async |claim| {
             for _ in 0..COMMIT_ATTEMPTS_MAX {
                 if let Some(loaded) = self.try_commit(changes, request, whole, claim).await? {
                     return Ok(match loaded.first() {
-                        Some(loaded) if whole => table_outcome(loaded),
+                        Some(loaded) if whole => self.table_outcome(of, loaded),
                         Some(_) | None => Outcome::Empty,
                     });
                 }
@@ -123,6 +124,7 @@ impl Store {
         }
         let repeated = {
             let warehouse = self.warehouse.borrow();
+            self.judged.check(&warehouse)?;
             let moved = changes.iter().zip(&bases).any(|(change, base)| {
                 let now = warehouse.find(&change.ident).map(|table| table.pointer.metadata_location.as_str());
                 now != base.as_ref().map(|base| base.metadata_location.as_str())
@@ -138,7 +140,7 @@ impl Store {
         let planned = match repeated {
             None => self.plan(&self.warehouse.borrow(), changes, &bases, request)?,
             Some(Repeated::Here) => bases.into_iter().flatten().map(Planned::Same).collect(),
-            Some(Repeated::At(ident, uuid)) => match self.base(&ident).await? {
+            Some(Repeated::At(ident, uuid)) => match self.base(&self.judged_answer(ident, &uuid)?).await? {
                 Some(loaded) if loaded.metadata.uuid().eq_ignore_ascii_case(&uuid) => {
                     vec![Planned::Same(loaded)]
                 }
@@ -172,6 +174,11 @@ impl Store {
         }
     }
 
+    /// The name under which a table lies that is the answer, if the sender may see it there.
+    fn judged_answer(&self, ident: Ident, uuid: &str) -> Result<Ident, CatalogError> {
+        self.judged.check_also(&ident, uuid, true).map(|()| ident)
+    }
+
     fn plan(
         &self,
         warehouse: &Warehouse,
@@ -188,7 +195,11 @@ impl Store {
                 request,
                 tombstones_max: TOMBSTONES_PER_COMMIT_MAX / changes.len(),
             };
-            planned.push(plan_table(warehouse, change, base.as_ref(), &draw)?);
+            let plan = plan_table(warehouse, change, base.as_ref(), &draw)?;
+            if let (None, Planned::Next(version), Some(_)) = (base, &plan, change.assigned_uuid()) {
+                self.check_uuid(warehouse, &change.ident, version.metadata.uuid())?;
+            }
+            planned.push(plan);
         }
         check_locations(&planned)?;
         Ok(planned)
@@ -365,8 +376,17 @@ pub(crate) fn plan_version(
     let earlier = location::earlier(own, &location_key)?;
     let previous = base.map(|base| base.metadata_location.as_str());
     let file = MetadataFile::new(&metadata, previous, file_name, &warehouse.name)?;
-    let expired =
-        base.map_or_else(Vec::new, |base| metadata_file::expired(&base.metadata, &metadata, &warehouse.name));
+    let expired = base.map_or_else(Vec::new, |base| {
+        let folder = base.metadata.property(location::METADATA_PATH);
+        let folder = folder.and_then(|folder| location::object_key(folder, &warehouse.name).ok());
+        let folder = folder.map(|folder| folder.trim_end_matches('/')).filter(|folder| !folder.is_empty());
+        let is_own = |key: &str| {
+            let mut own = own.into_iter().flat_map(Pointer::location_keys).chain(folder);
+            own.any(|own| location::lies_in(key, own)) && !warehouse.is_newest_file(key.as_bytes())
+        };
+        // The table's own newest file is in the log of the next version, so it is never one of these.
+        metadata_file::expired(&base.metadata, &metadata, &warehouse.name, is_own)
+    });
     let base = previous.map(str::to_owned);
     let (ident, digests) = (ident.clone(), Vec::new());
     Ok(Box::new(Version { ident, metadata, file, location_key, earlier, base, expired, digests }))

@@ -10,6 +10,7 @@ use nilas_engine::EngineError;
 use crate::commit::CommitError;
 use crate::limits::OverLimit;
 use crate::refusal::{OAuthError, Refusal};
+use crate::store::judged::NamedTable;
 use crate::store::names::{Ident, NameError, NamespaceName};
 
 /// One request's failure. Nothing was changed, except where a variant says otherwise.
@@ -105,6 +106,17 @@ pub(crate) enum CatalogError {
     },
     /// Too many others at work on the same tables; may come again.
     Contended,
+    /// A name stands for another table than the one that the sender was judged on: to be judged again.
+    Moved,
+    /// The request is about a table that it does not name: to be done again when the sender may do that there as well.
+    Concerns {
+        table: NamedTable,
+        /// The change was made before, and the answer lies there.
+        has_landed: bool,
+    },
+    /// The change was made before, in a table that the sender may not see any more. A conflict, or a refusal, would have the
+    /// client delete what it committed.
+    LandedUnseen,
     /// A value or a metadata file that cannot be read as such.
     Damaged {
         what: String,
@@ -169,6 +181,28 @@ impl CatalogError {
     /// Whether it is a purge that stands in the way, which ends by itself.
     pub(crate) fn waits_for_a_purge(&self) -> bool {
         matches!(self, CatalogError::LocationPurging { .. } | CatalogError::WarehousePurging { .. })
+    }
+
+    /// Whether it names a table that the request does not name.
+    pub(crate) fn names_others(&self) -> bool {
+        matches!(self, CatalogError::LocationTaken { .. }) || self.waits_for_a_purge()
+    }
+
+    /// The same, without the name of a table that the request does not name.
+    pub(crate) fn without_names(self) -> CatalogError {
+        let other = || "another table".to_owned();
+        match self {
+            CatalogError::LocationTaken { location, .. } => {
+                CatalogError::LocationTaken { location, by: other() }
+            }
+            CatalogError::LocationPurging { location, .. } => {
+                CatalogError::LocationPurging { location, by: other() }
+            }
+            CatalogError::WarehousePurging { name, .. } => {
+                CatalogError::WarehousePurging { name, table: "a dropped table".to_owned() }
+            }
+            failure => failure,
+        }
     }
 
     /// The one table from a failure to status, type and text. Texts begin as those of the Java reference do, because
@@ -268,7 +302,12 @@ impl CatalogError {
             CatalogError::Replayed { status, kind, message } => {
                 return Answer { status: *status, kind: Cow::Owned(kind.clone()), message: message.clone() };
             }
-            CatalogError::Contended => (
+            CatalogError::LandedUnseen => (
+                500,
+                "CommitStateUnknownException",
+                "the change may have been made, in a table that is not to be seen any more".to_owned(),
+            ),
+            CatalogError::Contended | CatalogError::Moved | CatalogError::Concerns { .. } => (
                 429,
                 "TooManyRequestsException",
                 "too many changes to the same tables, please retry".to_owned(),
@@ -320,12 +359,21 @@ fn refused(refusal: &Refusal) -> (u16, &'static str, String) {
             "BadRequestException",
             format!("the request takes {cost} bytes, DOCUMENT_BYTES_MAX is {max} on this machine"),
         ),
+        Refusal::Throttled { .. } => (
+            429,
+            "SlowDownException",
+            "too many requests from this address failed to prove who sent them".to_owned(),
+        ),
         Refusal::Busy(error) => engine(error),
         Refusal::TokenMethod => {
             (405, "BadRequestException", "only POST is allowed on oauth/tokens".to_owned())
         }
         Refusal::Token(error) => {
-            let status = if *error == OAuthError::InvalidClient { 401 } else { 400 };
+            let status = match error {
+                OAuthError::InvalidClient => 401,
+                OAuthError::SlowDown { .. } => 429,
+                _ => 400,
+            };
             (status, error.code(), error.description().to_owned())
         }
     }
@@ -473,6 +521,10 @@ mod tests {
         check(Refusal::DocumentTooLarge { cost: 7, max: 5 }, 413, "BadRequestException", text);
         let busy = EngineError::Busy { limit: "X_MAX", max: 1 };
         check(Refusal::Busy(busy.clone()), 429, "SlowDownException", &busy.to_string());
+        let throttled = "too many requests from this address failed to prove who sent them";
+        check(Refusal::Throttled { retry_after_s: 7 }, 429, "SlowDownException", throttled);
+        let slow = "too many requests from this address failed";
+        check(Refusal::Token(OAuthError::SlowDown { retry_after_s: 7 }), 429, "slow_down", slow);
         check(Refusal::TokenMethod, 405, "BadRequestException", "only POST is allowed on oauth/tokens");
         let client = "client authentication failed";
         check(Refusal::Token(OAuthError::InvalidClient), 401, "invalid_client", client);

@@ -3,13 +3,59 @@
 //! I1. Every table's location is a key prefix in the warehouse's own bucket, never the bucket itself.
 //! I2. No table's location, nor one that it had before, is, lies in or holds one of another table or of a purge at work:
 //! what lies under it was written by that table, or by somebody who says so.
+//! I3. A location that a client chooses is one in which the table lies already, or a new one named by the table's UUID, or the
+//! client may read, write and delete what lies there: rights on a table give nothing of what others left behind.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::limits::{LOCATION_KEY_BYTES_MAX, OverLimit, TABLE_LOCATIONS_MAX, at_most};
+use nilas_engine::LocalBucket;
+
+use crate::limits::{
+    LOCATION_KEY_BYTES_MAX, LOCATION_LOOK_KEYS_MAX, OverLimit, TABLE_LOCATIONS_MAX, at_most,
+};
 use crate::model::Pointer;
 use crate::store::failure::CatalogError;
+use crate::store::names::Ident;
+use crate::store::state::Warehouse;
+
+/// The property of a table that says where its metadata files go.
+pub(crate) const METADATA_PATH: &str = "write.metadata.path";
+
+/// A location that a request chooses for a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    pub(crate) ident: Ident,
+    /// The UUID that the table is given; `None` when the request says none.
+    pub(crate) uuid: Option<String>,
+    /// A key prefix, no slash at its end.
+    pub(crate) key: String,
+}
+
+impl Chosen {
+    /// Whether the table lies there already, or the place is new and its own: see I3.
+    pub(crate) fn is_own(&self, warehouse: &Warehouse, bucket: &LocalBucket) -> bool {
+        let own = warehouse.find(&self.ident).map(|table| &*table.pointer);
+        if own.is_some_and(|own| own.location_keys().any(|own| lies_in(&self.key, own))) {
+            return true;
+        }
+        let uuid = own.map(|own| own.uuid.as_str()).or(self.uuid.as_deref());
+        let name = self.key.rsplit('/').next().unwrap_or_default();
+        uuid.is_some_and(|uuid| uuid == name) && is_new(&self.key, bucket)
+    }
+}
+
+/// Whether no table has been there before. A new one's writer may have put data and manifests there already, but the
+/// metadata files of a table are written by the catalog. A folder with very many files is taken for an old one.
+fn is_new(key: &str, bucket: &LocalBucket) -> bool {
+    let files = bucket.object_keys(format!("{key}/metadata/").as_bytes(), LOCATION_LOOK_KEYS_MAX);
+    files.len() < LOCATION_LOOK_KEYS_MAX && !files.iter().any(|file| file.ends_with(b".metadata.json"))
+}
+
+/// Whether a key, or key prefix, is `prefix` or lies in it.
+pub(crate) fn lies_in(key: &str, prefix: &str) -> bool {
+    key.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 /// The key prefix (no slash at either end) that `location` names in bucket `warehouse`.
 pub(crate) fn table_key(location: &str, warehouse: &str) -> Result<String, CatalogError> {
@@ -139,6 +185,17 @@ mod tests {
         check("lake/a", None);
         check("", None);
         check(&format!("s3://lake/{}", "a".repeat(901)), None);
+    }
+
+    #[test]
+    fn prefixes() {
+        let check =
+            |key: &str, prefix: &str, want: bool| assert_eq!(lies_in(key, prefix), want, "{key} {prefix}");
+        check("a/b", "a/b", true);
+        check("a/b/c", "a/b", true);
+        check("a/bc", "a/b", false);
+        check("a", "a/b", false);
+        check("", "a", false);
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl MetadataFile {
         unique: &str,
         warehouse: &str,
     ) -> Result<MetadataFile, CatalogError> {
-        let folder = match metadata.property("write.metadata.path") {
+        let folder = match metadata.property(location::METADATA_PATH) {
             Some(path) => path.trim_end_matches('/').to_owned(),
             None => format!("{}/metadata", metadata.location().trim_end_matches('/')),
         };
@@ -80,8 +80,14 @@ pub(crate) fn decode(location: &str, body: &[u8]) -> Result<TableMetadata, Strin
     parsed.map_err(|invalid| invalid.message)
 }
 
-/// Object keys of the files that left the metadata log with this commit, when the table wants them deleted.
-pub(crate) fn expired(base: &TableMetadata, next: &TableMetadata, warehouse: &str) -> Vec<Bytes> {
+/// Object keys of the files that left the metadata log with this commit, when the table wants them deleted. A log may name
+/// anything: only what lies in a place that `is_own` says is the table's goes.
+pub(crate) fn expired(
+    base: &TableMetadata,
+    next: &TableMetadata,
+    warehouse: &str,
+    is_own: impl Fn(&str) -> bool,
+) -> Vec<Bytes> {
     let wanted = next
         .property("write.metadata.delete-after-commit.enabled")
         .is_some_and(|value| value.eq_ignore_ascii_case("true"));
@@ -94,11 +100,15 @@ pub(crate) fn expired(base: &TableMetadata, next: &TableMetadata, warehouse: &st
         .into_iter()
         .filter(|(_, file)| !kept.contains(file))
         .filter_map(|(_, file)| {
-            location::object_key(&file, warehouse).ok().map(|key| Bytes::copy_from_slice(key.as_bytes()))
+            let key = location::object_key(&file, warehouse).ok().filter(|key| is_own(key))?;
+            Some(Bytes::copy_from_slice(key.as_bytes()))
         })
         .take(METADATA_DELETES_MAX)
         .collect()
 }
+
+/// How every [`body`] ends.
+pub(crate) const EMPTY_CONFIG: &[u8] = b",\"config\":{}}";
 
 /// A `LoadTableResult` around rendered metadata.
 pub(crate) fn body(metadata_location: Option<&str>, rendered: &[u8]) -> Bytes {
@@ -108,7 +118,7 @@ pub(crate) fn body(metadata_location: Option<&str>, rendered: &[u8]) -> Bytes {
     body.extend_from_slice(location.as_bytes());
     body.extend_from_slice(b",\"metadata\":");
     body.extend_from_slice(rendered);
-    body.extend_from_slice(b",\"config\":{}}");
+    body.extend_from_slice(EMPTY_CONFIG);
     Bytes::from(body)
 }
 

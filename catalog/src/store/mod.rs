@@ -9,6 +9,7 @@ pub(crate) mod claim;
 pub(crate) mod commit;
 pub(crate) mod failure;
 pub(crate) mod idempotency;
+pub(crate) mod judged;
 pub(crate) mod location;
 pub(crate) mod metadata_file;
 pub(crate) mod names;
@@ -33,11 +34,14 @@ use nilas_engine::{Bucket, Engine, LocalBucket, Sequence, Transaction, ValueOwne
 
 use crate::limits::{DIGESTS_REMOVED_PER_CHANGE_MAX, METADATA_BYTES_MAX, METADATA_INLINE_BYTES_MAX};
 use crate::model::Recorded;
+use crate::spec::TableMetadata;
 use crate::store::claim::IdempotencyGuard;
 use crate::store::failure::{Answer, CatalogError};
 use crate::store::idempotency::{IdempotencyKey, KeyStatus};
+use crate::store::judged::Judged;
+use crate::store::names::Ident;
 use crate::store::recognise::{Due, Standing};
-use crate::store::state::{CatalogState, LoadedTable, Warehouse};
+use crate::store::state::{CatalogState, LoadedTable, Table, Warehouse};
 
 /// What an operation answers.
 #[derive(Debug)]
@@ -49,10 +53,25 @@ pub(crate) enum Outcome {
         gzip: bool,
         /// Absent for a table that is only staged.
         etag: Option<String>,
+        /// Where its files are, when [`Store::telling_place`] asks for it.
+        place: Option<TablePlace>,
     },
     NotModified {
         etag: String,
     },
+    /// JSON that holds credentials.
+    Secret(Bytes),
+}
+
+/// Where the files of a table are and nobody else's: what credentials for it can be made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TablePlace {
+    /// Its UUID.
+    pub(crate) id: String,
+    /// As its metadata spells it, without a slash at its end.
+    pub(crate) location: String,
+    /// How all keys in it begin, with a slash at its end.
+    pub(crate) prefix: String,
 }
 
 /// Runs `job` with the warehouse's store on the core that owns it.
@@ -107,6 +126,8 @@ pub(crate) struct Store {
     warehouse: Rc<RefCell<Warehouse>>,
     /// Attributes of the metadata objects we write.
     json_attributes: Bytes,
+    judged: Judged,
+    tells_place: bool,
 }
 
 impl Store {
@@ -127,7 +148,18 @@ impl Store {
                 state.put(bucket.id(), warehouse)
             }
         };
-        Ok(Store { bucket, state, name, warehouse, json_attributes })
+        let (judged, tells_place) = (Judged::default(), false);
+        Ok(Store { bucket, state, name, warehouse, json_attributes, judged, tells_place })
+    }
+
+    /// The same for a request whose sender was judged on these tables.
+    pub(crate) fn judged(self, judged: Judged) -> Store {
+        Store { judged, ..self }
+    }
+
+    /// The same, and answers say where the table's files are when `tells_place`.
+    pub(crate) fn telling_place(self, tells_place: bool) -> Store {
+        Store { tells_place, ..self }
     }
 
     fn check_open(&self) -> Result<(), CatalogError> {
@@ -145,6 +177,7 @@ impl Store {
         self.check_open()?;
         let (seen, sequence) = {
             let warehouse = self.warehouse.borrow();
+            self.judged.check(&warehouse)?;
             match look(&warehouse) {
                 Ok((seen, sequence)) => (Ok(seen), sequence),
                 Err(failure) => (Err(failure), warehouse.newest),
@@ -154,20 +187,26 @@ impl Store {
         seen
     }
 
-    /// Runs one change under an idempotency key, or gives the answer that was recorded for it, durable either way.
+    /// Runs one change under an idempotency key, or gives the answer that was recorded for it, durable either way. `of` is the
+    /// table whose version is the answer, if one is.
     async fn mutate(
         &self,
+        of: Option<&Ident>,
         key: Option<IdempotencyKey>,
         change: impl AsyncFnOnce(&IdempotencyGuard) -> Result<Outcome, CatalogError>,
     ) -> Result<Outcome, CatalogError> {
         self.check_open()?;
         let claim = match self.claim(key).await? {
             Ok(claim) => claim,
-            Err(recorded) => return self.replay(recorded).await,
+            Err(recorded) => return self.replay(of, recorded).await,
         };
         // Waits while the log is behind; what the log refuses for good, `append` refuses again with its own words.
         drop(self.bucket.room(METADATA_INLINE_BYTES_MAX).await);
-        let result = change(&claim).await;
+        let mut result = change(&claim).await;
+        // What went wrong is of tables that the sender was judged on, or is not told.
+        if result.is_err() && self.judged.check(&self.warehouse.borrow()).is_err() {
+            result = Err(CatalogError::Moved);
+        }
         if let Err(failure) = &result {
             self.record_failure(&claim, failure);
         }
@@ -214,15 +253,19 @@ impl Store {
         }
     }
 
-    async fn replay(&self, recorded: Recorded) -> Result<Outcome, CatalogError> {
+    async fn replay(&self, of: Option<&Ident>, recorded: Recorded) -> Result<Outcome, CatalogError> {
         let newest = self.warehouse.borrow().newest;
         self.bucket.durable(newest).await?;
+        self.judged.check(&self.warehouse.borrow())?;
         match recorded {
             Recorded::Empty => Ok(Outcome::Empty),
             Recorded::Json(text) => Ok(Outcome::Json(Bytes::from(text))),
             Recorded::Table { metadata_location } => {
                 let loaded = self.read_metadata(&metadata_location).await?;
-                Ok(table_outcome(&loaded))
+                if let Some(ident) = of {
+                    self.check_answer(ident, loaded.metadata.uuid())?;
+                }
+                Ok(self.table_outcome(of, &loaded))
             }
             Recorded::Failed { status, kind, message } => {
                 Err(CatalogError::Replayed { status, kind, message })
@@ -230,9 +273,25 @@ impl Store {
         }
     }
 
+    /// A recorded answer may speak of a table that has another name by now, or whose name another table has.
+    fn check_answer(&self, ident: &Ident, uuid: &str) -> Result<(), CatalogError> {
+        let warehouse = self.warehouse.borrow();
+        self.judged.check(&warehouse)?;
+        let is_here = |table: &Table| table.pointer.uuid.eq_ignore_ascii_case(uuid);
+        if warehouse.find(ident).is_some_and(is_here) {
+            return Ok(());
+        }
+        match warehouse.find_by_uuid(uuid) {
+            Some(now) => self.judged.check_also(&now, uuid, true),
+            None if self.judged.has_ids() => self.judged.check_also(ident, uuid, true),
+            None => Ok(()),
+        }
+    }
+
     /// Remembers a failure that would come again. That it could not be remembered changes nothing for the client.
     fn record_failure(&self, claim: &IdempotencyGuard, failure: &CatalogError) {
-        let Answer { status, kind, message } = failure.answer();
+        // Whether names may be told is asked anew for each answer.
+        let Answer { status, kind, message } = failure.clone().without_names().answer();
         let passes = status == 429 || failure.waits_for_a_purge();
         if !claim.has_key() || !(400..500).contains(&status) || passes {
             return;
@@ -251,6 +310,7 @@ impl Store {
         claim: &IdempotencyGuard,
         recorded: Recorded,
     ) -> Result<Sequence, CatalogError> {
+        self.judged.check(warehouse)?;
         let now_ms = self.bucket.now_ms();
         let remembered = claim.remembered(recorded, now_ms);
         let forgotten = warehouse.idempotency.plan_forget(now_ms);
@@ -337,13 +397,28 @@ impl Store {
     fn now_ms(&self) -> i64 {
         i64::try_from(self.bucket.now_ms()).unwrap_or(i64::MAX)
     }
-}
 
-/// The answer of a change that made, or left, this version.
-fn table_outcome(loaded: &LoadedTable) -> Outcome {
-    Outcome::Table {
-        body: loaded.body(false),
-        gzip: false,
-        etag: Some(metadata_file::table_etag(&loaded.metadata_location, false, false)),
+    /// The answer of a change that made, or left, this version of the table `of`.
+    fn table_outcome(&self, of: Option<&Ident>, loaded: &LoadedTable) -> Outcome {
+        Outcome::Table {
+            body: loaded.body(false),
+            gzip: false,
+            etag: Some(metadata_file::table_etag(&loaded.metadata_location, false, false)),
+            place: of.and_then(|ident| self.place(&self.warehouse.borrow(), ident, &loaded.metadata)),
+        }
+    }
+
+    /// Where the files of a table are, if that is asked for and it has its location to itself.
+    fn place(&self, warehouse: &Warehouse, ident: &Ident, metadata: &TableMetadata) -> Option<TablePlace> {
+        if !self.tells_place {
+            return None;
+        }
+        let is_this = |table: &&Table| table.pointer.uuid.eq_ignore_ascii_case(metadata.uuid());
+        let own = warehouse.find(ident).filter(is_this).map(|table| &*table.pointer);
+        let location = metadata.location().trim_end_matches('/');
+        let key = location::table_key(location, &self.name).ok()?;
+        warehouse.locations.check_free(&key, own, location).ok()?;
+        let (id, location) = (metadata.uuid().to_ascii_lowercase(), location.to_owned());
+        Some(TablePlace { id, location, prefix: format!("{key}/") })
     }
 }

@@ -31,7 +31,7 @@ impl Store {
         properties: Map<String, Value>,
         key: Option<IdempotencyKey>,
     ) -> Result<Outcome, CatalogError> {
-        self.mutate(key, async |claim| {
+        self.mutate(None, key, async |claim| {
             let mut warehouse = self.warehouse.borrow_mut();
             let implied = plan_create(&warehouse, name, &properties)?;
             let mut made = Namespace { properties, ..Namespace::default() };
@@ -82,7 +82,7 @@ impl Store {
         name: &NamespaceName,
         key: Option<IdempotencyKey>,
     ) -> Result<Outcome, CatalogError> {
-        self.mutate(key, async |claim| {
+        self.mutate(None, key, async |claim| {
             let mut warehouse = self.warehouse.borrow_mut();
             plan_drop(&warehouse, name)?;
             let values = vec![(values::namespace_key(name), None)];
@@ -101,7 +101,7 @@ impl Store {
         updates: &Map<String, Value>,
         key: Option<IdempotencyKey>,
     ) -> Result<Outcome, CatalogError> {
-        self.mutate(key, async |claim| {
+        self.mutate(None, key, async |claim| {
             let mut warehouse = self.warehouse.borrow_mut();
             let change = plan_update(&warehouse.namespace(name)?.properties, removals, updates)?;
             let body = json!({

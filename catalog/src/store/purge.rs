@@ -5,8 +5,9 @@
 //! (sync, one record with how far it is) → let others have their turn.
 //! I1. What names other files goes behind them: data and delete files, then each snapshot's manifests and its list, then
 //! statistics and metadata files, the root with the purge's own value. So whoever goes on finds what is left to do.
-//! I2. Deleting again what is gone changes nothing and counts nothing. I3. Files of other buckets are read and deleted only
-//! if the principal who asked for the purge may at that moment. I4. What cannot be read or deleted is counted and named,
+//! I2. Deleting again what is gone changes nothing and counts nothing. I3. Files outside of the table's locations, in
+//! whichever bucket, are read and deleted only if the principal who asked for the purge may at that moment; the root itself is
+//! read, as whoever loads the table does. I4. What cannot be read or deleted is counted and named,
 //! and the rest goes on; what cannot be read stays, with all that leads to it. I5. No turn takes a core for longer than
 //! [`PURGE_KEYS_MAX`] look-ups and removals.
 //! I6. The newest metadata file of a table is never deleted, whoever names it: looked up in the turn that deletes.
@@ -30,7 +31,7 @@ use crate::limits::{
 };
 use crate::model::{Purge, PurgePhase};
 use crate::store::failure::CatalogError;
-use crate::store::location::file_of;
+use crate::store::location::{self, file_of};
 use crate::store::metadata_file;
 use crate::store::purge_state::{PurgeFigures, PurgeStatus};
 use crate::store::reach::{self, Files, Manifest, Root, SnapshotFiles};
@@ -40,7 +41,7 @@ use crate::store::{Store, on_owner_core, values};
 
 /// What purges need of the layer above. Shared by all cores.
 pub(crate) struct PurgeContext {
-    /// Asked for files outside of the warehouse's bucket.
+    /// Asked for files outside of the table's locations.
     pub(crate) access: Arc<dyn KeptAccess>,
     pub(crate) figures: Arc<PurgeFigures>,
     /// Told of what ended and of what could not be done.
@@ -186,7 +187,7 @@ struct Purging {
 impl Purging {
     async fn run(&mut self) -> Result<(), CatalogError> {
         let location = self.with(|purge| purge.metadata_location.clone());
-        let root = match self.read(&location).await? {
+        let root = match self.read_root(&location).await? {
             Ok(body) => {
                 let (at, warehouse) = (location.clone(), Arc::clone(&self.store.name));
                 self.decode(move || reach::root(&at, &body, &warehouse)).await
@@ -205,6 +206,7 @@ impl Purging {
                 let key = file_of(&location).map(|(_, key)| Bytes::copy_from_slice(key.as_bytes()));
                 // What stays could not be found any more without it.
                 let key = key.filter(|_| !self.with(|purge| purge.keeps_unreadable(NOT_THERE)));
+                let key = key.and_then(|key| self.deletable(&[key]).pop());
                 self.end(key).await
             }
             Err(why) => {
@@ -410,9 +412,24 @@ impl Purging {
     /// A whole file; or why it cannot be read. An error is one of the shard itself.
     async fn read(&self, location: &str) -> Result<Result<Bytes, String>, CatalogError> {
         let Some((bucket, key)) = file_of(location) else { return Ok(Err(NO_OBJECT.to_owned())) };
-        if bucket != &*self.store.name {
-            return Ok(self.read_elsewhere(bucket, key).await);
+        if !self.is_within(bucket, key.as_bytes()) && !self.may(READ, bucket, key.as_bytes()) {
+            return Ok(Err(denied(READ)));
         }
+        match bucket == &*self.store.name {
+            true => self.read_here(key).await,
+            false => Ok(self.read_elsewhere(bucket, key).await),
+        }
+    }
+
+    /// As [`Purging::read`], of the table's newest metadata file.
+    async fn read_root(&self, location: &str) -> Result<Result<Bytes, String>, CatalogError> {
+        match file_of(location) {
+            Some((bucket, key)) if bucket == &*self.store.name => self.read_here(key).await,
+            Some(_) | None => self.read(location).await,
+        }
+    }
+
+    async fn read_here(&self, key: &str) -> Result<Result<Bytes, String>, CatalogError> {
         let mut attempts = 1;
         loop {
             match self.store.bucket.read_object(key.as_bytes(), PURGE_FILE_BYTES_MAX).await {
@@ -430,10 +447,6 @@ impl Purging {
     }
 
     async fn read_elsewhere(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
-        const ACTION: &str = "s3:GetObject";
-        if !self.may(ACTION, bucket, key.as_bytes()) {
-            return Err(denied(ACTION));
-        }
         let key = Bytes::copy_from_slice(key.as_bytes());
         let read = self.elsewhere(bucket, move |_, bucket| {
             let key = key.clone();
@@ -447,6 +460,13 @@ impl Purging {
 
     fn is_own(&self, location: &str) -> bool {
         file_of(location).is_some_and(|(bucket, _)| bucket == &*self.store.name)
+    }
+
+    /// Whether a file is the table's by where it is.
+    fn is_within(&self, bucket: &str, key: &[u8]) -> bool {
+        let Ok(key) = std::str::from_utf8(key) else { return false };
+        let lies_in = |prefix: &String| location::lies_in(key, prefix);
+        bucket == &*self.store.name && self.with(|purge| purge.locations.iter().any(lies_in))
     }
 
     fn may(&self, action: &'static str, bucket: &str, key: &[u8]) -> bool {
@@ -514,11 +534,17 @@ impl Purging {
                 self.engine.sleep(Duration::ZERO).await;
             }
         }
-        let mut own = files.own.as_slice();
-        while !own.is_empty() {
-            let done = self.delete_some(own).await?;
-            own = own.get(done..).unwrap_or_default();
-            self.engine.sleep(Duration::ZERO).await;
+        for some in files.own.chunks(PURGE_KEYS_MAX) {
+            let mine = self.deletable(some);
+            let mut mine = mine.as_slice();
+            if mine.is_empty() {
+                self.engine.sleep(Duration::ZERO).await;
+            }
+            while !mine.is_empty() {
+                let done = self.delete_some(mine).await?;
+                mine = mine.get(done..).unwrap_or_default();
+                self.engine.sleep(Duration::ZERO).await;
+            }
         }
         if PURGE_KEYS_MAX < files.own.len() {
             self.discard(files).await;
@@ -526,12 +552,22 @@ impl Purging {
         Ok(())
     }
 
-    async fn delete_elsewhere(&mut self, bucket: &str, keys: &[Bytes]) {
-        const ACTION: &str = "s3:DeleteObject";
-        let (mine, others): (Vec<Bytes>, Vec<Bytes>) =
-            keys.iter().cloned().partition(|key| self.may(ACTION, bucket, key));
+    /// Those of some keys of the warehouse's bucket that may be deleted. The others are counted.
+    fn deletable(&self, keys: &[Bytes]) -> Vec<Bytes> {
+        let name = &*self.store.name;
+        let is_mine = |key: &Bytes| self.is_within(name, key) || self.may(DELETE, name, key);
+        let (mine, others): (Vec<Bytes>, Vec<Bytes>) = keys.iter().cloned().partition(is_mine);
         if !others.is_empty() {
-            self.note_failed_keys(bucket, &others, &denied(ACTION));
+            self.note_failed_keys(name, &others, &denied(DELETE));
+        }
+        mine
+    }
+
+    async fn delete_elsewhere(&mut self, bucket: &str, keys: &[Bytes]) {
+        let (mine, others): (Vec<Bytes>, Vec<Bytes>) =
+            keys.iter().cloned().partition(|key| self.may(DELETE, bucket, key));
+        if !others.is_empty() {
+            self.note_failed_keys(bucket, &others, &denied(DELETE));
         }
         if mine.is_empty() {
             return;
@@ -780,6 +816,10 @@ const NOT_THERE: &str = "it is not there";
 fn digest_of(location: &str) -> [u8; 16] {
     metadata_file::digest(&[location.as_bytes()])
 }
+
+/// What the principal needs for files outside of the table's locations.
+const READ: &str = "s3:GetObject";
+const DELETE: &str = "s3:DeleteObject";
 
 const NO_OBJECT: &str = "it is no object of this store";
 

@@ -65,7 +65,8 @@ fn assigned_uuid<'a>(requirements: &[Requirement], updates: &'a [Update]) -> Opt
 }
 
 impl TableChange {
-    fn assigned_uuid(&self) -> Option<&str> {
+    /// The UUID that it assigns to the table which it creates.
+    pub(crate) fn assigned_uuid(&self) -> Option<&str> {
         assigned_uuid(&self.requirements, &self.updates)
     }
 

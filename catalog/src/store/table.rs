@@ -14,10 +14,11 @@ use crate::store::claim::IdempotencyGuard;
 use crate::store::commit::{Published, plan_version};
 use crate::store::failure::CatalogError;
 use crate::store::idempotency::IdempotencyKey;
+use crate::store::location::{Chosen, METADATA_PATH};
 use crate::store::names::{Ident, Names, NamespaceName};
-use crate::store::state::{LoadedTable, Page, PageQuery, Warehouse};
+use crate::store::state::{LoadedTable, Page, PageQuery, Table, Warehouse};
 use crate::store::values;
-use crate::store::{Outcome, Store, location, metadata_file, table_outcome};
+use crate::store::{Outcome, Store, TablePlace, location, metadata_file};
 
 /// The body of a create request.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl Store {
         if create.staged {
             return self.stage_table(create).await;
         }
-        self.mutate(key, async |claim| {
+        self.mutate(Some(&create.ident), key, async |claim| {
             for _ in 0..COMMIT_ATTEMPTS_MAX {
                 let version = {
                     let warehouse = self.warehouse.borrow();
@@ -59,7 +60,9 @@ impl Store {
                 };
                 match self.publish(vec![*version], true, claim).await? {
                     Published::Done(loaded) => {
-                        return Ok(loaded.first().map_or(Outcome::Empty, |loaded| table_outcome(loaded)));
+                        let answer =
+                            |loaded: &Rc<LoadedTable>| self.table_outcome(Some(&create.ident), loaded);
+                        return Ok(loaded.first().map_or(Outcome::Empty, answer));
                     }
                     Published::Moved => {}
                 }
@@ -76,18 +79,21 @@ impl Store {
             // Everything that the commit would refuse is refused here already.
             let version = plan_version(warehouse, &create.ident, metadata, None, "staged")?;
             let body = metadata_file::body(None, &version.file.rendered);
-            Ok((Outcome::Table { body, gzip: false, etag: None }, warehouse.newest))
+            let place = self.place(warehouse, &create.ident, &version.metadata);
+            Ok((Outcome::Table { body, gzip: false, etag: None, place }, warehouse.newest))
         })
         .await
     }
 
     pub(crate) async fn load_table(&self, ident: &Ident, form: &LoadTable) -> Result<Outcome, CatalogError> {
         for _ in 0..COMMIT_ATTEMPTS_MAX {
-            let (metadata_location, loaded) = self
+            let (metadata_location, loaded, place) = self
                 .read(|warehouse| {
                     let table = warehouse.table(ident)?;
-                    let seen = (table.pointer.metadata_location.clone(), warehouse.loaded(table));
-                    Ok((seen, table.sequence))
+                    let loaded = warehouse.loaded(table);
+                    let place =
+                        loaded.as_ref().and_then(|loaded| self.place(warehouse, ident, &loaded.metadata));
+                    Ok(((table.pointer.metadata_location.clone(), loaded, place), table.sequence))
                 })
                 .await?;
             let tags =
@@ -110,9 +116,35 @@ impl Store {
                 return Ok(Outcome::NotModified { etag });
             }
             let body = if gzip { loaded.body_gzip(form.refs_only) } else { plain };
-            return Ok(Outcome::Table { body, gzip, etag: Some(etag) });
+            return Ok(Outcome::Table { body, gzip, etag: Some(etag), place });
         }
         Err(CatalogError::Contended)
+    }
+
+    /// The ids of tables, in lower case; `None` for one that is not there.
+    pub(crate) async fn table_ids(&self, tables: &[Ident]) -> Result<Vec<Option<String>>, CatalogError> {
+        let id = |table: &Table| table.pointer.uuid.to_ascii_lowercase();
+        self.read(|warehouse| {
+            Ok((tables.iter().map(|ident| warehouse.find(ident).map(id)).collect(), warehouse.newest))
+        })
+        .await
+    }
+
+    /// Whether each of these places is the table's own already, or new.
+    pub(crate) async fn are_own(&self, chosen: &[Chosen]) -> Result<Vec<bool>, CatalogError> {
+        self.read(|warehouse| {
+            let own = chosen.iter().map(|chosen| chosen.is_own(warehouse, &self.bucket));
+            Ok((own.collect(), warehouse.newest))
+        })
+        .await
+    }
+
+    /// Where the files of a table are; `None` when it has no place to itself.
+    pub(crate) async fn table_place(&self, ident: &Ident) -> Result<Option<TablePlace>, CatalogError> {
+        match self.load_table(ident, &LoadTable::default()).await? {
+            Outcome::Table { place, .. } => Ok(place),
+            Outcome::Empty | Outcome::Json(_) | Outcome::Secret(_) | Outcome::NotModified { .. } => Ok(None),
+        }
     }
 
     pub(crate) async fn table_exists(&self, ident: &Ident) -> Result<Outcome, CatalogError> {
@@ -152,7 +184,7 @@ impl Store {
         purge: Option<KeptPrincipal>,
         key: Option<IdempotencyKey>,
     ) -> Result<Outcome, CatalogError> {
-        self.mutate(key, async |claim| {
+        self.mutate(None, key, async |claim| {
             let mut warehouse = self.warehouse.borrow_mut();
             let purge = plan_purge(&warehouse, ident, purge, self.bucket.now_ms())?;
             let mut values = vec![(values::table_key(ident), None)];
@@ -177,8 +209,9 @@ impl Store {
         to: &Ident,
         key: Option<IdempotencyKey>,
     ) -> Result<Outcome, CatalogError> {
-        self.mutate(key, async |claim| {
+        self.mutate(None, key, async |claim| {
             let mut warehouse = self.warehouse.borrow_mut();
+            self.judged.check(&warehouse)?;
             let Some(pointer) = plan_rename(&warehouse, from, to)? else {
                 return Ok(Outcome::Empty);
             };
@@ -196,15 +229,25 @@ impl Store {
         .await
     }
 
-    /// Points a name at a metadata file that is already in the warehouse.
+    /// What a metadata file says that is to be registered.
+    pub(crate) async fn look_at_metadata(&self, metadata_location: &str) -> Result<Registered, CatalogError> {
+        self.check_open()?;
+        Ok(Registered::of(&self.read_client_metadata(metadata_location).await?.metadata))
+    }
+
+    /// Points a name at a metadata file that is already in the warehouse, and says what `seen` says.
     pub(crate) async fn register_table(
         &self,
         ident: &Ident,
         metadata_location: &str,
         overwrite: bool,
+        seen: &Registered,
         key: Option<IdempotencyKey>,
     ) -> Result<Outcome, CatalogError> {
-        self.mutate(key, async |claim| self.register(ident, metadata_location, overwrite, claim).await).await
+        let register = async |claim: &IdempotencyGuard| {
+            self.register(ident, metadata_location, overwrite, seen, claim).await
+        };
+        self.mutate(Some(ident), key, register).await
     }
 
     async fn register(
@@ -212,19 +255,15 @@ impl Store {
         ident: &Ident,
         metadata_location: &str,
         overwrite: bool,
+        seen: &Registered,
         claim: &IdempotencyGuard,
     ) -> Result<Outcome, CatalogError> {
         check_free_name(&self.warehouse.borrow(), ident, overwrite)?;
-        let loaded = match self.read_metadata(metadata_location).await {
-            Ok(loaded) => Rc::new(loaded),
-            // The file is the client's: what is wrong with it is wrong with the request.
-            Err(CatalogError::Damaged { why, .. }) => {
-                return Err(CatalogError::BadRequest(format!(
-                    "Invalid metadata file {metadata_location}: {why}"
-                )));
-            }
-            Err(failure) => return Err(failure),
-        };
+        let loaded = self.read_client_metadata(metadata_location).await?;
+        if Registered::of(&loaded.metadata) != *seen {
+            // The file was replaced since the sender was judged on it.
+            return Err(CatalogError::Moved);
+        }
         if let Err(invalid) = loaded.metadata.check_loads() {
             return Err(CatalogError::BadRequest(format!(
                 "Invalid metadata file {metadata_location}: {invalid}"
@@ -232,6 +271,7 @@ impl Store {
         }
         let mut warehouse = self.warehouse.borrow_mut();
         let pointer = plan_register(&warehouse, ident, &loaded, overwrite)?;
+        self.check_uuid(&warehouse, ident, &pointer.uuid)?;
         let mut values = vec![(values::table_key(ident), Some(values::table_value(&pointer)))];
         values.extend(warehouse.digests.plan_return(&pointer.uuid));
         let replaced = warehouse.find(ident).map(|table| &table.pointer.uuid);
@@ -242,7 +282,55 @@ impl Store {
         let recorded = Recorded::Table { metadata_location: metadata_location.to_owned() };
         let sequence = self.append(&mut warehouse, transaction, claim, recorded)?;
         warehouse.set_table(ident, pointer, Some(Rc::clone(&loaded)), sequence);
-        Ok(table_outcome(&loaded))
+        drop(warehouse);
+        Ok(self.table_outcome(Some(ident), &loaded))
+    }
+
+    /// Reads a metadata file that a client names: what is wrong with it is wrong with the request.
+    async fn read_client_metadata(&self, metadata_location: &str) -> Result<Rc<LoadedTable>, CatalogError> {
+        match self.read_metadata(metadata_location).await {
+            Ok(loaded) => Ok(Rc::new(loaded)),
+            Err(CatalogError::Damaged { why, .. }) => {
+                Err(CatalogError::BadRequest(format!("Invalid metadata file {metadata_location}: {why}")))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Who gives a table the UUID of another one needs the rights on that one: rights are given by UUID.
+    pub(crate) fn check_uuid(
+        &self,
+        warehouse: &Warehouse,
+        ident: &Ident,
+        uuid: &str,
+    ) -> Result<(), CatalogError> {
+        let had = |table: &Table| table.pointer.uuid.eq_ignore_ascii_case(uuid);
+        if warehouse.find(ident).is_some_and(had) {
+            return Ok(());
+        }
+        match warehouse.find_by_uuid(uuid) {
+            Some(other) => self.judged.check_also(&other, uuid, false),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a metadata file says of itself that decides who may register it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Registered {
+    pub(crate) uuid: String,
+    pub(crate) location: String,
+    /// Where the table's metadata files are written to, if elsewhere.
+    pub(crate) metadata_path: Option<String>,
+}
+
+impl Registered {
+    fn of(metadata: &TableMetadata) -> Registered {
+        Registered {
+            uuid: metadata.uuid().to_owned(),
+            location: metadata.location().to_owned(),
+            metadata_path: metadata.property(METADATA_PATH).map(str::to_owned),
+        }
     }
 }
 

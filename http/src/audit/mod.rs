@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use crossbeam_queue::ArrayQueue;
-use nilas_engine::{CoreId, rt};
+use nilas_engine::CoreId;
+use nilas_engine::rt::{self, BlockingError};
 
 pub use decisions::{Decisions, Judged};
 pub(crate) use file::AuditFile;
@@ -247,7 +248,7 @@ impl AuditShared {
 
     async fn write(self: Arc<Self>, file: Arc<AuditFile>) {
         // When the control pool has no room the lines wait for the next time.
-        drop(rt::blocking(move || file.write_all_of(&self)).await);
+        let _: Result<(), BlockingError> = rt::blocking(move || file.write_all_of(&self)).await;
     }
 
     /// Takes lines that wait, for the file: their bytes into `batch`, of which there will be some `bytes_max` at most.

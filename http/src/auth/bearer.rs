@@ -101,6 +101,11 @@ impl TokenRequest {
         }
     }
 
+    /// Who says to ask, if the client names itself.
+    pub fn client_id(&self) -> Option<&str> {
+        self.client.as_ref().map(|(id, _)| id.as_str())
+    }
+
     /// Issues a token. `of_issuer` is what [`TokenRequest::issuer_token`] says, verified; `now_ms` milliseconds since 1970.
     pub fn answer(
         self,

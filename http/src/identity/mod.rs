@@ -4,7 +4,7 @@
 //! given; `seal` derives keys from the root secret, and `store` keeps the model in the store and gives it to all cores.
 //! `session` seals and opens the tokens that carry a sender by themselves; `oidc` knows whom an OpenID Connect issuer's
 //! tokens speak of. `sender` is who sent a request, `context` what policies can ask of it, `bucket_rules` what its bucket
-//! says, and `authorizer` the door to the evaluator.
+//! says, and `authorizer` the door to the evaluator. `provision` plans what a file wants to be there.
 
 pub mod oidc;
 pub mod policy;
@@ -17,6 +17,7 @@ pub mod context;
 pub(crate) mod bucket_rules;
 pub mod authorizer;
 pub mod kept;
+pub mod provision;
 
 pub use authorizer::{Evaluator, Explained, Layer, Say};
 pub(crate) use bucket_rules::RulesCache;

@@ -26,6 +26,9 @@ use crate::identity::session::TokenKey;
 
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
+const RING_LABEL: &[u8] = b"nilas secrets at rest 1";
+const SESSION_LABEL: &[u8] = b"nilas session tokens 1";
+const BEARER_LABEL: &[u8] = b"nilas bearer tokens 2";
 /// The version of the ring's record.
 const RING_VERSION: u64 = 1;
 
@@ -35,8 +38,8 @@ type Key = Zeroizing<[u8; KEY_BYTES]>;
 #[derive(Clone)]
 pub struct SealKeys {
     ring: Key,
-    session: Key,
-    bearer: Key,
+    session: TokenKey,
+    bearer: TokenKey,
 }
 
 impl fmt::Debug for SealKeys {
@@ -51,20 +54,20 @@ impl SealKeys {
         let extracted = extract(&store.to_le_bytes(), root_secret.as_bytes());
         let of = |purpose: &[u8]| expand(&extracted, purpose);
         SealKeys {
-            ring: of(b"nilas secrets at rest 1"),
-            session: of(b"nilas session tokens 1"),
-            bearer: of(b"nilas bearer tokens 2"),
+            ring: of(RING_LABEL),
+            session: TokenKey::new(*of(SESSION_LABEL)),
+            bearer: TokenKey::new(*of(BEARER_LABEL)),
         }
     }
 
     /// The key of session tokens.
-    pub fn session_key(&self) -> TokenKey {
-        TokenKey::new(*self.session)
+    pub fn session_key(&self) -> &TokenKey {
+        &self.session
     }
 
     /// The key of bearer tokens.
-    pub fn bearer_key(&self) -> TokenKey {
-        TokenKey::new(*self.bearer)
+    pub fn bearer_key(&self) -> &TokenKey {
+        &self.bearer
     }
 }
 
@@ -284,9 +287,9 @@ mod tests {
 
     #[test]
     fn every_purpose_secret_and_store_has_its_own_key() {
-        let of = |secret, store| {
-            let keys = SealKeys::derive(secret, store);
-            [*keys.ring, *keys.session, *keys.bearer]
+        let of = |secret: &str, store: u128| {
+            let extracted = extract(&store.to_le_bytes(), secret.as_bytes());
+            [RING_LABEL, SESSION_LABEL, BEARER_LABEL].map(|label| *expand(&extracted, label))
         };
         let all: Vec<_> = [of("a", 1), of("b", 1), of("a", 2)].concat();
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();

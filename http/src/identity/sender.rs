@@ -310,8 +310,8 @@ impl Senders {
         Senders {
             store,
             root_key,
-            session_key: keys.session_key(),
-            bearer_key: keys.bearer_key(),
+            session_key: keys.session_key().clone(),
+            bearer_key: keys.bearer_key().clone(),
             issuer,
             known: RefCell::new(known),
             sessions: RefCell::new(Generations::new(SESSIONS_OPEN_MAX)),
@@ -511,6 +511,8 @@ impl Senders {
                     None => Sender::user(model.clone(), &user),
                 }
             }
+            // Its policies may be others than those that were lost.
+            Holder::Web { .. } if !self.store.is_complete() => return Err(KeyFault::InvalidToken),
             Holder::Web { issuer, subject, policies, .. } => {
                 let granted = policies.iter().filter_map(|name| model.policy_named(name));
                 Sender {

@@ -172,7 +172,7 @@ impl IdentityCell {
         })
     }
 
-    /// The model that is in force now, for who has no core of its own.
+    /// The model that is in force now, on whatever core: for what is seldom asked.
     pub fn current(&self) -> Arc<Model> {
         Arc::new(self.published.load().model.clone())
     }
@@ -400,6 +400,12 @@ impl Own {
     fn of(seen: Arc<Published>) -> Own {
         let model = Arc::new(seen.model.clone());
         Own { seen, model }
+    }
+}
+
+impl fmt::Debug for IdentityCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdentityCell").field("is_loaded", &self.is_loaded()).finish_non_exhaustive()
     }
 }
 

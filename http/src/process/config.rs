@@ -13,6 +13,7 @@ use nilas_engine::store::StoreError;
 use nilas_engine::{CoreId, EngineError};
 
 use crate::audit::{AuditFileError, AuditTarget};
+use crate::identity::model::Secret;
 use crate::identity::oidc::{OidcConfig, OidcConfigError};
 use crate::identity::store::LoadError;
 use crate::limits::CACHE_MEMORY_PART;
@@ -39,7 +40,9 @@ pub struct ServerConfig {
     /// may use ([`CACHE_MEMORY_PART`]).
     pub cache_bytes: Option<u64>,
     /// The root key from the environment: access key and secret key.
-    pub root_key: Option<(String, String)>,
+    pub root_key: Option<(String, Secret)>,
+    /// The root secret before, from the environment, when it is being changed.
+    pub previous_secret: Option<Secret>,
     /// Whether presigned URLs of signature version 2 are taken, for GET, HEAD and PUT of objects.
     pub presigned_v2: bool,
     /// The OpenID Connect issuer whose tokens are taken; `None` for none.
@@ -104,8 +107,8 @@ pub enum CoreError {
     Ring(std::io::Error),
     Drive(OpenError),
     Engine(EngineError),
-    Listen(ListenError),
     Identities(LoadError),
+    Listen(ListenError),
 }
 
 impl fmt::Display for ServerError {
@@ -142,8 +145,8 @@ impl fmt::Display for CoreError {
             CoreError::Ring(e) => write!(f, "its io_uring: {e}"),
             CoreError::Drive(e) => write!(f, "{e}"),
             CoreError::Engine(e) => write!(f, "{e}"),
-            CoreError::Listen(e) => write!(f, "{e}"),
             CoreError::Identities(e) => write!(f, "{e}"),
+            CoreError::Listen(e) => write!(f, "{e}"),
         }
     }
 }

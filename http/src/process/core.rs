@@ -23,18 +23,22 @@ use nilas_engine::{CoreId, Engine, ShardId};
 
 use crate::admin::{Figures, ProcessFigures};
 use crate::audit::AuditFile;
+use crate::auth::SigningKeyCache;
+use crate::identity::model::Secret;
 use crate::identity::oidc::Issuer;
 use crate::identity::seal::SealKeys;
 use crate::identity::store::{IdentityCell, RootSecrets};
 use crate::listen::{ListenLimits, RequestBody, listen};
 use crate::memory::MemoryPlan;
 use crate::process::config::CoreError;
+use crate::process::data_dir::DataDir;
 use crate::process::drives::open_drives;
 use crate::process::shutdown::{InFlight, Stop};
 use crate::root_key::RootKey;
 use crate::scrub::ScrubSettings;
 use crate::server::{CoreState, Identity};
 use crate::source::Source;
+use crate::throttle::Throttle;
 
 /// How often it is looked whether a shard became read-only.
 const FAILURES_EVERY: Duration = Duration::from_secs(1);
@@ -42,10 +46,15 @@ const FAILURES_EVERY: Duration = Duration::from_secs(1);
 /// What all cores are started with.
 pub(super) struct CoreSetup {
     pub(super) store: Store,
-    /// Who there is, loaded by the first core.
-    pub(super) identities: Arc<IdentityCell>,
     pub(super) locks: Vec<DriveLock>,
+    pub(super) data: DataDir,
     pub(super) root_key: RootKey,
+    /// The root secret before, while it is being changed.
+    pub(super) previous_secret: Option<Secret>,
+    /// What is derived of the root secret for this store.
+    pub(super) keys: SealKeys,
+    /// Who there is; loaded by the first core.
+    pub(super) identities: Arc<IdentityCell>,
     pub(super) presigned_v2: bool,
     pub(super) issuer: Option<Arc<Issuer>>,
     pub(super) address: SocketAddr,
@@ -65,8 +74,16 @@ pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<()
     let in_flight = InFlight::new(setup.in_flight.clone());
     let (arena, drives) = open_drives(&setup.locks, setup.plan.arena())?;
     let figures = Figures { process: setup.figures.clone(), core, arena: arena.clone() };
-    let identity = Identity::new(setup.root_key.clone(), setup.presigned_v2, setup.issuer.clone());
-    let state = Rc::new(CoreState::new(figures, identity, &setup.region, setup.scrub));
+    let identity = Identity {
+        root_key: setup.root_key.clone(),
+        keys: setup.keys.clone(),
+        cell: setup.identities.clone(),
+        presigned_v2: setup.presigned_v2,
+        issuer: setup.issuer.clone(),
+        signing_keys: RefCell::new(SigningKeyCache::new()),
+    };
+    let throttle = Throttle::new(setup.auth_failures_per_minute);
+    let state = Rc::new(CoreState::new(figures, identity, throttle, &setup.region, setup.scrub));
     let failed: Rc<RefCell<Option<CoreError>>> = Rc::default();
     let (failure, stop) = (failed.clone(), setup.stop.clone());
     let recovered = recover(setup.clone(), state.clone(), arena, drives);
@@ -76,9 +93,18 @@ pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<()
             stop.begin();
         }
     });
+    // One core writes for all.
+    let log = setup.audit_file.clone().filter(|_| core == CoreId(0));
+    let audit = setup.figures.audit.clone();
+    if let Some(file) = log.clone() {
+        rt::spawn_local(audit.clone().write_behind(file));
+    }
     accept(&setup, &state).await?;
     // Requests of other cores need this core's shards until they are answered.
     in_flight.end().await;
+    if let Some(file) = log {
+        audit.write_last(file).await;
+    }
     if let Some(engine) = state.engine() {
         engine.stop().await;
     }
@@ -119,16 +145,17 @@ async fn recover(
     }
     let watches = core == CoreId(0) && engine.is_ready();
     if watches {
-        start_scrub(&setup, &engine).await;
-    }
-    if watches {
         load_identities(&setup, &engine).await?;
     }
+    // Nobody is served before it is known who there is.
     while !setup.identities.is_loaded() && !setup.stop.is_begun() {
         rt::sleep(Duration::from_millis(1)).await;
     }
+    if watches {
+        start_scrub(&setup, &engine).await;
+    }
     let stats = engine.stats().to_vec();
-    state.set_engine(engine, setup.identities.clone());
+    state.set_engine(engine);
     setup.figures.readiness.core_recovered();
     if watches {
         if let Some(services) = state.services() {
@@ -139,16 +166,34 @@ async fn recover(
     Ok(())
 }
 
-/// Loads who there is. An error is one that an operator has to look at before anything is served.
+/// Loads who there is, under a new root secret if it was changed, and notes that it is in force.
 async fn load_identities(setup: &CoreSetup, engine: &Engine) -> Result<(), CoreError> {
-    let root = RootSecrets {
-        current: SealKeys::derive(setup.root_key.secret_key(), engine.store_id()),
-        previous: None,
-    };
-    if let Some(note) = setup.identities.load(engine, root).await.map_err(CoreError::Identities)? {
-        eprintln!("nilas: {note}");
+    let previous = setup.previous_secret.as_ref();
+    let previous = previous.map(|secret| SealKeys::derive(secret.expose(), engine.store_id()));
+    let root = RootSecrets { current: setup.keys.clone(), previous };
+    let loaded = setup.identities.load(engine, root).await;
+    let (data, is_new) = (setup.data.clone(), setup.root_key.is_new());
+    match loaded {
+        Ok(None) => {
+            let kept = engine.blocking(move || data.promote_root_key()).await;
+            if let Ok(Some(Err(error))) = kept {
+                eprintln!("nilas: the new root key is in force and still in root.env.next: {error}");
+            }
+            Ok(())
+        }
+        // Not all is known: a change of the root secret waits for the next start.
+        Ok(Some(note)) => {
+            eprintln!("nilas: {note}: see docs/operations.md, \"Identities\"");
+            Ok(())
+        }
+        Err(error) => {
+            if is_new {
+                // Made by this start, and of no use to any other.
+                drop(engine.blocking(move || data.forget_root_key()).await);
+            }
+            Err(CoreError::Identities(error))
+        }
     }
-    Ok(())
 }
 
 async fn start_scrub(setup: &CoreSetup, engine: &Engine) {

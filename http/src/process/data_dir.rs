@@ -1,25 +1,40 @@
-//! The data directory: the root key in `root.env`, and which drives the store is on in `drives`.
+//! The data directory: the root key in `root.env`, the one to come in `root.env.next`, and which drives the store is on in
+//! `drives`.
 //!
 //! `Server::prepare` opens it before the drives and writes to it once they are open, so that a start that fails leaves
 //! nothing behind. A `root.env` that others can read is refused. `drives` has one absolute path a line, in order: a
 //! later start needs no `--drive`, and one that forgets or mistypes a drive is refused in place of making a new, empty
-//! store. The drives' superblocks stay the truth.
+//! store. The drives' superblocks stay the truth. I1. A new root key is on the disk before the store is sealed under it, and
+//! the one before goes away only after that.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::identity::model::Secret;
 use crate::process::config::ServerError;
-use crate::process::files::{file_mode, make_private_directory, read_file, write_private};
+use crate::process::files::{
+    file_mode, make_private_directory, read_file, remove_file, rename, write_private,
+};
 use crate::root_key::{RootKey, RootKeyError};
 
 const ROOT_KEY: &str = "root.env";
+/// The root key to come.
+const ROOT_KEY_NEXT: &str = "root.env.next";
 const DRIVES: &str = "drives";
 /// The drive that is made when none is named.
 const FIRST_DRIVE: &str = "drive0.nilas";
 
 /// A data directory that exists.
+#[derive(Clone, Debug)]
 pub(super) struct DataDir {
     path: PathBuf,
+}
+
+/// The root key of a start.
+pub(super) struct RootKeys {
+    pub(super) root_key: RootKey,
+    /// The secret before, when it is being changed.
+    pub(super) previous_secret: Option<Secret>,
 }
 
 impl DataDir {
@@ -36,12 +51,31 @@ impl DataDir {
     }
 
     /// The root key: from the environment, else from its file, else made now and yet to be stored by
-    /// [`DataDir::keep_root_key`].
-    pub(super) fn root_key(&self, given: Option<&(String, String)>) -> Result<RootKey, RootKeyError> {
+    /// [`DataDir::keep_root_key`]. A new one that waits in `root.env.next` is the root key, and the one in `root.env` the one
+    /// before.
+    pub(super) fn root_keys(
+        &self,
+        given: Option<&(String, Secret)>,
+        previous: Option<&Secret>,
+    ) -> Result<RootKeys, RootKeyError> {
         if let Some((access_key, secret_key)) = given {
-            return RootKey::given(access_key, secret_key);
+            let root_key = RootKey::given(access_key, secret_key.expose())?;
+            return Ok(RootKeys { root_key, previous_secret: previous.cloned() });
         }
-        let path = self.path.join(ROOT_KEY);
+        let (next, kept) = (self.read_root_key(ROOT_KEY_NEXT)?, self.read_root_key(ROOT_KEY)?);
+        Ok(match (next, kept) {
+            (Some(next), Some(kept)) => {
+                RootKeys { root_key: next, previous_secret: Some(Secret::new(kept.secret_key())) }
+            }
+            (Some(key), None) | (None, Some(key)) => {
+                RootKeys { root_key: key, previous_secret: previous.cloned() }
+            }
+            (None, None) => RootKeys { root_key: RootKey::generate(), previous_secret: previous.cloned() },
+        })
+    }
+
+    fn read_root_key(&self, name: &str) -> Result<Option<RootKey>, RootKeyError> {
+        let path = self.path.join(name);
         let failed = |source| RootKeyError::File { path: path.clone(), source };
         match read_file(&path) {
             Ok(text) => {
@@ -49,11 +83,37 @@ impl DataDir {
                 if mode & 0o077 != 0 {
                     return Err(RootKeyError::Open { path, mode });
                 }
-                RootKey::parse(&text).ok_or(RootKeyError::Content { path })
+                RootKey::parse(&text).map(Some).ok_or(RootKeyError::Content { path })
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(RootKey::generate()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(failed(e)),
         }
+    }
+
+    /// Writes a new secret, made or given, for the same access key beside the one that is in force, durable on return; the
+    /// next start changes over to it. Returns its file.
+    pub(super) fn rotate_root_key(&self, secret: Option<&str>) -> Result<PathBuf, RootKeyError> {
+        let (path, next) = (self.path.join(ROOT_KEY), self.path.join(ROOT_KEY_NEXT));
+        let kept = self.read_root_key(ROOT_KEY)?.ok_or(RootKeyError::Absent { path })?;
+        if self.read_root_key(ROOT_KEY_NEXT)?.is_some() {
+            return Err(RootKeyError::Waits { path: next });
+        }
+        let key = kept.with_secret(secret)?;
+        let written = write_private(&next, key.render().as_bytes());
+        written.map(|()| next.clone()).map_err(|source| RootKeyError::File { path: next, source })
+    }
+
+    /// Notes that the key in `root.env.next` is in force, durable on return; does nothing without one.
+    pub(super) fn promote_root_key(&self) -> io::Result<()> {
+        match rename(&self.path.join(ROOT_KEY_NEXT), &self.path.join(ROOT_KEY)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            renamed => renamed,
+        }
+    }
+
+    /// Removes the key that this start made.
+    pub(super) fn forget_root_key(&self) {
+        remove_file(&self.path.join(ROOT_KEY));
     }
 
     /// Stores a key that was just made, durable on return; does nothing with any other. To be called when nothing else

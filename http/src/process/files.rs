@@ -2,7 +2,7 @@
 //!
 //! `process::data_dir` and `process::drives` call it, in one thread. I1. What [`write_private`] leaves after a crash is
 //! the old file or the new one, whole.
-#![expect(clippy::disallowed_methods, reason = "at start, before any core runs")]
+#![expect(clippy::disallowed_methods, reason = "at start, before any core runs, or on the control pool")]
 
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -24,8 +24,13 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    rename(&temporary, path)
+}
+
+/// Gives a file another name in its directory, durable on return.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)?;
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 

@@ -13,7 +13,7 @@ mod core;
 pub mod shutdown;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -23,12 +23,14 @@ use nilas_engine::store::Store;
 
 use crate::admin::{Counters, ProcessFigures};
 use crate::audit::{AuditFile, AuditShared};
+use crate::identity::model::Secret;
 use crate::identity::oidc::Issuer;
+use crate::identity::seal::SealKeys;
 use crate::identity::store::{IdentityCell, account_of};
 use crate::memory::{CoreMemory, MemoryPlan};
 use crate::process::config::{ServerConfig, ServerError, cache_bytes_per_core};
 use crate::process::core::{CoreSetup, serve_core};
-use crate::process::data_dir::DataDir;
+use crate::process::data_dir::{DataDir, RootKeys};
 pub use crate::process::drives::StoreOrigin;
 use crate::process::drives::{OpenedStore, open_store};
 use crate::process::machine::{check_machine, claim_address, process_bytes, retry_while_held};
@@ -42,6 +44,7 @@ use crate::throttle::ThrottleFigures;
 pub struct Server {
     config: ServerConfig,
     audit_file: Option<AuditFile>,
+    data: DataDir,
     store: OpenedStore,
     cores: usize,
     /// Memory to get by with.
@@ -49,10 +52,17 @@ pub struct Server {
     issuer: Option<Arc<Issuer>>,
     /// The root key; [`RootKey::is_new`] when it was made just now.
     pub root_key: RootKey,
+    previous_secret: Option<Secret>,
     /// The address that is listened on.
     pub address: SocketAddr,
     /// What the machine lacks that the server can do without, one line each.
     pub warnings: Vec<String>,
+}
+
+/// Makes a new root secret in the data directory, or takes `secret`: the next start seals all secrets under it and has it
+/// in force. Returns the file that has it until then. Does nothing to the store, and may be called while it is served.
+pub fn rotate_root_key(data: &Path, secret: Option<&str>) -> Result<PathBuf, ServerError> {
+    DataDir::open(data)?.rotate_root_key(secret).map_err(ServerError::RootKey)
 }
 
 impl Server {
@@ -73,7 +83,9 @@ impl Server {
         let data = DataDir::open(&config.data)?;
         let audit_file = config.audit_log.as_ref().map(AuditFile::open).transpose();
         let audit_file = audit_file.map_err(ServerError::AuditLog)?;
-        let root_key = data.root_key(config.root_key.as_ref()).map_err(ServerError::RootKey)?;
+        let RootKeys { root_key, previous_secret } = data
+            .root_keys(config.root_key.as_ref(), config.previous_secret.as_ref())
+            .map_err(ServerError::RootKey)?;
         let known = data.drives()?;
         let is_known = known.is_some();
         let paths = match (config.drives.is_empty(), known) {
@@ -89,7 +101,19 @@ impl Server {
         let cores = machine.cores.min(store.shards());
         let memory_bytes = config.memory_bytes.unwrap_or_else(process_bytes);
         let warnings = machine.warnings;
-        Ok(Server { config, audit_file, store, cores, memory_bytes, issuer, root_key, address, warnings })
+        Ok(Server {
+            config,
+            audit_file,
+            data,
+            store,
+            cores,
+            memory_bytes,
+            issuer,
+            root_key,
+            previous_secret,
+            address,
+            warnings,
+        })
     }
 
     /// What was done to the store at this start.
@@ -104,12 +128,14 @@ impl Server {
         let tuning = Tuning { cache_bytes, ..Tuning::default() };
         let cores = u16::try_from(self.cores).expect("at most 64");
         let store = Store::tuned(self.store.superblocks, cores, tuning);
-        let identities = IdentityCell::new(&account_of(store.id()));
         let audit = Arc::new(AuditShared::new(self.cores, self.audit_file.is_some()));
         let setup = Arc::new(CoreSetup {
+            keys: SealKeys::derive(self.root_key.secret_key(), store.id()),
+            identities: IdentityCell::new(&account_of(store.id())),
             store,
-            identities,
             locks: self.store.locks,
+            data: self.data,
+            previous_secret: self.previous_secret,
             root_key: self.root_key,
             presigned_v2: self.config.presigned_v2,
             issuer: self.issuer,

@@ -156,6 +156,7 @@ fn auth_code(error: &AuthError) -> (&'static str, StatusCode) {
             ("InvalidClientTokenId", StatusCode::FORBIDDEN)
         }
         AuthError::ExpiredToken { .. } => ("ExpiredToken", StatusCode::FORBIDDEN),
+        AuthError::Throttled(_) => ("Throttling", StatusCode::BAD_REQUEST),
         AuthError::AccessDenied(Denied::NoCredentials) => {
             ("MissingAuthenticationToken", StatusCode::FORBIDDEN)
         }

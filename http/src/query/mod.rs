@@ -20,6 +20,7 @@ mod simulate;
 mod absent;
 pub(crate) mod sts;
 mod error;
+mod edge;
 
 use std::borrow::Cow;
 
@@ -27,9 +28,11 @@ use bytes::Bytes;
 use http::Response;
 use nilas_catalog::access::{Access, Resource};
 
+use crate::auth::Service;
 use crate::identity::model::{Change, Fault, Model, Moment, User};
 use crate::render::body::ResponseBody;
 use crate::render::xml::Xml;
+pub(crate) use edge::serve;
 pub(crate) use error::QueryError;
 pub(crate) use form::Form;
 pub(crate) use operations::{Group, Operation};
@@ -165,18 +168,17 @@ pub(crate) fn render(
 impl Operation {
     /// The namespace of its answers.
     pub(crate) fn namespace(self) -> &'static str {
-        match self.row().group {
-            Group::Sts => STS_NAMESPACE,
-            _ => IAM_NAMESPACE,
-        }
+        if self.service() == Service::Sts { STS_NAMESPACE } else { IAM_NAMESPACE }
+    }
+
+    /// The service that a request for it is signed for.
+    pub(crate) fn service(self) -> Service {
+        if self.facts().action.starts_with("sts:") { Service::Sts } else { Service::Iam }
     }
 
     /// The version of its API.
     fn version(self) -> &'static str {
-        match self.row().group {
-            Group::Sts => STS_VERSION,
-            _ => IAM_VERSION,
-        }
+        if self.service() == Service::Sts { STS_VERSION } else { IAM_VERSION }
     }
 }
 

@@ -76,6 +76,11 @@ impl StsFault {
         }
     }
 
+    /// Whether somebody may have made up what was shown.
+    pub(crate) fn is_guess(&self) -> bool {
+        matches!(self, StsFault::InvalidIdentityToken(_))
+    }
+
     /// For people.
     pub(crate) fn message(&self) -> String {
         match self {

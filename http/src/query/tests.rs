@@ -449,3 +449,34 @@ fn a_new_user_of_the_model_is_told() {
     scene.model = change.model;
     assert_eq!(text(&scene.told("GetUser&UserName=alice"), "CreateDate"), "1970-01-01T00:00:00Z");
 }
+
+/// The rows of the page: each operation of IAM, what it is judged on as its handler does, and its effect.
+#[test]
+fn the_page_lists_what_is_served() {
+    let mut scene = Scene::new();
+    scene.told("CreateUser&UserName=USER");
+    let key = scene.told("CreateAccessKey&UserName=USER");
+    let fields = format!(
+        "&UserName=USER&GroupName=GROUP&PolicyName=POLICY&PolicyArn={}&AccessKeyId={}&RoleName=ROLE&InstanceProfileName=NAME&ServerCertificateName=NAME&OpenIDConnectProviderArn={}&SAMLProviderArn={}&SerialNumber={}&PolicySourceArn={}",
+        arn("policy/POLICY"),
+        text(&key, "AccessKeyId"),
+        arn("oidc-provider/NAME"),
+        arn("saml-provider/NAME"),
+        arn("mfa/NAME"),
+        arn("user/USER"),
+    );
+    let served = Operation::ALL.iter().filter(|operation| operation.facts().action.starts_with("iam:"));
+    let mut rows = Vec::new();
+    for operation in served {
+        let facts = operation.facts();
+        let judge = Judge { allows: false, asked: RefCell::default() };
+        drop(scene.ask(&format!("{}{fields}", facts.name), &judge));
+        let asked = judge.asked.take().join("; ");
+        let on = asked.split(' ').nth(1).expect("it is judged").replace(&arn(""), "");
+        rows.push(format!("| {} | `{on}` | {} |", facts.name, format!("{:?}", facts.effect).to_lowercase()));
+    }
+    let page = include_str!("../../../docs/access.md");
+    let section = page.split("## IAM API").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let table = section.expect("the section").lines().filter(|line| line.starts_with('|')).skip(2);
+    assert_eq!(table.collect::<Vec<_>>(), rows);
+}

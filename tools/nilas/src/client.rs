@@ -427,24 +427,5 @@ fn pairs(pairs: &[(&str, &str)]) -> String {
     pairs.iter().map(one).collect::<Vec<_>>().join("&")
 }
 
-/// A length of time such as `15m`, `1h`, `30d` or `900s`, in seconds.
-pub(crate) fn parse_seconds(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let seconds: u64 = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err(format!("{text:?} is no length of time: write it like 15m, 1h or 30d")),
-    };
-    let number: u64 =
-        number.parse().map_err(|_| format!("{text:?} is no length of time: write it like 1h"))?;
-    number
-        .checked_mul(seconds)
-        .filter(|seconds| *seconds > 0)
-        .ok_or_else(|| format!("{text:?} is out of range"))
-}
-
 #[cfg(test)]
 pub(crate) mod tests;

@@ -6,9 +6,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use nilas_http::identity::provision::parse_seconds;
 use serde_json::{Value, json};
 
-use crate::client::{Client, Connection, parse_seconds, read_text};
+use crate::client::{Client, Connection, read_text};
 use crate::output::{Failure, Output, or_dash, plain};
 
 /// Access keys of users, which may do what their user may, or less.

@@ -15,6 +15,7 @@ mod key;
 mod policy;
 mod sts;
 mod bucket;
+mod provision;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,7 @@ enum Command {
     Policy(policy::Arguments),
     Sts(sts::Arguments),
     Bucket(bucket::Arguments),
+    Provision(provision::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Policy(a) => ask(&a.connection, |client| policy::run(client, &a.command)),
         Command::Sts(a) => ask(&a.connection, |client| sts::run(client, &a.command)),
         Command::Bucket(a) => ask(&a.connection, |client| bucket::run(client, &a.command)),
+        Command::Provision(a) => ask(&a.connection, |client| provision::run(client, &a.command)),
     }
 }
 
@@ -80,7 +83,7 @@ fn ask(connection: &Connection, run: impl FnOnce(&Client) -> Result<Output, Fail
 }
 
 /// Commands that ask a running server.
-const CLIENT_COMMANDS: [&str; 6] = ["user", "group", "key", "policy", "sts", "bucket"];
+const CLIENT_COMMANDS: [&str; 7] = ["user", "group", "key", "policy", "sts", "bucket", "provision"];
 
 /// The command line, with the same words about keys and exit codes below the help of everything that asks a server.
 fn command() -> clap::Command {

@@ -60,6 +60,11 @@ impl Output {
         Output { text: table(head, &rows), lines: values, exit: Exit::Done }
     }
 
+    /// A list with a text of its own.
+    pub(crate) fn lines(values: Vec<Value>, text: impl Into<String>) -> Output {
+        Output { text: text.into(), lines: values, exit: Exit::Done }
+    }
+
     /// The same with another exit code.
     pub(crate) fn ending(self, exit: Exit) -> Output {
         Output { exit, ..self }

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use nilas_engine::format::superblock::FORMAT_VERSION;
+use nilas_http::audit::AuditTarget;
+use nilas_http::identity::model::Secret;
 use nilas_http::identity::oidc::OidcConfig;
+use nilas_http::limits::AUTH_FAILURES_PER_MINUTE;
 use nilas_http::process::config::{ServerConfig, ServerError};
 use nilas_http::process::shutdown::Stop;
 use nilas_http::process::{Server, StoreOrigin};
@@ -13,13 +16,15 @@ use nilas_http::scrub::ScrubSettings;
 
 const STORAGE: &str = "Storage";
 const NETWORK: &str = "Network";
+const SENDERS: &str = "Audit and throttling";
 const MACHINE: &str = "Cores and memory";
 const SCRUB: &str = "Scrub";
 const OIDC: &str = "OpenID Connect";
 const CREDENTIALS: &str = "\
 Credentials:
   The root key is NILAS_ACCESS_KEY and NILAS_SECRET_KEY in the environment, both or neither; else the one in root.env in
-  the data directory; else one that is made now, shown once and kept there.";
+  the data directory; else one that is made now, shown once and kept there. A new secret takes effect at a start: with the
+  one before as NILAS_PREVIOUS_SECRET_KEY, or after `nilas key rotate-root`.";
 
 /// What `nilas serve` may be told.
 #[derive(Args)]
@@ -46,6 +51,13 @@ pub(crate) struct Arguments {
     /// Whether presigned URLs of the old signature version 2 are taken, for GET, HEAD and PUT of objects
     #[arg(long, value_name = "on|off", default_value = "on", value_parser = parse_switch, action = clap::ArgAction::Set, help_heading = NETWORK)]
     presigned_v2: bool,
+    /// A file that gets one JSON line for each refused and each changing request, or stderr
+    #[arg(long, value_name = "PATH|stderr", env = "NILAS_AUDIT_LOG", help_heading = SENDERS)]
+    audit_log: Option<PathBuf>,
+    /// Wrong signatures and tokens that one address, and one key, is forgiven in a minute before it is slowed down; 0 for
+    /// no such limit
+    #[arg(long, value_name = "N", default_value_t = AUTH_FAILURES_PER_MINUTE, help_heading = SENDERS)]
+    auth_failures_per_minute: u32,
     /// Cores to use [default: all that the process may use]
     #[arg(long, value_name = "N", help_heading = MACHINE)]
     cores: Option<usize>,
@@ -88,6 +100,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
         cores: arguments.cores,
         cache_bytes: arguments.cache,
         root_key: root_key_from_environment()?,
+        previous_secret: variable("NILAS_PREVIOUS_SECRET_KEY").map(Secret::new),
         presigned_v2: arguments.presigned_v2,
         oidc: arguments.oidc_issuer.map(|issuer| OidcConfig {
             issuer,
@@ -100,6 +113,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
             every: std::time::Duration::from_secs(u64::from(arguments.scrub_every) * 3600),
         },
         region: arguments.region,
+        audit_log: arguments.audit_log.map(|target| match target.as_os_str() == "stderr" {
+            true => AuditTarget::Stderr,
+            false => AuditTarget::File(target),
+        }),
+        auth_failures_per_minute: arguments.auth_failures_per_minute,
         memory_bytes: arguments.memory,
     };
     // Before any thread is started, so that none of them takes a signal away.
@@ -155,10 +173,13 @@ impl std::fmt::Display for ServeError {
     }
 }
 
-fn root_key_from_environment() -> Result<Option<(String, String)>, ServeError> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn root_key_from_environment() -> Result<Option<(String, Secret)>, ServeError> {
     match (variable("NILAS_ACCESS_KEY"), variable("NILAS_SECRET_KEY")) {
-        (Some(access_key), Some(secret_key)) => Ok(Some((access_key, secret_key))),
+        (Some(access_key), Some(secret_key)) => Ok(Some((access_key, Secret::new(secret_key)))),
         (None, None) => Ok(None),
         _ => Err(ServeError::HalfKey),
     }

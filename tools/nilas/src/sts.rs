@@ -5,9 +5,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use nilas_http::identity::provision::parse_seconds;
 use serde_json::{Value, json};
 
-use crate::client::{Client, Connection, parse_seconds, read_text};
+use crate::client::{Client, Connection, read_text};
 use crate::output::{Failure, Output, facts, plain};
 
 /// Sessions: keys that end by themselves.

@@ -138,9 +138,14 @@ fn show(client: &Client, name: &str) -> Result<Output, Failure> {
     Ok(Output::one(value, text))
 }
 
-fn enable(client: &Client, name: &str, is_enabled: bool) -> Result<Output, Failure> {
+/// Lets a user's keys work, or stops them and ends the sessions made with them.
+pub(crate) fn set_enabled(client: &Client, name: &str, is_enabled: bool) -> Result<(), Failure> {
     let body = json!({ "enabled": is_enabled, "revoke_sessions": !is_enabled });
-    client.page(&format!("/_nilas/users/{}", segment(name)), &[], Some(&body))?;
+    client.page(&format!("/_nilas/users/{}", segment(name)), &[], Some(&body)).map(drop)
+}
+
+fn enable(client: &Client, name: &str, is_enabled: bool) -> Result<Output, Failure> {
+    set_enabled(client, name, is_enabled)?;
     let text = match is_enabled {
         true => format!("user {name} is enabled: its keys work again"),
         false => format!("user {name} is disabled: its keys and sessions work no more"),

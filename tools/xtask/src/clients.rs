@@ -33,6 +33,7 @@ const SUITES: [Suite; 19] = [
     suite("boto3-1.28", "boto3_e2e.py", &BOTO3_1_28, true),
     suite("boto3-1.40", "boto3_e2e.py", &BOTO3_1_40, true),
     suite("awscli", "awscli_e2e.py", &NEWEST, true),
+    suite("iam", "iam_e2e.py", &NEWEST, true),
     suite("js", "js_e2e.py", &NEWEST, true),
     suite("pyarrow", "pyarrow_e2e.py", &NEWEST, true),
     suite("duckdb", "duckdb_e2e.py", &NEWEST, true),

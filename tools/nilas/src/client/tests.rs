@@ -105,21 +105,6 @@ fn endpoints() {
 }
 
 #[test]
-fn lengths_of_time() {
-    let check = |text: &str, expected: Option<u64>| assert_eq!(parse_seconds(text).ok(), expected, "{text}");
-    check("900s", Some(900));
-    check("15m", Some(900));
-    check("1h", Some(3600));
-    check("30d", Some(2_592_000));
-    check("0s", None);
-    check("900", None);
-    check("h", None);
-    check("-1h", None);
-    check("99999999999999999999h", None);
-    check("999999999999999999d", None);
-}
-
-#[test]
 fn keys_are_found_in_order() {
     let folder = std::env::temp_dir().join(format!("nilas-client-keys-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
