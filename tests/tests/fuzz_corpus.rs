@@ -15,6 +15,7 @@ const TARGETS: [Target; 19] = [
     ("route", nilas_http::route::fuzz_route),
     ("xml", nilas_http::s3::fuzz::fuzz_xml),
     ("attributes", nilas_http::s3::fuzz::fuzz_attributes),
+    ("policy", nilas_http::identity::policy::fuzz_policy),
     ("metadata", nilas_catalog::spec::fuzz_metadata),
     ("commit", nilas_catalog::commit::fuzz_commit),
     ("manifest", nilas_catalog::manifest::fuzz_manifest),

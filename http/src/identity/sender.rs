@@ -18,7 +18,7 @@ use crate::auth::bearer::{ClientKey, Clients};
 use crate::auth::{KeyFault, KeyStore};
 use crate::generations::Generations;
 use crate::identity::IdentityStore;
-use crate::identity::model::{AccessKey, Model, User, owner_id};
+use crate::identity::model::{AccessKey, LastUse, Model, User, owner_id};
 use crate::identity::oidc::jwt::TokenFault;
 use crate::identity::oidc::{Issuer, OidcFault};
 use crate::identity::policy::{Policy, PolicyKind, PolicySet, PrincipalNames};
@@ -75,6 +75,8 @@ pub struct Sender {
     pub access_key: Box<str>,
     secret: Option<Arc<str>>,
     token: Option<Box<str>>,
+    /// Where the use of a user's key is written down.
+    pub(crate) last_use: Option<Arc<LastUse>>,
     /// The user whose key it is, or who holds the session.
     pub user: Option<Arc<User>>,
     /// `root`, the user's name, or empty for who has none.
@@ -189,6 +191,7 @@ impl Sender {
             access_key: "".into(),
             secret: None,
             token: None,
+            last_use: None,
             user: None,
             name: "".into(),
             user_id: "anonymous".into(),
@@ -250,6 +253,7 @@ impl Sender {
         Sender {
             access_key: key.id.as_str().into(),
             secret: Some(key.secret.expose().into()),
+            last_use: Some(key.last_use.clone()),
             limits: key.policy.iter().map(|policy| Arc::new(PolicySet::new([policy.clone()]))).collect(),
             expires_ms: key.expires_ms,
             ..Sender::user(model, user)

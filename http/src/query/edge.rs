@@ -21,9 +21,10 @@ use crate::auth::{
 };
 use crate::gateway::Trail;
 use crate::iceberg::{BodyMax, take_document};
+use crate::identity::model::Fault;
 use crate::identity::store::ChangeError;
 use crate::identity::{RequestFacts, Sender};
-use crate::limits::{QUERY_FORM_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
+use crate::limits::{IDENTITY_CHANGE_BYTES_MAX, QUERY_FORM_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
 use crate::listen::RequestBody;
 use crate::render::body::ResponseBody;
 use crate::server::{CoreState, Services};
@@ -165,6 +166,10 @@ fn unread(refusal: Refusal) -> QueryError {
 fn not_changed(error: ChangeError) -> QueryError {
     match error {
         ChangeError::Fault(fault) => QueryError::Fault(fault),
+        ChangeError::TooLarge { .. } => {
+            let limit = "IDENTITY_CHANGE_BYTES_MAX";
+            QueryError::Fault(Fault::LimitExceeded { limit, max: IDENTITY_CHANGE_BYTES_MAX })
+        }
         other => QueryError::Unavailable { message: other.to_string().into() },
     }
 }
