@@ -367,7 +367,8 @@ impl Senders {
             open_bearer(token, &self.bearer_key, now_ms)?
         } else {
             match self.web.borrow_mut().get(&name) {
-                Some(claims) => claims.clone(),
+                // What is revoked is sessions: how long a token of its own stands is the issuer's to say.
+                Some(claims) => SessionClaims { epoch: model.facts().web_session_epoch, ..claims.clone() },
                 None if self.issuer.is_some() => return Ok(None),
                 None => return Err(KeyFault::InvalidToken),
             }
