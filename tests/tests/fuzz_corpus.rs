@@ -9,6 +9,7 @@ type Target = (&'static str, fn(&[u8]));
 
 const TARGETS: [Target; 19] = [
     ("auth", nilas_http::auth::fuzz_auth),
+    ("oidc", nilas_http::identity::oidc::fuzz_oidc),
     ("session", nilas_http::identity::session::fuzz_session),
     ("chunked", nilas_http::body::fuzz_chunked),
     ("route", nilas_http::route::fuzz_route),
