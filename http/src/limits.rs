@@ -123,6 +123,9 @@ pub const IDENTITY_POLICY_CHARACTERS_MAX: usize = 10_240;
 /// Bytes of such a policy, blanks included.
 pub const IDENTITY_POLICY_BYTES_MAX: usize = 32 * 1024;
 
+/// Bytes of a bucket's policy, as in S3.
+pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
+
 /// Statements of one policy.
 pub const POLICY_STATEMENTS_MAX: usize = 256;
 
