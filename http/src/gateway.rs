@@ -226,6 +226,9 @@ impl CoreState {
             Err(failure) => (AnyOperation::S3(None), Err(Refused::S3(failure))),
         };
         let operation = trail.asked.get().map_or(operation, |asked| AnyOperation::Query(Some(asked)));
+        if let Some(last_use) = trail.sender.get().and_then(|sender| sender.last_use.as_ref()) {
+            last_use.note(rt::now_ms(), operation.used_for());
+        }
         let response = outcome.unwrap_or_else(|refused| refused.render(&head, &request_id));
         let response = self.hold_answer(operation, response, &head, &request_id);
         // Some clients join lines of one name, and read `application/json, application/json`.

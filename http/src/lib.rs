@@ -26,7 +26,7 @@ pub mod body;
 pub mod download;
 pub mod s3;
 mod iceberg;
-mod query;
+pub mod query;
 pub mod pages;
 mod people;
 pub mod admin;

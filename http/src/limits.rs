@@ -125,6 +125,31 @@ pub const MD5_BACKLOG_CORE_BYTES_MAX: usize = 32 << 20;
 /// lanes, 0.6 ms in one.
 pub const MD5_TURN_BYTES: usize = 512 * 1024;
 
+// ---- policies ---------------------------------------------------------------------------------
+//
+// Beyond each of them a policy is malformed, and the place is named.
+
+/// Characters of a policy of a user, a group or a key, blanks between its parts not counted.
+pub const IDENTITY_POLICY_CHARACTERS_MAX: usize = 10_240;
+
+/// Bytes of such a policy, blanks included.
+pub const IDENTITY_POLICY_BYTES_MAX: usize = 32 * 1024;
+
+/// Bytes of a bucket's policy, as in S3.
+pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
+
+/// Statements of one policy.
+pub const POLICY_STATEMENTS_MAX: usize = 256;
+
+/// Actions, resources, principals and values of conditions of one policy, together.
+pub const POLICY_VALUES_MAX: usize = 2_048;
+
+/// Bytes of one of them: a bucket's name and a key's 1,024 bytes fit twice.
+pub const POLICY_PATTERN_BYTES_MAX: usize = 2_048;
+
+/// Lists and objects in each other in a policy; the grammar needs six.
+pub const POLICY_NESTING_MAX: usize = 8;
+
 // ---- sessions ---------------------------------------------------------------------------------
 
 /// Letters of a session token: a longer one is not looked at, and none is made. Beyond, when it is made:
@@ -306,9 +331,6 @@ pub const OWNERSHIP_XML_BYTES_MAX: usize = 64 * 1024;
 
 /// XML of PutPublicAccessBlock, in bytes: four switches.
 pub const PUBLIC_ACCESS_XML_BYTES_MAX: usize = 64 * 1024;
-
-/// A bucket's policy, in bytes, as AWS has it.
-pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
 
 /// Bytes of a provision file, without the policies in files of their own. A larger one is refused whole.
 pub const PROVISION_BYTES_MAX: usize = 1024 * 1024;

@@ -4,6 +4,8 @@
 
 use nilas_catalog::access::{Api, Effect, OperationFacts};
 
+use crate::auth::Service;
+use crate::identity::model::UsedFor;
 use crate::pages::Page;
 use crate::query;
 use crate::s3::operations::Operation;
@@ -59,6 +61,16 @@ impl AnyOperation {
             AnyOperation::Iceberg(_) => Api::Iceberg,
             AnyOperation::Query(_) => Api::Iam,
             AnyOperation::S3(_) => Api::S3,
+        }
+    }
+
+    /// What the key of its sender is used for.
+    pub(crate) fn used_for(self) -> UsedFor {
+        match self {
+            AnyOperation::Page(_) | AnyOperation::S3(_) => UsedFor::S3,
+            AnyOperation::Iceberg(_) => UsedFor::Tables,
+            AnyOperation::Query(Some(operation)) if operation.service() == Service::Sts => UsedFor::Sts,
+            AnyOperation::Query(_) => UsedFor::Iam,
         }
     }
 

@@ -1,11 +1,13 @@
-//! The root key, which may do everything: its forms in the environment and in `root.env`, and what is derived from it.
+//! The root key, which may do everything: its forms in the environment and in `root.env`.
 //!
-//! `process::data_dir` finds it at start, `auth` verifies with it. There is no default password: a key that is made is
+//! `process::data_dir` finds it at start, `identity::sender` verifies with it, `identity::seal` derives keys of its secret. There is no default password: a key that is made is
 //! random. Pure but for that.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+
+use crate::identity::model::Secret;
 
 /// Letters of keys that are made here: no two look alike.
 const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
@@ -18,7 +20,7 @@ const ACCESS_KEY_BYTES_MIN: usize = 3;
 #[derive(Clone)]
 pub struct RootKey {
     access_key: String,
-    secret_key: String,
+    secret_key: Secret,
     is_new: bool,
 }
 
@@ -145,11 +147,11 @@ impl RootKey {
 
     /// The two lines of `root.env`, which a shell can read.
     pub(crate) fn render(&self) -> String {
-        format!("NILAS_ACCESS_KEY={}\nNILAS_SECRET_KEY={}\n", self.access_key, self.secret_key)
+        format!("NILAS_ACCESS_KEY={}\nNILAS_SECRET_KEY={}\n", self.access_key, self.secret_key.expose())
     }
 
     fn new(access_key: String, secret_key: String, is_new: bool) -> RootKey {
-        RootKey { access_key, secret_key, is_new }
+        RootKey { access_key, secret_key: Secret::new(secret_key), is_new }
     }
 
     /// The access key.
@@ -159,7 +161,7 @@ impl RootKey {
 
     /// The secret key, to be shown once when [`RootKey::is_new`].
     pub fn secret_key(&self) -> &str {
-        &self.secret_key
+        self.secret_key.expose()
     }
 
     /// Whether it was made by this start.

@@ -31,6 +31,7 @@ pub async fn run(engine: &Engine) {
     listings(engine).await;
     multipart(engine).await;
     transactions(engine).await;
+    system_values(engine).await;
     space_comes_back(engine).await;
     too_large(engine).await;
 }
@@ -579,6 +580,39 @@ async fn transactions(engine: &Engine) {
         transact(engine, &bucket, ROOM, None, move |_, t| t.values.push((key(b"late"), Some(key(b"value")))))
             .await;
     assert!(matches!(late, Err(EngineError::BucketClosed)), "the bucket is gone");
+}
+
+/// What the store itself keeps is seen by its owner alone, and in no bucket and no listing.
+async fn system_values(engine: &Engine) {
+    let key = Bytes::from_static(b"\x20key");
+    let before = engine.directory().expect("whole").buckets.len();
+    let set = async |value: Option<Bytes>| {
+        let values = vec![(key.clone(), value)];
+        let set = engine.on_system(ValueOwner::Identity, |_, system| async move {
+            system.room(1_000).await?;
+            system.durable(system.append(Transaction { values, ..Transaction::default() })?).await
+        });
+        set.await.expect("the shard is there").expect("room");
+    };
+    let all = async |owner| {
+        let seen = engine.on_system(owner, |_, system| {
+            let mut seen = Vec::new();
+            system.values(b"", |key, value| {
+                seen.push((Bytes::copy_from_slice(key), value.clone()));
+                true
+            });
+            std::future::ready(seen)
+        });
+        seen.await.expect("the shard is there")
+    };
+    for value in [Bytes::from_static(b"one"), Bytes::from(vec![7; 700_000]), Bytes::new()] {
+        set(Some(value.clone())).await;
+        assert!(all(ValueOwner::Identity).await == [(key.clone(), value)]);
+        assert_eq!(all(ValueOwner::Jobs).await, []);
+    }
+    assert_eq!(engine.directory().expect("whole").buckets.len(), before);
+    set(None).await;
+    assert_eq!(all(ValueOwner::Identity).await, []);
 }
 
 /// Bytes of the shard's extents that nobody can account for.

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,17 +33,32 @@ impl Access for Everything {
     }
 }
 
-/// Asked by purges: root may do everything but the one action.
+/// Asked by purges: root may do everything elsewhere but the one action.
 struct AllBut(&'static str);
+
+/// Asked by purges: nobody may do anything. Writes down what they ask.
+#[derive(Default)]
+struct NothingBut(Mutex<Vec<String>>);
+
+impl KeptAccess for NothingBut {
+    fn allows(&self, _who: &KeptPrincipal, action: &'static str, resource: Resource<'_>) -> bool {
+        self.0.lock().expect("no panic").push(format!("{action} {resource}"));
+        false
+    }
+}
 
 impl KeptAccess for AllBut {
     fn allows(&self, who: &KeptPrincipal, action: &'static str, resource: Resource<'_>) -> bool {
         assert_eq!((who.kind.as_str(), who.access_key.as_str()), ("root", "AK"));
-        assert!(
-            matches!(resource, Resource::Object { bucket: "other", .. }),
-            "only what is elsewhere is asked for"
-        );
-        action != self.0
+        match resource {
+            Resource::Object { bucket: "other", .. } => action != self.0,
+            Resource::Object { bucket: "lake", key }
+                if !key.starts_with(b"t/") && !key.starts_with(b"before/") =>
+            {
+                true
+            }
+            _ => panic!("only what is elsewhere is asked for: {resource}"),
+        }
     }
 }
 
@@ -263,6 +278,64 @@ fn who_may_not_delete_elsewhere_leaves_that() {
             (keys(&engine, "lake").await, keys(&engine, "other").await.len()),
             (FOREIGN.map(str::to_owned).to_vec(), 2)
         );
+    });
+}
+
+#[test]
+fn who_may_nothing_later_purges_the_tables_locations_alone() {
+    with_engine(&made(false), async |engine| {
+        // Another table, whose files a snapshot of `t` names.
+        let all = catalog_with(&engine, AllBut(""));
+        let victim = json!({"name": "victim", "location": "s3://lake/victim", "schema": simple_schema()});
+        assert_eq!(ask(&all, "POST", "/v1/lake/namespaces/a/tables", victim).await.0, 200);
+        put(&engine, "lake", "victim/data/x", b"bytes".to_vec(), false).await;
+        put(
+            &engine,
+            "lake",
+            "victim/m",
+            manifests::manifest(&[File::data("s3://lake/victim/data/x")]),
+            false,
+        )
+        .await;
+        put(&engine, "lake", "victim/l", manifests::list(&["s3://lake/victim/m".to_owned()]), false).await;
+        put(&engine, "lake", "t/m4", manifests::manifest(&[File::data("s3://lake/victim/data/x")]), false)
+            .await;
+        put(&engine, "lake", "t/l4", manifests::list(&["s3://lake/t/m4".to_owned()]), false).await;
+        for (id, list) in [(3, "victim/l"), (4, "t/l4")] {
+            let snapshot = json!({"snapshot-id": id, "sequence-number": id, "schema-id": 0, "timestamp-ms": engine.now_ms(),
+                "manifest-list": format!("s3://lake/{list}"), "summary": {"operation": "append"}});
+            let commit =
+                json!({"requirements": [], "updates": [{"action": "add-snapshot", "snapshot": snapshot}]});
+            assert_eq!(ask(&all, "POST", "/v1/lake/namespaces/a/tables/t", commit).await.0, 200);
+        }
+        let before = keys(&engine, "lake").await;
+        let asked = Arc::new(NothingBut::default());
+        let figures = Arc::new(PurgeFigures::default());
+        let catalog = Catalog::new(engine.clone(), Bytes::new(), "local");
+        let catalog = catalog.with_purges(Arc::clone(&asked) as Arc<dyn KeptAccess>, figures, |_| ());
+        purge(&catalog).await;
+        let all = ended(&engine, &catalog).await;
+        let [one] = all.as_slice() else { panic!("{all:?}") };
+        let left = keys(&engine, "lake").await;
+        // Nothing of others is gone, and of the table's own what leads to what was not followed.
+        let others = before.iter().filter(|key| key.starts_with("victim/") || key.starts_with("far/"));
+        for key in others {
+            assert!(left.contains(key), "{key} is gone: {one:?}");
+        }
+        for key in ["t/data/a", "t/data/b", "t/data/c", "t/m1", "t/m2", "t/m4", "t/l1", "t/l2", "t/l4"] {
+            assert!(!left.contains(&key.to_owned()), "{key} is left: {one:?}");
+        }
+        assert_eq!(keys(&engine, "other").await, ["x", "y"]);
+        let asked = asked.0.lock().expect("no panic").clone();
+        for want in [
+            "s3:GetObject arn:aws:s3:::lake/victim/l",
+            "s3:DeleteObject arn:aws:s3:::lake/victim/data/x",
+            "s3:DeleteObject arn:aws:s3:::lake/far/d",
+            "s3:DeleteObject arn:aws:s3:::other/x",
+        ] {
+            assert!(asked.contains(&want.to_owned()), "{want}: {asked:?}");
+        }
+        assert!(0 < one.failed && 0 < one.unreadable, "{one:?}");
     });
 }
 

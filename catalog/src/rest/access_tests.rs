@@ -11,12 +11,36 @@ use nilas_engine::platform::simulated::{Faults, Medium, SimulatedDrive, Simulato
 use nilas_engine::store::{FormatConfig, Store, format};
 
 use super::{Catalog, Operation, Request, Response, Route};
-use crate::access::{Access, BodyKind, NamedIn, Resource, ResourceKind};
+use crate::access::{Access, BodyKind, NamedIn, Resource, ResourceKind, VendRequest, Vended};
 
-/// Writes down what it is asked, and refuses what is about `refused`.
-struct Recorder {
+/// Writes down what it is asked, and says what `allows` says of it.
+pub(super) struct Recorder {
     asked: RefCell<Vec<(String, ResourceKind)>>,
-    refused: &'static str,
+    allows: Box<dyn Fn(&str) -> bool>,
+    wants_ids: bool,
+    /// Credentials that it was asked for.
+    pub(super) vended: RefCell<Vec<String>>,
+}
+
+impl Recorder {
+    pub(super) fn new(allows: impl Fn(&str) -> bool + 'static) -> Recorder {
+        let allows = Box::new(allows);
+        Recorder { asked: RefCell::default(), allows, wants_ids: false, vended: RefCell::default() }
+    }
+
+    /// Refuses what is about `refused`.
+    pub(super) fn refusing(refused: &'static str) -> Recorder {
+        Recorder::new(move |question| refused.is_empty() || !question.contains(refused))
+    }
+
+    /// The same for rights that depend on ids.
+    pub(super) fn by_id(self) -> Recorder {
+        Recorder { wants_ids: true, ..self }
+    }
+
+    pub(super) fn questions(&self) -> Vec<String> {
+        self.asked.borrow().iter().map(|(question, _)| question.clone()).collect()
+    }
 }
 
 impl Access for Recorder {
@@ -24,32 +48,64 @@ impl Access for Recorder {
         &self,
         action: &'static str,
         resource: Resource<'_>,
-        _facts: &[(&'static str, &str)],
+        facts: &[(&'static str, &str)],
     ) -> bool {
-        let question = format!("{action} {resource}");
-        let allowed = self.refused.is_empty() || !question.contains(self.refused);
+        let facts: String = facts.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        let question = format!("{action} {resource}{facts}");
+        let allowed = (self.allows)(&question);
         self.asked.borrow_mut().push((question, resource.kind()));
         allowed
     }
+
+    fn wants_table_ids(&self, _warehouse: &str) -> bool {
+        self.wants_ids
+    }
+
+    fn vend(&self, wanted: &VendRequest<'_>) -> Option<Vended> {
+        let VendRequest { warehouse, table_id, prefix, writes, deletes } = wanted;
+        let text = format!("{warehouse} {table_id} {prefix} writes={writes} deletes={deletes}");
+        self.vended.borrow_mut().push(text);
+        Some(Vended {
+            access_key: "NILT".to_owned(),
+            secret_key: "secret".to_owned(),
+            session_token: "token".to_owned(),
+            expires_ms: 5_000,
+        })
+    }
 }
 
-async fn ask(catalog: &Catalog, line: &str, body: &str, recorder: &Recorder) -> Response {
+pub(super) async fn ask(catalog: &Catalog, line: &str, body: &str, recorder: &Recorder) -> Response {
+    ask_with(catalog, line, body, &[], recorder).await
+}
+
+pub(super) async fn ask_with(
+    catalog: &Catalog,
+    line: &str,
+    body: &str,
+    headers: &[(&str, &str)],
+    recorder: &Recorder,
+) -> Response {
     let (method, path) = line.split_once(' ').expect("method and path");
+    let (raw_path, raw_query) = path.split_once('?').unwrap_or((path, ""));
+    let header = |name: &str| {
+        let found = headers.iter().find(|(header, _)| *header == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
     let request = Request {
         method,
-        raw_path: path,
-        raw_query: "",
-        header: &|_| None,
+        raw_path,
+        raw_query,
+        header: &header,
         body: Bytes::copy_from_slice(body.as_bytes()),
         principal: "somebody",
         access: recorder,
         base_url: "http://h",
     };
-    catalog.handle(Route::of(method, path), request).await
+    catalog.handle(Route::of(method, raw_path), request).await
 }
 
 /// Runs `test` with a catalog on one simulated core.
-fn with_catalog(test: impl AsyncFnOnce(Catalog) + 'static) {
+pub(super) fn with_catalog(test: impl AsyncFnOnce(Catalog) + 'static) {
     let simulator = Simulator::new(1);
     let machine = simulator.clone();
     let ended = simulator.run(async move {
@@ -163,7 +219,21 @@ const QUESTIONS: &[(Operation, &str, &str, &[&str])] = &[
         Operation::RegisterTable,
         "POST /v1/wh1/namespaces/n/register",
         r#"{"name":"r","metadata-location":"s3://wh1/x"}"#,
-        &["s3tables:RegisterTable arn:aws:s3tables:::bucket/wh1/table/n.r"],
+        &[
+            "s3tables:RegisterTable arn:aws:s3tables:::bucket/wh1/table/n.r s3tables:registerLocation=s3://wh1/x",
+            "s3:GetObject arn:aws:s3:::wh1/x",
+        ],
+    ),
+    (
+        Operation::LoadCredentials,
+        "GET /v1/wh1/namespaces/n/tables/t/credentials",
+        "",
+        &[
+            "s3tables:GetTableData arn:aws:s3tables:::bucket/wh1/table/n.t",
+            "s3tables:GetTableData arn:aws:s3tables:::bucket/wh1/table/n.t",
+            "s3tables:PutTableData arn:aws:s3tables:::bucket/wh1/table/n.t",
+            "s3tables:DeleteTable arn:aws:s3tables:::bucket/wh1/table/n.t",
+        ],
     ),
     (
         Operation::ReportMetrics,
@@ -210,8 +280,8 @@ const QUESTIONS: &[(Operation, &str, &str, &[&str])] = &[
     ),
 ];
 
-async fn make_warehouse(catalog: &Catalog) {
-    let all = Recorder { asked: RefCell::default(), refused: "" };
+pub(super) async fn make_warehouse(catalog: &Catalog) {
+    let all = Recorder::refusing("");
     let made = ask(catalog, "POST /v1/warehouses", r#"{"name":"wh1"}"#, &all).await;
     assert_eq!(made.status, 200);
 }
@@ -226,24 +296,21 @@ fn every_operation_asks_about_all_that_it_names() {
         for (operation, line, body, want) in QUESTIONS {
             let (method, path) = line.split_once(' ').expect("method and path");
             assert_eq!(Route::of(method, path).operation(), Some(*operation), "{line}");
-            let all = Recorder { asked: RefCell::default(), refused: "" };
+            let all = Recorder::refusing("");
             let answer = ask(&catalog, line, body, &all).await;
             assert_ne!(answer.status, 403, "{line}");
             let asked = all.asked.into_inner();
             let questions: Vec<&str> = asked.iter().map(|(question, _)| question.as_str()).collect();
             assert_eq!(questions, *want, "{line}");
             let facts = operation.facts();
-            assert!(asked.iter().all(|(_, kind)| *kind == facts.resource), "{line}: {asked:?}");
-            assert!(facts.named == NamedIn::Body || asked.len() == 1, "{line}");
+            // What is asked of S3 is about files.
+            let mut tables = asked.iter().filter(|(question, _)| question.starts_with("s3tables:"));
+            assert!(tables.all(|(_, kind)| *kind == facts.resource), "{line}: {asked:?}");
+            let asks_once = facts.named == NamedIn::Head && *operation != Operation::LoadCredentials;
+            assert!(!asks_once || asked.len() == 1, "{line}");
             if *operation == Operation::CreateWarehouse {
                 // Paths without a prefix need one warehouse alone.
-                ask(
-                    &catalog,
-                    "DELETE /v1/warehouses/wh2",
-                    "",
-                    &Recorder { asked: RefCell::default(), refused: "" },
-                )
-                .await;
+                ask(&catalog, "DELETE /v1/warehouses/wh2", "", &Recorder::refusing("")).await;
             }
         }
     });
@@ -253,12 +320,12 @@ fn every_operation_asks_about_all_that_it_names() {
 fn what_is_refused_changes_nothing() {
     with_catalog(async |catalog: Catalog| {
         make_warehouse(&catalog).await;
-        let nothing = || Recorder { asked: RefCell::default(), refused: "s3tables:" };
+        let nothing = || Recorder::refusing("s3tables:");
         for (_, line, body, _) in QUESTIONS {
             let answer = ask(&catalog, line, body, &nothing()).await;
             assert_eq!(answer.status, 403, "{line}");
         }
-        let all = || Recorder { asked: RefCell::default(), refused: "" };
+        let all = || Recorder::refusing("");
         let left = ask(&catalog, "GET /v1/wh1/namespaces", "", &all()).await;
         assert_eq!(left.body, r#"{"namespaces":[],"next-page-token":null}"#);
     });
@@ -268,7 +335,7 @@ fn what_is_refused_changes_nothing() {
 fn who_is_refused_is_told_nothing_of_the_warehouse() {
     with_catalog(async |catalog: Catalog| {
         let check = async |line: &str, body: &str| {
-            let nothing = Recorder { asked: RefCell::default(), refused: "s3tables:" };
+            let nothing = Recorder::refusing("s3tables:");
             let answer = ask(&catalog, line, body, &nothing).await;
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             assert_eq!(answer.status, 403, "{line}: {text}");
@@ -277,7 +344,7 @@ fn who_is_refused_is_told_nothing_of_the_warehouse() {
         // There is none, then one of another name, then several: neither with a name nor without is any of it revealed.
         for exists in ["", "wh1", "wh3"] {
             if !exists.is_empty() {
-                let all = Recorder { asked: RefCell::default(), refused: "" };
+                let all = Recorder::refusing("");
                 let body = format!(r#"{{"name":"{exists}"}}"#);
                 assert_eq!(ask(&catalog, "POST /v1/warehouses", &body, &all).await.status, 200);
             }
@@ -297,9 +364,9 @@ fn a_body_that_names_nothing_is_what_is_wrong_to_who_is_refused() {
     with_catalog(async |catalog: Catalog| {
         let body_named = |operation: &Operation| operation.facts().named == NamedIn::Body;
         for (_, line, _, _) in QUESTIONS.iter().filter(|(operation, ..)| body_named(operation)) {
-            let nothing = Recorder { asked: RefCell::default(), refused: "s3tables:" };
+            let nothing = Recorder::refusing("s3tables:");
             assert_eq!(ask(&catalog, line, "{", &nothing).await.status, 400, "{line}");
-            let all = Recorder { asked: RefCell::default(), refused: "" };
+            let all = Recorder::refusing("");
             let want = if line.contains("/warehouses") { 400 } else { 404 };
             assert_eq!(ask(&catalog, line, "{", &all).await.status, want, "{line}");
         }
@@ -311,7 +378,7 @@ fn each_table_of_a_request_counts() {
     let check = |line: &'static str, body: &'static str, refused: &'static str| {
         with_catalog(async move |catalog: Catalog| {
             make_warehouse(&catalog).await;
-            let recorder = Recorder { asked: RefCell::default(), refused };
+            let recorder = Recorder::refusing(refused);
             let answer = ask(&catalog, line, body, &recorder).await;
             assert_eq!(answer.status, 403, "{line} {refused}");
             let body = String::from_utf8_lossy(&answer.body).into_owned();
@@ -331,7 +398,7 @@ fn each_handler_takes_the_body_that_its_row_says() {
     with_catalog(async |catalog: Catalog| {
         make_warehouse(&catalog).await;
         for (operation, line, ..) in QUESTIONS {
-            let all = Recorder { asked: RefCell::default(), refused: "" };
+            let all = Recorder::refusing("");
             let answer = ask(&catalog, line, "{", &all).await;
             // What looks at its body finds no document there.
             let looks = String::from_utf8_lossy(&answer.body).contains("Invalid JSON object");

@@ -468,16 +468,19 @@ impl Catalog {
         let key = idempotency_key(request)?;
         let location = metadata_location.clone();
         let look = move |store: Store| async move { store.look_at_metadata(&location).await };
-        let seen = self.owner(&bucket, look).await?;
-        let places = judge::places_of_registered(&bucket.name, &ident, &seen);
-        self.check_places(request, &bucket, places).await?;
+        // What cannot be read is an error of the operation, in its turn.
+        let seen = self.owner(&bucket, look).await.ok();
+        if let Some(seen) = &seen {
+            let places = judge::places_of_registered(&bucket.name, &ident, seen);
+            self.check_places(request, &bucket, places).await?;
+        }
         let (names, delegates) = (Arc::new((ident, metadata_location, seen)), delegates(request));
         let registered = self.behind_purges(async || {
             let (names, judged) = (Arc::clone(&names), judged.clone());
             let register = move |store: Store| async move {
                 let (ident, metadata_location, seen) = &*names;
                 let store = store.judged(judged).telling_place(delegates);
-                store.register_table(ident, metadata_location, overwrite, seen, key).await
+                store.register_table(ident, metadata_location, overwrite, seen.as_ref(), key).await
             };
             self.owner(&bucket, register).await
         });
@@ -789,6 +792,9 @@ fn render(outcome: Outcome, gzip_taken: bool) -> Response {
 
 #[cfg(test)]
 mod access_tests;
+
+#[cfg(test)]
+mod judge_tests;
 
 #[cfg(test)]
 mod tests {

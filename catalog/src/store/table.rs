@@ -235,13 +235,14 @@ impl Store {
         Ok(Registered::of(&self.read_client_metadata(metadata_location).await?.metadata))
     }
 
-    /// Points a name at a metadata file that is already in the warehouse, and says what `seen` says.
+    /// Points a name at a metadata file that is already in the warehouse, and says what `seen` says; `None`: it could not be
+    /// read when it was looked at.
     pub(crate) async fn register_table(
         &self,
         ident: &Ident,
         metadata_location: &str,
         overwrite: bool,
-        seen: &Registered,
+        seen: Option<&Registered>,
         key: Option<IdempotencyKey>,
     ) -> Result<Outcome, CatalogError> {
         let register = async |claim: &IdempotencyGuard| {
@@ -255,12 +256,12 @@ impl Store {
         ident: &Ident,
         metadata_location: &str,
         overwrite: bool,
-        seen: &Registered,
+        seen: Option<&Registered>,
         claim: &IdempotencyGuard,
     ) -> Result<Outcome, CatalogError> {
         check_free_name(&self.warehouse.borrow(), ident, overwrite)?;
         let loaded = self.read_client_metadata(metadata_location).await?;
-        if Registered::of(&loaded.metadata) != *seen {
+        if Some(&Registered::of(&loaded.metadata)) != seen {
             // The file was replaced since the sender was judged on it.
             return Err(CatalogError::Moved);
         }

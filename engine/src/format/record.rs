@@ -550,7 +550,28 @@ mod tests {
         let mut records: Vec<Record> =
             changes.iter().map(|c| Record { bucket: BucketId(9), changes: vec![c.clone()] }).collect();
         records.push(Record { bucket: BucketId(9), changes });
+        let (key, value) = (Bytes::from_static(b"\x20user"), Bytes::from_static(b"{}"));
+        let changes = vec![Change::SetValue { key: key.clone(), value }, Change::ClearValue { key }];
+        records.push(Record { bucket: BucketId::SYSTEM, changes });
         records
+    }
+
+    #[test]
+    fn values_of_the_store_itself_have_their_own_tags() {
+        for record in samples().into_iter().filter(|record| record.changes.len() == 1) {
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            assert!(bytes[16] < tag::SET_SYSTEM_VALUE);
+            // No bucket of that id has objects, uploads or values as others have them.
+            bytes[4..12].fill(0);
+            assert!(Record::decode(&bytes.into()).is_err(), "{record:?}");
+        }
+        let system = samples().pop().expect("the last one");
+        let mut bytes = Vec::new();
+        system.encode(&mut bytes);
+        assert_eq!(bytes[16], tag::SET_SYSTEM_VALUE);
+        bytes[4] = 9;
+        assert!(Record::decode(&bytes.into()).is_err(), "no bucket has them");
     }
 
     #[test]

@@ -26,4 +26,3 @@ pub use kept::KeptRights;
 pub(crate) use sender::Senders;
 pub use sender::{Rights, Sender, SenderKind};
 pub use store::IdentityStore;
-mod policy_stub;

@@ -30,6 +30,8 @@ const RING_KEY: &[u8] = b"\x2f";
 const ACCESS_KEY_BYTE: u8 = 0x22;
 /// Access keys that are sealed anew by one record of the log: each at most a policy and its frame.
 const SEALED_AT_ONCE: usize = 32;
+/// Access keys that are deleted by one record of the log.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
 /// What the log takes for a value beside its key and its bytes.
 const VALUE_FRAME_BYTES: usize = 200;
 
@@ -132,8 +134,8 @@ impl fmt::Display for LoadError {
         match self {
             LoadError::OtherRootSecret => f.write_str(
                 "the root secret is not the one that the access keys of this store are sealed under; nothing was changed. \
-                 Put the newest root.env back, or give its key as NILAS_ACCESS_KEY and NILAS_SECRET_KEY; to change the \
-                 secret see docs/operations.md, \"The root secret\"",
+                 Put the newest root.env back, or give its key as NILAS_ACCESS_KEY and NILAS_SECRET_KEY; when \
+                 it is changed or lost see docs/operations.md, \"The root secret\"",
             ),
             LoadError::NotTurned(source) => write!(
                 f,
@@ -154,6 +156,8 @@ pub struct RootSecrets {
     pub current: SealKeys,
     /// Keys of the one before, when it is being changed.
     pub previous: Option<SealKeys>,
+    /// Whether access keys that are sealed under none of them are deleted: for when the root secret is lost.
+    pub forgets_keys: bool,
 }
 
 impl IdentityCell {
@@ -220,9 +224,14 @@ impl IdentityCell {
             }
             true
         });
-        let (ring, is_of_previous) = match &ring_record {
-            Some(record) => open_ring(record, &root)?,
-            None => (SecretRing::new(rt::random_u128), false),
+        let opened = ring_record.as_ref().map(|record| open_ring(record, &root)).transpose();
+        let (ring, is_of_previous) = match opened {
+            Err(Unusable::Refused(LoadError::OtherRootSecret)) if root.forgets_keys => {
+                forget_keys(system, &mut values).await?;
+                ring_record = None;
+                (SecretRing::new(rt::random_u128), false)
+            }
+            opened => opened?.unwrap_or_else(|| (SecretRing::new(rt::random_u128), false)),
         };
         let account = self.published.load().model.account().to_owned();
         let model = Model::load(&account, values.iter().cloned(), &ring)?;
@@ -280,6 +289,18 @@ impl IdentityCell {
             }
         }
     }
+}
+
+/// Deletes all access keys, and then the ring that nobody can open. Cut short, the ring is still there.
+async fn forget_keys(system: &LocalBucket, values: &mut Vec<(Bytes, Bytes)>) -> Result<(), WriteFailure> {
+    let is_key = |(key, _): &(Bytes, Bytes)| key.first() == Some(&ACCESS_KEY_BYTE);
+    let keys: Vec<Bytes> = values.iter().filter(|value| is_key(value)).map(|(key, _)| key.clone()).collect();
+    for some in keys.chunks(FORGOTTEN_AT_ONCE) {
+        write(system, some.iter().map(|key| (key.clone(), None)).collect()).await?;
+    }
+    write(system, vec![(Bytes::from_static(RING_KEY), None)]).await?;
+    values.retain(|value| !is_key(value));
+    Ok(())
 }
 
 /// Opens the ring with the root secret of now or the one before; says whether it was the latter.

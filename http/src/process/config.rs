@@ -47,6 +47,10 @@ pub struct ServerConfig {
     pub presigned_v2: bool,
     /// The OpenID Connect issuer whose tokens are taken; `None` for none.
     pub oidc: Option<OidcConfig>,
+    /// Whether access keys are deleted whose root secret is lost; otherwise the start is refused.
+    pub forgets_keys: bool,
+    /// A file that says who and what is to be there; `None` for `provision.toml` in `data`, if it is there.
+    pub provision: Option<PathBuf>,
     /// How what is stored is verified in the background.
     pub scrub: ScrubSettings,
     /// The region that S3 clients are told.
@@ -75,6 +79,7 @@ pub enum ServerError {
         source: std::io::Error,
     },
     RootKey(RootKeyError),
+    Provision(String),
     AuditLog(AuditFileError),
     Oidc(OidcConfigError),
     Drive(OpenError),
@@ -108,6 +113,7 @@ pub enum CoreError {
     Drive(OpenError),
     Engine(EngineError),
     Identities(LoadError),
+    Provision(String),
     Listen(ListenError),
 }
 
@@ -117,6 +123,7 @@ impl fmt::Display for ServerError {
             ServerError::Machine(e) => write!(f, "{e}"),
             ServerError::Directory { path, source } => write!(f, "directory {}: {source}", path.display()),
             ServerError::RootKey(e) => write!(f, "{e}"),
+            ServerError::Provision(why) => f.write_str(why),
             ServerError::AuditLog(e) => write!(f, "{e}"),
             ServerError::Oidc(e) => write!(f, "{e}"),
             ServerError::Drive(e) => write!(f, "{e}"),
@@ -146,6 +153,7 @@ impl fmt::Display for CoreError {
             CoreError::Drive(e) => write!(f, "{e}"),
             CoreError::Engine(e) => write!(f, "{e}"),
             CoreError::Identities(e) => write!(f, "{e}"),
+            CoreError::Provision(why) => f.write_str(why),
             CoreError::Listen(e) => write!(f, "{e}"),
         }
     }

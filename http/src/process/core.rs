@@ -33,6 +33,7 @@ use crate::memory::MemoryPlan;
 use crate::process::config::CoreError;
 use crate::process::data_dir::DataDir;
 use crate::process::drives::open_drives;
+use crate::process::provision::Provision;
 use crate::process::shutdown::{InFlight, Stop};
 use crate::root_key::RootKey;
 use crate::scrub::ScrubSettings;
@@ -51,6 +52,10 @@ pub(super) struct CoreSetup {
     pub(super) root_key: RootKey,
     /// The root secret before, while it is being changed.
     pub(super) previous_secret: Option<Secret>,
+    /// Whether access keys are deleted whose root secret is lost.
+    pub(super) forgets_keys: bool,
+    /// Who and what is to be there.
+    pub(super) provision: Option<Provision>,
     /// What is derived of the root secret for this store.
     pub(super) keys: SealKeys,
     /// Who there is; loaded by the first core.
@@ -156,6 +161,9 @@ async fn recover(
     }
     let stats = engine.stats().to_vec();
     state.set_engine(engine);
+    if let (true, Some(provision), Some(services)) = (watches, &setup.provision, state.services()) {
+        provision.apply(services).await.map_err(CoreError::Provision)?;
+    }
     setup.figures.readiness.core_recovered();
     if watches {
         if let Some(services) = state.services() {
@@ -170,7 +178,7 @@ async fn recover(
 async fn load_identities(setup: &CoreSetup, engine: &Engine) -> Result<(), CoreError> {
     let previous = setup.previous_secret.as_ref();
     let previous = previous.map(|secret| SealKeys::derive(secret.expose(), engine.store_id()));
-    let root = RootSecrets { current: setup.keys.clone(), previous };
+    let root = RootSecrets { current: setup.keys.clone(), previous, forgets_keys: setup.forgets_keys };
     let loaded = setup.identities.load(engine, root).await;
     let (data, is_new) = (setup.data.clone(), setup.root_key.is_new());
     match loaded {

@@ -2,13 +2,14 @@
 //!
 //! `tools/nilas` calls [`Server::prepare`], prints what it found, then [`Server::run`]. In the order of a start:
 //! `config` what is asked for and why it cannot be had, `machine` what there is, `data_dir` the root key and which
-//! drives, `drives` the store on them, `core` one core from its start to its end, `shutdown` how they stop together. A core runs `listen`, and `server` on what comes in.
+//! drives, `drives` the store on them, `provision` who and what is to be there, `core` one core from its start to its end, `shutdown` how they stop together. A core runs `listen`, and `server` on what comes in.
 
 pub mod config;
 pub(crate) mod machine;
 mod files;
 mod data_dir;
 mod drives;
+mod provision;
 mod core;
 pub mod shutdown;
 
@@ -34,6 +35,7 @@ use crate::process::data_dir::{DataDir, RootKeys};
 pub use crate::process::drives::StoreOrigin;
 use crate::process::drives::{OpenedStore, open_store};
 use crate::process::machine::{check_machine, claim_address, process_bytes, retry_while_held};
+use crate::process::provision::{PROVISION, Provision};
 use crate::process::shutdown::Stop;
 use crate::readiness::Readiness;
 use crate::root_key::RootKey;
@@ -53,6 +55,7 @@ pub struct Server {
     /// The root key; [`RootKey::is_new`] when it was made just now.
     pub root_key: RootKey,
     previous_secret: Option<Secret>,
+    provision: Option<Provision>,
     /// The address that is listened on.
     pub address: SocketAddr,
     /// What the machine lacks that the server can do without, one line each.
@@ -80,6 +83,11 @@ impl Server {
             }
             None => None,
         };
+        let provision = match &config.provision {
+            Some(path) => Provision::read(path, false),
+            None => Provision::read(&config.data.join(PROVISION), true),
+        };
+        let provision = provision.map_err(ServerError::Provision)?;
         let data = DataDir::open(&config.data)?;
         let audit_file = config.audit_log.as_ref().map(AuditFile::open).transpose();
         let audit_file = audit_file.map_err(ServerError::AuditLog)?;
@@ -111,6 +119,7 @@ impl Server {
             issuer,
             root_key,
             previous_secret,
+            provision,
             address,
             warnings,
         })
@@ -136,6 +145,8 @@ impl Server {
             locks: self.store.locks,
             data: self.data,
             previous_secret: self.previous_secret,
+            forgets_keys: self.config.forgets_keys,
+            provision: self.provision,
             root_key: self.root_key,
             presigned_v2: self.config.presigned_v2,
             issuer: self.issuer,

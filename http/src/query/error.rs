@@ -11,6 +11,7 @@ use http::{HeaderValue, Response, StatusCode};
 use crate::auth::{AuthError, Denied};
 use crate::identity::model::{Entity, Fault, HeldBy};
 use crate::limits::QUERY_FORM_BYTES_MAX;
+use crate::query::sts::StsFault;
 use crate::render::body::ResponseBody;
 use crate::render::xml::Xml;
 
@@ -42,6 +43,8 @@ pub(crate) enum QueryError {
     NoSuchEntity { message: String },
     /// Why the model does not change.
     Fault(Fault),
+    /// Why no session is made.
+    Sts(StsFault),
     /// The store has not recovered, or is busy, or takes no changes now.
     Unavailable { message: Cow<'static, str> },
 }
@@ -74,6 +77,7 @@ impl QueryError {
             QueryError::InvalidInput { .. } => ("InvalidInput", StatusCode::BAD_REQUEST),
             QueryError::NoSuchEntity { .. } => ("NoSuchEntity", StatusCode::NOT_FOUND),
             QueryError::Fault(fault) => fault_code(fault),
+            QueryError::Sts(fault) => fault.code(),
             QueryError::Unavailable { .. } => ("ServiceUnavailable", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
@@ -99,6 +103,7 @@ impl QueryError {
             }
             QueryError::NoSuchEntity { message } => message.clone(),
             QueryError::Fault(fault) => fault_message(fault),
+            QueryError::Sts(fault) => fault.message(),
         })
     }
 

@@ -18,6 +18,7 @@ mod policies;
 mod account;
 mod simulate;
 mod absent;
+pub(crate) mod sts;
 mod error;
 mod edge;
 
@@ -40,10 +41,10 @@ pub(crate) use operations::{Group, Operation};
 pub(crate) const IAM_NAMESPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
 /// The namespace of STS's answers.
 pub(crate) const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
-/// The version that STS's clients name.
-const STS_VERSION: &str = "2011-06-15";
 /// The version that IAM's clients name.
 const IAM_VERSION: &str = "2010-05-08";
+/// The version that STS's clients name.
+const STS_VERSION: &str = "2011-06-15";
 
 /// Who asks, and the one to ask what they may do.
 #[derive(Clone, Copy)]
@@ -101,10 +102,17 @@ struct Ask<'a> {
 /// Finds the operation that a form asks for.
 pub(crate) fn find(form: &Form) -> Result<Operation, QueryError> {
     let action = form.get("Action").ok_or(QueryError::MissingAction)?;
-    let version = form.get("Version").unwrap_or(IAM_VERSION);
-    let invalid = || QueryError::InvalidAction { action: action.to_owned(), version: version.to_owned() };
-    let operation = Operation::find(action).ok_or_else(invalid)?;
-    if version == operation.version() { Ok(operation) } else { Err(invalid()) }
+    let version = form.get("Version");
+    let invalid = |operation: Option<Operation>| {
+        let version = version.unwrap_or(operation.map_or(IAM_VERSION, Operation::version));
+        QueryError::InvalidAction { action: action.to_owned(), version: version.to_owned() }
+    };
+    let operation = Operation::find(action).ok_or_else(|| invalid(None))?;
+    if version.is_none_or(|version| version == operation.version()) {
+        Ok(operation)
+    } else {
+        Err(invalid(Some(operation)))
+    }
 }
 
 /// Judges an operation of IAM and says what it comes to. Pure.
@@ -125,6 +133,11 @@ pub(crate) fn plan(
         Group::Simulation => simulate::plan(&ask),
         Group::Empty => absent::empty(&ask),
         Group::Absent => absent::absent(&ask),
+        // They need more than a model: `sts::answer` carries them out.
+        Group::Sts => Err(QueryError::InvalidAction {
+            action: operation.facts().name.to_owned(),
+            version: operation.version().to_owned(),
+        }),
     }
 }
 

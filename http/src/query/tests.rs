@@ -314,7 +314,7 @@ fn the_account() {
     let summary = scene.told("GetAccountSummary");
     assert!(summary.contains("<entry><key>Users</key><value>2</value></entry>"), "{summary}");
     let details = scene.told("GetAccountAuthorizationDetails&MaxItems=1000");
-    assert_eq!(texts(&details, "GroupList"), ["<member>g"]);
+    assert_eq!(texts(&details, "GroupList"), ["<member>g", ""]);
     assert_eq!(details.matches("<PolicyVersionList>").count(), 1 + scene.model.canned().len());
     let users = scene.told("GetAccountAuthorizationDetails&Filter.member.1=User");
     assert_eq!(texts(&users, "UserName"), ["alice", "bob"]);

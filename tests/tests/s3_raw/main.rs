@@ -11,6 +11,7 @@ mod lists;
 mod multipart;
 mod completions;
 mod parameters;
+mod query;
 
 use std::sync::OnceLock;
 

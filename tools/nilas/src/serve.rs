@@ -39,6 +39,14 @@ pub(crate) struct Arguments {
     /// Size of drive files that have to be made, such as 64GiB [default: half of the free space, at most 1 TiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = STORAGE)]
     drive_size: Option<u64>,
+    /// Users, groups, policies, buckets and warehouses that are to be there [default: provision.toml in the data directory,
+    /// if it is there]
+    #[arg(long, value_name = "FILE", env = "NILAS_PROVISION", help_heading = STORAGE)]
+    provision: Option<PathBuf>,
+    /// When the root secret is lost: start with another one and delete all access keys, which nobody can read any more.
+    /// Users and policies stay
+    #[arg(long, help_heading = STORAGE)]
+    forget_access_keys: bool,
     /// Make a store of an older format one of this program's; no older program opens it afterwards
     #[arg(long, help_heading = STORAGE)]
     upgrade: bool,
@@ -100,6 +108,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
         cores: arguments.cores,
         cache_bytes: arguments.cache,
         root_key: root_key_from_environment()?,
+        forgets_keys: arguments.forget_access_keys,
+        provision: arguments.provision,
         previous_secret: variable("NILAS_PREVIOUS_SECRET_KEY").map(Secret::new),
         presigned_v2: arguments.presigned_v2,
         oidc: arguments.oidc_issuer.map(|issuer| OidcConfig {

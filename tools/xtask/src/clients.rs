@@ -27,7 +27,7 @@ const SPARK: Environment =
     Environment { name: "venv-spark", locks: &["requirements.lock", "requirements-spark.lock"] };
 
 /// Cheapest first.
-const SUITES: [Suite; 19] = [
+const SUITES: [Suite; 20] = [
     suite("parameters", "parameters_e2e.py", &NEWEST, true),
     suite("boto3", "boto3_e2e.py", &NEWEST, true),
     suite("boto3-1.28", "boto3_e2e.py", &BOTO3_1_28, true),
@@ -35,6 +35,7 @@ const SUITES: [Suite; 19] = [
     suite("awscli", "awscli_e2e.py", &NEWEST, true),
     suite("iam", "iam_e2e.py", &NEWEST, true),
     suite("js", "js_e2e.py", &NEWEST, true),
+    suite("policy", "policy_e2e.py", &NEWEST, true),
     suite("pyarrow", "pyarrow_e2e.py", &NEWEST, true),
     suite("duckdb", "duckdb_e2e.py", &NEWEST, true),
     suite("pyiceberg", "pyiceberg_e2e.py", &NEWEST, true),
@@ -43,6 +44,7 @@ const SUITES: [Suite; 19] = [
     suite("faults-pyiceberg", "faults_pyiceberg_e2e.py", &NEWEST, true),
     suite(REFERENCE, "reference_e2e.py", &NEWEST, true),
     suite("rck", "rck_e2e.py", &NEWEST, true),
+    suite("sts", "sts_e2e.py", &NEWEST, true),
     suite("oidc", "oidc_e2e.py", &NEWEST, true),
     suite("keycloak", "keycloak_e2e.py", &NEWEST, false),
     suite("spark", "spark_e2e.py", &SPARK, false),

@@ -86,6 +86,8 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// The examples of docs/access.md, against a server of their own
+    Access,
     /// Makes the golden image of this format's version anew
     Golden,
     /// Coverage-guided fuzzing of one target or `all`, 60 seconds each unless told
@@ -115,6 +117,9 @@ fn main() -> ExitCode {
         Command::Mutants { arguments } => plain(ci::mutants(arguments)),
         Command::Crash { cycles, seed } => plain(ci::crash(cycles, seed)),
         Command::Bench { scenario, arguments } => plain(ci::bench(&scenario, arguments)),
+        Command::Access => sections("access", |report| {
+            report.section("access", readme::access);
+        }),
         Command::Golden => plain(ci::golden()),
         Command::Fuzz { target, seconds } => plain(fuzz::run(&target, seconds.unwrap_or(60))),
         Command::Run { arguments } => plain(

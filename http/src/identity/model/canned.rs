@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ids;
-use crate::identity::policy::{Policy, PolicyKind};
+use crate::identity::policy::{CANNED, Canned, Policy};
 
 /// One policy of the server's own.
 #[derive(Clone, Debug)]
@@ -23,27 +23,12 @@ impl CannedPolicy {
     }
 }
 
-/// Name, description and text of each.
-const ALL: [(&str, &str, &str); 2] = [
-    (
-        "admin",
-        "Everything.",
-        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["admin:*","iam:*","sts:*","s3:*","s3tables:*"],"Resource":"*"}]}"#,
-    ),
-    (
-        "readwrite",
-        "All of S3.",
-        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#,
-    ),
-];
-
 /// Returns all of them.
 pub(super) fn canned(account: &str) -> Vec<CannedPolicy> {
-    let parse = |(name, description, text): (&'static str, &'static str, &'static str)| {
-        let arn = format!("{}{name}", super::CANNED_ARN);
-        let policy =
-            Policy::parse(text, PolicyKind::Identity, &arn, account).expect("a test reads each of them");
-        CannedPolicy { name, description, policy: Arc::new(policy) }
+    let read = |canned: Canned| CannedPolicy {
+        name: canned.name,
+        description: canned.description,
+        policy: Arc::new(canned.policy(account).expect("a test reads each of them")),
     };
-    ALL.into_iter().map(parse).collect()
+    CANNED.into_iter().map(read).collect()
 }

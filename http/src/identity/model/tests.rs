@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::*;
-use crate::identity::policy::{NoContext, PrincipalNames, Question, Verdict};
+use crate::identity::policy::{NoContext, PrincipalNames, Question};
 use crate::limits::{ATTACHED_POLICIES_MAX, POLICY_VERSIONS_MAX, USER_GROUPS_MAX, USER_KEYS_MAX};
 
 const ACCOUNT: &str = "123456789012";
@@ -65,6 +65,12 @@ impl Stored {
     }
 }
 
+/// What a user or group is given.
+fn show_grants(grants: &Grants) -> String {
+    let inline: Vec<_> = grants.inline.iter().map(|(name, policy)| (name, policy.text())).collect();
+    format!("{inline:?} {:?}", grants.attached)
+}
+
 /// Everything that a model says, by every way that leads to it.
 fn show(model: &Model) -> String {
     let mut text = format!("{:?}\n", model.facts());
@@ -73,37 +79,46 @@ fn show(model: &Model) -> String {
         assert_eq!(user.owner_id, owner_id(ACCOUNT, &user.id));
         let groups: Vec<_> = model.groups_of(user).map(|group| group.name.clone()).collect();
         let keys: Vec<_> = model.keys_of(&user.id).map(|key| key.id.clone()).collect();
-        text += &format!("{user:?} {groups:?} {keys:?}\n");
+        let grants = show_grants(&user.grants);
+        let user = User { grants: Grants::default(), ..User::clone(user) };
+        text += &format!("{user:?} {grants} {groups:?} {keys:?}\n");
     }
     for group in model.groups() {
         let members: Vec<_> = model.members_of(&group.id).iter().map(|user| user.name.clone()).collect();
-        text += &format!("{group:?} {members:?}\n");
+        let grants = show_grants(&group.grants);
+        let group = Group { grants: Grants::default(), ..Group::clone(group) };
+        text += &format!("{group:?} {grants} {members:?}\n");
     }
     for key in model.keys() {
-        let key = AccessKey { last_use: Arc::default(), ..AccessKey::clone(key) };
-        text += &format!("{key:?} {}\n", key.secret.expose());
+        let policy = key.policy.as_ref().map(|policy| policy.text());
+        let shown = AccessKey { last_use: Arc::default(), policy: None, ..AccessKey::clone(key) };
+        text += &format!("{shown:?} {policy:?} {}\n", key.secret.expose());
     }
     for policy in model.managed() {
         assert!(model.policy(&model.policy_arn(policy)).is_some());
-        text += &format!("{policy:?}\n");
+        let version = |(number, version): (&u64, &PolicyVersion)| {
+            format!("{number} {} {}", version.created_ms, version.policy.text())
+        };
+        let versions: Vec<_> = policy.versions.iter().map(version).collect();
+        let policy = ManagedPolicy { versions: BTreeMap::new(), ..ManagedPolicy::clone(policy) };
+        text += &format!("{policy:?} {versions:?}\n");
     }
     let counts = (model.users.len(), model.groups.len(), model.keys.len(), model.policies.len());
-    text += &format!("{counts:?} {:?} {:?}\n", model.user_names, model.group_names);
+    let names = [&model.user_names, &model.group_names, &model.policy_names];
+    let names = names.map(|names| names.iter().map(|(name, id)| format!("{name} {id}")).collect::<Vec<_>>());
+    text += &format!("{counts:?} {names:?}\n");
     text
 }
 
-/// What each user may do, of a few things.
-fn verdicts(model: &Model) -> Vec<(String, bool)> {
+/// What each user may do, of a few things, and which statement says so.
+fn verdicts(model: &Model) -> Vec<String> {
     let mut verdicts = Vec::new();
     for user in model.users() {
         let set = model.policies_of(user);
         for action in ["s3:GetObject", "s3:PutObject", "iam:CreateUser"] {
             let principal = &PrincipalNames::ANONYMOUS;
             let question = Question { action, resource: "arn:aws:s3:::b/k", principal, context: &NoContext };
-            verdicts.push((
-                format!("{} {action}", user.name),
-                matches!(set.decide(&question), Verdict::Allow(_)),
-            ));
+            verdicts.push(format!("{} {action} {:?}", user.name, set.decide(&question)));
         }
     }
     verdicts
@@ -323,7 +338,8 @@ fn names_are_one_without_regard_to_case_and_found_as_they_are() {
     assert_eq!(scene.model.user_arn(&user), "arn:aws:iam::123456789012:user/team/Alice");
     let made = scene.attempt(|model, _| model.update_user("Alice", Some("BOB"), None)).map(drop);
     assert_eq!(made, taken("BOB"));
-    for name in ["", "a b", "a/b", "é", "a*", &"n".repeat(65)] {
+    let long = "n".repeat(65);
+    for name in ["", "a b", "a/b", "é", "a*", &long] {
         let made = scene.attempt(|model, moment| model.create_user(&new(name), moment)).map(drop);
         assert!(matches!(made, Err(Fault::InvalidInput { name: "UserName", .. })), "{name}");
     }

@@ -7,9 +7,10 @@ use super::covers;
 /// The crates that answer over HTTP.
 const LOOKED_AT: [&str; 2] = ["catalog/src/", "http/src/"];
 /// Files that may choose such a status, and why.
-const ALLOWED: [(&str, &str); 7] = [
+const ALLOWED: [(&str, &str); 8] = [
     ("http/src/render/error.rs", "the table of S3's failures"),
     ("catalog/src/store/failure.rs", "the table of the catalog's failures"),
+    ("http/src/query/error.rs", "the table of the query API's failures"),
     ("http/src/pages.rs", "the table of the pages' short answers, which belong to no API"),
     ("http/src/listen.rs", "a client over the limit is answered before there is a request"),
     ("http/src/iceberg.rs", "what stands in for a number that is no status"),
