@@ -157,7 +157,11 @@ fn the_audit_log_has_refusals_and_changes() {
         .iter()
         .map(|line| {
             let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
-            (text("operation"), text("outcome"), line["principal"]["kind"].as_str().unwrap_or_default().to_owned())
+            (
+                text("operation"),
+                text("outcome"),
+                line["principal"]["kind"].as_str().unwrap_or_default().to_owned(),
+            )
         })
         .collect();
     let want = [
@@ -184,7 +188,8 @@ fn the_audit_log_has_refusals_and_changes() {
         assert!(!text.contains(never), "{never}: {text}");
     }
 
-    let newest = page(&mut root, 200, &Call::get("/_nilas/audit").query("limit", "1").query("outcome", "refused"));
+    let newest =
+        page(&mut root, 200, &Call::get("/_nilas/audit").query("limit", "1").query("outcome", "refused"));
     assert_eq!(newest["events"].as_array().map(Vec::len), Some(1), "{newest}");
     assert_eq!(newest["events"][0]["operation"], "GetObject");
 
@@ -226,7 +231,10 @@ fn pages_about_who_there_is() {
     assert_eq!(me["policies"], json!(["own"]));
     assert!(me["expires"].is_string() && me["arn"].as_str().is_some_and(|arn| arn.ends_with(":user/alice")));
     assert_eq!(page(&mut root, 200, &Call::get("/_nilas/whoami"))["kind"], "root");
-    assert_eq!(page(&mut root, 403, &Call::get("/_nilas/whoami").unsigned())["error"]["code"], "AccessDenied");
+    assert_eq!(
+        page(&mut root, 403, &Call::get("/_nilas/whoami").unsigned())["error"]["code"],
+        "AccessDenied"
+    );
 
     // No other page is hers, nor anybody's who shows nothing.
     let calls = [
@@ -239,7 +247,11 @@ fn pages_about_who_there_is() {
         ("GET", "/_nilas/audit"),
     ];
     for (method, path) in calls {
-        assert_eq!(page(&mut alice, 403, &Call::new(method, path))["error"]["code"], "AccessDenied", "{path}");
+        assert_eq!(
+            page(&mut alice, 403, &Call::new(method, path))["error"]["code"],
+            "AccessDenied",
+            "{path}"
+        );
         assert_eq!(ask(&mut root, &Call::new(method, path).unsigned()).status, 403, "{path}");
     }
     post(&mut alice, 403, "/_nilas/keys", &json!({ "user": "alice" }));
@@ -250,7 +262,8 @@ fn pages_about_who_there_is() {
             .query("as", who)
             .query("action", action)
             .query("resource", resource);
-        let call = context.iter().fold(call, |call, (key, value)| call.query(&format!("context.{key}"), *value));
+        let call =
+            context.iter().fold(call, |call, (key, value)| call.query(&format!("context.{key}"), *value));
         page(root, 200, &call)
     };
     let get = simulate(&mut root, "alice", "s3:GetObject", "arn:aws:s3:::held/k", &[]);
@@ -259,7 +272,8 @@ fn pages_about_who_there_is() {
     let put = simulate(&mut root, "alice", "s3:PutObject", "arn:aws:s3:::held/k", &[]);
     assert_eq!((&put["allowed"], &put["decision"]), (&json!(false), &json!("no policy allows it")));
     for (prefix, want) in [("a/b", true), ("b", false)] {
-        let listed = simulate(&mut root, "alice", "s3:ListBucket", "arn:aws:s3:::held", &[("s3:prefix", prefix)]);
+        let listed =
+            simulate(&mut root, "alice", "s3:ListBucket", "arn:aws:s3:::held", &[("s3:prefix", prefix)]);
         assert_eq!(listed["allowed"], want, "{prefix}");
         let body = json!({
             "as": "alice", "action": "s3:ListBucket", "resource": "arn:aws:s3:::held",
@@ -267,9 +281,13 @@ fn pages_about_who_there_is() {
         });
         assert_eq!(post(&mut root, 200, "/_nilas/simulate", &body), listed);
     }
-    let nobody = Call::get("/_nilas/simulate").query("as", "x").query("action", "s3:GetObject").query("resource", "*");
+    let nobody =
+        Call::get("/_nilas/simulate").query("as", "x").query("action", "s3:GetObject").query("resource", "*");
     assert_eq!(page(&mut root, 404, &nobody)["error"]["code"], "NoSuchEntity");
-    let odd = Call::get("/_nilas/simulate").query("as", "alice").query("action", "s3:GetObject").query("resource", "k");
+    let odd = Call::get("/_nilas/simulate")
+        .query("as", "alice")
+        .query("action", "s3:GetObject")
+        .query("resource", "k");
     assert_eq!(page(&mut root, 400, &odd)["error"]["code"], "InvalidInput");
 
     let who = |root: &mut Client, action: &str| {
@@ -277,7 +295,11 @@ fn pages_about_who_there_is() {
             Call::get("/_nilas/who-can").query("action", action).query("resource", "arn:aws:s3:::held/k");
         let found = page(root, 200, &call);
         let who = found["who"].as_array().expect("a list").iter().map(|one| {
-            format!("{} {}", one["kind"].as_str().unwrap_or_default(), one["name"].as_str().unwrap_or_default())
+            format!(
+                "{} {}",
+                one["kind"].as_str().unwrap_or_default(),
+                one["name"].as_str().unwrap_or_default()
+            )
         });
         who.collect::<Vec<_>>()
     };
@@ -288,7 +310,10 @@ fn pages_about_who_there_is() {
     assert_eq!(page(&mut root, 200, &Call::get("/_nilas/owners"))["buckets"][0]["user"], "root");
     post(&mut root, 200, "/_nilas/owners", &json!({ "bucket": "held", "user": "bob" }));
     let owners = page(&mut root, 200, &Call::get("/_nilas/owners"));
-    assert_eq!((&owners["buckets"][0]["bucket"], &owners["buckets"][0]["user"]), (&json!("held"), &json!("bob")));
+    assert_eq!(
+        (&owners["buckets"][0]["bucket"], &owners["buckets"][0]["user"]),
+        (&json!("held"), &json!("bob"))
+    );
     assert_eq!(who(&mut root, "s3:PutObject"), ["root root", "user bob"]);
     let mut bob = key_of(&server, &json!({ "user": "bob" }));
     assert_eq!(bob.put("held", "k", b"x").expect("put").status, 200);

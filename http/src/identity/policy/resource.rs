@@ -160,14 +160,19 @@ impl ResourcePattern {
         Some(fits)
     }
 
-    /// What it can name of a bucket: the bucket itself, and objects in it.
-    pub(super) fn kinds_in(&self, bucket: &str) -> (bool, bool) {
+    /// What it can name of a bucket: the bucket itself, objects in it, and, when it is a warehouse, that and its tables.
+    pub(super) fn kinds_in(&self, bucket: &str) -> [bool; 3] {
+        let tail = &self.tail;
         match &self.scope {
-            Scope::Everything => (true, true),
+            Scope::Everything => [true; 3],
             Scope::Known { service: Service::S3, .. } => {
-                (self.tail.may_be(bucket), self.tail.may_begin_with(&format!("{bucket}/")))
+                [tail.may_be(bucket), tail.may_begin_with(&format!("{bucket}/")), false]
             }
-            Scope::Known { .. } | Scope::Nothing | Scope::Other(_) => (false, false),
+            Scope::Known { service: Service::S3Tables, .. } => {
+                let warehouse = format!("bucket/{bucket}");
+                [false, false, tail.may_be(&warehouse) || tail.may_begin_with(&format!("{warehouse}/"))]
+            }
+            Scope::Known { .. } | Scope::Nothing | Scope::Other(_) => [false; 3],
         }
     }
 
