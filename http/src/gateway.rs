@@ -522,6 +522,13 @@ impl CoreState {
                 Ok((purges, beyond)) => admin::purges(&purges, beyond),
                 Err(_) => Plain::CoreBusy.answer(),
             },
+            // Pages of `people` go another way.
+            Page::Whoami | Page::Simulate | Page::SimulateForm | Page::WhoCan | Page::Audit => {
+                return Err(S3Error::AccessDenied.into());
+            }
+            Page::Owners | Page::ChangeOwner | Page::Users | Page::ChangeUser | Page::CreateKey => {
+                return Err(S3Error::AccessDenied.into());
+            }
         })
     }
 

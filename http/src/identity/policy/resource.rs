@@ -284,22 +284,21 @@ mod tests {
 
     #[test]
     fn kinds() {
-        let check =
-            |text: &str, want: (bool, bool)| assert_eq!(pattern(text).kinds_in("bkt"), want, "{text}");
-        check("*", (true, true));
-        check("arn:aws:s3:::bkt", (true, false));
-        check("arn:aws:s3:::bkt/*", (false, true));
-        check("arn:aws:s3:::bkt/k", (false, true));
-        check("arn:aws:s3:::bkt*", (true, true));
-        check("arn:aws:s3:::*", (true, true));
-        check("arn:aws:s3:::b?t/*", (false, true));
-        check("arn:aws:s3:::bkt2/*", (false, false));
-        check("arn:aws:s3:::bk", (false, false));
-        check("arn:aws:s3:::${aws:username}/*", (false, true));
-        check("arn:aws:s3:::${aws:username}", (true, true));
-        check("arn:aws:s3:::bkt/${aws:username}/*", (false, true));
-        check("arn:aws:s3tables:::bucket/bkt", (false, false));
-        check("arn:aws:s3:us-east-1::bkt", (false, false));
+        let check = |text: &str, want: [bool; 3]| assert_eq!(pattern(text).kinds_in("bkt"), want, "{text}");
+        check("*", [true, true, true]);
+        check("arn:aws:s3:::bkt", [true, false, false]);
+        check("arn:aws:s3:::bkt/*", [false, true, false]);
+        check("arn:aws:s3:::bkt/k", [false, true, false]);
+        check("arn:aws:s3:::bkt*", [true, true, false]);
+        check("arn:aws:s3:::*", [true, true, false]);
+        check("arn:aws:s3:::b?t/*", [false, true, false]);
+        check("arn:aws:s3:::bkt2/*", [false, false, false]);
+        check("arn:aws:s3:::bk", [false, false, false]);
+        check("arn:aws:s3:::${aws:username}/*", [false, true, false]);
+        check("arn:aws:s3:::${aws:username}", [true, true, false]);
+        check("arn:aws:s3:::bkt/${aws:username}/*", [false, true, false]);
+        check("arn:aws:s3tables:::bucket/bkt", [false, false, true]);
+        check("arn:aws:s3:us-east-1::bkt", [false, false, false]);
     }
 
     #[test]
