@@ -36,7 +36,7 @@ const PREFIXES_PER_INPUT: usize = 300;
 #[test]
 fn corpus_and_its_neighbours() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-    for (target, run) in TARGETS {
+    for &(target, run) in TARGETS {
         let folder = corpus.join(target);
         let mut inputs: Vec<_> = fs::read_dir(&folder)
             .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
