@@ -13,6 +13,7 @@ const TARGETS: &[Target] = &[
     ("session", nilas_http::identity::session::fuzz_session),
     ("chunked", nilas_http::body::fuzz_chunked),
     ("route", nilas_http::route::fuzz_route),
+    ("query", nilas_http::query::fuzz_query),
     ("xml", nilas_http::s3::fuzz::fuzz_xml),
     ("attributes", nilas_http::s3::fuzz::fuzz_attributes),
     ("policy", nilas_http::identity::policy::fuzz_policy),
