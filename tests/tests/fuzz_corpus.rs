@@ -7,7 +7,7 @@ use std::path::Path;
 /// A target's name and its entry function.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 19] = [
+const TARGETS: &[Target] = &[
     ("auth", nilas_http::auth::fuzz_auth),
     ("oidc", nilas_http::identity::oidc::fuzz_oidc),
     ("session", nilas_http::identity::session::fuzz_session),

@@ -82,7 +82,7 @@ impl QueryError {
         }
     }
 
-    fn message(&self) -> Cow<'static, str> {
+    pub(crate) fn message(&self) -> Cow<'static, str> {
         Cow::Owned(match self {
             QueryError::MalformedForm => return Cow::Borrowed("The form cannot be read."),
             QueryError::FormTooLarge => format!("The form has more than {QUERY_FORM_BYTES_MAX} bytes."),
