@@ -12,11 +12,13 @@ use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::rc::Rc;
 
-use http::header::{CONNECTION, HOST, USER_AGENT};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONNECTION, HOST, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use nilas_catalog::Refusal;
-use nilas_catalog::access::{Api, OperationFacts, Resource, ResourceKind};
+use nilas_catalog::access::{Api, BodyKind, OperationFacts, Resource, ResourceKind};
+use nilas_catalog::uri::decode_path;
 use nilas_engine::rt;
 
 use crate::audit::{AuditEvent, AuditPrincipal, Decisions, Outcome};
@@ -24,24 +26,27 @@ use crate::auth::{
     AuthError, Caller, Denied, Mechanism, Verified, anonymous, sigv2, verify, view_of, with_hoisted,
 };
 use crate::identity::{RequestFacts, Sender, SenderKind};
-use crate::limits::ANSWER_BYTES_MIN;
+use crate::limits::{ANSWER_BYTES_MIN, BUSY_DRAIN_BYTES_MAX, PAGE_BODY_BYTES_MAX};
 use crate::listen::RequestBody;
 use crate::operations::AnyOperation;
 use crate::pages::{Page, Plain};
 use crate::render::body::ResponseBody;
 use crate::render::error::S3Error;
 use crate::route::{Route, route};
+use crate::s3::payload::Payload;
 use crate::s3::target::Target;
 use crate::server::{CoreState, Services};
 use crate::source::Source;
 use crate::throttle::{Attempt, Door};
-use crate::{admin, iceberg, query};
+use crate::{admin, iceberg, pages, people, query};
 
 /// Why a request got no further, in the words of its API.
 pub(crate) enum Refused {
     /// S3's; also those of the server's own pages.
     S3(S3Error),
     Iceberg(Refusal),
+    /// A page of `people`.
+    People(people::Failure),
     /// The head breaks a rule of HTTP itself.
     Head,
 }
@@ -69,6 +74,18 @@ impl Refused {
         match self {
             Refused::S3(failure) => crate::s3::refuse(failure, head, request_id, rt::now_ms()),
             Refused::Iceberg(refusal) => iceberg::render(refusal.response(), head),
+            Refused::People(people::Failure::S3(failure)) => {
+                let answer = failure.answer();
+                let retry_after_s = match failure {
+                    S3Error::Auth(AuthError::Throttled(throttled)) => Some(throttled.retry_after_s),
+                    _ => answer.status.is_server_error().then_some(1),
+                };
+                pages::failure(answer.status, answer.code, &answer.message, retry_after_s)
+            }
+            Refused::People(people::Failure::Query(failure)) => {
+                let (code, status) = failure.code();
+                pages::failure(status, code, &failure.message(), status.is_server_error().then_some(1))
+            }
             Refused::Head => {
                 let mut response = Plain::NoHost.answer();
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -269,7 +286,14 @@ impl CoreState {
                 let caller = Caller::new(sender, &evaluator);
                 Ok(iceberg::handle(services, route, rest, head, document, self.door(trail), caller).await?)
             }
-            Routed::Query => Ok(query::serve(self, head, body, trail, request_id).await),
+            Routed::Query => {
+                // Which operation it is stands in the form.
+                trail.decisions.keep_allowed(self.audit.keeps_changes());
+                Ok(query::serve(self, head, body, trail, request_id).await)
+            }
+            Routed::Page(page) if page.is_of_people() => {
+                self.people(page, head, body, trail, request_id).await.map_err(Refused::People)
+            }
             Routed::Page(page) => {
                 let facts = &page.row().facts;
                 if facts.resource == ResourceKind::Public {
@@ -291,6 +315,64 @@ impl CoreState {
                 self.page(page).await
             }
         }
+    }
+
+    /// Answers a page of `people`: who shows nothing has none.
+    async fn people(
+        &self,
+        page: Page,
+        head: &Parts,
+        body: RequestBody,
+        trail: &Trail,
+        request_id: &str,
+    ) -> Result<Response<ResponseBody>, people::Failure> {
+        let services = self.ready_services()?;
+        let now_ms = services.engine.now_ms();
+        let identified = self.identify(services, head, false, now_ms, trail);
+        let (verified, sender) = identified.map_err(S3Error::from)?;
+        let request = RequestFacts {
+            mechanism: verified.mechanism,
+            signed_ms: verified.signed_ms,
+            region: &verified.region,
+            ..trail.facts(head, now_ms)
+        };
+        let sender = trail.sent_by(sender);
+        let evaluator = services.evaluator(sender, request, &trail.decisions);
+        let caller = Caller::new(sender, &evaluator);
+        let facts = &page.row().facts;
+        if sender.kind == SenderKind::Anonymous {
+            return Err(S3Error::AccessDenied.into());
+        }
+        authorize(&caller, facts, page.resource())?;
+        let bytes = match facts.body {
+            BodyKind::Json => {
+                let memory = &self.memory.documents;
+                let mut payload =
+                    Payload::new(&head.headers, &verified, &services.s3.md5_lanes, memory, body);
+                let over = S3Error::invalid_request(format!(
+                    "over PAGE_BODY_BYTES_MAX: at most {PAGE_BODY_BYTES_MAX}"
+                ));
+                let read = payload.read_document(&head.headers, PAGE_BODY_BYTES_MAX, over).await;
+                payload.drain(BUSY_DRAIN_BYTES_MAX).await;
+                read?
+            }
+            _ => Bytes::new(),
+        };
+        let asked = people::Asked::parse(head.uri.query(), &bytes)?;
+        let rest = page.rest_of(head.uri.path()).unwrap_or_default();
+        let rest = decode_path(rest).and_then(|rest| String::from_utf8(rest).ok()).unwrap_or_default();
+        let desk = people::Desk { services, audit: &self.figures.process.audit, caller, now_ms };
+        let answer = people::answer(&desk, page, &rest, &asked).await?;
+        let mut response = pages::answer(StatusCode::OK, answer, "application/json");
+        if head.method == Method::HEAD {
+            *response.body_mut() = ResponseBody::Empty;
+        }
+        if let Ok(id) = HeaderValue::try_from(request_id) {
+            response.headers_mut().insert("x-amz-request-id", id);
+        }
+        // One answer has a secret.
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
     }
 
     /// What the head asks for. Who may not ask is told that and no more; preflights of browsers are never signed.
@@ -440,6 +522,13 @@ impl CoreState {
                 Ok((purges, beyond)) => admin::purges(&purges, beyond),
                 Err(_) => Plain::CoreBusy.answer(),
             },
+            // Pages of `people` go another way.
+            Page::Whoami | Page::Simulate | Page::SimulateForm | Page::WhoCan | Page::Audit => {
+                return Err(S3Error::AccessDenied.into());
+            }
+            Page::Owners | Page::ChangeOwner | Page::Users | Page::ChangeUser | Page::CreateKey => {
+                return Err(S3Error::AccessDenied.into());
+            }
         })
     }
 

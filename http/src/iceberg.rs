@@ -19,10 +19,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::auth::bearer::{Clients as _, TokenRequest};
 use crate::auth::{
-    AuthError, Caller, Denied, Mechanism, RequestView, Service, Throttled, bearer, precheck, shown,
+    AuthError, Caller, Denied, KeyFault, Mechanism, RequestView, Service, Throttled, precheck, shown,
     verify_with_body, view_of,
 };
-use crate::identity::session::SessionFault;
+use crate::identity::oidc::OidcFault;
+use crate::identity::oidc::jwt::TokenFault;
 use crate::identity::{Sender, SenderKind};
 use crate::limits::{CATALOG_BODY_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
 use crate::listen::{BodyFault, RequestBody};
@@ -55,7 +56,7 @@ pub(crate) struct Proven {
 enum Credentials<'a> {
     /// Nothing, where nothing is asked for, or where a bucket's policy may let in everybody.
     Nothing,
-    Bearer(&'a str),
+    Bearer(Rc<Sender>),
     Signature(RequestView<'a>),
 }
 
@@ -72,34 +73,34 @@ pub(crate) async fn authenticate(
     if route.operation() == Some(nilas_catalog::Operation::GetToken) && head.method != Method::POST {
         return Err(Refusal::TokenMethod);
     }
-    let credentials = Credentials::of(route, head);
-    credentials.look(services, door, now_ms)?;
+    let credentials = Credentials::of(services, door, route, head, now_ms).await?;
     let (bytes, values) = take_document(body, BodyMax::of(route), &state.memory.documents).await?;
     let proven = credentials.verify(state, services, door, &bytes, now_ms)?;
     Ok((proven, Document { bytes, now_ms, _values: values }))
 }
 
 impl<'a> Credentials<'a> {
-    fn of(route: &Route, head: &'a Parts) -> Credentials<'a> {
+    /// Looks before the body: who cannot be anybody does not get to send megabytes.
+    async fn of(
+        services: &Services,
+        door: Door<'_>,
+        route: &Route,
+        head: &'a Parts,
+        now_ms: u64,
+    ) -> Result<Credentials<'a>, Refusal> {
         let is_open =
             route.operation().is_some_and(|operation| operation.facts().resource == ResourceKind::Public);
         let reads = matches!(head.method, Method::GET | Method::HEAD);
         match bearer_token(&head.headers) {
-            _ if is_open => Credentials::Nothing,
-            Some(token) => Credentials::Bearer(token),
-            None if reads && shows_nothing(&view_of(head)) => Credentials::Nothing,
-            None => Credentials::Signature(view_of(head)),
-        }
-    }
-
-    /// Refuses before the body: who cannot be anybody does not get to send megabytes.
-    fn look(&self, services: &Services, door: Door<'_>, now_ms: u64) -> Result<(), Refusal> {
-        match self {
-            Credentials::Nothing => Ok(()),
-            Credentials::Bearer(token) => holder(services, token, door, now_ms).map(drop),
-            Credentials::Signature(view) => precheck(view, &SERVICES, &door.keys(&services.senders), now_ms)
-                .map(drop)
-                .map_err(|error| not_signed(door.judged(error))),
+            _ if is_open => Ok(Credentials::Nothing),
+            Some(token) => holder(services, token, door, now_ms).await.map(Credentials::Bearer),
+            None if reads && shows_nothing(&view_of(head)) => Ok(Credentials::Nothing),
+            None => {
+                let view = view_of(head);
+                precheck(&view, &SERVICES, &door.keys(&services.senders), now_ms)
+                    .map_err(|error| not_signed(door.judged(error)))?;
+                Ok(Credentials::Signature(view))
+            }
         }
     }
 
@@ -115,7 +116,7 @@ impl<'a> Credentials<'a> {
         let unsigned = |sender| Proven { sender, mechanism: Mechanism::Unsigned, signed_ms: None };
         match self {
             Credentials::Nothing => Ok(unsigned(services.senders.anonymous())),
-            Credentials::Bearer(token) => holder(services, token, door, now_ms).map(unsigned),
+            Credentials::Bearer(sender) => Ok(unsigned(sender)),
             Credentials::Signature(view) => {
                 let sha256 = Sha256::digest(body).into();
                 let mut cache = state.identity.signing_keys.borrow_mut();
@@ -132,18 +133,31 @@ impl<'a> Credentials<'a> {
     }
 }
 
-/// Who holds a bearer token.
-fn holder(services: &Services, token: &str, door: Door<'_>, now_ms: u64) -> Result<Rc<Sender>, Refusal> {
-    let standing = services.senders.standing();
+/// Who holds a bearer token: one of ours, or of the OpenID Connect issuer, which may have to be verified first.
+async fn holder(
+    services: &Services,
+    token: &str,
+    door: Door<'_>,
+    now_ms: u64,
+) -> Result<Rc<Sender>, Refusal> {
     let invalid = || match door.failed(Failure::Nobody, "InvalidToken") {
         Ok(()) => Refusal::TokenInvalid,
         Err(Throttled { retry_after_s }) => Refusal::Throttled { retry_after_s },
     };
-    match bearer::verify_bearer(token, &services.senders.bearer_key, &standing, now_ms) {
-        Ok(claims) => services.senders.of_bearer(claims, now_ms).map_err(|_| invalid()),
-        Err(SessionFault::Expired) => Err(Refusal::TokenExpired),
-        Err(SessionFault::Invalid | SessionFault::Revoked) => Err(invalid()),
+    let refused = |fault: KeyFault| match fault {
+        KeyFault::ExpiredToken => Refusal::TokenExpired,
+        KeyFault::Unknown | KeyFault::InvalidToken => invalid(),
+        KeyFault::Throttled(Throttled { retry_after_s }) => Refusal::Throttled { retry_after_s },
+    };
+    if let Some(found) = services.senders.find_bearer(token, now_ms).map_err(refused)? {
+        return Ok(found);
     }
+    let claims = services.senders.verify_web(token, now_ms).await.map_err(|fault| match fault {
+        OidcFault::Token(TokenFault::Expired) => Refusal::TokenExpired,
+        OidcFault::Token(_) => invalid(),
+        OidcFault::Unreachable | OidcFault::Busy => Refusal::IssuerUnreachable,
+    })?;
+    services.senders.keep_web(token, claims, now_ms).map_err(refused)
 }
 
 /// Whether a request shows no credentials at all.
@@ -234,7 +248,7 @@ pub(crate) async fn handle(
     caller: Caller<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     if route.operation() == Some(nilas_catalog::Operation::GetToken) {
-        return token(services, head, &document, door, caller);
+        return token(services, head, &document, door, caller).await;
     }
     // A session of a user is not the user: what it was answered is not for others to be answered again.
     let principal = format!("{} {}", caller.sender.user_id, caller.sender.access_key);
@@ -257,8 +271,8 @@ pub(crate) async fn handle(
     Ok(render(answer, head))
 }
 
-/// Issues a token for credentials in the form or in a Basic header.
-fn token(
+/// Issues a token for credentials in the form or in a Basic header, or for another token.
+async fn token(
     services: &Services,
     head: &Parts,
     form: &Document,
@@ -270,17 +284,26 @@ fn token(
         return Err(Refusal::Token(OAuthError::UnauthorizedClient));
     }
     let authorization = head.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let request = TokenRequest::parse(&form.bytes, authorization).map_err(Refusal::Token)?;
+    let now_ms = form.now_ms;
+    let claims = match request.issuer_token() {
+        Some(token) => match services.senders.verify_web(token, now_ms).await {
+            Ok(claims) => Some(claims),
+            Err(OidcFault::Unreachable | OidcFault::Busy) => return Err(Refusal::IssuerUnreachable),
+            Err(OidcFault::Token(_)) => None,
+        },
+        None => None,
+    };
     let (standing, key) = (services.senders.standing(), &services.senders.bearer_key);
-    let asked = TokenRequest::parse(&form.bytes, authorization).map_err(Refusal::Token)?;
-    let client = asked.client_id().map(str::to_owned);
+    let client = request.client_id().map(str::to_owned);
     let slow_down = |Throttled { retry_after_s }| Refusal::Token(OAuthError::SlowDown { retry_after_s });
     if let Some(client) = &client {
         door.admit(client).map_err(slow_down)?;
     }
-    let answer = asked.answer(None, &standing, key, form.now_ms, &mut rt::random_u128);
+    let answer = request.answer(claims, &standing, key, now_ms, &mut rt::random_u128);
     let answer = answer.map_err(|error| {
         // What is shown may be wrong in either; a client that there is none of names nobody.
-        let known = client.as_deref().filter(|client| standing.client(client, form.now_ms).is_some());
+        let known = client.as_deref().filter(|client| standing.client(client, now_ms).is_some());
         let counted = match error {
             OAuthError::InvalidClient | OAuthError::InvalidGrant => {
                 door.failed(known.map_or(Failure::Nobody, Failure::Key), error.code())

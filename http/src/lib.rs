@@ -28,5 +28,6 @@ pub mod s3;
 mod iceberg;
 pub mod query;
 pub mod pages;
+mod people;
 pub mod admin;
 pub mod render;

@@ -78,6 +78,18 @@ pub const AUDIT_THROTTLED_LINES_PER_S: u32 = 20;
 /// Newest events of one core that `/_nilas/audit` shows.
 pub const AUDIT_RING_EVENTS: usize = 256;
 
+/// Events of one page of `/_nilas/audit`; who asks for more gets this many.
+pub const AUDIT_PAGE_EVENTS_MAX: usize = 1_000;
+
+/// Bytes of the JSON that a page of the server takes. Beyond: `InvalidRequest`.
+pub const PAGE_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Answers of one `/_nilas/who-can`; beyond, it says that there are more.
+pub const WHO_CAN_ANSWERS_MAX: usize = 1_000;
+
+/// Values of condition keys in one simulation. Beyond: `InvalidInput`.
+pub const CONTEXT_VALUES_MAX: usize = 256;
+
 /// Bytes of an aws-chunk's head line, CRLF included: a longer one is `IncompleteBody`.
 pub const CHUNK_LINE_BYTES_MAX: usize = 1024;
 

@@ -123,8 +123,7 @@ impl CoreState {
         let Identity { root_key, keys, cell, issuer, .. } = &self.identity;
         let rules = Rc::new(RulesCache::new());
         let store = IdentityStore::new(cell.clone(), engine.clone());
-        let issuer = issuer.as_ref().map(|issuer| issuer.url());
-        let senders = Senders::new(store, root_key.clone(), keys, issuer);
+        let senders = Senders::new(store, root_key.clone(), keys, issuer.clone());
         let md5_lanes = Md5Lanes::new();
         let s3 = S3 {
             engine: engine.clone(),

@@ -59,7 +59,7 @@ def refused_to(user, run):
 
 def users():
     name = nilas.unique("alice")
-    made = root.create_user(UserName=name, Path="/team/", Tags=[{"Key": "cost", "Value": "a b+c/&"}])["User"]
+    made = root.create_user(UserName=name, Path="/team/", Tags=[{"Key": "cost", "Value": "a b+c/é"}])["User"]
     eq(made["Arn"], arn(f"user/team/{name}"))
     assert made["UserId"].startswith("AIDA"), made
     eq(root.get_user(UserName=name)["User"], made)

@@ -442,7 +442,7 @@ impl Corpus {
 
     fn session(&mut self, keys: &Keys, policy: Option<&str>) -> Keys {
         let mut body =
-            "Action=AssumeRole&Version=2011-06-15&RoleSessionName=s&RoleArn=arn%3Aaws%3Aiam%3A%3A000000000000%3Arole%2Fr"
+            "Action=AssumeRole&Version=2011-06-15&RoleSessionName=corpus&RoleArn=arn%3Aaws%3Aiam%3A%3A000000000000%3Arole%2Fr"
                 .to_owned();
         if let Some(policy) = policy {
             body.push_str(&format!("&Policy={}", sign::encode(policy, false)));

@@ -92,13 +92,8 @@ impl Request<'_> {
 
     /// Who may not read a file learns nothing of it, nor whether it is there. One of another bucket is refused for that.
     pub(super) fn check_file(&self, warehouse: &str, location: &str) -> Result<(), CatalogError> {
-        match location::object_key(location, warehouse) {
-            Ok(key) => {
-                let file = Resource::Object { bucket: warehouse, key: key.as_bytes() };
-                self.check_action(FILE_ACTION, file, &[])
-            }
-            Err(failure) => Err(failure),
-        }
+        let key = location::object_key(location, warehouse)?.as_bytes();
+        self.check_action(FILE_ACTION, Resource::Object { bucket: warehouse, key }, &[])
     }
 }
 

@@ -562,6 +562,29 @@ fn who_does_not_ask_or_may_not_read_gets_the_plain_answer() {
 }
 
 #[test]
+fn a_table_that_is_written_elsewhere_comes_without_credentials() {
+    with_catalog(async |catalog: Catalog| {
+        make(&catalog, &["t"]).await;
+        let location = load(&catalog, "t").await["metadata"]["location"].as_str().expect("text").to_owned();
+        let check = async |name: &str, path: &str, want: usize| {
+            let set = json!([{"action": "set-properties", "updates": {name: path}}]);
+            let body = json!({"requirements": [], "updates": set}).to_string();
+            assert_eq!(ask(&catalog, &format!("POST {TABLES}/t"), &body, &all()).await.status, 200);
+            let recorder = all();
+            let answer = ask_with(&catalog, &format!("GET {TABLES}/t"), "", &DELEGATION, &recorder).await;
+            assert_eq!(answer.status, 200, "{}", text(&answer));
+            assert_eq!(recorder.vended.borrow().len(), want, "{name}={path}");
+            let alone = ask(&catalog, &format!("GET {TABLES}/t/credentials"), "", &all()).await;
+            assert_eq!(json(&alone)["storage-credentials"].as_array().map(Vec::len), Some(want));
+        };
+        check("write.data.path", &format!("{location}/data/"), 1).await;
+        check("write.data.path", "s3://wh1/elsewhere", 0).await;
+        check("write.data.path", &location, 1).await;
+        check("write.metadata.path", "s3://wh1/elsewhere", 0).await;
+    });
+}
+
+#[test]
 fn new_tables_come_with_credentials() {
     with_catalog(async |catalog: Catalog| {
         make(&catalog, &[]).await;

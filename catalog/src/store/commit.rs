@@ -377,10 +377,11 @@ pub(crate) fn plan_version(
     let previous = base.map(|base| base.metadata_location.as_str());
     let file = MetadataFile::new(&metadata, previous, file_name, &warehouse.name)?;
     let expired = base.map_or_else(Vec::new, |base| {
-        let folder = base.metadata.property(location::METADATA_PATH);
-        let folder = folder.and_then(|folder| location::object_key(folder, &warehouse.name).ok());
-        let folder = folder.map(|folder| folder.trim_end_matches('/')).filter(|folder| !folder.is_empty());
         let is_own = |key: &str| {
+            let folder = base.metadata.property(location::METADATA_PATH);
+            let folder = folder.and_then(|folder| location::object_key(folder, &warehouse.name).ok());
+            let folder =
+                folder.map(|folder| folder.trim_end_matches('/')).filter(|folder| !folder.is_empty());
             let mut own = own.into_iter().flat_map(Pointer::location_keys).chain(folder);
             own.any(|own| location::lies_in(key, own)) && !warehouse.is_newest_file(key.as_bytes())
         };

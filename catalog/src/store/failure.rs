@@ -470,7 +470,26 @@ mod tests {
             "Requirement",
         );
         check(CatalogError::Unprocessable("x".to_owned()), 422, "UnprocessableEntityException", "x");
-        check(CatalogError::Contended, 429, "TooManyRequestsException", "");
+        let concerned = CatalogError::Concerns {
+            table: NamedTable { ident: ident("secret"), id: "secret".to_owned() },
+            has_landed: true,
+        };
+        for failure in [CatalogError::Contended, CatalogError::Moved, concerned] {
+            check(
+                failure,
+                429,
+                "TooManyRequestsException",
+                "too many changes to the same tables, please retry",
+            );
+        }
+        check(
+            CatalogError::LandedUnseen,
+            500,
+            "CommitStateUnknownException",
+            "the change may have been made",
+        );
+        let taken = CatalogError::LocationTaken { location: "l".to_owned(), by: "secret".to_owned() };
+        assert!(!taken.without_names().answer().message.contains("secret"));
         check(
             CatalogError::Engine(EngineError::Full { wanted_bytes: 1 }),
             507,

@@ -22,6 +22,10 @@ use crate::store::state::Warehouse;
 /// The property of a table that says where its metadata files go.
 pub(crate) const METADATA_PATH: &str = "write.metadata.path";
 
+/// The properties of a table that say where files go, if elsewhere than to its location.
+pub(crate) const PATHS: [&str; 4] =
+    [METADATA_PATH, "write.data.path", "write.object-storage.path", "write.folder-storage.path"];
+
 /// A location that a request chooses for a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chosen {

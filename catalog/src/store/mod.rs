@@ -418,6 +418,11 @@ impl Store {
         let location = metadata.location().trim_end_matches('/');
         let key = location::table_key(location, &self.name).ok()?;
         warehouse.locations.check_free(&key, own, location).ok()?;
+        // Whoever writes elsewhere could not with what is good for the location alone.
+        let mut paths = location::PATHS.iter().filter_map(|name| metadata.property(name));
+        if paths.any(|path| !location::lies_in(path.trim_end_matches('/'), location)) {
+            return None;
+        }
         let (id, location) = (metadata.uuid().to_ascii_lowercase(), location.to_owned());
         Some(TablePlace { id, location, prefix: format!("{key}/") })
     }

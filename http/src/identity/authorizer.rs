@@ -120,7 +120,7 @@ pub struct Evaluator<'a> {
 
 /// What one question is about, beside the sender.
 struct Subject<'s> {
-    action: &'static str,
+    action: &'s str,
     resource: &'s Resource<'s>,
     arn: &'s str,
     facts: &'s [(&'static str, &'s str)],
@@ -143,7 +143,7 @@ impl<'a> Evaluator<'a> {
     /// Judges, and says how: for answers to people.
     pub fn explain(
         &self,
-        action: &'static str,
+        action: &str,
         resource: &Resource<'_>,
         facts: &[(&'static str, &str)],
     ) -> Explained {
@@ -163,7 +163,7 @@ impl<'a> Evaluator<'a> {
     /// Asks the layers; `tell` hears what each says, and whether that comes from a policy.
     fn judge(
         &self,
-        action: &'static str,
+        action: &str,
         resource: &Resource<'_>,
         facts: &[(&'static str, &str)],
         tell: &mut dyn FnMut(Layer, Verdict<'_>, bool),

@@ -12,18 +12,22 @@ use std::sync::Arc;
 
 use nilas_catalog::access::{KeptPrincipal, VendRequest, Vended};
 use nilas_engine::rt;
+use sha2::{Digest as _, Sha256};
 
 use crate::auth::bearer::{ClientKey, Clients};
 use crate::auth::{KeyFault, KeyStore};
 use crate::generations::Generations;
 use crate::identity::IdentityStore;
 use crate::identity::model::{AccessKey, LastUse, Model, User, owner_id};
+use crate::identity::oidc::jwt::TokenFault;
+use crate::identity::oidc::{Issuer, OidcFault};
 use crate::identity::policy::{Policy, PolicyKind, PolicySet, PrincipalNames};
 use crate::identity::seal::SealKeys;
 use crate::identity::session::{
     self, Holder, Holders, Session, SessionClaims, SessionFault, SessionPolicy, TableScope, TokenKey,
+    open_bearer,
 };
-use crate::limits::{SENDERS_MAX, SESSIONS_OPEN_MAX, VENDED_LIFE_S};
+use crate::limits::{OIDC_SKEW_S, SENDERS_MAX, SESSIONS_OPEN_MAX, VENDED_LIFE_S};
 use crate::root_key::RootKey;
 
 /// What kind of sender it is.
@@ -118,6 +122,12 @@ impl Sender {
             canonical_id: &self.owner_id,
             account: self.model.account(),
         }
+    }
+
+    /// Whether it is the holder of the root key, or a session of that.
+    pub(crate) fn is_of_root(&self) -> bool {
+        let held = self.claims.as_ref().map(|claims| matches!(claims.holder, Holder::Root { .. }));
+        held.unwrap_or(self.kind == SenderKind::Root)
     }
 
     /// What the token of a session says that is made by this sender, and lets it do all that the sender may: to be narrowed, and
@@ -279,15 +289,20 @@ pub(crate) struct Senders {
     pub(crate) session_key: TokenKey,
     pub(crate) bearer_key: TokenKey,
     /// The issuer whose web identities are known.
-    pub(crate) issuer: Option<Box<str>>,
+    pub(crate) issuer: Option<Arc<Issuer>>,
     known: RefCell<Known>,
     sessions: RefCell<Generations<Rc<OpenSession>>>,
+    /// What tokens of the issuer say that were verified, by their hash.
+    web: RefCell<Generations<SessionClaims>>,
 }
 
-/// Senders of one snapshot, by access key.
+/// Senders of one snapshot.
 struct Known {
     model: Arc<Model>,
+    /// By access key.
     senders: Generations<Rc<Sender>>,
+    /// By the hash of a bearer token.
+    bearers: Generations<Rc<Sender>>,
 }
 
 impl Senders {
@@ -295,17 +310,22 @@ impl Senders {
         store: IdentityStore,
         root_key: RootKey,
         keys: &SealKeys,
-        issuer: Option<&str>,
+        issuer: Option<Arc<Issuer>>,
     ) -> Senders {
-        let known = Known { model: store.current(), senders: Generations::new(SENDERS_MAX) };
+        let known = Known {
+            model: store.current(),
+            senders: Generations::new(SENDERS_MAX),
+            bearers: Generations::new(SESSIONS_OPEN_MAX),
+        };
         Senders {
             store,
             root_key,
             session_key: keys.session_key().clone(),
             bearer_key: keys.bearer_key().clone(),
-            issuer: issuer.map(Into::into),
+            issuer,
             known: RefCell::new(known),
             sessions: RefCell::new(Generations::new(SESSIONS_OPEN_MAX)),
+            web: RefCell::new(Generations::new(SESSIONS_OPEN_MAX)),
         }
     }
 
@@ -326,34 +346,95 @@ impl Senders {
         token: Option<&str>,
         now_ms: u64,
     ) -> Result<Rc<Sender>, KeyFault> {
-        let model = self.store.current();
+        let model = self.newest();
         let mut known = self.known.borrow_mut();
-        if !Arc::ptr_eq(&known.model, &model) {
-            known.senders.clear();
-            known.model = model;
-        }
         if let Some(sender) = known.senders.get(access_key).filter(|known| known.token.as_deref() == token) {
             return in_time(sender.clone(), now_ms);
         }
         let sender = Rc::new(match token {
-            None => self.lasting(known.model.clone(), access_key)?,
-            Some(token) => self.of_token(known.model.clone(), access_key, token, now_ms)?,
+            None => self.lasting(model, access_key)?,
+            Some(token) => self.of_token(model, access_key, token, now_ms)?,
         });
         let sender = in_time(sender, now_ms)?;
         known.senders.insert(access_key.into(), sender.clone());
         Ok(sender)
     }
 
+    /// Who holds a bearer token. `None` for a token that can only be the issuer's and is not known yet: to be verified, and
+    /// then kept by [`Senders::keep_web`].
+    pub(crate) fn find_bearer(&self, token: &str, now_ms: u64) -> Result<Option<Rc<Sender>>, KeyFault> {
+        let model = self.newest();
+        // Tokens of ours are short, those of an issuer are not, and both are what somebody sent.
+        let name = digest(token);
+        if let Some(sender) = self.known.borrow_mut().bearers.get(&name) {
+            return bearer_in_time(sender.clone(), now_ms).map(Some);
+        }
+        let claims = if !token.contains('.') {
+            open_bearer(token, &self.bearer_key, now_ms)?
+        } else {
+            match self.web.borrow_mut().get(&name) {
+                // What is revoked is sessions: how long a token of its own stands is the issuer's to say.
+                Some(claims) => SessionClaims { epoch: model.facts().web_session_epoch, ..claims.clone() },
+                None if self.issuer.is_some() => return Ok(None),
+                None => return Err(KeyFault::InvalidToken),
+            }
+        };
+        self.of_bearer(model, name, claims, now_ms).map(Some)
+    }
+
+    /// What a token of the issuer says, once it is verified, with the policies that exist now.
+    pub(crate) async fn verify_web(&self, token: &str, now_ms: u64) -> Result<SessionClaims, OidcFault> {
+        let issuer = self.issuer.as_ref().ok_or(OidcFault::Token(TokenFault::Issuer))?;
+        let web = issuer.verify(token, now_ms).await?;
+        let model = self.store.current();
+        let knows = |name: &str| model.policy_named(name).is_some();
+        let (claims, _unknown) = web.into_claims(model.facts().web_session_epoch, now_ms / 1000, &knows)?;
+        Ok(claims)
+    }
+
+    /// Keeps what a token of the issuer says, which was verified, and finds who holds it.
+    pub(crate) fn keep_web(
+        &self,
+        token: &str,
+        claims: SessionClaims,
+        now_ms: u64,
+    ) -> Result<Rc<Sender>, KeyFault> {
+        let claims = SessionClaims { expires_s: claims.expires_s.saturating_add(OIDC_SKEW_S), ..claims };
+        let name = digest(token);
+        self.web.borrow_mut().insert(name.clone(), claims.clone());
+        self.of_bearer(self.newest(), name, claims, now_ms)
+    }
+
+    /// The newest snapshot; senders of another are forgotten.
+    fn newest(&self) -> Arc<Model> {
+        let model = self.store.current();
+        let mut known = self.known.borrow_mut();
+        if !Arc::ptr_eq(&known.model, &model) {
+            known.senders.clear();
+            known.bearers.clear();
+            known.model = model.clone();
+        }
+        model
+    }
+
     /// Who is meant by the claims of a token that needs no signature.
-    pub(crate) fn of_bearer(&self, claims: SessionClaims, now_ms: u64) -> Result<Rc<Sender>, KeyFault> {
+    fn of_bearer(
+        &self,
+        model: Arc<Model>,
+        name: Box<str>,
+        claims: SessionClaims,
+        now_ms: u64,
+    ) -> Result<Rc<Sender>, KeyFault> {
         let access_key = match &claims.holder {
             Holder::User { key: Some(key), .. } | Holder::Root { key } => key.clone(),
             Holder::User { key: None, .. } | Holder::Web { .. } => String::new(),
         };
         let session = Session { access_key, secret_key: String::new(), claims };
-        let model = self.store.current();
         let open = compile(session, model.account()).ok_or(KeyFault::InvalidToken)?;
-        in_time(Rc::new(self.of_session(model, &open, None, now_ms)?), now_ms)
+        let sender = Rc::new(self.of_session(model, &open, None, now_ms)?);
+        let sender = bearer_in_time(sender, now_ms)?;
+        self.known.borrow_mut().bearers.insert(name, sender.clone());
+        Ok(sender)
     }
 
     /// Makes credentials for the files of one table: a session of the sender, that may no more than the sender, and nothing but
@@ -447,6 +528,7 @@ impl Senders {
                 let granted = policies.iter().filter_map(|name| model.policy_named(name));
                 Sender {
                     user_id: format!("{issuer}:{subject}").into(),
+                    arn: format!("arn:aws:sts::{}:federated-user/{subject}", model.account()).into(),
                     owner_id: owner_id(model.account(), &format!("web {issuer} {subject}")).into(),
                     rights: Rights::Policies(Arc::new(PolicySet::new(granted))),
                     issuer: Some(issuer.as_str().into()),
@@ -530,7 +612,7 @@ impl Holders for Standing<'_> {
     }
 
     fn web(&self) -> Option<(&str, u64)> {
-        self.senders.issuer.as_deref().map(|issuer| (issuer, self.model.facts().web_session_epoch))
+        self.senders.issuer.as_ref().map(|issuer| (issuer.url(), self.model.facts().web_session_epoch))
     }
 }
 
@@ -540,6 +622,11 @@ impl Clients for Standing<'_> {
         let claims = sender.session_claims()?;
         Some(ClientKey { secret: sender.secret.clone()?, holder: claims.holder, epoch: claims.epoch })
     }
+}
+
+/// Under which a bearer token is kept.
+fn digest(token: &str) -> Box<str> {
+    hex::encode(Sha256::digest(token)).into()
 }
 
 /// A session whose inline policies are read; `None` when one is none, which nobody sealed.
@@ -571,6 +658,14 @@ fn in_time(sender: Rc<Sender>, now_ms: u64) -> Result<Rc<Sender>, KeyFault> {
             SenderKind::Session => Err(KeyFault::ExpiredToken),
             _ => Err(KeyFault::Unknown),
         },
+        _ => Ok(sender),
+    }
+}
+
+/// The same for who holds a bearer token: what ends first ends it.
+fn bearer_in_time(sender: Rc<Sender>, now_ms: u64) -> Result<Rc<Sender>, KeyFault> {
+    match sender.expires_ms {
+        Some(expires_ms) if expires_ms <= now_ms => Err(KeyFault::ExpiredToken),
         _ => Ok(sender),
     }
 }

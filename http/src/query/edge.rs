@@ -14,7 +14,7 @@ use nilas_catalog::Refusal;
 use nilas_catalog::access::ResourceKind;
 use sha2::{Digest as _, Sha256};
 
-use super::{Asker, Form, Operation, Plan, QueryError, find, plan, render};
+use super::{Asker, Form, Group, Operation, Plan, QueryError, find, plan, render, sts};
 use crate::auth::{
     AuthError, Caller, Denied, Mechanism, RequestView, Service, Verified, precheck, shown, verify_with_body,
     view_of,
@@ -28,6 +28,7 @@ use crate::limits::{IDENTITY_CHANGE_BYTES_MAX, QUERY_FORM_BYTES_MAX, TOKEN_FORM_
 use crate::listen::RequestBody;
 use crate::render::body::ResponseBody;
 use crate::server::{CoreState, Services};
+use crate::throttle::Failure;
 
 /// Answers one form.
 pub(crate) async fn serve(
@@ -90,7 +91,15 @@ async fn answer(
         false if operation.facts().resource == ResourceKind::Public => (services.senders.anonymous(), None),
         false => return Err(AuthError::AccessDenied(Denied::NoCredentials).into()),
     };
-    carry_out(services, head, trail, operation, &form, sender, verified.as_ref(), now_ms).await
+    let outcome = carry_out(services, head, trail, operation, &form, sender, verified.as_ref(), now_ms).await;
+    outcome.map_err(|error| match &error {
+        // A token of the issuer that is not true is a proof that failed.
+        QueryError::Sts(fault) if fault.is_guess() => match door.failed(Failure::Nobody, fault.code().0) {
+            Ok(()) => error,
+            Err(throttled) => AuthError::Throttled(throttled).into(),
+        },
+        _ => error,
+    })
 }
 
 fn verify(
@@ -126,11 +135,14 @@ async fn carry_out(
     let sender = trail.sent_by(sender);
     let evaluator = services.evaluator(sender, request, &trail.decisions);
     let caller = Caller::new(sender, &evaluator);
+    if operation.row().group == Group::Sts {
+        return sts::answer(&services.senders, form, operation, sender, &caller, now_ms).await;
+    }
     let asker = Asker {
         access: &caller,
         arn: &sender.arn,
         user: sender.user.as_deref(),
-        access_key: &sender.access_key,
+        root_key: sender.is_of_root().then(|| services.senders.root_key.access_key()),
         region: &services.s3.region,
     };
     match plan(operation, form, &sender.model, asker)? {

@@ -11,6 +11,7 @@ use http::{HeaderValue, Response, StatusCode};
 use crate::auth::{AuthError, Denied};
 use crate::identity::model::{Entity, Fault, HeldBy};
 use crate::limits::QUERY_FORM_BYTES_MAX;
+use crate::query::sts::StsFault;
 use crate::render::body::ResponseBody;
 use crate::render::xml::Xml;
 
@@ -36,12 +37,16 @@ pub(crate) enum QueryError {
     Missing { name: &'static str },
     /// A field has not the form that it must have.
     Invalid { name: &'static str, why: String },
+    /// A sender who is no user, and names none.
+    NoUser,
     /// What is asked for in general but not here.
     InvalidInput { message: Cow<'static, str> },
     /// Something that is never here, by AWS's sentence.
     NoSuchEntity { message: String },
     /// Why the model does not change.
     Fault(Fault),
+    /// Why no session is made.
+    Sts(StsFault),
     /// The store has not recovered, or is busy, or takes no changes now.
     Unavailable { message: Cow<'static, str> },
 }
@@ -68,17 +73,18 @@ impl QueryError {
             QueryError::InvalidAction { .. } => ("InvalidAction", StatusCode::BAD_REQUEST),
             QueryError::Auth(error) => auth_code(error),
             QueryError::AccessDenied { .. } => ("AccessDenied", StatusCode::FORBIDDEN),
-            QueryError::Missing { .. } | QueryError::Invalid { .. } => {
+            QueryError::Missing { .. } | QueryError::Invalid { .. } | QueryError::NoUser => {
                 ("ValidationError", StatusCode::BAD_REQUEST)
             }
             QueryError::InvalidInput { .. } => ("InvalidInput", StatusCode::BAD_REQUEST),
             QueryError::NoSuchEntity { .. } => ("NoSuchEntity", StatusCode::NOT_FOUND),
             QueryError::Fault(fault) => fault_code(fault),
+            QueryError::Sts(fault) => fault.code(),
             QueryError::Unavailable { .. } => ("ServiceUnavailable", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
-    fn message(&self) -> Cow<'static, str> {
+    pub(crate) fn message(&self) -> Cow<'static, str> {
         Cow::Owned(match self {
             QueryError::MalformedForm => return Cow::Borrowed("The form cannot be read."),
             QueryError::FormTooLarge => format!("The form has more than {QUERY_FORM_BYTES_MAX} bytes."),
@@ -94,11 +100,15 @@ impl QueryError {
             }
             QueryError::Missing { name } => constraint(name, "Member must not be null"),
             QueryError::Invalid { name, why } => constraint(name, &format!("Member {why}")),
+            QueryError::NoUser => {
+                return Cow::Borrowed("Must specify userName when calling with non-User credentials");
+            }
             QueryError::InvalidInput { message } | QueryError::Unavailable { message } => {
                 return message.clone();
             }
             QueryError::NoSuchEntity { message } => message.clone(),
             QueryError::Fault(fault) => fault_message(fault),
+            QueryError::Sts(fault) => fault.message(),
         })
     }
 
@@ -115,8 +125,12 @@ impl QueryError {
         xml.text("RequestId", request_id);
         let mut response = respond(xml.finish(), request_id);
         *response.status_mut() = status;
-        if is_ours {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        let retry_after_s = match self {
+            QueryError::Auth(AuthError::Throttled(throttled)) => Some(throttled.retry_after_s),
+            _ => is_ours.then_some(RETRY_AFTER_S),
+        };
+        if let Some(retry_after_s) = retry_after_s {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
         }
         response
     }

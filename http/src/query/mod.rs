@@ -1,6 +1,6 @@
 //! AWS's query API: a form in, an operation on identities, XML out.
 //!
-//! The gateway reads the form of a `POST /` that is signed for `iam` or `sts`, and calls [`handle`]. In path order: `form`
+//! The gateway reads the form of a `POST /` that is signed for `iam` or `sts`, and calls [`serve`]. In path order: `form`
 //! takes the form apart, `operations` is the table, a file for each group of operations plans what is to be done, `answer`
 //! writes what is told, `error` what is refused.
 //! I1. Every operation is judged on the ARN of what its form names before anything is said of it, or of what is missing.
@@ -18,8 +18,10 @@ mod policies;
 mod account;
 mod simulate;
 mod absent;
+pub(crate) mod sts;
 mod error;
 mod edge;
+mod fuzz;
 
 use std::borrow::Cow;
 
@@ -34,28 +36,29 @@ use crate::render::xml::Xml;
 pub(crate) use edge::serve;
 pub(crate) use error::QueryError;
 pub(crate) use form::Form;
+pub use fuzz::fuzz_query;
 pub(crate) use operations::{Group, Operation};
 
 /// The namespace of IAM's answers.
 pub(crate) const IAM_NAMESPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
 /// The namespace of STS's answers.
 pub(crate) const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
-/// The version that STS's clients name.
-const STS_VERSION: &str = "2011-06-15";
 /// The version that IAM's clients name.
 const IAM_VERSION: &str = "2010-05-08";
+/// The version that STS's clients name.
+const STS_VERSION: &str = "2011-06-15";
 
 /// Who asks, and the one to ask what they may do.
 #[derive(Clone, Copy)]
 pub(crate) struct Asker<'a> {
     /// The rule for the sender.
     pub(crate) access: &'a dyn Access,
-    /// The sender's ARN, for what is refused.
+    /// Its ARN, for what is refused.
     pub(crate) arn: &'a str,
     /// The user that the sender is, or whose session it is; nobody for the root key.
     pub(crate) user: Option<&'a User>,
-    /// The access key whose secret was proven.
-    pub(crate) access_key: &'a str,
+    /// The root key's id, where the sender is its holder or a session of that.
+    pub(crate) root_key: Option<&'a str>,
     /// The region that clients are told.
     pub(crate) region: &'a str,
 }
@@ -101,10 +104,17 @@ struct Ask<'a> {
 /// Finds the operation that a form asks for.
 pub(crate) fn find(form: &Form) -> Result<Operation, QueryError> {
     let action = form.get("Action").ok_or(QueryError::MissingAction)?;
-    let version = form.get("Version").unwrap_or(IAM_VERSION);
-    let invalid = || QueryError::InvalidAction { action: action.to_owned(), version: version.to_owned() };
-    let operation = Operation::find(action).ok_or_else(invalid)?;
-    if version == operation.version() { Ok(operation) } else { Err(invalid()) }
+    let version = form.get("Version");
+    let invalid = |operation: Option<Operation>| {
+        let version = version.unwrap_or(operation.map_or(IAM_VERSION, Operation::version));
+        QueryError::InvalidAction { action: action.to_owned(), version: version.to_owned() }
+    };
+    let operation = Operation::find(action).ok_or_else(|| invalid(None))?;
+    if version.is_none_or(|version| version == operation.version()) {
+        Ok(operation)
+    } else {
+        Err(invalid(Some(operation)))
+    }
 }
 
 /// Judges an operation of IAM and says what it comes to. Pure.
@@ -125,6 +135,11 @@ pub(crate) fn plan(
         Group::Simulation => simulate::plan(&ask),
         Group::Empty => absent::empty(&ask),
         Group::Absent => absent::absent(&ask),
+        // They need more than a model: `sts::answer` carries them out.
+        Group::Sts => Err(QueryError::InvalidAction {
+            action: operation.facts().name.to_owned(),
+            version: operation.version().to_owned(),
+        }),
     }
 }
 
@@ -214,12 +229,14 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// The user whom the form names; the sender's own where it names none.
+    /// The user whom the form names; the sender's own where it names none, and nobody where that is the root key. A web identity
+    /// is no user and has to name one.
     fn user_name(&self) -> Result<Option<Cow<'a, str>>, QueryError> {
         match (self.form.get("UserName"), self.asker.user) {
             (Some(name), _) => Ok(Some(Cow::Borrowed(name))),
             (None, Some(user)) => Ok(Some(Cow::Borrowed(&user.name))),
-            (None, None) => Ok(None),
+            (None, None) if self.asker.root_key.is_some() => Ok(None),
+            (None, None) => Err(QueryError::NoUser),
         }
     }
 

@@ -36,6 +36,8 @@ pub enum Group {
     Empty,
     /// The same, asked for by name: there is no such one.
     Absent,
+    /// Sessions.
+    Sts,
 }
 
 /// What follows the name of an operation in the name of its result.
@@ -167,6 +169,12 @@ operations! {
     GetOpenIDConnectProvider         "iam:GetOpenIDConnectProvider"         Identity Reads   Told Absent;
     GetSAMLProvider                  "iam:GetSAMLProvider"                  Identity Reads   Told Absent;
     GetAccountPasswordPolicy         "iam:GetAccountPasswordPolicy"         Service  Reads   Told Absent;
+    AssumeRole                       "sts:AssumeRole"                       Identity Reads   Told Sts;
+    AssumeRoleWithWebIdentity        "sts:AssumeRoleWithWebIdentity"        Public   Reads   Told Sts;
+    AssumeRoleWithClientGrants       "sts:AssumeRoleWithClientGrants"       Public   Reads   Told Sts;
+    GetSessionToken                  "sts:GetSessionToken"                  Service  Reads   Told Sts;
+    GetCallerIdentity                "sts:GetCallerIdentity"                Service  Reads   Told Sts;
+    GetAccessKeyInfo                 "sts:GetAccessKeyInfo"                 Service  Reads   Told Sts;
 }
 
 impl Operation {

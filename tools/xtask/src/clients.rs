@@ -44,6 +44,7 @@ const SUITES: [Suite; 20] = [
     suite("faults-pyiceberg", "faults_pyiceberg_e2e.py", &NEWEST, true),
     suite(REFERENCE, "reference_e2e.py", &NEWEST, true),
     suite("rck", "rck_e2e.py", &NEWEST, true),
+    suite("sts", "sts_e2e.py", &NEWEST, true),
     suite("oidc", "oidc_e2e.py", &NEWEST, true),
     suite("keycloak", "keycloak_e2e.py", &NEWEST, false),
     suite("spark", "spark_e2e.py", &SPARK, false),

@@ -206,7 +206,7 @@ fn what_is_written_is_the_model() {
     let random = || numbers.next();
     let (mut model, mut stored) = (Model::empty(ACCOUNT), Stored::default());
     let (mut made, mut refused) = (0, 0);
-    for step in 0..4_000_u64 {
+    for step in 0..1_500_u64 {
         let before = step.is_multiple_of(97).then(|| (model.clone(), show(&model)));
         match random_change(&model, &numbers, &Moment { now_ms: 1_000 + step, random: &random }) {
             Ok(change) => {
@@ -223,7 +223,7 @@ fn what_is_written_is_the_model() {
             assert_eq!(show(&before), said, "a model never changes");
         }
     }
-    assert!(1_000 < made && 500 < refused, "{made} made, {refused} refused");
+    assert!(500 < made && 300 < refused, "{made} made, {refused} refused");
 }
 
 #[test]
@@ -443,10 +443,11 @@ fn keys_given_and_keys_of_others() {
     let mut scene = Scene::new();
     let given =
         |id, secret: &str| NewAccessKey { given: Some((id, Secret::new(secret))), ..NewAccessKey::default() };
-    let key = scene.apply(|model, moment| model.create_access_key("alice", &given("ci", "12345678"), moment));
-    assert_eq!((key.id.as_str(), key.secret.expose()), ("ci", "12345678"));
+    let key =
+        scene.apply(|model, moment| model.create_access_key("alice", &given("ci-1", "12345678"), moment));
+    assert_eq!((key.id.as_str(), key.secret.expose()), ("ci-1", "12345678"));
     let again =
-        scene.attempt(|model, moment| model.create_access_key("bob", &given("ci", "12345678"), moment));
+        scene.attempt(|model, moment| model.create_access_key("bob", &given("ci-1", "12345678"), moment));
     assert!(matches!(again, Err(Fault::EntityAlreadyExists { entity: Entity::AccessKey, .. })), "{again:?}");
     for (id, secret) in [
         ("a/b", "12345678"),
@@ -458,8 +459,8 @@ fn keys_given_and_keys_of_others() {
         let made = scene.attempt(|model, moment| model.create_access_key("bob", &given(id, secret), moment));
         assert!(matches!(made, Err(Fault::InvalidInput { .. })), "{id} {secret}");
     }
-    let other = scene.attempt(|model, _| model.delete_access_key("bob", "ci"));
-    assert_eq!(other, Err(Fault::NoSuchEntity { entity: Entity::AccessKey, name: "ci".to_owned() }));
+    let other = scene.attempt(|model, _| model.delete_access_key("bob", "ci-1"));
+    assert_eq!(other, Err(Fault::NoSuchEntity { entity: Entity::AccessKey, name: "ci-1".to_owned() }));
     let past = NewAccessKey { expires_ms: Some(10), ..NewAccessKey::default() };
     let made = scene.attempt(|model, moment| model.create_access_key("bob", &past, moment)).map(drop);
     assert!(matches!(made, Err(Fault::InvalidInput { name: "Expires", .. })), "{made:?}");

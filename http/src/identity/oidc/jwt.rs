@@ -233,3 +233,15 @@ fn policies(claim: Option<&Value>) -> Result<Vec<String>, TokenFault> {
     }
     Ok(names)
 }
+
+/// Judges arbitrary bytes as proven claims: what is taken is within every bound.
+pub(super) fn fuzz_claims(input: &[u8]) {
+    let Ok(claims) = serde_json::from_slice::<Value>(input) else { return };
+    let expected =
+        Expected { issuer: "i".to_owned(), audiences: vec!["a".to_owned()], claim: "policy".to_owned() };
+    if let Ok(web) = judge(&claims, &expected, 1_700_000_000_000) {
+        assert!((1..=WEB_POLICIES_MAX).contains(&web.policies.len()));
+        assert!((1..=OIDC_SUBJECT_BYTES_MAX).contains(&web.subject.len()));
+        assert!(1_700_000_000 < web.expires_s.saturating_add(OIDC_SKEW_S) && web.audience == "a");
+    }
+}

@@ -272,5 +272,17 @@ impl Issuer {
     }
 }
 
+/// Reads arbitrary bytes as a token, as its claims and as a key set: nothing may panic, and no token is true.
+pub fn fuzz_oidc(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let keys = KeySet::parse(input).unwrap_or_default();
+    if let Ok(parts) = Parts::of(&text) {
+        let expected =
+            Expected { issuer: "i".to_owned(), audiences: vec!["a".to_owned()], claim: "policy".to_owned() };
+        parts.verify(&keys, &expected, 0).expect_err("no key signed it");
+    }
+    jwt::fuzz_claims(input);
+}
+
 #[cfg(test)]
 mod tests;

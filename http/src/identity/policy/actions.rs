@@ -457,11 +457,19 @@ impl ActionPattern {
         table().actions.iter().enumerate().filter(move |(_, known)| fits(known))
     }
 
-    /// Whether it stands for actions of S3 that are judged on a bucket, and for such on an object.
-    pub(super) fn s3_kinds(&self) -> (bool, bool) {
-        let mut kinds = (false, false);
-        for (_, known) in self.known().filter(|(_, known)| known.service == Service::S3) {
-            kinds = (kinds.0 || known.on == On::Bucket, kinds.1 || known.on == On::Object);
+    /// Whether it stands for actions that are judged on a bucket, for such on an object, and for such on a warehouse or what is
+    /// in it.
+    pub(super) fn bucket_kinds(&self) -> [bool; 3] {
+        let mut kinds = [false; 3];
+        for (_, known) in self.known() {
+            match known.service {
+                Service::S3 => {
+                    kinds[0] |= known.on == Bucket;
+                    kinds[1] |= known.on == Object;
+                }
+                Service::S3Tables => kinds[2] = true,
+                _ => {}
+            }
         }
         kinds
     }
@@ -597,15 +605,16 @@ mod tests {
 
     #[test]
     fn kinds() {
-        let check = |pattern: &str, want: (bool, bool)| {
-            assert_eq!(ActionPattern::parse(pattern).expect(pattern).s3_kinds(), want, "{pattern}");
+        let check = |pattern: &str, want: [bool; 3]| {
+            assert_eq!(ActionPattern::parse(pattern).expect(pattern).bucket_kinds(), want, "{pattern}");
         };
-        check("s3:GetObject", (false, true));
-        check("s3:ListBucket", (true, false));
-        check("s3:*", (true, true));
-        check("*", (true, true));
-        check("s3:ListAllMyBuckets", (false, false));
-        check("s3:Nothing", (false, false));
-        check("iam:*", (false, false));
+        check("s3:GetObject", [false, true, false]);
+        check("s3:ListBucket", [true, false, false]);
+        check("s3:*", [true, true, false]);
+        check("*", [true, true, true]);
+        check("s3tables:GetTable", [false, false, true]);
+        check("s3:ListAllMyBuckets", [false, false, false]);
+        check("s3:Nothing", [false, false, false]);
+        check("iam:*", [false, false, false]);
     }
 }

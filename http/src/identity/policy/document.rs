@@ -125,24 +125,24 @@ impl Policy {
                 Err(PolicyError { at: format!("Statement[{nth}].{member}"), why })
             };
             let resources = if statement.not_resources { "NotResource" } else { "Resource" };
-            let mut kinds = (false, false);
+            let mut kinds = [false; 3];
             for (at, resource) in statement.resources.iter().enumerate() {
-                let (of_bucket, of_objects) = resource.kinds_in(bucket);
-                if !of_bucket && !of_objects {
+                let named = resource.kinds_in(bucket);
+                if named == [false; 3] {
                     return refuse(
                         &format!("{resources}[{at}]"),
                         format!("Policy has invalid resource: nothing of the bucket {bucket}"),
                     );
                 }
-                kinds = (kinds.0 || of_bucket, kinds.1 || of_objects);
+                kinds = [0, 1, 2].map(|kind| kinds[kind] || named[kind]);
             }
             if statement.not_resources || statement.actions.is_negated() {
                 continue;
             }
             for (at, action) in statement.actions.patterns().iter().enumerate() {
-                let (on_bucket, on_objects) = action.s3_kinds();
-                if !(on_bucket && kinds.0 || on_objects && kinds.1) {
-                    let why = match on_bucket || on_objects {
+                let on = action.bucket_kinds();
+                if ![0, 1, 2].iter().any(|kind: &usize| on[*kind] && kinds[*kind]) {
+                    let why = match on != [false; 3] {
                         true => "Action does not apply to any resource(s) in statement",
                         false => "Policy has invalid action: none of a bucket or its objects",
                     };

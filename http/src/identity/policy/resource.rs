@@ -160,14 +160,19 @@ impl ResourcePattern {
         Some(fits)
     }
 
-    /// What it can name of a bucket: the bucket itself, and objects in it.
-    pub(super) fn kinds_in(&self, bucket: &str) -> (bool, bool) {
+    /// What it can name of a bucket: the bucket itself, objects in it, and, when it is a warehouse, that and its tables.
+    pub(super) fn kinds_in(&self, bucket: &str) -> [bool; 3] {
+        let tail = &self.tail;
         match &self.scope {
-            Scope::Everything => (true, true),
+            Scope::Everything => [true; 3],
             Scope::Known { service: Service::S3, .. } => {
-                (self.tail.may_be(bucket), self.tail.may_begin_with(&format!("{bucket}/")))
+                [tail.may_be(bucket), tail.may_begin_with(&format!("{bucket}/")), false]
             }
-            Scope::Known { .. } | Scope::Nothing | Scope::Other(_) => (false, false),
+            Scope::Known { service: Service::S3Tables, .. } => {
+                let warehouse = format!("bucket/{bucket}");
+                [false, false, tail.may_be(&warehouse) || tail.may_begin_with(&format!("{warehouse}/"))]
+            }
+            Scope::Known { .. } | Scope::Nothing | Scope::Other(_) => [false; 3],
         }
     }
 
@@ -279,22 +284,21 @@ mod tests {
 
     #[test]
     fn kinds() {
-        let check =
-            |text: &str, want: (bool, bool)| assert_eq!(pattern(text).kinds_in("bkt"), want, "{text}");
-        check("*", (true, true));
-        check("arn:aws:s3:::bkt", (true, false));
-        check("arn:aws:s3:::bkt/*", (false, true));
-        check("arn:aws:s3:::bkt/k", (false, true));
-        check("arn:aws:s3:::bkt*", (true, true));
-        check("arn:aws:s3:::*", (true, true));
-        check("arn:aws:s3:::b?t/*", (false, true));
-        check("arn:aws:s3:::bkt2/*", (false, false));
-        check("arn:aws:s3:::bk", (false, false));
-        check("arn:aws:s3:::${aws:username}/*", (false, true));
-        check("arn:aws:s3:::${aws:username}", (true, true));
-        check("arn:aws:s3:::bkt/${aws:username}/*", (false, true));
-        check("arn:aws:s3tables:::bucket/bkt", (false, false));
-        check("arn:aws:s3:us-east-1::bkt", (false, false));
+        let check = |text: &str, want: [bool; 3]| assert_eq!(pattern(text).kinds_in("bkt"), want, "{text}");
+        check("*", [true, true, true]);
+        check("arn:aws:s3:::bkt", [true, false, false]);
+        check("arn:aws:s3:::bkt/*", [false, true, false]);
+        check("arn:aws:s3:::bkt/k", [false, true, false]);
+        check("arn:aws:s3:::bkt*", [true, true, false]);
+        check("arn:aws:s3:::*", [true, true, false]);
+        check("arn:aws:s3:::b?t/*", [false, true, false]);
+        check("arn:aws:s3:::bkt2/*", [false, false, false]);
+        check("arn:aws:s3:::bk", [false, false, false]);
+        check("arn:aws:s3:::${aws:username}/*", [false, true, false]);
+        check("arn:aws:s3:::${aws:username}", [true, true, false]);
+        check("arn:aws:s3:::bkt/${aws:username}/*", [false, true, false]);
+        check("arn:aws:s3tables:::bucket/bkt", [false, false, true]);
+        check("arn:aws:s3:us-east-1::bkt", [false, false, false]);
     }
 
     #[test]
