@@ -27,7 +27,7 @@ const SPARK: Environment =
     Environment { name: "venv-spark", locks: &["requirements.lock", "requirements-spark.lock"] };
 
 /// Cheapest first.
-const SUITES: [Suite; 20] = [
+const SUITES: &[Suite] = &[
     suite("parameters", "parameters_e2e.py", &NEWEST, true),
     suite("boto3", "boto3_e2e.py", &NEWEST, true),
     suite("boto3-1.28", "boto3_e2e.py", &BOTO3_1_28, true),
