@@ -599,7 +599,7 @@ fn is_in_a_bucket(any: Any) -> bool {
 
 /// Whether an operation is open to everybody who is signed in.
 fn is_open(any: Any) -> bool {
-    any.is_public() || matches!(any.facts().name, "GetCallerIdentity" | "Whoami")
+    any.is_public() || matches!(any.facts().name, "GetCallerIdentity" | "GetSessionToken" | "Whoami")
 }
 
 #[test]
@@ -645,6 +645,8 @@ fn who_may_may_and_nobody_else() {
     for any in Any::all() {
         let (open, public, in_bucket) = (is_open(any), any.is_public(), is_in_a_bucket(any));
         let facts = any.facts();
+        // A session makes no session of that kind, whatever it may.
+        let of_sessions = facts.name != "GetSessionToken";
         let is_copy = matches!(any, Any::S3(operation) if operation.row().form == Form::Copy);
         let mut actions = vec![facts.action];
         if is_copy {
@@ -686,11 +688,11 @@ fn who_may_may_and_nobody_else() {
             way("user with the right", Some(&with), Signed::Header, PLAIN, true),
             way("user with all but the right", Some(&all_but), Signed::Header, PLAIN, open),
             way("user with the right elsewhere", Some(&elsewhere), Signed::Header, PLAIN, open),
-            way("session", Some(&session), Signed::Header, PLAIN, true),
-            way("wide session", Some(&wide), Signed::Header, PLAIN, true),
-            way("narrow session", Some(&narrow), Signed::Header, PLAIN, open),
-            way("narrow session of a session", Some(&chained), Signed::Header, PLAIN, open),
-            way("narrow session of root", Some(&without_session), Signed::Header, PLAIN, open),
+            way("session", Some(&session), Signed::Header, PLAIN, of_sessions),
+            way("wide session", Some(&wide), Signed::Header, PLAIN, of_sessions),
+            way("narrow session", Some(&narrow), Signed::Header, PLAIN, open && of_sessions),
+            way("narrow session of a session", Some(&chained), Signed::Header, PLAIN, open && of_sessions),
+            way("narrow session of root", Some(&without_session), Signed::Header, PLAIN, open && of_sessions),
             way("root", Some(&root), Signed::Header, PLAIN, true),
         ];
         if in_bucket {
