@@ -628,7 +628,7 @@ fn is_in_a_bucket(any: Any) -> bool {
 
 /// Whether an operation is open to everybody who is signed in.
 fn is_open(any: Any) -> bool {
-    any.is_public() || matches!(any.facts().name, "GetCallerIdentity" | "Whoami")
+    any.is_public() || matches!(any.facts().name, "GetCallerIdentity" | "GetSessionToken" | "Whoami")
 }
 
 #[test]
@@ -682,6 +682,8 @@ fn who_may_may_and_nobody_else() {
         let open = open || is_token;
         let of_session = |may: bool| may && !is_token;
         let facts = any.facts();
+        // A session makes no session of that kind, whatever it may.
+        let of_sessions = facts.name != "GetSessionToken";
         let is_copy = matches!(any, Any::S3(operation) if operation.row().form == Form::Copy);
         let mut actions = vec![facts.action];
         if is_copy {
@@ -723,6 +725,7 @@ fn who_may_may_and_nobody_else() {
             way("user with the right", Some(&with), Signed::Header, PLAIN, true),
             way("user with all but the right", Some(&all_but), Signed::Header, PLAIN, open),
             way("user with the right elsewhere", Some(&elsewhere), Signed::Header, PLAIN, open),
+<<<<<<< HEAD
             way("session", Some(&session), Signed::Header, PLAIN, of_session(true)),
             way("wide session", Some(&wide), Signed::Header, PLAIN, of_session(true)),
             way("narrow session", Some(&narrow), Signed::Header, PLAIN, of_session(open)),
@@ -730,6 +733,13 @@ fn who_may_may_and_nobody_else() {
             way("narrow session of root", Some(&without_session), Signed::Header, PLAIN, of_session(open)),
             way("key with a narrow policy", Some(&narrow_key), Signed::Header, PLAIN, open),
             way("key with a wide policy", Some(&wide_key), Signed::Header, PLAIN, true),
+=======
+            way("session", Some(&session), Signed::Header, PLAIN, of_sessions),
+            way("wide session", Some(&wide), Signed::Header, PLAIN, of_sessions),
+            way("narrow session", Some(&narrow), Signed::Header, PLAIN, open && of_sessions),
+            way("narrow session of a session", Some(&chained), Signed::Header, PLAIN, open && of_sessions),
+            way("narrow session of root", Some(&without_session), Signed::Header, PLAIN, open && of_sessions),
+>>>>>>> w-ses
             way("root", Some(&root), Signed::Header, PLAIN, true),
         ];
         if in_bucket {
