@@ -675,15 +675,11 @@ fn who_may_may_and_nobody_else() {
     let mut questions: BTreeMap<&str, usize> = BTreeMap::new();
     for any in Any::all() {
         let (open, public, in_bucket) = (is_open(any), any.is_public(), is_in_a_bucket(any));
-        // A form that may come unsigned is refused all the same when it is signed wrongly.
-        let badly = public && !matches!(any, Any::Query(_));
         // Users may have session tokens whatever their policies say, as in AWS; sessions may not.
         let is_token = any.facts().name == "GetSessionToken";
         let open = open || is_token;
         let of_session = |may: bool| may && !is_token;
         let facts = any.facts();
-        // A session makes no session of that kind, whatever it may.
-        let of_sessions = facts.name != "GetSessionToken";
         let is_copy = matches!(any, Any::S3(operation) if operation.row().form == Form::Copy);
         let mut actions = vec![facts.action];
         if is_copy {
@@ -710,22 +706,21 @@ fn who_may_may_and_nobody_else() {
             in_bucket && (matches!(any, Any::S3(_)) || matches!(any, Any::Iceberg(_)) && reads);
         let mut ways = vec![
             way("nobody", None, Signed::Not, PLAIN, public),
-            way("wrong key", Some(&wrong), Signed::Header, PLAIN, badly),
-            way("unknown key", Some(&unknown), Signed::Header, PLAIN, badly),
-            way("disabled key", Some(&disabled), Signed::Header, PLAIN, badly),
-            way("session of a disabled key", Some(&disabled_session), Signed::Header, PLAIN, badly),
-            way("deleted key", Some(&deleted), Signed::Header, PLAIN, badly),
-            way("session without its token", Some(&no_token), Signed::Header, PLAIN, badly),
-            way("session with another's token", Some(&other_token), Signed::Header, PLAIN, badly),
-            way("session with a torn token", Some(&torn), Signed::Header, PLAIN, badly),
-            way("tampered header", Some(&with), Signed::HeaderTampered, PLAIN, badly),
-            way("wrong service", Some(&with), Signed::OtherService, PLAIN, badly),
-            way("stale date", Some(&with), Signed::Stale, PLAIN, badly),
+            way("wrong key", Some(&wrong), Signed::Header, PLAIN, public),
+            way("unknown key", Some(&unknown), Signed::Header, PLAIN, public),
+            way("disabled key", Some(&disabled), Signed::Header, PLAIN, public),
+            way("session of a disabled key", Some(&disabled_session), Signed::Header, PLAIN, public),
+            way("deleted key", Some(&deleted), Signed::Header, PLAIN, public),
+            way("session without its token", Some(&no_token), Signed::Header, PLAIN, public),
+            way("session with another's token", Some(&other_token), Signed::Header, PLAIN, public),
+            way("session with a torn token", Some(&torn), Signed::Header, PLAIN, public),
+            way("tampered header", Some(&with), Signed::HeaderTampered, PLAIN, public),
+            way("wrong service", Some(&with), Signed::OtherService, PLAIN, public),
+            way("stale date", Some(&with), Signed::Stale, PLAIN, public),
             way("user without the right", Some(&without), Signed::Header, PLAIN, open),
             way("user with the right", Some(&with), Signed::Header, PLAIN, true),
             way("user with all but the right", Some(&all_but), Signed::Header, PLAIN, open),
             way("user with the right elsewhere", Some(&elsewhere), Signed::Header, PLAIN, open),
-<<<<<<< HEAD
             way("session", Some(&session), Signed::Header, PLAIN, of_session(true)),
             way("wide session", Some(&wide), Signed::Header, PLAIN, of_session(true)),
             way("narrow session", Some(&narrow), Signed::Header, PLAIN, of_session(open)),
@@ -733,13 +728,6 @@ fn who_may_may_and_nobody_else() {
             way("narrow session of root", Some(&without_session), Signed::Header, PLAIN, of_session(open)),
             way("key with a narrow policy", Some(&narrow_key), Signed::Header, PLAIN, open),
             way("key with a wide policy", Some(&wide_key), Signed::Header, PLAIN, true),
-=======
-            way("session", Some(&session), Signed::Header, PLAIN, of_sessions),
-            way("wide session", Some(&wide), Signed::Header, PLAIN, of_sessions),
-            way("narrow session", Some(&narrow), Signed::Header, PLAIN, open && of_sessions),
-            way("narrow session of a session", Some(&chained), Signed::Header, PLAIN, open && of_sessions),
-            way("narrow session of root", Some(&without_session), Signed::Header, PLAIN, open && of_sessions),
->>>>>>> w-ses
             way("root", Some(&root), Signed::Header, PLAIN, true),
         ];
         if in_bucket {
