@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::auth::{AuthError, Denied};
+use crate::auth::{AuthError, CredentialFault, Denied};
 use crate::identity::model::{Entity, Fault, HeldBy};
 use crate::limits::QUERY_FORM_BYTES_MAX;
 use crate::query::sts::StsFault;
@@ -158,7 +158,9 @@ fn constraint(name: &str, why: &str) -> String {
 /// The query API's code for S3's.
 fn auth_code(error: &AuthError) -> (&'static str, StatusCode) {
     match error {
+        // AWS takes a scope of another service for a signature that does not fit.
         AuthError::SignatureDoesNotMatch(_)
+        | AuthError::AuthorizationHeaderMalformed(CredentialFault::Service { .. })
         | AuthError::RequestTimeTooSkewed { .. }
         | AuthError::XAmzContentSHA256Mismatch { .. } => ("SignatureDoesNotMatch", StatusCode::FORBIDDEN),
         AuthError::InvalidAccessKeyId { .. } | AuthError::InvalidToken { .. } => {
