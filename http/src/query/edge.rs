@@ -148,7 +148,7 @@ async fn carry_out(
         access: &caller,
         arn: &sender.arn,
         user: sender.user.as_deref(),
-        access_key: &sender.access_key,
+        root_key: sender.is_of_root().then(|| services.senders.root_key.access_key()),
         region: &services.s3.region,
     };
     match plan(operation, form, &sender.model, asker)? {
