@@ -266,7 +266,8 @@ mod tests {
     /// Other bits at each call.
     fn random() -> u128 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        u128::from(NEXT.fetch_add(1, Ordering::Relaxed)) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835
+        u128::from(NEXT.fetch_add(1, Ordering::Relaxed))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
     }
 
     /// Test case 1 of RFC 5869, of which 32 bytes are one block.

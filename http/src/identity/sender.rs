@@ -124,6 +124,12 @@ impl Sender {
         }
     }
 
+    /// Whether it is the holder of the root key, or a session of that.
+    pub(crate) fn is_of_root(&self) -> bool {
+        let held = self.claims.as_ref().map(|claims| matches!(claims.holder, Holder::Root { .. }));
+        held.unwrap_or(self.kind == SenderKind::Root)
+    }
+
     /// What the token of a session says that is made by this sender, and lets it do all that the sender may: to be narrowed, and
     /// given its times. `None` for nobody in particular.
     pub fn session_claims(&self) -> Option<SessionClaims> {

@@ -37,6 +37,8 @@ pub(crate) enum QueryError {
     Missing { name: &'static str },
     /// A field has not the form that it must have.
     Invalid { name: &'static str, why: String },
+    /// A sender who is no user, and names none.
+    NoUser,
     /// What is asked for in general but not here.
     InvalidInput { message: Cow<'static, str> },
     /// Something that is never here, by AWS's sentence.
@@ -71,7 +73,7 @@ impl QueryError {
             QueryError::InvalidAction { .. } => ("InvalidAction", StatusCode::BAD_REQUEST),
             QueryError::Auth(error) => auth_code(error),
             QueryError::AccessDenied { .. } => ("AccessDenied", StatusCode::FORBIDDEN),
-            QueryError::Missing { .. } | QueryError::Invalid { .. } => {
+            QueryError::Missing { .. } | QueryError::Invalid { .. } | QueryError::NoUser => {
                 ("ValidationError", StatusCode::BAD_REQUEST)
             }
             QueryError::InvalidInput { .. } => ("InvalidInput", StatusCode::BAD_REQUEST),
@@ -98,6 +100,9 @@ impl QueryError {
             }
             QueryError::Missing { name } => constraint(name, "Member must not be null"),
             QueryError::Invalid { name, why } => constraint(name, &format!("Member {why}")),
+            QueryError::NoUser => {
+                return Cow::Borrowed("Must specify userName when calling with non-User credentials");
+            }
             QueryError::InvalidInput { message } | QueryError::Unavailable { message } => {
                 return message.clone();
             }
@@ -120,8 +125,12 @@ impl QueryError {
         xml.text("RequestId", request_id);
         let mut response = respond(xml.finish(), request_id);
         *response.status_mut() = status;
-        if is_ours {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        let retry_after_s = match self {
+            QueryError::Auth(AuthError::Throttled(throttled)) => Some(throttled.retry_after_s),
+            _ => is_ours.then_some(RETRY_AFTER_S),
+        };
+        if let Some(retry_after_s) = retry_after_s {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
         }
         response
     }

@@ -167,8 +167,9 @@ fn signed(
     };
     match operation {
         Operation::AssumeRole => {
+            // Judged before it is said what is wrong with it.
+            may(operation.facts().action, &role_arn(form, account))?;
             let (role_arn, role) = role_of(form, mint.model)?;
-            may(operation.facts().action, &role_arn)?;
             let request = RoleRequest::read(form, mint.model, role_arn, role)?;
             if !request.tags.is_empty() {
                 may("sts:TagSession", &request.role_arn)?;
@@ -342,13 +343,19 @@ impl Mint<'_> {
     }
 }
 
-/// The role's ARN and its name: one that the form names, or one for who names none.
-fn role_of(form: &Form, model: &Model) -> Result<(String, String), QueryError> {
-    let account = model.account();
+/// The role that a form names, or one for who names none.
+fn role_arn(form: &Form, account: &str) -> String {
     match form.get("RoleArn").filter(|arn| !arn.is_empty()) {
-        Some(arn) => Ok((arn.to_owned(), role_name(arn, account)?)),
-        None => Ok((format!("arn:aws:iam::{account}:role/{NO_ROLE}"), NO_ROLE.to_owned())),
+        Some(arn) => arn.to_owned(),
+        None => format!("arn:aws:iam::{account}:role/{NO_ROLE}"),
     }
+}
+
+/// Its ARN and its name, if it is one of this account.
+fn role_of(form: &Form, model: &Model) -> Result<(String, String), QueryError> {
+    let arn = role_arn(form, model.account());
+    let name = role_name(&arn, model.account())?;
+    Ok((arn, name))
 }
 
 /// The role's name, of an ARN of this account.

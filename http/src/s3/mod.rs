@@ -116,6 +116,7 @@ impl S3 {
     ///
     /// `headers` are those of the head with those that its query carries. `request_id` is what the answer's headers and XML say. A body that nobody read is drained a little, so that
     /// its sender sees the answer and keeps the connection.
+    #[expect(clippy::too_many_arguments, reason = "all that is known of a request by then")]
     pub async fn handle<B>(
         &self,
         target: &Target,
