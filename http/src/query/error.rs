@@ -79,7 +79,7 @@ impl QueryError {
             QueryError::InvalidInput { .. } => ("InvalidInput", StatusCode::BAD_REQUEST),
             QueryError::NoSuchEntity { .. } => ("NoSuchEntity", StatusCode::NOT_FOUND),
             QueryError::Fault(fault) => fault_code(fault),
-            QueryError::Sts(fault) => fault.code(),
+            QueryError::Sts(fault) => sts_code(fault),
             QueryError::Unavailable { .. } => ("ServiceUnavailable", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
@@ -184,6 +184,18 @@ fn auth_code(error: &AuthError) -> (&'static str, StatusCode) {
         | AuthError::AuthorizationQueryParametersError(_)
         | AuthError::InvalidArgument { .. }
         | AuthError::InvalidRequest(_) => ("IncompleteSignature", StatusCode::BAD_REQUEST),
+    }
+}
+
+/// STS's own codes.
+fn sts_code(fault: &StsFault) -> (&'static str, StatusCode) {
+    match fault {
+        StsFault::PackedPolicyTooLarge { .. } => ("PackedPolicyTooLarge", StatusCode::BAD_REQUEST),
+        StsFault::ExpiredToken => ("ExpiredTokenException", StatusCode::BAD_REQUEST),
+        StsFault::InvalidIdentityToken(_) => ("InvalidIdentityToken", StatusCode::BAD_REQUEST),
+        StsFault::IdpRejectedClaim => ("IDPRejectedClaim", StatusCode::FORBIDDEN),
+        StsFault::IdpCommunicationError => ("IDPCommunicationError", StatusCode::BAD_REQUEST),
+        StsFault::OfSession(_) => ("AccessDenied", StatusCode::FORBIDDEN),
     }
 }
 
