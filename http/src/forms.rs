@@ -99,7 +99,7 @@ async fn answer(
     let outcome = carry_out(services, head, trail, operation, &form, sender, verified.as_ref(), now_ms).await;
     outcome.map_err(|error| match &error {
         // A token of the issuer that is not true is a proof that failed.
-        QueryError::Sts(fault) if fault.is_guess() => match door.failed(Failure::Nobody, fault.code().0) {
+        QueryError::Sts(fault) if fault.is_guess() => match door.failed(Failure::Nobody, error.code().0) {
             Ok(()) => error,
             Err(throttled) => AuthError::Throttled(throttled).into(),
         },
