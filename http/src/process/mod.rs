@@ -26,6 +26,7 @@ use crate::admin::{Counters, ProcessFigures};
 use crate::audit::{AuditFile, AuditShared};
 use crate::identity::model::Secret;
 use crate::identity::oidc::Issuer;
+use crate::identity::root_key::RootKey;
 use crate::identity::seal::SealKeys;
 use crate::identity::store::{IdentityCell, account_of};
 use crate::memory::{CoreMemory, MemoryPlan};
@@ -38,7 +39,6 @@ use crate::process::machine::{check_machine, claim_address, process_bytes, retry
 use crate::process::provision::{PROVISION, Provision};
 use crate::process::shutdown::Stop;
 use crate::readiness::Readiness;
-use crate::root_key::RootKey;
 use crate::throttle::ThrottleFigures;
 
 /// A server that is ready to run: drives locked and recognised, address claimed, nothing served yet.
