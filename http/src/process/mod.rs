@@ -138,9 +138,10 @@ impl Server {
         let cores = u16::try_from(self.cores).expect("at most 64");
         let store = Store::tuned(self.store.superblocks, cores, tuning);
         let audit = Arc::new(AuditShared::new(self.cores, self.audit_file.is_some()));
+        let identities = IdentityCell::new(&account_of(store.id()));
         let setup = Arc::new(CoreSetup {
             keys: SealKeys::derive(self.root_key.secret_key(), store.id()),
-            identities: IdentityCell::new(&account_of(store.id())),
+            identities: identities.clone(),
             store,
             locks: self.store.locks,
             data: self.data,
@@ -166,6 +167,7 @@ impl Server {
                 purges: Arc::default(),
                 throttle: ThrottleFigures::default(),
                 audit,
+                identities,
             }),
         });
         let cores = rt::start(self.cores, RtConfig::server(), move |context| {
