@@ -15,7 +15,8 @@ use nilas_engine::{SettingKind, rt};
 use serde_json::{Map, Value, json};
 
 use crate::audit::{AuditShared, Decisions, Outcome};
-use crate::auth::{Caller, Mechanism};
+use crate::auth::Mechanism;
+use crate::identity::Caller;
 use crate::identity::bucket_rules::owner_of;
 use crate::identity::model::{AccessKey, Fault, Group, Model, NewAccessKey, User, owner_id};
 use crate::identity::policy::PolicySet;
@@ -558,6 +559,9 @@ fn may(desk: &Desk<'_>, action: &'static str, user: &str) -> Result<(), Failure>
     Err(QueryError::AccessDenied { who: desk.caller.sender.arn.to_string(), action, arn }.into())
 }
 
+/// All web identities, in the place of a user: no user can have this name.
+const WEB_IDENTITIES: &str = "web:identities";
+
 /// Switches a user on or off, and ends its sessions: in one change.
 async fn change_user(desk: &Desk<'_>, name: &str, asked: &Asked) -> Result<Value, Failure> {
     asked.only(&["enabled", "revoke_sessions"])?;
@@ -575,6 +579,8 @@ async fn change_user(desk: &Desk<'_>, name: &str, asked: &Asked) -> Result<Value
         (_, None, false) => return Err(invalid("nothing is asked for: enabled, revoke_sessions")),
         ("root", Some(_), _) => return Err(invalid("root cannot be switched off")),
         ("root", None, true) => store.change(|model, _| model.revoke_root_sessions()).await?,
+        (WEB_IDENTITIES, Some(_), _) => return Err(invalid("web identities are the issuer's to switch off")),
+        (WEB_IDENTITIES, None, true) => store.change(|model, _| model.revoke_web_sessions()).await?,
         (_, Some(is_enabled), false) => {
             store.change(move |model, _| Ok(model.set_user_enabled(&user, is_enabled)?.map(drop))).await?;
         }

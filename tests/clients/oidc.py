@@ -1,4 +1,5 @@
 """What the suites of web identities share: clients of STS and S3 with the keys of a session, bearer calls of the catalog."""
+import hashlib
 import json
 import urllib.error
 import urllib.parse
@@ -6,7 +7,10 @@ import urllib.request
 
 import boto3
 from botocore import UNSIGNED
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 ROLE = "analyst"
@@ -51,6 +55,20 @@ class Store:
                 return answer.status, json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"null")
+
+    def page(self, method, path, body=None):
+        """One call of the server's own pages, signed by root; answers (status, parsed body)."""
+        data = b"" if body is None else json.dumps(body).encode()
+        request = AWSRequest(method=method, url=self.url + path, data=data, headers={
+            "Content-Type": "application/json", "X-Amz-Content-SHA256": hashlib.sha256(data).hexdigest()})
+        keys = Credentials(self.root["aws_access_key_id"], self.root["aws_secret_access_key"])
+        S3SigV4Auth(keys, "s3", "us-east-1").add_auth(request)
+        prepared = urllib.request.Request(request.url, data=data, headers=dict(request.headers.items()), method=method)
+        try:
+            with urllib.request.urlopen(prepared, timeout=60) as answer:
+                return answer.status, json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
 
     def exchange(self, form):
         data = urllib.parse.urlencode(form).encode()

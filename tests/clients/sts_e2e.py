@@ -143,7 +143,7 @@ def what_is_refused():
     unknown = {"aws_access_key_id": "NILASNOBODYNOBODYNOB", "aws_secret_access_key": "x" * 40}
     eq(code_of(lambda: store.client("sts", unknown).get_caller_identity()), "InvalidClientTokenId")
     eq(code_of(lambda: store.client("sts").decode_authorization_message(EncodedMessage="x")), "InvalidAction")
-    eq(code_of(lambda: store.client("sts", users["keys"]).get_access_key_info(AccessKeyId=nilas.ACCESS_KEY)), "AccessDenied")
+    eq(code_of(lambda: store.client("sts", users["keys"]).get_access_key_info(AccessKeyId=users["keys"]["aws_access_key_id"])), "AccessDenied")
     eq(store.client("sts").get_access_key_info(AccessKeyId=users["keys"]["aws_access_key_id"])["Account"], store.account())
 
 

@@ -97,11 +97,20 @@ fn ask_of(any: Any, place: Place) -> Ask {
                 ..Ask::default()
             }
         }
-        Any::Page(page) => Ask {
-            method: page.row().methods[0].to_owned(),
-            path: page.row().path.to_owned(),
-            ..Ask::default()
-        },
+        Any::Page(page) => {
+            let path = page.row().path;
+            Ask {
+                method: page.row().methods[0].to_owned(),
+                path: if path.ends_with('/') { format!("{path}nobody") } else { path.to_owned() },
+                body: match page {
+                    Page::CreateKey => r#"{"user":"nobody"}"#.to_owned(),
+                    Page::ChangeOwner => r#"{"bucket":"absent","user":"nobody"}"#.to_owned(),
+                    Page::ChangeUser => r#"{"enabled":true}"#.to_owned(),
+                    _ => String::new(),
+                },
+                ..Ask::default()
+            }
+        }
     }
 }
 
@@ -262,6 +271,8 @@ struct Corpus {
     server: Server,
     root: Keys,
     client: Client,
+    /// The store's 12 digits.
+    account: String,
     asked: usize,
     wrong: Vec<String>,
 }
@@ -442,7 +453,7 @@ impl Corpus {
 
     fn session(&mut self, keys: &Keys, policy: Option<&str>) -> Keys {
         let mut body =
-            "Action=AssumeRole&Version=2011-06-15&RoleSessionName=s&RoleArn=arn%3Aaws%3Aiam%3A%3A000000000000%3Arole%2Fr"
+            "Action=AssumeRole&Version=2011-06-15&RoleSessionName=corpus&RoleArn=arn%3Aaws%3Aiam%3A%3A000000000000%3Arole%2Fr"
                 .to_owned();
         if let Some(policy) = policy {
             body.push_str(&format!("&Policy={}", sign::encode(policy, false)));
@@ -451,7 +462,7 @@ impl Corpus {
             method: "POST".to_owned(),
             path: "/".to_owned(),
             headers: vec![("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())],
-            body: body.replace("000000000000", &self.account()),
+            body: body.replace("000000000000", &self.account),
             ..Ask::default()
         };
         let response = self.send(&ask, "sts", Some(keys), Signed::Header);
@@ -459,7 +470,7 @@ impl Corpus {
         keys_of(&response.text())
     }
 
-    fn account(&mut self) -> String {
+    fn ask_account(&mut self) -> String {
         let ask = Ask {
             method: "POST".to_owned(),
             path: "/".to_owned(),
@@ -470,9 +481,26 @@ impl Corpus {
         element(&self.root("sts", &ask).text(), "Account").to_owned()
     }
 
+    /// A key of a user with a policy of its own.
+    fn bound_key(&mut self, user: &str, policy: &str) -> Keys {
+        let ask = Ask {
+            method: "POST".to_owned(),
+            path: "/_nilas/keys".to_owned(),
+            body: format!(r#"{{"user":"{user}","policy":{policy}}}"#),
+            ..Ask::default()
+        };
+        let text = self.root("s3", &ask).text();
+        let field = |name: &str| {
+            let rest = text.split_once(&format!(r#""{name}":""#)).map_or("", |(_, rest)| rest);
+            rest.split_once('"').map_or("", |(value, _)| value).to_owned()
+        };
+        Keys { access: field("access_key"), secret: field("secret_key"), token: None }
+    }
+
     /// Asks one question and holds the answer against what it has to be.
     fn check(&mut self, any: Any, way: &Way<'_>) {
-        let ask = ask_of(any, way.place);
+        let mut ask = ask_of(any, way.place);
+        ask.body = ask.body.replace("000000000000", &self.account);
         let response = self.send(&ask, any.service(), way.keys, way.signed);
         self.asked += 1;
         let refused = refusal(any, &response);
@@ -573,7 +601,8 @@ fn fixture() -> Corpus {
     let (access, secret) = server.root_key();
     let root = Keys { access: access.to_owned(), secret: secret.to_owned(), token: None };
     let client = server.client();
-    let mut corpus = Corpus { server, root, client, asked: 0, wrong: Vec::new() };
+    let mut corpus = Corpus { server, root, client, account: String::new(), asked: 0, wrong: Vec::new() };
+    corpus.account = corpus.ask_account();
     for place in [PLAIN, DENIED, PUBLIC] {
         corpus.put("PUT", &format!("/{}", place.bucket), "", "");
         corpus.put("PUT", &format!("/{}/a/b", place.bucket), "", "x");
@@ -599,7 +628,7 @@ fn is_in_a_bucket(any: Any) -> bool {
 
 /// Whether an operation is open to everybody who is signed in.
 fn is_open(any: Any) -> bool {
-    any.is_public() || matches!(any.facts().name, "GetCallerIdentity" | "Whoami")
+    any.is_public() || matches!(any.facts().name, "GetCallerIdentity" | "GetSessionToken" | "Whoami")
 }
 
 #[test]
@@ -641,9 +670,15 @@ fn who_may_may_and_nobody_else() {
         let last = if token.pop() == Some('A') { 'B' } else { 'A' };
         token.push(last);
     }
+    let narrow_key = corpus.bound_key("with", narrow_policy);
+    let wide_key = corpus.bound_key("with", wide_policy);
     let mut questions: BTreeMap<&str, usize> = BTreeMap::new();
     for any in Any::all() {
         let (open, public, in_bucket) = (is_open(any), any.is_public(), is_in_a_bucket(any));
+        // Users may have session tokens whatever their policies say, as in AWS; sessions may not.
+        let is_token = any.facts().name == "GetSessionToken";
+        let open = open || is_token;
+        let of_session = |may: bool| may && !is_token;
         let facts = any.facts();
         let is_copy = matches!(any, Any::S3(operation) if operation.row().form == Form::Copy);
         let mut actions = vec![facts.action];
@@ -686,11 +721,13 @@ fn who_may_may_and_nobody_else() {
             way("user with the right", Some(&with), Signed::Header, PLAIN, true),
             way("user with all but the right", Some(&all_but), Signed::Header, PLAIN, open),
             way("user with the right elsewhere", Some(&elsewhere), Signed::Header, PLAIN, open),
-            way("session", Some(&session), Signed::Header, PLAIN, true),
-            way("wide session", Some(&wide), Signed::Header, PLAIN, true),
-            way("narrow session", Some(&narrow), Signed::Header, PLAIN, open),
-            way("narrow session of a session", Some(&chained), Signed::Header, PLAIN, open),
-            way("narrow session of root", Some(&without_session), Signed::Header, PLAIN, open),
+            way("session", Some(&session), Signed::Header, PLAIN, of_session(true)),
+            way("wide session", Some(&wide), Signed::Header, PLAIN, of_session(true)),
+            way("narrow session", Some(&narrow), Signed::Header, PLAIN, of_session(open)),
+            way("narrow session of a session", Some(&chained), Signed::Header, PLAIN, of_session(open)),
+            way("narrow session of root", Some(&without_session), Signed::Header, PLAIN, of_session(open)),
+            way("key with a narrow policy", Some(&narrow_key), Signed::Header, PLAIN, open),
+            way("key with a wide policy", Some(&wide_key), Signed::Header, PLAIN, true),
             way("root", Some(&root), Signed::Header, PLAIN, true),
         ];
         if in_bucket {

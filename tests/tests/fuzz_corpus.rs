@@ -13,6 +13,7 @@ const TARGETS: &[Target] = &[
     ("session", nilas_http::identity::session::fuzz_session),
     ("chunked", nilas_http::body::fuzz_chunked),
     ("route", nilas_http::route::fuzz_route),
+    ("query", nilas_http::query::fuzz_query),
     ("xml", nilas_http::s3::fuzz::fuzz_xml),
     ("attributes", nilas_http::s3::fuzz::fuzz_attributes),
     ("policy", nilas_http::identity::policy::fuzz_policy),
@@ -36,7 +37,7 @@ const PREFIXES_PER_INPUT: usize = 300;
 #[test]
 fn corpus_and_its_neighbours() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-    for (target, run) in TARGETS {
+    for &(target, run) in TARGETS {
         let folder = corpus.join(target);
         let mut inputs: Vec<_> = fs::read_dir(&folder)
             .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))

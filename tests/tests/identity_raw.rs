@@ -132,7 +132,7 @@ fn a_thousand_changes_under_load_and_no_mixture() {
                     let fits = (least..=most).any(|change| change % PLACES == place);
                     assert!(fits, "saw {place}, changes {least} to {most}");
                     asked += 1;
-                    if asked % 64 == 0 {
+                    if asked.is_multiple_of(64) {
                         // Another connection, perhaps of another core.
                         client = client.clone();
                     }

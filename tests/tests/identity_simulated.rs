@@ -219,7 +219,8 @@ fn whatever_cut_comes_a_new_root_secret_loses_nothing() {
     on(&base, 7, Faults::default(), async move |_, _, engines| {
         let (stores, _) = loaded(&engines, OLD, None).await.expect("a new store");
         for name in ["alice", "bob", "carol"] {
-            made.borrow_mut().push(create(&stores[0], name).await.expect("room"));
+            let key = create(&stores[0], name).await.expect("room");
+            made.borrow_mut().push(key);
             // More keys than are sealed by one record.
             for _ in 0..15 {
                 let more = stores[0].change(move |model, moment| {

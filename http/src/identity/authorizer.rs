@@ -22,7 +22,7 @@ use nilas_catalog::access::{Resource, VendRequest, Vended};
 use nilas_engine::Engine;
 
 use crate::audit::Decisions;
-use crate::auth::{Authorizer, Decision};
+use crate::identity::access::{Authorizer, Decision};
 use crate::identity::bucket_rules::{BucketRules, RulesCache};
 use crate::identity::context::{RequestContext, RequestFacts};
 use crate::identity::policy::{PolicySet, PrincipalNames, Question, StatementId, Verdict};

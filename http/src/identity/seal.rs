@@ -1,6 +1,6 @@
 //! Keys made of the root secret, and the sealing of secrets at rest.
 //!
-//! `process::core` derives [`SealKeys`] once; `session` and `auth::bearer` take their token keys from it, `store` keeps the
+//! `process::core` derives [`SealKeys`] once; `session` and `bearer` take their token keys from it, `store` keeps the
 //! [`SecretRing`] and seals the secrets of access keys with it. Pure: randomness is an argument.
 //!
 //! I1. Every purpose has a key of its own: HKDF-SHA-256 of the root secret with the store's id as salt and the purpose as
@@ -266,7 +266,8 @@ mod tests {
     /// Other bits at each call.
     fn random() -> u128 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        u128::from(NEXT.fetch_add(1, Ordering::Relaxed)) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835
+        u128::from(NEXT.fetch_add(1, Ordering::Relaxed))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
     }
 
     /// Test case 1 of RFC 5869, of which 32 bytes are one block.

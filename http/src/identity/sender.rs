@@ -14,21 +14,21 @@ use nilas_catalog::access::{KeptPrincipal, VendRequest, Vended};
 use nilas_engine::rt;
 use sha2::{Digest as _, Sha256};
 
-use crate::auth::bearer::{ClientKey, Clients};
 use crate::auth::{KeyFault, KeyStore};
 use crate::generations::Generations;
 use crate::identity::IdentityStore;
+use crate::identity::bearer::{ClientKey, Clients};
 use crate::identity::model::{AccessKey, LastUse, Model, User, owner_id};
 use crate::identity::oidc::jwt::TokenFault;
 use crate::identity::oidc::{Issuer, OidcFault};
 use crate::identity::policy::{Policy, PolicyKind, PolicySet, PrincipalNames};
+use crate::identity::root_key::RootKey;
 use crate::identity::seal::SealKeys;
 use crate::identity::session::{
     self, Holder, Holders, Session, SessionClaims, SessionFault, SessionPolicy, TableScope, TokenKey,
     open_bearer,
 };
 use crate::limits::{OIDC_SKEW_S, SENDERS_MAX, SESSIONS_OPEN_MAX, VENDED_LIFE_S};
-use crate::root_key::RootKey;
 
 /// What kind of sender it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +122,12 @@ impl Sender {
             canonical_id: &self.owner_id,
             account: self.model.account(),
         }
+    }
+
+    /// Whether it is the holder of the root key, or a session of that.
+    pub(crate) fn is_of_root(&self) -> bool {
+        let held = self.claims.as_ref().map(|claims| matches!(claims.holder, Holder::Root { .. }));
+        held.unwrap_or(self.kind == SenderKind::Root)
     }
 
     /// What the token of a session says that is made by this sender, and lets it do all that the sender may: to be narrowed, and

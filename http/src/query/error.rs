@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::auth::{AuthError, Denied};
+use crate::auth::{AuthError, CredentialFault, Denied};
 use crate::identity::model::{Entity, Fault, HeldBy};
 use crate::limits::QUERY_FORM_BYTES_MAX;
 use crate::query::sts::StsFault;
@@ -37,6 +37,8 @@ pub(crate) enum QueryError {
     Missing { name: &'static str },
     /// A field has not the form that it must have.
     Invalid { name: &'static str, why: String },
+    /// A sender who is no user, and names none.
+    NoUser,
     /// What is asked for in general but not here.
     InvalidInput { message: Cow<'static, str> },
     /// Something that is never here, by AWS's sentence.
@@ -71,13 +73,13 @@ impl QueryError {
             QueryError::InvalidAction { .. } => ("InvalidAction", StatusCode::BAD_REQUEST),
             QueryError::Auth(error) => auth_code(error),
             QueryError::AccessDenied { .. } => ("AccessDenied", StatusCode::FORBIDDEN),
-            QueryError::Missing { .. } | QueryError::Invalid { .. } => {
+            QueryError::Missing { .. } | QueryError::Invalid { .. } | QueryError::NoUser => {
                 ("ValidationError", StatusCode::BAD_REQUEST)
             }
             QueryError::InvalidInput { .. } => ("InvalidInput", StatusCode::BAD_REQUEST),
             QueryError::NoSuchEntity { .. } => ("NoSuchEntity", StatusCode::NOT_FOUND),
             QueryError::Fault(fault) => fault_code(fault),
-            QueryError::Sts(fault) => fault.code(),
+            QueryError::Sts(fault) => sts_code(fault),
             QueryError::Unavailable { .. } => ("ServiceUnavailable", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
@@ -98,6 +100,9 @@ impl QueryError {
             }
             QueryError::Missing { name } => constraint(name, "Member must not be null"),
             QueryError::Invalid { name, why } => constraint(name, &format!("Member {why}")),
+            QueryError::NoUser => {
+                return Cow::Borrowed("Must specify userName when calling with non-User credentials");
+            }
             QueryError::InvalidInput { message } | QueryError::Unavailable { message } => {
                 return message.clone();
             }
@@ -120,8 +125,12 @@ impl QueryError {
         xml.text("RequestId", request_id);
         let mut response = respond(xml.finish(), request_id);
         *response.status_mut() = status;
-        if is_ours {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        let retry_after_s = match self {
+            QueryError::Auth(AuthError::Throttled(throttled)) => Some(throttled.retry_after_s),
+            _ => is_ours.then_some(RETRY_AFTER_S),
+        };
+        if let Some(retry_after_s) = retry_after_s {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
         }
         response
     }
@@ -149,7 +158,9 @@ fn constraint(name: &str, why: &str) -> String {
 /// The query API's code for S3's.
 fn auth_code(error: &AuthError) -> (&'static str, StatusCode) {
     match error {
+        // AWS takes a scope of another service for a signature that does not fit.
         AuthError::SignatureDoesNotMatch(_)
+        | AuthError::AuthorizationHeaderMalformed(CredentialFault::Service { .. })
         | AuthError::RequestTimeTooSkewed { .. }
         | AuthError::XAmzContentSHA256Mismatch { .. } => ("SignatureDoesNotMatch", StatusCode::FORBIDDEN),
         AuthError::InvalidAccessKeyId { .. } | AuthError::InvalidToken { .. } => {
@@ -173,6 +184,18 @@ fn auth_code(error: &AuthError) -> (&'static str, StatusCode) {
         | AuthError::AuthorizationQueryParametersError(_)
         | AuthError::InvalidArgument { .. }
         | AuthError::InvalidRequest(_) => ("IncompleteSignature", StatusCode::BAD_REQUEST),
+    }
+}
+
+/// STS's own codes.
+fn sts_code(fault: &StsFault) -> (&'static str, StatusCode) {
+    match fault {
+        StsFault::PackedPolicyTooLarge { .. } => ("PackedPolicyTooLarge", StatusCode::BAD_REQUEST),
+        StsFault::ExpiredToken => ("ExpiredTokenException", StatusCode::BAD_REQUEST),
+        StsFault::InvalidIdentityToken(_) => ("InvalidIdentityToken", StatusCode::BAD_REQUEST),
+        StsFault::IdpRejectedClaim => ("IDPRejectedClaim", StatusCode::FORBIDDEN),
+        StsFault::IdpCommunicationError => ("IDPCommunicationError", StatusCode::BAD_REQUEST),
+        StsFault::OfSession(_) => ("AccessDenied", StatusCode::FORBIDDEN),
     }
 }
 

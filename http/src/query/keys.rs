@@ -66,7 +66,8 @@ fn create(ask: &Ask<'_>) -> Result<Plan, QueryError> {
 fn list(ask: &Ask<'_>) -> Result<Plan, QueryError> {
     let Some(name) = ask.user_name()? else {
         ask.may(&ask.arn("root"))?;
-        let part = Page::parse(ask.form)?.take([(String::new(), ask.asker.access_key)]);
+        let part =
+            Page::parse(ask.form)?.take(ask.asker.root_key.map(|root_key| (String::from("root"), root_key)));
         return Plan::tell(|xml| {
             part.write(xml, "AccessKeyMetadata", |xml, access_key| {
                 xml.text("AccessKeyId", access_key);

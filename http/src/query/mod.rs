@@ -1,6 +1,6 @@
 //! AWS's query API: a form in, an operation on identities, XML out.
 //!
-//! The gateway reads the form of a `POST /` that is signed for `iam` or `sts`, and calls [`handle`]. In path order: `form`
+//! The gateway reads the form of a `POST /` that is signed for `iam` or `sts`, and calls [`serve`]. In path order: `form`
 //! takes the form apart, `operations` is the table, a file for each group of operations plans what is to be done, `answer`
 //! writes what is told, `error` what is refused.
 //! I1. Every operation is judged on the ARN of what its form names before anything is said of it, or of what is missing.
@@ -20,7 +20,7 @@ mod simulate;
 mod absent;
 pub(crate) mod sts;
 mod error;
-mod edge;
+mod fuzz;
 
 use std::borrow::Cow;
 
@@ -32,9 +32,9 @@ use crate::auth::Service;
 use crate::identity::model::{Change, Fault, Model, Moment, User};
 use crate::render::body::ResponseBody;
 use crate::render::xml::Xml;
-pub(crate) use edge::serve;
 pub(crate) use error::QueryError;
 pub(crate) use form::Form;
+pub use fuzz::fuzz_query;
 pub(crate) use operations::{Group, Operation};
 
 /// The namespace of IAM's answers.
@@ -51,12 +51,12 @@ const STS_VERSION: &str = "2011-06-15";
 pub(crate) struct Asker<'a> {
     /// The rule for the sender.
     pub(crate) access: &'a dyn Access,
-    /// The sender's ARN, for what is refused.
+    /// Its ARN, for what is refused.
     pub(crate) arn: &'a str,
     /// The user that the sender is, or whose session it is; nobody for the root key.
     pub(crate) user: Option<&'a User>,
-    /// The access key whose secret was proven.
-    pub(crate) access_key: &'a str,
+    /// The root key's id, where the sender is its holder or a session of that.
+    pub(crate) root_key: Option<&'a str>,
     /// The region that clients are told.
     pub(crate) region: &'a str,
 }
@@ -227,12 +227,14 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// The user whom the form names; the sender's own where it names none.
+    /// The user whom the form names; the sender's own where it names none, and nobody where that is the root key. A web identity
+    /// is no user and has to name one.
     fn user_name(&self) -> Result<Option<Cow<'a, str>>, QueryError> {
         match (self.form.get("UserName"), self.asker.user) {
             (Some(name), _) => Ok(Some(Cow::Borrowed(name))),
             (None, Some(user)) => Ok(Some(Cow::Borrowed(&user.name))),
-            (None, None) => Ok(None),
+            (None, None) if self.asker.root_key.is_some() => Ok(None),
+            (None, None) => Err(QueryError::NoUser),
         }
     }
 

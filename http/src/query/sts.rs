@@ -9,7 +9,6 @@
 //! who assumes it. I4. What changes how policies see the sender (tags, source identity) needs a permission of its own.
 
 use bytes::Bytes;
-use http::StatusCode;
 use nilas_catalog::access::{Access, Resource};
 use nilas_engine::rt;
 use sha2::{Digest as _, Sha256};
@@ -64,18 +63,6 @@ pub(crate) enum StsFault {
 }
 
 impl StsFault {
-    /// AWS's code and status.
-    pub(crate) fn code(&self) -> (&'static str, StatusCode) {
-        match self {
-            StsFault::PackedPolicyTooLarge { .. } => ("PackedPolicyTooLarge", StatusCode::BAD_REQUEST),
-            StsFault::ExpiredToken => ("ExpiredTokenException", StatusCode::BAD_REQUEST),
-            StsFault::InvalidIdentityToken(_) => ("InvalidIdentityToken", StatusCode::BAD_REQUEST),
-            StsFault::IdpRejectedClaim => ("IDPRejectedClaim", StatusCode::FORBIDDEN),
-            StsFault::IdpCommunicationError => ("IDPCommunicationError", StatusCode::BAD_REQUEST),
-            StsFault::OfSession(_) => ("AccessDenied", StatusCode::FORBIDDEN),
-        }
-    }
-
     /// Whether somebody may have made up what was shown.
     pub(crate) fn is_guess(&self) -> bool {
         matches!(self, StsFault::InvalidIdentityToken(_))
@@ -167,8 +154,9 @@ fn signed(
     };
     match operation {
         Operation::AssumeRole => {
+            // Judged before it is said what is wrong with it.
+            may(operation.facts().action, &role_arn(form, account))?;
             let (role_arn, role) = role_of(form, mint.model)?;
-            may(operation.facts().action, &role_arn)?;
             let request = RoleRequest::read(form, mint.model, role_arn, role)?;
             if !request.tags.is_empty() {
                 may("sts:TagSession", &request.role_arn)?;
@@ -342,13 +330,19 @@ impl Mint<'_> {
     }
 }
 
-/// The role's ARN and its name: one that the form names, or one for who names none.
-fn role_of(form: &Form, model: &Model) -> Result<(String, String), QueryError> {
-    let account = model.account();
+/// The role that a form names, or one for who names none.
+fn role_arn(form: &Form, account: &str) -> String {
     match form.get("RoleArn").filter(|arn| !arn.is_empty()) {
-        Some(arn) => Ok((arn.to_owned(), role_name(arn, account)?)),
-        None => Ok((format!("arn:aws:iam::{account}:role/{NO_ROLE}"), NO_ROLE.to_owned())),
+        Some(arn) => arn.to_owned(),
+        None => format!("arn:aws:iam::{account}:role/{NO_ROLE}"),
     }
+}
+
+/// Its ARN and its name, if it is one of this account.
+fn role_of(form: &Form, model: &Model) -> Result<(String, String), QueryError> {
+    let arn = role_arn(form, model.account());
+    let name = role_name(&arn, model.account())?;
+    Ok((arn, name))
 }
 
 /// The role's name, of an ARN of this account.

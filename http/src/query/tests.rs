@@ -32,11 +32,12 @@ struct Scene {
     random: Cell<u128>,
     /// The user who asks; nobody for the root key.
     asker: Option<&'static str>,
+    root_key: Option<&'static str>,
 }
 
 impl Scene {
     fn new() -> Scene {
-        Scene { model: Model::empty(ACCOUNT), random: Cell::new(1), asker: None }
+        Scene { model: Model::empty(ACCOUNT), random: Cell::new(1), asker: None, root_key: Some("AK") }
     }
 
     /// A store with a bit of everything.
@@ -57,7 +58,7 @@ impl Scene {
         let operation = find(&form)?;
         let model = self.model.clone();
         let user = self.asker.and_then(|name| model.user(name)).map(|user| &**user);
-        let asker = Asker { access, arn: "arn:me", user, access_key: "AK", region: "us-east-1" };
+        let asker = Asker { access, arn: "arn:me", user, root_key: self.root_key, region: "us-east-1" };
         let told = match plan(operation, &form, &model, asker)? {
             Plan::Tell(told) => told,
             Plan::Change(next) => {
@@ -137,6 +138,11 @@ fn users() {
     assert_eq!(scene.told("GetUser"), user);
     scene.asker = None;
     assert_eq!(text(&scene.told("GetUser"), "Arn"), arn("root"));
+    scene.root_key = None;
+    for operation in ["GetUser", "ListAccessKeys", "CreateAccessKey", "ListMFADevices"] {
+        assert_eq!(scene.code(operation), ("ValidationError", 400), "a web identity is no user");
+    }
+    scene.root_key = Some("AK");
     scene.told("UpdateUser&UserName=alice&NewUserName=eve&NewPath=/");
     assert_eq!(text(&scene.told("GetUser&UserName=eve"), "UserId"), id);
     scene.told("TagUser&UserName=eve&Tags.member.1.Key=k2&Tags.member.1.Value=x");

@@ -27,7 +27,7 @@ const SPARK: Environment =
     Environment { name: "venv-spark", locks: &["requirements.lock", "requirements-spark.lock"] };
 
 /// Cheapest first.
-const SUITES: [Suite; 20] = [
+const SUITES: &[Suite] = &[
     suite("parameters", "parameters_e2e.py", &NEWEST, true),
     suite("boto3", "boto3_e2e.py", &NEWEST, true),
     suite("boto3-1.28", "boto3_e2e.py", &BOTO3_1_28, true),
@@ -45,6 +45,9 @@ const SUITES: [Suite; 20] = [
     suite(REFERENCE, "reference_e2e.py", &NEWEST, true),
     suite("rck", "rck_e2e.py", &NEWEST, true),
     suite("sts", "sts_e2e.py", &NEWEST, true),
+    suite("rights", "rights_e2e.py", &NEWEST, true),
+    suite("advisories", "advisories_e2e.py", &NEWEST, true),
+    suite("table-user", "table_user_e2e.py", &NEWEST, true),
     suite("oidc", "oidc_e2e.py", &NEWEST, true),
     suite("keycloak", "keycloak_e2e.py", &NEWEST, false),
     suite("spark", "spark_e2e.py", &SPARK, false),
@@ -87,7 +90,7 @@ pub fn reference(report: &mut Report, count: u64, seed: Option<u64>) {
 /// Runs the named suites with `settings` in their environment, each for at most `max`.
 fn run_all(report: &mut Report, names: &[String], settings: &[(&str, String)], max: Duration) {
     if let Some(unknown) = names.iter().find(|name| !SUITES.iter().any(|suite| suite.name == *name)) {
-        let known = SUITES.map(|suite| suite.name).join(", ");
+        let known = SUITES.iter().map(|suite| suite.name).collect::<Vec<_>>().join(", ");
         report.section(unknown, || Err(Failure(format!("no such client suite; there are {known}"))));
         return;
     }

@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// What an issuer that is not one answers.
+type Answer = Box<dyn Fn(&str, &str) -> Vec<u8> + Send + Sync>;
+
 const NOW_MS: u64 = 1_700_000_000_000;
 const NOW_S: u64 = NOW_MS / 1000;
 
@@ -440,7 +443,7 @@ fn keys_rotate() {
 fn issuers_that_behave_badly() {
     let signer = Signer::p256();
     let keys = json!({"keys": [signer.jwk("k")]}).to_string();
-    let check = |what: &str, answer: Box<dyn Fn(&str, &str) -> Vec<u8> + Send + Sync>| {
+    let check = |what: &str, answer: Answer| {
         let (url, _) = serve(move |path, _, base| answer(path, base));
         let issuer = issuer(&url);
         let token = signer.token(&json!({"alg": "ES256", "kid": "k"}), &with(&[("iss", json!(url))]));

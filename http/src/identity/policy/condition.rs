@@ -259,9 +259,7 @@ impl Test {
                     .is_some_and(|value| moments.iter().any(|moment| comparison.holds(value.cmp(moment)))),
             ),
             Test::Truth(wanted) => plain(truth(value).is_ok_and(|value| wanted.contains(&value))),
-            Test::Bytes(wanted) => {
-                plain(bytes(value).is_ok_and(|value| wanted.iter().any(|wanted| *wanted == value)))
-            }
+            Test::Bytes(wanted) => plain(bytes(value).is_ok_and(|value| wanted.contains(&value))),
             Test::Address(networks) => plain(
                 value.parse().is_ok_and(|address| networks.iter().any(|network| network.contains(address))),
             ),

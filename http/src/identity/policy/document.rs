@@ -321,7 +321,7 @@ impl Reader<'_> {
         };
         let principals = self.principals(&members, effect)?;
         let (is_negated, member, node) = members.either("Action", "NotAction")?;
-        let patterns = self.list(node, &members.at(member), |text| ActionPattern::parse(text))?;
+        let patterns = self.list(node, &members.at(member), ActionPattern::parse)?;
         let actions = ActionSet::new(patterns, is_negated);
         let (not_resources, member, node) = members.either("Resource", "NotResource")?;
         let (has_variables, account) = (self.has_variables, self.account);

@@ -1,7 +1,7 @@
 //! The query API's edge: who sent a form, the form itself, and the answer as HTTP.
 //!
 //! The gateway calls [`serve`] for every `POST /`. The body is read before its sender is known, because the signature covers
-//! it: of who shows no credentials in force nothing is read, unless their form may come unsigned.
+//! it: of who shows no credentials in force no more is read than of a form that may come unsigned.
 //! I1. Nothing is done before the sender is known and may do it; who shows nothing may do what is open to everybody. I2. A
 //! request that is signed for one service asks for operations of that service only.
 
@@ -14,21 +14,20 @@ use nilas_catalog::Refusal;
 use nilas_catalog::access::ResourceKind;
 use sha2::{Digest as _, Sha256};
 
-use super::{Asker, Form, Group, Operation, Plan, QueryError, find, plan, render, sts};
 use crate::auth::{
-    AuthError, Caller, Denied, Mechanism, RequestView, Service, Verified, precheck, shown, verify_with_body,
-    view_of,
+    AuthError, Denied, Mechanism, RequestView, Service, Verified, precheck, shown, verify_with_body, view_of,
 };
-use crate::gateway::Trail;
 use crate::iceberg::{BodyMax, take_document};
 use crate::identity::model::Fault;
 use crate::identity::store::ChangeError;
-use crate::identity::{RequestFacts, Sender};
+use crate::identity::{Caller, RequestFacts, Sender};
 use crate::limits::{IDENTITY_CHANGE_BYTES_MAX, QUERY_FORM_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
 use crate::listen::RequestBody;
+use crate::query::{self, Asker, Form, Group, Operation, Plan, QueryError, find, plan, render, sts};
 use crate::render::body::ResponseBody;
 use crate::server::{CoreState, Services};
 use crate::throttle::Failure;
+use crate::trail::Trail;
 
 /// Answers one form.
 pub(crate) async fn serve(
@@ -66,35 +65,41 @@ async fn answer(
         Err(AuthError::AccessDenied(Denied::NoCredentials)) => false,
         Err(error) => return Err(error.into()),
     };
-    if is_signed {
-        let keys = door.keys(&services.senders);
-        precheck(&view, &SERVICES, &keys, now_ms).map_err(|error| door.judged(error))?;
-    }
-    let max = match is_signed {
-        true => BodyMax { bytes: QUERY_FORM_BYTES_MAX, limit: "QUERY_FORM_BYTES_MAX" },
-        false => BodyMax { bytes: TOKEN_FORM_BYTES_MAX, limit: "TOKEN_FORM_BYTES_MAX" },
+    let admitted = match is_signed {
+        true => precheck(&view, &SERVICES, &door.keys(&services.senders), now_ms).map(drop),
+        false => Err(AuthError::AccessDenied(Denied::NoCredentials)),
+    };
+    let max = match admitted {
+        Ok(()) => BodyMax { bytes: QUERY_FORM_BYTES_MAX, limit: "QUERY_FORM_BYTES_MAX" },
+        Err(_) => BodyMax { bytes: TOKEN_FORM_BYTES_MAX, limit: "TOKEN_FORM_BYTES_MAX" },
     };
     let (bytes, _held) = take_document(body, max, &state.memory.documents).await.map_err(unread)?;
-    let form = Form::parse(&bytes)?;
-    let operation = find(&form)?;
+    let read = Form::parse(&bytes).and_then(|form| Ok((find(&form)?, form)));
+    let (operation, form) = match (read, &admitted) {
+        (Ok(read), _) => read,
+        (Err(_), Err(error)) if is_signed => return Err(door.judged(error.clone()).into()),
+        (Err(error), _) => return Err(error),
+    };
     *asked = Some(operation);
     trail.asks_for(operation);
-    let (sender, verified) = match is_signed {
-        true => {
+    // Whom such a form speaks for is in the form: as in AWS, a signature beside it says nothing.
+    let is_open = operation.facts().resource == ResourceKind::Public;
+    let (sender, verified) = match admitted {
+        _ if is_open => (services.senders.anonymous(), None),
+        Err(error) if is_signed => return Err(door.judged(error).into()),
+        Err(error) => return Err(error.into()),
+        Ok(()) => {
             let verified = verify(state, services, &view, &bytes, operation.service(), now_ms);
             let verified = verified.map_err(|error| door.judged(error))?;
             let (access_key, token) = (&verified.access_key, verified.session_token.as_deref());
             let found = services.senders.find(access_key, token, now_ms);
             (found.map_err(|fault| fault.error(access_key, token))?, Some(verified))
         }
-        // Whom the form speaks for is in the form.
-        false if operation.facts().resource == ResourceKind::Public => (services.senders.anonymous(), None),
-        false => return Err(AuthError::AccessDenied(Denied::NoCredentials).into()),
     };
     let outcome = carry_out(services, head, trail, operation, &form, sender, verified.as_ref(), now_ms).await;
     outcome.map_err(|error| match &error {
         // A token of the issuer that is not true is a proof that failed.
-        QueryError::Sts(fault) if fault.is_guess() => match door.failed(Failure::Nobody, fault.code().0) {
+        QueryError::Sts(fault) if fault.is_guess() => match door.failed(Failure::Nobody, error.code().0) {
             Ok(()) => error,
             Err(throttled) => AuthError::Throttled(throttled).into(),
         },
@@ -142,7 +147,7 @@ async fn carry_out(
         access: &caller,
         arn: &sender.arn,
         user: sender.user.as_deref(),
-        access_key: &sender.access_key,
+        root_key: sender.is_of_root().then(|| services.senders.root_key.access_key()),
         region: &services.s3.region,
     };
     match plan(operation, form, &sender.model, asker)? {
@@ -177,7 +182,7 @@ fn not_changed(error: ChangeError) -> QueryError {
 /// The namespace of an answer to a form that names no operation: that of the service it is signed for.
 fn namespace_of(head: &Parts) -> &'static str {
     match shown(&view_of(head)) {
-        Ok(Some(Service::Sts)) => super::STS_NAMESPACE,
-        _ => super::IAM_NAMESPACE,
+        Ok(Some(Service::Sts)) => query::STS_NAMESPACE,
+        _ => query::IAM_NAMESPACE,
     }
 }
