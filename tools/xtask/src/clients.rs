@@ -52,6 +52,7 @@ const SUITES: &[Suite] = &[
     suite("keycloak", "keycloak_e2e.py", &NEWEST, false),
     suite("spark", "spark_e2e.py", &SPARK, false),
     suite("faults-spark", "faults_spark_e2e.py", &SPARK, false),
+    suite("spark-s3a", "spark_s3a_e2e.py", &SPARK, false),
 ];
 
 /// The comparison with the Java reference, which has a command of its own for its long form.
