@@ -57,7 +57,7 @@ fn documents() {
     check(&format!(r#"{{"Statements": {{{GOOD}}}}}"#), "Statements");
     check(&format!(r#"{{"Statement": {{{GOOD}}}, "Statement": {{{GOOD}}}}}"#), "Statement");
     check(&format!(r#"{{"Statement": {{{GOOD}}}}} x"#), &format!("1:{}", GOOD.len() + 19));
-    check(&"[".repeat(200), "1:10");
+    check(&"[".repeat(200), "1:9");
     taken_as(PolicyKind::Identity, &format!(r#"{{"Statement": {{{GOOD}}}}}"#));
     taken_as(PolicyKind::Identity, &format!(r#"{{"Statement": [{{{GOOD}}}]}}"#));
     taken_as(
