@@ -222,7 +222,9 @@ def anonymous():
     for method, path in [("PUT", at), ("DELETE", at), ("GET", shared), ("GET", f"{shared}/{ann.name}/k"), ("GET", f"{shared}/?policy"), ("GET", f"{at}?tagging")]:
         eq(fetch(path, method, b"x" if method == "PUT" else None)[0], 403, f"{method} {path}")
     # A wrong signature is not taken for no signature.
-    eq(fetch(at, headers={"Authorization": f"AWS {nilas.ACCESS_KEY}:AAAAAAAAAAAAAAAAAAAAAAAAAAA="})[0], 403)
+    for wrong in (f"AWS {nilas.ACCESS_KEY}:AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "Bearer x", "Basic eDp5"):
+        assert fetch(at, headers={"Authorization": wrong})[0] in (400, 403), wrong
+    assert fetch(f"{at}?AWSAccessKeyId={nilas.ACCESS_KEY}&Expires=9999999999&Signature=AAAA")[0] == 403
     # Everybody includes who may nothing else.
     eq(ann.client().get_object(Bucket=shared, Key="open/k")["Body"].read(), b"shared")
     block = lambda **on: root.put_public_access_block(Bucket=shared, PublicAccessBlockConfiguration={

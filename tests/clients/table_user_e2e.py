@@ -238,45 +238,6 @@ def least():
     writer.may(*on_table(WRITE))
 
 
-def one_namespace():
-    """The policy of "A writer of one namespace": makes, writes, renames and drops tables there, and no others."""
-    sales, hr = namespace + "_sales", namespace + "_hr"
-    for name in (sales, hr):
-        catalog.create_namespace(name)
-    catalog.create_table((hr, "people"), SCHEMA).append(rows(0, 10))
-    here = f"arn:aws:s3tables:::bucket/{warehouse}"
-    sam = Person(
-        "sam",
-        allow(["s3tables:GetConfig", "s3tables:GetTableBucket", "s3tables:ListNamespaces", "s3tables:GetNamespace", "s3tables:ListTables"], here),
-        allow(["s3tables:*Table", "s3tables:*TableData", "s3tables:*TableMetadataLocation"], [here, f"{here}/table/*"],
-              Condition={"StringEquals": {"s3tables:namespace": sales}}))
-    for delegation in ("vended-credentials", "none"):
-        own = catalog_of(sam.keys, delegation)
-        table = own.create_table((sales, "orders"), SCHEMA)
-        table.append(rows(0, 10))
-        eq(own.load_table((sales, "orders")).scan().to_arrow().num_rows, 10, delegation)
-        own.rename_table((sales, "orders"), (sales, "orders_2"))
-        own.load_table((sales, "orders_2")).append(rows(10, 10))
-        assert (hr,) in own.list_namespaces()
-        raises(ForbiddenError, lambda: own.load_table((hr, "people")))
-        raises(ForbiddenError, lambda: own.create_table((hr, "orders"), SCHEMA))
-        raises(ForbiddenError, lambda: own.rename_table((sales, "orders_2"), (hr, "orders")))
-        raises(ForbiddenError, lambda: own.create_namespace(namespace + "_more"))
-        eq(own.load_table((sales, "orders_2")).scan().to_arrow().num_rows, 20, delegation)
-        own.purge_table((sales, "orders_2"))
-    # Files of a table that is moved away are out of reach.
-    own = catalog_of(sam.keys, "none")
-    table = own.create_table((sales, "orders"), SCHEMA)
-    table.append(rows(0, 10))
-    catalog.rename_table((sales, "orders"), (hr, "orders"))
-    forbidden(lambda: table.scan().to_arrow())
-    for one in ("people", "orders"):
-        catalog.purge_table((hr, one))
-    for name in (sales, hr):
-        catalog.drop_namespace(name)
-    sam.go()
-
-
 def dropped():
     """Who may delete the table may drop and purge it; its files go, the other's stay."""
     writer.may(*on_table([*WRITE, "s3tables:DeleteTable"]))
@@ -309,7 +270,6 @@ Steps("table-user").run([
     ("ended", ended),
     ("session", session),
     ("least", least),
-    ("one-namespace", one_namespace),
     ("dropped", dropped),
     ("leave", leave),
 ])
