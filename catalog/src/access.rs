@@ -223,6 +223,10 @@ pub trait Access {
 pub struct VendRequest<'a> {
     /// The table's warehouse, which is the bucket of its files.
     pub warehouse: &'a str,
+    /// Its namespace, levels divided by U+001F.
+    pub namespace: &'a str,
+    /// Its name.
+    pub table: &'a str,
     /// The table's UUID.
     pub table_id: &'a str,
     /// How all keys of the table's files begin, with a slash at its end. No other table has any there.

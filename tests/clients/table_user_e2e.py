@@ -17,7 +17,7 @@ from pyiceberg.exceptions import ForbiddenError
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField, StringType
 
-from people import Person, allow, root as root_s3, store
+from people import Person, allow, deny, root as root_s3, store
 
 # The least that PyIceberg needs: found by leaving out one after the other, as `least` does.
 SETTINGS = ["s3tables:GetConfig"]
@@ -238,6 +238,68 @@ def least():
     writer.may(*on_table(WRITE))
 
 
+def one_namespace():
+    """The policy of "A writer of one namespace": makes, writes, renames and drops tables there, and no others.
+
+    Its rights on files are those of the credentials that the catalog hands out: a key of S3 does not say what its table is called.
+    """
+    sales, hr = namespace + "_sales", namespace + "_hr"
+    for name in (sales, hr):
+        catalog.create_namespace(name)
+    catalog.create_table((hr, "people"), SCHEMA).append(rows(0, 10))
+    here = f"arn:aws:s3tables:::bucket/{warehouse}"
+    sam = Person(
+        "sam",
+        allow(["s3tables:GetConfig", "s3tables:GetTableBucket", "s3tables:ListNamespaces", "s3tables:GetNamespace", "s3tables:ListTables"], here),
+        allow(["s3tables:*Table", "s3tables:*TableData", "s3tables:*TableMetadataLocation"], [here, f"{here}/table/*"],
+              Condition={"StringEquals": {"s3tables:namespace": sales}}))
+    own = catalog_of(sam.keys, "vended-credentials")
+    own.create_table((sales, "orders"), SCHEMA).append(rows(0, 10))
+    eq(own.load_table((sales, "orders")).scan().to_arrow().num_rows, 10)
+    own.rename_table((sales, "orders"), (sales, "orders_2"))
+    own.load_table((sales, "orders_2")).append(rows(10, 10))
+    assert (hr,) in own.list_namespaces()
+    raises(ForbiddenError, lambda: own.load_table((hr, "people")))
+    raises(ForbiddenError, lambda: own.create_table((hr, "orders"), SCHEMA))
+    raises(ForbiddenError, lambda: own.rename_table((sales, "orders_2"), (hr, "orders")))
+    raises(ForbiddenError, lambda: own.create_namespace(namespace + "_more"))
+    eq(own.load_table((sales, "orders_2")).scan().to_arrow().num_rows, 20)
+    forbidden(lambda: catalog_of(sam.keys, "none").load_table((sales, "orders_2")).scan().to_arrow())
+    # Moved away, it is out of reach.
+    catalog.rename_table((sales, "orders_2"), (hr, "orders"))
+    raises(ForbiddenError, lambda: own.load_table((hr, "orders")))
+    catalog.rename_table((hr, "orders"), (sales, "orders"))
+    own.purge_table((sales, "orders"))
+    catalog.purge_table((hr, "people"))
+    for name in (sales, hr):
+        catalog.drop_namespace(name)
+    sam.go()
+
+
+def denied_by_name():
+    """What is denied by the name of a table or its namespace is denied to every key of S3, which says no name."""
+    here = f"arn:aws:s3tables:::bucket/{warehouse}"
+    everything = allow("s3tables:*", [here, f"{here}/table/*"])
+    bucket, prefix, keys = keys_below("other")
+    for statements in (
+        [everything, deny("s3tables:*", "*", Condition={"StringEquals": {"s3tables:namespace": namespace}})],
+        [everything, deny("s3tables:*TableData", "*", Condition={"StringLike": {"s3tables:tableName": "oth*"}})],
+        [allow("s3tables:*", [here, f"{here}/table/*"], Condition={"StringNotEquals": {"s3tables:namespace": namespace}})],
+    ):
+        dan = Person("dan", *statements)
+        client = dan.client()
+        for key in keys:
+            refuse(lambda: client.get_object(Bucket=bucket, Key=key))
+        refuse(lambda: client.put_object(Bucket=bucket, Key=f"{prefix}/data/x", Body=b""))
+        dan.go()
+    # One that denies another name leaves the credentials that are handed out for this table as they are.
+    dan = Person("dan", everything, deny("s3tables:*", "*", Condition={"StringEquals": {"s3tables:tableName": "mine"}}))
+    own = catalog_of(dan.keys, "vended-credentials")
+    eq(own.load_table((namespace, "other")).scan().to_arrow().num_rows, 100)
+    raises(ForbiddenError, lambda: own.load_table((namespace, "mine")))
+    dan.go()
+
+
 def dropped():
     """Who may delete the table may drop and purge it; its files go, the other's stay."""
     writer.may(*on_table([*WRITE, "s3tables:DeleteTable"]))
@@ -270,6 +332,8 @@ Steps("table-user").run([
     ("ended", ended),
     ("session", session),
     ("least", least),
+    ("one-namespace", one_namespace),
+    ("denied-by-name", denied_by_name),
     ("dropped", dropped),
     ("leave", leave),
 ])

@@ -62,7 +62,7 @@ impl Access for Recorder {
     }
 
     fn vend(&self, wanted: &VendRequest<'_>) -> Option<Vended> {
-        let VendRequest { warehouse, table_id, prefix, writes, deletes } = wanted;
+        let VendRequest { warehouse, table_id, prefix, writes, deletes, .. } = wanted;
         let text = format!("{warehouse} {table_id} {prefix} writes={writes} deletes={deletes}");
         self.vended.borrow_mut().push(text);
         Some(Vended {

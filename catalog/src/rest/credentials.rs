@@ -68,8 +68,11 @@ impl Catalog {
         if !may_read(request, table) {
             return None;
         }
+        let Resource::Table { namespace, table: name, .. } = table else { return None };
         let vended = access.vend(&VendRequest {
             warehouse,
+            namespace,
+            table: name,
             table_id: &place.id,
             prefix: &place.prefix,
             writes: access.allows("s3tables:PutTableData", table),

@@ -259,6 +259,7 @@ impl<'a> Evaluator<'a> {
             sender: self.sender,
             resource: subject.resource,
             facts: subject.facts,
+            is_data: false,
             account: self.sender.model.account(),
         };
         let question =
@@ -268,7 +269,8 @@ impl<'a> Evaluator<'a> {
         if matches!(said, Verdict::Deny(_)) {
             return said;
         }
-        match (said, set.decide(&Question { action, resource, ..question })) {
+        let context = RequestContext { is_data: true, ..context };
+        match (said, set.decide(&Question { action, resource, context: &context, ..question })) {
             (_, denies @ Verdict::Deny(_)) => denies,
             (Verdict::Nothing, data) => data,
             (said, _) => said,

@@ -48,6 +48,8 @@ pub(super) struct RequestContext<'a> {
     pub(super) resource: &'a Resource<'a>,
     /// Keys that the operation knows.
     pub(super) facts: &'a [(&'static str, &'a str)],
+    /// Whether the question is about the data of a table. Its file says which table that is, and not how it is called.
+    pub(super) is_data: bool,
     /// The account and owner of what is asked for.
     pub(super) account: &'a str,
 }
@@ -116,11 +118,11 @@ impl<'a> RequestContext<'a> {
                 Resource::Table { namespace, .. } | Resource::Namespace { namespace, .. } => {
                     owned(namespace.replace('\u{1f}', "."))
                 }
-                _ => Value::Absent,
+                _ => self.name_of_data(|(namespace, _)| owned(namespace.replace('\u{1f}', "."))),
             },
             ConditionKey::TableName => match self.resource {
                 Resource::Table { table, .. } => text(table),
-                _ => Value::Absent,
+                _ => self.name_of_data(|(_, table)| text(table)),
             },
             ConditionKey::SignatureVersion => match request.mechanism {
                 Mechanism::HeaderV4 | Mechanism::QueryV4 => text("AWS4-HMAC-SHA256"),
@@ -153,6 +155,15 @@ impl<'a> RequestContext<'a> {
                 (None, Some(header)) => self.header(header),
                 (None, None) => Value::Absent,
             },
+        }
+    }
+
+    /// A name of the table whose data is asked for: known to credentials that were handed out for it.
+    fn name_of_data<'v>(&'v self, find: impl Fn(&'v (String, String)) -> Value<'v>) -> Value<'v> {
+        match self.sender.table.as_ref().and_then(|scope| scope.names.as_ref()) {
+            _ if !self.is_data => Value::Absent,
+            Some(names) => find(names),
+            None => Value::Unknown,
         }
     }
 

@@ -440,8 +440,15 @@ impl Senders {
     /// Makes credentials for the files of one table: a session of the sender, that may no more than the sender, and nothing but
     /// that. `None` for who is nobody, and for whose token has no room for the table.
     pub(crate) fn vend(&self, sender: &Sender, wanted: &VendRequest<'_>, now_ms: u64) -> Option<Vended> {
-        let claims = self.claims_of(sender, wanted, now_ms)?;
-        let made = session::mint(&claims, &self.session_key, &mut rt::random_u128).ok()?;
+        let mut claims = self.claims_of(sender, wanted, now_ms)?;
+        let mint = |claims: &SessionClaims| session::mint(claims, &self.session_key, &mut rt::random_u128);
+        let made = match mint(&claims) {
+            Err(_) => {
+                claims.table.as_mut()?.names = None;
+                mint(&claims).ok()?
+            }
+            Ok(made) => made,
+        };
         Some(Vended {
             access_key: made.access_key,
             secret_key: made.secret_key,
@@ -458,6 +465,7 @@ impl Senders {
             prefix: wanted.prefix.to_owned(),
             // Which of both is the sender's right, at each request.
             writes: wanted.writes || wanted.deletes,
+            names: Some((wanted.namespace.to_owned(), wanted.table.to_owned())),
         };
         let narrowed = match (&sender.table, &sender.claims) {
             // A session for one table has no keys for another.

@@ -140,6 +140,8 @@ pub struct TableScope {
     pub prefix: String,
     /// Whether it may write and delete beside reading and listing.
     pub writes: bool,
+    /// The table's namespace and name when the session was made, by which it is judged; `None` for want of room.
+    pub names: Option<(String, String)>,
 }
 
 impl TableScope {
@@ -425,6 +427,11 @@ fn encode(claims: &SessionClaims) -> Vec<u8> {
     if let Some(table) = &claims.table {
         [&table.warehouse, &table.table, &table.prefix].into_iter().for_each(|text| out.text(text));
         out.byte(u8::from(table.writes));
+        out.byte(u8::from(table.names.is_some()));
+        if let Some((namespace, name)) = &table.names {
+            out.text(namespace);
+            out.text(name);
+        }
     }
     out.option(claims.source.as_deref());
     out.count(claims.tags.len());
@@ -466,6 +473,10 @@ fn decode(bytes: &[u8]) -> Option<SessionClaims> {
             table: rest.text()?,
             prefix: rest.text()?,
             writes: rest.flag()?,
+            names: match rest.flag()? {
+                true => Some((rest.text()?, rest.text()?)),
+                false => None,
+            },
         }),
         false => None,
     };
@@ -606,6 +617,7 @@ mod tests {
             table: "u".to_owned(),
             prefix: "data/t/".to_owned(),
             writes: true,
+            names: Some(("n".to_owned(), "t".to_owned())),
         };
         let web = Holder::Web {
             issuer: "https://i".to_owned(),
@@ -787,6 +799,7 @@ mod tests {
             table: "u".to_owned(),
             prefix: prefix.to_owned(),
             writes: false,
+            names: None,
         };
         let check = |scope: TableScope, bucket: &str, key: &str, want: bool| {
             assert_eq!(scope.holds(bucket, key.as_bytes()), want, "{bucket} {key}");

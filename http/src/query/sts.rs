@@ -715,6 +715,7 @@ mod tests {
             table: "u".to_owned(),
             prefix: "p/".to_owned(),
             writes: true,
+            names: None,
         };
         let vended = SessionClaims { table: Some(table), ..user().claims };
         let refused = assume(&[], Origin { claims: vended, ..user() }).expect_err("vended");

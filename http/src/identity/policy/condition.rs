@@ -169,10 +169,11 @@ impl Condition {
         std::iter::once(&self.key).chain(in_values)
     }
 
-    /// Whether the request is as it says.
-    pub(super) fn holds(&self, context: &dyn Context) -> bool {
+    /// Whether the request is as it says; `unknown` when that depends on a value which is unknown.
+    pub(super) fn holds(&self, context: &dyn Context, unknown: bool) -> bool {
         let value = context.value(&self.key);
         let values: &[_] = match &value {
+            Value::Unknown => return unknown,
             Value::Absent => &[],
             Value::One(value) => std::slice::from_ref(value),
             Value::Many(values) => values,

@@ -214,7 +214,10 @@ impl Statement {
         self.principals
             .as_ref()
             .is_none_or(|principals| principals.mean(question.principal, self.effect == Effect::Allow))
-            && self.conditions.iter().all(|condition| condition.holds(question.context))
+            && self
+                .conditions
+                .iter()
+                .all(|condition| condition.holds(question.context, self.effect == Effect::Deny))
     }
 
     /// The keys that it asks for.

@@ -12,6 +12,8 @@ use std::fmt;
 pub enum Value<'a> {
     /// The request has no such key.
     Absent,
+    /// There is a value, and who judges cannot know it: what an Allow asks of it does not hold, what a Deny asks of it does.
+    Unknown,
     /// One value.
     One(Cow<'a, str>),
     /// The values of a key that may have several. None at all is not the same as an absent key, and is judged like it.

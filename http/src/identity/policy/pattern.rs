@@ -187,7 +187,9 @@ impl Template {
             .map(|variable| match context.value(&variable.key) {
                 Value::One(value) => Some(value),
                 // Several values are none: a variable stands for one text.
-                Value::Absent | Value::Many(_) => variable.default.as_deref().map(Cow::Borrowed),
+                Value::Absent | Value::Unknown | Value::Many(_) => {
+                    variable.default.as_deref().map(Cow::Borrowed)
+                }
             })
             .collect()
     }

@@ -247,6 +247,33 @@ fn arns() {
     check(r#""ArnEquals": {"aws:PrincipalArn": "arn:aws:iam::*:user/${aws:username}"}"#, &by(alice), false);
 }
 
+/// An Allow does not hold for what nobody knows, a Deny does; what is known and does not fit decides all the same.
+#[test]
+fn values_that_nobody_knows() {
+    let says = |effect: &str, condition: &str| {
+        let statement = format!(
+            r#"{{"Effect": "{effect}", "Action": "*", "Resource": "*", "Condition": {{{condition}}}}}"#
+        );
+        let keys = [("s3tables:namespace", "<unknown>"), ("s3:prefix", "b")];
+        decide(&statement, "s3:ListBucket", "arn:aws:s3:::b", &keys)
+    };
+    for (operator, value) in [
+        ("StringEquals", "hr"),
+        ("StringNotEquals", "hr"),
+        ("StringLikeIfExists", "hr"),
+        ("ForAllValues:StringEquals", "hr"),
+        ("ForAnyValue:StringNotLike", "hr"),
+        ("Null", "true"),
+        ("Null", "false"),
+    ] {
+        let condition = format!(r#""{operator}": {{"s3tables:namespace": "{value}"}}"#);
+        assert_eq!(says("Allow", &condition), Says::Nothing, "{condition}");
+        assert_eq!(says("Deny", &condition), Says::Deny, "{condition}");
+        let known = format!(r#"{condition}, "NumericEquals": {{"s3:prefix": "1"}}"#);
+        assert_eq!(says("Deny", &known), Says::Nothing, "{known}");
+    }
+}
+
 /// "Condition operator to check existence of condition keys" and "...IfExists condition operators".
 #[test]
 fn existence() {

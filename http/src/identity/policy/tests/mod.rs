@@ -16,7 +16,7 @@ use super::{ConditionKey, Context, Policy, PolicyKind, PolicySet, PrincipalNames
 /// The account of all cases.
 pub(super) const ACCOUNT: &str = "111122223333";
 
-/// A request's keys and values; `[a|b]` is a list of values, `[]` an empty one.
+/// A request's keys and values; `[a|b]` is a list of values, `[]` an empty one, `<unknown>` one that nobody knows.
 pub(super) struct Keys<'a>(pub(super) &'a [(&'a str, &'a str)]);
 
 impl Context for Keys<'_> {
@@ -24,6 +24,9 @@ impl Context for Keys<'_> {
         let Some((_, value)) = self.0.iter().find(|(name, _)| ConditionKey::parse(name) == *key) else {
             return Value::Absent;
         };
+        if value == "<unknown>" {
+            return Value::Unknown;
+        }
         match value.strip_prefix('[').and_then(|list| list.strip_suffix(']')) {
             Some("") => Value::Many(Vec::new()),
             Some(list) => Value::Many(list.split('|').map(Cow::Borrowed).collect()),
