@@ -7,6 +7,7 @@
 
 mod target;
 mod window;
+mod principal;
 mod report;
 mod s3;
 mod catalog;

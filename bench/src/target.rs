@@ -9,6 +9,8 @@ use nilas_tests::client::Client;
 use nilas_tests::device::{self, Usage};
 use nilas_tests::server::{Server, ServerOptions};
 
+use crate::principal;
+
 /// Where the load goes and how long it lasts.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TargetArguments {
@@ -39,6 +41,9 @@ pub(crate) struct TargetArguments {
     /// A further argument for our own server; may be repeated.
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) server_arg: Vec<String>,
+    /// Sends the load as a user of this name, who is made with 20 policies of 20 statements.
+    #[arg(long = "as", value_name = "USER")]
+    pub(crate) user: Option<String>,
     /// Length of a round, seconds.
     #[arg(long, default_value_t = 10.0)]
     pub(crate) seconds: f64,
@@ -65,6 +70,14 @@ pub(crate) struct Target {
 impl Target {
     /// Starts the server, or resolves the endpoint.
     pub(crate) fn open(arguments: &TargetArguments) -> Result<Target, String> {
+        let mut target = Target::of_root(arguments)?;
+        if let Some(user) = &arguments.user {
+            (target.access, target.secret) = principal::make(&target.client(), user)?;
+        }
+        Ok(target)
+    }
+
+    fn of_root(arguments: &TargetArguments) -> Result<Target, String> {
         let Some(endpoint) = &arguments.endpoint else {
             let options = ServerOptions {
                 data: arguments.data.clone(),

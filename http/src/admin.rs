@@ -16,6 +16,7 @@ use nilas_engine::{CoreId, DamagedUnit, Engine, ShardScrub};
 use serde_json::{Value, json};
 
 use crate::audit::AuditShared;
+use crate::identity::store::IdentityCell;
 use crate::memory::{Budget, BudgetFacts, CoreMemory};
 use crate::operations::AnyOperation;
 use crate::pages;
@@ -77,6 +78,7 @@ pub(crate) struct ProcessFigures {
     pub(crate) purges: Arc<PurgeFigures>,
     pub(crate) throttle: ThrottleFigures,
     pub(crate) audit: Arc<AuditShared>,
+    pub(crate) identities: Arc<IdentityCell>,
 }
 
 /// What one core counts, and what it can show of itself and of the process.
@@ -200,6 +202,7 @@ fn render(figures: &Figures, engine: Option<&Engine>, out: &mut String) -> std::
     sender_figures(&figures.process, out)?;
     let Some(engine) = engine else { return Ok(()) };
     engine_figures(engine, figures.core, out)?;
+    identity_figures(&figures.process.identities, out)?;
     shards(engine.stats(), out)
 }
 
@@ -271,6 +274,24 @@ fn purge_figures(figures: &PurgeFigures, out: &mut String) -> std::fmt::Result {
     for (name, kind, help, value) in figures {
         family(out, name, kind, help)?;
         writeln!(out, "{name} {}", value.load(Relaxed))?;
+    }
+    Ok(())
+}
+
+/// Who there is, and whether that is all and can be changed.
+fn identity_figures(identities: &IdentityCell, out: &mut String) -> std::fmt::Result {
+    let (model, state) = (identities.current(), identities.state());
+    let closed = "1 when users, groups, keys and policies cannot be changed until the next start.";
+    let incomplete = "1 when some of them may be missing, and nobody but root may do anything.";
+    let figures = [
+        ("nilas_identity_users", "Users.", model.users_len()),
+        ("nilas_identity_keys", "Access keys of users.", model.keys_len()),
+        ("nilas_identity_closed", closed, usize::from(state.closed.is_some())),
+        ("nilas_identity_incomplete", incomplete, usize::from(!state.is_complete)),
+    ];
+    for (name, help, value) in figures {
+        family(out, name, "gauge", help)?;
+        writeln!(out, "{name} {value}")?;
     }
     Ok(())
 }

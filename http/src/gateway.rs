@@ -8,7 +8,6 @@
 //! I3. That something is not served is told to senders who are known, and to preflights of browsers.
 //! I4. A head that does not name one host is answered 400 and nothing else, whoever sent it.
 
-use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::rc::Rc;
 
@@ -21,11 +20,9 @@ use nilas_catalog::access::{Api, BodyKind, OperationFacts, Resource, ResourceKin
 use nilas_catalog::uri::decode_path;
 use nilas_engine::rt;
 
-use crate::audit::{AuditEvent, AuditPrincipal, Decisions, Outcome};
-use crate::auth::{
-    AuthError, Caller, Denied, Mechanism, Verified, anonymous, sigv2, verify, view_of, with_hoisted,
-};
-use crate::identity::{RequestFacts, Sender, SenderKind};
+use crate::audit::AuditEvent;
+use crate::auth::{AuthError, Denied, Verified, anonymous, sigv2, verify, view_of, with_hoisted};
+use crate::identity::{Caller, RequestFacts, Sender, SenderKind};
 use crate::limits::{ANSWER_BYTES_MIN, BUSY_DRAIN_BYTES_MAX, PAGE_BODY_BYTES_MAX};
 use crate::listen::RequestBody;
 use crate::operations::AnyOperation;
@@ -37,8 +34,9 @@ use crate::s3::payload::Payload;
 use crate::s3::target::Target;
 use crate::server::{CoreState, Services};
 use crate::source::Source;
-use crate::throttle::{Attempt, Door};
-use crate::{admin, iceberg, pages, people, query};
+use crate::throttle::Door;
+use crate::trail::Trail;
+use crate::{admin, forms, iceberg, pages, people};
 
 /// Why a request got no further, in the words of its API.
 pub(crate) enum Refused {
@@ -115,93 +113,6 @@ impl Routed<'_> {
             Routed::Iceberg { route, .. } => AnyOperation::Iceberg(route.operation()),
             Routed::Query => AnyOperation::Query(None),
             Routed::S3(target) => AnyOperation::S3(Some(target.operation)),
-        }
-    }
-}
-
-/// What is learned of a request on its way.
-pub(crate) struct Trail {
-    source: Source,
-    /// On the clock that does not jump.
-    started_us: u64,
-    attempt: Attempt,
-    sender: OnceCell<Rc<Sender>>,
-    /// What a form asks for, when it was read.
-    asked: Cell<Option<query::Operation>>,
-    pub(crate) decisions: Decisions,
-}
-
-impl Trail {
-    fn new(source: Source, started_us: u64) -> Trail {
-        Trail {
-            source,
-            started_us,
-            attempt: Attempt::default(),
-            sender: OnceCell::new(),
-            asked: Cell::new(None),
-            decisions: Decisions::default(),
-        }
-    }
-
-    /// Writes down who sent it; known once.
-    pub(crate) fn sent_by(&self, sender: Rc<Sender>) -> &Sender {
-        self.sender.get_or_init(|| sender)
-    }
-
-    /// Writes down what a form asks for.
-    pub(crate) fn asks_for(&self, operation: query::Operation) {
-        self.asked.set(Some(operation));
-    }
-
-    /// How the request ended, as the audit log has it.
-    fn outcome(&self, status: StatusCode, changes: bool) -> Outcome {
-        let refused_some = || changes && self.decisions.has_refusal();
-        match status.as_u16() {
-            _ if self.attempt.is_throttled() => Outcome::Throttled,
-            _ if self.attempt.failed().is_some() => Outcome::Unproven,
-            401 | 419 => Outcome::Unproven,
-            403 => Outcome::Refused,
-            ..=399 if refused_some() => Outcome::Refused,
-            ..=399 => Outcome::Done,
-            _ => Outcome::Failed,
-        }
-    }
-
-    /// Who sent it, as the audit log names them.
-    fn principal<'a>(&'a self, sender: Option<&'a Sender>) -> AuditPrincipal<'a> {
-        let Some(sender) = sender else {
-            return AuditPrincipal {
-                kind: "unproven",
-                access_key: self.attempt.claimed(),
-                ..AuditPrincipal::default()
-            };
-        };
-        let some = |text: &'a str| Some(text).filter(|text| !text.is_empty());
-        AuditPrincipal {
-            kind: match sender.kind {
-                SenderKind::Session if sender.table.is_some() => "vended",
-                SenderKind::Session if sender.issuer.is_some() => "web",
-                kind => kind.name(),
-            },
-            name: some(&sender.name),
-            access_key: some(&sender.access_key),
-            arn: some(&sender.arn).filter(|_| sender.kind != SenderKind::Anonymous),
-            session: sender.role.as_ref().map(|role| role.session.as_str()),
-        }
-    }
-
-    /// What is known of a request that is not signed.
-    pub(crate) fn facts<'a>(&self, head: &'a Parts, now_ms: u64) -> RequestFacts<'a> {
-        RequestFacts {
-            headers: &head.headers,
-            query: None,
-            source: Some(self.source.ip),
-            secure: self.source.secure,
-            mechanism: Mechanism::Unsigned,
-            signed_ms: None,
-            region: "",
-            now_ms,
-            given: &[],
         }
     }
 }
@@ -289,7 +200,7 @@ impl CoreState {
             Routed::Query => {
                 // Which operation it is stands in the form.
                 trail.decisions.keep_allowed(self.audit.keeps_changes());
-                Ok(query::serve(self, head, body, trail, request_id).await)
+                Ok(forms::serve(self, head, body, trail, request_id).await)
             }
             Routed::Page(page) if page.is_of_people() => {
                 self.people(page, head, body, trail, request_id).await.map_err(Refused::People)
@@ -620,7 +531,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::auth::{Authorizer, Decision};
+    use crate::identity::access::{Authorizer, Decision};
     use crate::identity::model::Model;
     use crate::s3::operations::{Form, Level, Operation};
 

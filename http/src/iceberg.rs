@@ -17,14 +17,14 @@ use nilas_catalog::{OAuthError, Refusal, Route};
 use nilas_engine::rt;
 use sha2::{Digest as _, Sha256};
 
-use crate::auth::bearer::{Clients as _, TokenRequest};
 use crate::auth::{
-    AuthError, Caller, Denied, KeyFault, Mechanism, RequestView, Service, Throttled, precheck, shown,
+    AuthError, Denied, KeyFault, Mechanism, RequestView, Service, Throttled, precheck, shown,
     verify_with_body, view_of,
 };
+use crate::identity::bearer::{Clients as _, TokenRequest};
 use crate::identity::oidc::OidcFault;
 use crate::identity::oidc::jwt::TokenFault;
-use crate::identity::{Sender, SenderKind};
+use crate::identity::{Caller, Sender, SenderKind};
 use crate::limits::{CATALOG_BODY_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
 use crate::listen::{BodyFault, RequestBody};
 use crate::memory::{BoundedBuffer, Budget, Permit, document_cost};

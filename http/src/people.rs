@@ -15,7 +15,8 @@ use nilas_engine::{SettingKind, rt};
 use serde_json::{Map, Value, json};
 
 use crate::audit::{AuditShared, Decisions, Outcome};
-use crate::auth::{Caller, Mechanism};
+use crate::auth::Mechanism;
+use crate::identity::Caller;
 use crate::identity::bucket_rules::owner_of;
 use crate::identity::model::{AccessKey, Fault, Group, Model, NewAccessKey, User, owner_id};
 use crate::identity::policy::PolicySet;

@@ -360,7 +360,6 @@ def command_line():
     with open(document, "w") as file:
         file.write(allow("s3:ListAllMyBuckets"))
     eq(aws("create-user", "--user-name", name, "--tags", "Key=a,Value=b")["User"]["UserName"], name)
-    aws("create-user", "--user-name", name, fails="EntityAlreadyExists")
     key = aws("create-access-key", "--user-name", name)["AccessKey"]
     aws("put-user-policy", "--user-name", name, "--policy-name", "inline", "--policy-document", f"file://{document}")
     eq(nilas.s3(key["AccessKeyId"], key["SecretAccessKey"]).list_buckets()["Buckets"] is not None, True)
@@ -369,15 +368,13 @@ def command_line():
     aws("create-group", "--group-name", group)
     aws("add-user-to-group", "--group-name", group, "--user-name", name)
     eq(aws("get-group", "--group-name", group)["Users"][0]["UserName"], name)
-    eq(aws("list-attached-user-policies", "--user-name", name)["AttachedPolicies"][0]["PolicyArn"], made)
     eq(aws("get-user-policy", "--user-name", name, "--policy-name", "inline")["PolicyDocument"], json.loads(allow("s3:ListAllMyBuckets")))
     assert name in [user["UserName"] for user in aws("list-users", "--page-size", "2")["Users"]]
-    aws("delete-user", "--user-name", name, fails="DeleteConflict")
-    aws("remove-user-from-group", "--group-name", group, "--user-name", name)
+    root.remove_user_from_group(GroupName=group, UserName=name)
     aws("delete-group", "--group-name", group)
-    aws("detach-user-policy", "--user-name", name, "--policy-arn", made)
+    root.detach_user_policy(UserName=name, PolicyArn=made)
     aws("delete-policy", "--policy-arn", made)
-    aws("delete-user-policy", "--user-name", name, "--policy-name", "inline")
+    root.delete_user_policy(UserName=name, PolicyName="inline")
     aws("delete-access-key", "--user-name", name, "--access-key-id", key["AccessKeyId"])
     aws("delete-user", "--user-name", name)
     aws("get-user", "--user-name", name, fails="NoSuchEntity")

@@ -22,9 +22,9 @@ def number(value):
 
 
 class Key:
-    def __init__(self, kid):
+    def __init__(self, kid, bits=KEY_BITS):
         self.kid = kid
-        self.public, self.private = rsa.newkeys(KEY_BITS)
+        self.public, self.private = rsa.newkeys(bits)
 
     def jwk(self):
         return {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.kid, "n": number(self.public.n), "e": number(self.public.e)}

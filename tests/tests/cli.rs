@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nilas_tests::client::{Call, Client};
-use nilas_tests::server::{self, Server};
+use nilas_tests::server::{self, Server, ServerOptions};
 use serde_json::{Value, json};
 
 const DONE: i32 = 0;
@@ -22,6 +22,9 @@ const UNAVAILABLE: i32 = 6;
 
 const READ_WEB: &str = r#"{"Version":"2012-10-17","Statement":[{"Sid":"Web","Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::web/*"}]}"#;
 const NO_SECRETS: &str = r#"{"Version":"2012-10-17","Statement":[{"Sid":"NoSecrets","Effect":"Deny","Action":"s3:*","Resource":"arn:aws:s3:::web/secret/*"}]}"#;
+
+const ASSUME: &str =
+    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}]}"#;
 
 /// A server and a folder for files.
 struct World {
@@ -93,6 +96,13 @@ impl World {
     fn user(&self, name: &str) -> Key {
         self.run(&format!("user add {name}")).done();
         self.key(&format!("--user {name}"))
+    }
+
+    /// Lets a user make sessions.
+    fn lets_assume(&self, user: &str) {
+        self.file("assume.json", ASSUME);
+        self.run("policy create assume assume.json").done();
+        self.run(&format!("policy attach assume --user {user}")).done();
     }
 
     fn key(&self, options: &str) -> Key {
@@ -288,6 +298,7 @@ fn a_disabled_user_can_do_nothing() {
     world.bucket("web", "a");
     let key = world.user("ana");
     world.run("policy attach readonly --user ana").done();
+    world.lets_assume("ana");
     assert_eq!(world.status(&key, "web", "a"), 200);
     let session = key_of(&world.run_as(&key, "sts assume --json").one());
     assert_eq!(world.status(&session, "web", "a"), 200);
@@ -484,6 +495,8 @@ fn sessions() {
     world.bucket("web", "a");
     let key = world.user("ana");
     world.run("policy attach readonly --user ana").done();
+    world.run_as(&key, "sts assume").code(DENIED);
+    world.lets_assume("ana");
     let made = world.run_as(&key, "sts assume --duration 15m --json").one();
     fields(&made, &["access_key", "secret_key", "session_token", "expires", "arn"]);
     let session = key_of(&made);
@@ -706,7 +719,7 @@ fn help_says_what_there_is() {
     let groups = [
         ("user", &["add", "list", "show", "enable", "disable", "rm"] as &[&str]),
         ("group", &["add", "list", "rm", "join", "leave"]),
-        ("key", &["create", "list", "rm"]),
+        ("key", &["create", "list", "rm", "rotate-root"]),
         ("policy", &["create", "list", "show", "attach", "detach", "rm", "simulate", "who-can"]),
         ("sts", &["assume", "whoami"]),
         ("bucket", &["list", "chown"]),
@@ -726,6 +739,33 @@ fn help_says_what_there_is() {
         world.run(group).code(USAGE);
         world.run(&format!("{group} nonsense")).code(USAGE);
     }
+}
+
+/// A server that keeps its own root key gets another secret at its next start, and users keep their keys.
+#[test]
+fn another_root_secret() {
+    let options = ServerOptions { root_key: None, ..ServerOptions::fresh() };
+    let server = Server::start(options).unwrap_or_else(|error| panic!("{error}"));
+    let folder = server::fresh_directory();
+    fs::create_dir_all(&folder).expect("a folder");
+    let mut world = World { server, folder };
+    world.bucket("web", "a");
+    let key = world.user("ana");
+    world.run("policy attach readonly --user ana").done();
+    let old = world.root();
+    let data = world.server.data().display().to_string();
+    let rotate = format!("key rotate-root --data {data}");
+    let printed = ran(&rotate, world.program(&rotate).output().expect("it starts")).done();
+    assert!(printed.contains("root.env.next") && !printed.contains(&old.secret), "{printed}");
+    assert!(world.server.sigterm().is_some());
+    world.server.restart().unwrap_or_else(|error| panic!("{error}"));
+    let new = world.root();
+    assert_ne!(new.secret, old.secret);
+    assert!(!printed.contains(&new.secret), "{printed}");
+    world.run_as(&new, "user list").done();
+    world.run_as(&old, "user list").code(DENIED);
+    assert_eq!(world.status(&key, "web", "a"), 200);
+    world.run("key rotate-root --data nowhere").code(NOT_FOUND);
 }
 
 /// A command that is waited for ends when the server does not answer.

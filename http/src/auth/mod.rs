@@ -1,9 +1,7 @@
-//! Who sent this request, by SigV4 in the header or in the query, by SigV2 in the query or by a bearer token, and what
-//! they may do.
+//! Who sent this request, by SigV4 in the header or in the query, or by SigV2 in the query.
 //!
 //! The connection hands over a [`RequestView`] before a byte of the body is read; what comes back names the access
-//! key and says how the body must be taken ([`PayloadMode`]). Then a [`Caller`] is asked what that key may do: a verified
-//! key may still be forbidden what it asks for.
+//! key and says how the body must be taken ([`PayloadMode`]). Whose key that is and what it may do is known by `identity`.
 //!
 //! I1. No request is verified without a signature that covers its method, path, query, `host` and every `x-amz-*` header;
 //! one of version 2 covers less, and is taken for what [`sigv2`] says only.
@@ -21,11 +19,8 @@ mod chunk_signature;
 mod key_cache;
 mod time;
 mod error;
-pub mod bearer;
-mod access;
 pub mod sign;
 
-pub use access::{Authorizer, Caller, Decision};
 pub use chunk_signature::{ChunkSigner, SignatureMismatch};
 pub use error::{
     ArgumentFault, AuthError, CredentialFault, Denied, Mismatch, QueryFault, Refused, Throttled,

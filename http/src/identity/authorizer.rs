@@ -22,7 +22,7 @@ use nilas_catalog::access::{Resource, VendRequest, Vended};
 use nilas_engine::Engine;
 
 use crate::audit::Decisions;
-use crate::auth::{Authorizer, Decision};
+use crate::identity::access::{Authorizer, Decision};
 use crate::identity::bucket_rules::{BucketRules, RulesCache};
 use crate::identity::context::{RequestContext, RequestFacts};
 use crate::identity::policy::{PolicySet, PrincipalNames, Question, StatementId, Verdict};
@@ -197,12 +197,9 @@ impl<'a> Evaluator<'a> {
         tell: &mut dyn FnMut(Layer, Verdict<'_>, bool),
     ) -> bool {
         let sender = self.sender;
-        let arns: [&str; 2] = [
-            sender.arns.first().map_or("", |arn| arn),
-            if sender.kind == SenderKind::Session { &sender.arn } else { "" },
-        ];
-        let known = arns.iter().take_while(|arn| !arn.is_empty()).count();
-        let names = sender.names(&arns[..known]);
+        // The name of a session is its maker's choice: a policy that knew it by that would let in whoever takes the name.
+        let arns = sender.arns.first().map(|arn| &**arn);
+        let names = sender.names(arns.as_slice());
         let (mut allowed, mut denied) = (false, false);
         match &sender.rights {
             Rights::Everything => {

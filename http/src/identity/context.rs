@@ -105,9 +105,8 @@ impl<'a> RequestContext<'a> {
                 SenderKind::Session => "User",
                 SenderKind::Anonymous => "Anonymous",
             }),
-            ConditionKey::PrincipalArn if sender.kind != SenderKind::Anonymous => {
-                text(sender.arns.first().unwrap_or(&sender.arn))
-            }
+            // Never the name of a session: whoever makes one chooses it.
+            ConditionKey::PrincipalArn => sender.arns.first().map_or(Value::Absent, |arn| text(arn)),
             ConditionKey::PrincipalAccount if sender.kind != SenderKind::Anonymous => text(self.account),
             ConditionKey::FederatedProvider => sender.issuer.as_deref().map_or(Value::Absent, text),
             ConditionKey::SourceIdentity => sender.source_identity.as_deref().map_or(Value::Absent, text),

@@ -11,7 +11,8 @@ use nilas_catalog::access::{KeptAccess, KeptPrincipal, Resource};
 use nilas_engine::rt;
 
 use crate::audit::Decisions;
-use crate::auth::{Authorizer as _, Decision, Mechanism};
+use crate::auth::Mechanism;
+use crate::identity::access::{Authorizer as _, Decision};
 use crate::identity::store::IdentityCell;
 use crate::identity::{Evaluator, RequestFacts, RulesCache, Sender};
 

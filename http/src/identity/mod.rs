@@ -15,10 +15,14 @@ pub mod session;
 pub mod sender;
 pub mod context;
 pub(crate) mod bucket_rules;
+pub mod access;
 pub mod authorizer;
+pub mod bearer;
+pub mod root_key;
 pub mod kept;
 pub mod provision;
 
+pub use access::{Authorizer, Caller, Decision};
 pub use authorizer::{Evaluator, Explained, Layer, Say};
 pub(crate) use bucket_rules::RulesCache;
 pub use context::RequestFacts;

@@ -132,6 +132,11 @@ impl Model {
         self.keys_of.get(user_id).into_iter().flat_map(|ids| ids.iter()).filter_map(|id| self.keys.get(id))
     }
 
+    /// Returns the number of keys.
+    pub fn keys_len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Returns all keys, by id.
     pub fn keys(&self) -> impl Iterator<Item = &Arc<AccessKey>> {
         self.keys.iter().map(|(_, key)| key)

@@ -505,7 +505,8 @@ fn plan_bucket(
     there: Option<&CurrentBucket>,
     steps: &mut Vec<Step>,
 ) {
-    let new = CurrentBucket { owner: Some(ROOT.to_owned()), ..CurrentBucket::default() };
+    // Whoever makes it owns it at first, and that need not be root.
+    let new = CurrentBucket::default();
     let has = there.unwrap_or(&new);
     let bucket = || name.to_owned();
     if is_warehouse && !has.is_warehouse {

@@ -1,6 +1,6 @@
 //! Keys made of the root secret, and the sealing of secrets at rest.
 //!
-//! `process::core` derives [`SealKeys`] once; `session` and `auth::bearer` take their token keys from it, `store` keeps the
+//! `process::core` derives [`SealKeys`] once; `session` and `bearer` take their token keys from it, `store` keeps the
 //! [`SecretRing`] and seals the secrets of access keys with it. Pure: randomness is an argument.
 //!
 //! I1. Every purpose has a key of its own: HKDF-SHA-256 of the root secret with the store's id as salt and the purpose as

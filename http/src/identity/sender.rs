@@ -14,21 +14,21 @@ use nilas_catalog::access::{KeptPrincipal, VendRequest, Vended};
 use nilas_engine::rt;
 use sha2::{Digest as _, Sha256};
 
-use crate::auth::bearer::{ClientKey, Clients};
 use crate::auth::{KeyFault, KeyStore};
 use crate::generations::Generations;
 use crate::identity::IdentityStore;
+use crate::identity::bearer::{ClientKey, Clients};
 use crate::identity::model::{AccessKey, LastUse, Model, User, owner_id};
 use crate::identity::oidc::jwt::TokenFault;
 use crate::identity::oidc::{Issuer, OidcFault};
 use crate::identity::policy::{Policy, PolicyKind, PolicySet, PrincipalNames};
+use crate::identity::root_key::RootKey;
 use crate::identity::seal::SealKeys;
 use crate::identity::session::{
     self, Holder, Holders, Session, SessionClaims, SessionFault, SessionPolicy, TableScope, TokenKey,
     open_bearer,
 };
 use crate::limits::{OIDC_SKEW_S, SENDERS_MAX, SESSIONS_OPEN_MAX, VENDED_LIFE_S};
-use crate::root_key::RootKey;
 
 /// What kind of sender it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

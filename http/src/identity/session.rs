@@ -1,6 +1,6 @@
 //! Sealed tokens that carry a sender by themselves: sessions of STS, vended sessions of a table, bearer tokens.
 //!
-//! `query::sts` and the catalog mint sessions, `auth::bearer` mints bearer tokens; who verifies a request opens them, on
+//! `query::sts` and the catalog mint sessions, `bearer` mints bearer tokens; who verifies a request opens them, on
 //! any core, without a look-up. A token is one version byte, a nonce, and [`SessionClaims`] under XChaCha20-Poly1305,
 //! all in base64url. Pure: time and randomness are arguments.
 //!

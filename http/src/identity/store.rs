@@ -63,6 +63,16 @@ struct Published {
     closed: Option<Arc<str>>,
 }
 
+/// How identities stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityState {
+    /// Whether the model is all there was. Otherwise a policy may be missing, or a bucket's, and whoever is not root must be
+    /// refused.
+    pub is_complete: bool,
+    /// Why no changes are taken; `None` when they are.
+    pub closed: Option<Arc<str>>,
+}
+
 struct Writer {
     ring: SecretRing,
     keys: SealKeys,
@@ -179,6 +189,12 @@ impl IdentityCell {
     /// The model that is in force now, on whatever core: for what is seldom asked.
     pub fn current(&self) -> Arc<Model> {
         Arc::new(self.published.load().model.clone())
+    }
+
+    /// Whether what is in force is all there was, and can be changed.
+    pub fn state(&self) -> IdentityState {
+        let published = self.published.load();
+        IdentityState { is_complete: published.is_complete, closed: published.closed.clone() }
     }
 
     /// Whether [`IdentityCell::load`] has ended well.

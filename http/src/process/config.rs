@@ -15,10 +15,10 @@ use nilas_engine::{CoreId, EngineError};
 use crate::audit::{AuditFileError, AuditTarget};
 use crate::identity::model::Secret;
 use crate::identity::oidc::{OidcConfig, OidcConfigError};
+use crate::identity::root_key::RootKeyError;
 use crate::identity::store::LoadError;
 use crate::limits::CACHE_MEMORY_PART;
 use crate::listen::ListenError;
-use crate::root_key::RootKeyError;
 use crate::scrub::ScrubSettings;
 
 /// What the process is asked to do.

@@ -11,11 +11,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::identity::model::Secret;
+use crate::identity::root_key::{RootKey, RootKeyError};
 use crate::process::config::ServerError;
 use crate::process::files::{
     file_mode, make_private_directory, read_file, remove_file, rename, write_private,
 };
-use crate::root_key::{RootKey, RootKeyError};
 
 const ROOT_KEY: &str = "root.env";
 /// The root key to come.

@@ -26,6 +26,7 @@ use crate::admin::{Counters, ProcessFigures};
 use crate::audit::{AuditFile, AuditShared};
 use crate::identity::model::Secret;
 use crate::identity::oidc::Issuer;
+use crate::identity::root_key::RootKey;
 use crate::identity::seal::SealKeys;
 use crate::identity::store::{IdentityCell, account_of};
 use crate::memory::{CoreMemory, MemoryPlan};
@@ -38,7 +39,6 @@ use crate::process::machine::{check_machine, claim_address, process_bytes, retry
 use crate::process::provision::{PROVISION, Provision};
 use crate::process::shutdown::Stop;
 use crate::readiness::Readiness;
-use crate::root_key::RootKey;
 use crate::throttle::ThrottleFigures;
 
 /// A server that is ready to run: drives locked and recognised, address claimed, nothing served yet.
@@ -138,9 +138,10 @@ impl Server {
         let cores = u16::try_from(self.cores).expect("at most 64");
         let store = Store::tuned(self.store.superblocks, cores, tuning);
         let audit = Arc::new(AuditShared::new(self.cores, self.audit_file.is_some()));
+        let identities = IdentityCell::new(&account_of(store.id()));
         let setup = Arc::new(CoreSetup {
             keys: SealKeys::derive(self.root_key.secret_key(), store.id()),
-            identities: IdentityCell::new(&account_of(store.id())),
+            identities: identities.clone(),
             store,
             locks: self.store.locks,
             data: self.data,
@@ -166,6 +167,7 @@ impl Server {
                 purges: Arc::default(),
                 throttle: ThrottleFigures::default(),
                 audit,
+                identities,
             }),
         });
         let cores = rt::start(self.cores, RtConfig::server(), move |context| {

@@ -23,9 +23,9 @@ use crate::identity::model::{
     Change, Fault, Grants, Model, Moment, NewAccessKey, NewPolicy, NewUser, Of, Secret, Tags,
 };
 use crate::identity::provision::{Current, CurrentBucket, CurrentUser, Desired, Step, plan};
+use crate::identity::root_key::RootKey;
 use crate::limits::POLICY_VERSIONS_MAX;
 use crate::process::files::{file_mode, make_private_directory, read_file, write_private};
-use crate::root_key::RootKey;
 use crate::s3::bucket_name;
 use crate::server::Services;
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::auth::{AuthError, Denied};
+use crate::auth::{AuthError, CredentialFault, Denied};
 use crate::identity::model::{Entity, Fault, HeldBy};
 use crate::limits::QUERY_FORM_BYTES_MAX;
 use crate::query::sts::StsFault;
@@ -79,7 +79,7 @@ impl QueryError {
             QueryError::InvalidInput { .. } => ("InvalidInput", StatusCode::BAD_REQUEST),
             QueryError::NoSuchEntity { .. } => ("NoSuchEntity", StatusCode::NOT_FOUND),
             QueryError::Fault(fault) => fault_code(fault),
-            QueryError::Sts(fault) => fault.code(),
+            QueryError::Sts(fault) => sts_code(fault),
             QueryError::Unavailable { .. } => ("ServiceUnavailable", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
@@ -158,7 +158,9 @@ fn constraint(name: &str, why: &str) -> String {
 /// The query API's code for S3's.
 fn auth_code(error: &AuthError) -> (&'static str, StatusCode) {
     match error {
+        // AWS takes a scope of another service for a signature that does not fit.
         AuthError::SignatureDoesNotMatch(_)
+        | AuthError::AuthorizationHeaderMalformed(CredentialFault::Service { .. })
         | AuthError::RequestTimeTooSkewed { .. }
         | AuthError::XAmzContentSHA256Mismatch { .. } => ("SignatureDoesNotMatch", StatusCode::FORBIDDEN),
         AuthError::InvalidAccessKeyId { .. } | AuthError::InvalidToken { .. } => {
@@ -182,6 +184,18 @@ fn auth_code(error: &AuthError) -> (&'static str, StatusCode) {
         | AuthError::AuthorizationQueryParametersError(_)
         | AuthError::InvalidArgument { .. }
         | AuthError::InvalidRequest(_) => ("IncompleteSignature", StatusCode::BAD_REQUEST),
+    }
+}
+
+/// STS's own codes.
+fn sts_code(fault: &StsFault) -> (&'static str, StatusCode) {
+    match fault {
+        StsFault::PackedPolicyTooLarge { .. } => ("PackedPolicyTooLarge", StatusCode::BAD_REQUEST),
+        StsFault::ExpiredToken => ("ExpiredTokenException", StatusCode::BAD_REQUEST),
+        StsFault::InvalidIdentityToken(_) => ("InvalidIdentityToken", StatusCode::BAD_REQUEST),
+        StsFault::IdpRejectedClaim => ("IDPRejectedClaim", StatusCode::FORBIDDEN),
+        StsFault::IdpCommunicationError => ("IDPCommunicationError", StatusCode::BAD_REQUEST),
+        StsFault::OfSession(_) => ("AccessDenied", StatusCode::FORBIDDEN),
     }
 }
 

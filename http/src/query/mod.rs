@@ -20,7 +20,6 @@ mod simulate;
 mod absent;
 pub(crate) mod sts;
 mod error;
-mod edge;
 mod fuzz;
 
 use std::borrow::Cow;
@@ -33,7 +32,6 @@ use crate::auth::Service;
 use crate::identity::model::{Change, Fault, Model, Moment, User};
 use crate::render::body::ResponseBody;
 use crate::render::xml::Xml;
-pub(crate) use edge::serve;
 pub(crate) use error::QueryError;
 pub(crate) use form::Form;
 pub use fuzz::fuzz_query;

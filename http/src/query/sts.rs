@@ -9,7 +9,6 @@
 //! who assumes it. I4. What changes how policies see the sender (tags, source identity) needs a permission of its own.
 
 use bytes::Bytes;
-use http::StatusCode;
 use nilas_catalog::access::{Access, Resource};
 use nilas_engine::rt;
 use sha2::{Digest as _, Sha256};
@@ -64,18 +63,6 @@ pub(crate) enum StsFault {
 }
 
 impl StsFault {
-    /// AWS's code and status.
-    pub(crate) fn code(&self) -> (&'static str, StatusCode) {
-        match self {
-            StsFault::PackedPolicyTooLarge { .. } => ("PackedPolicyTooLarge", StatusCode::BAD_REQUEST),
-            StsFault::ExpiredToken => ("ExpiredTokenException", StatusCode::BAD_REQUEST),
-            StsFault::InvalidIdentityToken(_) => ("InvalidIdentityToken", StatusCode::BAD_REQUEST),
-            StsFault::IdpRejectedClaim => ("IDPRejectedClaim", StatusCode::FORBIDDEN),
-            StsFault::IdpCommunicationError => ("IDPCommunicationError", StatusCode::BAD_REQUEST),
-            StsFault::OfSession(_) => ("AccessDenied", StatusCode::FORBIDDEN),
-        }
-    }
-
     /// Whether somebody may have made up what was shown.
     pub(crate) fn is_guess(&self) -> bool {
         matches!(self, StsFault::InvalidIdentityToken(_))

@@ -17,7 +17,7 @@ use nilas_engine::store::{FormatConfig, Store, format};
 use nilas_engine::{CoreId, ETag};
 
 use super::*;
-use crate::auth::{Authorizer, Decision};
+use crate::identity::access::{Authorizer, Decision};
 use crate::identity::model::Model;
 use crate::identity::{RulesCache, Sender};
 use crate::listen::BodyFault;

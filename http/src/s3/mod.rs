@@ -53,9 +53,10 @@ pub(crate) use attributes::json as json_attributes;
 use configuration::Configuration;
 pub use copy_object::{CopySource, copy_source};
 
-use crate::auth::{Caller, Verified};
+use crate::auth::Verified;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
+use crate::identity::Caller;
 use crate::identity::bucket_rules::{RulesCache, owner_of};
 use crate::identity::model::owner_id;
 use crate::limits::{BUSY_DRAIN_BYTES_MAX, DRAIN_BYTES_MAX, PAGE_ENTRIES_MAX, PARTS_MAX};

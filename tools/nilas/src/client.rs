@@ -42,7 +42,7 @@ pub(crate) struct Connection {
     endpoint: String,
     /// Sign with the root key that a server keeps in this directory
     #[arg(long, global = true, value_name = "DIR", help_heading = CONNECTION)]
-    data: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     /// Certificates (PEM) that an https endpoint is trusted by, in place of those built in
     #[arg(long, global = true, value_name = "FILE", env = "NILAS_CA", hide_env_values = true, help_heading = CONNECTION)]
     ca: Option<PathBuf>,

@@ -10,7 +10,7 @@ use nilas_http::identity::provision::parse_seconds;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Connection, read_text};
-use crate::output::{Failure, Output, or_dash, plain};
+use crate::output::{Exit, Failure, Output, or_dash, plain};
 
 /// Access keys of users, which may do what their user may, or less.
 #[derive(Args)]
@@ -53,23 +53,48 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         user: Option<String>,
     },
+    /// Gives the store in --data DIR another root secret, which its server takes at its next start. The secret is made, or
+    /// that of NILAS_NEW_SECRET_KEY; no server is asked.
+    RotateRoot,
 }
 
-pub(crate) fn run(client: &Client, command: &Command) -> Result<Output, Failure> {
-    let (what, hint) = match command {
-        Command::Create { user, .. } => (format!("key create --user {user}"), "nilas user list"),
-        Command::List { .. } => ("key list".to_owned(), "nilas user list"),
-        Command::Rm { access_key, .. } => (format!("key rm {access_key}"), "nilas key list"),
-    };
-    let came = match command {
+/// Carries out a command; `rotate-root` alone asks no server.
+pub(crate) fn run(arguments: &Arguments) -> Result<Output, Failure> {
+    let client = || Client::new(&arguments.connection);
+    let (came, what, hint) = match &arguments.command {
         Command::Create { user, expires, policy, name } => {
             let policy = policy.as_deref().map(read_text).transpose()?;
-            create(client, user, *expires, policy.as_deref(), name.as_deref())
+            let came = create(&client()?, user, *expires, policy.as_deref(), name.as_deref());
+            (came, format!("key create --user {user}"), "nilas user list")
         }
-        Command::List { user } => list(client, user.as_deref()),
-        Command::Rm { access_key, user } => remove(client, access_key, user.as_deref()),
+        Command::List { user } => {
+            (list(&client()?, user.as_deref()), "key list".to_owned(), "nilas user list")
+        }
+        Command::Rm { access_key, user } => {
+            let came = remove(&client()?, access_key, user.as_deref());
+            (came, format!("key rm {access_key}"), "nilas key list")
+        }
+        Command::RotateRoot => (rotate_root(&arguments.connection), "key rotate-root".to_owned(), ""),
     };
     came.map_err(|failure| failure.if_not_found(hint).of(&what))
+}
+
+fn rotate_root(connection: &Connection) -> Result<Output, Failure> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let data = connection.data.clone().or_else(|| variable("NILAS_DATA").map(PathBuf::from));
+    let data = data.unwrap_or_else(|| PathBuf::from("nilas-data"));
+    if !data.is_dir() {
+        let why = format!("there is no directory {}", data.display());
+        return Err(Failure::new(Exit::NotFound, why).next("--data DIR of the server"));
+    }
+    let secret = std::env::var("NILAS_NEW_SECRET_KEY").ok().filter(|value| !value.is_empty());
+    let path = nilas_http::process::rotate_root_key(&data, secret.as_deref())
+        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let text = format!(
+        "the next root secret is in {}\nnext: restart the server, which seals everything anew and makes it root.env",
+        path.display()
+    );
+    Ok(Output::one(json!({ "file": path }), text))
 }
 
 fn create(
@@ -166,14 +191,8 @@ mod tests {
 
     #[test]
     fn creating() {
-        let create = |expires, name: Option<&str>| Command::Create {
-            user: "alice".to_owned(),
-            expires,
-            policy: None,
-            name: name.map(str::to_owned),
-        };
         let made = "{\"user\":\"alice\",\"access_key\":\"NILAS1\",\"secret_key\":\"s\",\"expires\":null}";
-        let (came, seen) = scripted(&[(200, made)], |client| run(client, &create(None, None)));
+        let (came, seen) = scripted(&[(200, made)], |client| create(client, "alice", None, None, None));
         let came = came.expect("made");
         assert_eq!(
             came.render(true),
@@ -183,7 +202,8 @@ mod tests {
         assert_eq!(seen, ["POST /_nilas/keys {\"user\":\"alice\"}"]);
 
         let made = "{\"user\":\"alice\",\"access_key\":\"NILAS1\",\"secret_key\":\"s\",\"expires\":\"t\"}";
-        let (came, seen) = scripted(&[(200, made)], |client| run(client, &create(Some(3600), Some("ci"))));
+        let (came, seen) =
+            scripted(&[(200, made)], |client| create(client, "alice", Some(3600), None, Some("ci")));
         assert_eq!(
             came.expect("made").render(true),
             "{\"user\":\"alice\",\"access_key\":\"NILAS1\",\"secret_key\":\"s\",\"name\":\"ci\",\"expires\":\"t\"}\n"
@@ -195,7 +215,7 @@ mod tests {
     fn listing() {
         let page = "{\"users\":[{\"user\":\"alice\",\"enabled\":true,\"keys\":[{\"access_key\":\"NILAS1\",\"name\":null,\
                     \"enabled\":true,\"created\":\"c\",\"expires\":\"e\",\"policy\":true}]},{\"user\":\"bob\",\"keys\":[]}]}";
-        let (came, seen) = scripted(&[(200, page)], |client| run(client, &Command::List { user: None }));
+        let (came, seen) = scripted(&[(200, page)], |client| list(client, None));
         let came = came.expect("a list");
         assert_eq!(
             came.render(true),
@@ -208,17 +228,16 @@ mod tests {
             came.render(false)
         );
         assert_eq!(seen, ["GET /_nilas/users"]);
-        let (_, seen) =
-            scripted(&[(200, page)], |client| run(client, &Command::List { user: Some("a b".to_owned()) }));
+        let (_, seen) = scripted(&[(200, page)], |client| list(client, Some("a b")));
         assert_eq!(seen, ["GET /_nilas/users?user=a%20b"]);
     }
 
     #[test]
     fn removing_asks_whose_it_is() {
-        let command = Command::Rm { access_key: "NILAS1".to_owned(), user: None };
         let whose = result("GetAccessKeyLastUsed", "<UserName>alice</UserName>");
-        let (came, seen) =
-            scripted(&[(200, &whose), (200, "<DeleteAccessKeyResponse/>")], |client| run(client, &command));
+        let (came, seen) = scripted(&[(200, &whose), (200, "<DeleteAccessKeyResponse/>")], |client| {
+            remove(client, "NILAS1", None)
+        });
         assert_eq!(
             came.expect("gone").render(true),
             "{\"access_key\":\"NILAS1\",\"user\":\"alice\",\"removed\":true}\n"

@@ -68,7 +68,8 @@ fn main() -> ExitCode {
         },
         Command::User(a) => ask(&a.connection, |client| user::run(client, &a.command)),
         Command::Group(a) => ask(&a.connection, |client| group::run(client, &a.command)),
-        Command::Key(a) => ask(&a.connection, |client| key::run(client, &a.command)),
+        // One of its commands asks no server.
+        Command::Key(a) => output::end(key::run(&a), a.connection.json),
         Command::Policy(a) => ask(&a.connection, |client| policy::run(client, &a.command)),
         Command::Sts(a) => ask(&a.connection, |client| sts::run(client, &a.command)),
         Command::Bucket(a) => ask(&a.connection, |client| bucket::run(client, &a.command)),

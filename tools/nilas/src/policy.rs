@@ -294,14 +294,16 @@ fn list(client: &Client) -> Result<Output, Failure> {
     let (mut values, mut rows) = (Vec::new(), Vec::new());
     for policy in &policies {
         let arn = policy.text_of("Arn");
-        let kind = if is_canned(arn) { "canned" } else { "custom" };
+        // What is always there has no time.
+        let (kind, updated) =
+            if is_canned(arn) { ("canned", None) } else { ("custom", Some(policy.text_of("UpdateDate"))) };
         let attached: u64 = policy.text_of("AttachmentCount").parse().unwrap_or_default();
         rows.push(vec![
             policy.text_of("PolicyName").to_owned(),
             kind.to_owned(),
             attached.to_string(),
             policy.text_of("DefaultVersionId").to_owned(),
-            or_dash(policy.text_of("UpdateDate")),
+            or_dash(updated.unwrap_or_default()),
         ]);
         values.push(json!({
             "policy": policy.text_of("PolicyName"),
@@ -309,7 +311,7 @@ fn list(client: &Client) -> Result<Output, Failure> {
             "arn": arn,
             "attached": attached,
             "version": policy.text_of("DefaultVersionId"),
-            "updated": policy.text_of("UpdateDate"),
+            "updated": updated,
         }));
     }
     Ok(Output::list(values, &["POLICY", "KIND", "ATTACHED", "VERSION", "UPDATED"], rows))
@@ -401,7 +403,7 @@ fn simulate(
         ("user", user.to_owned()),
         ("action", action.to_owned()),
         ("resource", resource.to_owned()),
-        ("because", word(&page["statement"])),
+        ("because", word(&page["decision"])),
     ]);
     let layers = page["layers"].as_array().map_or(&[] as &[Value], Vec::as_slice);
     if !layers.is_empty() {

@@ -72,7 +72,8 @@ pub(crate) fn run(client: &Client, command: &Command) -> Result<Output, Failure>
         Command::Rm { name, force } => remove(client, name, *force),
     };
     came.map_err(|failure| {
-        failure.if_not_found("nilas user list").of(format!("user {verb} {name}").trim_end())
+        let failure = if name.is_empty() { failure } else { failure.if_not_found("nilas user list") };
+        failure.of(format!("user {verb} {name}").trim_end())
     })
 }
 

@@ -45,10 +45,14 @@ const SUITES: &[Suite] = &[
     suite(REFERENCE, "reference_e2e.py", &NEWEST, true),
     suite("rck", "rck_e2e.py", &NEWEST, true),
     suite("sts", "sts_e2e.py", &NEWEST, true),
+    suite("rights", "rights_e2e.py", &NEWEST, true),
+    suite("advisories", "advisories_e2e.py", &NEWEST, true),
+    suite("table-user", "table_user_e2e.py", &NEWEST, true),
     suite("oidc", "oidc_e2e.py", &NEWEST, true),
     suite("keycloak", "keycloak_e2e.py", &NEWEST, false),
     suite("spark", "spark_e2e.py", &SPARK, false),
     suite("faults-spark", "faults_spark_e2e.py", &SPARK, false),
+    suite("spark-s3a", "spark_s3a_e2e.py", &SPARK, false),
 ];
 
 /// The comparison with the Java reference, which has a command of its own for its long form.

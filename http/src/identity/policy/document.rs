@@ -211,7 +211,9 @@ impl Statement {
 
     /// Whether principals and conditions let it speak.
     pub(super) fn rest_holds(&self, question: &Question<'_>) -> bool {
-        self.principals.as_ref().is_none_or(|principals| principals.mean(question.principal))
+        self.principals
+            .as_ref()
+            .is_none_or(|principals| principals.mean(question.principal, self.effect == Effect::Allow))
             && self.conditions.iter().all(|condition| condition.holds(question.context))
     }
 

@@ -81,12 +81,13 @@ impl Principals {
         Ok(())
     }
 
-    /// Whether the sender is meant.
-    pub(super) fn mean(&self, sender: &PrincipalNames<'_>) -> bool {
-        self.name(sender) != self.is_negated
+    /// Whether the sender is meant by a statement that allows (`grants`) or denies. An account to which something is allowed
+    /// leaves it to its users' own policies who may have it, so that of its users root alone is meant.
+    pub(super) fn mean(&self, sender: &PrincipalNames<'_>, grants: bool) -> bool {
+        self.name(sender, grants && !self.is_negated) != self.is_negated
     }
 
-    fn name(&self, sender: &PrincipalNames<'_>) -> bool {
+    fn name(&self, sender: &PrincipalNames<'_>, leaves_to_account: bool) -> bool {
         if self.everybody {
             return true;
         }
@@ -94,7 +95,10 @@ impl Principals {
             return false;
         }
         self.arns.iter().any(|arn| sender.arns.contains(&&**arn))
-            || self.accounts.iter().any(|account| **account == *sender.account)
+            || self
+                .accounts
+                .iter()
+                .any(|account| **account == *sender.account && (!leaves_to_account || sender.is_root()))
             || self.canonical_ids.iter().any(|id| sender.canonical_id.eq_ignore_ascii_case(id))
     }
 

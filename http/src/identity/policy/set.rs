@@ -36,6 +36,13 @@ pub struct PrincipalNames<'a> {
     pub account: &'a str,
 }
 
+impl PrincipalNames<'_> {
+    /// Whether it is the account's root.
+    pub(super) fn is_root(&self) -> bool {
+        self.arns.iter().any(|arn| arn.ends_with(":root"))
+    }
+}
+
 impl PrincipalNames<'static> {
     /// A sender who showed nothing.
     pub const ANONYMOUS: PrincipalNames<'static> =

@@ -146,6 +146,7 @@ fn from_nothing() {
             "~ bucket web gets a policy",
             "~ bucket web is ana's",
             "+ warehouse analytics",
+            "~ bucket analytics is root's",
             "+ key laptop of user ana, written to ana.env",
         ],
     );

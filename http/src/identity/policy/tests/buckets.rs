@@ -61,8 +61,22 @@ fn principals() {
     //                                                                                anonymous alice bob  session
     check(r#""*""#, &[true, true, true, true]);
     check(r#"{"AWS": "*"}"#, &[true, true, true, true]);
-    check(r#"{"AWS": "111122223333"}"#, &[false, true, true, true]);
-    check(r#"{"AWS": "arn:aws:iam::111122223333:root"}"#, &[false, true, true, true]);
+    // An account is all its users where something is denied; what is allowed to it is for their own policies to give.
+    for account in ["111122223333", "arn:aws:iam::111122223333:root"] {
+        let element = format!(r#""Principal": {{"AWS": "{account}"}}"#);
+        let root = PrincipalNames { arns: &["arn:aws:iam::111122223333:root"], ..ALICE };
+        for (sender, is_user) in
+            [(&PrincipalNames::ANONYMOUS, false), (&ALICE, true), (&SESSION, true), (&root, true)]
+        {
+            let of_root = sender.arns == root.arns;
+            assert_eq!(
+                decide(&element, "Allow", sender),
+                if of_root { Allow } else { Nothing },
+                "{sender:?}"
+            );
+            assert_eq!(decide(&element, "Deny", sender), if is_user { Deny } else { Nothing }, "{sender:?}");
+        }
+    }
     check(r#"{"AWS": "444455556666"}"#, &[false, false, false, false]);
     check(r#"{"AWS": "arn:aws:iam::111122223333:user/alice"}"#, &[false, true, false, true]);
     check(r#"{"AWS": "arn:aws:iam::111122223333:user/Alice"}"#, &[false, false, false, false]);

@@ -14,21 +14,20 @@ use nilas_catalog::Refusal;
 use nilas_catalog::access::ResourceKind;
 use sha2::{Digest as _, Sha256};
 
-use super::{Asker, Form, Group, Operation, Plan, QueryError, find, plan, render, sts};
 use crate::auth::{
-    AuthError, Caller, Denied, Mechanism, RequestView, Service, Verified, precheck, shown, verify_with_body,
-    view_of,
+    AuthError, Denied, Mechanism, RequestView, Service, Verified, precheck, shown, verify_with_body, view_of,
 };
-use crate::gateway::Trail;
 use crate::iceberg::{BodyMax, take_document};
 use crate::identity::model::Fault;
 use crate::identity::store::ChangeError;
-use crate::identity::{RequestFacts, Sender};
+use crate::identity::{Caller, RequestFacts, Sender};
 use crate::limits::{IDENTITY_CHANGE_BYTES_MAX, QUERY_FORM_BYTES_MAX, TOKEN_FORM_BYTES_MAX};
 use crate::listen::RequestBody;
+use crate::query::{self, Asker, Form, Group, Operation, Plan, QueryError, find, plan, render, sts};
 use crate::render::body::ResponseBody;
 use crate::server::{CoreState, Services};
 use crate::throttle::Failure;
+use crate::trail::Trail;
 
 /// Answers one form.
 pub(crate) async fn serve(
@@ -100,7 +99,7 @@ async fn answer(
     let outcome = carry_out(services, head, trail, operation, &form, sender, verified.as_ref(), now_ms).await;
     outcome.map_err(|error| match &error {
         // A token of the issuer that is not true is a proof that failed.
-        QueryError::Sts(fault) if fault.is_guess() => match door.failed(Failure::Nobody, fault.code().0) {
+        QueryError::Sts(fault) if fault.is_guess() => match door.failed(Failure::Nobody, error.code().0) {
             Ok(()) => error,
             Err(throttled) => AuthError::Throttled(throttled).into(),
         },
@@ -183,7 +182,7 @@ fn not_changed(error: ChangeError) -> QueryError {
 /// The namespace of an answer to a form that names no operation: that of the service it is signed for.
 fn namespace_of(head: &Parts) -> &'static str {
     match shown(&view_of(head)) {
-        Ok(Some(Service::Sts)) => super::STS_NAMESPACE,
-        _ => super::IAM_NAMESPACE,
+        Ok(Some(Service::Sts)) => query::STS_NAMESPACE,
+        _ => query::IAM_NAMESPACE,
     }
 }
