@@ -127,7 +127,7 @@ fn what_a_bucket_may_have() {
     check(&format!(r#"{get}, "Resource": "arn:aws:s3:::bkt2/*""#), invalid);
     check(&format!(r#"{get}, "Resource": "arn:aws:s3:::bk""#), invalid);
     check(&format!(r#"{get}, "Resource": "arn:aws:s3:us-east-1::bkt/*""#), invalid);
-    check(&format!(r#"{get}, "Resource": "arn:aws:s3tables:::bucket/bkt""#), invalid);
+    check(&format!(r#"{get}, "Resource": "arn:aws:s3tables:::bucket/other""#), invalid);
     check(&format!(r#"{get}, "Resource": "arn:aws:iam::111122223333:user/bkt""#), invalid);
     check(
         &format!(r#"{get}, "Resource": ["arn:aws:s3:::bkt/*", "arn:aws:s3:::other/*"]"#),
@@ -153,6 +153,12 @@ fn what_a_bucket_may_have() {
     check(r#""Action": "s3:*", "Resource": "arn:aws:s3:::bkt/*""#, "");
     check(r#""Action": "*", "Resource": "arn:aws:s3:::bkt""#, "");
     check(r#""NotAction": "s3:GetObject", "Resource": "arn:aws:s3:::bkt/*""#, "");
+    // A bucket that is a warehouse, and its tables.
+    let get_table = r#""Action": "s3tables:GetTable""#;
+    check(&format!(r#"{get_table}, "Resource": "arn:aws:s3tables:::bucket/bkt/table/*""#), "");
+    check(&format!(r#"{get_table}, "Resource": "arn:aws:s3tables:::bucket/bkt""#), "");
+    check(&format!(r#"{get_table}, "Resource": "arn:aws:s3:::bkt/*""#), does_not_apply);
+    check(&format!(r#"{get}, "Resource": "arn:aws:s3tables:::bucket/bkt""#), does_not_apply);
     let invalid = "Statement[0].Action[0]: Policy has invalid action";
     check(r#""Action": "s3:GetNothing", "Resource": "arn:aws:s3:::bkt/*""#, invalid);
     check(r#""Action": "iam:CreateUser", "Resource": "arn:aws:s3:::bkt/*""#, invalid);
