@@ -24,7 +24,7 @@ impl Context for Keys<'_> {
         let Some((_, value)) = self.0.iter().find(|(name, _)| ConditionKey::parse(name) == *key) else {
             return Value::Absent;
         };
-        if value == "<unknown>" {
+        if *value == "<unknown>" {
             return Value::Unknown;
         }
         match value.strip_prefix('[').and_then(|list| list.strip_suffix(']')) {
