@@ -28,7 +28,7 @@ pub(super) fn may_read(request: &Request<'_>, table: Resource<'_>) -> bool {
     request.access.allows("s3tables:GetTableData", table)
 }
 
-/// Credentials as clients are told of them.
+/// Credentials as answers show them.
 pub(super) struct Credentials {
     location: String,
     config: Map<String, Value>,

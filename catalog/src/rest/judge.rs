@@ -1,8 +1,8 @@
 //! What a sender is asked for before an operation acts: rights on the tables of a request by their ids, on places that it
 //! chooses for their files, and on a table that it turns out to be about.
 //!
-//! `rest` calls it before anything is told. I1. A sender whose rights do not depend on ids costs no look-up. I2. A look-up that
-//! fails is an error, never a table without an id. I3. What is looked up is not told to who may not.
+//! `rest` calls it before anything is answered. I1. A sender whose rights do not depend on ids costs no look-up. I2. A look-up that
+//! fails is an error, never a table without an id. I3. What is looked up is not shown to who may not.
 
 use std::sync::Arc;
 
@@ -243,7 +243,7 @@ impl Catalog {
                     ids => ids?,
                 }
             }
-            // Without a warehouse there is no table, and who may not is not told of either.
+            // Without a warehouse there is no table, and who may not learns of neither.
             Err(_) => vec![None; tables.len()],
         };
         Ok(Judged::of(tables.into_iter().zip(ids).collect()).with(call.also.clone()))

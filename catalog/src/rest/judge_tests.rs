@@ -491,7 +491,7 @@ fn who_may_not_list_hears_no_names() {
             assert_eq!(answer.status, 400, "{}", text(&answer));
             assert_eq!(text(&answer).contains("n.secret"), lists, "{}", text(&answer));
         }
-        // Nor from what another was told.
+        // Nor from what another was answered.
         for _ in 0..2 {
             let (body, hears) = (table("b", &more), Recorder::refusing("ListTables"));
             let answer = ask_with(&catalog, &line, &body, &headers, &hears).await;

@@ -203,7 +203,7 @@ impl Store {
         // Waits while the log is behind; what the log refuses for good, `append` refuses again with its own words.
         drop(self.bucket.room(METADATA_INLINE_BYTES_MAX).await);
         let mut result = change(&claim).await;
-        // What went wrong is of tables that the sender was judged on, or is not told.
+        // What went wrong is of tables that the sender was judged on, or is not said.
         if result.is_err() && self.judged.check(&self.warehouse.borrow()).is_err() {
             result = Err(CatalogError::Moved);
         }
@@ -290,7 +290,7 @@ impl Store {
 
     /// Remembers a failure that would come again. That it could not be remembered changes nothing for the client.
     fn record_failure(&self, claim: &IdempotencyGuard, failure: &CatalogError) {
-        // Whether names may be told is asked anew for each answer.
+        // Whether names may be shown is asked anew for each answer.
         let Answer { status, kind, message } = failure.clone().without_names().answer();
         let passes = status == 429 || failure.waits_for_a_purge();
         if !claim.has_key() || !(400..500).contains(&status) || passes {

@@ -270,7 +270,7 @@ impl AuditShared {
         taken
     }
 
-    /// Lines that were taken and not written, and what nobody could be told of lines that were dropped before.
+    /// Lines that were taken and not written, and those of which no line could say yet that they were dropped.
     fn lost(&self, lines: u64, dropped: u64) {
         self.figures.dropped.fetch_add(lines, Relaxed);
         if let Some(core) = self.cores.first() {
