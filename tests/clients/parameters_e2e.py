@@ -7,6 +7,7 @@ The expectations stand here by name: `PROBES` for what is honoured. A name witho
 import base64
 import hashlib
 import http.client
+import json
 import os
 import re
 import urllib.parse
@@ -23,6 +24,7 @@ PAGE = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "s3.md")
 OLD = "Sat, 01 Jan 2000 00:00:00 GMT"
 NO_TAG = '"00000000000000000000000000000000"'
 OWNERSHIP = b"<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>"
+BLOCK = b"<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>"
 # What the page has beside AWS's model: S3 takes these, and MinIO's clients send the last.
 BESIDE_THE_MODEL = {
     ("Content-MD5", "DeleteObjects"),
@@ -150,6 +152,11 @@ def request(name):
         ask.headers = {"x-amz-object-attributes": "ETag"}
     elif name == "PutBucketOwnershipControls":
         ask.body = OWNERSHIP
+    elif name == "PutPublicAccessBlock":
+        ask.body = BLOCK
+    elif name == "PutBucketPolicy":
+        statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/nothing"}
+        ask.body = json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode()
     elif name == "ListObjectsV2":
         ask.query = {"list-type": "2"}
     elif name == "ListBuckets":
@@ -168,6 +175,10 @@ def send(name, ask):
         want(Ask("DELETE", ask.path).send(), 204, what="delete the bucket")
     if name == "DeleteBucketOwnershipControls":
         want(request("PutBucketOwnershipControls").send(), 200, what="set ownership")
+    if name == "PutBucketPolicy" and answer.status == 204:
+        want(request("DeleteBucketPolicy").send(), 204, what="delete the policy")
+    if name == "PutPublicAccessBlock" and answer.status == 200:
+        want(request("DeletePublicAccessBlock").send(), 204, what="delete the block")
     return answer
 
 
@@ -258,6 +269,7 @@ def what_has_no_effect_has_none():
         "x-amz-request-payer": "requester",
         "x-amz-mfa": "20899872 301749",
         "x-amz-bypass-governance-retention": "true",
+        "x-amz-confirm-remove-self-bucket-access": "true",
     }
     for name, operation, _, standing in walked:
         if standing == "no effect":
