@@ -16,7 +16,7 @@ use http::header::{CACHE_CONTROL, CONNECTION, HOST, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use nilas_catalog::Refusal;
-use nilas_catalog::access::{Api, BodyKind, OperationFacts, Resource, ResourceKind};
+use nilas_catalog::access::{Api, BodyKind, NamedIn, OperationFacts, Resource, ResourceKind};
 use nilas_catalog::uri::decode_path;
 use nilas_engine::rt;
 
@@ -177,7 +177,15 @@ impl CoreState {
                 let sender = trail.sent_by(sender);
                 let evaluator = services.evaluator(sender, request, &trail.decisions);
                 let caller = Caller::new(sender, &evaluator);
-                authorize(&caller, target.operation.facts(), target.resource())?;
+                let facts = target.operation.facts();
+                // What the body names is of no interest where nobody is let in.
+                if sender.kind == SenderKind::Anonymous
+                    && facts.named == NamedIn::Body
+                    && !services.has_policy(&target.bucket, sender)
+                {
+                    return Err(S3Error::AccessDenied.into());
+                }
+                authorize(&caller, facts, target.resource())?;
                 Ok(services.s3.handle(&target, head, &headers, caller, &verified, body, request_id).await)
             }
             Routed::Iceberg { route, rest } => {
@@ -529,8 +537,6 @@ fn authorize(caller: &Caller<'_>, facts: &OperationFacts, resource: Resource<'_>
 mod tests {
     use std::cell::RefCell;
     use std::sync::Arc;
-
-    use nilas_catalog::access::NamedIn;
 
     use super::*;
     use crate::identity::access::{Authorizer, Decision};

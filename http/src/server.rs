@@ -71,6 +71,13 @@ pub(crate) struct Services {
 }
 
 impl Services {
+    /// Whether a bucket has a policy, which alone lets in those who show nothing.
+    pub(crate) fn has_policy(&self, bucket: &str, sender: &Sender) -> bool {
+        let bucket = self.engine.bucket(bucket).ok();
+        let rules = bucket.and_then(|bucket| self.rules.of(&bucket, sender.model.account()));
+        rules.is_some_and(|rules| rules.policy.is_some())
+    }
+
     /// Who is to be asked what `sender` may do in a request.
     pub(crate) fn evaluator<'a>(
         &'a self,

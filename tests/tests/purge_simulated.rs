@@ -53,7 +53,8 @@ impl KeptAccess for AllBut {
         match resource {
             Resource::Object { bucket: "other", .. } => action != self.0,
             Resource::Object { bucket: "lake", key }
-                if !key.starts_with(b"t/") && !key.starts_with(b"before/") =>
+                if key.starts_with(b"t/metadata/")
+                    || !key.starts_with(b"t/") && !key.starts_with(b"before/") =>
             {
                 true
             }

@@ -83,12 +83,12 @@ impl Server {
             }
             None => None,
         };
+        let data = DataDir::open(&config.data)?;
         let provision = match &config.provision {
             Some(path) => Provision::read(path, false),
             None => Provision::read(&config.data.join(PROVISION), true),
         };
         let provision = provision.map_err(ServerError::Provision)?;
-        let data = DataDir::open(&config.data)?;
         let audit_file = config.audit_log.as_ref().map(AuditFile::open).transpose();
         let audit_file = audit_file.map_err(ServerError::AuditLog)?;
         let RootKeys { root_key, previous_secret } = data
