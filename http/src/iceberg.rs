@@ -90,7 +90,7 @@ impl<'a> Credentials<'a> {
     ) -> Result<Credentials<'a>, Refusal> {
         let is_open =
             route.operation().is_some_and(|operation| operation.facts().resource == ResourceKind::Public);
-        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        let reads = matches!(head.method, Method::GET | Method::HEAD) && route.operation().is_some();
         match bearer_token(&head.headers) {
             _ if is_open => Ok(Credentials::Nothing),
             Some(token) => holder(services, token, door, now_ms).await.map(Credentials::Bearer),
