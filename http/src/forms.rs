@@ -78,6 +78,8 @@ async fn answer(
     let (operation, form) = match (read, &admitted) {
         (Ok(read), _) => read,
         (Err(_), Err(error)) if is_signed => return Err(door.judged(error.clone()).into()),
+        // Who shows nothing, in the form either, learns nothing of it.
+        (Err(_), Err(error)) => return Err(error.clone().into()),
         (Err(error), _) => return Err(error),
     };
     *asked = Some(operation);
