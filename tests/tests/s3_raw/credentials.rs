@@ -338,7 +338,7 @@ fn a_bucket_of_another_owner_is_told_from_ours() {
     expect(&client.put("owners", "k", b"body").expect("put"), 200, "");
     let (_, id) = client.create_upload("owners", "m").expect("create");
     let mut sts = client.clone();
-    sts.signer = nilas_tests::sign::Signer::new(&client.signer.access, &client.signer.secret, "sts");
+    sts.signer = sign::Signer::new(&client.signer.access, &client.signer.secret, "sts");
     let asked = Call::new("POST", "/")
         .header("content-type", "application/x-www-form-urlencoded")
         .body(b"Action=GetCallerIdentity&Version=2011-06-15")
