@@ -15,7 +15,7 @@ const STOP_MAX: Duration = Duration::from_secs(30);
 const LOG_LINES_SHOWN: usize = 30;
 
 /// The root key of test servers. They listen on loopback only and live as long as a test.
-pub const ACCESS_KEY: &str = "nilas-test-root";
+pub const ACCESS_KEY: &str = "NILASTESTROOTKEY";
 pub const SECRET_KEY: &str = "nilas-test-secret-0123456789abcdef";
 
 pub struct Server {
