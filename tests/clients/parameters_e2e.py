@@ -24,6 +24,8 @@ PAGE = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "s3.md")
 OLD = "Sat, 01 Jan 2000 00:00:00 GMT"
 NO_TAG = '"00000000000000000000000000000000"'
 OWNERSHIP = b"<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>"
+TAGGING = b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
+CORS = b"<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin></CORSRule></CORSConfiguration>"
 BLOCK = b"<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>"
 # What the page has beside AWS's model: S3 takes these, and MinIO's clients send the last.
 BESIDE_THE_MODEL = {
@@ -152,6 +154,10 @@ def request(name):
         ask.headers = {"x-amz-object-attributes": "ETag"}
     elif name == "PutBucketOwnershipControls":
         ask.body = OWNERSHIP
+    elif name == "PutBucketTagging":
+        ask.body = TAGGING
+    elif name == "PutBucketCors":
+        ask.body = CORS
     elif name == "PutPublicAccessBlock":
         ask.body = BLOCK
     elif name == "PutBucketPolicy":

@@ -15,7 +15,6 @@ use crate::render::xml::Xml;
 pub(super) enum Configuration {
     Accelerate,
     Acl,
-    Cors,
     Encryption,
     Lifecycle,
     Logging,
@@ -23,7 +22,6 @@ pub(super) enum Configuration {
     ObjectLock,
     Replication,
     RequestPayment,
-    Tagging,
     Versioning,
     Website,
 }
@@ -32,12 +30,10 @@ impl Configuration {
     /// The setting of the bucket that it would show.
     fn setting(self) -> Option<SettingKind> {
         match self {
-            Configuration::Cors => Some(SettingKind::CORS),
             Configuration::Encryption => Some(SettingKind::ENCRYPTION),
             Configuration::Lifecycle => Some(SettingKind::LIFECYCLE),
             Configuration::Notification => Some(SettingKind::NOTIFICATIONS),
             Configuration::ObjectLock => Some(SettingKind::LOCK),
-            Configuration::Tagging => Some(SettingKind::TAGS),
             Configuration::Versioning => Some(SettingKind::VERSIONING),
             Configuration::Accelerate
             | Configuration::Acl
@@ -75,7 +71,6 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
     match configuration {
         Configuration::Accelerate => document("AccelerateConfiguration"),
         Configuration::Acl => Fixed::Document(acl(owner)),
-        Configuration::Cors => missing("NoSuchCORSConfiguration", "The CORS configuration does not exist"),
         Configuration::Encryption => missing(
             "ServerSideEncryptionConfigurationNotFoundError",
             "The server side encryption configuration was not found",
@@ -97,7 +92,6 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
             xml.text("Payer", "BucketOwner");
             Fixed::Document(xml)
         }
-        Configuration::Tagging => missing("NoSuchTagSet", "The TagSet does not exist"),
         Configuration::Versioning => document("VersioningConfiguration"),
         Configuration::Website => missing(
             "NoSuchWebsiteConfiguration",
@@ -168,8 +162,6 @@ mod tests {
             "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></",
         );
         check(Configuration::ObjectLock, "ObjectLockConfigurationNotFoundError");
-        check(Configuration::Tagging, "NoSuchTagSet");
-        check(Configuration::Cors, "NoSuchCORSConfiguration");
         check(Configuration::RequestPayment, "<Payer>BucketOwner</Payer>");
         check(Configuration::Acl, "<Owner><ID>ID</ID><DisplayName>name</DisplayName></Owner>");
         check(Configuration::Acl, "<Permission>FULL_CONTROL</Permission>");

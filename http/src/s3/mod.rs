@@ -21,6 +21,8 @@ mod buckets;
 mod configuration;
 mod ownership;
 mod bucket_policy;
+pub mod tags;
+pub mod cors;
 mod list_objects;
 mod get_object;
 mod get_object_attributes;
@@ -47,7 +49,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use nilas_catalog::access::{Access as _, Resource};
-use nilas_engine::{Bucket, ETag, Engine, ObjectInfo, PutCondition, UploadId, UploadInfo, WriteError};
+use nilas_engine::{
+    Bucket, ETag, Engine, ObjectInfo, PutCondition, SettingKind, UploadId, UploadInfo, WriteError,
+};
 
 pub(crate) use attributes::json as json_attributes;
 use configuration::Configuration;
@@ -66,7 +70,7 @@ use crate::render::error::{Context, S3Error, render};
 use crate::render::time::http_date;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
-use crate::s3::operations::{Form, Operation};
+use crate::s3::operations::{Form, Level, Operation};
 use crate::s3::ownership::Ownership;
 use crate::s3::parameters::Refusal;
 use crate::s3::payload::Payload;
@@ -151,6 +155,17 @@ pub fn refuse(failure: S3Error, head: &Parts, request_id: &str, now_ms: u64) -> 
     answer(Err(failure), head, request_id, now_ms)
 }
 
+/// Answers a browser that asks what it may ask of `bucket`, or of an object in it.
+pub(crate) fn preflight(
+    engine: &Engine,
+    bucket: &str,
+    level: Level,
+    head: &Parts,
+    request_id: &str,
+) -> Response<ResponseBody> {
+    answer(cors::preflight(engine, bucket, level, &head.headers), head, request_id, engine.now_ms())
+}
+
 fn answer(outcome: Outcome, head: &Parts, request_id: &str, now_ms: u64) -> Response<ResponseBody> {
     let host_id = STANDARD.encode(request_id);
     let mut response = outcome.unwrap_or_else(|failure| {
@@ -187,7 +202,9 @@ impl Call<'_> {
                 configuration::get(self, Configuration::Accelerate)
             }
             Operation::GetBucketAcl => configuration::get(self, Configuration::Acl),
-            Operation::GetBucketCors => configuration::get(self, Configuration::Cors),
+            Operation::GetBucketCors => cors::get(self),
+            Operation::PutBucketCors => cors::put(self, payload).await,
+            Operation::DeleteBucketCors => cors::delete(self).await,
             Operation::GetBucketEncryption => configuration::get(self, Configuration::Encryption),
             Operation::GetBucketLifecycleConfiguration => configuration::get(self, Configuration::Lifecycle),
             Operation::GetBucketLogging => configuration::get(self, Configuration::Logging),
@@ -207,7 +224,9 @@ impl Call<'_> {
             Operation::DeletePublicAccessBlock => bucket_policy::delete_block(self).await,
             Operation::GetBucketReplication => configuration::get(self, Configuration::Replication),
             Operation::GetBucketRequestPayment => configuration::get(self, Configuration::RequestPayment),
-            Operation::GetBucketTagging => configuration::get(self, Configuration::Tagging),
+            Operation::GetBucketTagging => tags::get_bucket(self),
+            Operation::PutBucketTagging => tags::put_bucket(self, payload).await,
+            Operation::DeleteBucketTagging => tags::delete_bucket(self).await,
             Operation::GetBucketVersioning => configuration::get(self, Configuration::Versioning),
             Operation::GetBucketWebsite => configuration::get(self, Configuration::Website),
             Operation::ListObjects => list_objects::v1(self).await,
@@ -251,6 +270,13 @@ impl Call<'_> {
 
     fn bucket_named(&self, name: &str) -> Result<Arc<Bucket>, S3Error> {
         self.engine().bucket(name).map_err(|why| S3Error::bucket(why, name))
+    }
+
+    /// Sets, or with `None` takes away, a setting of the request's bucket.
+    async fn set(&self, kind: SettingKind, value: Option<Bytes>) -> Result<(), S3Error> {
+        let name = &self.target.bucket;
+        let changed = self.engine().set_setting(name, kind, value).await;
+        changed.map(drop).map_err(|why| S3Error::bucket(why, name))
     }
 
     /// The account that everything here belongs to.
@@ -512,6 +538,7 @@ fn owner_xml(xml: &mut Xml, tag: &str, owner: &Owner) {
 
 /// Fuzz entries of this folder, one per parser of bytes from outside.
 pub mod fuzz {
+    pub use super::cors::fuzz_cors;
     pub use super::range::fuzz_range;
     pub use super::request_xml::fuzz_xml;
     pub use crate::s3::attributes::fuzz_attributes;

@@ -108,6 +108,8 @@ operations! {
     GetBucketAccelerateConfiguration   GET    Bucket  "accelerate"        Plain  "s3:GetAccelerateConfiguration"       Bucket  Head Empty   Reads   false;
     GetBucketAcl                       GET    Bucket  "acl"               Plain  "s3:GetBucketAcl"                     Bucket  Head Empty   Reads   false;
     GetBucketCors                      GET    Bucket  "cors"              Plain  "s3:GetBucketCORS"                    Bucket  Head Empty   Reads   false;
+    PutBucketCors                      PUT    Bucket  "cors"              Plain  "s3:PutBucketCORS"                    Bucket  Head Xml     Changes false;
+    DeleteBucketCors                   DELETE Bucket  "cors"              Plain  "s3:PutBucketCORS"                    Bucket  Head Empty   Changes false;
     GetBucketEncryption                GET    Bucket  "encryption"        Plain  "s3:GetEncryptionConfiguration"       Bucket  Head Empty   Reads   false;
     GetBucketLifecycleConfiguration    GET    Bucket  "lifecycle"         Plain  "s3:GetLifecycleConfiguration"        Bucket  Head Empty   Reads   false;
     GetBucketLogging                   GET    Bucket  "logging"           Plain  "s3:GetBucketLogging"                 Bucket  Head Empty   Reads   false;
@@ -126,6 +128,8 @@ operations! {
     GetBucketReplication               GET    Bucket  "replication"       Plain  "s3:GetReplicationConfiguration"      Bucket  Head Empty   Reads   false;
     GetBucketRequestPayment            GET    Bucket  "requestPayment"    Plain  "s3:GetBucketRequestPayment"          Bucket  Head Empty   Reads   false;
     GetBucketTagging                   GET    Bucket  "tagging"           Plain  "s3:GetBucketTagging"                 Bucket  Head Empty   Reads   false;
+    PutBucketTagging                   PUT    Bucket  "tagging"           Plain  "s3:PutBucketTagging"                 Bucket  Head Xml     Changes false;
+    DeleteBucketTagging                DELETE Bucket  "tagging"           Plain  "s3:PutBucketTagging"                 Bucket  Head Empty   Changes false;
     GetBucketVersioning                GET    Bucket  "versioning"        Plain  "s3:GetBucketVersioning"              Bucket  Head Empty   Reads   false;
     GetBucketWebsite                   GET    Bucket  "website"           Plain  "s3:GetBucketWebsite"                 Bucket  Head Empty   Reads   false;
     ListBuckets                        GET    Service ""                  Plain  "s3:ListAllMyBuckets"                 Service Head Empty   Reads   true;

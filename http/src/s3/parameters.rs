@@ -106,8 +106,10 @@ const WITH_MD5: &[Operation] = &[
     PutObject,
     UploadPart,
     DeleteObjects,
+    PutBucketCors,
     PutBucketOwnershipControls,
     PutBucketPolicy,
+    PutBucketTagging,
     PutPublicAccessBlock,
 ];
 const DELETING: &[Operation] = &[DeleteObject, DeleteObjects];
