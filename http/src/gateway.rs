@@ -198,6 +198,9 @@ impl CoreState {
                 {
                     return Err(S3Error::AccessDenied.into());
                 }
+                if facts.resource == ResourceKind::Object && caller.wants_object_tags(&target.bucket) {
+                    s3::know_tags(&services.engine, &caller, &target.bucket, &target.key).await;
+                }
                 authorize(&caller, facts, target.resource())?;
                 Ok(services.s3.handle(&target, head, &headers, caller, &verified, body, request_id).await)
             }

@@ -323,6 +323,10 @@ pub const PAGE_ENTRIES_MAX: usize = nilas_engine::limits::LIST_KEYS_MAX;
 /// Buckets of one ListBuckets page, when the client asks for pages.
 pub const BUCKETS_PAGE_MAX: usize = 10_000;
 
+/// Bytes of the XML of configurations that can be set to what they are anyway: notification, logging, request payment,
+/// acceleration. Beyond: `MalformedXML`.
+pub const CONFIGURATION_XML_BYTES_MAX: usize = 64 * 1024;
+
 /// Bytes of the XML of CreateBucket. Beyond: `MalformedXML`.
 pub const CREATE_BUCKET_XML_BYTES_MAX: usize = 64 * 1024;
 

@@ -1,4 +1,4 @@
-"""What is set for a bucket, by boto3, by the AWS CLI and as a browser asks: tags, and the rules for other origins.
+"""What is set for buckets and objects, by boto3, by the AWS CLI and as a browser asks: tags, and rules for other origins.
 
 Codes and texts are S3's, word for word.
 """
@@ -11,6 +11,7 @@ import urllib.parse
 
 import nilas
 from nilas import HOST, refused
+from people import Person, allow, arn, deny
 from steps import Steps, eq
 
 client = nilas.s3()
@@ -237,6 +238,138 @@ def cors_by_cli():
     assert "(NoSuchCORSConfiguration)" in aws("get-bucket-cors", *named, code=254)
 
 
+# ---- tags of objects
+
+TOO_MANY = "Object tags cannot be greater than 10"
+
+
+def tags_of(key, by=client):
+    return pairs(by.get_object_tagging(Bucket=bucket, Key=key)["TagSet"])
+
+
+def tags_with_objects():
+    put = lambda key, tagging: client.put_object(Bucket=bucket, Key=key, Body=b"x", Tagging=tagging)
+    put("tagged", "foo=bar&bar")
+    eq(tags_of("tagged"), [("bar", ""), ("foo", "bar")], "in the order of keys")
+    for answer in (client.head_object(Bucket=bucket, Key="tagged"), client.get_object(Bucket=bucket, Key="tagged")):
+        eq(answer["ResponseMetadata"]["HTTPHeaders"]["x-amz-tagging-count"], "2", "count")
+    client.put_object(Bucket=bucket, Key="plain", Body=b"x")
+    eq(tags_of("plain"), [], "no tags")
+    assert "x-amz-tagging-count" not in client.head_object(Bucket=bucket, Key="plain")["ResponseMetadata"]["HTTPHeaders"]
+    put("tagged", urllib.parse.urlencode({"a b": "c+d/é", "x": "=:"}))
+    eq(tags_of("tagged"), [("a b", "c+d/é"), ("x", "=:")], "other tags, with blanks")
+    ten = {f"{nth}" + "k" * 127: "v" * 256 for nth in range(10)}
+    put("most", urllib.parse.urlencode(ten))
+    eq(tags_of("most"), sorted(ten.items()), "the most tags")
+    says(lambda: put("none", urllib.parse.urlencode({**ten, "one": "more"})), "BadRequest", TOO_MANY)
+    says(lambda: put("none", "a" * 129 + "=b"), "InvalidTag", "The TagKey you have provided is invalid")
+    says(lambda: put("none", "a=" + "b" * 257), "InvalidTag", "The TagValue you have provided is invalid")
+    says(lambda: put("none", "a%2A=b"), "InvalidTag", "The TagKey you have provided is invalid")
+    says(lambda: put("none", "aws:a=b"), "InvalidTag", "Your TagKey cannot be prefixed with aws:")
+    twice = "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates."
+    says(lambda: put("none", "a=1&a=2"), "InvalidArgument", twice)
+    refused(lambda: client.head_object(Bucket=bucket, Key="none"), "404")
+    client.put_object(Bucket=bucket, Key="tagged", Body=b"x")
+    eq(tags_of("tagged"), [], "an overwritten object")
+    url = client.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "signed", "Tagging": "team=web"})
+    connection = http.client.HTTPConnection(HOST, timeout=60)
+    connection.request("PUT", url.split(HOST, 1)[1], body=b"x")
+    eq(connection.getresponse().status, 200, "presigned")
+    eq(tags_of("signed"), [("team", "web")], "tags in the query")
+
+
+def tags_of_uploads():
+    upload = client.create_multipart_upload(Bucket=bucket, Key="parts", Tagging="a=1&b=2")["UploadId"]
+    named = {"Bucket": bucket, "Key": "parts", "UploadId": upload}
+    tag = client.upload_part(**named, PartNumber=1, Body=b"x")["ETag"]
+    client.complete_multipart_upload(**named, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": tag}]})
+    eq(tags_of("parts"), [("a", "1"), ("b", "2")], "tags")
+    says(lambda: client.create_multipart_upload(Bucket=bucket, Key="parts", Tagging="a*=1"), "InvalidTag",
+         "The TagKey you have provided is invalid")
+
+
+def tags_of_copies():
+    client.put_object(Bucket=bucket, Key="from", Body=b"x", Tagging="a=1&b=2")
+    copy = lambda key, **more: client.copy_object(Bucket=bucket, Key=key, CopySource={"Bucket": bucket, "Key": "from"}, **more)
+    copy("to")
+    eq(tags_of("to"), [("a", "1"), ("b", "2")], "as the source's")
+    copy("to", Tagging="c=3")
+    eq(tags_of("to"), [("a", "1"), ("b", "2")], "a header without its directive")
+    copy("to", TaggingDirective="REPLACE", Tagging="c=3")
+    eq(tags_of("to"), [("c", "3")], "replaced")
+    copy("to", TaggingDirective="REPLACE")
+    eq(tags_of("to"), [], "replaced by none")
+    copy("to", TaggingDirective="COPY", MetadataDirective="REPLACE", Metadata={"m": "1"})
+    eq(tags_of("to"), [("a", "1"), ("b", "2")], "directives are apart")
+    refused(lambda: copy("to", TaggingDirective="MERGE"), "InvalidArgument")
+
+
+def tags_and_rights():
+    """Tags in conditions, and what has to be allowed besides putting, copying and reading."""
+    everything = arn(bucket, "*")
+    existing = lambda value: {"StringEquals": {"s3:ExistingObjectTag/team": value}}
+    client.put_object(Bucket=bucket, Key="data", Body=b"x", Tagging="team=data")
+    client.put_object(Bucket=bucket, Key="web", Body=b"x", Tagging="team=web")
+    client.put_object(Bucket=bucket, Key="bare", Body=b"x")
+    get = lambda by, key: by.get_object(Bucket=bucket, Key=key)["Body"].read()
+    reader = Person("tags", allow("s3:GetObject", everything, Condition=existing("data")), allow("s3:PutObject", arn(bucket, "own/*")))
+    try:
+        by = reader.client()
+        eq(get(by, "data"), b"x", "the tag that is asked for")
+        for other in ("web", "bare", "absent"):
+            refused(lambda: get(by, other), "AccessDenied")
+        by.copy_object(Bucket=bucket, Key="own/plain", CopySource={"Bucket": bucket, "Key": "data"}, TaggingDirective="REPLACE")
+        refused(lambda: by.copy_object(Bucket=bucket, Key="own/k", CopySource={"Bucket": bucket, "Key": "web"}), "AccessDenied")
+        # The source's tags are read and given away.
+        refused(lambda: by.copy_object(Bucket=bucket, Key="own/k", CopySource={"Bucket": bucket, "Key": "data"}), "AccessDenied")
+        refused(lambda: by.put_object(Bucket=bucket, Key="own/k", Body=b"x", Tagging="a=b"), "AccessDenied")
+        refused(lambda: by.create_multipart_upload(Bucket=bucket, Key="own/k", Tagging="a=b"), "AccessDenied")
+        by.put_object(Bucket=bucket, Key="own/k", Body=b"x")
+        head = by.head_object(Bucket=bucket, Key="data")["ResponseMetadata"]["HTTPHeaders"]
+        assert "x-amz-tagging-count" not in head, "counted for one who may not read tags"
+        refused(lambda: tags_of("data", by), "AccessDenied")
+
+        reader.may(allow("s3:*", everything), deny("s3:GetObject", everything, Condition=existing("data")))
+        refused(lambda: get(by, "data"), "AccessDenied")
+        eq((get(by, "web"), get(by, "bare")), (b"x", b"x"), "not denied")
+        refused(lambda: get(by, "absent"), "NoSuchKey", "AccessDenied")
+
+        only = {"StringEquals": {"s3:RequestObjectTag/team": "data"}, "ForAllValues:StringEquals": {"s3:RequestObjectTagKeys": ["team", "cost"]}}
+        reader.may(allow(["s3:PutObject", "s3:PutObjectTagging"], everything, Condition=only))
+        put = lambda tagging: by.put_object(Bucket=bucket, Key="own/k", Body=b"x", Tagging=tagging)
+        put("team=data&cost=7")
+        eq(tags_of("own/k"), [("cost", "7"), ("team", "data")], "tags")
+        for other in ("team=web", "cost=7", "team=data&more="):
+            refused(lambda: put(other), "AccessDenied")
+    finally:
+        reader.go()
+
+
+# ---- configurations that are what they are
+
+
+def what_is_so_anyway():
+    """What tools set that manage buckets, and read again."""
+    client.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+    got = client.get_bucket_notification_configuration(Bucket=bucket)
+    eq([name for name in got if name != "ResponseMetadata"], [], "notification")
+    queue = {"QueueArn": "arn:aws:sqs:::q", "Events": ["s3:ObjectCreated:*"]}
+    refused(lambda: client.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [queue]}), "NotImplemented")
+    client.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
+    to = {"TargetBucket": bucket, "TargetPrefix": "log/"}
+    refused(lambda: client.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={"LoggingEnabled": to}), "NotImplemented")
+    client.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "BucketOwner"})
+    refused(lambda: client.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "Requester"}), "NotImplemented")
+    client.put_bucket_accelerate_configuration(Bucket=bucket, AccelerateConfiguration={"Status": "Suspended"})
+    refused(lambda: client.put_bucket_accelerate_configuration(Bucket=bucket, AccelerateConfiguration={"Status": "Enabled"}), "NotImplemented")
+    client.delete_bucket_website(Bucket=bucket)
+    client.delete_bucket_replication(Bucket=bucket)
+    website = {"IndexDocument": {"Suffix": "index.html"}}
+    refused(lambda: client.put_bucket_website(Bucket=bucket, WebsiteConfiguration=website), "NotImplemented")
+    refused(lambda: client.put_bucket_logging(Bucket=nilas.unique("none"), BucketLoggingStatus={}), "NoSuchBucket")
+
+
 client.create_bucket(Bucket=bucket)
 Steps("settings").run([
     ("bucket-tags", bucket_tags),
@@ -245,4 +378,9 @@ Steps("settings").run([
     ("cors-requests", browser_requests),
     ("cors-rules", rules_that_are_none),
     ("cors-cli", cors_by_cli),
+    ("object-tags", tags_with_objects),
+    ("object-tags-parts", tags_of_uploads),
+    ("object-tags-copies", tags_of_copies),
+    ("object-tags-rights", tags_and_rights),
+    ("what-is-so-anyway", what_is_so_anyway),
 ])

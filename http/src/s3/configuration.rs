@@ -1,14 +1,21 @@
 //! Configurations of buckets and objects that are always the same: what S3 answers when nothing was configured.
 //!
+//! Who sets one to what it is, as tools do that manage buckets, is answered that it is so; who asks for another is refused
+//! by the name of what is not served. Nothing of it is kept.
 //! Load generators, SDK tools and test suites ask for them before and after their work.
 
-use http::HeaderValue;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use http_body::Body;
 use nilas_engine::{EngineError, SettingKind};
 
-use super::{Call, Outcome, Owner, document, object_headers, owner_xml};
+use super::{Call, Outcome, Owner, attributes_of, document, empty, object_headers, owner_xml, request_xml};
+use crate::limits::CONFIGURATION_XML_BYTES_MAX;
 use crate::render::error::S3Error;
 use crate::render::xml::Xml;
+use crate::s3::payload::Payload;
+use crate::s3::request_xml::Fixable;
 
 /// Configurations of a bucket that can be asked for; all of them are fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,23 +107,36 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
     }
 }
 
+/// Takes a configuration that says what is so anyway.
+pub(super) async fn put<B>(call: &Call<'_>, payload: &mut Payload<'_, B>, fixable: Fixable) -> Outcome
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    call.bucket()?;
+    let body = payload.read_xml(call.headers, CONFIGURATION_XML_BYTES_MAX).await?;
+    if body.is_empty() {
+        return Err(S3Error::MissingRequestBody);
+    }
+    request_xml::parse_fixable(&body, fixable)?;
+    Ok(empty(StatusCode::OK))
+}
+
+/// Takes away a configuration that no bucket has.
+pub(super) fn delete(call: &Call<'_>) -> Outcome {
+    call.bucket()?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
 pub(super) async fn object_acl(call: &Call<'_>) -> Outcome {
     let owner = call.owner_of(&*call.bucket()?);
     about_object(call, acl(&owner)).await
-}
-
-/// An object without tags has an empty set of them, unlike a bucket.
-pub(super) async fn object_tagging(call: &Call<'_>) -> Outcome {
-    let mut xml = Xml::new("Tagging", 256);
-    xml.open("TagSet");
-    xml.close("TagSet");
-    about_object(call, xml).await
 }
 
 async fn about_object(call: &Call<'_>, xml: Xml) -> Outcome {
     call.check_version()?;
     let bucket = call.bucket()?;
     let info = call.engine().head(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
+    call.check_tags(&attributes_of(&info, &call.target.key)?)?;
     let mut response = document(xml);
     let headers = response.headers_mut();
     object_headers(headers, &info);

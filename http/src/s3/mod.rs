@@ -56,6 +56,7 @@ use nilas_engine::{
 pub(crate) use attributes::json as json_attributes;
 use configuration::Configuration;
 pub use copy_object::{CopySource, copy_source};
+use request_xml::Fixable;
 
 use crate::auth::Verified;
 use crate::body::Md5Lanes;
@@ -74,6 +75,7 @@ use crate::s3::operations::{Form, Level, Operation};
 use crate::s3::ownership::Ownership;
 use crate::s3::parameters::Refusal;
 use crate::s3::payload::Payload;
+use crate::s3::tags::TagSet;
 use crate::s3::target::Target;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -184,6 +186,21 @@ fn answer(outcome: Outcome, head: &Parts, request_id: &str, now_ms: u64) -> Resp
     response
 }
 
+/// Tells the evaluator behind `caller` what tags an object has, for policies that ask for them.
+///
+/// What cannot be read is not known: then a Deny that asks for it holds, and an Allow does not.
+pub(crate) async fn know_tags(engine: &Engine, caller: &Caller<'_>, bucket: &str, key: &Bytes) {
+    let Ok(found) = engine.bucket(bucket) else { return };
+    let tags = match engine.head(&found, key.clone()).await {
+        Ok(None) => Some(TagSet::default()),
+        Ok(Some(info)) => Attributes::decode(&info.attributes).ok().map(|attributes| attributes.tags),
+        Err(_) => None,
+    };
+    if let Some(tags) = tags {
+        caller.know_tags(bucket, key, tags);
+    }
+}
+
 impl Call<'_> {
     async fn run<B: Body<Data = Bytes> + Unpin>(&self, payload: &mut Payload<'_, B>) -> Outcome {
         self.check_owner()?;
@@ -201,6 +218,9 @@ impl Call<'_> {
             Operation::GetBucketAccelerateConfiguration => {
                 configuration::get(self, Configuration::Accelerate)
             }
+            Operation::PutBucketAccelerateConfiguration => {
+                configuration::put(self, payload, Fixable::Accelerate).await
+            }
             Operation::GetBucketAcl => configuration::get(self, Configuration::Acl),
             Operation::GetBucketCors => cors::get(self),
             Operation::PutBucketCors => cors::put(self, payload).await,
@@ -208,6 +228,16 @@ impl Call<'_> {
             Operation::GetBucketEncryption => configuration::get(self, Configuration::Encryption),
             Operation::GetBucketLifecycleConfiguration => configuration::get(self, Configuration::Lifecycle),
             Operation::GetBucketLogging => configuration::get(self, Configuration::Logging),
+            Operation::PutBucketLogging => configuration::put(self, payload, Fixable::Logging).await,
+            Operation::PutBucketNotificationConfiguration => {
+                configuration::put(self, payload, Fixable::Notification).await
+            }
+            Operation::PutBucketRequestPayment => {
+                configuration::put(self, payload, Fixable::RequestPayment).await
+            }
+            Operation::DeleteBucketReplication | Operation::DeleteBucketWebsite => {
+                configuration::delete(self)
+            }
             Operation::GetBucketNotificationConfiguration => {
                 configuration::get(self, Configuration::Notification)
             }
@@ -241,7 +271,7 @@ impl Call<'_> {
             Operation::DeleteObject => delete_object::delete(self).await,
             Operation::GetObjectAttributes => get_object_attributes::get(self).await,
             Operation::GetObjectAcl => configuration::object_acl(self).await,
-            Operation::GetObjectTagging => configuration::object_tagging(self).await,
+            Operation::GetObjectTagging => tags::get_object(self).await,
             Operation::CreateMultipartUpload => create_upload::create(self).await,
             Operation::UploadPart => upload_part::upload(self, payload).await,
             Operation::UploadPartCopy => upload_part::copy(self).await,
@@ -256,6 +286,39 @@ impl Call<'_> {
         match self.caller.allows(operation.facts().action, resource) {
             true => Ok(()),
             false => Err(S3Error::AccessDenied),
+        }
+    }
+
+    /// Refuses tags for the request's object whose sender may not give it any.
+    fn check_gives_tags(&self, attributes: &Attributes) -> Result<(), S3Error> {
+        match attributes.tags.is_empty() || self.caller.allows(tags::PUT_ACTION, self.object()) {
+            true => Ok(()),
+            false => Err(S3Error::AccessDenied),
+        }
+    }
+
+    /// The object that the path names.
+    fn object(&self) -> Resource<'_> {
+        Resource::Object { bucket: &self.target.bucket, key: &self.target.key }
+    }
+
+    /// Judges again where it was judged by the tags of the object that its path names, and the one that was found has others.
+    fn check_tags(&self, attributes: &Attributes) -> Result<(), S3Error> {
+        let (operation, target) = (self.target.operation, self.target);
+        self.check_tags_of(operation, &target.bucket, &target.key, &attributes.tags)
+    }
+
+    /// As [`Call::check_tags`], of any object that the request names.
+    fn check_tags_of(
+        &self,
+        operation: Operation,
+        bucket: &str,
+        key: &[u8],
+        tags: &TagSet,
+    ) -> Result<(), S3Error> {
+        match self.caller.found_tags(bucket, key, tags) {
+            true => self.check_access(operation, Resource::Object { bucket, key }),
+            false => Ok(()),
         }
     }
 

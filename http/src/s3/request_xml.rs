@@ -93,6 +93,43 @@ fn tag(walk: &mut Walk<'_>) -> Result<(String, String), S3Error> {
     key.zip(value).ok_or(S3Error::MalformedXml)
 }
 
+/// Configurations that are always the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fixable {
+    /// Suspended.
+    Accelerate,
+    /// Nowhere.
+    Logging,
+    /// Nobody.
+    Notification,
+    /// The bucket's owner pays.
+    RequestPayment,
+}
+
+/// A configuration that is to be what it is. What asks for another is not implemented.
+pub fn parse_fixable(bytes: &[u8], fixable: Fixable) -> Result<(), S3Error> {
+    let absent = |name: &str| Err(S3Error::NotImplementedParameter { parameter: name.to_owned() });
+    let (root, choice) = match fixable {
+        Fixable::Logging => ("BucketLoggingStatus", None),
+        Fixable::Notification => ("NotificationConfiguration", None),
+        Fixable::Accelerate => ("AccelerateConfiguration", Some(("Status", "Suspended", "Enabled"))),
+        Fixable::RequestPayment => {
+            ("RequestPaymentConfiguration", Some(("Payer", "BucketOwner", "Requester")))
+        }
+    };
+    let mut chosen = None;
+    Walk::new(bytes)?.root(root, |walk, name| match choice {
+        None => absent(name),
+        Some((element, is, other)) if name == element => match walk.text()?.trim() {
+            text if text == is => once(&mut chosen, ()),
+            text if text == other => absent(other),
+            _ => Err(S3Error::MalformedXml),
+        },
+        Some(_) => Err(S3Error::MalformedXml),
+    })?;
+    if choice.is_some() && chosen.is_none() { Err(S3Error::MalformedXml) } else { Ok(()) }
+}
+
 /// `CORSConfiguration`: its rules as they are sent. What they may say is for `cors` to judge.
 pub fn parse_cors(bytes: &[u8]) -> Result<Vec<CorsRule>, S3Error> {
     let mut rules = Vec::new();
@@ -480,6 +517,38 @@ mod tests {
         check("<Tagging/>", None);
         check("<TagSet/>", None);
         check("", None);
+    }
+
+    #[test]
+    fn configurations_that_are_what_they_are() {
+        let check = |fixable, text: &str, want: Option<&str>| {
+            let code = parse_fixable(text.as_bytes(), fixable).err().map(|failure| failure.answer().code);
+            assert_eq!(code, want, "{text}");
+        };
+        check(Fixable::Notification, "<NotificationConfiguration xmlns=\"x\"/>", None);
+        check(Fixable::Notification, "<NotificationConfiguration> </NotificationConfiguration>", None);
+        let queue = "<NotificationConfiguration><QueueConfiguration><Id>a</Id></QueueConfiguration></NotificationConfiguration>";
+        check(Fixable::Notification, queue, Some("NotImplemented"));
+        check(Fixable::Notification, "<Other/>", Some("MalformedXML"));
+        check(Fixable::Logging, "<BucketLoggingStatus/>", None);
+        check(
+            Fixable::Logging,
+            "<BucketLoggingStatus><LoggingEnabled/></BucketLoggingStatus>",
+            Some("NotImplemented"),
+        );
+        let payer = |who: &str| {
+            format!("<RequestPaymentConfiguration><Payer>{who}</Payer></RequestPaymentConfiguration>")
+        };
+        check(Fixable::RequestPayment, &payer("BucketOwner"), None);
+        check(Fixable::RequestPayment, &payer("Requester"), Some("NotImplemented"));
+        check(Fixable::RequestPayment, &payer("Nobody"), Some("MalformedXML"));
+        check(Fixable::RequestPayment, "<RequestPaymentConfiguration/>", Some("MalformedXML"));
+        let status =
+            |is: &str| format!("<AccelerateConfiguration><Status>{is}</Status></AccelerateConfiguration>");
+        check(Fixable::Accelerate, &status("Suspended"), None);
+        check(Fixable::Accelerate, &status("Enabled"), Some("NotImplemented"));
+        check(Fixable::Accelerate, &status("On"), Some("MalformedXML"));
+        check(Fixable::Accelerate, "<AccelerateConfiguration/>", Some("MalformedXML"));
     }
 
     #[test]

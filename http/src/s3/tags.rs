@@ -13,13 +13,21 @@ use http_body::Body;
 use nilas_catalog::uri::decode_query;
 use nilas_engine::{BucketSettings, EngineError, SettingKind};
 
-use super::{Call, Outcome, document, empty, request_xml};
+use super::{Call, Outcome, attributes_of, document, empty, request_xml};
 use crate::limits::{
     BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX, TAGGING_XML_BYTES_MAX,
 };
 use crate::render::error::S3Error;
 use crate::render::xml::Xml;
 use crate::s3::payload::Payload;
+
+/// The header that gives tags to a new object.
+pub(super) const HEADER: &str = "x-amz-tagging";
+
+/// Who gives tags to an object needs this right beside that to make it.
+pub(super) const PUT_ACTION: &str = "s3:PutObjectTagging";
+/// Who has the tags of an object copied, or learns how many there are, needs this right on it.
+pub(super) const GET_ACTION: &str = "s3:GetObjectTagging";
 
 const VERSION: u8 = 1;
 
@@ -135,7 +143,7 @@ pub fn from_header(text: &str) -> Result<TagSet, S3Error> {
         message: "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters \
                   without tag name duplicates."
             .into(),
-        name: "x-amz-tagging",
+        name: HEADER,
         value: text.to_owned(),
     };
     let mut pairs: Vec<(String, String)> = Vec::new();
@@ -211,6 +219,16 @@ pub(super) async fn delete_bucket(call: &Call<'_>) -> Outcome {
     of_bucket(&bucket.settings)?;
     call.set(SettingKind::TAGS, None).await?;
     Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// An object without tags has an empty set of them, unlike a bucket.
+pub(super) async fn get_object(call: &Call<'_>) -> Outcome {
+    call.check_version()?;
+    let bucket = call.bucket()?;
+    let info = call.engine().head(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
+    let attributes = attributes_of(&info, &call.target.key)?;
+    call.check_tags(&attributes)?;
+    Ok(document(attributes.tags.document()))
 }
 
 /// The pairs of a request's body.
