@@ -284,14 +284,7 @@ impl<'a> Evaluator<'a> {
 
     /// The right on a table's data that an S3 action on one of its files amounts to. Writes the table's ARN.
     fn data_right(&self, action: &str, resource: &Resource<'_>, arn: &mut String) -> Option<&'static str> {
-        let data = match action {
-            "s3:GetObject" | "s3:GetObjectAttributes" | "s3:ListMultipartUploadParts" => {
-                "s3tables:GetTableData"
-            }
-            "s3:PutObject" | "s3:AbortMultipartUpload" | "s3:ListBucket" => "s3tables:PutTableData",
-            "s3:DeleteObject" => "s3tables:DeleteTable",
-            _ => return None,
-        };
+        let data = data_action(action)?;
         let (bucket, key) = match resource {
             Resource::Object { bucket, key } => (*bucket, std::str::from_utf8(key).ok()?),
             Resource::Bucket(bucket) => (*bucket, self.request.query?.get("prefix")?),
@@ -409,6 +402,19 @@ fn write_arn(resource: &Resource<'_>, out: &mut String) {
         }
         Resource::Identity(arn) => out.push_str(arn),
         Resource::Public | Resource::Service => out.push('*'),
+    }
+}
+
+/// The right on a table by which an S3 action on one of its files is allowed as well.
+/// Source: MinIO AIStor Tables, implied rights. DeleteTable deletes files because engines purge from the client.
+pub(crate) fn data_action(action: &str) -> Option<&'static str> {
+    match action {
+        "s3:GetObject" | "s3:GetObjectAttributes" | "s3:ListMultipartUploadParts" => {
+            Some("s3tables:GetTableData")
+        }
+        "s3:PutObject" | "s3:AbortMultipartUpload" | "s3:ListBucket" => Some("s3tables:PutTableData"),
+        "s3:DeleteObject" => Some("s3tables:DeleteTable"),
+        _ => None,
     }
 }
 
