@@ -221,6 +221,7 @@ impl<'a> Evaluator<'a> {
                         Verdict::Nothing
                     }
                     Verdict::Allow(_) if names.anonymous && rules.restricts_public() => Verdict::Nothing,
+                    Verdict::Allow(_) if names.anonymous && says_who_may(subject.action) => Verdict::Nothing,
                     verdict => verdict,
                 };
                 tell(Layer::Bucket, verdict, true);
@@ -374,6 +375,20 @@ fn bucket_of<'r>(resource: &Resource<'r>) -> Option<&'r str> {
 /// Whether an action is about a bucket's policy itself.
 fn keeps_policies(action: &str) -> bool {
     matches!(action, "s3:GetBucketPolicy" | "s3:PutBucketPolicy" | "s3:DeleteBucketPolicy")
+}
+
+/// Whether an action reads or changes who may do what with a bucket: not for those who showed no key, whatever its policy
+/// says. Source: Amazon S3 API Reference, PutBucketPolicy, "identities outside of the bucket owner's account".
+fn says_who_may(action: &str) -> bool {
+    keeps_policies(action)
+        || matches!(
+            action,
+            "s3:GetBucketPolicyStatus"
+                | "s3:GetBucketPublicAccessBlock"
+                | "s3:PutBucketPublicAccessBlock"
+                | "s3:GetBucketOwnershipControls"
+                | "s3:PutBucketOwnershipControls"
+        )
 }
 
 /// The table whose file a key is: files of a table lie behind its UUID, unless it was made with a location of its own.

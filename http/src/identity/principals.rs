@@ -14,7 +14,8 @@ use super::model::{Model, owner_id};
 pub(crate) fn kept(text: &str, model: &Model) -> Result<String, String> {
     let root = format!("arn:aws:iam::{}:root", model.account());
     let users = format!("arn:aws:iam::{}:user/", model.account());
-    let ours = [format!("arn:aws:iam::{}:role/", model.account()), format!("arn:aws:sts::{}:", model.account())];
+    let ours =
+        [format!("arn:aws:iam::{}:role/", model.account()), format!("arn:aws:sts::{}:", model.account())];
     rewritten(text, |kind, name| match kind {
         "AWS" if name == "*" || name == model.account() || name == root => Ok(None),
         // Names that anybody may give a session: nobody, whoever exists.
@@ -87,7 +88,9 @@ mod tests {
     const ACCOUNT: &str = "123456789012";
 
     fn policy(principal: &str) -> String {
-        format!(r#"{{"Statement": [{{"Effect": "Deny", "Principal": {principal}, "Action": "*", "Resource": "*"}}]}}"#)
+        format!(
+            r#"{{"Statement": [{{"Effect": "Deny", "Principal": {principal}, "Action": "*", "Resource": "*"}}]}}"#
+        )
     }
 
     #[test]
@@ -105,7 +108,8 @@ mod tests {
         let by_id = format!(r#"{{"AWS": "{}"}}"#, ann.id);
         check(r#"{"AWS": "arn:aws:iam::123456789012:user/team/ann"}"#, Ok(&by_id));
         check(&by_id, Ok(&by_id));
-        let lists = |name: &str| format!(r#"{{"AWS": ["*", "{name}"], "CanonicalUser": "{}"}}"#, ann.owner_id);
+        let lists =
+            |name: &str| format!(r#"{{"AWS": ["*", "{name}"], "CanonicalUser": "{}"}}"#, ann.owner_id);
         check(&lists("arn:aws:iam::123456789012:user/team/ann"), Ok(&lists(&ann.id)));
         for taken in [
             r#""*""#,
@@ -126,7 +130,8 @@ mod tests {
         ] {
             check(nobody, Err(()));
         }
-        let text = kept(&policy(r#"{"AWS": "arn:aws:iam::123456789012:user/team/ann"}"#), &model).expect("kept");
+        let text =
+            kept(&policy(r#"{"AWS": "arn:aws:iam::123456789012:user/team/ann"}"#), &model).expect("kept");
         assert!(shown(&text, &model).contains(":user/team/ann"));
         assert_eq!(shown(&text, &Model::empty(ACCOUNT)), text, "who is gone is an id");
     }
