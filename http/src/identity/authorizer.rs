@@ -224,6 +224,7 @@ impl<'a> Evaluator<'a> {
                         Verdict::Nothing
                     }
                     Verdict::Allow(_) if names.anonymous && rules.restricts_public() => Verdict::Nothing,
+                    Verdict::Allow(_) if names.anonymous && says_who_may(subject.action) => Verdict::Nothing,
                     verdict => verdict,
                 };
                 tell(Layer::Bucket, verdict, true);
@@ -300,14 +301,7 @@ impl<'a> Evaluator<'a> {
 
     /// The right on a table's data that an S3 action on one of its files amounts to. Writes the table's ARN.
     fn data_right(&self, action: &str, resource: &Resource<'_>, arn: &mut String) -> Option<&'static str> {
-        let data = match action {
-            "s3:GetObject" | "s3:GetObjectAttributes" | "s3:ListMultipartUploadParts" => {
-                "s3tables:GetTableData"
-            }
-            "s3:PutObject" | "s3:AbortMultipartUpload" | "s3:ListBucket" => "s3tables:PutTableData",
-            "s3:DeleteObject" => "s3tables:DeleteTable",
-            _ => return None,
-        };
+        let data = data_action(action)?;
         let (bucket, key) = match resource {
             Resource::Object { bucket, key } => (*bucket, std::str::from_utf8(key).ok()?),
             Resource::Bucket(bucket) => (*bucket, self.request.query?.get("prefix")?),
@@ -403,6 +397,20 @@ fn keeps_policies(action: &str) -> bool {
     matches!(action, "s3:GetBucketPolicy" | "s3:PutBucketPolicy" | "s3:DeleteBucketPolicy")
 }
 
+/// Whether an action reads or changes who may do what with a bucket: not for those who showed no key, whatever its policy
+/// says. Source: Amazon S3 API Reference, PutBucketPolicy, "identities outside of the bucket owner's account".
+fn says_who_may(action: &str) -> bool {
+    keeps_policies(action)
+        || matches!(
+            action,
+            "s3:GetBucketPolicyStatus"
+                | "s3:GetBucketPublicAccessBlock"
+                | "s3:PutBucketPublicAccessBlock"
+                | "s3:GetBucketOwnershipControls"
+                | "s3:PutBucketOwnershipControls"
+        )
+}
+
 /// The table whose file a key is: files of a table lie behind its UUID, unless it was made with a location of its own.
 fn table_of_key(key: &str) -> Option<&str> {
     let (first, _) = key.split_once('/')?;
@@ -429,6 +437,19 @@ fn write_arn(resource: &Resource<'_>, out: &mut String) {
         }
         Resource::Identity(arn) => out.push_str(arn),
         Resource::Public | Resource::Service => out.push('*'),
+    }
+}
+
+/// The right on a table by which an S3 action on one of its files is allowed as well.
+/// Source: MinIO AIStor Tables, implied rights. DeleteTable deletes files because engines purge from the client.
+pub(crate) fn data_action(action: &str) -> Option<&'static str> {
+    match action {
+        "s3:GetObject" | "s3:GetObjectAttributes" | "s3:ListMultipartUploadParts" => {
+            Some("s3tables:GetTableData")
+        }
+        "s3:PutObject" | "s3:AbortMultipartUpload" | "s3:ListBucket" => Some("s3tables:PutTableData"),
+        "s3:DeleteObject" => Some("s3tables:DeleteTable"),
+        _ => None,
     }
 }
 
