@@ -8,8 +8,10 @@
 //! condition context keys".
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use nilas_catalog::access::Resource;
 use nilas_catalog::uri::{Query, percent_decode_lenient, raw_pairs};
@@ -18,6 +20,7 @@ use crate::auth::Mechanism;
 use crate::identity::policy::{ConditionKey, Context, Value};
 use crate::identity::sender::{Sender, SenderKind};
 use crate::s3::copy_source;
+use crate::s3::tags::TagSet;
 
 const COPY_SOURCE: &str = "x-amz-copy-source";
 
@@ -44,8 +47,66 @@ pub struct RequestFacts<'a> {
     pub given: &'a [(String, String)],
 }
 
+/// The tags of the objects that the request is about, as far as they are known: those of one, with copies of two.
+#[derive(Debug, Default)]
+pub struct KnownTags(RefCell<Vec<(String, Bytes, TagSet)>>);
+
+impl KnownTags {
+    /// Notes which tags an object has, in place of what was noted.
+    pub(super) fn set(&self, bucket: &str, key: &[u8], tags: TagSet) {
+        let mut known = self.0.borrow_mut();
+        known.retain(|(b, k, _)| b != bucket || k != key);
+        known.push((bucket.to_owned(), Bytes::copy_from_slice(key), tags));
+    }
+
+    /// Notes them where others were noted of that object, and says whether that is so.
+    pub(super) fn correct(&self, bucket: &str, key: &[u8], tags: &TagSet) -> bool {
+        let mut known = self.0.borrow_mut();
+        let Some((_, _, old)) = known.iter_mut().find(|(b, k, _)| b == bucket && k == key) else {
+            return false;
+        };
+        let differs = old != tags;
+        if differs {
+            old.clone_from(tags);
+        }
+        differs
+    }
+
+    fn value(&self, resource: &Resource<'_>, name: &str) -> Value<'static> {
+        let known = self.0.borrow();
+        let of = |(bucket, key, _): &&(String, Bytes, TagSet)| matches!(resource, Resource::Object { bucket: b, key: k } if b == bucket && k == key);
+        match known.iter().find(of) {
+            None => Value::Unknown,
+            Some((_, _, tags)) => tags.get(name).map_or(Value::Absent, |value| owned(value.to_owned())),
+        }
+    }
+}
+
+/// Whether an object's tags are known when an action is judged: as in AWS, where the object is there already and stays.
+fn sees_tags(action: &str) -> bool {
+    const ACTIONS: [&str; 14] = [
+        "s3:GetObject",
+        "s3:GetObjectVersion",
+        "s3:GetObjectAttributes",
+        "s3:GetObjectVersionAttributes",
+        "s3:GetObjectAcl",
+        "s3:GetObjectVersionAcl",
+        "s3:GetObjectTagging",
+        "s3:GetObjectVersionTagging",
+        "s3:PutObjectAcl",
+        "s3:PutObjectVersionAcl",
+        "s3:PutObjectTagging",
+        "s3:PutObjectVersionTagging",
+        "s3:DeleteObjectTagging",
+        "s3:DeleteObjectVersionTagging",
+    ];
+    ACTIONS.iter().any(|known| known.eq_ignore_ascii_case(action))
+}
+
 /// One question about one request.
 pub(super) struct RequestContext<'a> {
+    pub(super) action: &'a str,
+    pub(super) tags: &'a KnownTags,
     pub(super) request: &'a RequestFacts<'a>,
     pub(super) sender: &'a Sender,
     pub(super) resource: &'a Resource<'a>,
@@ -141,6 +202,10 @@ impl<'a> RequestContext<'a> {
             ConditionKey::SignatureAge => match request.signed_ms {
                 Some(signed_ms) => owned(request.now_ms.saturating_sub(signed_ms).to_string()),
                 None => Value::Absent,
+            },
+            ConditionKey::ExistingObjectTag(tag) => match sees_tags(self.action) {
+                true => self.tags.value(self.resource, tag),
+                false => Value::Absent,
             },
             ConditionKey::RequestObjectTag(tag) => {
                 let value = self.object_tags().find(|(name, _)| name == &**tag);
