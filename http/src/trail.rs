@@ -98,6 +98,7 @@ impl Trail {
             signed_ms: None,
             region: "",
             now_ms,
+            tags: &[],
             given: &[],
         }
     }
