@@ -135,7 +135,7 @@ async fn carry_out(
 ) -> Result<Bytes, QueryError> {
     let tags = query::tags_of(operation, form);
     let request = RequestFacts {
-        tags: &tags,
+        form_tags: &tags,
         mechanism: verified.map_or(Mechanism::Unsigned, |verified| verified.mechanism),
         signed_ms: verified.and_then(|verified| verified.signed_ms),
         region: verified.map_or("", |verified| &verified.region),

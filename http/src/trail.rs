@@ -98,7 +98,7 @@ impl Trail {
             signed_ms: None,
             region: "",
             now_ms,
-            tags: &[],
+            form_tags: &[],
             given: &[],
         }
     }
