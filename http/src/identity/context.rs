@@ -43,6 +43,8 @@ pub struct RequestFacts<'a> {
     pub region: &'a str,
     /// Now, in milliseconds since 1970.
     pub now_ms: u64,
+    /// The tags that it sets on a user, a policy or a session, and the keys of those that it removes, without a value.
+    pub form_tags: &'a [(String, Option<String>)],
     /// Keys and values that stand in for whatever the request says: for questions that are only asked.
     pub given: &'a [(String, String)],
 }
@@ -130,10 +132,21 @@ impl Context for RequestContext<'_> {
             1 => return given.into_iter().next().map_or(Value::Absent, Value::One),
             _ => return Value::Many(given),
         }
-        match self.facts.iter().find(|(known, _)| name(known)) {
-            Some((_, value)) => Value::One(Cow::Borrowed(value)),
-            None => self.of_request(key),
+        let known =
+            self.facts.iter().filter(|(known, _)| name(known)).map(|(_, value)| Cow::Borrowed(*value));
+        match several(known) {
+            Value::Absent => self.of_request(key),
+            value => value,
         }
+    }
+}
+
+/// No value, one, or many.
+fn several<'v>(mut values: impl Iterator<Item = Cow<'v, str>>) -> Value<'v> {
+    match (values.next(), values.next()) {
+        (None, _) => Value::Absent,
+        (Some(value), None) => Value::One(value),
+        (Some(first), Some(second)) => Value::Many([first, second].into_iter().chain(values).collect()),
     }
 }
 
@@ -178,6 +191,15 @@ impl<'a> RequestContext<'a> {
             ConditionKey::SourceIdentity => sender.source_identity.as_deref().map_or(Value::Absent, text),
             ConditionKey::ResourceAccount | ConditionKey::BucketAccount => text(self.account),
             ConditionKey::PrincipalTag(tag) => self.principal_tag(tag),
+            ConditionKey::RequestTag(tag) => {
+                let set = request.form_tags.iter().filter(|(name, _)| name.eq_ignore_ascii_case(tag));
+                several(set.filter_map(|(_, value)| value.as_deref()).map(Cow::Borrowed))
+            }
+            ConditionKey::TagKeys if request.form_tags.is_empty() => Value::Absent,
+            ConditionKey::TagKeys => {
+                Value::Many(request.form_tags.iter().map(|(name, _)| Cow::Borrowed(name.as_str())).collect())
+            }
+            ConditionKey::ResourceTag(tag) | ConditionKey::IamResourceTag(tag) => self.resource_tag(tag),
             ConditionKey::Namespace => match self.resource {
                 Resource::Table { namespace, .. } | Resource::Namespace { namespace, .. } => {
                     owned(namespace.replace('\u{1f}', "."))
@@ -260,6 +282,14 @@ impl<'a> RequestContext<'a> {
             tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(tag)).map(|(_, value)| value)
         };
         of_session.map(|(_, value)| value).or_else(of_user).map_or(Value::Absent, |value| text(value))
+    }
+
+    /// A tag of the user or policy that is asked for, as it is before the request.
+    fn resource_tag(&self, tag: &str) -> Value<'_> {
+        let Resource::Identity(arn) = self.resource else { return Value::Absent };
+        let tags = self.sender.model.tags_of(arn);
+        let found = tags.and_then(|tags| tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(tag)));
+        found.map_or(Value::Absent, |(_, value)| Value::One(Cow::Borrowed(value)))
     }
 
     /// The tags that the request gives to an object.
