@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, LAST_MODIFIED, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use nilas_engine::{BucketError, EngineError, PutRefused, WriteError};
 
 use crate::auth::AuthError;
@@ -15,7 +15,11 @@ use crate::body::BodyError;
 use crate::limits::{KEY_BYTES_MAX, PART_BYTES_MIN, USER_METADATA_BYTES_MAX};
 use crate::listen::BodyFault;
 use crate::render::body::{BodyCut, ResponseBody};
+use crate::render::time::http_date;
 use crate::render::xml::Xml;
+
+const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 
 /// Everything an S3 request can be refused with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +55,16 @@ pub enum S3Error {
         bucket: String,
     },
     CorsNotEnabled,
+    /// The key has no object: a delete marker stands for it.
+    DeletedKey {
+        key: Bytes,
+        version: String,
+    },
+    /// A delete marker was asked for by its name.
+    DeleteMarker {
+        version: String,
+        modified_ms: u64,
+    },
     EntityTooLarge {
         proposed: u64,
         max: u64,
@@ -60,6 +74,7 @@ pub enum S3Error {
         part: u16,
         etag: String,
     },
+    IllegalVersioningConfiguration,
     InvalidArgument {
         message: Cow<'static, str>,
         name: &'static str,
@@ -68,6 +83,10 @@ pub enum S3Error {
     InvalidBucketAclWithObjectOwnership,
     InvalidBucketName {
         bucket: String,
+    },
+    /// The bucket is set so that this cannot be.
+    InvalidBucketState {
+        message: &'static str,
     },
     InvalidLocationConstraint {
         constraint: String,
@@ -139,6 +158,8 @@ pub enum S3Error {
     PreconditionFailed {
         condition: &'static str,
     },
+    /// A lock protects the version.
+    ObjectLocked,
     /// The store has not recovered yet since the start.
     Recovering,
     TooManyBuckets,
@@ -225,6 +246,8 @@ impl S3Error {
             WriteError::Refused(PutRefused::NoSuchUpload) => {
                 S3Error::NoSuchUpload { upload: upload.to_owned() }
             }
+            WriteError::Refused(PutRefused::NoSuchVersion) => S3Error::NoSuchKey { key: key.clone() },
+            WriteError::Refused(PutRefused::Locked) => S3Error::ObjectLocked,
             WriteError::Engine(e) => S3Error::Engine(e),
         }
     }
@@ -236,6 +259,9 @@ impl S3Error {
             BucketError::Exists => S3Error::BucketAlreadyOwnedByYou { bucket },
             BucketError::NoSuchBucket => S3Error::NoSuchBucket { bucket },
             BucketError::NotEmpty => S3Error::BucketNotEmpty { bucket },
+            BucketError::LockNeedsVersions => S3Error::InvalidBucketState {
+                message: "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration",
+            },
             BucketError::TooMany => S3Error::TooManyBuckets,
             BucketError::Engine(e) => S3Error::Engine(e),
         }
@@ -324,6 +350,14 @@ impl S3Error {
                 "AccessForbidden",
                 "CORSResponse: CORS is not enabled for this bucket.",
             ),
+            S3Error::DeletedKey { key, .. } => say(MISSING, "NoSuchKey", "The specified key does not exist.")
+                .field("Key", String::from_utf8_lossy(key)),
+            S3Error::DeleteMarker { .. } => say(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "MethodNotAllowed",
+                "The specified method is not allowed against this resource.",
+            )
+            .field("ResourceType", "DeleteMarker"),
             S3Error::EntityTooLarge { proposed, max } => {
                 say(BAD, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
                     .field("ProposedSize", proposed)
@@ -336,6 +370,11 @@ impl S3Error {
                     .field("PartNumber", part)
                     .field("ETag", etag)
             }
+            S3Error::IllegalVersioningConfiguration => say(
+                BAD,
+                "IllegalVersioningConfigurationException",
+                "The Versioning element must be specified",
+            ),
             S3Error::InvalidArgument { message, name, value } => {
                 say(BAD, "InvalidArgument", message.clone())
                     .field("ArgumentName", name)
@@ -346,6 +385,7 @@ impl S3Error {
                 "InvalidBucketAclWithObjectOwnership",
                 "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
             ),
+            S3Error::InvalidBucketState { message } => say(CONFLICT, "InvalidBucketState", *message),
             S3Error::InvalidBucketName { bucket } => {
                 say(BAD, "InvalidBucketName", "The specified bucket is not valid.").field("BucketName", bucket)
             }
@@ -451,6 +491,7 @@ impl S3Error {
                 "At least one of the pre-conditions you specified did not hold",
             )
             .field("Condition", condition),
+            S3Error::ObjectLocked => object_locked(),
             S3Error::Recovering => slow_down(),
             S3Error::RequestTimeout => say(
                 BAD,
@@ -545,12 +586,17 @@ fn engine(e: &EngineError) -> Answer {
             message: e.to_string().into(),
             fields: Vec::new(),
         },
+        EngineError::Locked => object_locked(),
         EngineError::Stopping => say(
             unavailable,
             "ServiceUnavailable",
             "Service is unable to handle request: the server is stopping.",
         ),
     }
+}
+
+fn object_locked() -> Answer {
+    say(StatusCode::FORBIDDEN, "AccessDenied", "Access Denied because object protected by object lock.")
 }
 
 /// Clients come again, later.
@@ -588,6 +634,16 @@ pub fn render(failure: &S3Error, context: Context<'_>) -> Response<ResponseBody>
             _ => 1,
         };
         headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
+    }
+    if let S3Error::DeletedKey { version, .. } | S3Error::DeleteMarker { version, .. } = failure {
+        headers.insert(DELETE_MARKER, HeaderValue::from_static("true"));
+        if let Ok(version) = HeaderValue::try_from(version) {
+            headers.insert(VERSION_ID, version);
+        }
+    }
+    if let S3Error::DeleteMarker { modified_ms, .. } = failure {
+        headers.insert(ALLOW, HeaderValue::from_static("DELETE"));
+        headers.insert(LAST_MODIFIED, http_date(*modified_ms));
     }
     if let S3Error::InvalidRange { object_bytes, .. } = failure {
         let range = HeaderValue::try_from(format!("bytes */{object_bytes}")).expect("digits are ASCII");

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use nilas_engine::{EngineError, SettingKind};
 
-use super::{Call, Outcome, Owner, document, object_headers, owner_xml};
+use super::{Call, Outcome, Owner, document, object_headers, owner_xml, version_id};
 use crate::render::error::S3Error;
 use crate::render::xml::Xml;
 
@@ -20,11 +20,9 @@ pub(super) enum Configuration {
     Lifecycle,
     Logging,
     Notification,
-    ObjectLock,
     Replication,
     RequestPayment,
     Tagging,
-    Versioning,
     Website,
 }
 
@@ -36,9 +34,7 @@ impl Configuration {
             Configuration::Encryption => Some(SettingKind::ENCRYPTION),
             Configuration::Lifecycle => Some(SettingKind::LIFECYCLE),
             Configuration::Notification => Some(SettingKind::NOTIFICATIONS),
-            Configuration::ObjectLock => Some(SettingKind::LOCK),
             Configuration::Tagging => Some(SettingKind::TAGS),
-            Configuration::Versioning => Some(SettingKind::VERSIONING),
             Configuration::Accelerate
             | Configuration::Acl
             | Configuration::Logging
@@ -85,10 +81,6 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
         }
         Configuration::Logging => document("BucketLoggingStatus"),
         Configuration::Notification => document("NotificationConfiguration"),
-        Configuration::ObjectLock => missing(
-            "ObjectLockConfigurationNotFoundError",
-            "Object Lock configuration does not exist for this bucket",
-        ),
         Configuration::Replication => {
             missing("ReplicationConfigurationNotFoundError", "The replication configuration was not found")
         }
@@ -98,7 +90,6 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
             Fixed::Document(xml)
         }
         Configuration::Tagging => missing("NoSuchTagSet", "The TagSet does not exist"),
-        Configuration::Versioning => document("VersioningConfiguration"),
         Configuration::Website => missing(
             "NoSuchWebsiteConfiguration",
             "The specified bucket does not have a website configuration",
@@ -120,12 +111,13 @@ pub(super) async fn object_tagging(call: &Call<'_>) -> Outcome {
 }
 
 async fn about_object(call: &Call<'_>, xml: Xml) -> Outcome {
-    call.check_version()?;
+    let version = call.version()?;
     let bucket = call.bucket()?;
-    let info = call.engine().head(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
+    let info = call.find(&bucket, version).await?;
     let mut response = document(xml);
     let headers = response.headers_mut();
     object_headers(headers, &info);
+    version_id::put_header(headers, &bucket, info.version());
     headers.remove(http::header::ETAG);
     headers.remove(http::header::ACCEPT_RANGES);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
@@ -164,10 +156,9 @@ mod tests {
     #[test]
     fn answers() {
         check(
-            Configuration::Versioning,
-            "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></",
+            Configuration::Logging,
+            "<BucketLoggingStatus xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></",
         );
-        check(Configuration::ObjectLock, "ObjectLockConfigurationNotFoundError");
         check(Configuration::Tagging, "NoSuchTagSet");
         check(Configuration::Cors, "NoSuchCORSConfiguration");
         check(Configuration::RequestPayment, "<Payer>BucketOwner</Payer>");
