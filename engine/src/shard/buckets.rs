@@ -228,7 +228,7 @@ mod tests {
     use crate::handle::{Bucket, BucketError, Engine};
     use crate::lock::Lock;
     use crate::object::{
-        Completion, ETag, ListQuery, NewVersion, PutCondition, PutRefused, UploadId, WriteError,
+        Completion, ETag, ListQuery, NewVersion, PutCondition, PutRefused, Revision, UploadId, WriteError,
     };
     use crate::platform::Platform;
     use crate::platform::simulated::{Faults, Medium, Rates, SimulatedDrive, Simulator};
@@ -287,6 +287,8 @@ mod tests {
             lock: Lock::NONE,
         };
         let complete = engine.complete_upload(bucket, id, completion);
+        let change =
+            |_: &_| Ok::<_, ()>(Revision { attributes: Bytes::new(), lock: Lock::NONE, bypass: true });
         let found = |told: Result<bool, WriteError>| told.or_else(|error| error.refused_as(false));
         vec![
             ("put", found(put.await.map(|_| true))),
@@ -296,6 +298,7 @@ mod tests {
                 found(engine.mark_deleted(bucket, key.clone(), NewVersion::Another).await.map(|_| true)),
             ),
             ("delete version", found(engine.delete_version(bucket, key.clone(), Sequence(1)).await)),
+            ("revise", found(engine.revise(bucket, key.clone(), None, change).await.map(|_| true))),
             ("open upload", found(engine.create_upload(bucket, key, none).await.map(|_| true))),
             ("part", found(part.await.map(|_| true))),
             ("complete", found(complete.await.map(|_| true))),
@@ -407,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_setting_that_binds_and_is_not_honoured_stops_every_change_and_no_read() {
-        for kind in [SettingKind::of(99), SettingKind::of(127)] {
+        for kind in [SettingKind::of(99), SettingKind::VERSIONING, SettingKind::LOCK] {
             with_setting(kind, async move |scene| {
                 let refused = EngineError::UnsupportedSetting { kind };
                 let (engine, bucket) = (&scene.engine, &scene.bucket);

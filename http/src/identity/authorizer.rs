@@ -24,9 +24,10 @@ use nilas_engine::Engine;
 use crate::audit::Decisions;
 use crate::identity::access::{Authorizer, Decision};
 use crate::identity::bucket_rules::{BucketRules, RulesCache};
-use crate::identity::context::{RequestContext, RequestFacts};
+use crate::identity::context::{KnownTags, RequestContext, RequestFacts};
 use crate::identity::policy::{PolicySet, PrincipalNames, Question, StatementId, Verdict};
 use crate::identity::sender::{Rights, Sender, SenderKind, Senders};
+use crate::s3::tags::TagSet;
 
 /// A layer of the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +117,8 @@ pub struct Evaluator<'a> {
     pub notes: &'a Decisions,
     /// Who makes credentials for tables' files, where they are made.
     pub(crate) minter: Option<&'a Senders>,
+    /// What is known of the tags of the object that is asked for.
+    pub(crate) tags: KnownTags,
 }
 
 /// What one question is about, beside the sender.
@@ -137,7 +140,7 @@ impl<'a> Evaluator<'a> {
         rules: &'a RulesCache,
         notes: &'a Decisions,
     ) -> Evaluator<'a> {
-        Evaluator { sender, request, engine, rules, notes, minter: None }
+        Evaluator { sender, request, engine, rules, notes, minter: None, tags: KnownTags::default() }
     }
 
     /// Judges, and says how: for answers to people.
@@ -221,6 +224,7 @@ impl<'a> Evaluator<'a> {
                         Verdict::Nothing
                     }
                     Verdict::Allow(_) if names.anonymous && rules.restricts_public() => Verdict::Nothing,
+                    Verdict::Allow(_) if names.anonymous && says_who_may(subject.action) => Verdict::Nothing,
                     verdict => verdict,
                 };
                 tell(Layer::Bucket, verdict, true);
@@ -255,6 +259,8 @@ impl<'a> Evaluator<'a> {
     /// What a set of policies says, the right on a table's data included.
     fn ask<'p>(&self, set: &'p PolicySet, subject: &Subject<'_>, names: &PrincipalNames<'_>) -> Verdict<'p> {
         let context = RequestContext {
+            action: subject.action,
+            tags: &self.tags,
             request: &self.request,
             sender: self.sender,
             resource: subject.resource,
@@ -277,6 +283,17 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// Whether any policy that has a say in `bucket` is as `is_so` says.
+    fn any_set(&self, bucket: &str, is_so: impl Fn(&PolicySet) -> bool) -> bool {
+        let rights = match &self.sender.rights {
+            Rights::Policies(set) => is_so(set),
+            Rights::Everything | Rights::Nothing => false,
+        };
+        rights
+            || self.sender.limits.iter().any(|limit| is_so(limit))
+            || self.bucket_rules(bucket).is_some_and(|rules| rules.policy.as_deref().is_some_and(&is_so))
+    }
+
     fn bucket_rules(&self, bucket: &str) -> Option<std::rc::Rc<BucketRules>> {
         let bucket = self.engine?.bucket(bucket).ok()?;
         self.rules.of(&bucket, self.sender.model.account())
@@ -284,14 +301,7 @@ impl<'a> Evaluator<'a> {
 
     /// The right on a table's data that an S3 action on one of its files amounts to. Writes the table's ARN.
     fn data_right(&self, action: &str, resource: &Resource<'_>, arn: &mut String) -> Option<&'static str> {
-        let data = match action {
-            "s3:GetObject" | "s3:GetObjectAttributes" | "s3:ListMultipartUploadParts" => {
-                "s3tables:GetTableData"
-            }
-            "s3:PutObject" | "s3:AbortMultipartUpload" | "s3:ListBucket" => "s3tables:PutTableData",
-            "s3:DeleteObject" => "s3tables:DeleteTable",
-            _ => return None,
-        };
+        let data = data_action(action)?;
         let (bucket, key) = match resource {
             Resource::Object { bucket, key } => (*bucket, std::str::from_utf8(key).ok()?),
             Resource::Bucket(bucket) => (*bucket, self.request.query?.get("prefix")?),
@@ -352,15 +362,19 @@ impl Authorizer for Evaluator<'_> {
     }
 
     fn wants_table_ids(&self, warehouse: &str) -> bool {
-        let of_set = |set: &PolicySet| set.mentions_table_ids();
-        let rights = match &self.sender.rights {
-            Rights::Policies(set) => of_set(set),
-            Rights::Everything | Rights::Nothing => false,
-        };
-        rights
-            || self.sender.table.is_some()
-            || self.sender.limits.iter().any(|limit| of_set(limit))
-            || self.bucket_rules(warehouse).is_some_and(|rules| rules.policy.as_deref().is_some_and(of_set))
+        self.sender.table.is_some() || self.any_set(warehouse, PolicySet::mentions_table_ids)
+    }
+
+    fn wants_object_tags(&self, bucket: &str) -> bool {
+        self.any_set(bucket, PolicySet::mentions_object_tags)
+    }
+
+    fn know_tags(&self, bucket: &str, key: &[u8], tags: TagSet) {
+        self.tags.set(bucket, key, tags);
+    }
+
+    fn found_tags(&self, bucket: &str, key: &[u8], tags: &TagSet) -> bool {
+        self.tags.correct(bucket, key, tags)
     }
 }
 
@@ -381,6 +395,20 @@ fn bucket_of<'r>(resource: &Resource<'r>) -> Option<&'r str> {
 /// Whether an action is about a bucket's policy itself.
 fn keeps_policies(action: &str) -> bool {
     matches!(action, "s3:GetBucketPolicy" | "s3:PutBucketPolicy" | "s3:DeleteBucketPolicy")
+}
+
+/// Whether an action reads or changes who may do what with a bucket: not for those who showed no key, whatever its policy
+/// says. Source: Amazon S3 API Reference, PutBucketPolicy, "identities outside of the bucket owner's account".
+fn says_who_may(action: &str) -> bool {
+    keeps_policies(action)
+        || matches!(
+            action,
+            "s3:GetBucketPolicyStatus"
+                | "s3:GetBucketPublicAccessBlock"
+                | "s3:PutBucketPublicAccessBlock"
+                | "s3:GetBucketOwnershipControls"
+                | "s3:PutBucketOwnershipControls"
+        )
 }
 
 /// The table whose file a key is: files of a table lie behind its UUID, unless it was made with a location of its own.
@@ -409,6 +437,19 @@ fn write_arn(resource: &Resource<'_>, out: &mut String) {
         }
         Resource::Identity(arn) => out.push_str(arn),
         Resource::Public | Resource::Service => out.push('*'),
+    }
+}
+
+/// The right on a table by which an S3 action on one of its files is allowed as well.
+/// Source: MinIO AIStor Tables, implied rights. DeleteTable deletes files because engines purge from the client.
+pub(crate) fn data_action(action: &str) -> Option<&'static str> {
+    match action {
+        "s3:GetObject" | "s3:GetObjectAttributes" | "s3:ListMultipartUploadParts" => {
+            Some("s3tables:GetTableData")
+        }
+        "s3:PutObject" | "s3:AbortMultipartUpload" | "s3:ListBucket" => Some("s3tables:PutTableData"),
+        "s3:DeleteObject" => Some("s3tables:DeleteTable"),
+        _ => None,
     }
 }
 

@@ -1,28 +1,35 @@
 //! Configurations of buckets and objects that are always the same: what S3 answers when nothing was configured.
 //!
+//! Who sets one to what it is, as tools do that manage buckets, is answered that it is so; who asks for another is refused
+//! by the name of what is not served. Nothing of it is kept.
 //! Load generators, SDK tools and test suites ask for them before and after their work.
 
-use http::HeaderValue;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use http_body::Body;
 use nilas_engine::{EngineError, SettingKind};
 
-use super::{Call, Outcome, Owner, document, object_headers, owner_xml, version_id};
+use super::{
+    Call, Outcome, Owner, attributes_of, document, empty, object_headers, owner_xml, request_xml, version_id,
+};
+use crate::limits::CONFIGURATION_XML_BYTES_MAX;
 use crate::render::error::S3Error;
 use crate::render::xml::Xml;
+use crate::s3::payload::Payload;
+use crate::s3::request_xml::Fixable;
 
 /// Configurations of a bucket that can be asked for; all of them are fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Configuration {
     Accelerate,
     Acl,
-    Cors,
     Encryption,
     Lifecycle,
     Logging,
     Notification,
     Replication,
     RequestPayment,
-    Tagging,
     Website,
 }
 
@@ -30,11 +37,9 @@ impl Configuration {
     /// The setting of the bucket that it would show.
     fn setting(self) -> Option<SettingKind> {
         match self {
-            Configuration::Cors => Some(SettingKind::CORS),
             Configuration::Encryption => Some(SettingKind::ENCRYPTION),
             Configuration::Lifecycle => Some(SettingKind::LIFECYCLE),
             Configuration::Notification => Some(SettingKind::NOTIFICATIONS),
-            Configuration::Tagging => Some(SettingKind::TAGS),
             Configuration::Accelerate
             | Configuration::Acl
             | Configuration::Logging
@@ -71,7 +76,6 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
     match configuration {
         Configuration::Accelerate => document("AccelerateConfiguration"),
         Configuration::Acl => Fixed::Document(acl(owner)),
-        Configuration::Cors => missing("NoSuchCORSConfiguration", "The CORS configuration does not exist"),
         Configuration::Encryption => missing(
             "ServerSideEncryptionConfigurationNotFoundError",
             "The server side encryption configuration was not found",
@@ -89,7 +93,6 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
             xml.text("Payer", "BucketOwner");
             Fixed::Document(xml)
         }
-        Configuration::Tagging => missing("NoSuchTagSet", "The TagSet does not exist"),
         Configuration::Website => missing(
             "NoSuchWebsiteConfiguration",
             "The specified bucket does not have a website configuration",
@@ -97,23 +100,36 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
     }
 }
 
+/// Takes a configuration that says what is so anyway.
+pub(super) async fn put<B>(call: &Call<'_>, payload: &mut Payload<'_, B>, fixable: Fixable) -> Outcome
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    call.bucket()?;
+    let body = payload.read_xml(call.headers, CONFIGURATION_XML_BYTES_MAX).await?;
+    if body.is_empty() {
+        return Err(S3Error::MissingRequestBody);
+    }
+    request_xml::parse_fixable(&body, fixable)?;
+    Ok(empty(StatusCode::OK))
+}
+
+/// Takes away a configuration that no bucket has.
+pub(super) fn delete(call: &Call<'_>) -> Outcome {
+    call.bucket()?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
 pub(super) async fn object_acl(call: &Call<'_>) -> Outcome {
     let owner = call.owner_of(&*call.bucket()?);
     about_object(call, acl(&owner)).await
-}
-
-/// An object without tags has an empty set of them, unlike a bucket.
-pub(super) async fn object_tagging(call: &Call<'_>) -> Outcome {
-    let mut xml = Xml::new("Tagging", 256);
-    xml.open("TagSet");
-    xml.close("TagSet");
-    about_object(call, xml).await
 }
 
 async fn about_object(call: &Call<'_>, xml: Xml) -> Outcome {
     let version = call.version()?;
     let bucket = call.bucket()?;
     let info = call.find(&bucket, version).await?;
+    call.check_tags(&attributes_of(&info, &call.target.key)?)?;
     let mut response = document(xml);
     let headers = response.headers_mut();
     object_headers(headers, &info);
@@ -159,8 +175,6 @@ mod tests {
             Configuration::Logging,
             "<BucketLoggingStatus xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></",
         );
-        check(Configuration::Tagging, "NoSuchTagSet");
-        check(Configuration::Cors, "NoSuchCORSConfiguration");
         check(Configuration::RequestPayment, "<Payer>BucketOwner</Payer>");
         check(Configuration::Acl, "<Owner><ID>ID</ID><DisplayName>name</DisplayName></Owner>");
         check(Configuration::Acl, "<Permission>FULL_CONTROL</Permission>");

@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
+use nilas_catalog::access::{Access as _, Resource};
 use nilas_engine::{
     Bucket, ETag, Found, NewObject, NewVersion, ObjectReader, ObjectStream, PutWriter, VersionId,
 };
 
 use super::put_object::upload_bytes;
 use super::{
-    Call, Outcome, attributes_of, checksum, conditions, document, metadata, not_found, object_lock,
-    on_marker, version_id,
+    Call, Outcome, attributes_of, checksum, conditions, document, know_tags, metadata, not_found,
+    object_lock, on_marker, tags, version_id,
 };
 use crate::body::{Algorithm, Checksum, HashPlan, Hashers};
 use crate::limits::BLOB_BYTES_MAX;
@@ -27,6 +28,7 @@ use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{Kind, StoredChecksum};
 use crate::s3::operations::Operation;
 use crate::s3::target::check_key;
+use crate::s3::version_id::VersionText;
 use nilas_catalog::uri::decode_header;
 
 /// The object that a copy reads.
@@ -67,8 +69,13 @@ pub fn copy_source(headers: &HeaderMap) -> Result<CopySource, S3Error> {
 }
 
 /// The source that the request names, if its sender may read it.
-pub(super) fn allowed_source(call: &Call<'_>) -> Result<CopySource, S3Error> {
+pub(super) async fn allowed_source(call: &Call<'_>) -> Result<CopySource, S3Error> {
     let source = copy_source(call.headers)?;
+    if call.caller.wants_object_tags(&source.bucket) {
+        let version = source.version.map(version_id::text);
+        let version = version.as_ref().map(VersionText::as_str);
+        know_tags(call.engine(), &call.caller, &source.bucket, &source.key, version).await;
+    }
     call.check_object(Operation::GetObject, &source.bucket, &source.key, source.version)?;
     Ok(source)
 }
@@ -88,6 +95,8 @@ pub(super) async fn open_source(call: &Call<'_>, source: &CopySource) -> Result<
             ));
         }
     };
+    let kept = attributes_of(&reader.info, &source.key)?;
+    call.check_tags_of(Operation::GetObject, &source.bucket, &source.key, source.version, &kept.tags)?;
     conditions::check_copy_source(call.headers, &reader.info, call.engine().now_ms())?;
     Ok(Source { reader, bucket })
 }
@@ -145,7 +154,7 @@ pub(super) async fn copy_bytes(
 }
 
 pub(super) async fn copy(call: &Call<'_>) -> Outcome {
-    let source = allowed_source(call)?;
+    let source = allowed_source(call).await?;
     let bucket = call.bucket()?;
     let condition = conditions::of_write(call.headers)?;
     call.check_write_early(&bucket, &condition).await?;
@@ -166,6 +175,11 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
         source.bucket == call.target.bucket && source.key == call.target.key && source.version.is_none();
     let wanted = checksum::algorithm_header(call.headers)?;
     let mut attributes = copied_attributes(call.headers, kept.clone(), to_itself, wanted.is_some())?;
+    attributes.tags = match replaces_tags(call.headers)? {
+        true => metadata::parse_tags(call.headers)?,
+        false => kept.tags.clone(),
+    };
+    check_copies_tags(call, &source, &attributes)?;
 
     let plan = plan(&source_etag, kept.checksum.as_ref(), wanted);
     let mut writer = call.engine().writer(&bucket, size).await?;
@@ -210,16 +224,6 @@ fn copied_attributes(
             });
         }
     };
-    match metadata::field(headers, "x-amz-tagging-directive").as_deref() {
-        None | Some("COPY" | "REPLACE") => {}
-        Some(other) => {
-            return Err(S3Error::InvalidArgument {
-                message: "Unknown tagging directive.".into(),
-                name: "x-amz-tagging-directive",
-                value: other.to_owned(),
-            });
-        }
-    }
     // The source has no annotations, so both do the same.
     match metadata::field(headers, "x-amz-object-annotation-directive") {
         None => {}
@@ -245,6 +249,31 @@ fn copied_attributes(
     metadata::parse_user_metadata(headers)?;
     // A copy's storage class is its own, not the source's.
     Ok(Attributes { storage_class: metadata::parse_storage_class(headers)?, ..source })
+}
+
+/// Whether the copy gets the tags of the request, and not those of its source.
+fn replaces_tags(headers: &HeaderMap) -> Result<bool, S3Error> {
+    match metadata::field(headers, "x-amz-tagging-directive").as_deref() {
+        None | Some("COPY") => Ok(false),
+        Some("REPLACE") => Ok(true),
+        Some(other) => Err(S3Error::InvalidArgument {
+            message: "Unknown tagging directive.".into(),
+            name: "x-amz-tagging-directive",
+            value: other.to_owned(),
+        }),
+    }
+}
+
+/// Who copies tags must be allowed to read those of the source and to give them to the copy; who gives it other tags, the
+/// latter.
+fn check_copies_tags(call: &Call<'_>, source: &CopySource, attributes: &Attributes) -> Result<(), S3Error> {
+    call.check_gives_tags(attributes)?;
+    let of_source = Resource::Object { bucket: &source.bucket, key: &source.key };
+    let copies = !attributes.tags.is_empty() && !replaces_tags(call.headers)?;
+    match copies && !call.caller.allows(tags::GET_ACTION, of_source) {
+        true => Err(S3Error::AccessDenied),
+        false => Ok(()),
+    }
 }
 
 /// What must be computed of a copy, and what is known already.
@@ -327,13 +356,17 @@ mod tests {
         check(&[], true, Err("InvalidRequest"));
         check(&[("x-amz-storage-class", "STANDARD")], true, Ok(Some("a/b")));
         check(&[("x-amz-metadata-directive", "MERGE")], false, Err("InvalidArgument"));
-        for name in
-            ["x-amz-metadata-directive", "x-amz-tagging-directive", "x-amz-object-annotation-directive"]
-        {
+        for name in ["x-amz-metadata-directive", "x-amz-object-annotation-directive"] {
             check(&[(name, "COPY")], false, Ok(Some("a/b")));
             check(&[(name, "")], false, Err("InvalidArgument"));
             check(&[(name, "copy")], false, Err("InvalidArgument"));
         }
+        let tags = |directive: &str| replaces_tags(&headers(&[("x-amz-tagging-directive", directive)]));
+        assert_eq!(
+            (replaces_tags(&headers(&[])), tags("COPY"), tags("REPLACE")),
+            (Ok(false), Ok(false), Ok(true))
+        );
+        assert!(["", "copy", "MERGE"].iter().all(|directive| tags(directive).is_err()));
         check(&[("x-amz-object-annotation-directive", "EXCLUDE")], false, Ok(Some("a/b")));
         let long = "v".repeat(USER_METADATA_BYTES_MAX);
         let (fits, over) = (("x-amz-meta-a", &long[1..]), ("x-amz-meta-a", long.as_str()));

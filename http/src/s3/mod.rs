@@ -24,6 +24,8 @@ mod ownership;
 mod versioning;
 mod object_lock;
 mod bucket_policy;
+pub mod tags;
+pub mod cors;
 mod list_objects;
 mod list_versions;
 mod get_object;
@@ -52,20 +54,21 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use nilas_catalog::access::{Access as _, Resource};
 use nilas_engine::{
-    Bucket, ETag, Engine, Found, Marker, ObjectInfo, ObjectReader, PutCondition, UploadId, UploadInfo,
-    VersionId, WriteError,
+    Bucket, ETag, Engine, Found, Marker, ObjectInfo, ObjectReader, PutCondition, SettingKind, UploadId,
+    UploadInfo, VersionId, WriteError,
 };
 
 pub(crate) use attributes::json as json_attributes;
 use configuration::Configuration;
 pub use copy_object::{CopySource, copy_source};
+use request_xml::Fixable;
 
 use crate::auth::Verified;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
 use crate::identity::Caller;
 use crate::identity::bucket_rules::{RulesCache, owner_of};
-use crate::identity::model::owner_id;
+use crate::identity::model::{Model, owner_id};
 use crate::limits::{BUSY_DRAIN_BYTES_MAX, DRAIN_BYTES_MAX, PAGE_ENTRIES_MAX, PARTS_MAX};
 use crate::memory::CoreMemory;
 use crate::render::body::ResponseBody;
@@ -73,10 +76,11 @@ use crate::render::error::{Context, S3Error, render};
 use crate::render::time::http_date;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
-use crate::s3::operations::{Form, Operation};
+use crate::s3::operations::{Form, Level, Operation};
 use crate::s3::ownership::Ownership;
 use crate::s3::parameters::Refusal;
 use crate::s3::payload::Payload;
+use crate::s3::tags::TagSet;
 use crate::s3::target::Target;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -158,6 +162,17 @@ pub fn refuse(failure: S3Error, head: &Parts, request_id: &str, now_ms: u64) -> 
     answer(Err(failure), head, request_id, now_ms)
 }
 
+/// Answers a browser that asks what it may ask of `bucket`, or of an object in it.
+pub(crate) fn preflight(
+    engine: &Engine,
+    bucket: &str,
+    level: Level,
+    head: &Parts,
+    request_id: &str,
+) -> Response<ResponseBody> {
+    answer(cors::preflight(engine, bucket, level, &head.headers), head, request_id, engine.now_ms())
+}
+
 fn answer(outcome: Outcome, head: &Parts, request_id: &str, now_ms: u64) -> Response<ResponseBody> {
     let host_id = STANDARD.encode(request_id);
     let mut response = outcome.unwrap_or_else(|failure| {
@@ -174,6 +189,34 @@ fn answer(outcome: Outcome, head: &Parts, request_id: &str, now_ms: u64) -> Resp
         }
     }
     response
+}
+
+/// Tells the evaluator behind `caller` what tags an object has, or its version of that name, for policies that ask for them.
+///
+/// What cannot be read is not known: then a Deny that asks for it holds, and an Allow does not.
+pub(crate) async fn know_tags(
+    engine: &Engine,
+    caller: &Caller<'_>,
+    bucket: &str,
+    key: &Bytes,
+    version: Option<&str>,
+) {
+    let Ok(found) = engine.bucket(bucket) else { return };
+    let Ok(version) = version.map(|id| version_id::parse(id, "versionId")).transpose() else {
+        // No version has that name.
+        caller.know_tags(bucket, key, TagSet::default());
+        return;
+    };
+    let tags = match engine.head_version(&found, key.clone(), version).await {
+        Ok(Found::Nothing | Found::Marker(_)) => Some(TagSet::default()),
+        Ok(Found::Object(info)) => {
+            Attributes::decode(&info.attributes).ok().map(|attributes| attributes.tags)
+        }
+        Err(_) => None,
+    };
+    if let Some(tags) = tags {
+        caller.know_tags(bucket, key, tags);
+    }
 }
 
 impl Call<'_> {
@@ -193,11 +236,26 @@ impl Call<'_> {
             Operation::GetBucketAccelerateConfiguration => {
                 configuration::get(self, Configuration::Accelerate)
             }
+            Operation::PutBucketAccelerateConfiguration => {
+                configuration::put(self, payload, Fixable::Accelerate).await
+            }
             Operation::GetBucketAcl => configuration::get(self, Configuration::Acl),
-            Operation::GetBucketCors => configuration::get(self, Configuration::Cors),
+            Operation::GetBucketCors => cors::get(self),
+            Operation::PutBucketCors => cors::put(self, payload).await,
+            Operation::DeleteBucketCors => cors::delete(self).await,
             Operation::GetBucketEncryption => configuration::get(self, Configuration::Encryption),
             Operation::GetBucketLifecycleConfiguration => configuration::get(self, Configuration::Lifecycle),
             Operation::GetBucketLogging => configuration::get(self, Configuration::Logging),
+            Operation::PutBucketLogging => configuration::put(self, payload, Fixable::Logging).await,
+            Operation::PutBucketNotificationConfiguration => {
+                configuration::put(self, payload, Fixable::Notification).await
+            }
+            Operation::PutBucketRequestPayment => {
+                configuration::put(self, payload, Fixable::RequestPayment).await
+            }
+            Operation::DeleteBucketReplication | Operation::DeleteBucketWebsite => {
+                configuration::delete(self)
+            }
             Operation::GetBucketNotificationConfiguration => {
                 configuration::get(self, Configuration::Notification)
             }
@@ -215,7 +273,9 @@ impl Call<'_> {
             Operation::DeletePublicAccessBlock => bucket_policy::delete_block(self).await,
             Operation::GetBucketReplication => configuration::get(self, Configuration::Replication),
             Operation::GetBucketRequestPayment => configuration::get(self, Configuration::RequestPayment),
-            Operation::GetBucketTagging => configuration::get(self, Configuration::Tagging),
+            Operation::GetBucketTagging => tags::get_bucket(self),
+            Operation::PutBucketTagging => tags::put_bucket(self, payload).await,
+            Operation::DeleteBucketTagging => tags::delete_bucket(self).await,
             Operation::GetBucketVersioning => versioning::get(self),
             Operation::PutBucketVersioning => versioning::put(self, payload).await,
             Operation::GetBucketWebsite => configuration::get(self, Configuration::Website),
@@ -231,7 +291,7 @@ impl Call<'_> {
             Operation::DeleteObject => delete_object::delete(self).await,
             Operation::GetObjectAttributes => get_object_attributes::get(self).await,
             Operation::GetObjectAcl => configuration::object_acl(self).await,
-            Operation::GetObjectTagging => configuration::object_tagging(self).await,
+            Operation::GetObjectTagging => tags::get_object(self).await,
             Operation::GetObjectRetention => object_lock::get_retention(self).await,
             Operation::PutObjectRetention => object_lock::put_retention(self, payload).await,
             Operation::GetObjectLegalHold => object_lock::get_legal_hold(self).await,
@@ -276,6 +336,40 @@ impl Call<'_> {
         }
     }
 
+    /// Refuses tags for the request's object whose sender may not give it any.
+    fn check_gives_tags(&self, attributes: &Attributes) -> Result<(), S3Error> {
+        match attributes.tags.is_empty() || self.caller.allows(tags::PUT_ACTION, self.object()) {
+            true => Ok(()),
+            false => Err(S3Error::AccessDenied),
+        }
+    }
+
+    /// The object that the path names.
+    fn object(&self) -> Resource<'_> {
+        Resource::Object { bucket: &self.target.bucket, key: &self.target.key }
+    }
+
+    /// Judges again where it was judged by the tags of the object that its path names, and the one that was found has others.
+    fn check_tags(&self, attributes: &Attributes) -> Result<(), S3Error> {
+        let (operation, target) = (self.target.operation, self.target);
+        self.check_tags_of(operation, &target.bucket, &target.key, self.version()?, &attributes.tags)
+    }
+
+    /// As [`Call::check_tags`], of any object that the request names.
+    fn check_tags_of(
+        &self,
+        operation: Operation,
+        bucket: &str,
+        key: &[u8],
+        version: Option<VersionId>,
+        tags: &TagSet,
+    ) -> Result<(), S3Error> {
+        match self.caller.found_tags(bucket, key, tags) {
+            true => self.check_object(operation, bucket, key, version),
+            false => Ok(()),
+        }
+    }
+
     fn engine(&self) -> &Engine {
         &self.s3.engine
     }
@@ -289,9 +383,21 @@ impl Call<'_> {
         self.engine().bucket(name).map_err(|why| S3Error::bucket(why, name))
     }
 
+    /// Sets, or with `None` takes away, a setting of the request's bucket.
+    async fn set(&self, kind: SettingKind, value: Option<Bytes>) -> Result<(), S3Error> {
+        let name = &self.target.bucket;
+        let changed = self.engine().set_setting(name, kind, value).await;
+        changed.map(drop).map_err(|why| S3Error::bucket(why, name))
+    }
+
     /// The account that everything here belongs to.
     fn account(&self) -> &str {
-        self.caller.sender.model.account()
+        self.model().account()
+    }
+
+    /// Who there is.
+    fn model(&self) -> &Model {
+        &self.caller.sender.model
     }
 
     /// The owner of a bucket and of all objects in it, as S3 names owners.
@@ -564,6 +670,7 @@ fn owner_xml(xml: &mut Xml, tag: &str, owner: &Owner) {
 
 /// Fuzz entries of this folder, one per parser of bytes from outside.
 pub mod fuzz {
+    pub use super::cors::fuzz_cors;
     pub use super::range::fuzz_range;
     pub use super::request_xml::fuzz_xml;
     pub use crate::s3::attributes::fuzz_attributes;
