@@ -23,7 +23,7 @@ use nilas_engine::format::checksum::unit_checksums;
 use nilas_engine::format::record::{BlobPlace, BlobRecord, Change, Record};
 use nilas_engine::platform::simulated::{Faults, Medium, SimulatedDrive, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format};
-use nilas_engine::{BucketId, CoreId, ETag, Engine, ListQuery, PutCondition, ShardId};
+use nilas_engine::{BucketId, CoreId, ETag, Engine, ListQuery, Lock, PutCondition, ShardId};
 use nilas_http::auth::{KeyFault, KeyStore, RequestView, SigningKeyCache, verify};
 use nilas_tests::rng;
 use nilas_tests::sign::{Signer, Subject, UNSIGNED};
@@ -64,7 +64,15 @@ fn records(c: &mut Criterion) {
     let blob = BlobRecord { size: payload.len() as u64, place: BlobPlace::Inline(payload), units };
     let key = Bytes::from_static(b"a/key/of/usual/length/0000000001.parquet");
     let (etag, attributes) = (ETag::default(), Bytes::from_static(&[7; 120]));
-    let change = Change::PutObject { key, modified_ms: NOW.0, etag, attributes, versioned: false, blob };
+    let change = Change::PutObject {
+        key,
+        modified_ms: NOW.0,
+        etag,
+        attributes,
+        versioned: false,
+        lock: Lock::NONE,
+        blob,
+    };
     let record = Record { bucket: BucketId(1), changes: vec![change] };
     let mut encoded = Vec::new();
     record.encode(&mut encoded);

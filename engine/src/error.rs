@@ -134,6 +134,8 @@ pub enum EngineError {
         /// Which one.
         kind: SettingKind,
     },
+    /// The change would remove a version that a lock protects; nothing was done.
+    Locked,
     /// The process is stopping.
     Stopping,
 }
@@ -148,7 +150,8 @@ impl EngineError {
             | EngineError::BucketClosed
             | EngineError::NoFreeZone
             | EngineError::TooLarge { .. }
-            | EngineError::UnsupportedSetting { .. } => true,
+            | EngineError::UnsupportedSetting { .. }
+            | EngineError::Locked => true,
             EngineError::Drive(_)
             | EngineError::Corrupt(_)
             | EngineError::ReadOnly { .. }
@@ -165,6 +168,7 @@ impl fmt::Display for EngineError {
             EngineError::ReadOnly { shard } => write!(f, "{shard} is read-only after a failure of its log"),
             EngineError::Full { wanted_bytes } => write!(f, "no space for {wanted_bytes} bytes"),
             EngineError::Busy { limit, max } => write!(f, "{limit} ({max}) is reached"),
+            EngineError::Locked => write!(f, "a lock protects the version"),
             EngineError::BucketClosed => write!(f, "the bucket is being deleted"),
             EngineError::NoFreeZone => write!(f, "no zone is free for the log"),
             EngineError::TooLarge { limit, max, got } => write!(f, "{limit} is {max}, got {got}"),

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod units;
 pub mod calendar;
 pub mod error;
+pub mod lock;
 pub mod object;
 pub mod bucket_meta;
 pub mod platform;
@@ -30,16 +31,18 @@ pub mod format;
 pub mod store;
 pub mod inspect;
 
-pub use bucket_meta::{SettingKind, ValueOwner};
+pub use bucket_meta::{DefaultRetention, LockRule, Period, SettingKind, ValueOwner, Versioning};
 pub use error::{Corrupt, DriveCause, DriveError, DriveOp, EngineError};
 pub use format::settings::BucketSettings;
 pub use handle::{
     Bucket, BucketError, DamagedUnit, Directory, Engine, ObjectReader, ObjectStream, PutWriter, ScrubConfig,
     ShardScrub, Tuning,
 };
+pub use lock::{Lock, Retention, RetentionMode};
 pub use object::{
-    Completion, ETag, ListPage, ListQuery, NewVersion, ObjectInfo, ObjectVersion, PartInfo, PutCondition,
-    PutRefused, UploadId, UploadInfo, WriteError,
+    Completion, ETag, Found, ListPage, ListQuery, Marker, NewObject, NewVersion, ObjectInfo, ObjectVersion,
+    PartInfo, PutCondition, PutRefused, Removal, Removed, Revision, UploadId, UploadInfo, VersionId,
+    VersionPage, VersionQuery, WriteError,
 };
 pub use shard::local_bucket::LocalBucket;
 pub use shard::{SpaceFacts, Staged, Transaction, TransactionBody, TransactionPut};

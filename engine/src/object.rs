@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::error::EngineError;
 use crate::limits::{ATTRIBUTES_BYTES_MAX, KEY_BYTES_MAX, RECEIPT_BYTES_MAX};
+use crate::lock::Lock;
 use crate::mutant::{Mutant, seeded};
 use crate::units::Sequence;
 
@@ -65,11 +66,22 @@ impl fmt::Debug for ETag {
     }
 }
 
+/// What a version of a key is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum VersionId {
+    /// The null version: what is written without versions.
+    Null,
+    /// The one that this change made.
+    Of(Sequence),
+}
+
 /// One object as the index knows it. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectInfo {
     /// The record that made it; unique in its shard.
     pub sequence: Sequence,
+    /// Whether it is the null version of its key.
+    pub is_null: bool,
     /// Bytes.
     pub size: u64,
     /// Time of the write, milliseconds since 1970-01-01 UTC.
@@ -78,6 +90,53 @@ pub struct ObjectInfo {
     pub etag: ETag,
     /// What the protocol above stored with it, at most `ATTRIBUTES_BYTES_MAX`.
     pub attributes: Bytes,
+    /// What keeps it from being removed.
+    pub lock: Lock,
+}
+
+impl ObjectInfo {
+    /// What the version is called.
+    pub fn version(&self) -> VersionId {
+        if self.is_null { VersionId::Null } else { VersionId::Of(self.sequence) }
+    }
+}
+
+/// A delete marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marker {
+    /// What it is called.
+    pub version: VersionId,
+    /// When it was put, milliseconds since 1970-01-01 UTC.
+    pub modified_ms: u64,
+}
+
+/// What a key has under a version's name, or now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<T> {
+    /// An object.
+    Object(T),
+    /// A delete marker.
+    Marker(Marker),
+    /// Neither.
+    Nothing,
+}
+
+impl<T> Found<T> {
+    /// The object, if it is one.
+    pub fn object(self) -> Option<T> {
+        match self {
+            Found::Object(object) => Some(object),
+            Found::Marker(_) | Found::Nothing => None,
+        }
+    }
+
+    pub(crate) fn map<U>(self, object: impl FnOnce(T) -> U) -> Found<U> {
+        match self {
+            Found::Object(found) => Found::Object(object(found)),
+            Found::Marker(marker) => Found::Marker(marker),
+            Found::Nothing => Found::Nothing,
+        }
+    }
 }
 
 /// What must hold for a write to happen, checked again at the moment it takes its place in the log.
@@ -120,13 +179,59 @@ pub enum NewVersion {
     Null,
     /// One more, on top of those that the key has.
     Another,
+    /// As the bucket's versioning says when the write takes its place.
+    AsSet,
 }
 
-impl NewVersion {
-    /// As records say it.
-    pub(crate) fn is_versioned(self) -> bool {
-        self == NewVersion::Another
-    }
+/// What a new object is besides its bytes.
+#[derive(Clone, Debug)]
+pub struct NewObject {
+    /// What must hold of the key.
+    pub condition: PutCondition,
+    /// Its tag.
+    pub etag: ETag,
+    /// Its attributes, at most `ATTRIBUTES_BYTES_MAX`.
+    pub attributes: Bytes,
+    /// Which version of its key it is.
+    pub version: NewVersion,
+    /// What keeps it from being removed.
+    pub lock: Lock,
+}
+
+/// One key or version to remove.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    /// The key.
+    pub key: Bytes,
+    /// The version that goes for good. Without one the key's object goes: as the bucket's versioning says, itself or by a
+    /// delete marker on top of it.
+    pub version: Option<VersionId>,
+    /// What must hold of the key's object, or of the named version.
+    pub condition: PutCondition,
+    /// Whether governance mode is passed by.
+    pub bypass: bool,
+}
+
+/// What became of a [`Removal`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Whether something was removed.
+    pub found: bool,
+    /// Whether what was removed is a delete marker.
+    pub was_marker: bool,
+    /// The delete marker that was put.
+    pub marker: Option<VersionId>,
+}
+
+/// What a version is to be from now on, besides its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// Its attributes, at most `ATTRIBUTES_BYTES_MAX`.
+    pub attributes: Bytes,
+    /// Its lock.
+    pub lock: Lock,
+    /// Whether governance mode is passed by.
+    pub bypass: bool,
 }
 
 /// Why a write was refused by its condition, or by the bucket's state. Nothing was stored.
@@ -140,6 +245,10 @@ pub enum PutRefused {
     PreconditionFailed,
     /// The upload is not (or no longer) open.
     NoSuchUpload,
+    /// The key has no such version, or it is a delete marker that cannot be changed.
+    NoSuchVersion,
+    /// It would remove a version that a lock protects, or loosen its lock.
+    Locked,
 }
 
 impl fmt::Display for PutRefused {
@@ -149,6 +258,8 @@ impl fmt::Display for PutRefused {
             PutRefused::NoSuchKey => "the key has no object",
             PutRefused::PreconditionFailed => "the condition does not hold",
             PutRefused::NoSuchUpload => "the upload is not open",
+            PutRefused::NoSuchVersion => "the key has no such version",
+            PutRefused::Locked => "a lock protects the version",
         })
     }
 }
@@ -264,6 +375,8 @@ pub struct Completion {
     /// What [`Engine::completion`](crate::Engine::completion) answers for a while, at most `RECEIPT_BYTES_MAX`; nothing is
     /// remembered when it is empty.
     pub receipt: Bytes,
+    /// What keeps the object from being removed.
+    pub lock: Lock,
 }
 
 /// One version of an object, or a delete marker.
@@ -277,8 +390,33 @@ pub struct ObjectVersion {
     pub is_latest: bool,
     /// Whether it says that the key was deleted.
     pub is_marker: bool,
-    /// Whether it is the null version: written without versions.
-    pub is_null: bool,
+}
+
+/// Which page of versions is wanted, in byte order of keys, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct VersionQuery {
+    /// Only keys that start with this.
+    pub prefix: Bytes,
+    /// Keys with this behind the prefix are rolled up into common prefixes; empty for none.
+    pub delimiter: Bytes,
+    /// Only keys and common prefixes greater than this, and versions of it as `after_version` says; empty from the start.
+    pub after: Bytes,
+    /// Of the key `after`, only versions older than this. A null version that is not there any more hides none.
+    pub after_version: Option<VersionId>,
+    /// Versions plus common prefixes, at most `LIST_KEYS_MAX`.
+    pub max: usize,
+}
+
+/// One page of versions.
+#[derive(Clone, Debug, Default)]
+pub struct VersionPage {
+    /// Versions and delete markers, in order.
+    pub versions: Vec<ObjectVersion>,
+    /// Common prefixes, in order.
+    pub prefixes: Vec<Bytes>,
+    /// When more follows: what to give as `after` and `after_version` for the next page. The version is named by its
+    /// change, null version or not, so that the next page does not depend on what becomes of it.
+    pub next: Option<(Bytes, Option<Sequence>)>,
 }
 
 /// Which page of a listing is wanted, in byte order of keys.

@@ -29,7 +29,7 @@ use crate::meta::log::{Log, LogContext};
 use crate::meta::recover::{Space, ZoneMap, derive_space, replay, scan_zones};
 use crate::mutant::{Mutant, seeded};
 use crate::platform::{Platform, spawn};
-use crate::shard::{Shard, ShardContext, ShardSpace};
+use crate::shard::{BucketRules, Shard, ShardContext, ShardSpace};
 use crate::space::extents::FreeSpace;
 use crate::space::grant::grant_zone;
 use crate::space::usage::Usage;
@@ -686,7 +686,7 @@ impl Engine {
             let notified = self.on_core(CoreId(core), move |core| {
                 *core.directory.borrow_mut() = directory.clone();
                 if let Some(shard) = core.shard(DIRECTORY_SHARD) {
-                    shard.open_bucket(BucketId::SYSTEM, None);
+                    shard.open_bucket(BucketId::SYSTEM, BucketRules::default());
                 }
                 if directory.is_damaged {
                     core.shards.borrow().values().for_each(|shard| shard.fail(failure.clone()));
@@ -701,7 +701,7 @@ impl Engine {
                 }
                 for bucket in directory.buckets.values() {
                     if let Some(shard) = core.shard(bucket.shard) {
-                        shard.open_bucket(bucket.id, bucket.settings.unsupported());
+                        shard.open_bucket(bucket.id, BucketRules::of(&bucket.settings));
                     }
                 }
                 std::future::ready(())

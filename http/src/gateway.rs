@@ -199,9 +199,10 @@ impl CoreState {
                     return Err(S3Error::AccessDenied.into());
                 }
                 if facts.resource == ResourceKind::Object && caller.wants_object_tags(&target.bucket) {
-                    s3::know_tags(&services.engine, &caller, &target.bucket, &target.key).await;
+                    let version = target.query.get("versionId");
+                    s3::know_tags(&services.engine, &caller, &target.bucket, &target.key, version).await;
                 }
-                authorize(&caller, facts, target.resource())?;
+                authorize(&caller, facts, target.action(), target.resource())?;
                 Ok(services.s3.handle(&target, head, &headers, caller, &verified, body, request_id).await)
             }
             Routed::Iceberg { route, rest } => {
@@ -409,7 +410,7 @@ impl CoreState {
             (Some(facts), Ok(Route::S3(found))) => {
                 target = found;
                 named = target.resource();
-                Some((facts.action, &named))
+                Some((target.action(), &named))
             }
             (Some(facts), _) => Some((facts.action, &path)),
             (None, _) => None,
@@ -538,6 +539,11 @@ async fn scrub_status(services: &Services) -> Response<ResponseBody> {
 }
 
 impl Target {
+    /// What its sender is asked for: with a version in the query that of versions.
+    fn action(&self) -> &'static str {
+        self.operation.action(self.query.get("versionId").is_some())
+    }
+
     /// What the path names.
     fn resource(&self) -> Resource<'_> {
         match self.operation.facts().resource {
@@ -558,8 +564,13 @@ impl Page {
 }
 
 /// Refuses what the sender may not do on what the head names.
-fn authorize(caller: &Caller<'_>, facts: &OperationFacts, resource: Resource<'_>) -> Result<(), S3Error> {
-    if caller.may(facts, resource) { Ok(()) } else { Err(S3Error::AccessDenied) }
+fn authorize(
+    caller: &Caller<'_>,
+    facts: &OperationFacts,
+    action: &'static str,
+    resource: Resource<'_>,
+) -> Result<(), S3Error> {
+    if caller.may(facts, action, resource) { Ok(()) } else { Err(S3Error::AccessDenied) }
 }
 
 #[cfg(test)]
@@ -610,8 +621,8 @@ mod tests {
             let nothing = Nothing(RefCell::default());
             let sender = Sender::anonymous(Arc::new(Model::empty("123456789012")));
             let caller = Caller::new(&sender, &nothing);
-            let judged = authorize(&caller, target.operation.facts(), target.resource());
-            if *operation == Operation::DeleteObjects {
+            let judged = authorize(&caller, target.operation.facts(), target.action(), target.resource());
+            if row.facts.named == NamedIn::Body {
                 assert_eq!((judged, nothing.0.into_inner().len()), (Ok(()), 0));
                 continue;
             }

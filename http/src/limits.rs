@@ -333,6 +333,18 @@ pub const CREATE_BUCKET_XML_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of the XML of PutBucketOwnershipControls. Beyond: `MalformedXML`.
 pub const OWNERSHIP_XML_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of the XML of PutBucketVersioning. Beyond: `MalformedXML`.
+pub const VERSIONING_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of the XML of PutObjectLockConfiguration, PutObjectRetention and PutObjectLegalHold. Beyond: `MalformedXML`.
+pub const LOCK_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// Days of a bucket's default retention, as in S3. Beyond: `InvalidArgument`.
+pub const LOCK_DAYS_MAX: u32 = 36_500;
+
+/// Years of a bucket's default retention, as in S3. Beyond: `InvalidArgument`.
+pub const LOCK_YEARS_MAX: u32 = 100;
+
 /// XML of PutPublicAccessBlock, in bytes: four switches.
 pub const PUBLIC_ACCESS_XML_BYTES_MAX: usize = 64 * 1024;
 

@@ -140,14 +140,13 @@ fn decode_key(raw: &str, bad_uri: impl Fn() -> S3Error) -> Result<Bytes, S3Error
 }
 
 /// Sub-resources of S3 that no operation of the table serves: refused, never taken for the plain request.
-const NOT_SERVED: [&str; 21] = [
+const NOT_SERVED: [&str; 19] = [
     "abac",
     "analytics",
     "annotation",
     "append",
     "intelligent-tiering",
     "inventory",
-    "legal-hold",
     "metadataAnnotationTable",
     "metadataConfiguration",
     "metadataInventoryTable",
@@ -157,7 +156,6 @@ const NOT_SERVED: [&str; 21] = [
     "rename",
     "renameObject",
     "restore",
-    "retention",
     "select",
     "session",
     "torrent",
@@ -369,6 +367,8 @@ mod tests {
         check("DELETE /b/k", Operation::DeleteObject, "b", "k");
         check("GET /b/k?attributes", Operation::GetObjectAttributes, "b", "k");
         check("GET /b/k?tagging", Operation::GetObjectTagging, "b", "k");
+        check("PUT /b/k?retention&versionId=1", Operation::PutObjectRetention, "b", "k");
+        check("GET /b/k?legal-hold", Operation::GetObjectLegalHold, "b", "k");
         check("GET /b/k?acl", Operation::GetObjectAcl, "b", "k");
         check("POST /b/k?uploads", Operation::CreateMultipartUpload, "b", "k");
         check("PUT /b/k?uploadId=1&partNumber=2", Operation::UploadPart, "b", "k");
@@ -466,7 +466,7 @@ mod tests {
         }
         check_code("PUT /b/k?tagging&versionId=1", "NotImplemented");
         check_code("GET /b/k?acl&tagging", "InvalidArgument");
-        check_code("PUT /b?versioning", "NotImplemented");
+        check_code("PUT /b?inventory", "NotImplemented");
         check_code("GET /b?session", "NotImplemented");
         check_code("GET /b?inventory&id=1", "NotImplemented");
         check_code("GET /b?list-type=3", "InvalidArgument");

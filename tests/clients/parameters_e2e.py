@@ -27,6 +27,10 @@ OWNERSHIP = b"<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</Obj
 TAGGING = b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
 CORS = b"<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin></CORSRule></CORSConfiguration>"
 BLOCK = b"<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>"
+VERSIONING = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+LOCK = b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"
+RETENTION = b"<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2090-01-01T00:00:00Z</RetainUntilDate></Retention>"
+HOLD = b"<LegalHold><Status>OFF</Status></LegalHold>"
 # What the page has beside AWS's model: S3 takes these, and MinIO's clients send the last.
 BESIDE_THE_MODEL = {
     ("Content-MD5", "DeleteObjects"),
@@ -40,6 +44,7 @@ BESIDE_THE_MODEL = {
 model = botocore.session.Session().get_service_model("s3")
 steps = Steps("parameters")
 bucket = unique("walk")
+locked = unique("walk-locked")
 
 
 class Answer:
@@ -155,6 +160,12 @@ def request(name):
         ask.headers = md5(ask.body)
     elif name == "GetObjectAttributes":
         ask.headers = {"x-amz-object-attributes": "ETag"}
+    elif name in ("PutBucketVersioning", "PutObjectLockConfiguration"):
+        ask.path = f"/{locked}"
+        ask.body = VERSIONING if name == "PutBucketVersioning" else LOCK
+    elif name in ("GetObjectRetention", "GetObjectLegalHold", "PutObjectRetention", "PutObjectLegalHold"):
+        ask.path = f"/{locked}/k"
+        ask.body = {"PutObjectRetention": RETENTION, "PutObjectLegalHold": HOLD}.get(name, b"")
     elif name == "PutBucketOwnershipControls":
         ask.body = OWNERSHIP
     elif name == "PutBucketNotificationConfiguration":
@@ -285,7 +296,7 @@ def what_has_no_effect_has_none():
     values = {
         "x-amz-request-payer": "requester",
         "x-amz-mfa": "20899872 301749",
-        "x-amz-bypass-governance-retention": "true",
+        "x-amz-bucket-object-lock-token": "x",
         "x-amz-confirm-remove-self-bucket-access": "true",
         "x-amz-skip-destination-validation": "true",
     }
@@ -449,7 +460,11 @@ PROBES = {
         other=refused_value("public-read", 400, "AccessControlListNotSupported"),
     ),
     "x-amz-object-ownership": ARGUMENT("x"),
-    "x-amz-bucket-object-lock-enabled": refused_value("true", 501, "NotImplemented"),
+    "x-amz-bucket-object-lock-enabled": ARGUMENT("x"),
+    "x-amz-object-lock-mode": ARGUMENT("x"),
+    "x-amz-object-lock-retain-until-date": ARGUMENT("x"),
+    "x-amz-object-lock-legal-hold": ARGUMENT("x"),
+    "x-amz-bypass-governance-retention": ARGUMENT("x"),
     "x-amz-bucket-namespace": refused_value("account-regional", 501, "NotImplemented"),
     "?prefix": EMPTY("no-such-prefix"),
     "?delimiter": shows("/", ("CommonPrefixes",), ()),
@@ -544,6 +559,10 @@ SAYS_NOT_CONFIGURED = {
 
 want(Ask("PUT", f"/{bucket}").send(), 200, what="create the bucket")
 put("k")
+with_lock = {"x-amz-bucket-object-lock-enabled": "true"}
+want(Ask("PUT", f"/{locked}", headers=with_lock).send(), 200, what="create the bucket with object lock")
+want(Ask("PUT", f"/{locked}/k", body=b"0123456789").send(), 200, what="put into it")
+want(request("PutObjectRetention").send(), 200, what="retain it")
 steps("the page has all that AWS has", the_page_has_all_of_aws)
 steps("the page has nothing else", the_page_has_nothing_else)
 steps("what is refused is refused", what_is_refused_is_refused)

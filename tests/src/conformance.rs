@@ -15,7 +15,7 @@ use nilas_engine::limits::{
 };
 use nilas_engine::platform::simulated::Random;
 use nilas_engine::{
-    Bucket, BucketError, BucketSettings, Completion, ETag, Engine, EngineError, ListQuery, LocalBucket,
+    Bucket, BucketError, BucketSettings, Completion, ETag, Engine, EngineError, ListQuery, LocalBucket, Lock,
     ObjectInfo, ObjectReader, PutCondition, PutRefused, PutWriter, Sequence, SettingKind, Transaction,
     TransactionBody, TransactionPut, UploadId, ValueOwner, WriteError,
 };
@@ -69,7 +69,7 @@ pub fn completion(
     etag: ETag,
     attributes: Bytes,
 ) -> Completion {
-    Completion { parts, condition, etag, attributes, receipt: Bytes::new() }
+    Completion { parts, condition, etag, attributes, receipt: Bytes::new(), lock: Lock::NONE }
 }
 
 /// Feeds `body` to `writer` in odd pieces.

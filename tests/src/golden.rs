@@ -19,8 +19,9 @@ use nilas_engine::platform::Platform;
 use nilas_engine::platform::simulated::{Faults, Loss, Medium, Random, SimulatedDrive, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{
-    Bucket, BucketSettings, CoreId, ETag, Engine, ListQuery, NewVersion, PutCondition, PutWriter, Sequence,
-    SettingKind, Transaction, Tuning, UploadId, ValueOwner,
+    Bucket, BucketSettings, CoreId, ETag, Engine, ListQuery, Lock, NewObject, NewVersion, PutCondition,
+    PutWriter, Retention, RetentionMode, Revision, Sequence, SettingKind, Transaction, Tuning, UploadId,
+    ValueOwner, VersionId, VersionQuery,
 };
 
 use crate::conformance::{completion, transact};
@@ -81,6 +82,7 @@ pub fn make() -> Medium {
         put(&engine, &red, "tail in extents", b'U', 33_000, false).await;
         assert_eq!(engine.delete(&red, vec![Bytes::from_static(b"small/1")]).await, Ok(vec![true]));
         put(&engine, &green, "tail", b'T', 0, true).await;
+        locks(&engine).await;
         machine.sleep_us(100_000).await;
     });
     medium.lose_power_as(Loss::Keep, &mut Random::new(SEED));
@@ -172,9 +174,37 @@ async fn objects(engine: &Engine, bucket: &Arc<Bucket>) {
     put(engine, bucket, "removed version", b'4', 10, true).await;
     put(engine, bucket, "removed version", b'5', 10, true).await;
     let key = Bytes::from_static(b"removed version");
-    let listed = engine.list_versions(bucket, key.clone(), None, 10).await.expect("listed");
+    let query = VersionQuery { prefix: key.clone(), max: 10, ..VersionQuery::default() };
+    let listed = engine.list_versions(bucket, query).await.expect("listed").versions;
     let first = listed.last().expect("two of them").info.sequence;
     assert_eq!(engine.delete_version(bucket, key, first).await, Ok(true));
+}
+
+/// Versions with locks and attributes that were exchanged, in a bucket that has both by its settings.
+async fn locks(engine: &Engine) {
+    let settings = BucketSettings::of(SettingKind::VERSIONING, Bytes::from_static(b"Enabled"))
+        .with(SettingKind::LOCK, Some(Bytes::from_static(b"GOVERNANCE 30 days")));
+    let bucket = engine.create_bucket("locked", settings).await.expect("new");
+    put(engine, &bucket, "by default", b'D', 700, false).await;
+    let retention = Some(Retention { mode: RetentionMode::Compliance, until_ms: 1_900_000_000_000 });
+    let lock = Lock { retention, legal_hold: true };
+    let key = Bytes::from_static(b"revised");
+    put(engine, &bucket, "revised", b'R', 40_000, false).await;
+    put(engine, &bucket, "revised", b'S', 70, false).await;
+    let attributes = Bytes::from_static(b"exchanged");
+    let change = move |_: &_| Ok::<_, ()>(Revision { attributes: attributes.clone(), lock, bypass: true });
+    let revised = engine.revise(&bucket, key, None, change).await;
+    assert!(revised.is_ok_and(|revised| revised.is_ok()));
+    let mut writer = engine.writer(&bucket, 5).await.expect("room");
+    writer.write(Bytes::from_static(b"bytes")).await.expect("written");
+    let object = NewObject {
+        condition: PutCondition::None,
+        etag: ETag { md5: [b'N'; 16], parts: 0 },
+        attributes: Bytes::new(),
+        version: NewVersion::Null,
+        lock: Lock { legal_hold: true, ..lock },
+    };
+    writer.publish_object(Bytes::from_static(b"null"), object).await.expect("room");
 }
 
 async fn uploads(engine: &Engine, bucket: &Arc<Bucket>) {
@@ -244,15 +274,16 @@ async fn churn(engine: &Engine, bucket: &Arc<Bucket>) {
 async fn describe_bucket(engine: &Engine, bucket: &Arc<Bucket>, text: &mut String) {
     let Bucket { name, id, shard, created_ms, settings } = &**bucket;
     writeln!(text, "bucket {name} {id} {shard} created {created_ms} settings {settings:?}").expect("memory");
-    for version in engine.list_versions(bucket, Bytes::new(), None, 1_000).await.expect("listed") {
+    let query = VersionQuery { max: 1_000, ..VersionQuery::default() };
+    for version in engine.list_versions(bucket, query).await.expect("listed").versions {
         let info = &version.info;
-        let marks = [(version.is_latest, "latest"), (version.is_null, "null"), (version.is_marker, "marker")];
+        let marks = [(version.is_latest, "latest"), (info.is_null, "null"), (version.is_marker, "marker")];
         let marks: Vec<&str> = marks.iter().filter(|(holds, _)| *holds).map(|(_, mark)| *mark).collect();
         let (key, sequence, modified, attributes) =
             (&version.key, info.sequence.0, info.modified_ms, &info.attributes);
         let body = match version.is_marker {
             true => "nothing".to_owned(),
-            false => body_of(engine, bucket, &version.key, Some(info.sequence)).await,
+            false => body_of(engine, bucket, &version.key, Some(info.version())).await,
         };
         writeln!(
             text,
@@ -261,6 +292,9 @@ async fn describe_bucket(engine: &Engine, bucket: &Arc<Bucket>, text: &mut Strin
             info.etag
         )
         .expect("memory");
+        if !info.lock.is_none() {
+            writeln!(text, "    {:?}", info.lock).expect("memory");
+        }
     }
     let listed = engine.list(bucket, ListQuery { max: 1_000, ..ListQuery::default() }).await.expect("listed");
     writeln!(text, "  {} keys", listed.objects.len()).expect("memory");
@@ -304,8 +338,9 @@ async fn describe_bucket(engine: &Engine, bucket: &Arc<Bucket>, text: &mut Strin
 }
 
 /// The bytes of an object: runs of equal bytes, and the checksum of all.
-async fn body_of(engine: &Engine, bucket: &Bucket, key: &Bytes, version: Option<Sequence>) -> String {
-    let reader = engine.open_version(bucket, key.clone(), version).await.expect("readable").expect("there");
+async fn body_of(engine: &Engine, bucket: &Bucket, key: &Bytes, version: Option<VersionId>) -> String {
+    let found = engine.open_version(bucket, key.clone(), version).await.expect("readable");
+    let reader = found.object().expect("there");
     let size = reader.info.size;
     let mut stream = reader.read(0..size);
     let mut body = Vec::new();

@@ -12,6 +12,7 @@ use nilas_catalog::{Catalog, PurgeFigures, PurgeStatus, Request, Route};
 use nilas_engine::platform::simulated::{Faults, Medium, Random};
 use nilas_engine::{
     Bucket, BucketSettings, ETag, Engine, EngineError, ListQuery, PutCondition, Transaction, ValueOwner,
+    VersionQuery,
 };
 use nilas_tests::catalog::simple_schema;
 use nilas_tests::machine::{Geometry, formatted, on_machine, start};
@@ -100,7 +101,8 @@ async fn put(engine: &Engine, bucket: &str, key: &str, body: Vec<u8>, versioned:
 /// Keys of a bucket; with versions and markers as often as there are.
 async fn keys(engine: &Engine, bucket: &str) -> Vec<String> {
     let bucket = engine.bucket(bucket).expect("there");
-    let versions = engine.list_versions(&bucket, Bytes::new(), None, 1_000).await.expect("listed");
+    let query = VersionQuery { max: 1_000, ..VersionQuery::default() };
+    let versions = engine.list_versions(&bucket, query).await.expect("listed").versions;
     let keys: Vec<String> =
         versions.iter().map(|version| String::from_utf8_lossy(&version.key).into_owned()).collect();
     let listed =

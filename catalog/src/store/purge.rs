@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nilas_engine::{
-    BucketError, BucketId, Engine, EngineError, LocalBucket, Sequence, Transaction, ValueOwner,
+    BucketError, BucketId, Engine, EngineError, LocalBucket, Sequence, Transaction, ValueOwner, Versioning,
 };
 
 use crate::access::{KeptAccess, Resource};
@@ -590,25 +590,27 @@ impl Purging {
     async fn delete_some(&mut self, keys: &[Bytes]) -> Result<usize, CatalogError> {
         self.room(keys).await?;
         let removals = self.plan(keys);
-        if !removals.versions.is_empty() {
+        let done = removals.keys;
+        if !removals.is_empty() {
             self.with(|purge| purge.deleted += removals.files);
             let value = self.with(|purge| values::purge_value(purge));
             let values = vec![(values::purge_key(&self.key), Some(value))];
-            let transaction = Transaction { removals: removals.versions, values, ..Transaction::default() };
+            let files = removals.files;
+            let transaction = Transaction { values, ..removals.transaction() };
             let sequence = match self.append(transaction) {
                 Ok(sequence) => sequence,
                 Err(failure) => {
-                    self.with(|purge| purge.deleted -= removals.files);
+                    self.with(|purge| purge.deleted -= files);
                     return Err(failure);
                 }
             };
-            add(&self.context.figures.files_deleted, removals.files);
+            add(&self.context.figures.files_deleted, files);
             self.unsettled += 1;
             if PURGE_RECORDS_MAX <= self.unsettled {
                 self.settle(sequence).await?;
             }
         }
-        Ok(removals.keys)
+        Ok(done)
     }
 
     /// Deletes the root and ends the purge, in one record.
@@ -632,11 +634,12 @@ impl Purging {
             };
             let mut values = vec![(values::purge_key(&self.key), kept)];
             values.extend(crowded_out.iter().map(|key| (values::purge_key(key), None)));
-            let transaction = Transaction { removals: removals.versions, values, ..Transaction::default() };
+            let files = removals.files;
+            let transaction = Transaction { values, ..removals.transaction() };
             let sequence = self.append(transaction)?;
             self.store.warehouse.borrow_mut().end_purge(&self.key, ended.clone(), &crowded_out);
             let figures = &self.context.figures;
-            add(&figures.files_deleted, removals.files);
+            add(&figures.files_deleted, files);
             figures.open.fetch_sub(1, Relaxed);
             self.settle(sequence).await?;
             let Purge { table, deleted, failed, unreadable, .. } = &ended;
@@ -722,6 +725,9 @@ impl Purging {
 /// What one record of a purge removes.
 struct Removals {
     versions: Vec<(Bytes, Sequence)>,
+    /// In a bucket with versions: keys that get a delete marker. Their versions stay, so what is purged can be brought
+    /// back, and what a lock protects is not touched.
+    marked: Vec<Bytes>,
     /// Keys that are done with it.
     keys: usize,
     /// Those of them that were there.
@@ -729,12 +735,21 @@ struct Removals {
 }
 
 impl Removals {
-    /// All versions of the first few of `keys`, but of those that are `kept`, which somebody else needs.
+    /// All versions of the first few of `keys`, or markers on them, but of those that are `kept`, which somebody else needs.
     fn plan(bucket: &LocalBucket, keys: &[Bytes], kept: impl Fn(&[u8]) -> bool) -> Removals {
-        let mut removals = Removals { versions: Vec::new(), keys: 0, files: 0 };
+        let mut removals = Removals { versions: Vec::new(), marked: Vec::new(), keys: 0, files: 0 };
+        let keeps_versions = bucket.versioning() != Versioning::Unset;
         for key in keys.iter().take(PURGE_KEYS_MAX) {
             if kept(key) {
                 removals.keys += 1;
+                continue;
+            }
+            if keeps_versions {
+                removals.keys += 1;
+                if bucket.has_object(key) {
+                    removals.files += 1;
+                    removals.marked.push(key.clone());
+                }
                 continue;
             }
             let room = PURGE_KEYS_MAX - removals.versions.len();
@@ -747,6 +762,14 @@ impl Removals {
             removals.files += u64::from(!found.is_empty());
         }
         removals
+    }
+
+    fn is_empty(&self) -> bool {
+        self.versions.is_empty() && self.marked.is_empty()
+    }
+
+    fn transaction(self) -> Transaction {
+        Transaction { removals: self.versions, deletes: self.marked, ..Transaction::default() }
     }
 }
 
@@ -766,12 +789,11 @@ async fn remove(engine: Engine, bucket: LocalBucket, keys: Arc<[Bytes]>) -> Resu
                 Removals::plan(&bucket, left, |key| pointed.contains(key))
             }
         };
-        if !removals.versions.is_empty() {
-            let transaction = Transaction { removals: removals.versions, ..Transaction::default() };
-            newest = Some(bucket.append(transaction)?);
-        }
         files += removals.files;
         left = left.get(removals.keys..).unwrap_or_default();
+        if !removals.is_empty() {
+            newest = Some(bucket.append(removals.transaction())?);
+        }
         engine.sleep(Duration::ZERO).await;
     }
     if let Some(newest) = newest {

@@ -240,6 +240,9 @@ fn bucket_failure(error: BucketError, name: &str) -> CatalogError {
         BucketError::Exists => CatalogError::BucketExists(name.to_owned()),
         BucketError::NoSuchBucket => CatalogError::NoSuchWarehouse(name.to_owned()),
         BucketError::NotEmpty => CatalogError::WarehouseNotEmpty(name.to_owned()),
+        BucketError::LockNeedsVersions => {
+            CatalogError::BadRequest("A bucket with object lock keeps versions and its lock".to_owned())
+        }
         BucketError::TooMany => {
             CatalogError::BadRequest("The store has as many buckets as it can hold".to_owned())
         }

@@ -47,13 +47,13 @@ kinds! {
     /// S3's rule for whose the objects are.
     OWNERSHIP = 1 "ownership" honoured,
     /// Whether versions are kept.
-    VERSIONING = 2 "versioning" reserved,
+    VERSIONING = 2 "versioning" honoured,
     /// Who may do what: the policy document as it was sent.
     POLICY = 3 "policy" honoured,
     /// How objects are encrypted.
     ENCRYPTION = 4 "encryption" reserved,
     /// Object lock and default retention.
-    LOCK = 5 "lock" reserved,
+    LOCK = 5 "lock" honoured,
     /// How much it may hold.
     QUOTA = 6 "quota" reserved,
     /// The mark of the table catalog: the bucket is a warehouse.

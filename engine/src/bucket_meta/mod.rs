@@ -5,7 +5,11 @@
 //! program keeps is left as it is, and named where it must be honoured and is not. Pure: nothing here reads or writes.
 
 pub mod kinds;
+pub mod lock_rule;
 pub mod values;
+pub mod versioning;
 
 pub use kinds::SettingKind;
+pub use lock_rule::{DefaultRetention, LockRule, Period};
 pub use values::ValueOwner;
+pub use versioning::Versioning;

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use super::record::{Extent, unit_count};
+use super::record::{Extent, lock_flags, lock_of, unit_count};
 use super::{Malformed, varint};
 use crate::limits::RECORD_BYTES_MAX;
+use crate::lock::Lock;
 use crate::object::ETag;
 use crate::units::{BLOCK_BYTES, DriveOffset, Sequence};
 
@@ -23,7 +24,8 @@ mod flag {
     /// The entity tag has a number of parts.
     pub(super) const TAG_PARTS: u8 = 16;
     pub(super) const ATTRIBUTES: u8 = 32;
-    pub(super) const ALL: u8 = 63;
+    pub(super) const LOCK: u8 = 64;
+    pub(super) const ALL: u8 = 127;
 }
 
 /// Bytes of the checksums of an object's units.
@@ -95,6 +97,8 @@ pub struct NewCell<'a> {
     pub size: u64,
     /// Opaque.
     pub attributes: &'a [u8],
+    /// What keeps the version from being removed.
+    pub lock: Lock,
     /// Where the bytes are.
     pub place: &'a BlobLocation,
     /// A checksum for each 64 KiB, none for a place in parts.
@@ -112,6 +116,7 @@ impl NewCell<'static> {
             etag: ETag { md5: [0; 16], parts: 0 },
             size: 0,
             attributes: &[],
+            lock: Lock::NONE,
             place: &BlobLocation::Nowhere,
             units: &[],
         }
@@ -133,7 +138,8 @@ impl NewCell<'_> {
                 | set(self.is_marker, flag::MARKER)
                 | set(self.is_null, flag::NULL_VERSION)
                 | set(self.etag.parts > 0, flag::TAG_PARTS)
-                | set(!self.attributes.is_empty(), flag::ATTRIBUTES),
+                | set(!self.attributes.is_empty(), flag::ATTRIBUTES)
+                | set(!self.lock.is_none(), flag::LOCK),
         );
         varint::write(out, self.sequence.0);
         varint::write(out, self.modified_ms);
@@ -145,6 +151,10 @@ impl NewCell<'_> {
         if !self.attributes.is_empty() {
             varint::write(out, self.attributes.len() as u64);
             out.extend_from_slice(self.attributes);
+        }
+        if !self.lock.is_none() {
+            out.push(lock_flags(&self.lock));
+            varint::write(out, self.lock.retention.map_or(0, |retention| retention.until_ms));
         }
         match self.place {
             BlobLocation::Nowhere => {}
@@ -180,6 +190,7 @@ pub struct Cell<'a> {
     pub etag: ETag,
     pub size: u64,
     pub attributes: &'a [u8],
+    pub lock: Lock,
     place_flag: u8,
     rest: &'a [u8],
 }
@@ -207,6 +218,16 @@ impl<'a> Cell<'a> {
                 r.take(length, "cell attributes")?
             }
         };
+        let lock = match flags & flag::LOCK {
+            0 => Lock::NONE,
+            _ => {
+                let (flags, until_ms) = (r.byte("cell lock")?, r.number("cell lock")?);
+                match lock_of(flags, until_ms) {
+                    Some(lock) => lock,
+                    None => return r.malformed("cell lock"),
+                }
+            }
+        };
         Ok(Cell {
             sequence,
             is_marker: flags & flag::MARKER != 0,
@@ -215,6 +236,7 @@ impl<'a> Cell<'a> {
             etag: ETag { md5, parts },
             size,
             attributes,
+            lock,
             place_flag: flags & flag::PLACE,
             rest: r.rest,
         })
@@ -233,6 +255,7 @@ impl<'a> Cell<'a> {
             etag: self.etag,
             size: self.size,
             attributes: self.attributes,
+            lock: self.lock,
             place,
             units,
         }
@@ -400,8 +423,23 @@ pub fn fuzz_cell(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lock::{Retention, RetentionMode};
 
     fn check(place: &BlobLocation, size: u64, units: &[u64], attributes: &[u8], etag: ETag) -> usize {
+        let retention = Some(Retention { mode: RetentionMode::Governance, until_ms: 1_800_000_000_000 });
+        check_locked(place, size, units, attributes, etag, Lock { retention, legal_hold: true });
+        check_locked(place, size, units, attributes, etag, Lock { legal_hold: true, ..Lock::NONE });
+        check_locked(place, size, units, attributes, etag, Lock::NONE)
+    }
+
+    fn check_locked(
+        place: &BlobLocation,
+        size: u64,
+        units: &[u64],
+        attributes: &[u8],
+        etag: ETag,
+        lock: Lock,
+    ) -> usize {
         let cell = NewCell {
             sequence: Sequence(70_000),
             is_marker: false,
@@ -410,6 +448,7 @@ mod tests {
             etag,
             size,
             attributes,
+            lock,
             place,
             units,
         };
@@ -417,7 +456,7 @@ mod tests {
         cell.encode(&mut bytes);
         let read = Cell::decode(&bytes).expect("decodes");
         assert_eq!((read.sequence, read.modified_ms, read.size), (Sequence(70_000), 1_700_000_000_000, size));
-        assert_eq!((read.etag, read.attributes, read.is_null), (etag, attributes, true));
+        assert_eq!((read.etag, read.attributes, read.is_null, read.lock), (etag, attributes, true, lock));
         assert_eq!(read.place(), Ok((place.clone(), Units::of(units))));
         let unit_bytes: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
         assert_eq!(read.unit_bytes(), unit_bytes);

@@ -12,6 +12,7 @@ use crate::format::settings::BucketSettings;
 use crate::limits::{
     ATTRIBUTES_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX, VALUE_KEY_BYTES_MAX,
 };
+use crate::lock::{Lock, Retention, RetentionMode};
 use crate::mutant::{Mutant, seeded};
 use crate::object::ETag;
 use crate::units::{BLOCK_BYTES, BucketId, DriveOffset, Sequence, ShardId, UNIT_BYTES};
@@ -39,6 +40,7 @@ pub enum Change {
         etag: ETag,
         attributes: Bytes,
         versioned: bool,
+        lock: Lock,
         blob: BlobRecord,
     },
     /// Removes the null version of a key.
@@ -59,6 +61,7 @@ pub enum Change {
         etag: ETag,
         attributes: Bytes,
         versioned: bool,
+        lock: Lock,
         parts: Vec<(u16, Sequence)>,
     },
     /// Ends an upload and gives its parts back.
@@ -73,6 +76,8 @@ pub enum Change {
     DeleteVersion { key: Bytes, version: Sequence },
     /// Says where the bytes of one version or part are now: in a log or compaction zone. `part` chooses the tree of its key.
     MoveBytes { part: bool, key: Bytes, version: Sequence, drive: u16, at: DriveOffset },
+    /// Replaces attributes and lock of one version, named by the change that made it; all else of it stays.
+    Revise { key: Bytes, version: Sequence, attributes: Bytes, lock: Lock },
 }
 
 /// What a record does to the space of its shard; chooses the room that it may use in the log.
@@ -140,6 +145,10 @@ mod tag {
     /// then forget them.
     pub(super) const SET_SYSTEM_VALUE: u8 = 15;
     pub(super) const CLEAR_SYSTEM_VALUE: u8 = 16;
+    pub(super) const REVISE: u8 = 17;
+    /// As put object and complete upload, with a lock. A program that does not know locks finds damage.
+    pub(super) const PUT_LOCKED: u8 = 18;
+    pub(super) const COMPLETE_LOCKED: u8 = 19;
     pub(super) const INLINE: u8 = 0;
     pub(super) const EXTENTS: u8 = 1;
 }
@@ -186,6 +195,7 @@ impl Record {
                 | Change::CompleteUpload { .. }
                 | Change::SetBucket { .. } => return SpaceEffect::Stores,
                 Change::SetValue { .. } => {}
+                Change::Revise { .. } => return SpaceEffect::Stores,
                 Change::DeleteObject { .. }
                 | Change::ClearValue { .. }
                 | Change::AbortUpload { .. }
@@ -223,10 +233,14 @@ impl Record {
 
 fn encode_change(change: &Change, is_system: bool, out: &mut Vec<u8>, inline_at: &mut Vec<usize>) {
     match change {
-        Change::PutObject { key, modified_ms, etag, attributes, versioned, blob } => {
-            out.u8(tag::PUT_OBJECT).string(key).u64(*modified_ms);
+        Change::PutObject { key, modified_ms, etag, attributes, versioned, lock, blob } => {
+            let tag = if lock.is_none() { tag::PUT_OBJECT } else { tag::PUT_LOCKED };
+            out.u8(tag).string(key).u64(*modified_ms);
             encode_etag(etag, out);
             out.string(attributes).u8(u8::from(*versioned));
+            if !lock.is_none() {
+                encode_lock(lock, out);
+            }
             encode_blob(blob, out, inline_at);
         }
         Change::DeleteObject { key } => {
@@ -249,10 +263,15 @@ fn encode_change(change: &Change, is_system: bool, out: &mut Vec<u8>, inline_at:
             out.string(attributes);
             encode_blob(blob, out, inline_at);
         }
-        Change::CompleteUpload { upload, key, modified_ms, etag, attributes, versioned, parts } => {
-            out.u8(tag::COMPLETE_UPLOAD).u128(*upload).string(key).u64(*modified_ms);
+        Change::CompleteUpload { upload, key, modified_ms, etag, attributes, versioned, lock, parts } => {
+            let tag = if lock.is_none() { tag::COMPLETE_UPLOAD } else { tag::COMPLETE_LOCKED };
+            out.u8(tag).u128(*upload).string(key).u64(*modified_ms);
             encode_etag(etag, out);
-            out.string(attributes).u8(u8::from(*versioned)).length(parts.len());
+            out.string(attributes).u8(u8::from(*versioned));
+            if !lock.is_none() {
+                encode_lock(lock, out);
+            }
+            out.length(parts.len());
             for (number, sequence) in parts {
                 out.u16(*number).u64(sequence.0);
             }
@@ -276,6 +295,10 @@ fn encode_change(change: &Change, is_system: bool, out: &mut Vec<u8>, inline_at:
         Change::MoveBytes { part, key, version, drive, at } => {
             out.u8(tag::MOVE_BYTES).u8(u8::from(*part)).string(key).u64(version.0).u16(*drive).u64(at.0);
         }
+        Change::Revise { key, version, attributes, lock } => {
+            out.u8(tag::REVISE).string(key).u64(version.0).string(attributes);
+            encode_lock(lock, out);
+        }
     }
 }
 
@@ -292,7 +315,9 @@ fn change_bytes_max(change: &Change) -> usize {
         | Change::DeleteVersion { key, .. }
         | Change::MoveBytes { key, .. } => key.len(),
         Change::SetValue { key, value } => key.len() + value.len(),
-        Change::OpenUpload { key, attributes, .. } => key.len() + attributes.len(),
+        Change::OpenUpload { key, attributes, .. } | Change::Revise { key, attributes, .. } => {
+            key.len() + attributes.len()
+        }
         Change::PutPart { attributes, blob, .. } => attributes.len() + blob_bytes(blob),
         Change::CompleteUpload { key, attributes, parts, .. } => {
             key.len() + attributes.len() + parts.len() * 10
@@ -311,12 +336,13 @@ fn decode_change(r: &mut Reader, is_system: bool, inline_at: &mut Vec<usize>) ->
         return r.malformed("change");
     }
     Ok(match tag {
-        tag::PUT_OBJECT => Change::PutObject {
+        tag @ (tag::PUT_OBJECT | tag::PUT_LOCKED) => Change::PutObject {
             key: key(r)?,
             modified_ms: r.u64("modified")?,
             etag: decode_etag(r)?,
             attributes: attributes(r)?,
             versioned: decode_flag(r, "versioned")?,
+            lock: if tag == tag::PUT_LOCKED { decode_lock(r)? } else { Lock::NONE },
             blob: decode_blob(r, inline_at)?,
         },
         tag::DELETE_OBJECT => Change::DeleteObject { key: key(r)? },
@@ -341,10 +367,11 @@ fn decode_change(r: &mut Reader, is_system: bool, inline_at: &mut Vec<usize>) ->
             attributes: attributes(r)?,
             blob: decode_blob(r, inline_at)?,
         },
-        tag::COMPLETE_UPLOAD => {
+        tag @ (tag::COMPLETE_UPLOAD | tag::COMPLETE_LOCKED) => {
             let (upload, key, modified_ms) = (r.u128("upload")?, key(r)?, r.u64("modified")?);
             let (etag, attributes, versioned) =
                 (decode_etag(r)?, attributes(r)?, decode_flag(r, "versioned")?);
+            let lock = if tag == tag::COMPLETE_LOCKED { decode_lock(r)? } else { Lock::NONE };
             let count = r.count(10, "parts")?;
             if count > usize::from(PARTS_MAX) {
                 return r.malformed("parts");
@@ -353,7 +380,7 @@ fn decode_change(r: &mut Reader, is_system: bool, inline_at: &mut Vec<usize>) ->
             for _ in 0..count {
                 parts.push((r.u16("part number")?, Sequence(r.u64("part sequence")?)));
             }
-            Change::CompleteUpload { upload, key, modified_ms, etag, attributes, versioned, parts }
+            Change::CompleteUpload { upload, key, modified_ms, etag, attributes, versioned, lock, parts }
         }
         tag::ABORT_UPLOAD => Change::AbortUpload { upload: r.u128("upload")? },
         version @ (tag::SET_BUCKET | tag::SET_BUCKET_V2) => Change::SetBucket {
@@ -379,6 +406,12 @@ fn decode_change(r: &mut Reader, is_system: bool, inline_at: &mut Vec<usize>) ->
             drive: r.u16("drive")?,
             at: DriveOffset(r.u64("at")?),
         },
+        tag::REVISE => Change::Revise {
+            key: key(r)?,
+            version: Sequence(r.u64("version")?),
+            attributes: attributes(r)?,
+            lock: decode_lock(r)?,
+        },
         _ => return r.malformed("change"),
     })
 }
@@ -389,6 +422,39 @@ fn decode_flag(r: &mut Reader, what: &'static str) -> Result<bool, Malformed> {
         1 => Ok(true),
         _ => r.malformed(what),
     }
+}
+
+fn encode_lock(lock: &Lock, out: &mut Vec<u8>) {
+    out.u8(lock_flags(lock)).u64(lock.retention.map_or(0, |retention| retention.until_ms));
+}
+
+fn decode_lock(r: &mut Reader) -> Result<Lock, Malformed> {
+    let (flags, until_ms) = (r.u8("lock")?, r.u64("retained until")?);
+    match lock_of(flags, until_ms) {
+        Some(lock) => Ok(lock),
+        None => r.malformed("lock"),
+    }
+}
+
+/// A lock's byte of flags, in records and in cells.
+pub(super) fn lock_flags(lock: &Lock) -> u8 {
+    let mode = match lock.retention.map(|retention| retention.mode) {
+        None => 0,
+        Some(RetentionMode::Governance) => 2,
+        Some(RetentionMode::Compliance) => 4,
+    };
+    mode | u8::from(lock.legal_hold)
+}
+
+/// The lock of such a byte and a time, which is 0 without retention.
+pub(super) fn lock_of(flags: u8, until_ms: u64) -> Option<Lock> {
+    let mode = match flags & !1 {
+        0 if until_ms == 0 => None,
+        2 => Some(RetentionMode::Governance),
+        4 => Some(RetentionMode::Compliance),
+        _ => return None,
+    };
+    Some(Lock { retention: mode.map(|mode| Retention { mode, until_ms }), legal_hold: flags & 1 != 0 })
 }
 
 fn encode_etag(etag: &ETag, out: &mut Vec<u8>) {
@@ -496,6 +562,8 @@ mod tests {
         let extent = Extent { drive: 0, at: DriveOffset(8192), bytes: 131_072 };
         let inline = || blob(5, BlobPlace::Inline(Bytes::from_static(b"hello")));
         let large = || blob(131_000, BlobPlace::Extents([extent].into()));
+        let retention = Some(Retention { mode: RetentionMode::Compliance, until_ms: 1 << 45 });
+        let retained = Lock { retention, legal_hold: false };
         let changes = vec![
             Change::PutObject {
                 key: key.clone(),
@@ -503,6 +571,7 @@ mod tests {
                 etag,
                 attributes: attributes.clone(),
                 versioned: false,
+                lock: Lock::NONE,
                 blob: inline(),
             },
             Change::PutObject {
@@ -511,6 +580,7 @@ mod tests {
                 etag,
                 attributes: attributes.clone(),
                 versioned: true,
+                lock: Lock { legal_hold: true, ..Lock::NONE },
                 blob: large(),
             },
             Change::DeleteObject { key: key.clone() },
@@ -532,7 +602,30 @@ mod tests {
                 etag,
                 attributes: attributes.clone(),
                 versioned: false,
+                lock: Lock::NONE,
                 parts: vec![(7, Sequence(6))],
+            },
+            Change::CompleteUpload {
+                upload: 5,
+                key: key.clone(),
+                modified_ms: 5,
+                etag,
+                attributes: attributes.clone(),
+                versioned: true,
+                lock: retained,
+                parts: vec![(7, Sequence(6)), (8, Sequence(9))],
+            },
+            Change::Revise {
+                key: key.clone(),
+                version: Sequence(6),
+                attributes: Bytes::new(),
+                lock: retained,
+            },
+            Change::Revise {
+                key: key.clone(),
+                version: Sequence(6),
+                attributes: attributes.clone(),
+                lock: Lock::NONE,
             },
             Change::AbortUpload { upload: 4 },
             Change::SetBucket {
@@ -561,7 +654,7 @@ mod tests {
         for record in samples().into_iter().filter(|record| record.changes.len() == 1) {
             let mut bytes = Vec::new();
             record.encode(&mut bytes);
-            assert!(bytes[16] < tag::SET_SYSTEM_VALUE);
+            assert!(![tag::SET_SYSTEM_VALUE, tag::CLEAR_SYSTEM_VALUE].contains(&bytes[16]));
             // No bucket of that id has objects, uploads or values as others have them.
             bytes[4..12].fill(0);
             assert!(Record::decode(&bytes.into()).is_err(), "{record:?}");

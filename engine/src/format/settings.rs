@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Malformed, Put, Reader};
-use crate::bucket_meta::SettingKind;
+use crate::bucket_meta::{LockRule, SettingKind, Versioning};
 use crate::limits::{SETTING_BYTES_MAX, SETTINGS_BYTES_MAX};
 
 /// All settings of a bucket. Cheap to clone.
@@ -43,9 +43,28 @@ impl BucketSettings {
         BucketSettings(all.into())
     }
 
-    /// The first binding kind that this program does not honour: the bucket takes no changes then.
+    /// What becomes of versions; `None` when a newer version set it.
+    pub fn versioning(&self) -> Option<Versioning> {
+        Versioning::parse(self.get(SettingKind::VERSIONING).map(|value| &**value))
+    }
+
+    /// Object lock, if it is on; the outer `None` when a newer version set it.
+    pub fn lock(&self) -> Option<Option<LockRule>> {
+        match self.get(SettingKind::LOCK) {
+            None => Some(None),
+            Some(value) => LockRule::parse(value).map(Some),
+        }
+    }
+
+    /// The first binding kind that this program does not honour, or whose value says something of a newer version: the
+    /// bucket takes no changes then.
     pub fn unsupported(&self) -> Option<SettingKind> {
-        self.0.iter().map(|(kind, _)| *kind).find(|kind| kind.is_binding() && !kind.is_honoured())
+        let is_unknown = |(kind, _): &&(SettingKind, Bytes)| match *kind {
+            SettingKind::VERSIONING => self.versioning().is_none(),
+            SettingKind::LOCK => self.lock().is_none(),
+            kind => kind.is_binding() && !kind.is_honoured(),
+        };
+        self.0.iter().find(is_unknown).map(|(kind, _)| *kind)
     }
 
     /// Bytes that they take on a drive; at most `SETTINGS_BYTES_MAX` are written.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Core, Engine};
-use crate::bucket_meta::SettingKind;
+use crate::bucket_meta::{SettingKind, Versioning};
 use crate::error::EngineError;
 use crate::format::record::{Change, Record};
 use crate::format::settings::BucketSettings;
@@ -18,7 +18,7 @@ use crate::limits::{BUCKETS_MAX, SETTING_BYTES_MAX, SETTINGS_BYTES_MAX};
 use crate::meta::index::DirectoryEntry;
 use crate::mutant::{Mutant, seeded};
 use crate::object::{WriteError, check_key};
-use crate::shard::{Shard, Verdict};
+use crate::shard::{BucketRules, Shard, Verdict};
 use crate::units::{BucketId, CoreId, ShardId};
 
 /// The shard that keeps the directory.
@@ -59,6 +59,8 @@ pub enum BucketError {
     NoSuchBucket,
     /// It holds versions of objects, or values of a layer above.
     NotEmpty,
+    /// A bucket with object lock keeps versions and its lock.
+    LockNeedsVersions,
     /// `BUCKETS_MAX` is reached.
     TooMany,
     /// Something below failed.
@@ -115,6 +117,9 @@ impl Engine {
         check_settings(&settings)?;
         let name: Arc<str> = name.into();
         self.at_directory(name.clone(), move |engine, shard| async move {
+            if !may_follow(&BucketSettings::default(), &settings) {
+                return Err(BucketError::LockNeedsVersions);
+            }
             let directory = engine.directory()?;
             if directory.buckets.contains_key(&name) {
                 return Err(BucketError::Exists);
@@ -148,6 +153,7 @@ impl Engine {
 
     /// Sets one setting of a bucket, or (`None`) removes it, durable and known everywhere on return. All others stay.
     ///
+    /// [`BucketError::LockNeedsVersions`] for object lock without versions, and when it would be taken off.
     /// [`EngineError::UnsupportedSetting`] for a kind that is binding and not honoured by this program, whether it is
     /// asked for or there already; [`EngineError::TooLarge`] over `SETTING_BYTES_MAX` and `SETTINGS_BYTES_MAX`.
     pub async fn set_setting(
@@ -162,6 +168,9 @@ impl Engine {
             check_supported(&found.settings)?;
             let settings = found.settings.with(kind, value);
             check_settings(&settings)?;
+            if !may_follow(&found.settings, &settings) {
+                return Err(BucketError::LockNeedsVersions);
+            }
             let bucket = Bucket { settings, ..(*found).clone() };
             if let Err(error) = engine.record_bucket(&shard, &bucket).await {
                 // A lock or a quota may be set at the next start: nothing more may be acknowledged in this bucket.
@@ -182,19 +191,19 @@ impl Engine {
         self.at_directory(name.clone(), move |engine, shard| async move {
             let bucket = engine.bucket(&name)?;
             check_supported(&bucket.settings)?;
-            let id = bucket.id;
+            let (id, rules) = (bucket.id, BucketRules::of(&bucket.settings));
             let closed = engine.on_shard(bucket.shard, move |owner| async move {
                 let closed = owner.close_bucket_if_empty(id);
                 // What emptied it may not be durable yet: a bucket that a crash would fill again is not empty.
                 let emptied = owner.durable_read(id, |_| ()).await;
-                emptied.map(|_| closed).inspect_err(|_| owner.open_bucket(id, None))
+                emptied.map(|_| closed).inspect_err(|_| owner.open_bucket(id, rules))
             });
             if !closed.await?? {
                 return Err(BucketError::NotEmpty);
             }
             let clear = Change::ClearBucket { name: Bytes::copy_from_slice(name.as_bytes()) };
             let record = Record { bucket: id, changes: vec![clear] };
-            if let Err(error) = commit(&shard, &record).await {
+            if let Err(error) = commit(&shard, record).await {
                 // When the record may be in the log after all, nothing more may be acknowledged in this bucket.
                 match error.is_surely_unlogged() {
                     true => engine.reopen(&bucket).await?,
@@ -245,7 +254,7 @@ impl Engine {
             created_ms: bucket.created_ms,
             settings: bucket.settings.clone(),
         };
-        commit(shard, &Record { bucket: bucket.id, changes: vec![set] }).await
+        commit(shard, Record { bucket: bucket.id, changes: vec![set] }).await
     }
 
     /// Has nobody say anything more of a bucket until the next start tells.
@@ -276,8 +285,8 @@ impl Engine {
 
     /// Has the owner take writes of a bucket.
     async fn reopen(&self, bucket: &Bucket) -> Result<(), EngineError> {
-        let (id, shard, unsupported) = (bucket.id, bucket.shard, bucket.settings.unsupported());
-        self.at_owner(shard, move |owner| owner.open_bucket(id, unsupported)).await
+        let (id, shard, rules) = (bucket.id, bucket.shard, BucketRules::of(&bucket.settings));
+        self.at_owner(shard, move |owner| owner.open_bucket(id, rules)).await
     }
 
     /// Tells the owner of a bucket, however long its mailbox is full.
@@ -341,13 +350,20 @@ fn check_settings(settings: &BucketSettings) -> Result<(), EngineError> {
     }
 }
 
+/// Whether settings may come after others: object lock stays, and with it versions are kept.
+fn may_follow(before: &BucketSettings, settings: &BucketSettings) -> bool {
+    let has_lock = |settings: &BucketSettings| settings.get(SettingKind::LOCK).is_some();
+    let keeps_versions = settings.versioning() == Some(Versioning::Enabled);
+    (has_lock(settings) && keeps_versions) || (!has_lock(settings) && !has_lock(before))
+}
+
 fn check_supported(settings: &BucketSettings) -> Result<(), EngineError> {
     settings.unsupported().map_or(Ok(()), |kind| Err(EngineError::UnsupportedSetting { kind }))
 }
 
 /// Commits a change of the directory. What might refuse it was looked at before, with the name held.
-async fn commit(shard: &Shard, record: &Record) -> Result<(), EngineError> {
-    match shard.commit(record, None, || Ok(Verdict::Append(()))).await {
+async fn commit(shard: &Shard, record: Record) -> Result<(), EngineError> {
+    match shard.commit(record, false, None, |_| Ok(Verdict::Append(()))).await {
         Ok(_) => Ok(()),
         Err(WriteError::Refused(_)) => Err(EngineError::BucketClosed),
         Err(WriteError::Engine(error)) => Err(error),

@@ -25,7 +25,7 @@ use crate::object::ObjectInfo;
 use crate::platform::LocalFuture;
 use crate::units::{ShardId, UNIT_BYTES};
 
-pub(super) type Found = (ObjectInfo, Arc<[Blob]>);
+pub(super) type Opened = (ObjectInfo, Arc<[Blob]>);
 
 /// An object opened for reading: its bytes stay readable, unchanged, until this is dropped, even when the key is
 /// overwritten or deleted meanwhile.

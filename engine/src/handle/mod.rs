@@ -39,8 +39,9 @@ use crate::limits::{CHECKPOINT_LOG_BYTES_MAX, LIST_KEYS_MAX, MAILBOX_MESSAGES_MA
 use crate::mailbox::{Job, Mesh};
 use crate::notify::Notify;
 use crate::object::{
-    Completion, ListPage, ListQuery, NewVersion, ObjectInfo, ObjectVersion, PartInfo, PutCondition, UploadId,
-    UploadInfo, WriteError, check_attributes, check_key, check_receipt,
+    Completion, Found, ListPage, ListQuery, NewVersion, ObjectInfo, PartInfo, PutCondition, PutRefused,
+    Removal, Removed, Revision, UploadId, UploadInfo, VersionId, VersionPage, VersionQuery, WriteError,
+    check_attributes, check_key, check_receipt,
 };
 use crate::platform::{Platform, spawn};
 use crate::shard::local_bucket::LocalBucket;
@@ -368,26 +369,36 @@ impl Engine {
 
     /// What is known of an object; `Ok(None)` when the key has none.
     pub async fn head(&self, bucket: &Bucket, key: Bytes) -> Result<Option<ObjectInfo>, EngineError> {
+        Ok(self.head_version(bucket, key, None).await?.object())
+    }
+
+    /// What is known of the version of that name, or (`None`) of the current one.
+    pub async fn head_version(
+        &self,
+        bucket: &Bucket,
+        key: Bytes,
+        version: Option<VersionId>,
+    ) -> Result<Found<ObjectInfo>, EngineError> {
         check_key(&key)?;
         let id = bucket.id;
         if let Some(shard) = self.core.shard(bucket.shard) {
-            return shard.head(id, &key).await;
+            return shard.head(id, &key, version).await;
         }
-        self.on_shard(bucket.shard, move |shard| async move { shard.head(id, &key).await }).await?
+        self.on_shard(bucket.shard, move |shard| async move { shard.head(id, &key, version).await }).await?
     }
 
     /// Opens an object for reading; `Ok(None)` when the key has none.
     pub async fn open(&self, bucket: &Bucket, key: Bytes) -> Result<Option<ObjectReader>, EngineError> {
-        self.open_version(bucket, key, None).await
+        Ok(self.open_version(bucket, key, None).await?.object())
     }
 
-    /// Opens one version of an object, or (`None`) the current one; `Ok(None)` when there is none or it is a marker.
+    /// Opens the version of that name, or (`None`) the current one.
     pub async fn open_version(
         &self,
         bucket: &Bucket,
         key: Bytes,
-        version: Option<Sequence>,
-    ) -> Result<Option<ObjectReader>, EngineError> {
+        version: Option<VersionId>,
+    ) -> Result<Found<ObjectReader>, EngineError> {
         let found = self.find(bucket, key, version).await?;
         Ok(found.map(|(info, blobs)| ObjectReader::new(info, blobs, &self.core, bucket.shard)))
     }
@@ -396,8 +407,8 @@ impl Engine {
         &self,
         bucket: &Bucket,
         key: Bytes,
-        version: Option<Sequence>,
-    ) -> Result<Option<get::Found>, EngineError> {
+        version: Option<VersionId>,
+    ) -> Result<Found<get::Opened>, EngineError> {
         check_key(&key)?;
         let id = bucket.id;
         // On its own core a lookup is a plain call: no task, no message.
@@ -405,6 +416,27 @@ impl Engine {
             return shard.open(id, &key, version).await;
         }
         self.on_shard(bucket.shard, move |shard| async move { shard.open(id, &key, version).await }).await?
+    }
+
+    /// Replaces attributes and lock of a version (`None`: the current one) without touching its bytes, durable on return:
+    /// tag, size, time and name stay. `change` makes them of what the version is in the turn in which the change takes its
+    /// place, on the core that owns the bucket; it must not wait, and is asked again when the bucket's deletion came
+    /// between and failed. What it refuses with is answered when what it saw is durable. Attributes over
+    /// `ATTRIBUTES_BYTES_MAX` are a bug of the caller (asserted).
+    ///
+    /// [`PutRefused::NoSuchVersion`] when there is none or it is a delete marker; [`PutRefused::Locked`] when the lock may
+    /// not become the new one.
+    pub async fn revise<E: Send + 'static>(
+        &self,
+        bucket: &Bucket,
+        key: Bytes,
+        version: Option<VersionId>,
+        change: impl FnMut(&ObjectInfo) -> Result<Revision, E> + Send + 'static,
+    ) -> Result<Result<ObjectInfo, E>, WriteError> {
+        check_key(&key)?;
+        let id = bucket.id;
+        let job = move |shard: Rc<Shard>| async move { shard.revise(id, key, version, change).await };
+        self.on_shard(bucket.shard, job).await?
     }
 
     /// Begins an object or part of exactly `size` bytes, at most `BLOB_BYTES_MAX`; space for it is taken at once.
@@ -425,37 +457,47 @@ impl Engine {
         Ok(page.await??.unwrap_or_default())
     }
 
-    /// Deletes keys (at most 1,000), durable on return; one answer per key: whether it was there.
+    /// Deletes keys (at most 1,000), durable on return; one answer per key: whether it was there. In a bucket with versions
+    /// each gets a delete marker, and the answer is `false`. [`EngineError::Locked`] when a lock protects one of them; the
+    /// others are gone.
     pub async fn delete(&self, bucket: &Bucket, keys: Vec<Bytes>) -> Result<Vec<bool>, EngineError> {
         let count = keys.len();
-        let deleted = self.delete_when(bucket, keys, PutCondition::None).await;
-        // The only refusal without a condition is that the bucket is gone, and then so are its keys.
-        deleted.or_else(|error| error.refused_as(vec![false; count]))
+        let removal = |key| Removal { key, version: None, condition: PutCondition::None, bypass: false };
+        let deleted = self.remove(bucket, keys.into_iter().map(removal).collect()).await;
+        // The only refusal of all is that the bucket is gone, and then so are its keys.
+        let deleted = match deleted {
+            Ok(deleted) => deleted,
+            Err(error) => return error.refused_as(vec![false; count]),
+        };
+        let found = |told: Result<Removed, PutRefused>| told.map(|removed| removed.found);
+        deleted.into_iter().map(found).collect::<Result<_, _>>().map_err(|_| EngineError::Locked)
     }
 
-    /// Deletes one key if `condition` holds, durable on return; returns whether it was there.
+    /// Deletes one key if `condition` holds, durable on return; returns whether it was there. In a bucket with versions it
+    /// gets a delete marker, and the answer is `false`.
     pub async fn delete_if(
         &self,
         bucket: &Bucket,
         key: Bytes,
         condition: PutCondition,
     ) -> Result<bool, WriteError> {
-        let deleted = self.delete_when(bucket, vec![key], condition).await?;
-        Ok(deleted.first().copied().unwrap_or(false))
+        let removal = Removal { key, version: None, condition, bypass: false };
+        let told = self.remove(bucket, vec![removal]).await?.pop();
+        Ok(told.transpose()?.is_some_and(|removed| removed.found))
     }
 
-    async fn delete_when(
+    /// Carries out removals of keys and versions (at most 1,000) in one record, durable on return; an answer for each: a
+    /// condition that does not hold, or a lock, refuses its own one.
+    pub async fn remove(
         &self,
         bucket: &Bucket,
-        keys: Vec<Bytes>,
-        condition: PutCondition,
-    ) -> Result<Vec<bool>, WriteError> {
-        for key in &keys {
-            check_key(key)?;
+        removals: Vec<Removal>,
+    ) -> Result<Vec<Result<Removed, PutRefused>>, WriteError> {
+        for removal in &removals {
+            check_key(&removal.key)?;
         }
         let id = bucket.id;
-        let job = move |shard: Rc<Shard>| async move { shard.delete_objects(id, keys, condition).await };
-        self.on_shard(bucket.shard, job).await?
+        self.on_shard(bucket.shard, move |shard| async move { shard.remove(id, removals).await }).await?
     }
 
     /// Puts a delete marker on top of a key's versions, durable on return. Returns the marker's version.
@@ -477,32 +519,31 @@ impl Engine {
         bucket: &Bucket,
         key: Bytes,
         version: Sequence,
-    ) -> Result<bool, EngineError> {
-        check_key(&key)?;
-        let id = bucket.id;
-        let job = move |shard: Rc<Shard>| async move { shard.delete_version(id, key, version).await };
-        self.on_shard(bucket.shard, job).await?
+    ) -> Result<bool, WriteError> {
+        let version = Some(VersionId::Of(version));
+        let removal = Removal { key, version, condition: PutCondition::None, bypass: false };
+        match self.remove(bucket, vec![removal]).await {
+            // Nothing is in a bucket that is gone.
+            Err(WriteError::Refused(PutRefused::NoSuchBucket)) => Ok(false),
+            told => Ok(told?.pop().transpose()?.is_some_and(|removed| removed.found)),
+        }
     }
 
-    /// Versions and delete markers of keys that start with `prefix`, in key order and newest first, behind `after`; at
-    /// most `max`, which is at most `LIST_KEYS_MAX`.
+    /// One page of versions and delete markers.
     pub async fn list_versions(
         &self,
         bucket: &Bucket,
-        prefix: Bytes,
-        after: Option<(Bytes, Sequence)>,
-        max: usize,
-    ) -> Result<Vec<ObjectVersion>, EngineError> {
-        let (limit, got) = (LIST_KEYS_MAX as u64, max as u64);
-        if limit < got {
-            return Err(EngineError::TooLarge { limit: "LIST_KEYS_MAX", max: limit, got });
+        query: VersionQuery,
+    ) -> Result<VersionPage, EngineError> {
+        let (max, got) = (LIST_KEYS_MAX as u64, query.max as u64);
+        if max < got {
+            return Err(EngineError::TooLarge { limit: "LIST_KEYS_MAX", max, got });
         }
         let id = bucket.id;
-        let found = self.on_shard(bucket.shard, move |shard| async move {
-            let after = after.as_ref().map(|(key, version)| (key.as_ref(), *version));
-            shard.durable_read(id, |bucket| bucket.list_versions(&prefix, after, max)).await
+        let page = self.on_shard(bucket.shard, move |shard| async move {
+            shard.durable_read(id, |bucket| bucket.list_versions(&query)).await
         });
-        Ok(found.await??.unwrap_or_default())
+        Ok(page.await??.unwrap_or_default())
     }
 
     /// Opens a multipart upload, durable on return.
@@ -568,7 +609,7 @@ impl Engine {
         check_receipt(&completion.receipt)?;
         let bucket_id = bucket.id;
         let job = move |shard: Rc<Shard>| async move {
-            shard.complete_upload(bucket_id, id, completion, NewVersion::Null).await
+            shard.complete_upload(bucket_id, id, completion, NewVersion::AsSet).await
         };
         self.on_shard(bucket.shard, job).await?
     }

@@ -13,9 +13,11 @@ use crate::blob::{BlobWriter, inline_blob};
 use crate::error::EngineError;
 use crate::format::record::BlobRecord;
 use crate::limits::{BLOB_BYTES_MAX, INLINE_BYTES_MAX};
+use crate::lock::Lock;
 use crate::mutant::Mutant;
 use crate::object::{
-    ETag, NewVersion, ObjectInfo, PartInfo, PutCondition, UploadId, WriteError, check_attributes, check_key,
+    ETag, NewObject, NewVersion, ObjectInfo, PartInfo, PutCondition, UploadId, WriteError, check_attributes,
+    check_key,
 };
 use crate::platform::spawn;
 
@@ -90,7 +92,8 @@ impl PutWriter {
         Ok(())
     }
 
-    /// Makes the object visible under `key`, durable on return. All bytes must have come (asserted).
+    /// Makes the object visible under `key`, durable on return. All bytes must have come (asserted). Which version of the
+    /// key it is follows from the bucket's versioning.
     pub async fn publish(
         self,
         key: Bytes,
@@ -98,7 +101,8 @@ impl PutWriter {
         etag: ETag,
         attributes: Bytes,
     ) -> Result<ObjectInfo, WriteError> {
-        self.publish_as(key, condition, etag, attributes, NewVersion::Null).await
+        let (version, lock) = (NewVersion::AsSet, Lock::NONE);
+        self.publish_object(key, NewObject { condition, etag, attributes, version, lock }).await
     }
 
     /// As [`PutWriter::publish`], but the versions that the key has stay below the new one. The version is named by
@@ -110,25 +114,21 @@ impl PutWriter {
         etag: ETag,
         attributes: Bytes,
     ) -> Result<ObjectInfo, WriteError> {
-        self.publish_as(key, condition, etag, attributes, NewVersion::Another).await
+        let (version, lock) = (NewVersion::Another, Lock::NONE);
+        self.publish_object(key, NewObject { condition, etag, attributes, version, lock }).await
     }
 
-    async fn publish_as(
-        self,
-        key: Bytes,
-        condition: PutCondition,
-        etag: ETag,
-        attributes: Bytes,
-        version: NewVersion,
-    ) -> Result<ObjectInfo, WriteError> {
+    /// As [`PutWriter::publish`], with all that can be said of an object.
+    pub async fn publish_object(self, key: Bytes, object: NewObject) -> Result<ObjectInfo, WriteError> {
         check_key(&key)?;
-        check_attributes(&attributes)?;
+        check_attributes(&object.attributes)?;
         let (engine, shard, bucket) = (self.engine.clone(), self.bucket.shard, self.bucket.id);
         self.finish(async move |blob| {
             engine
-                .on_shard(shard, move |shard| async move {
-                    shard.put_object(bucket, key, condition, etag, attributes, version, blob).await
-                })
+                .on_shard(
+                    shard,
+                    move |shard| async move { shard.put_object(bucket, key, object, blob).await },
+                )
                 .await?
         })
         .await

@@ -432,6 +432,7 @@ mod tests {
     use super::*;
     use crate::format::record::{BlobPlace, BlobRecord, Change, Record};
     use crate::format::zone::ZoneKind;
+    use crate::lock::Lock;
     use crate::meta::index::NoEffects;
     use crate::object::ETag;
     use crate::platform::simulated::{Faults, Medium, SimulatedDrive, Simulator};
@@ -518,6 +519,7 @@ mod tests {
                     etag: ETag::default(),
                     attributes: Bytes::new(),
                     versioned: false,
+                    lock: Lock::NONE,
                     blob: BlobRecord { size: 3, place, units: [nth].into() },
                 };
                 let record = Record { bucket: BucketId(1), changes: vec![put] };

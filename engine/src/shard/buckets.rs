@@ -10,20 +10,42 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Shard;
-use crate::bucket_meta::SettingKind;
+use crate::bucket_meta::{DefaultRetention, SettingKind, Versioning};
 use crate::error::EngineError;
 use crate::format::record::{Change, Record, SpaceEffect};
+use crate::format::settings::BucketSettings;
 use crate::limits::UPLOADS_ENDED_MAX;
+use crate::lock::Lock;
 use crate::meta::index::BucketIndex;
 use crate::mutant::{Mutant, seeded};
 use crate::notify::Notify;
+use crate::object::NewVersion;
 use crate::units::BucketId;
+
+/// What the owner of a bucket has to know of its settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BucketRules {
+    /// A setting that is binding and not honoured: the bucket takes no changes, and says so.
+    unsupported: Option<SettingKind>,
+    versioning: Versioning,
+    /// The retention that new objects begin with.
+    retention: Option<DefaultRetention>,
+}
+
+impl BucketRules {
+    /// What the settings say.
+    pub(crate) fn of(settings: &BucketSettings) -> BucketRules {
+        let versioning = settings.versioning().unwrap_or_default();
+        let retention = settings.lock().flatten().and_then(|rule| rule.default);
+        BucketRules { unsupported: settings.unsupported(), versioning, retention }
+    }
+}
 
 /// How a bucket of the shard stands; one that is not listed is not made yet, or deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BucketState {
-    /// It takes changes, unless it has a setting that is binding and not honoured.
-    Open { unsupported: Option<SettingKind> },
+    /// It takes changes, as its rules say.
+    Open(BucketRules),
     /// It was found empty and takes none; its deletion is on its way to the log of the directory.
     Deleting,
     /// Its deletion failed in a way that only the next start can tell how.
@@ -63,15 +85,15 @@ impl BucketStates {
 impl Shard {
     /// Whether the bucket takes writes: not before its creation, nor from the moment its deletion was decided.
     pub(crate) fn is_open(&self, bucket: BucketId) -> bool {
-        matches!(self.bucket_states.get(bucket), Some(BucketState::Open { .. }))
+        matches!(self.bucket_states.get(bucket), Some(BucketState::Open(_)))
     }
 
-    /// Has a bucket take writes, unless it may have been deleted: the next start would forget them with it. With an
-    /// `unsupported` setting it takes none, and says so.
-    pub(crate) fn open_bucket(&self, bucket: BucketId, unsupported: Option<SettingKind>) {
+    /// Has a bucket take writes as its settings say, unless it may have been deleted: the next start would forget them
+    /// with it.
+    pub(crate) fn open_bucket(&self, bucket: BucketId, rules: BucketRules) {
         let is_indeterminate = self.bucket_states.get(bucket) == Some(BucketState::Indeterminate);
         if !is_indeterminate || seeded(Mutant::IndeterminateReopened) {
-            self.bucket_states.set(bucket, Some(BucketState::Open { unsupported }));
+            self.bucket_states.set(bucket, Some(BucketState::Open(rules)));
         }
     }
 
@@ -148,10 +170,36 @@ impl Shard {
         gone.into_iter().for_each(|bucket| self.forget_bucket(bucket));
     }
 
+    /// The lock of what is written now: its own, or what the bucket's objects begin with.
+    pub(super) fn lock_of(&self, bucket: BucketId, lock: Lock, written_ms: u64) -> Lock {
+        let retention = match self.bucket_states.get(bucket) {
+            Some(BucketState::Open(rules)) => rules.retention.map(|default| default.from(written_ms)),
+            _ => None,
+        };
+        Lock { retention: lock.retention.or(retention), ..lock }
+    }
+
+    /// What becomes of versions in the bucket.
+    pub(super) fn versioning(&self, bucket: BucketId) -> Versioning {
+        match self.bucket_states.get(bucket) {
+            Some(BucketState::Open(rules)) => rules.versioning,
+            _ => Versioning::Unset,
+        }
+    }
+
+    /// Whether a write makes one more version of its key, or its null version.
+    pub(super) fn makes_another(&self, bucket: BucketId, version: NewVersion) -> bool {
+        match version {
+            NewVersion::Null => false,
+            NewVersion::Another => true,
+            NewVersion::AsSet => self.versioning(bucket) == Versioning::Enabled,
+        }
+    }
+
     /// [`EngineError::UnsupportedSetting`] when the bucket takes no changes because of one.
     pub(super) fn check_supported(&self, bucket: BucketId) -> Result<(), EngineError> {
         match self.bucket_states.get(bucket) {
-            Some(BucketState::Open { unsupported: Some(kind) }) => {
+            Some(BucketState::Open(BucketRules { unsupported: Some(kind), .. })) => {
                 Err(EngineError::UnsupportedSetting { kind })
             }
             _ => Ok(()),
@@ -177,11 +225,10 @@ mod tests {
     use super::*;
     use crate::bucket_meta::ValueOwner;
     use crate::drive::Drive;
-    use crate::format::record::{Change, Record};
-    use crate::format::settings::BucketSettings;
     use crate::handle::{Bucket, BucketError, Engine};
+    use crate::lock::Lock;
     use crate::object::{
-        Completion, ETag, ListQuery, NewVersion, PutCondition, PutRefused, UploadId, WriteError,
+        Completion, ETag, ListQuery, NewVersion, PutCondition, PutRefused, Revision, UploadId, WriteError,
     };
     use crate::platform::Platform;
     use crate::platform::simulated::{Faults, Medium, Rates, SimulatedDrive, Simulator};
@@ -237,8 +284,11 @@ mod tests {
             etag: ETag::default(),
             attributes: none.clone(),
             receipt: none.clone(),
+            lock: Lock::NONE,
         };
         let complete = engine.complete_upload(bucket, id, completion);
+        let change =
+            |_: &_| Ok::<_, ()>(Revision { attributes: Bytes::new(), lock: Lock::NONE, bypass: true });
         let found = |told: Result<bool, WriteError>| told.or_else(|error| error.refused_as(false));
         vec![
             ("put", found(put.await.map(|_| true))),
@@ -247,7 +297,8 @@ mod tests {
                 "marker",
                 found(engine.mark_deleted(bucket, key.clone(), NewVersion::Another).await.map(|_| true)),
             ),
-            ("delete version", engine.delete_version(bucket, key.clone(), Sequence(1)).await),
+            ("delete version", found(engine.delete_version(bucket, key.clone(), Sequence(1)).await)),
+            ("revise", found(engine.revise(bucket, key.clone(), None, change).await.map(|_| true))),
             ("open upload", found(engine.create_upload(bucket, key, none).await.map(|_| true))),
             ("part", found(part.await.map(|_| true))),
             ("complete", found(complete.await.map(|_| true))),
@@ -338,7 +389,7 @@ mod tests {
             let changes = vec![Change::SetBucket { name, shard, created_ms, settings }];
             let directory = engine.core.shard(ShardId(0)).expect("on the one core");
             let record = Record { bucket: made.id, changes };
-            directory.commit(&record, None, || Ok(Verdict::Append(()))).await.expect("room");
+            directory.commit(record, false, None, |_| Ok(Verdict::Append(()))).await.expect("room");
             engine.stop().await;
             let engine = started(&machine, &medium).await;
             let bucket = engine.bucket("there").expect("it is there");
@@ -359,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_setting_that_binds_and_is_not_honoured_stops_every_change_and_no_read() {
-        for kind in [SettingKind::of(99), SettingKind::LOCK] {
+        for kind in [SettingKind::of(99), SettingKind::VERSIONING, SettingKind::LOCK] {
             with_setting(kind, async move |scene| {
                 let refused = EngineError::UnsupportedSetting { kind };
                 let (engine, bucket) = (&scene.engine, &scene.bucket);

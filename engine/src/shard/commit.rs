@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{SPACE_WAITS_MAX, Shard};
 use crate::error::EngineError;
-use crate::format::record::{Record, SpaceEffect};
+use crate::format::record::{Change, Record, SpaceEffect};
 use crate::meta::index::{BucketIndex, Index};
 use crate::mutant::{Mutant, seeded};
-use crate::object::{PutCondition, PutRefused, WriteError};
+use crate::object::{PutCondition, PutRefused, VersionId, WriteError};
 use crate::units::{BucketId, Sequence};
 
 /// What the check of a change found, when it does not refuse it.
@@ -29,20 +29,42 @@ impl Shard {
     /// bucket's, when there is nothing to do) and what the check found.
     ///
     /// `check` looks at the index and must not wait; it is called again when the bucket's deletion came between and
-    /// failed. `early` is the seeded mistake of an answer before the record is durable. Errors, and a refusal, change
+    /// failed. It may say in the record what it found, without making it larger. `bypass` is whether governance mode is
+    /// passed by: whatever the record is, it removes no version that a lock protects ([`PutRefused::Locked`]). `early` is the seeded mistake of an answer before the record is durable. Errors, and a refusal, change
     /// nothing; with [`EngineError::ReadOnly`] it is not known whether the record is in the log.
     pub(crate) async fn commit<T>(
         &self,
-        record: &Record,
+        record: Record,
+        bypass: bool,
         early: Option<Mutant>,
-        mut check: impl FnMut() -> Result<Verdict<T>, PutRefused>,
+        check: impl FnMut(&mut Record) -> Result<Verdict<T>, PutRefused>,
     ) -> Result<(Sequence, T), WriteError> {
-        let (bucket, bytes, effect) = (record.bucket, record.encoded_bytes_max(), record.space_effect());
+        let bytes = record.encoded_bytes_max();
+        self.commit_within(bytes, record, bypass, early, check).await
+    }
+
+    /// As [`Shard::commit`], of a record that `check` makes up to `bytes` large.
+    pub(super) async fn commit_within<T>(
+        &self,
+        bytes: usize,
+        mut record: Record,
+        bypass: bool,
+        early: Option<Mutant>,
+        mut check: impl FnMut(&mut Record) -> Result<Verdict<T>, PutRefused>,
+    ) -> Result<(Sequence, T), WriteError> {
+        let (bucket, effect) = (record.bucket, record.space_effect());
         loop {
             self.log_room(bytes, effect).await?;
             self.check_supported(bucket)?;
-            let (sequence, found) = match check() {
-                Ok(Verdict::Append(found)) => (self.append_record(record)?, found),
+            let verdict = check(&mut record).and_then(|verdict| match verdict {
+                Verdict::Append(_) if self.removes_protected(&record, bypass) => Err(PutRefused::Locked),
+                verdict => Ok(verdict),
+            });
+            let (sequence, found) = match verdict {
+                Ok(Verdict::Append(found)) => {
+                    assert!(record.encoded_bytes_max() <= bytes);
+                    (self.append_record(&record)?, found)
+                }
                 Ok(Verdict::Nothing(found)) => {
                     self.check_whole()?;
                     self.check_determinate(bucket)?;
@@ -72,6 +94,36 @@ impl Shard {
             self.durable(self.changed(bucket)).await?;
         }
         Ok(true)
+    }
+
+    /// Whether a record takes away a version that a lock protects.
+    pub(super) fn removes_protected(&self, record: &Record, bypass: bool) -> bool {
+        if !self.with_bucket(record.bucket, BucketIndex::has_locks).unwrap_or(false) {
+            return false;
+        }
+        let protected = |key: &[u8], version| self.is_protected(record.bucket, key, version, bypass);
+        record.changes.iter().any(|change| match change {
+            Change::PutObject { key, versioned: false, .. }
+            | Change::CompleteUpload { key, versioned: false, .. }
+            | Change::PutMarker { key, versioned: false, .. }
+            | Change::DeleteObject { key } => protected(key, VersionId::Null),
+            Change::DeleteVersion { key, version } => protected(key, VersionId::Of(*version)),
+            _ => false,
+        })
+    }
+
+    /// Whether a lock protects a version now.
+    pub(super) fn is_protected(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        version: VersionId,
+        bypass: bool,
+    ) -> bool {
+        let is_protected = |bucket: &BucketIndex| {
+            bucket.has_locks() && bucket.is_protected(key, version, self.now_ms(), bypass)
+        };
+        self.with_bucket(bucket, is_protected).unwrap_or(false) && !seeded(Mutant::LockIgnored)
     }
 
     /// Whether a write of `key` may happen now.

@@ -9,30 +9,49 @@ use bytes::Bytes;
 use super::Shard;
 use crate::blob::Blob;
 use crate::error::EngineError;
+use crate::meta::index::BucketIndex;
 use crate::mutant::{Mutant, seeded};
-use crate::object::ObjectInfo;
+use crate::object::{Found, ObjectInfo, VersionId};
 use crate::units::{BucketId, Sequence};
 
 impl Shard {
-    /// The object of a key, or a version of it, once what is answered is durable.
+    /// What a key has, or its version of that name, once what is answered is durable.
     pub(crate) async fn open(
         &self,
         bucket: BucketId,
         key: &[u8],
-        version: Option<Sequence>,
-    ) -> Result<Option<(ObjectInfo, Arc<[Blob]>)>, EngineError> {
-        self.check_determinate(bucket)?;
-        let found = self.with_bucket(bucket, |bucket| bucket.open(key, version)).flatten();
+        version: Option<VersionId>,
+    ) -> Result<Found<(ObjectInfo, Arc<[Blob]>)>, EngineError> {
+        let (found, sequence) = self.look(bucket, |held| match held.open(key, version) {
+            Found::Object((info, blobs)) => (Some(info.sequence), Found::Object((info, blobs))),
+            other => (None, other),
+        })?;
+        // Held before anything is awaited.
         let found = found.map(|(info, blobs)| (info, self.space.borrow_mut().pins.open(blobs)));
-        let sequence = match &found {
-            Some(_) if seeded(Mutant::ReadEarly) => Sequence(0),
-            Some((info, _)) => info.sequence,
-            None if !self.is_whole.get() => return Err(EngineError::ReadOnly { shard: self.context.id }),
-            None if seeded(Mutant::AbsenceEarly) => Sequence(0),
-            None => self.changed(bucket),
-        };
         self.durable(sequence).await?;
         Ok(found)
+    }
+
+    /// Looks a version up, and says what must be durable before it is told. `look` answers the sequence of an object that
+    /// was found.
+    fn look<T>(
+        &self,
+        bucket: BucketId,
+        look: impl FnOnce(&BucketIndex) -> (Option<Sequence>, Found<T>),
+    ) -> Result<(Found<T>, Sequence), EngineError> {
+        self.check_determinate(bucket)?;
+        let (found, waits) = match self.with_bucket(bucket, |held| (look(held), held.unsettled, held.changed))
+        {
+            None => (Found::Nothing, Sequence(0)),
+            Some(((Some(sequence), object), unsettled, _)) => (object, sequence.max(unsettled)),
+            Some(((None, other), _, changed)) => (other, changed),
+        };
+        let is_object = matches!(found, Found::Object(_));
+        if matches!(found, Found::Nothing) && !self.is_whole.get() {
+            return Err(EngineError::ReadOnly { shard: self.context.id });
+        }
+        let early = seeded(if is_object { Mutant::ReadEarly } else { Mutant::AbsenceEarly });
+        Ok((found, if early { Sequence(0) } else { waits }))
     }
 
     /// Has the space of bytes that the index refers to now used by nobody else until what this answers is dropped.
@@ -40,16 +59,17 @@ impl Shard {
         self.space.borrow_mut().pins.open(vec![blob])
     }
 
-    /// What is known of the object of a key, once it is durable.
-    pub(crate) async fn head(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectInfo>, EngineError> {
-        self.check_determinate(bucket)?;
-        let found = self.with_bucket(bucket, |bucket| bucket.object(key)).flatten();
-        let sequence = match &found {
-            Some(info) => info.sequence,
-            None if !self.is_whole.get() => return Err(EngineError::ReadOnly { shard: self.context.id }),
-            None if seeded(Mutant::AbsenceEarly) => Sequence(0),
-            None => self.changed(bucket),
-        };
+    /// As [`Shard::open`], without its bytes.
+    pub(crate) async fn head(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        version: Option<VersionId>,
+    ) -> Result<Found<ObjectInfo>, EngineError> {
+        let (found, sequence) = self.look(bucket, |held| match held.find(key, version) {
+            Found::Object(info) => (Some(info.sequence), Found::Object(info)),
+            other => (None, other),
+        })?;
         self.durable(sequence).await?;
         Ok(found)
     }
@@ -63,7 +83,7 @@ impl Shard {
         key: &[u8],
         bytes_max: u64,
     ) -> Result<Option<Bytes>, EngineError> {
-        let Some((info, blobs)) = self.open(bucket, key, None).await? else { return Ok(None) };
+        let Some((info, blobs)) = self.open(bucket, key, None).await?.object() else { return Ok(None) };
         if bytes_max < info.size {
             return Err(EngineError::TooLarge { limit: "bytes_max", max: bytes_max, got: info.size });
         }

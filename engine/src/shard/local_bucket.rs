@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use crate::bucket_meta::Versioning;
 use crate::bucket_meta::values::ValueOwner;
 use crate::error::EngineError;
 use crate::shard::{Shard, Staged, Transaction};
@@ -93,8 +94,8 @@ impl LocalBucket {
     /// and nobody outside may be told before [`LocalBucket::durable`] of the returned sequence resolves.
     ///
     /// Errors change nothing: [`EngineError::Full`], [`EngineError::TooLarge`] (the record is over `RECORD_BYTES_MAX`),
-    /// [`EngineError::ReadOnly`], [`EngineError::UnsupportedSetting`], [`EngineError::BucketClosed`] when the bucket
-    /// was deleted meanwhile, and [`EngineError::Busy`] or [`EngineError::NoFreeZone`] when [`LocalBucket::room`] was
+    /// [`EngineError::Locked`] (a lock protects what it would remove), [`EngineError::ReadOnly`],
+    /// [`EngineError::UnsupportedSetting`], [`EngineError::BucketClosed`] when the bucket was deleted meanwhile, and [`EngineError::Busy`] or [`EngineError::NoFreeZone`] when [`LocalBucket::room`] was
     /// not awaited in the same turn.
     ///
     /// # Panics
@@ -148,6 +149,16 @@ impl LocalBucket {
     /// no such key.
     pub fn versions(&self, key: &[u8], max: usize) -> Vec<Sequence> {
         self.shard.versions(self.id, key, max)
+    }
+
+    /// Whether a key has an object now, durable or not: no delete marker.
+    pub fn has_object(&self, key: &[u8]) -> bool {
+        self.shard.with_bucket(self.id, |bucket| bucket.etag(key).is_some()).unwrap_or(false)
+    }
+
+    /// What becomes of versions in the bucket, for what is appended in the same turn.
+    pub fn versioning(&self) -> Versioning {
+        self.shard.versioning(self.id)
     }
 
     /// Lets the space of what durable transactions deleted be used again, at once.

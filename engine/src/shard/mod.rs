@@ -23,6 +23,7 @@ mod stage;
 mod transaction;
 mod versions;
 
+pub(crate) use buckets::BucketRules;
 pub(crate) use commit::Verdict;
 pub use space::SpaceFacts;
 pub use stage::Staged;

@@ -32,8 +32,8 @@ impl Shard {
         let upload = self.random_u128();
         let open = Change::OpenUpload { upload, key: key.clone(), created_ms: self.now_ms(), attributes };
         let record = Record { bucket, changes: vec![open] };
-        let verdict = || self.check(bucket, &key, &PutCondition::None).map(Verdict::Append);
-        self.commit(&record, None, verdict).await.map(|_| UploadId(upload))
+        let verdict = |_: &mut Record| self.check(bucket, &key, &PutCondition::None).map(Verdict::Append);
+        self.commit(record, false, None, verdict).await.map(|_| UploadId(upload))
     }
 
     pub(crate) async fn upload(
@@ -57,12 +57,12 @@ impl Shard {
         let part =
             Change::PutPart { upload: id.0, number, modified_ms, etag, attributes: attributes.clone(), blob };
         let record = Record { bucket, changes: vec![part] };
-        let verdict = || match self.has_upload(bucket, id) {
+        let verdict = |_: &mut Record| match self.has_upload(bucket, id) {
             _ if !self.is_open(bucket) => Err(PutRefused::NoSuchBucket),
             true => Ok(Verdict::Append(())),
             false => Err(PutRefused::NoSuchUpload),
         };
-        let (sequence, ()) = self.commit(&record, None, verdict).await?;
+        let (sequence, ()) = self.commit(record, false, None, verdict).await?;
         Ok(PartInfo { number, sequence, size, modified_ms, etag, attributes, units: Bytes::new() })
     }
 
@@ -83,7 +83,7 @@ impl Shard {
         completion: Completion,
         version: NewVersion,
     ) -> Result<ObjectInfo, WriteError> {
-        let Completion { parts, condition, etag, attributes, receipt } = completion;
+        let Completion { parts, condition, etag, attributes, receipt, lock } = completion;
         if usize::from(PARTS_MAX) < parts.len() {
             let (max, got) = (u64::from(PARTS_MAX), parts.len() as u64);
             return Err(EngineError::TooLarge { limit: "PARTS_MAX", max, got }.into());
@@ -101,17 +101,25 @@ impl Shard {
             modified_ms,
             etag,
             attributes: attributes.clone(),
-            versioned: version.is_versioned(),
+            versioned: false,
+            lock,
             parts: parts.clone(),
         });
         let record = Record { bucket, changes };
         // In one turn with the append: the parts named are the ones that are there.
-        let verdict = || {
+        let verdict = |record: &mut Record| {
             let size = self.size_of(bucket, id, &parts).ok_or(PutRefused::NoSuchUpload)?;
-            self.check(bucket, &key, &condition).map(|()| Verdict::Append(size))
+            self.check(bucket, &key, &condition)?;
+            let makes_another = self.makes_another(bucket, version);
+            let kept = self.lock_of(bucket, lock, modified_ms);
+            if let Some(Change::CompleteUpload { versioned, lock, .. }) = record.changes.last_mut() {
+                (*versioned, *lock) = (makes_another, kept);
+            }
+            Ok(Verdict::Append((size, !makes_another, kept)))
         };
-        let (sequence, size) = self.commit(&record, Some(Mutant::CompleteEarly), verdict).await?;
-        Ok(ObjectInfo { sequence, size, modified_ms, etag, attributes })
+        let committed = self.commit(record, false, Some(Mutant::CompleteEarly), verdict).await?;
+        let (sequence, (size, is_null, lock)) = committed;
+        Ok(ObjectInfo { sequence, is_null, size, modified_ms, etag, attributes, lock })
     }
 
     /// What the record of a completion changes so that it is remembered, and others are not for ever.
@@ -177,13 +185,13 @@ impl Shard {
 
     pub(crate) async fn abort_upload(&self, bucket: BucketId, id: UploadId) -> Result<bool, EngineError> {
         let record = Record { bucket, changes: vec![Change::AbortUpload { upload: id.0 }] };
-        let verdict = || match self.has_upload(bucket, id) {
+        let verdict = |_: &mut Record| match self.has_upload(bucket, id) {
             _ if !self.is_open(bucket) => Err(PutRefused::NoSuchBucket),
             true => Ok(Verdict::Append(true)),
             false => Ok(Verdict::Nothing(false)),
         };
         // There is no upload in no bucket.
-        let committed = self.commit(&record, None, verdict).await.map(|(_, found)| found);
+        let committed = self.commit(record, false, None, verdict).await.map(|(_, found)| found);
         committed.or_else(|error| error.refused_as(false))
     }
 

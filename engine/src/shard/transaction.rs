@@ -9,19 +9,21 @@ use super::Shard;
 use super::reserve::Reservation;
 use super::stage::Staged;
 use crate::blob::inline_blob;
+use crate::bucket_meta::Versioning;
 use crate::error::EngineError;
 use crate::format::record::{Change, Record, SpaceEffect};
 use crate::limits::VALUE_KEY_BYTES_MAX;
+use crate::lock::Lock;
 use crate::mutant::{Mutant, seeded};
-use crate::object::{ETag, check_attributes, check_key};
+use crate::object::{ETag, NewVersion, check_attributes, check_key};
 use crate::units::{BucketId, Sequence};
 
 /// A change of several objects and values of one bucket: one log record, one flush, all or nothing.
 #[derive(Debug, Default)]
 pub struct Transaction {
-    /// Objects to set.
+    /// Objects to set; which version of its key each makes, and its lock, follow from the bucket's settings.
     pub puts: Vec<TransactionPut>,
-    /// Object keys to delete; absent ones are fine.
+    /// Object keys to delete; absent ones are fine. In a bucket with versions a delete marker covers each.
     pub deletes: Vec<Bytes>,
     /// Versions and delete markers to remove, each named by its key and the change that made it; absent ones are fine.
     pub removals: Vec<(Bytes, Sequence)>,
@@ -86,7 +88,7 @@ impl Shard {
     /// and nobody outside may be told before [`Shard::durable`] of the answer resolves.
     ///
     /// Errors change nothing: [`EngineError::Full`], [`EngineError::TooLarge`] (the record is over
-    /// `RECORD_BYTES_MAX`), [`EngineError::ReadOnly`], [`EngineError::UnsupportedSetting`], [`EngineError::BucketClosed`]
+    /// `RECORD_BYTES_MAX`), [`EngineError::Locked`] (a lock protects what it would remove), [`EngineError::ReadOnly`], [`EngineError::UnsupportedSetting`], [`EngineError::BucketClosed`]
     /// when the bucket was deleted meanwhile ([`Shard::is_open`]), and [`EngineError::Busy`] or
     /// [`EngineError::NoFreeZone`] when [`Shard::room`] was not awaited in the same turn.
     pub(crate) fn append_transaction(
@@ -99,6 +101,8 @@ impl Shard {
             return Err(EngineError::BucketClosed);
         }
         let modified_ms = self.now_ms();
+        let versioned = self.makes_another(bucket, NewVersion::AsSet);
+        let lock = self.lock_of(bucket, Lock::NONE, modified_ms);
         let mut changes = Vec::new();
         let mut reservations = Vec::new();
         for put in transaction.puts {
@@ -113,7 +117,7 @@ impl Shard {
                 }
             };
             let (key, etag, attributes) = (put.key, put.etag, put.attributes);
-            changes.push(Change::PutObject { key, modified_ms, etag, attributes, versioned: false, blob });
+            changes.push(Change::PutObject { key, modified_ms, etag, attributes, versioned, lock, blob });
         }
         for key in transaction.deletes.iter().chain(transaction.removals.iter().map(|(key, _)| key)) {
             check_key(key)?;
@@ -124,13 +128,22 @@ impl Shard {
                 return Err(EngineError::TooLarge { limit: "VALUE_KEY_BYTES_MAX", max, got });
             }
         }
-        changes.extend(transaction.deletes.into_iter().map(|key| Change::DeleteObject { key }));
+        let versioning = self.versioning(bucket);
+        changes.extend(transaction.deletes.into_iter().map(|key| match versioning {
+            Versioning::Unset => Change::DeleteObject { key },
+            Versioning::Enabled | Versioning::Suspended => Change::PutMarker { key, modified_ms, versioned },
+        }));
         let removals = transaction.removals.into_iter();
         changes.extend(removals.map(|(key, version)| Change::DeleteVersion { key, version }));
         changes.extend(transaction.values.into_iter().map(|(key, value)| match value {
             Some(value) => Change::SetValue { key, value },
             None => Change::ClearValue { key },
         }));
+        let record = Record { bucket, changes };
+        if self.removes_protected(&record, false) {
+            return Err(EngineError::Locked);
+        }
+        let mut changes = record.changes;
         if seeded(Mutant::TransactionSplit) && changes.len() > 1 {
             let first = changes.drain(..1).collect();
             self.append_record(&Record { bucket, changes: first })?;

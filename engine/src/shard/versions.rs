@@ -1,56 +1,52 @@
-//! Delete markers, and removing one version of a key.
+//! Changing what is known of a version that is there: its attributes and its lock.
 
 use bytes::Bytes;
 
 use super::Shard;
 use super::commit::Verdict;
-use crate::error::EngineError;
 use crate::format::record::{Change, Record};
-use crate::object::{NewVersion, PutCondition, WriteError};
+use crate::limits::ATTRIBUTES_BYTES_MAX;
+use crate::lock::Lock;
+use crate::mutant::{Mutant, seeded};
+use crate::object::{ObjectInfo, PutRefused, Revision, VersionId, WriteError, check_attributes};
 use crate::units::{BucketId, Sequence};
 
 impl Shard {
-    /// Puts a delete marker on top of a key's versions, or in place of its null version.
-    pub(crate) async fn put_marker(
+    /// Replaces attributes and lock of a version (`None`: the current one) by what `change` makes of what it is, in the
+    /// turn in which the record takes its place. Returns the version as it is then, or what `change` refused with.
+    pub(crate) async fn revise<E>(
         &self,
         bucket: BucketId,
         key: Bytes,
-        version: NewVersion,
-    ) -> Result<Sequence, WriteError> {
-        let versioned = version.is_versioned();
-        let marker = Change::PutMarker { key: key.clone(), modified_ms: self.now_ms(), versioned };
-        let record = Record { bucket, changes: vec![marker] };
-        let verdict = || self.check(bucket, &key, &PutCondition::None).map(Verdict::Append);
-        self.commit(&record, None, verdict).await.map(|(sequence, ())| sequence)
-    }
-
-    /// Removes one version of a key; returns whether it was there.
-    pub(crate) async fn delete_version(
-        &self,
-        bucket: BucketId,
-        key: Bytes,
-        version: Sequence,
-    ) -> Result<bool, EngineError> {
-        let record = Record { bucket, changes: vec![Change::DeleteVersion { key: key.clone(), version }] };
-        let verdict = || {
-            let found = self.with_bucket(bucket, |held| held.has_version(&key, version)).unwrap_or(false);
-            Ok(if found && self.is_open(bucket) { Verdict::Append(found) } else { Verdict::Nothing(found) })
+        version: Option<VersionId>,
+        mut change: impl FnMut(&ObjectInfo) -> Result<Revision, E>,
+    ) -> Result<Result<ObjectInfo, E>, WriteError> {
+        let (attributes, lock) = (Bytes::new(), Lock::NONE);
+        let revise = Change::Revise { key: key.clone(), version: Sequence(0), attributes, lock };
+        let record = Record { bucket, changes: vec![revise] };
+        let bytes = record.encoded_bytes_max() + ATTRIBUTES_BYTES_MAX;
+        let verdict = |record: &mut Record| {
+            if !self.is_open(bucket) {
+                return Err(PutRefused::NoSuchBucket);
+            }
+            let found = self.with_bucket(bucket, |bucket| bucket.find(&key, version).object()).flatten();
+            let mut info = found.ok_or(PutRefused::NoSuchVersion)?;
+            let Revision { attributes, lock, bypass } = match change(&info) {
+                Ok(revision) => revision,
+                Err(refused) => return Ok(Verdict::Nothing(Err(refused))),
+            };
+            assert!(check_attributes(&attributes).is_ok(), "attributes over their limit");
+            let bypass = bypass || seeded(Mutant::LockLoosened);
+            if !info.lock.may_become(&lock, self.now_ms(), bypass) {
+                return Err(PutRefused::Locked);
+            }
+            (info.attributes, info.lock) = (attributes.clone(), lock);
+            record.changes =
+                vec![Change::Revise { key: key.clone(), version: info.sequence, attributes, lock }];
+            Ok(Verdict::Append(Ok(info)))
         };
-        let committed = self.commit(&record, None, verdict).await.map(|(_, found)| found);
-        // Nothing refuses it: what is in no bucket is not there.
-        let found = committed.or_else(|error| error.refused_as(false))?;
-        self.note_freed();
-        Ok(found)
-    }
-
-    /// What made the versions and delete markers of a key, newest first, at most `max`; durable or not.
-    pub(crate) fn versions(&self, bucket: BucketId, key: &[u8], max: usize) -> Vec<Sequence> {
-        self.with_bucket(bucket, |bucket| bucket.sequences_of(key, max)).unwrap_or_default()
-    }
-
-    /// Lets what durable removals gave up be used again.
-    pub(crate) fn note_freed(&self) {
-        self.reclaim();
-        self.note_free_bytes();
+        self.commit_within(bytes, record, false, Some(Mutant::RevisionEarly), verdict)
+            .await
+            .map(|(_, told)| told)
     }
 }

@@ -74,10 +74,11 @@ impl<'a> Caller<'a> {
     }
 
     /// Returns whether the sender may do an operation on what its head names. For an operation that is judged on what
-    /// its body names the answer is yes: it asks by itself when it knows.
-    pub fn may(&self, facts: &OperationFacts, resource: Resource<'_>) -> bool {
+    /// its body names the answer is yes: it asks by itself when it knows. `action` is the operation's own, or that of a
+    /// version.
+    pub fn may(&self, facts: &OperationFacts, action: &'static str, resource: Resource<'_>) -> bool {
         match facts.named {
-            NamedIn::Head => self.allows(facts.action, resource),
+            NamedIn::Head => self.allows(action, resource),
             NamedIn::Body => true,
         }
     }

@@ -15,9 +15,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use nilas_catalog::access::Resource;
 use nilas_catalog::uri::{Query, percent_decode_lenient, raw_pairs};
+use nilas_engine::calendar::DAY_MS;
 
 use crate::auth::Mechanism;
-use crate::identity::policy::{ConditionKey, Context, Value};
+use crate::identity::policy::{ConditionKey, Context, Value, parse_moment};
 use crate::identity::sender::{Sender, SenderKind};
 use crate::s3::copy_source;
 use crate::s3::tags::TagSet;
@@ -225,6 +226,14 @@ impl<'a> RequestContext<'a> {
                 Some(signed_ms) => owned(request.now_ms.saturating_sub(signed_ms).to_string()),
                 None => Value::Absent,
             },
+            ConditionKey::ObjectLockRemainingRetentionDays => {
+                let until = request.headers.get("x-amz-object-lock-retain-until-date");
+                let until = until.and_then(|until| until.to_str().ok()).and_then(parse_moment);
+                let until_ms = until.and_then(|ms| u64::try_from(ms).ok());
+                until_ms.map_or(Value::Absent, |ms| {
+                    owned(ms.saturating_sub(request.now_ms).div_ceil(DAY_MS).to_string())
+                })
+            }
             ConditionKey::ExistingObjectTag(tag) => match sees_tags(self.action) {
                 true => self.tags.value(self.resource, tag),
                 false => Value::Absent,

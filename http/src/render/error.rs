@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, LAST_MODIFIED, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use nilas_engine::{BucketError, EngineError, PutRefused, WriteError};
 
 use crate::auth::AuthError;
@@ -15,7 +15,11 @@ use crate::body::BodyError;
 use crate::limits::{KEY_BYTES_MAX, PART_BYTES_MIN, USER_METADATA_BYTES_MAX};
 use crate::listen::BodyFault;
 use crate::render::body::{BodyCut, ResponseBody};
+use crate::render::time::http_date;
 use crate::render::xml::Xml;
+
+const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 
 /// Everything an S3 request can be refused with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,16 @@ pub enum S3Error {
         method: String,
         resource_type: &'static str,
     },
+    /// The key has no object: a delete marker stands for it.
+    DeletedKey {
+        key: Bytes,
+        version: String,
+    },
+    /// A delete marker was asked for by its name.
+    DeleteMarker {
+        version: String,
+        modified_ms: u64,
+    },
     EntityTooLarge {
         proposed: u64,
         max: u64,
@@ -70,6 +84,7 @@ pub enum S3Error {
         part: u16,
         etag: String,
     },
+    IllegalVersioningConfiguration,
     InvalidArgument {
         message: Cow<'static, str>,
         name: &'static str,
@@ -78,6 +93,10 @@ pub enum S3Error {
     InvalidBucketAclWithObjectOwnership,
     InvalidBucketName {
         bucket: String,
+    },
+    /// The bucket is set so that this cannot be.
+    InvalidBucketState {
+        message: &'static str,
     },
     InvalidLocationConstraint {
         constraint: String,
@@ -156,6 +175,8 @@ pub enum S3Error {
     PreconditionFailed {
         condition: &'static str,
     },
+    /// A lock protects the version.
+    ObjectLocked,
     /// The store has not recovered yet since the start.
     Recovering,
     TooManyBuckets,
@@ -268,6 +289,8 @@ impl S3Error {
             WriteError::Refused(PutRefused::NoSuchUpload) => {
                 S3Error::NoSuchUpload { upload: upload.to_owned() }
             }
+            WriteError::Refused(PutRefused::NoSuchVersion) => S3Error::NoSuchKey { key: key.clone() },
+            WriteError::Refused(PutRefused::Locked) => S3Error::ObjectLocked,
             WriteError::Engine(e) => S3Error::Engine(e),
         }
     }
@@ -279,6 +302,9 @@ impl S3Error {
             BucketError::Exists => S3Error::BucketAlreadyOwnedByYou { bucket },
             BucketError::NoSuchBucket => S3Error::NoSuchBucket { bucket },
             BucketError::NotEmpty => S3Error::BucketNotEmpty { bucket },
+            BucketError::LockNeedsVersions => S3Error::InvalidBucketState {
+                message: "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration",
+            },
             BucketError::TooMany => S3Error::TooManyBuckets,
             BucketError::Engine(e) => S3Error::Engine(e),
         }
@@ -362,6 +388,14 @@ impl S3Error {
                 say(CONFLICT, "BucketNotEmpty", "The bucket you tried to delete is not empty")
                     .field("BucketName", bucket)
             }
+            S3Error::DeletedKey { key, .. } => say(MISSING, "NoSuchKey", "The specified key does not exist.")
+                .field("Key", String::from_utf8_lossy(key)),
+            S3Error::DeleteMarker { .. } => say(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "MethodNotAllowed",
+                "The specified method is not allowed against this resource.",
+            )
+            .field("ResourceType", "DeleteMarker"),
             S3Error::BadRequest { message } => say(BAD, "BadRequest", message.clone()),
             S3Error::CorsRefused { why, method, resource_type } => {
                 say(FORBIDDEN, "AccessForbidden", why.message())
@@ -381,6 +415,11 @@ impl S3Error {
                     .field("PartNumber", part)
                     .field("ETag", etag)
             }
+            S3Error::IllegalVersioningConfiguration => say(
+                BAD,
+                "IllegalVersioningConfigurationException",
+                "The Versioning element must be specified",
+            ),
             S3Error::InvalidArgument { message, name, value } => {
                 say(BAD, "InvalidArgument", message.clone())
                     .field("ArgumentName", name)
@@ -391,6 +430,7 @@ impl S3Error {
                 "InvalidBucketAclWithObjectOwnership",
                 "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
             ),
+            S3Error::InvalidBucketState { message } => say(CONFLICT, "InvalidBucketState", *message),
             S3Error::InvalidBucketName { bucket } => {
                 say(BAD, "InvalidBucketName", "The specified bucket is not valid.").field("BucketName", bucket)
             }
@@ -496,6 +536,7 @@ impl S3Error {
                 "At least one of the pre-conditions you specified did not hold",
             )
             .field("Condition", condition),
+            S3Error::ObjectLocked => object_locked(),
             S3Error::Recovering => slow_down(),
             S3Error::RequestTimeout => say(
                 BAD,
@@ -590,12 +631,17 @@ fn engine(e: &EngineError) -> Answer {
             message: e.to_string().into(),
             fields: Vec::new(),
         },
+        EngineError::Locked => object_locked(),
         EngineError::Stopping => say(
             unavailable,
             "ServiceUnavailable",
             "Service is unable to handle request: the server is stopping.",
         ),
     }
+}
+
+fn object_locked() -> Answer {
+    say(StatusCode::FORBIDDEN, "AccessDenied", "Access Denied because object protected by object lock.")
 }
 
 /// Clients come again, later.
@@ -633,6 +679,16 @@ pub fn render(failure: &S3Error, context: Context<'_>) -> Response<ResponseBody>
             _ => 1,
         };
         headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
+    }
+    if let S3Error::DeletedKey { version, .. } | S3Error::DeleteMarker { version, .. } = failure {
+        headers.insert(DELETE_MARKER, HeaderValue::from_static("true"));
+        if let Ok(version) = HeaderValue::try_from(version) {
+            headers.insert(VERSION_ID, version);
+        }
+    }
+    if let S3Error::DeleteMarker { modified_ms, .. } = failure {
+        headers.insert(ALLOW, HeaderValue::from_static("DELETE"));
+        headers.insert(LAST_MODIFIED, http_date(*modified_ms));
     }
     if let S3Error::InvalidRange { object_bytes, .. } = failure {
         let range = HeaderValue::try_from(format!("bytes */{object_bytes}")).expect("digits are ASCII");

@@ -9,7 +9,7 @@
 //! - checksum: `algorithm u8` (0: none, and nothing else of it follows) · `kind u8` · `len u8` · value ·
 //!   `part count u16` · the parts' values, all of the algorithm's length.
 //! - fields, to the end: `tag u8` · `len u16` · bytes; user metadata as `len u16` · name · value within the bytes, tags as
-//!   [`TagSet`] has them.
+//!   [`TagSet`] has them; retention as milliseconds `u64` · mode, and a legal hold without bytes, only with uploads.
 //!
 //! I1. `decode` takes any bytes without panic, and `decode(encode(a)) == a`.
 //! I2. Empty bytes are attributes without anything in them.
@@ -18,6 +18,7 @@
 use std::fmt;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use nilas_engine::{Lock, Retention, RetentionMode};
 
 use crate::body::{Algorithm, Checksum};
 use crate::s3::checksum::{Kind, StoredChecksum, code, from_code};
@@ -47,6 +48,8 @@ pub struct Attributes {
     pub expires: Option<String>,
     /// `x-amz-storage-class`, when it is not `STANDARD`.
     pub storage_class: Option<String>,
+    /// What the object of an upload will be locked with. Of objects the engine keeps it, and here it is none.
+    pub lock: Lock,
     /// `x-amz-meta-…`: lower-case names without the prefix, and decoded values, in the order sent.
     pub user_metadata: Vec<(String, String)>,
     /// The tags of the object.
@@ -96,6 +99,8 @@ mod tag {
     pub(super) const STORAGE_CLASS: u8 = 7;
     pub(super) const USER_METADATA: u8 = 8;
     pub(super) const TAGS: u8 = 9;
+    pub(super) const RETENTION: u8 = 10;
+    pub(super) const LEGAL_HOLD: u8 = 11;
 }
 
 impl Attributes {
@@ -119,6 +124,12 @@ impl Attributes {
             if let Some(text) = field {
                 put_field(&mut out, tag, &[text.as_bytes()]);
             }
+        }
+        if let Some(Retention { mode, until_ms }) = &self.lock.retention {
+            put_field(&mut out, tag::RETENTION, &[&until_ms.to_le_bytes(), mode.name().as_bytes()]);
+        }
+        if self.lock.legal_hold {
+            put_field(&mut out, tag::LEGAL_HOLD, &[]);
         }
         for (name, value) in &self.user_metadata {
             // A name that does not fit makes a field that does not fit, which is asserted.
@@ -161,9 +172,22 @@ impl Attributes {
             self.user_metadata.push((name, text(value)?));
             return Some(());
         }
-        if tag == tag::TAGS {
-            self.tags = TagSet::decode(value)?;
-            return Some(());
+        match tag {
+            tag::TAGS => {
+                self.tags = TagSet::decode(value)?;
+                return Some(());
+            }
+            tag::RETENTION => {
+                let until_ms = u64::from_le_bytes(take(&mut value, 8)?.try_into().ok()?);
+                let mode = RetentionMode::parse(std::str::from_utf8(value).ok()?)?;
+                self.lock.retention = Some(Retention { mode, until_ms });
+                return Some(());
+            }
+            tag::LEGAL_HOLD if value.is_empty() => {
+                self.lock.legal_hold = true;
+                return Some(());
+            }
+            _ => {}
         }
         *self.field_mut(tag)? = Some(text(value)?);
         Some(())
@@ -319,6 +343,10 @@ mod tests {
             cache_control: Some("no-cache".into()),
             expires: Some("0".into()),
             storage_class: Some("STANDARD_IA".into()),
+            lock: Lock {
+                retention: Some(Retention { mode: RetentionMode::Compliance, until_ms: 1 << 41 }),
+                legal_hold: true,
+            },
             user_metadata: vec![("a".into(), String::new()), ("naïve".into(), "v é".into())],
             tags: crate::s3::tags::from_header("team=data&empty").expect("tags"),
         }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body;
-use nilas_engine::{BucketError, SettingKind};
+use nilas_catalog::access::Resource;
+use nilas_engine::{BucketError, LockRule, SettingKind, Versioning};
 
 use super::{Call, Outcome, document, empty, flag, metadata, owner_xml, ownership, unsigned, with_region};
 use crate::limits::{BUCKETS_PAGE_MAX, CREATE_BUCKET_XML_BYTES_MAX};
@@ -93,7 +94,12 @@ where
     if !bucket_name::is_valid(name) {
         return Err(S3Error::InvalidBucketName { bucket: name.clone() });
     }
-    check_headers(call.headers)?;
+    let has_lock = asks_for_lock(call.headers)?;
+    if has_lock {
+        for action in ["s3:PutBucketObjectLockConfiguration", "s3:PutBucketVersioning"] {
+            call.check_access_with(action, Resource::Bucket(name), &[])?;
+        }
+    }
     let rule = ownership::asked(call.headers)?;
     let body = payload.read_xml(call.headers, CREATE_BUCKET_XML_BYTES_MAX).await?;
     let constraint = if body.is_empty() { None } else { request_xml::parse_create_bucket(&body)? };
@@ -103,7 +109,12 @@ where
     let at_home = constraint.as_deref().is_none_or(|constraint| constraint == REGION_DEFAULT);
     // A bucket of root has no owner in its settings, so that one without settings stays as it was.
     let owner = call.caller.sender.user.as_ref().map(|user| Bytes::copy_from_slice(user.id.as_bytes()));
-    let settings = ownership::settings(rule).with(SettingKind::OWNER, owner.clone());
+    let mut settings = ownership::settings(rule).with(SettingKind::OWNER, owner.clone());
+    if has_lock {
+        settings = settings
+            .with(SettingKind::VERSIONING, Versioning::Enabled.value().map(Bytes::from))
+            .with(SettingKind::LOCK, Some(LockRule::default().value().into()));
+    }
     match call.engine().create_bucket(name, settings).await {
         Ok(_) => {}
         Err(BucketError::Exists) => {
@@ -131,18 +142,14 @@ fn with_arn(mut response: Response<ResponseBody>, bucket: &str) -> Response<Resp
     response
 }
 
-/// Refuses what a new bucket cannot have: object lock, and a name that is one account's.
-fn check_headers(headers: &HeaderMap) -> Result<(), S3Error> {
+/// Whether a new bucket is to have object lock. Refuses what it cannot have: a name that is one account's.
+fn asks_for_lock(headers: &HeaderMap) -> Result<bool, S3Error> {
     const LOCK: &str = "x-amz-bucket-object-lock-enabled";
     const NAMESPACE: &str = "x-amz-bucket-namespace";
-    if let Some(text) = metadata::field(headers, LOCK)
-        && flag(LOCK, &text)?
-    {
-        return Err(S3Error::NotImplementedHeader { header: LOCK.to_owned() });
-    }
+    let has_lock = metadata::field(headers, LOCK).map_or(Ok(false), |text| flag(LOCK, &text))?;
     match metadata::field(headers, NAMESPACE) {
-        None => Ok(()),
-        Some(namespace) if namespace == "global" => Ok(()),
+        None => Ok(has_lock),
+        Some(namespace) if namespace == "global" => Ok(has_lock),
         Some(namespace) if namespace == "account-regional" => {
             Err(S3Error::NotImplementedHeader { header: NAMESPACE.to_owned() })
         }
@@ -203,11 +210,11 @@ mod tests {
         let check = |name: &'static str, value: &str, want: Option<&str>| {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().expect("a value"));
-            let code = check_headers(&headers).err().map(|failure| failure.answer().code);
+            let code = asks_for_lock(&headers).err().map(|failure| failure.answer().code);
             assert_eq!(code, want, "{name}: {value}");
         };
         check("x-amz-bucket-object-lock-enabled", "false", None);
-        check("x-amz-bucket-object-lock-enabled", "True", Some("NotImplemented"));
+        check("x-amz-bucket-object-lock-enabled", "True", None);
         check("x-amz-bucket-object-lock-enabled", "", Some("InvalidArgument"));
         check("x-amz-bucket-object-lock-enabled", "yes", Some("InvalidArgument"));
         check("x-amz-bucket-namespace", "global", None);

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 use md5::{Digest as _, Md5};
-use nilas_engine::{Bucket, Completion, ETag, PartInfo, PutCondition, Sequence, UploadId};
+use nilas_engine::{Bucket, Completion, ETag, PartInfo, PutCondition, Sequence, UploadId, VersionId};
 
-use super::{Call, Outcome, conditions, document, request_xml, unsigned};
+use super::{Call, Outcome, conditions, document, request_xml, unsigned, version_id};
 use crate::body::{Algorithm, Checksum, Declared};
 use crate::limits::{
     COMPLETE_XML_BYTES_MAX, OBJECT_BYTES_MAX, PART_BYTES_MIN, PART_CHECKSUMS_BYTES_MAX, PARTS_MAX,
@@ -38,12 +38,14 @@ where
     let wanted = parts.iter().map(named).collect::<Result<Vec<Named>, S3Error>>()?;
     let id = call.upload_id()?;
     let request = RequestDigest::of(&call.target.key, &parts, &expected.to_text());
-    let made = match put_together(call, &bucket, id, condition, &wanted, &expected, request).await {
+    let (made, version) = match put_together(call, &bucket, id, condition, &wanted, &expected, request).await
+    {
         // It may be that its answer was lost.
         Err(failure @ S3Error::NoSuchUpload { .. }) => {
             let kept = call.engine().completion(&bucket, id).await?;
             let kept = kept.and_then(|kept| Receipt::decode(&kept));
-            kept.filter(|kept| kept.request == request).ok_or(failure)?
+            // Which version it made is not remembered.
+            (kept.filter(|kept| kept.request == request).ok_or(failure)?, None)
         }
         made => made?,
     };
@@ -55,7 +57,11 @@ where
     if let Some(checksum) = &made.checksum {
         checksum.put_xml(&mut xml, made.etag.parts);
     }
-    Ok(document(xml))
+    let mut response = document(xml);
+    if let Some(version) = version {
+        version_id::put_header(response.headers_mut(), &bucket, version);
+    }
+    Ok(response)
 }
 
 async fn put_together(
@@ -66,18 +72,19 @@ async fn put_together(
     wanted: &[Named],
     expected: &Expected,
     request: RequestDigest,
-) -> Result<Receipt, S3Error> {
+) -> Result<(Receipt, Option<VersionId>), S3Error> {
     let mut attributes = call.open_upload(bucket, id).await?;
+    let lock = std::mem::take(&mut attributes.lock);
     let have = call.engine().parts(bucket, id, 0, usize::from(PARTS_MAX)).await?;
     let have = have.ok_or_else(|| call.no_such_upload())?;
     let Plan { parts, etag, checksum } = plan(wanted, &have, &attributes, expected, &id.to_string())?;
     attributes.checksum = checksum.clone();
     let receipt = Receipt { request, etag, checksum };
-    let completion =
-        Completion { parts, condition, etag, attributes: attributes.encode(), receipt: receipt.encode() };
+    let (attributes, kept) = (attributes.encode(), receipt.encode());
+    let completion = Completion { parts, condition, etag, attributes, receipt: kept, lock };
     let done = call.engine().complete_upload(bucket, id, completion).await;
-    done.map_err(|why| call.write_failed(why))?;
-    Ok(receipt)
+    let info = done.map_err(|why| call.write_failed(why))?;
+    Ok((receipt, Some(info.version())))
 }
 
 /// What the request's headers say the object must be.

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use http::{HeaderName, HeaderValue};
-    use nilas_engine::Sequence;
+    use nilas_engine::{Lock, Sequence};
 
     const TAG: &str = "0123456789abcdef0123456789abcdef";
     const OTHER: &str = "ffffffffffffffffffffffffffffffff";
@@ -157,10 +157,12 @@ mod tests {
     fn info() -> ObjectInfo {
         ObjectInfo {
             sequence: Sequence(1),
+            is_null: true,
             size: 3,
             modified_ms: 784_111_777_500,
             etag: ETag::parse(TAG).expect("a tag"),
             attributes: Bytes::new(),
+            lock: Lock::NONE,
         }
     }
 

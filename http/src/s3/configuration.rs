@@ -10,7 +10,9 @@ use http::{HeaderValue, StatusCode};
 use http_body::Body;
 use nilas_engine::{EngineError, SettingKind};
 
-use super::{Call, Outcome, Owner, attributes_of, document, empty, object_headers, owner_xml, request_xml};
+use super::{
+    Call, Outcome, Owner, attributes_of, document, empty, object_headers, owner_xml, request_xml, version_id,
+};
 use crate::limits::CONFIGURATION_XML_BYTES_MAX;
 use crate::render::error::S3Error;
 use crate::render::xml::Xml;
@@ -26,10 +28,8 @@ pub(super) enum Configuration {
     Lifecycle,
     Logging,
     Notification,
-    ObjectLock,
     Replication,
     RequestPayment,
-    Versioning,
     Website,
 }
 
@@ -40,8 +40,6 @@ impl Configuration {
             Configuration::Encryption => Some(SettingKind::ENCRYPTION),
             Configuration::Lifecycle => Some(SettingKind::LIFECYCLE),
             Configuration::Notification => Some(SettingKind::NOTIFICATIONS),
-            Configuration::ObjectLock => Some(SettingKind::LOCK),
-            Configuration::Versioning => Some(SettingKind::VERSIONING),
             Configuration::Accelerate
             | Configuration::Acl
             | Configuration::Logging
@@ -87,10 +85,6 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
         }
         Configuration::Logging => document("BucketLoggingStatus"),
         Configuration::Notification => document("NotificationConfiguration"),
-        Configuration::ObjectLock => missing(
-            "ObjectLockConfigurationNotFoundError",
-            "Object Lock configuration does not exist for this bucket",
-        ),
         Configuration::Replication => {
             missing("ReplicationConfigurationNotFoundError", "The replication configuration was not found")
         }
@@ -99,7 +93,6 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
             xml.text("Payer", "BucketOwner");
             Fixed::Document(xml)
         }
-        Configuration::Versioning => document("VersioningConfiguration"),
         Configuration::Website => missing(
             "NoSuchWebsiteConfiguration",
             "The specified bucket does not have a website configuration",
@@ -133,13 +126,14 @@ pub(super) async fn object_acl(call: &Call<'_>) -> Outcome {
 }
 
 async fn about_object(call: &Call<'_>, xml: Xml) -> Outcome {
-    call.check_version()?;
+    let version = call.version()?;
     let bucket = call.bucket()?;
-    let info = call.engine().head(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
+    let info = call.find(&bucket, version).await?;
     call.check_tags(&attributes_of(&info, &call.target.key)?)?;
     let mut response = document(xml);
     let headers = response.headers_mut();
     object_headers(headers, &info);
+    version_id::put_header(headers, &bucket, info.version());
     headers.remove(http::header::ETAG);
     headers.remove(http::header::ACCEPT_RANGES);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
@@ -178,10 +172,9 @@ mod tests {
     #[test]
     fn answers() {
         check(
-            Configuration::Versioning,
-            "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></",
+            Configuration::Logging,
+            "<BucketLoggingStatus xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></",
         );
-        check(Configuration::ObjectLock, "ObjectLockConfigurationNotFoundError");
         check(Configuration::RequestPayment, "<Payer>BucketOwner</Payer>");
         check(Configuration::Acl, "<Owner><ID>ID</ID><DisplayName>name</DisplayName></Owner>");
         check(Configuration::Acl, "<Permission>FULL_CONTROL</Permission>");

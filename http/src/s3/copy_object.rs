@@ -3,14 +3,19 @@
 //! A copy reads and writes as a GET and a PUT would, piece by piece on this core. What is known of the source and
 //! still true of the copy (MD5, checksum) is not computed again.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use nilas_catalog::access::{Access as _, Resource};
-use nilas_engine::{ETag, ObjectReader, ObjectStream, PutWriter};
+use nilas_engine::{
+    Bucket, ETag, Found, NewObject, NewVersion, ObjectReader, ObjectStream, PutWriter, VersionId,
+};
 
 use super::put_object::upload_bytes;
 use super::{
-    Call, Outcome, attributes_of, check_version, checksum, conditions, document, know_tags, metadata, tags,
+    Call, Outcome, attributes_of, checksum, conditions, document, know_tags, metadata, not_found,
+    object_lock, on_marker, tags, version_id,
 };
 use crate::body::{Algorithm, Checksum, HashPlan, Hashers};
 use crate::limits::BLOB_BYTES_MAX;
@@ -23,6 +28,7 @@ use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{Kind, StoredChecksum};
 use crate::s3::operations::Operation;
 use crate::s3::target::check_key;
+use crate::s3::version_id::VersionText;
 use nilas_catalog::uri::decode_header;
 
 /// The object that a copy reads.
@@ -32,9 +38,11 @@ pub struct CopySource {
     pub bucket: String,
     /// Its key, valid as keys are.
     pub key: Bytes,
+    /// The version of it, if one is named.
+    pub version: Option<VersionId>,
 }
 
-/// Reads `x-amz-copy-source`: `[/]bucket/key[?versionId=null]`, percent-encoded; a `+` is a blank.
+/// Reads `x-amz-copy-source`: `[/]bucket/key[?versionId=id]`, percent-encoded; a `+` is a blank.
 pub fn copy_source(headers: &HeaderMap) -> Result<CopySource, S3Error> {
     let text = metadata::field(headers, "x-amz-copy-source").unwrap_or_default();
     let bad = || S3Error::InvalidArgument {
@@ -56,30 +64,60 @@ pub fn copy_source(headers: &HeaderMap) -> Result<CopySource, S3Error> {
         return Err(bad());
     }
     check_key(key.as_bytes())?;
-    version.map_or(Ok(()), check_version)?;
-    Ok(CopySource { bucket: bucket.to_owned(), key: Bytes::copy_from_slice(key.as_bytes()) })
+    let version = version.map(|version| version_id::parse(version, "x-amz-copy-source")).transpose()?;
+    Ok(CopySource { bucket: bucket.to_owned(), key: Bytes::copy_from_slice(key.as_bytes()), version })
 }
 
 /// The source that the request names, if its sender may read it.
 pub(super) async fn allowed_source(call: &Call<'_>) -> Result<CopySource, S3Error> {
     let source = copy_source(call.headers)?;
     if call.caller.wants_object_tags(&source.bucket) {
-        know_tags(call.engine(), &call.caller, &source.bucket, &source.key).await;
+        let version = source.version.map(version_id::text);
+        let version = version.as_ref().map(VersionText::as_str);
+        know_tags(call.engine(), &call.caller, &source.bucket, &source.key, version).await;
     }
-    let object = Resource::Object { bucket: &source.bucket, key: &source.key };
-    call.check_access(Operation::GetObject, object)?;
+    call.check_object(Operation::GetObject, &source.bucket, &source.key, source.version)?;
     Ok(source)
 }
 
 /// Opens the source of a copy, if its conditions hold.
-pub(super) async fn open_source(call: &Call<'_>, source: &CopySource) -> Result<ObjectReader, S3Error> {
+pub(super) async fn open_source(call: &Call<'_>, source: &CopySource) -> Result<Source, S3Error> {
     let bucket = call.bucket_named(&source.bucket)?;
-    let reader = call.engine().open(&bucket, source.key.clone()).await?;
-    let reader = reader.ok_or_else(|| S3Error::NoSuchKey { key: source.key.clone() })?;
+    let reader = match call.engine().open_version(&bucket, source.key.clone(), source.version).await? {
+        Found::Object(reader) => reader,
+        Found::Nothing => return Err(not_found(&source.key, source.version)),
+        Found::Marker(marker) if source.version.is_none() => {
+            return Err(on_marker(&marker, &source.key, None));
+        }
+        Found::Marker(_) => {
+            return Err(S3Error::invalid_request(
+                "The source of a copy request may not specifically refer to a delete marker by version id.",
+            ));
+        }
+    };
     let kept = attributes_of(&reader.info, &source.key)?;
-    call.check_tags_of(Operation::GetObject, &source.bucket, &source.key, &kept.tags)?;
+    call.check_tags_of(Operation::GetObject, &source.bucket, &source.key, source.version, &kept.tags)?;
     conditions::check_copy_source(call.headers, &reader.info, call.engine().now_ms())?;
-    Ok(reader)
+    Ok(Source { reader, bucket })
+}
+
+/// The source of a copy, open.
+pub(super) struct Source {
+    pub(super) reader: ObjectReader,
+    bucket: Arc<Bucket>,
+}
+
+impl Source {
+    /// Puts in which version is copied, where versions are shown.
+    pub(super) fn put_header(&self, headers: &mut HeaderMap) {
+        let version = self.reader.info.version();
+        if version_id::are_shown(&self.bucket) {
+            headers.insert(
+                HeaderName::from_static("x-amz-copy-source-version-id"),
+                version_id::text(version).header(),
+            );
+        }
+    }
 }
 
 /// What is computed of bytes on their way from one object to another.
@@ -120,7 +158,11 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     let bucket = call.bucket()?;
     let condition = conditions::of_write(call.headers)?;
     call.check_write_early(&bucket, &condition).await?;
-    let reader = open_source(call, &source).await?;
+    let lock = object_lock::of_new_object(call, &bucket)?;
+    let opened = open_source(call, &source).await?;
+    let mut named = HeaderMap::new();
+    opened.put_header(&mut named);
+    let reader = opened.reader;
     let (size, source_etag) = (reader.info.size, reader.info.etag);
     if BLOB_BYTES_MAX < size {
         return Err(S3Error::invalid_request(format!(
@@ -128,7 +170,9 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
         )));
     }
     let kept = attributes_of(&reader.info, &source.key)?;
-    let to_itself = source.bucket == call.target.bucket && source.key == call.target.key;
+    // An older version is brought back by a copy onto its key.
+    let to_itself =
+        source.bucket == call.target.bucket && source.key == call.target.key && source.version.is_none();
     let wanted = checksum::algorithm_header(call.headers)?;
     let mut attributes = copied_attributes(call.headers, kept.clone(), to_itself, wanted.is_some())?;
     attributes.tags = match replaces_tags(call.headers)? {
@@ -144,7 +188,9 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
 
     attributes.checksum = plan.keeps.or(copied.checksum.map(StoredChecksum::of_bytes));
     let etag = ETag { md5: copied.md5.unwrap_or(source_etag.md5), parts: 0 };
-    let published = writer.publish(call.key(), condition, etag, attributes.encode()).await;
+    let object =
+        NewObject { condition, etag, attributes: attributes.encode(), version: NewVersion::AsSet, lock };
+    let published = writer.publish_object(call.key(), object).await;
     let info = published.map_err(|why| call.write_failed(why))?;
 
     let mut xml = Xml::new("CopyObjectResult", 512);
@@ -153,7 +199,10 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     if let Some(checksum) = &attributes.checksum {
         checksum.put_xml(&mut xml, 0);
     }
-    Ok(document(xml))
+    let mut response = document(xml);
+    response.headers_mut().extend(named);
+    version_id::put_header(response.headers_mut(), &bucket, info.version());
+    Ok(response)
 }
 
 /// The attributes of the copy: the source's, or those of the request. A copy onto itself must change something.
@@ -249,7 +298,7 @@ mod tests {
     use super::*;
     use crate::body::checksum_of;
     use crate::limits::USER_METADATA_BYTES_MAX;
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let pair = |(name, value): &(&'static str, &str)| {

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Call, Outcome, checksum, document, metadata};
+use super::{Call, Outcome, checksum, document, metadata, object_lock};
 use crate::render::error::S3Error;
 use crate::render::xml::Xml;
 use crate::s3::checksum::{Kind, StoredChecksum};
@@ -12,6 +12,7 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
     call.check_gives_tags(&attributes)?;
     attributes.checksum = wanted_checksum(call.headers)?;
     let bucket = call.bucket()?;
+    attributes.lock = object_lock::of_new_object(call, &bucket)?;
     let opened = call.engine().create_upload(&bucket, call.key(), attributes.encode()).await;
     let id = opened.map_err(|why| call.write_failed(why))?;
 

@@ -11,10 +11,11 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use nilas_catalog::access::Access as _;
-use nilas_engine::{ObjectInfo, ObjectReader};
+use nilas_engine::{Bucket, ObjectInfo, ObjectReader};
 
 use super::{
-    Call, Outcome, attributes, attributes_of, checksum, conditions, empty, metadata, object_headers, tags,
+    Call, Outcome, attributes, attributes_of, checksum, conditions, empty, metadata, object_headers,
+    object_lock, tags, version_id,
 };
 use crate::body::Algorithm;
 use crate::render::body::{BodyCut, ResponseBody};
@@ -26,24 +27,24 @@ use crate::s3::range::{self, Ranged};
 const TAGGING_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 
 pub(super) async fn head(call: &Call<'_>) -> Outcome {
-    call.check_version()?;
+    let version = call.version()?;
     let shows_checksum = checksum::is_asked(call.headers)?;
     let bucket = call.bucket()?;
     if call.parameter("partNumber").is_none() {
-        let info = call.engine().head(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
+        let info = call.find(&bucket, version).await?;
         if !shows_checksum || attributes::checksum_kind(&info.attributes).is_some() {
-            return Ok(answer_head(call, &info, None)?.0);
+            return Ok(answer_head(call, &bucket, &info, None)?.0);
         }
     }
-    let reader = call.engine().open(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
-    Ok(answer_head(call, &reader.info, Some(&reader))?.0)
+    let reader = call.open(&bucket, version).await?;
+    Ok(answer_head(call, &bucket, &reader.info, Some(&reader))?.0)
 }
 
 pub(super) async fn get(call: &Call<'_>) -> Outcome {
-    call.check_version()?;
+    let version = call.version()?;
     let bucket = call.bucket()?;
-    let reader = call.engine().open(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
-    let (mut response, range) = answer_head(call, &reader.info, Some(&reader))?;
+    let reader = call.open(&bucket, version).await?;
+    let (mut response, range) = answer_head(call, &bucket, &reader.info, Some(&reader))?;
     if !range.is_empty() {
         *response.body_mut() = body(call, reader, range).await?;
     }
@@ -69,6 +70,7 @@ async fn body(call: &Call<'_>, reader: ObjectReader, range: Range<u64>) -> Resul
 /// `reader` no part is asked for, and no checksum that was not kept.
 fn answer_head(
     call: &Call<'_>,
+    bucket: &Bucket,
     info: &ObjectInfo,
     reader: Option<&ObjectReader>,
 ) -> Result<(Response<ResponseBody>, Range<u64>), S3Error> {
@@ -76,7 +78,7 @@ fn answer_head(
     call.check_tags(&attributes)?;
     match conditions::check_read(call.headers, info, call.engine().now_ms()) {
         Ok(()) => {}
-        Err(S3Error::NotModified) => return Ok((not_modified(info, &attributes), 0..0)),
+        Err(S3Error::NotModified) => return Ok((not_modified(bucket, info, &attributes), 0..0)),
         Err(failure) => return Err(failure),
     }
     let with_checksum = checksum::is_asked(call.headers)?;
@@ -89,6 +91,8 @@ fn answer_head(
     let mut response = empty(slice.status());
     let headers = response.headers_mut();
     object_headers(headers, info);
+    version_id::put_header(headers, bucket, info.version());
+    object_lock::put_headers(call, info, headers);
     metadata::render(&attributes, headers);
     if !attributes.tags.is_empty() && call.caller.allows(tags::GET_ACTION, call.object()) {
         headers.insert(TAGGING_COUNT, HeaderValue::from(attributes.tags.len()));
@@ -110,9 +114,10 @@ fn answer_head(
     Ok((response, slice.range))
 }
 
-fn not_modified(info: &ObjectInfo, attributes: &Attributes) -> Response<ResponseBody> {
+fn not_modified(bucket: &Bucket, info: &ObjectInfo, attributes: &Attributes) -> Response<ResponseBody> {
     let mut response = empty(StatusCode::NOT_MODIFIED);
     object_headers(response.headers_mut(), info);
+    version_id::put_header(response.headers_mut(), bucket, info.version());
     if let Some(value) = attributes.cache_control.as_deref().and_then(|text| HeaderValue::try_from(text).ok())
     {
         response.headers_mut().insert(CACHE_CONTROL, value);

@@ -4,7 +4,7 @@ use http::header::{ETAG, LAST_MODIFIED};
 use nilas_catalog::access::Resource;
 use nilas_engine::ObjectInfo;
 
-use super::{Call, Outcome, attributes_of, document};
+use super::{Call, Outcome, attributes_of, document, version_id};
 use crate::render::error::S3Error;
 use crate::render::time::http_date;
 use crate::render::xml::Xml;
@@ -16,14 +16,13 @@ use crate::s3::operations::Operation;
 const NAMES: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
 
 pub(super) async fn get(call: &Call<'_>) -> Outcome {
-    call.check_version()?;
+    let version = call.version()?;
     // The row has judged by `s3:GetObjectAttributes`, which gives no right to read.
-    let object = Resource::Object { bucket: &call.target.bucket, key: &call.target.key };
-    call.check_access(Operation::GetObject, object)?;
+    call.check_object(Operation::GetObject, &call.target.bucket, &call.target.key, version)?;
     let wanted = wanted(call)?;
     let window = window(call)?;
     let bucket = call.bucket()?;
-    let reader = call.engine().open(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
+    let reader = call.open(&bucket, version).await?;
     let info = &reader.info;
     let attributes = attributes_of(info, &call.target.key)?;
     if call.caller.found_tags(&call.target.bucket, &call.target.key, &attributes.tags) {
@@ -57,6 +56,7 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
     let mut response = document(xml);
     response.headers_mut().insert(LAST_MODIFIED, http_date(info.modified_ms));
     response.headers_mut().remove(ETAG);
+    version_id::put_header(response.headers_mut(), &bucket, info.version());
     Ok(response)
 }
 

@@ -1,7 +1,7 @@
-//! ListObjectsV2, ListObjects and ListObjectVersions: one page of keys, written straight into the answer.
+//! ListObjectsV2 and ListObjects: one page of keys, written straight into the answer.
 //!
-//! A V2 continuation token is the engine's own position in base64, opaque to clients. The older listings go on from
-//! a key or common prefix, as their callers expect to see one. Objects have one version each, called `null`.
+//! A V2 continuation token is the engine's own position in base64, opaque to clients. The older listing goes on from
+//! a key or common prefix, as their callers expect to see one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,7 +17,7 @@ use crate::s3::{attributes, checksum};
 /// Bytes of a page's XML for each entry, beside its key; a guess that saves growing.
 const ENTRY_XML_BYTES: usize = 360;
 
-/// What the three listings have in common.
+/// What both listings have in common.
 struct Page<'a> {
     bucket: &'a str,
     prefix: &'a str,
@@ -51,7 +51,7 @@ async fn read<'a>(call: &'a Call<'_>, after: Bytes, with_owner: bool) -> Result<
 }
 
 /// What may be asked for besides: the state of a restore, which no object has.
-fn check_optional_attributes(call: &Call<'_>) -> Result<(), S3Error> {
+pub(super) fn check_optional_attributes(call: &Call<'_>) -> Result<(), S3Error> {
     const NAME: &str = "x-amz-optional-object-attributes";
     match call.field(NAME) {
         Some(value) if value.split(',').any(|name| name.trim() != "RestoreStatus") => {
@@ -139,47 +139,6 @@ fn render_v1(page: &Page<'_>, marker: &str) -> Xml {
     xml
 }
 
-pub(super) async fn versions(call: &Call<'_>) -> Outcome {
-    let markers = (call.parameter("key-marker").unwrap_or(""), call.parameter("version-id-marker"));
-    check_version_marker(markers)?;
-    let page = read(call, position(call, "key-marker"), true).await?;
-    Ok(document(render_versions(&page, markers)))
-}
-
-/// A version's id goes with a key, and there is one id.
-fn check_version_marker((key_marker, version_marker): (&str, Option<&str>)) -> Result<(), S3Error> {
-    let message = match (version_marker, key_marker) {
-        (None, _) => return Ok(()),
-        (Some(""), _) => "A version-id marker cannot be empty.",
-        (Some(_), "") => "A version-id marker cannot be specified without a key marker.",
-        (Some("null"), _) => return Ok(()),
-        (Some(_), _) => "Invalid version id specified",
-    };
-    let value = version_marker.unwrap_or("").to_owned();
-    Err(S3Error::InvalidArgument { message: message.into(), name: "version-id-marker", value })
-}
-
-fn render_versions(page: &Page<'_>, (key_marker, version_marker): (&str, Option<&str>)) -> Xml {
-    let mut xml = page.start("ListVersionsResult");
-    xml.key("KeyMarker", key_marker.as_bytes(), page.url);
-    xml.text("VersionIdMarker", version_marker.unwrap_or(""));
-    if let Some(next) = page.next_marker() {
-        xml.key("NextKeyMarker", &next, page.url);
-        xml.text("NextVersionIdMarker", "null");
-    }
-    page.put_common(&mut xml);
-    for (key, info) in &page.page.objects {
-        xml.open("Version");
-        xml.key("Key", key, page.url);
-        xml.text("VersionId", "null");
-        xml.boolean("IsLatest", true);
-        page.put_object(&mut xml, info);
-        xml.close("Version");
-    }
-    page.put_prefixes(&mut xml);
-    xml
-}
-
 impl Page<'_> {
     fn start(&self, root: &'static str) -> Xml {
         let entries = self.page.objects.len() + self.page.prefixes.len();
@@ -205,22 +164,9 @@ impl Page<'_> {
         for (key, info) in &self.page.objects {
             xml.open("Contents");
             xml.key("Key", key, self.url);
-            self.put_object(xml, info);
+            put_about_object(xml, info, self.owner.as_ref());
             xml.close("Contents");
         }
-    }
-
-    fn put_object(&self, xml: &mut Xml, info: &ObjectInfo) {
-        xml.text("LastModified", &iso_8601(info.modified_ms));
-        xml.etag(&info.etag);
-        let (algorithm, kind) = attributes::checksum_kind(&info.attributes).unwrap_or(checksum::MADE);
-        xml.text("ChecksumAlgorithm", algorithm.name());
-        xml.text("ChecksumType", kind.name());
-        xml.number("Size", info.size);
-        if let Some(owner) = &self.owner {
-            owner_xml(xml, "Owner", owner);
-        }
-        xml.text("StorageClass", attributes::storage_class(&info.attributes).unwrap_or("STANDARD"));
     }
 
     fn put_prefixes(&self, xml: &mut Xml) {
@@ -239,18 +185,34 @@ impl Page<'_> {
     }
 }
 
+/// What an entry of a listing says of an object besides its name.
+pub(super) fn put_about_object(xml: &mut Xml, info: &ObjectInfo, owner: Option<&Owner>) {
+    xml.text("LastModified", &iso_8601(info.modified_ms));
+    xml.etag(&info.etag);
+    let (algorithm, kind) = attributes::checksum_kind(&info.attributes).unwrap_or(checksum::MADE);
+    xml.text("ChecksumAlgorithm", algorithm.name());
+    xml.text("ChecksumType", kind.name());
+    xml.number("Size", info.size);
+    if let Some(owner) = owner {
+        owner_xml(xml, "Owner", owner);
+    }
+    xml.text("StorageClass", attributes::storage_class(&info.attributes).unwrap_or("STANDARD"));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nilas_engine::{ETag, Sequence};
+    use nilas_engine::{ETag, Lock, Sequence};
 
     fn page(url: bool, next_after: Option<&'static str>) -> Page<'static> {
         let info = ObjectInfo {
             sequence: Sequence(1),
+            is_null: true,
             size: 12,
             modified_ms: 784_111_777_500,
             etag: ETag { md5: [0x1f; 16], parts: 0 },
             attributes: Bytes::new(),
+            lock: Lock::NONE,
         };
         Page {
             bucket: "bkt",
@@ -305,38 +267,9 @@ mod tests {
     }
 
     #[test]
-    fn version_markers() {
-        let check = |key: &str, version: Option<&str>, want: bool| {
-            assert_eq!(check_version_marker((key, version)).is_ok(), want, "{key} {version:?}");
-        };
-        check("", None, true);
-        check("k", None, true);
-        check("k", Some("null"), true);
-        check("k", Some(""), false);
-        check("", Some(""), false);
-        check("", Some("null"), false);
-        check("k", Some("nonsense"), false);
-    }
-
-    #[test]
     fn first_listing() {
         let truncated = text(render_v1(&page(true, Some("x")), "m k"));
         assert!(truncated.contains("<Marker>m%20k</Marker><NextMarker>p%20q/</NextMarker><MaxKeys>2"));
         assert!(!text(render_v1(&page(true, None), "")).contains("NextMarker"));
-    }
-
-    #[test]
-    fn version_listing() {
-        let xml = text(render_versions(&page(false, Some("x")), ("", None)));
-        assert!(
-            xml.contains(
-                "<NextKeyMarker>p q/</NextKeyMarker><NextVersionIdMarker>null</NextVersionIdMarker>"
-            )
-        );
-        assert!(
-            xml.contains(
-                "<Version><Key>p q+a&amp;b</Key><VersionId>null</VersionId><IsLatest>true</IsLatest>"
-            )
-        );
     }
 }

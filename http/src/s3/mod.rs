@@ -17,13 +17,17 @@ pub mod parameters;
 pub mod request_xml;
 pub mod attributes;
 pub mod receipt;
+pub mod version_id;
 mod buckets;
 mod configuration;
 mod ownership;
+mod versioning;
+mod object_lock;
 mod bucket_policy;
 pub mod tags;
 pub mod cors;
 mod list_objects;
+mod list_versions;
 mod get_object;
 mod get_object_attributes;
 mod put_object;
@@ -50,7 +54,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use nilas_catalog::access::{Access as _, Resource};
 use nilas_engine::{
-    Bucket, ETag, Engine, ObjectInfo, PutCondition, SettingKind, UploadId, UploadInfo, WriteError,
+    Bucket, ETag, Engine, Found, Marker, ObjectInfo, ObjectReader, PutCondition, SettingKind, UploadId,
+    UploadInfo, VersionId, WriteError,
 };
 
 pub(crate) use attributes::json as json_attributes;
@@ -186,14 +191,27 @@ fn answer(outcome: Outcome, head: &Parts, request_id: &str, now_ms: u64) -> Resp
     response
 }
 
-/// Tells the evaluator behind `caller` what tags an object has, for policies that ask for them.
+/// Tells the evaluator behind `caller` what tags an object has, or its version of that name, for policies that ask for them.
 ///
 /// What cannot be read is not known: then a Deny that asks for it holds, and an Allow does not.
-pub(crate) async fn know_tags(engine: &Engine, caller: &Caller<'_>, bucket: &str, key: &Bytes) {
+pub(crate) async fn know_tags(
+    engine: &Engine,
+    caller: &Caller<'_>,
+    bucket: &str,
+    key: &Bytes,
+    version: Option<&str>,
+) {
     let Ok(found) = engine.bucket(bucket) else { return };
-    let tags = match engine.head(&found, key.clone()).await {
-        Ok(None) => Some(TagSet::default()),
-        Ok(Some(info)) => Attributes::decode(&info.attributes).ok().map(|attributes| attributes.tags),
+    let Ok(version) = version.map(|id| version_id::parse(id, "versionId")).transpose() else {
+        // No version has that name.
+        caller.know_tags(bucket, key, TagSet::default());
+        return;
+    };
+    let tags = match engine.head_version(&found, key.clone(), version).await {
+        Ok(Found::Nothing | Found::Marker(_)) => Some(TagSet::default()),
+        Ok(Found::Object(info)) => {
+            Attributes::decode(&info.attributes).ok().map(|attributes| attributes.tags)
+        }
         Err(_) => None,
     };
     if let Some(tags) = tags {
@@ -241,7 +259,8 @@ impl Call<'_> {
             Operation::GetBucketNotificationConfiguration => {
                 configuration::get(self, Configuration::Notification)
             }
-            Operation::GetObjectLockConfiguration => configuration::get(self, Configuration::ObjectLock),
+            Operation::GetObjectLockConfiguration => object_lock::get_configuration(self),
+            Operation::PutObjectLockConfiguration => object_lock::put_configuration(self, payload).await,
             Operation::GetBucketOwnershipControls => ownership::get(self),
             Operation::PutBucketOwnershipControls => ownership::put(self, payload).await,
             Operation::DeleteBucketOwnershipControls => ownership::delete(self).await,
@@ -257,11 +276,12 @@ impl Call<'_> {
             Operation::GetBucketTagging => tags::get_bucket(self),
             Operation::PutBucketTagging => tags::put_bucket(self, payload).await,
             Operation::DeleteBucketTagging => tags::delete_bucket(self).await,
-            Operation::GetBucketVersioning => configuration::get(self, Configuration::Versioning),
+            Operation::GetBucketVersioning => versioning::get(self),
+            Operation::PutBucketVersioning => versioning::put(self, payload).await,
             Operation::GetBucketWebsite => configuration::get(self, Configuration::Website),
             Operation::ListObjects => list_objects::v1(self).await,
             Operation::ListObjectsV2 => list_objects::v2(self).await,
-            Operation::ListObjectVersions => list_objects::versions(self).await,
+            Operation::ListObjectVersions => list_versions::list(self).await,
             Operation::ListMultipartUploads => list_uploads::list(self).await,
             Operation::DeleteObjects => delete_objects::delete(self, payload).await,
             Operation::PutObject => put_object::put(self, payload).await,
@@ -272,6 +292,10 @@ impl Call<'_> {
             Operation::GetObjectAttributes => get_object_attributes::get(self).await,
             Operation::GetObjectAcl => configuration::object_acl(self).await,
             Operation::GetObjectTagging => tags::get_object(self).await,
+            Operation::GetObjectRetention => object_lock::get_retention(self).await,
+            Operation::PutObjectRetention => object_lock::put_retention(self, payload).await,
+            Operation::GetObjectLegalHold => object_lock::get_legal_hold(self).await,
+            Operation::PutObjectLegalHold => object_lock::put_legal_hold(self, payload).await,
             Operation::CreateMultipartUpload => create_upload::create(self).await,
             Operation::UploadPart => upload_part::upload(self, payload).await,
             Operation::UploadPartCopy => upload_part::copy(self).await,
@@ -281,11 +305,34 @@ impl Call<'_> {
         }
     }
 
-    /// Refuses what the sender may not do on `resource`.
-    fn check_access(&self, operation: Operation, resource: Resource<'_>) -> Result<(), S3Error> {
-        match self.caller.allows(operation.facts().action, resource) {
+    /// Refuses what the sender may not do on `resource`. `facts` are condition keys that the request's head does not say.
+    fn check_access_with(
+        &self,
+        action: &'static str,
+        resource: Resource<'_>,
+        facts: &[(&'static str, &str)],
+    ) -> Result<(), S3Error> {
+        match self.caller.allows_with(action, resource, facts) {
             true => Ok(()),
             false => Err(S3Error::AccessDenied),
+        }
+    }
+
+    /// Refuses who may not do an operation on an object, or on a version of it that something else than the query names.
+    fn check_object(
+        &self,
+        operation: Operation,
+        bucket: &str,
+        key: &[u8],
+        version: Option<VersionId>,
+    ) -> Result<(), S3Error> {
+        let (object, action) = (Resource::Object { bucket, key }, operation.action(version.is_some()));
+        match version {
+            None => self.check_access_with(action, object, &[]),
+            Some(id) => {
+                let id = version_id::text(id);
+                self.check_access_with(action, object, &[("s3:versionid", id.as_str())])
+            }
         }
     }
 
@@ -305,7 +352,7 @@ impl Call<'_> {
     /// Judges again where it was judged by the tags of the object that its path names, and the one that was found has others.
     fn check_tags(&self, attributes: &Attributes) -> Result<(), S3Error> {
         let (operation, target) = (self.target.operation, self.target);
-        self.check_tags_of(operation, &target.bucket, &target.key, &attributes.tags)
+        self.check_tags_of(operation, &target.bucket, &target.key, self.version()?, &attributes.tags)
     }
 
     /// As [`Call::check_tags`], of any object that the request names.
@@ -314,10 +361,11 @@ impl Call<'_> {
         operation: Operation,
         bucket: &str,
         key: &[u8],
+        version: Option<VersionId>,
         tags: &TagSet,
     ) -> Result<(), S3Error> {
         match self.caller.found_tags(bucket, key, tags) {
-            true => self.check_access(operation, Resource::Object { bucket, key }),
+            true => self.check_object(operation, bucket, key, version),
             false => Ok(()),
         }
     }
@@ -424,12 +472,33 @@ impl Call<'_> {
         })
     }
 
-    /// Objects have one version, called `null`.
-    fn check_version(&self) -> Result<(), S3Error> {
-        match self.parameter("versionId") {
-            None => Ok(()),
-            Some(version) => check_version(version),
+    /// The version that the query names.
+    fn version(&self) -> Result<Option<VersionId>, S3Error> {
+        self.parameter("versionId").map(|text| version_id::parse(text, "versionId")).transpose()
+    }
+
+    /// What is known of the request's object, or of its version of that name.
+    async fn find(&self, bucket: &Bucket, version: Option<VersionId>) -> Result<ObjectInfo, S3Error> {
+        let found = self.engine().head_version(bucket, self.key(), version).await?;
+        self.found(found, version)
+    }
+
+    /// Opens the request's object, or its version of that name.
+    async fn open(&self, bucket: &Bucket, version: Option<VersionId>) -> Result<ObjectReader, S3Error> {
+        let found = self.engine().open_version(bucket, self.key(), version).await?;
+        self.found(found, version)
+    }
+
+    fn found<T>(&self, found: Found<T>, version: Option<VersionId>) -> Result<T, S3Error> {
+        match found {
+            Found::Object(object) => Ok(object),
+            Found::Nothing => Err(self.not_found(version)),
+            Found::Marker(marker) => Err(on_marker(&marker, &self.target.key, version)),
         }
+    }
+
+    fn not_found(&self, version: Option<VersionId>) -> S3Error {
+        not_found(&self.target.key, version)
     }
 
     /// The request's upload id.
@@ -494,25 +563,20 @@ impl Call<'_> {
     }
 }
 
-/// Characters of a version's id, as S3 makes them.
-const VERSION_ID_CHARS: usize = 32;
-
-/// Every object has the one version `null`. What could be the id of another names none; all else is no id.
-fn check_version(version: &str) -> Result<(), S3Error> {
-    let bad = |message: &'static str| {
-        Err(S3Error::InvalidArgument {
-            message: message.into(),
-            name: "versionId",
-            value: version.to_owned(),
-        })
-    };
-    let is_id = version.len() == VERSION_ID_CHARS
-        && version.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+/// The key has no object, or no such version.
+fn not_found(key: &Bytes, version: Option<VersionId>) -> S3Error {
     match version {
-        "null" => Ok(()),
-        "" => bad("Version id cannot be the empty string"),
-        id if is_id => Err(S3Error::NoSuchVersion { version: id.to_owned() }),
-        _ => bad("Invalid version id specified"),
+        None => S3Error::NoSuchKey { key: key.clone() },
+        Some(id) => S3Error::NoSuchVersion { version: version_id::text(id).as_str().to_owned() },
+    }
+}
+
+/// What a read of a delete marker is answered with: it is no object, and by its own name nothing that can be read.
+fn on_marker(marker: &Marker, key: &Bytes, version: Option<VersionId>) -> S3Error {
+    let id = version_id::text(marker.version).as_str().to_owned();
+    match version {
+        None => S3Error::DeletedKey { key: key.clone(), version: id },
+        Some(_) => S3Error::DeleteMarker { version: id, modified_ms: marker.modified_ms },
     }
 }
 
@@ -681,20 +745,6 @@ mod tests {
         check("False", Some(false));
         for bad in ["", "1", "yes", " true"] {
             check(bad, None);
-        }
-    }
-
-    #[test]
-    fn versions() {
-        let check = |version: &str, want: Option<&str>| {
-            assert_eq!(check_version(version).err().map(|e| e.answer().code), want, "{version}");
-        };
-        check("null", None);
-        check("3HL4kqtJvjVBH40Nrjfkd.rmSpXd3dIb", Some("NoSuchVersion"));
-        for bad in
-            ["", "1", "NULL", "abc", "3HL4kqtJvjVBH40Nrjfkd+rmSpXd3dIb", "3HL4kqtJvjVBH40Nrjfkd.rmSpXd3dIbr"]
-        {
-            check(bad, Some("InvalidArgument"));
         }
     }
 }

@@ -90,6 +90,10 @@ operations! {
     GetObjectAttributes                GET    Object  "attributes"        Plain  "s3:GetObjectAttributes"              Object  Head Empty   Reads   false;
     GetObjectAcl                       GET    Object  "acl"               Plain  "s3:GetObjectAcl"                     Object  Head Empty   Reads   false;
     GetObjectTagging                   GET    Object  "tagging"           Plain  "s3:GetObjectTagging"                 Object  Head Empty   Reads   false;
+    GetObjectRetention                 GET    Object  "retention"         Plain  "s3:GetObjectRetention"               Object  Head Empty   Reads   false;
+    PutObjectRetention                 PUT    Object  "retention"         Plain  "s3:PutObjectRetention"               Object  Body Xml     Changes false;
+    GetObjectLegalHold                 GET    Object  "legal-hold"        Plain  "s3:GetObjectLegalHold"               Object  Head Empty   Reads   false;
+    PutObjectLegalHold                 PUT    Object  "legal-hold"        Plain  "s3:PutObjectLegalHold"               Object  Body Xml     Changes false;
     CreateMultipartUpload              POST   Object  "uploads"           Plain  "s3:PutObject"                        Object  Head Empty   Changes false;
     UploadPart                         PUT    Object  "uploadId"          Plain  "s3:PutObject"                        Object  Head Payload Changes false;
     UploadPartCopy                     PUT    Object  "uploadId"          Copy   "s3:PutObject"                        Object  Head Empty   Changes false;
@@ -118,6 +122,7 @@ operations! {
     GetBucketNotificationConfiguration GET    Bucket  "notification"      Plain  "s3:GetBucketNotification"            Bucket  Head Empty   Reads   false;
     PutBucketNotificationConfiguration PUT    Bucket  "notification"      Plain  "s3:PutBucketNotification"            Bucket  Head Xml     Changes false;
     GetObjectLockConfiguration         GET    Bucket  "object-lock"       Plain  "s3:GetBucketObjectLockConfiguration" Bucket  Head Empty   Reads   false;
+    PutObjectLockConfiguration         PUT    Bucket  "object-lock"       Plain  "s3:PutBucketObjectLockConfiguration" Bucket  Head Xml     Changes false;
     GetBucketOwnershipControls         GET    Bucket  "ownershipControls" Plain  "s3:GetBucketOwnershipControls"       Bucket  Head Empty   Reads   false;
     PutBucketOwnershipControls         PUT    Bucket  "ownershipControls" Plain  "s3:PutBucketOwnershipControls"       Bucket  Head Xml     Changes false;
     DeleteBucketOwnershipControls      DELETE Bucket  "ownershipControls" Plain  "s3:PutBucketOwnershipControls"       Bucket  Head Empty   Changes false;
@@ -136,6 +141,7 @@ operations! {
     PutBucketTagging                   PUT    Bucket  "tagging"           Plain  "s3:PutBucketTagging"                 Bucket  Head Xml     Changes false;
     DeleteBucketTagging                DELETE Bucket  "tagging"           Plain  "s3:PutBucketTagging"                 Bucket  Head Empty   Changes false;
     GetBucketVersioning                GET    Bucket  "versioning"        Plain  "s3:GetBucketVersioning"              Bucket  Head Empty   Reads   false;
+    PutBucketVersioning                PUT    Bucket  "versioning"        Plain  "s3:PutBucketVersioning"              Bucket  Head Xml     Changes false;
     GetBucketWebsite                   GET    Bucket  "website"           Plain  "s3:GetBucketWebsite"                 Bucket  Head Empty   Reads   false;
     DeleteBucketWebsite                DELETE Bucket  "website"           Plain  "s3:DeleteBucketWebsite"              Bucket  Head Empty   Changes false;
     ListBuckets                        GET    Service ""                  Plain  "s3:ListAllMyBuckets"                 Service Head Empty   Reads   true;
@@ -150,6 +156,20 @@ impl Operation {
     /// Returns what it has in common with operations of other APIs.
     pub fn facts(self) -> &'static OperationFacts {
         &self.row().facts
+    }
+
+    /// What it is judged as: of an object, or of a named version of it.
+    pub(crate) fn action(self, of_version: bool) -> &'static str {
+        match self.facts().action {
+            "s3:GetObject" if of_version => "s3:GetObjectVersion",
+            "s3:GetObjectAttributes" if of_version => "s3:GetObjectVersionAttributes",
+            "s3:GetObjectAcl" if of_version => "s3:GetObjectVersionAcl",
+            "s3:GetObjectTagging" if of_version => "s3:GetObjectVersionTagging",
+            "s3:PutObjectTagging" if of_version => "s3:PutObjectVersionTagging",
+            "s3:DeleteObjectTagging" if of_version => "s3:DeleteObjectVersionTagging",
+            "s3:DeleteObject" if of_version => "s3:DeleteObjectVersion",
+            action => action,
+        }
     }
 
     /// Whether a presigned URL of signature version 2 can ask for it: an object read or written whole.

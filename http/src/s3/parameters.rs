@@ -27,8 +27,6 @@ pub enum Standing {
 pub enum Refusal {
     /// Not implemented.
     NotImplemented,
-    /// No bucket has object lock.
-    NoObjectLock,
     /// An ACL: the bucket takes none, or they are not implemented.
     Acl,
     /// An ACL of a new bucket.
@@ -46,7 +44,7 @@ impl Refusal {
             Refusal::NotImplemented => "NotImplemented",
             Refusal::Acl => "AccessControlListNotSupported",
             Refusal::BucketAcl => "InvalidBucketAclWithObjectOwnership",
-            Refusal::NoObjectLock | Refusal::NotEncrypted | Refusal::Checksum => "InvalidRequest",
+            Refusal::NotEncrypted | Refusal::Checksum => "InvalidRequest",
         }
     }
 
@@ -54,7 +52,6 @@ impl Refusal {
     pub fn error(self, header: &str) -> S3Error {
         match self {
             Refusal::NotImplemented => S3Error::NotImplementedHeader { header: header.to_owned() },
-            Refusal::NoObjectLock => S3Error::invalid_request("Bucket is missing Object Lock Configuration"),
             Refusal::Acl => S3Error::AccessControlListNotSupported,
             Refusal::BucketAcl => S3Error::InvalidBucketAclWithObjectOwnership,
             Refusal::NotEncrypted => {
@@ -115,8 +112,11 @@ const WITH_MD5: &[Operation] = &[
     PutBucketRequestPayment,
     PutBucketTagging,
     PutPublicAccessBlock,
+    PutBucketVersioning,
+    PutObjectLockConfiguration,
+    PutObjectRetention,
+    PutObjectLegalHold,
 ];
-const DELETING: &[Operation] = &[DeleteObject, DeleteObjects];
 
 /// The table: headers first, then the query.
 pub const TABLE: &[Row] = &[
@@ -189,7 +189,11 @@ pub const TABLE: &[Row] = &[
         &["x-amz-object-ownership", "x-amz-bucket-object-lock-enabled", "x-amz-bucket-namespace"],
         &[CreateBucket],
     ),
-    refused_as(Refusal::NoObjectLock, &["x-amz-object-lock-*"], MAKING),
+    honoured(
+        &["x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date", "x-amz-object-lock-legal-hold"],
+        MAKING,
+    ),
+    refused_as(Refusal::NotImplemented, &["x-amz-object-lock-event-hold*"], MAKING),
     refused_as(
         Refusal::NotImplemented,
         &["x-amz-server-side-encryption*", "x-amz-website-redirect-location"],
@@ -209,7 +213,9 @@ pub const TABLE: &[Row] = &[
     refused_as(Refusal::NotImplemented, &["x-amz-copy-source-server-side-encryption-customer-*"], COPYING),
     honoured(&["x-amz-expected-bucket-owner"], &[]),
     without_effect(&["x-amz-request-payer"], &[]),
-    without_effect(&["x-amz-mfa", "x-amz-bypass-governance-retention"], DELETING),
+    without_effect(&["x-amz-mfa"], &[DeleteObject, DeleteObjects, PutBucketVersioning]),
+    honoured(&["x-amz-bypass-governance-retention"], &[DeleteObject, DeleteObjects, PutObjectRetention]),
+    without_effect(&["x-amz-bucket-object-lock-token"], &[PutObjectLockConfiguration]),
     without_effect(&["x-amz-confirm-remove-self-bucket-access"], &[PutBucketPolicy]),
     without_effect(&["x-amz-skip-destination-validation"], &[PutBucketNotificationConfiguration]),
     honoured(
@@ -228,7 +234,18 @@ pub const TABLE: &[Row] = &[
     honoured(&["?max-buckets", "?bucket-region"], &[ListBuckets]),
     honoured(
         &["?versionId"],
-        &[GetObject, HeadObject, DeleteObject, GetObjectAttributes, GetObjectAcl, GetObjectTagging],
+        &[
+            GetObject,
+            HeadObject,
+            DeleteObject,
+            GetObjectAttributes,
+            GetObjectAcl,
+            GetObjectTagging,
+            GetObjectRetention,
+            PutObjectRetention,
+            GetObjectLegalHold,
+            PutObjectLegalHold,
+        ],
     ),
     honoured(&["?partNumber"], &[GetObject, HeadObject, UploadPart, UploadPartCopy]),
     honoured(
@@ -318,8 +335,8 @@ mod tests {
         check(PutObject, "x-amz-write-offset-bytes", Some("NotImplemented"));
         check(PutObject, "x-minio-extract", Some("NotImplemented"));
         check(CopyObject, "x-amz-website-redirect-location", Some("NotImplemented"));
-        check(CreateMultipartUpload, "x-amz-object-lock-mode", Some("InvalidRequest"));
-        check(PutObject, "x-amz-object-lock-event-hold-duration-days", Some("InvalidRequest"));
+        check(CreateMultipartUpload, "x-amz-object-lock-mode", None);
+        check(PutObject, "x-amz-object-lock-event-hold-duration-days", Some("NotImplemented"));
         check(PutObject, "x-amz-grant-read", Some("AccessControlListNotSupported"));
         check(CreateBucket, "x-amz-grant-write", Some("InvalidBucketAclWithObjectOwnership"));
         check(GetObject, "x-amz-server-side-encryption-customer-key", Some("InvalidRequest"));

@@ -5,9 +5,9 @@ use http::header::ETAG;
 use http::{Response, StatusCode};
 use http_body::Body;
 use nilas_engine::limits::{INLINE_BYTES_MAX, IO_BYTES_MAX};
-use nilas_engine::{ETag, PutWriter};
+use nilas_engine::{ETag, NewObject, NewVersion, PutWriter};
 
-use super::{Call, Outcome, conditions, empty, etag_header, metadata};
+use super::{Call, Outcome, conditions, empty, etag_header, metadata, object_lock, version_id};
 use crate::body::{Algorithm, Received};
 use crate::memory::BoundedBuffer;
 use crate::render::body::ResponseBody;
@@ -23,6 +23,7 @@ where
     let mut attributes = metadata::parse(call.headers)?;
     call.check_gives_tags(&attributes)?;
     let condition = conditions::of_write(call.headers)?;
+    let lock = object_lock::of_new_object(call, &bucket)?;
     let length = payload.open_blob(call.headers, Algorithm::Crc64Nvme)?;
     call.check_write_early(&bucket, &condition).await?;
 
@@ -31,9 +32,13 @@ where
 
     attributes.checksum = received.checksum.map(StoredChecksum::of_bytes);
     let etag = ETag { md5: received.md5.unwrap_or_default(), parts: 0 };
-    let published = writer.publish(call.key(), condition, etag, attributes.encode()).await;
+    let object =
+        NewObject { condition, etag, attributes: attributes.encode(), version: NewVersion::AsSet, lock };
+    let published = writer.publish_object(call.key(), object).await;
     let info = published.map_err(|why| call.write_failed(why))?;
-    Ok(stored(&info.etag, attributes.checksum.as_ref()))
+    let mut response = stored(&info.etag, attributes.checksum.as_ref());
+    version_id::put_header(response.headers_mut(), &bucket, info.version());
+    Ok(response)
 }
 
 /// Hands the whole body to `writer`, and checks it: on return every byte is written and everything the client said of

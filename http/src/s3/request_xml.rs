@@ -1,5 +1,6 @@
 //! The XML that operations take: CreateBucket, DeleteObjects, CompleteMultipartUpload, PutBucketOwnershipControls,
-//! PutPublicAccessBlock, PutBucketTagging, PutBucketCors.
+//! PutPublicAccessBlock, PutBucketTagging, PutBucketCors, PutBucketVersioning, PutObjectLockConfiguration,
+//! PutObjectRetention, PutObjectLegalHold.
 //!
 //! Pure. Read in one pass, element by element; names count without their namespace prefix, attributes do not count.
 //! A document type, a processing instruction, an entity of its own, deeper nesting than [`XML_DEPTH_MAX`], more entries
@@ -61,6 +62,102 @@ pub fn parse_public_access_block(bytes: &[u8]) -> Result<[bool; 4], S3Error> {
         once(&mut switches[at], is_on)
     })?;
     Ok(switches.map(|switch| switch.unwrap_or(false)))
+}
+
+/// `VersioningConfiguration`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VersioningDocument {
+    /// As sent.
+    pub status: Option<String>,
+    /// As sent.
+    pub mfa_delete: Option<String>,
+}
+
+/// Reads `VersioningConfiguration`.
+pub fn parse_versioning(bytes: &[u8]) -> Result<VersioningDocument, S3Error> {
+    let mut document = VersioningDocument::default();
+    Walk::new(bytes)?.root("VersioningConfiguration", |walk, name| match name {
+        "Status" => once(&mut document.status, walk.text()?.trim().to_owned()),
+        "MfaDelete" => once(&mut document.mfa_delete, walk.text()?.trim().to_owned()),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok(document)
+}
+
+/// `ObjectLockConfiguration`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LockDocument {
+    /// As sent; empty when it is missing.
+    pub enabled: String,
+    /// The retention of its rule, if it has one.
+    pub default: Option<DefaultDocument>,
+}
+
+/// `DefaultRetention`, as sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DefaultDocument {
+    /// Empty when it is missing.
+    pub mode: String,
+    /// Days.
+    pub days: Option<i64>,
+    /// Years.
+    pub years: Option<i64>,
+}
+
+/// Reads `ObjectLockConfiguration`.
+pub fn parse_object_lock(bytes: &[u8]) -> Result<LockDocument, S3Error> {
+    let (mut enabled, mut rule) = (None, None);
+    Walk::new(bytes)?.root("ObjectLockConfiguration", |walk, name| match name {
+        "ObjectLockEnabled" => once(&mut enabled, walk.text()?.trim().to_owned()),
+        "Rule" => once(&mut rule, lock_rule(walk)?),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok(LockDocument { enabled: enabled.unwrap_or_default(), default: rule })
+}
+
+fn lock_rule(walk: &mut Walk<'_>) -> Result<DefaultDocument, S3Error> {
+    let mut default = None;
+    walk.children(&mut |walk, name| match name {
+        "DefaultRetention" => once(&mut default, default_retention(walk)?),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    default.ok_or(S3Error::MalformedXml)
+}
+
+fn default_retention(walk: &mut Walk<'_>) -> Result<DefaultDocument, S3Error> {
+    let (mut mode, mut days, mut years) = (None, None, None);
+    walk.children(&mut |walk, name| {
+        let text = walk.text()?;
+        let count = || integer(text.trim()).ok_or(S3Error::MalformedXml);
+        match name {
+            "Mode" => once(&mut mode, text.trim().to_owned()),
+            "Days" => once(&mut days, count()?),
+            "Years" => once(&mut years, count()?),
+            _ => Err(S3Error::MalformedXml),
+        }
+    })?;
+    Ok(DefaultDocument { mode: mode.unwrap_or_default(), days, years })
+}
+
+/// `Retention`: mode and end, as sent.
+pub fn parse_retention(bytes: &[u8]) -> Result<(Option<String>, Option<String>), S3Error> {
+    let (mut mode, mut until) = (None, None);
+    Walk::new(bytes)?.root("Retention", |walk, name| match name {
+        "Mode" => once(&mut mode, walk.text()?.trim().to_owned()),
+        "RetainUntilDate" => once(&mut until, walk.text()?.trim().to_owned()),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok((mode, until))
+}
+
+/// `LegalHold`: its status, as sent.
+pub fn parse_legal_hold(bytes: &[u8]) -> Result<String, S3Error> {
+    let mut status = None;
+    Walk::new(bytes)?.root("LegalHold", |walk, name| match name {
+        "Status" => once(&mut status, walk.text()?.trim().to_owned()),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    status.ok_or(S3Error::MalformedXml)
 }
 
 /// `Tagging`: keys and values of its one set, in the order sent. Rules for them are `tags`'.
@@ -434,6 +531,8 @@ pub fn fuzz_xml(input: &[u8]) {
     // Each answer is a value or `MalformedXML`; the call itself is the test.
     let (_, _) = (parse_create_bucket(input).is_ok(), parse_complete(input).is_ok());
     let _ = (parse_ownership(input).is_ok(), parse_tagging(input).is_ok(), parse_cors(input).is_ok());
+    let (_, _) = (parse_versioning(input).is_ok(), parse_object_lock(input).is_ok());
+    let (_, _) = (parse_retention(input).is_ok(), parse_legal_hold(input).is_ok());
     if let Ok(request) = parse_delete(input) {
         assert!((1..=DELETE_KEYS_MAX).contains(&request.objects.len()));
     }
@@ -494,6 +593,56 @@ mod tests {
         check(&root("<Rule><Other/></Rule>"), None);
         check("<Rule/>", None);
         check("", None);
+    }
+
+    #[test]
+    fn versioning() {
+        let check = |inner: &str, want: Option<(Option<&str>, Option<&str>)>| {
+            let text = format!("<VersioningConfiguration>{inner}</VersioningConfiguration>");
+            let got = parse_versioning(text.as_bytes()).ok();
+            let got = got.as_ref().map(|got| (got.status.as_deref(), got.mfa_delete.as_deref()));
+            assert_eq!(got, want, "{inner}");
+        };
+        check("", Some((None, None)));
+        check("<Status>Enabled</Status>", Some((Some("Enabled"), None)));
+        check("<MfaDelete>Disabled</MfaDelete><Status> x </Status>", Some((Some("x"), Some("Disabled"))));
+        check("<Status>Enabled</Status><Status>Enabled</Status>", None);
+        check("<Other/>", None);
+    }
+
+    #[test]
+    fn locks() {
+        let check = |inner: &str, want: Option<(&str, Option<(&str, Option<i64>, Option<i64>)>)>| {
+            let text = format!("<ObjectLockConfiguration>{inner}</ObjectLockConfiguration>");
+            let got = parse_object_lock(text.as_bytes()).ok();
+            let default = |default: &DefaultDocument| (default.mode.clone(), default.days, default.years);
+            let got = got.map(|got| (got.enabled, got.default.as_ref().map(default)));
+            let want = want.map(|(enabled, default)| {
+                (enabled.to_owned(), default.map(|(mode, days, years)| (mode.to_owned(), days, years)))
+            });
+            assert_eq!(got, want, "{inner}");
+        };
+        let rule = |inner: &str| format!("<Rule><DefaultRetention>{inner}</DefaultRetention></Rule>");
+        check("", Some(("", None)));
+        check("<ObjectLockEnabled>Enabled</ObjectLockEnabled>", Some(("Enabled", None)));
+        check(
+            &rule("<Mode>GOVERNANCE</Mode><Days>3</Days>"),
+            Some(("", Some(("GOVERNANCE", Some(3), None)))),
+        );
+        check(&rule("<Years>-1</Years>"), Some(("", Some(("", None, Some(-1))))));
+        for bad in ["<Rule/>", &rule("<Days>x</Days>"), &rule("<Days>1</Days><Days>1</Days>"), "<Other/>"] {
+            check(bad, None);
+        }
+        let retention =
+            |inner: &str| parse_retention(format!("<Retention>{inner}</Retention>").as_bytes()).ok();
+        assert_eq!(retention(""), Some((None, None)));
+        let (mode, until) = (Some("GOVERNANCE".to_owned()), Some("2030-01-01T00:00:00Z".to_owned()));
+        let text = "<Mode>GOVERNANCE</Mode><RetainUntilDate>2030-01-01T00:00:00Z</RetainUntilDate>";
+        assert_eq!(retention(text), Some((mode, until)));
+        assert_eq!(retention("<Until/>"), None);
+        let hold = |inner: &str| parse_legal_hold(format!("<LegalHold>{inner}</LegalHold>").as_bytes()).ok();
+        assert_eq!(hold("<Status>ON</Status>").as_deref(), Some("ON"));
+        assert_eq!(hold(""), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use http_body::Body;
 use nilas_catalog::uri::decode_query;
 use nilas_engine::{BucketSettings, EngineError, SettingKind};
 
-use super::{Call, Outcome, attributes_of, document, empty, request_xml};
+use super::{Call, Outcome, attributes_of, document, empty, request_xml, version_id};
 use crate::limits::{
     BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX, TAGGING_XML_BYTES_MAX,
 };
@@ -223,12 +223,14 @@ pub(super) async fn delete_bucket(call: &Call<'_>) -> Outcome {
 
 /// An object without tags has an empty set of them, unlike a bucket.
 pub(super) async fn get_object(call: &Call<'_>) -> Outcome {
-    call.check_version()?;
+    let version = call.version()?;
     let bucket = call.bucket()?;
-    let info = call.engine().head(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
+    let info = call.find(&bucket, version).await?;
     let attributes = attributes_of(&info, &call.target.key)?;
     call.check_tags(&attributes)?;
-    Ok(document(attributes.tags.document()))
+    let mut response = document(attributes.tags.document());
+    version_id::put_header(response.headers_mut(), &bucket, info.version());
+    Ok(response)
 }
 
 /// The pairs of a request's body.

@@ -3,6 +3,7 @@
 use std::ops::{Range, RangeInclusive};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::Body;
 use nilas_engine::ETag;
 
@@ -54,7 +55,10 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     let id = call.upload_id()?;
     let wanted = call.open_upload(&bucket, id).await?.checksum;
     let algorithm = wanted.map_or(Algorithm::Crc64Nvme, |wanted| wanted.algorithm);
-    let reader = open_source(call, &source).await?;
+    let opened = open_source(call, &source).await?;
+    let mut named = HeaderMap::new();
+    opened.put_header(&mut named);
+    let reader = opened.reader;
     let bytes = copy_range(range, reader.info.size)?;
     let length = bytes.end - bytes.start;
     let mut writer = call.engine().writer(&bucket, length).await?;
@@ -74,7 +78,9 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     if let Some(value) = attributes.checksum.and_then(|checksum| checksum.value) {
         xml.text(value.algorithm().element(), &value.to_base64());
     }
-    Ok(document(xml))
+    let mut response = document(xml);
+    response.headers_mut().extend(named);
+    Ok(response)
 }
 
 /// A part comes with a checksum of the algorithm that its upload was opened with, if that named one. Of the whole object

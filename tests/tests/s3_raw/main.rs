@@ -12,6 +12,7 @@ mod multipart;
 mod completions;
 mod parameters;
 mod query;
+mod versions;
 
 use std::sync::OnceLock;
 

@@ -320,7 +320,7 @@ fn headers_that_are_not_served_are_refused_and_change_nothing() {
         ("x-amz-tagging", "a=b", "NotImplemented"),
         ("x-amz-website-redirect-location", "/x", "NotImplemented"),
         ("x-amz-object-lock-legal-hold", "ON", "InvalidRequest"),
-        ("x-amz-object-lock-event-hold", "ON", "InvalidRequest"),
+        ("x-amz-object-lock-event-hold", "ON", "NotImplemented"),
         ("x-amz-acl", "public-read", "AccessControlListNotSupported"),
         ("x-amz-grant-full-control", "id=1", "AccessControlListNotSupported"),
     ] {
@@ -346,7 +346,7 @@ fn headers_that_are_not_served_are_refused_and_change_nothing() {
     for (name, value, status, code) in [
         ("x-amz-acl", "public-read", 400, "InvalidBucketAclWithObjectOwnership"),
         ("x-amz-grant-read", "id=1", 400, "InvalidBucketAclWithObjectOwnership"),
-        ("x-amz-bucket-object-lock-enabled", "true", 501, "NotImplemented"),
+        ("x-amz-bucket-object-lock-enabled", "yes", 400, "InvalidArgument"),
         ("x-amz-bucket-namespace", "account-regional", 501, "NotImplemented"),
         ("x-amz-object-ownership", "Everybody", 400, "InvalidArgument"),
         ("x-amz-object-ownership", "", 400, "InvalidArgument"),

@@ -58,13 +58,10 @@ impl<E: Effects> Applying<'_, E> {
         self.scratch.clear();
         let empty = NewCell::empty(sequence);
         match change {
-            Change::PutObject { key, modified_ms, etag, attributes, versioned, blob } => {
-                let (modified_ms, etag) = (*modified_ms, *etag);
-                self.put_object(
-                    key,
-                    NewCell { is_null: !versioned, modified_ms, etag, attributes, ..empty },
-                    blob,
-                );
+            Change::PutObject { key, modified_ms, etag, attributes, versioned, lock, blob } => {
+                let (modified_ms, etag, lock) = (*modified_ms, *etag, *lock);
+                let cell = NewCell { is_null: !versioned, modified_ms, etag, attributes, lock, ..empty };
+                self.put_object(key, cell, blob);
             }
             Change::PutMarker { key, modified_ms, versioned } => {
                 let modified_ms = *modified_ms;
@@ -72,12 +69,14 @@ impl<E: Effects> Applying<'_, E> {
                 self.bucket.set_object(key, self.scratch, self.effects);
             }
             Change::DeleteObject { key } => {
-                self.bucket.remove_version(key, |cell| cell.is_null, self.effects);
+                let uncovers = self.bucket.remove_version(key, |cell| cell.is_null, self.effects);
+                self.note_unsettled(uncovers, sequence);
             }
             Change::DeleteVersion { key, version } => {
                 let is_it =
                     |cell: &Cell<'_>| cell.sequence == *version || seeded(Mutant::NewestVersionDeleted);
-                self.bucket.remove_version(key, is_it, self.effects);
+                let uncovers = self.bucket.remove_version(key, is_it, self.effects);
+                self.note_unsettled(uncovers, sequence);
             }
             Change::SetValue { key, value } => {
                 let is_new = self.bucket.values.set(key, value);
@@ -96,9 +95,9 @@ impl<E: Effects> Applying<'_, E> {
                 let (modified_ms, etag) = (*modified_ms, *etag);
                 self.put_part(*upload, *number, NewCell { modified_ms, etag, attributes, ..empty }, blob);
             }
-            Change::CompleteUpload { upload, key, modified_ms, etag, attributes, versioned, parts } => {
-                let (modified_ms, etag) = (*modified_ms, *etag);
-                let cell = NewCell { is_null: !versioned, modified_ms, etag, attributes, ..empty };
+            Change::CompleteUpload { upload, key, modified_ms, etag, attributes, versioned, lock, parts } => {
+                let (modified_ms, etag, lock) = (*modified_ms, *etag, *lock);
+                let cell = NewCell { is_null: !versioned, modified_ms, etag, attributes, lock, ..empty };
                 self.complete_upload(*upload, key, cell, parts);
             }
             Change::AbortUpload { upload } => self.abort_upload(*upload),
@@ -106,7 +105,18 @@ impl<E: Effects> Applying<'_, E> {
                 let (tree, to) = (tree_of(*part), (*drive, *at));
                 self.bucket.move_bytes(tree, key, *version, to, self.scratch, self.effects);
             }
+            Change::Revise { key, version, attributes, lock } => {
+                self.bucket.revise(key, *version, attributes, *lock, self.scratch);
+                self.note_unsettled(true, sequence);
+            }
             Change::SetBucket { .. } | Change::ClearBucket { .. } => {}
+        }
+    }
+
+    /// Takes note of a change after which something older is told of a key, or something else of what is older.
+    fn note_unsettled(&mut self, is_so: bool, sequence: Sequence) {
+        if is_so {
+            self.bucket.unsettled = sequence;
         }
     }
 

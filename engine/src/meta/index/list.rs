@@ -86,7 +86,7 @@ impl BucketIndex {
     }
 }
 
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     match needle {
         [byte] => haystack.iter().position(|b| b == byte),
         _ => haystack.windows(needle.len()).position(|window| window == needle),
@@ -94,7 +94,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 /// The smallest byte string greater than every string that starts with `prefix`; `None` when there is none.
-fn successor(prefix: &[u8]) -> Option<Bytes> {
+pub(super) fn successor(prefix: &[u8]) -> Option<Bytes> {
     let at = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
     let mut next = prefix[..=at].to_vec();
     next[at] += 1;

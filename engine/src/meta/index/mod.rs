@@ -31,7 +31,7 @@ use crate::format::cell::{BlobLocation, Cell, Units};
 use crate::format::page::TreeKind;
 use crate::format::record::{Change, Extent, Record};
 use crate::mutant::{Mutant, seeded};
-use crate::object::{ListQuery, ObjectInfo, UploadId};
+use crate::object::{Found, ListQuery, Marker, ObjectInfo, UploadId, VersionId, VersionQuery};
 use crate::units::{BucketId, DriveOffset, Sequence};
 use completions::is_completion;
 use directory::is_directory;
@@ -69,10 +69,15 @@ pub(crate) struct BucketIndex {
     parts: Tree,
     /// The newest record that changed this bucket: who reads out a listing or an absence waits for it.
     pub(crate) changed: Sequence,
+    /// The newest record after which a key has, or an object is, something else than its own record says: a version that
+    /// covered it is gone, or its attributes are new. Who reads out an object waits for it.
+    pub(crate) unsettled: Sequence,
     /// Versions of objects that are no markers.
     object_count: u64,
     /// Their bytes.
     object_bytes: u64,
+    /// Versions with a lock.
+    locked_count: u64,
     /// Completed uploads that are remembered.
     completion_count: usize,
 }
@@ -135,13 +140,14 @@ impl Index {
         }
         let mut problem = None;
         let mut upgraded = Tree::default();
-        let (mut objects, mut bytes, mut cells, mut completions) = (0, 0_u64, 0, 0);
+        let (mut objects, mut bytes, mut locked, mut cells, mut completions) = (0, 0_u64, 0, 0, 0);
         tree.scan(b"", |cell| {
             cells += 1;
             let checked = match kind {
                 TreeKind::Objects | TreeKind::Parts => Cell::decode(cell.payload).and_then(|cell| {
                     cell.place()?;
                     objects += u64::from(!cell.is_marker);
+                    locked += u64::from(!cell.lock.is_none());
                     // Sums of what is in one tree stay within 64 bits from here on.
                     bytes = bytes.checked_add(cell.size).ok_or(Malformed { what: "sum of sizes", at: 0 })?;
                     Ok(())
@@ -171,7 +177,9 @@ impl Index {
             let held = self.buckets.entry(bucket).or_default();
             held.changed = covered;
             match kind {
-                TreeKind::Objects => (held.object_count, held.object_bytes) = (objects, bytes),
+                TreeKind::Objects => {
+                    (held.object_count, held.object_bytes, held.locked_count) = (objects, bytes, locked)
+                }
                 TreeKind::Uploads => self.upload_count += cells,
                 TreeKind::Values => held.completion_count = completions,
                 _ => {}
@@ -301,11 +309,21 @@ pub(crate) fn blob_of(cell: &Cell<'_>) -> Blob {
 fn info_of(found: &CellRef<'_>, cell: &Cell<'_>) -> ObjectInfo {
     ObjectInfo {
         sequence: cell.sequence,
+        is_null: cell.is_null,
         size: cell.size,
         modified_ms: cell.modified_ms,
         etag: cell.etag,
         attributes: found.share(cell.attributes),
+        lock: cell.lock,
     }
+}
+
+fn version_of(cell: &Cell<'_>) -> VersionId {
+    if cell.is_null { VersionId::Null } else { VersionId::Of(cell.sequence) }
+}
+
+fn marker_of(cell: &Cell<'_>) -> Marker {
+    Marker { version: version_of(cell), modified_ms: cell.modified_ms }
 }
 
 /// Fuzz entry: whatever a checkpoint's leaf makes of an index (the first byte says of which tree), can be asked for.
@@ -327,10 +345,11 @@ pub fn fuzz_index(bytes: &[u8]) {
     let listed =
         bucket.list(&ListQuery { max: 9, delimiter: Bytes::from_static(b"/"), ..ListQuery::default() });
     assert!(listed.objects.len() + listed.prefixes.len() <= 9);
-    let versions = bucket.list_versions(b"", None, usize::MAX);
+    let versions =
+        bucket.list_versions(&VersionQuery { max: usize::MAX, ..VersionQuery::default() }).versions;
     for version in &versions {
-        let found = bucket.open(&version.key, Some(version.info.sequence));
-        assert!(found.is_some() || bucket.has_version(&version.key, version.info.sequence));
+        let found = bucket.open(&version.key, Some(VersionId::Of(version.info.sequence)));
+        assert!(found != Found::Nothing);
     }
     for upload in bucket.list_uploads(b"", None, 9) {
         assert!(bucket.parts(upload.id, 0, 9).is_none_or(|parts| parts.is_empty()));
@@ -347,6 +366,7 @@ pub fn fuzz_index(bytes: &[u8]) {
 mod tests {
     use super::*;
     use crate::format::record::{BlobPlace, BlobRecord, unit_count};
+    use crate::lock::{Lock, Retention, RetentionMode};
     use crate::object::ETag;
 
     fn put(key: &'static str, size: u64) -> Change {
@@ -355,7 +375,8 @@ mod tests {
         let blob = BlobRecord { size, place: BlobPlace::Extents(extents), units: units.into() };
         let etag = ETag::default();
         let attributes = Bytes::new();
-        Change::PutObject { key: key.into(), modified_ms: 0, etag, attributes, versioned: false, blob }
+        let (key, lock) = (key.into(), Lock::NONE);
+        Change::PutObject { key, modified_ms: 0, etag, attributes, versioned: false, lock, blob }
     }
 
     pub(super) fn index(keys: &[&'static str]) -> Index {
@@ -413,10 +434,11 @@ mod tests {
             etag,
             attributes,
             versioned,
+            lock: Lock::NONE,
             parts,
         };
         assert_eq!(apply(&mut index, 11, complete), 1, "part 2 was not named");
-        let (info, blobs) = index.buckets[&BucketId(1)].open(b"m", None).expect("there");
+        let (info, blobs) = index.buckets[&BucketId(1)].open(b"m", None).object().expect("there");
         assert_eq!((info.size, info.etag.parts, blobs.len()), (140_000, 2, 2));
         assert_eq!(apply(&mut index, 12, part(1)), 1, "the upload is closed");
         assert_eq!(apply(&mut index, 13, Change::DeleteObject { key }), 2);
@@ -434,14 +456,15 @@ mod tests {
             index.apply(Sequence(sequence), &record, 0, &[], &mut NoEffects);
         };
         let versioned = |size| match put("k", size) {
-            Change::PutObject { key, modified_ms, etag, attributes, blob, .. } => {
-                Change::PutObject { key, modified_ms, etag, attributes, versioned: true, blob }
+            Change::PutObject { key, modified_ms, etag, attributes, lock, blob, .. } => {
+                Change::PutObject { key, modified_ms, etag, attributes, versioned: true, lock, blob }
             }
             other => other,
         };
         let marker = |versioned| Change::PutMarker { key: "k".into(), modified_ms: 9, versioned };
         let sizes = |index: &Index| -> Vec<u64> {
-            let versions = index.buckets[&BucketId(1)].list_versions(b"", None, 99);
+            let query = VersionQuery { max: 99, ..VersionQuery::default() };
+            let versions = index.buckets[&BucketId(1)].list_versions(&query).versions;
             assert!(versions.iter().enumerate().all(|(nth, version)| version.is_latest == (nth == 0)));
             versions.iter().map(|version| if version.is_marker { 999 } else { version.info.size }).collect()
         };
@@ -455,11 +478,20 @@ mod tests {
         assert_eq!(sizes(&index), [999, 4, 3, 2]);
         let bucket = &index.buckets[&BucketId(1)];
         assert_eq!(
-            (bucket.object(b"k"), bucket.list(&ListQuery { max: 9, ..ListQuery::default() }).objects.len()),
+            (
+                bucket.find(b"k", None).object(),
+                bucket.list(&ListQuery { max: 9, ..ListQuery::default() }).objects.len()
+            ),
             (None, 0)
         );
-        assert_eq!(bucket.open(b"k", Some(Sequence(3))).map(|(info, _)| info.size), Some(3));
-        assert_eq!(bucket.list_versions(b"", Some((b"k", Sequence(4))), 1)[0].info.size, 3);
+        let size = |version| bucket.find(b"k", Some(version)).object().map(|info| info.size);
+        assert_eq!(size(VersionId::Of(Sequence(3))), Some(3));
+        assert_eq!(size(VersionId::Null), Some(4));
+        assert_eq!(bucket.find(b"k", None), bucket.find(b"k", Some(VersionId::Of(Sequence(5)))));
+        assert!(matches!(bucket.find(b"k", None), Found::Marker(_)));
+        let (after, after_version) = (Bytes::from_static(b"k"), Some(VersionId::Of(Sequence(4))));
+        let behind = VersionQuery { after, after_version, max: 1, ..VersionQuery::default() };
+        assert_eq!(bucket.list_versions(&behind).versions[0].info.size, 3);
         apply(&mut index, Change::DeleteVersion { key: "k".into(), version: Sequence(5) });
         assert_eq!(sizes(&index), [4, 3, 2], "without its marker the object is back");
         apply(&mut index, marker(false));
@@ -469,5 +501,96 @@ mod tests {
         }
         assert!(index.buckets[&BucketId(1)].is_empty());
         assert_eq!(index.buckets[&BucketId(1)].held(), (0, 0));
+    }
+
+    /// Lists by pages of every size and holds them against one page of all: names of keys with sequences, and prefixes.
+    fn check_pages(index: &Index, [prefix, delimiter]: [&'static str; 2], want: &[&str]) {
+        let bucket = &index.buckets[&BucketId(1)];
+        for max in 1..=want.len() + 1 {
+            let mut query = VersionQuery {
+                prefix: Bytes::from_static(prefix.as_bytes()),
+                delimiter: Bytes::from_static(delimiter.as_bytes()),
+                max,
+                ..VersionQuery::default()
+            };
+            let mut got: Vec<String> = Vec::new();
+            loop {
+                let page = bucket.list_versions(&query);
+                assert!(page.versions.len() + page.prefixes.len() <= max);
+                let name = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
+                let named = |found: &crate::object::ObjectVersion| {
+                    (name(&found.key), u64::MAX - found.info.sequence.0)
+                };
+                let mut lines: Vec<(String, u64)> = page.versions.iter().map(named).collect();
+                lines.extend(page.prefixes.iter().map(|prefix| (name(prefix), 0)));
+                lines.sort();
+                got.extend(lines.into_iter().map(|(key, sequence)| match sequence {
+                    0 => key,
+                    other => format!("{key}@{}", u64::MAX - other),
+                }));
+                let Some((key, version)) = page.next else { break };
+                query.after = key;
+                query.after_version = version.map(VersionId::Of);
+            }
+            assert_eq!(got, want, "{prefix:?} {delimiter:?} by {max}");
+        }
+    }
+
+    #[test]
+    fn pages_of_versions() {
+        let mut index = Index::default();
+        let keys = ["a", "a", "b/1", "b/1", "b/2", "c", "b/1"];
+        for (sequence, key) in (1..).zip(keys) {
+            let Change::PutObject { key, etag, attributes, lock, blob, .. } = put(key, 1) else {
+                unreachable!()
+            };
+            let change =
+                Change::PutObject { key, modified_ms: 0, etag, attributes, versioned: true, lock, blob };
+            let record = Record { bucket: BucketId(1), changes: vec![change] };
+            index.apply(Sequence(sequence), &record, 0, &[], &mut NoEffects);
+        }
+        check_pages(&index, ["", ""], &["a@2", "a@1", "b/1@7", "b/1@4", "b/1@3", "b/2@5", "c@6"]);
+        check_pages(&index, ["", "/"], &["a@2", "a@1", "b/", "c@6"]);
+        check_pages(&index, ["b/", "/"], &["b/1@7", "b/1@4", "b/1@3", "b/2@5"]);
+        check_pages(&index, ["x", ""], &[]);
+        let bucket = &index.buckets[&BucketId(1)];
+        let behind = |after_version| {
+            let query =
+                VersionQuery { after: "b/1".into(), after_version, max: 9, ..VersionQuery::default() };
+            bucket
+                .list_versions(&query)
+                .versions
+                .iter()
+                .map(|found| found.info.sequence.0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(behind(None), [5, 6]);
+        assert_eq!(behind(Some(VersionId::Of(Sequence(6)))), [4, 3, 5, 6], "one that is not there any more");
+        assert_eq!(behind(Some(VersionId::Null)), [7, 4, 3, 5, 6], "nobody knows where it stood");
+    }
+
+    #[test]
+    fn revisions_keep_all_else() {
+        let mut index = index(&["k"]);
+        let before = index.buckets[&BucketId(1)].open(b"k", None).object().expect("there");
+        let lock = Lock {
+            retention: Some(Retention { mode: RetentionMode::Governance, until_ms: 50 }),
+            legal_hold: false,
+        };
+        let mut revise = |version, attributes: &'static str, lock| {
+            let (key, attributes) = ("k".into(), attributes.into());
+            let change = Change::Revise { key, version: Sequence(version), attributes, lock };
+            let record = Record { bucket: BucketId(1), changes: vec![change] };
+            index.apply(Sequence(7), &record, 0, &[], &mut NoEffects);
+            let bucket = &index.buckets[&BucketId(1)];
+            let is_protected = |now_ms| bucket.is_protected(b"k", VersionId::Null, now_ms, false);
+            let protected = (is_protected(49), is_protected(50));
+            (bucket.open(b"k", None).object().expect("there"), protected, bucket.locked_count)
+        };
+        let (info, blobs) = before.clone();
+        let revised = (ObjectInfo { attributes: "new".into(), lock, ..info }, blobs);
+        assert_eq!(revise(9, "x", lock), (before, (false, false), 0), "there is no such version");
+        assert_eq!(revise(1, "new", lock), (revised, (true, false), 1));
+        assert_eq!(revise(1, "", Lock::NONE).2, 0);
     }
 }

@@ -1,38 +1,43 @@
 //! Objects: what a key has now, and where the bytes of a version or part are. A cell is set, replaced and moved here.
 
 use super::apply::displace;
-use super::tree::Position;
-use super::{Blob, BucketIndex, Effects, blob_of, cell_of, info_of, place_of};
-use crate::format::cell::{BlobLocation, Cell};
+use super::tree::{CellRef, Position};
+use super::{Blob, BucketIndex, Effects, blob_of, cell_of, info_of, marker_of, place_of};
+use crate::format::cell::{BlobLocation, Cell, NewCell};
 use crate::format::page::TreeKind;
+use crate::lock::Lock;
 use crate::mutant::{Mutant, seeded};
-use crate::object::{ETag, ObjectInfo};
+use crate::object::{ETag, Found, ObjectInfo, VersionId};
 use crate::units::{DriveOffset, Sequence};
 
 impl BucketIndex {
-    /// What a key has now; `None` for no object or a delete marker.
-    pub(crate) fn object(&self, key: &[u8]) -> Option<ObjectInfo> {
-        let found = self.objects.get(key)?;
-        let cell = cell_of(found.payload);
-        (!cell.is_marker).then(|| info_of(&found, &cell))
-    }
-
     /// The entity tag of what a key has now.
     pub(crate) fn etag(&self, key: &[u8]) -> Option<ETag> {
         let cell = cell_of(self.objects.get(key)?.payload);
         (!cell.is_marker).then_some(cell.etag)
     }
 
-    /// The current version of a key (`None`), or a named one, with where its bytes are.
-    pub(crate) fn open(&self, key: &[u8], version: Option<Sequence>) -> Option<(ObjectInfo, Vec<Blob>)> {
-        let (found, cell) = match version {
-            None => self.versions_of(key).next()?,
-            Some(version) => self.versions_of(key).find(|(_, cell)| cell.sequence == version)?,
-        };
-        if cell.is_marker {
-            return None;
+    /// The current version of a key (`None`), or a named one.
+    pub(crate) fn find(&self, key: &[u8], version: Option<VersionId>) -> Found<ObjectInfo> {
+        self.found(key, version, info_of)
+    }
+
+    /// As [`BucketIndex::find`], with where its bytes are.
+    pub(crate) fn open(&self, key: &[u8], version: Option<VersionId>) -> Found<(ObjectInfo, Vec<Blob>)> {
+        self.found(key, version, |found, cell| (info_of(found, cell), self.blobs_of(cell)))
+    }
+
+    fn found<T>(
+        &self,
+        key: &[u8],
+        version: Option<VersionId>,
+        object: impl FnOnce(&CellRef<'_>, &Cell<'_>) -> T,
+    ) -> Found<T> {
+        match self.version(key, version) {
+            None => Found::Nothing,
+            Some((_, cell)) if cell.is_marker => Found::Marker(marker_of(&cell)),
+            Some((found, cell)) => Found::Object(object(&found, &cell)),
         }
-        Some((info_of(&found, &cell), self.blobs_of(&cell)))
     }
 
     fn blobs_of(&self, cell: &Cell<'_>) -> Vec<Blob> {
@@ -54,6 +59,7 @@ impl BucketIndex {
         if !new.is_marker {
             self.object_count += 1;
             self.object_bytes += new.size;
+            self.locked_count += u64::from(!new.lock.is_none());
         }
         if new.is_null {
             // Mostly the key has its null version or nothing.
@@ -66,6 +72,7 @@ impl BucketIndex {
                     return;
                 }
                 Some(false) if !seeded(Mutant::NullTwice) => {
+                    // What comes on top is told of with its own record.
                     self.remove_version(key, |cell| cell.is_null, effects);
                     at = self.objects.seek(key);
                 }
@@ -120,6 +127,35 @@ impl BucketIndex {
         tree.replace(at, scratch);
     }
 
+    /// Replaces attributes and lock of a version, if it is there; its bytes stay where they are.
+    pub(super) fn revise(
+        &mut self,
+        key: &[u8],
+        version: Sequence,
+        attributes: &[u8],
+        lock: Lock,
+        scratch: &mut Vec<u8>,
+    ) {
+        let mut at = self.objects.seek(key);
+        while let Some(found) = self.objects.at(at).filter(|cell| cell.key.compare(key).is_eq()) {
+            let cell = cell_of(found.payload);
+            if cell.sequence != version && !seeded(Mutant::NewestVersionRevised) {
+                at = self.objects.next(at);
+                continue;
+            }
+            if cell.is_marker {
+                return;
+            }
+            let (place, units) = place_of(&cell);
+            let revised = NewCell { attributes, lock, ..cell.placed(&place, units.as_slice()) };
+            revised.encode(scratch);
+            self.locked_count -= u64::from(!cell.lock.is_none());
+            self.locked_count += u64::from(!lock.is_none());
+            self.objects.replace(at, scratch);
+            return;
+        }
+    }
+
     /// Takes the version at `at` out of all sums and gives up its bytes; the caller removes or replaces the cell.
     pub(super) fn forget(&mut self, at: Position, effects: &mut impl Effects) {
         let Some(found) = self.objects.at(at) else { return };
@@ -127,6 +163,7 @@ impl BucketIndex {
         if !cell.is_marker {
             self.object_count -= 1;
             self.object_bytes -= cell.size;
+            self.locked_count -= u64::from(!cell.lock.is_none());
         }
         match cell.parts() {
             None if seeded(Mutant::OverwriteKept) => {}

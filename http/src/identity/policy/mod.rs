@@ -27,4 +27,5 @@ pub use canned::{CANNED, Canned};
 pub use document::{Policy, PolicyError, PolicyKind};
 pub use fuzz::fuzz_policy;
 pub use key::{ConditionKey, Context, NoContext, Value};
+pub(crate) use moment::parse as parse_moment;
 pub use set::{PolicySet, PrincipalNames, Question, StatementId, Verdict};

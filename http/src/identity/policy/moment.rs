@@ -1,7 +1,7 @@
 //! Moments as policies write them: ISO 8601 in the forms of the W3C note that AWS names, or seconds since 1970.
 
 /// Reads a moment, as milliseconds since 1970; finer parts of a second are left out.
-pub(super) fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     if let Some(seconds) = epoch(text) {
         return Some(seconds);
     }
