@@ -136,6 +136,8 @@ pub enum EngineError {
     },
     /// The change would remove a version that a lock protects; nothing was done.
     Locked,
+    /// The change would leave the bucket with more bytes than its quota; nothing was done.
+    QuotaExceeded,
     /// The process is stopping.
     Stopping,
 }
@@ -151,7 +153,8 @@ impl EngineError {
             | EngineError::NoFreeZone
             | EngineError::TooLarge { .. }
             | EngineError::UnsupportedSetting { .. }
-            | EngineError::Locked => true,
+            | EngineError::Locked
+            | EngineError::QuotaExceeded => true,
             EngineError::Drive(_)
             | EngineError::Corrupt(_)
             | EngineError::ReadOnly { .. }
@@ -169,6 +172,7 @@ impl fmt::Display for EngineError {
             EngineError::Full { wanted_bytes } => write!(f, "no space for {wanted_bytes} bytes"),
             EngineError::Busy { limit, max } => write!(f, "{limit} ({max}) is reached"),
             EngineError::Locked => write!(f, "a lock protects the version"),
+            EngineError::QuotaExceeded => write!(f, "the quota of the bucket would be exceeded"),
             EngineError::BucketClosed => write!(f, "the bucket is being deleted"),
             EngineError::NoFreeZone => write!(f, "no zone is free for the log"),
             EngineError::TooLarge { limit, max, got } => write!(f, "{limit} is {max}, got {got}"),

@@ -249,6 +249,8 @@ pub enum PutRefused {
     NoSuchVersion,
     /// It would remove a version that a lock protects, or loosen its lock.
     Locked,
+    /// It would leave the bucket with more bytes than its quota.
+    QuotaExceeded,
 }
 
 impl fmt::Display for PutRefused {
@@ -260,6 +262,7 @@ impl fmt::Display for PutRefused {
             PutRefused::NoSuchUpload => "the upload is not open",
             PutRefused::NoSuchVersion => "the key has no such version",
             PutRefused::Locked => "a lock protects the version",
+            PutRefused::QuotaExceeded => "the quota of the bucket would be exceeded",
         })
     }
 }

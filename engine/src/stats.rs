@@ -31,6 +31,8 @@ pub struct ShardStats {
     pub scrub_damaged_units: AtomicU64,
     pub scrub_passes: AtomicU64,
     pub scrub_pass_bytes: AtomicU64,
+    /// Changes that a quota refused.
+    pub over_quota: AtomicU64,
     pub read_only: AtomicBool,
     /// Why the shard is read-only; set once.
     pub failure: FailureText,

@@ -324,7 +324,7 @@ fn sender_figures(process: &ProcessFigures, out: &mut String) -> std::fmt::Resul
 
 fn shards(stats: &[Arc<ShardStats>], out: &mut String) -> std::fmt::Result {
     type Read = fn(&ShardStats) -> &AtomicU64;
-    let counters: [(&str, &str, &str, Read); 19] = [
+    let counters: [(&str, &str, &str, Read); 20] = [
         ("nilas_log_blocks_total", "counter", "Durable log writes, each one flush.", |s| &s.log_blocks),
         ("nilas_log_records_total", "counter", "Records in them.", |s| &s.log_records),
         ("nilas_log_bytes_total", "counter", "Bytes of them.", |s| &s.log_bytes),
@@ -339,6 +339,9 @@ fn shards(stats: &[Arc<ShardStats>], out: &mut String) -> std::fmt::Result {
             &s.scrub_damaged_units
         }),
         ("nilas_scrub_passes_total", "counter", "Passes that it ended.", |s| &s.scrub_passes),
+        ("nilas_over_quota_total", "counter", "Changes that the quota of a bucket refused.", |s| {
+            &s.over_quota
+        }),
         ("nilas_scrub_pass_bytes", "gauge", "Bytes verified since the newest pass began.", |s| {
             &s.scrub_pass_bytes
         }),

@@ -284,6 +284,9 @@ pub const QUERY_PAGE_MAX: usize = 1_000;
 /// See [`QUERY_PAGE_MAX`].
 pub const QUERY_PAGE_DEFAULT: usize = 100;
 
+/// Buckets of one page of quotas. Beyond: `is_truncated`.
+pub const QUOTA_PAGE_MAX: usize = 1_000;
+
 /// Questions of one simulation: actions times resources. Beyond: `LimitExceeded`.
 pub const SIMULATED_MAX: usize = 1_000;
 
@@ -354,7 +357,7 @@ pub const BUCKET_TAGS_MAX: usize = 50;
 /// Tags of an object, as in S3. Beyond: `BadRequest`.
 pub const OBJECT_TAGS_MAX: usize = 10;
 
-/// Bytes of the XML of PutBucketTagging: 50 tags of the longest, and their elements. Beyond: `MalformedXML`.
+/// Bytes of the XML of PutBucketTagging and PutObjectTagging: 50 tags of the longest, and their elements. Beyond: `MalformedXML`.
 pub const TAGGING_XML_BYTES_MAX: usize = 128 * 1024;
 
 /// Rules of a bucket's CORS configuration, as in S3. Beyond: `InvalidRequest`.

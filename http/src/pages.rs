@@ -26,6 +26,8 @@ pub enum Page {
     WhoCan,
     Owners,
     ChangeOwner,
+    Quotas,
+    ChangeQuota,
     Users,
     ChangeUser,
     CreateKey,
@@ -45,7 +47,7 @@ pub struct PageRow {
 
 // Pages for load balancers and Prometheus tell no names and need no credentials; those of the scrub and of purges name
 // objects.
-const TABLE: [PageRow; 16] = [
+const TABLE: [PageRow; 18] = [
     row("Healthz", "/healthz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
     row("Readyz", "/readyz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
     row("Metrics", "/metrics", &["GET", "HEAD"], "admin:Prometheus", ResourceKind::Public, Effect::Reads),
@@ -73,6 +75,15 @@ const TABLE: [PageRow; 16] = [
         ResourceKind::Service,
         Effect::Changes,
     )),
+    row("Quotas", QUOTAS, READ, "admin:GetBucketQuota", ResourceKind::Service, Effect::Reads),
+    with_json(row(
+        "ChangeQuota",
+        QUOTAS,
+        POST,
+        "admin:SetBucketQuota",
+        ResourceKind::Service,
+        Effect::Changes,
+    )),
     row("Users", "/_nilas/users", READ, "iam:ListUsers", ResourceKind::Service, Effect::Reads),
     judged_by_body("ChangeUser", "/_nilas/users/", POST, "iam:UpdateUser", Effect::Changes),
     judged_by_body("CreateKey", "/_nilas/keys", POST, "iam:CreateAccessKey", Effect::Changes),
@@ -83,6 +94,7 @@ const READ: &[&str] = &["GET", "HEAD"];
 const POST: &[&str] = &["POST"];
 const SIMULATE: &str = "/_nilas/simulate";
 const OWNERS: &str = "/_nilas/owners";
+const QUOTAS: &str = "/_nilas/quotas";
 
 /// A page that asks for what it is about by itself.
 const fn judged_by_body(
@@ -142,6 +154,8 @@ impl Page {
         Page::WhoCan,
         Page::Owners,
         Page::ChangeOwner,
+        Page::Quotas,
+        Page::ChangeQuota,
         Page::Users,
         Page::ChangeUser,
         Page::CreateKey,
@@ -171,6 +185,7 @@ impl Page {
             Page::Healthz | Page::Readyz | Page::Metrics => false,
             Page::ScrubStatus | Page::ScrubStart | Page::Purges => false,
             Page::Whoami | Page::Simulate | Page::SimulateForm | Page::WhoCan | Page::Audit => true,
+            Page::Quotas | Page::ChangeQuota => true,
             Page::Owners | Page::ChangeOwner | Page::Users | Page::ChangeUser | Page::CreateKey => true,
         }
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use nilas_catalog::access::{Access as _, Resource};
 use nilas_catalog::uri::Query;
-use nilas_engine::{SettingKind, rt};
+use nilas_engine::{Bucket, SettingKind, rt};
 use serde_json::{Map, Value, json};
 
 use crate::audit::{AuditShared, Decisions, Outcome};
@@ -22,7 +22,7 @@ use crate::identity::model::{AccessKey, Fault, Group, Model, NewAccessKey, User,
 use crate::identity::policy::PolicySet;
 use crate::identity::store::ChangeError;
 use crate::identity::{Explained, Layer, RequestFacts, Rights, Say, Sender, SenderKind};
-use crate::limits::{AUDIT_PAGE_EVENTS_MAX, CONTEXT_VALUES_MAX, WHO_CAN_ANSWERS_MAX};
+use crate::limits::{AUDIT_PAGE_EVENTS_MAX, CONTEXT_VALUES_MAX, QUOTA_PAGE_MAX, WHO_CAN_ANSWERS_MAX};
 use crate::operations::AnyOperation;
 use crate::pages::Page;
 use crate::query::QueryError;
@@ -209,6 +209,8 @@ pub(crate) async fn answer(desk: &Desk<'_>, page: Page, rest: &str, asked: &Aske
             owners(desk)?
         }
         Page::ChangeOwner => change_owner(desk, asked).await?,
+        Page::Quotas => quotas(desk, asked).await?,
+        Page::ChangeQuota => change_quota(desk, asked).await?,
         Page::Users => users(desk, asked)?,
         Page::ChangeUser => change_user(desk, rest, asked).await?,
         Page::CreateKey => create_key(desk, asked).await?,
@@ -513,6 +515,45 @@ async fn change_owner(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> 
     let changed = desk.services.engine.set_setting(bucket, SettingKind::OWNER, owner).await;
     changed.map_err(|why| S3Error::bucket(why, bucket))?;
     Ok(json!({ "bucket": bucket, "user": user }))
+}
+
+/// The buckets with a quota, or the one that is asked for, with what they hold.
+async fn quotas(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
+    asked.only(&["bucket", "after"])?;
+    let engine = &desk.services.engine;
+    let named = asked.text("bucket")?;
+    let after = asked.text("after")?.unwrap_or_default();
+    let directory = engine.directory().map_err(S3Error::from)?;
+    let wanted: Vec<Arc<Bucket>> = match named {
+        Some(name) => vec![engine.bucket(name).map_err(|why| S3Error::bucket(why, name))?],
+        None => (directory.buckets.values())
+            .filter(|bucket| bucket.settings.get(SettingKind::QUOTA).is_some() && after < &*bucket.name)
+            .take(QUOTA_PAGE_MAX + 1)
+            .cloned()
+            .collect(),
+    };
+    let mut buckets = Vec::new();
+    for bucket in wanted.iter().take(QUOTA_PAGE_MAX) {
+        let (versions, bytes) = engine.held(bucket).await.map_err(S3Error::from)?;
+        let quota = bucket.settings.quota().flatten();
+        buckets
+            .push(json!({ "bucket": &*bucket.name, "quota": quota, "bytes": bytes, "versions": versions }));
+    }
+    Ok(json!({ "buckets": buckets, "is_truncated": QUOTA_PAGE_MAX < wanted.len() }))
+}
+
+/// Bounds the bytes of a bucket, or, with null, lets it have any number.
+async fn change_quota(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
+    asked.only(&["bucket", "quota"])?;
+    let bucket = asked.need("bucket")?;
+    if !asked.fields.contains_key("quota") {
+        return Err(invalid("quota is missing: a number of bytes, or null"));
+    }
+    let quota = asked.number("quota")?;
+    let value = quota.map(|bytes| Bytes::copy_from_slice(&bytes.to_le_bytes()));
+    let changed = desk.services.engine.set_setting(bucket, SettingKind::QUOTA, value).await;
+    changed.map_err(|why| S3Error::bucket(why, bucket))?;
+    Ok(json!({ "bucket": bucket, "quota": quota }))
 }
 
 fn users(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {

@@ -369,6 +369,8 @@ mod tests {
         check("GET /b/k?tagging", Operation::GetObjectTagging, "b", "k");
         check("PUT /b/k?retention&versionId=1", Operation::PutObjectRetention, "b", "k");
         check("GET /b/k?legal-hold", Operation::GetObjectLegalHold, "b", "k");
+        check("PUT /b/k?tagging&versionId=null", Operation::PutObjectTagging, "b", "k");
+        check("DELETE /b/k?tagging", Operation::DeleteObjectTagging, "b", "k");
         check("GET /b/k?acl", Operation::GetObjectAcl, "b", "k");
         check("POST /b/k?uploads", Operation::CreateMultipartUpload, "b", "k");
         check("PUT /b/k?uploadId=1&partNumber=2", Operation::UploadPart, "b", "k");
@@ -440,12 +442,10 @@ mod tests {
         check_code("PUT /b/k?annotation=x&annotationName=n", "NotImplemented");
         check_code("PUT /b?metadataJournalTable=x", "NotImplemented");
         check_code("PUT /b/k?encryption", "NotImplemented");
-        check_code("PUT /b/k?tagging", "NotImplemented");
         check_code("PUT /b/k?frobnicate", "NotImplemented");
         check_code("PUT /b/k?renameObject", "NotImplemented");
         check_code("PUT /b/k?append&position=0", "NotImplemented");
         check_code("GET /b/k?torrent", "NotImplemented");
-        check_code("DELETE /b/k?tagging", "NotImplemented");
         check_code("POST /b/k?restore", "NotImplemented");
         check_code("POST /b/k?select&select-type=2", "NotImplemented");
         check_code("POST /b/k", "MethodNotAllowed");
@@ -464,7 +464,6 @@ mod tests {
                 check_code(&operation.replace('V', &format!("versionId={version}")), "InvalidArgument");
             }
         }
-        check_code("PUT /b/k?tagging&versionId=1", "NotImplemented");
         check_code("GET /b/k?acl&tagging", "InvalidArgument");
         check_code("PUT /b?inventory", "NotImplemented");
         check_code("GET /b?session", "NotImplemented");

@@ -176,7 +176,7 @@ def request(name):
         ask.body = b"<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>"
     elif name == "PutBucketAccelerateConfiguration":
         ask.body = b"<AccelerateConfiguration><Status>Suspended</Status></AccelerateConfiguration>"
-    elif name == "PutBucketTagging":
+    elif name in ("PutBucketTagging", "PutObjectTagging"):
         ask.body = TAGGING
     elif name == "PutBucketCors":
         ask.body = CORS

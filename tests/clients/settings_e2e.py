@@ -11,7 +11,7 @@ import urllib.parse
 
 import nilas
 from nilas import HOST, refused
-from people import Person, allow, arn, deny
+from people import Person, allow, arn, deny, store
 from steps import Steps, eq
 
 client = nilas.s3()
@@ -304,6 +304,76 @@ def tags_of_copies():
     refused(lambda: copy("to", TaggingDirective="MERGE"), "InvalidArgument")
 
 
+def tags_of_what_is_there():
+    client.put_object(Bucket=bucket, Key="late", Body=b"x" * 200_000, Metadata={"m": "1"}, ContentType="a/b")
+    before = client.head_object(Bucket=bucket, Key="late")
+    put = lambda *tags, key="late", by=client: by.put_object_tagging(Bucket=bucket, Key=key, Tagging=tag_set(*tags))
+    eq(put(("b", "2"), ("a", ""))["ResponseMetadata"]["HTTPStatusCode"], 200, "put")
+    eq(tags_of("late"), [("a", ""), ("b", "2")], "tags")
+    after = client.head_object(Bucket=bucket, Key="late")
+    for name in ("ETag", "LastModified", "ContentLength", "ContentType", "Metadata"):
+        eq(after[name], before[name], name)
+    eq(client.get_object(Bucket=bucket, Key="late")["Body"].read(), b"x" * 200_000, "bytes")
+    put(("c", "3"))
+    eq(tags_of("late"), [("c", "3")], "other tags")
+    says(lambda: put(*[(f"k{nth}", "") for nth in range(11)]), "BadRequest", TOO_MANY)
+    says(lambda: put(("a", "1"), ("a", "2")), "InvalidTag", "Cannot provide multiple Tags with the same key")
+    says(lambda: put(("aws:a", "1")), "InvalidTag", "Your TagKey cannot be prefixed with aws:")
+    refused(lambda: put(("a", "1"), key="none"), "NoSuchKey")
+    eq(tags_of("late"), [("c", "3")], "nothing was changed")
+    put()
+    eq(tags_of("late"), [], "an empty set")
+    put(("d", "4"))
+    eq(client.delete_object_tagging(Bucket=bucket, Key="late")["ResponseMetadata"]["HTTPStatusCode"], 204, "delete")
+    eq(tags_of("late"), [], "deleted")
+    client.delete_object_tagging(Bucket=bucket, Key="late")
+    refused(lambda: client.delete_object_tagging(Bucket=bucket, Key="none"), "NoSuchKey")
+    named = ["--bucket", bucket, "--key", "late"]
+    aws("put-object-tagging", *named, "--tagging", "TagSet=[{Key=team,Value=data}]")
+    eq(pairs(aws("get-object-tagging", *named)["TagSet"]), [("team", "data")], "by the command line")
+
+    everything = arn(bucket, "*")
+    only = {"StringEquals": {"s3:RequestObjectTag/team": "web"}}
+    existing = {"StringEquals": {"s3:ExistingObjectTag/team": "data"}}
+    tagger = Person("tagger", allow("s3:PutObjectTagging", everything, Condition=only))
+    try:
+        by = tagger.client()
+        refused(lambda: put(("team", "data"), by=by), "AccessDenied")
+        put(("team", "web"), by=by)
+        tagger.may(allow(["s3:PutObjectTagging", "s3:DeleteObjectTagging"], everything, Condition=existing))
+        refused(lambda: put(("team", "data"), by=by), "AccessDenied")
+        refused(lambda: by.delete_object_tagging(Bucket=bucket, Key="late"), "AccessDenied")
+        put(("team", "data"))
+        put(("team", "data"), ("more", ""), by=by)
+        by.delete_object_tagging(Bucket=bucket, Key="late")
+        eq(tags_of("late"), [], "tags")
+    finally:
+        tagger.go()
+
+
+def tags_of_versions():
+    versioned = nilas.unique("settings-versions")
+    client.create_bucket(Bucket=versioned)
+    client.put_bucket_versioning(Bucket=versioned, VersioningConfiguration={"Status": "Enabled"})
+    named = {"Bucket": versioned, "Key": "k"}
+    first = client.put_object(**named, Body=b"1", Tagging="a=1")["VersionId"]
+    second = client.put_object(**named, Body=b"2")["VersionId"]
+    of = lambda version: pairs(client.get_object_tagging(**named, VersionId=version)["TagSet"])
+    eq((of(first), of(second)), ([("a", "1")], []), "tags")
+    answer = client.put_object_tagging(**named, VersionId=first, Tagging=tag_set(("b", "2")))
+    eq(answer["VersionId"], first, "version")
+    eq(client.put_object_tagging(**named, Tagging=tag_set(("c", "3")))["VersionId"], second, "the current one")
+    eq((of(first), of(second)), ([("b", "2")], [("c", "3")]), "tags")
+    client.delete_object_tagging(**named, VersionId=second)
+    eq((of(first), of(second)), ([("b", "2")], []), "deleted")
+    marker = client.delete_object(**named)["VersionId"]
+    refused(lambda: client.get_object_tagging(**named), "NoSuchKey", "MethodNotAllowed")
+    refused(lambda: client.put_object_tagging(**named, VersionId=marker, Tagging=tag_set(("x", ""))), "MethodNotAllowed")
+    for version in (first, second, marker):
+        client.delete_object(**named, VersionId=version)
+    client.delete_bucket(Bucket=versioned)
+
+
 def tags_and_rights():
     """Tags in conditions, and what has to be allowed besides putting, copying and reading."""
     everything = arn(bucket, "*")
@@ -370,6 +440,47 @@ def what_is_so_anyway():
     refused(lambda: client.put_bucket_logging(Bucket=nilas.unique("none"), BucketLoggingStatus={}), "NoSuchBucket")
 
 
+# ---- quotas
+
+
+def quotas():
+    held = nilas.unique("quota")
+    client.create_bucket(Bucket=held)
+    set_to = lambda quota: store.page("POST", "/_nilas/quotas", {"bucket": held, "quota": quota})
+    put = lambda key, size: client.put_object(Bucket=held, Key=key, Body=b"x" * size)
+    over = lambda run: says(run, "QuotaExceeded", "The quota of the bucket would be exceeded.", 403)
+    MIB = nilas.MIB
+    eq(set_to(8 * MIB)[0], 200, "set")
+    put("small", 1000)
+    over(lambda: put("large", 8 * MIB))
+    put("large", 7 * MIB)
+    put("large", 7 * MIB)
+    over(lambda: client.copy_object(Bucket=held, Key="copy", CopySource={"Bucket": held, "Key": "large"}))
+    over(lambda: client.copy_object(Bucket=held, Key="copy", CopySource={"Bucket": held, "Key": "large"}))
+    upload = client.create_multipart_upload(Bucket=held, Key="parts")["UploadId"]
+    part = {"Bucket": held, "Key": "parts", "UploadId": upload}
+    over(lambda: client.upload_part(**part, PartNumber=1, Body=b"x" * 2 * MIB))
+    tag = client.upload_part(**part, PartNumber=1, Body=b"x" * 1000)["ETag"]
+    status, page = store.page("GET", f"/_nilas/quotas?bucket={held}")
+    eq((status, page["buckets"]), (200, [{"bucket": held, "quota": 8 * MIB, "bytes": 7 * MIB + 2000, "versions": 2}]), "held")
+    set_to(1)
+    client.complete_multipart_upload(**part, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": tag}]})
+    over(lambda: put("one", 1))
+    client.delete_object(Bucket=held, Key="large")
+    over(lambda: put("one", 1))
+    set_to(None)
+    put("one", 1)
+    eq(set_to("much")[0], 400, "no number")
+    for key in ("small", "parts", "one"):
+        client.delete_object(Bucket=held, Key=key)
+    client.delete_bucket(Bucket=held)
+    nobody = Person("quota", allow("s3:*"))
+    try:
+        refused(lambda: nobody.client().get_bucket_tagging(Bucket=bucket), "NoSuchTagSet")
+    finally:
+        nobody.go()
+
+
 client.create_bucket(Bucket=bucket)
 Steps("settings").run([
     ("bucket-tags", bucket_tags),
@@ -382,5 +493,8 @@ Steps("settings").run([
     ("object-tags-parts", tags_of_uploads),
     ("object-tags-copies", tags_of_copies),
     ("object-tags-rights", tags_and_rights),
+    ("object-tagging", tags_of_what_is_there),
+    ("object-tagging-versions", tags_of_versions),
     ("what-is-so-anyway", what_is_so_anyway),
+    ("quotas", quotas),
 ])

@@ -105,6 +105,7 @@ fn ask_of(any: Any, place: Place) -> Ask {
                 body: match page {
                     Page::CreateKey => r#"{"user":"nobody"}"#.to_owned(),
                     Page::ChangeOwner => r#"{"bucket":"absent","user":"nobody"}"#.to_owned(),
+                    Page::ChangeQuota => r#"{"bucket":"absent","quota":null}"#.to_owned(),
                     Page::ChangeUser => r#"{"enabled":true}"#.to_owned(),
                     _ => String::new(),
                 },
@@ -141,6 +142,9 @@ fn s3_ask(operation: Operation, place: Place) -> Ask {
     if operation == Operation::DeleteObjects {
         body = "<Delete><Object><Key>some/object</Key></Object></Delete>".to_owned();
         headers.push(("content-md5".to_owned(), md5_base64(&body)));
+    }
+    if operation == Operation::PutObjectTagging {
+        body = "<Tagging><TagSet/></Tagging>".to_owned();
     }
     Ask { method: row.method.to_owned(), path, query, headers, body }
 }

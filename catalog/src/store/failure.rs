@@ -392,6 +392,7 @@ fn engine(error: &EngineError) -> (u16, &'static str, String) {
         EngineError::Busy { .. } | EngineError::BucketClosed | EngineError::NoFreeZone => {
             (429, "SlowDownException", error.to_string())
         }
+        EngineError::QuotaExceeded => (403, "ForbiddenException", error.to_string()),
         EngineError::UnsupportedSetting { .. } => (501, "UnsupportedOperationException", error.to_string()),
         EngineError::Locked => (403, "ForbiddenException", error.to_string()),
         EngineError::TooLarge { .. } => (400, "BadRequestException", error.to_string()),

@@ -55,7 +55,7 @@ kinds! {
     /// Object lock and default retention.
     LOCK = 5 "lock" honoured,
     /// How much it may hold.
-    QUOTA = 6 "quota" reserved,
+    QUOTA = 6 "quota" honoured,
     /// The mark of the table catalog: the bucket is a warehouse.
     CATALOG = 7 "catalog" honoured,
     /// Whose the bucket is: the id of a user. Without it root's.

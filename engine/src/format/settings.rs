@@ -56,12 +56,21 @@ impl BucketSettings {
         }
     }
 
+    /// How many bytes the bucket may hold, if that is bounded; the outer `None` when a newer version set it.
+    pub fn quota(&self) -> Option<Option<u64>> {
+        match self.get(SettingKind::QUOTA) {
+            None => Some(None),
+            Some(value) => Some(Some(u64::from_le_bytes((**value).try_into().ok()?))),
+        }
+    }
+
     /// The first binding kind that this program does not honour, or whose value says something of a newer version: the
     /// bucket takes no changes then.
     pub fn unsupported(&self) -> Option<SettingKind> {
         let is_unknown = |(kind, _): &&(SettingKind, Bytes)| match *kind {
             SettingKind::VERSIONING => self.versioning().is_none(),
             SettingKind::LOCK => self.lock().is_none(),
+            SettingKind::QUOTA => self.quota().is_none(),
             kind => kind.is_binding() && !kind.is_honoured(),
         };
         self.0.iter().find(is_unknown).map(|(kind, _)| *kind)

@@ -629,6 +629,16 @@ impl Engine {
             .await?
     }
 
+    /// Versions that a bucket has, and the bytes of all of them and of all parts of open uploads: what its quota is held
+    /// against.
+    pub async fn held(&self, bucket: &Bucket) -> Result<(u64, u64), EngineError> {
+        let id = bucket.id;
+        let held = self.on_shard(bucket.shard, move |shard| async move {
+            shard.durable_read(id, |bucket| (bucket.held().0, bucket.stored_bytes())).await
+        });
+        Ok(held.await??.unwrap_or_default())
+    }
+
     /// Takes last checkpoints of this core's shards where they save the next start time, writes what is pending and
     /// refuses more, for a clean stop.
     pub async fn stop(&self) {

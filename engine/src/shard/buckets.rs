@@ -30,6 +30,8 @@ pub(crate) struct BucketRules {
     versioning: Versioning,
     /// The retention that new objects begin with.
     retention: Option<DefaultRetention>,
+    /// How many bytes it may hold.
+    quota: Option<u64>,
 }
 
 impl BucketRules {
@@ -37,7 +39,8 @@ impl BucketRules {
     pub(crate) fn of(settings: &BucketSettings) -> BucketRules {
         let versioning = settings.versioning().unwrap_or_default();
         let retention = settings.lock().flatten().and_then(|rule| rule.default);
-        BucketRules { unsupported: settings.unsupported(), versioning, retention }
+        let quota = settings.quota().flatten();
+        BucketRules { unsupported: settings.unsupported(), versioning, retention, quota }
     }
 }
 
@@ -177,6 +180,14 @@ impl Shard {
             _ => None,
         };
         Lock { retention: lock.retention.or(retention), ..lock }
+    }
+
+    /// How many bytes the bucket may hold, if that is bounded.
+    pub(super) fn quota(&self, bucket: BucketId) -> Option<u64> {
+        match self.bucket_states.get(bucket) {
+            Some(BucketState::Open(rules)) => rules.quota,
+            _ => None,
+        }
     }
 
     /// What becomes of versions in the bucket.

@@ -58,6 +58,7 @@ impl Shard {
             self.check_supported(bucket)?;
             let verdict = check(&mut record).and_then(|verdict| match verdict {
                 Verdict::Append(_) if self.removes_protected(&record, bypass) => Err(PutRefused::Locked),
+                Verdict::Append(_) if self.exceeds_quota(&record) => Err(self.note_over_quota()),
                 verdict => Ok(verdict),
             });
             let (sequence, found) = match verdict {
@@ -94,6 +95,12 @@ impl Shard {
             self.durable(self.changed(bucket)).await?;
         }
         Ok(true)
+    }
+
+    /// Counts a change that the quota of its bucket refuses.
+    fn note_over_quota(&self) -> PutRefused {
+        self.context.stats.over_quota.fetch_add(1, Relaxed);
+        PutRefused::QuotaExceeded
     }
 
     /// Whether a record takes away a version that a lock protects.

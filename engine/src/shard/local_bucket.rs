@@ -94,7 +94,7 @@ impl LocalBucket {
     /// and nobody outside may be told before [`LocalBucket::durable`] of the returned sequence resolves.
     ///
     /// Errors change nothing: [`EngineError::Full`], [`EngineError::TooLarge`] (the record is over `RECORD_BYTES_MAX`),
-    /// [`EngineError::Locked`] (a lock protects what it would remove), [`EngineError::ReadOnly`],
+    /// [`EngineError::Locked`] (a lock protects what it would remove), [`EngineError::QuotaExceeded`], [`EngineError::ReadOnly`],
     /// [`EngineError::UnsupportedSetting`], [`EngineError::BucketClosed`] when the bucket was deleted meanwhile, and [`EngineError::Busy`] or [`EngineError::NoFreeZone`] when [`LocalBucket::room`] was
     /// not awaited in the same turn.
     ///

@@ -17,6 +17,7 @@ mod list;
 mod maintenance;
 mod multipart;
 mod put;
+mod quota;
 mod reserve;
 mod space;
 mod stage;

@@ -88,7 +88,7 @@ impl Shard {
     /// and nobody outside may be told before [`Shard::durable`] of the answer resolves.
     ///
     /// Errors change nothing: [`EngineError::Full`], [`EngineError::TooLarge`] (the record is over
-    /// `RECORD_BYTES_MAX`), [`EngineError::Locked`] (a lock protects what it would remove), [`EngineError::ReadOnly`], [`EngineError::UnsupportedSetting`], [`EngineError::BucketClosed`]
+    /// `RECORD_BYTES_MAX`), [`EngineError::Locked`] (a lock protects what it would remove), [`EngineError::QuotaExceeded`], [`EngineError::ReadOnly`], [`EngineError::UnsupportedSetting`], [`EngineError::BucketClosed`]
     /// when the bucket was deleted meanwhile ([`Shard::is_open`]), and [`EngineError::Busy`] or
     /// [`EngineError::NoFreeZone`] when [`Shard::room`] was not awaited in the same turn.
     pub(crate) fn append_transaction(
@@ -142,6 +142,10 @@ impl Shard {
         let record = Record { bucket, changes };
         if self.removes_protected(&record, false) {
             return Err(EngineError::Locked);
+        }
+        if self.exceeds_quota(&record) {
+            self.context.stats.over_quota.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            return Err(EngineError::QuotaExceeded);
         }
         let mut changes = record.changes;
         if seeded(Mutant::TransactionSplit) && changes.len() > 1 {

@@ -52,6 +52,17 @@ pub trait Authorizer {
         drop((bucket, key, tags));
     }
 
+    /// See [`Caller::known_tags`].
+    fn known_tags(&self, bucket: &str, key: &[u8]) -> Option<TagSet> {
+        let _ = (bucket, key);
+        None
+    }
+
+    /// See [`Caller::give_tags`].
+    fn give_tags(&self, tags: TagSet) {
+        drop(tags);
+    }
+
     /// See [`Caller::found_tags`].
     fn found_tags(&self, bucket: &str, key: &[u8], tags: &TagSet) -> bool {
         let _ = (bucket, key, tags);
@@ -94,6 +105,16 @@ impl Caller<'_> {
     /// Says which tags an object has, for what is asked next. Of an object that is not there: none.
     pub(crate) fn know_tags(&self, bucket: &str, key: &[u8], tags: TagSet) {
         self.authorizer.know_tags(bucket, key, tags);
+    }
+
+    /// The tags by which an object was judged; `None` where nothing depends on them.
+    pub(crate) fn known_tags(&self, bucket: &str, key: &[u8]) -> Option<TagSet> {
+        self.authorizer.known_tags(bucket, key)
+    }
+
+    /// Says which tags the request's body gives to its object, for what is asked next.
+    pub(crate) fn give_tags(&self, tags: TagSet) {
+        self.authorizer.give_tags(tags);
     }
 
     /// Says which tags an object was found with. Returns whether it was judged by others, so that what was asked about it has

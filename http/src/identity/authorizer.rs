@@ -373,6 +373,14 @@ impl Authorizer for Evaluator<'_> {
         self.tags.set(bucket, key, tags);
     }
 
+    fn known_tags(&self, bucket: &str, key: &[u8]) -> Option<TagSet> {
+        self.tags.known(bucket, key)
+    }
+
+    fn give_tags(&self, tags: TagSet) {
+        self.tags.give(tags);
+    }
+
     fn found_tags(&self, bucket: &str, key: &[u8], tags: &TagSet) -> bool {
         self.tags.correct(bucket, key, tags)
     }

@@ -50,21 +50,26 @@ pub struct RequestFacts<'a> {
     pub given: &'a [(String, String)],
 }
 
-/// The tags of the objects that the request is about, as far as they are known: those of one, with copies of two.
+/// The tags of the objects that the request is about, as far as they are known.
 #[derive(Debug, Default)]
-pub struct KnownTags(RefCell<Vec<(String, Bytes, TagSet)>>);
+pub struct KnownTags {
+    /// Those that objects have: of one, with copies of two.
+    existing: RefCell<Vec<(String, Bytes, TagSet)>>,
+    /// Those that the request's body gives to its object.
+    given: RefCell<Option<TagSet>>,
+}
 
 impl KnownTags {
     /// Notes which tags an object has, in place of what was noted.
     pub(super) fn set(&self, bucket: &str, key: &[u8], tags: TagSet) {
-        let mut known = self.0.borrow_mut();
+        let mut known = self.existing.borrow_mut();
         known.retain(|(b, k, _)| b != bucket || k != key);
         known.push((bucket.to_owned(), Bytes::copy_from_slice(key), tags));
     }
 
     /// Notes them where others were noted of that object, and says whether that is so.
     pub(super) fn correct(&self, bucket: &str, key: &[u8], tags: &TagSet) -> bool {
-        let mut known = self.0.borrow_mut();
+        let mut known = self.existing.borrow_mut();
         let Some((_, _, old)) = known.iter_mut().find(|(b, k, _)| b == bucket && k == key) else {
             return false;
         };
@@ -75,8 +80,19 @@ impl KnownTags {
         differs
     }
 
+    /// Those that were noted of an object.
+    pub(super) fn known(&self, bucket: &str, key: &[u8]) -> Option<TagSet> {
+        let known = self.existing.borrow();
+        known.iter().find(|(b, k, _)| b == bucket && k == key).map(|(_, _, tags)| tags.clone())
+    }
+
+    /// Notes which tags the request's body gives to its object.
+    pub(super) fn give(&self, tags: TagSet) {
+        *self.given.borrow_mut() = Some(tags);
+    }
+
     fn value(&self, resource: &Resource<'_>, name: &str) -> Value<'static> {
-        let known = self.0.borrow();
+        let known = self.existing.borrow();
         let of = |(bucket, key, _): &&(String, Bytes, TagSet)| matches!(resource, Resource::Object { bucket: b, key: k } if b == bucket && k == key);
         match known.iter().find(of) {
             None => Value::Unknown,
@@ -239,11 +255,12 @@ impl<'a> RequestContext<'a> {
                 false => Value::Absent,
             },
             ConditionKey::RequestObjectTag(tag) => {
-                let value = self.object_tags().find(|(name, _)| name == &**tag);
+                let value = self.object_tags().into_iter().find(|(name, _)| name == &**tag);
                 value.map_or(Value::Absent, |(_, value)| owned(value))
             }
             ConditionKey::RequestObjectTagKeys => {
-                let names: Vec<Cow<'_, str>> = self.object_tags().map(|(name, _)| Cow::Owned(name)).collect();
+                let names: Vec<Cow<'_, str>> =
+                    self.object_tags().into_iter().map(|(name, _)| Cow::Owned(name)).collect();
                 if names.is_empty() { Value::Absent } else { Value::Many(names) }
             }
             ConditionKey::CopySource => self.copy_source(),
@@ -302,10 +319,14 @@ impl<'a> RequestContext<'a> {
     }
 
     /// The tags that the request gives to an object.
-    fn object_tags(&self) -> impl Iterator<Item = (String, String)> {
+    fn object_tags(&self) -> Vec<(String, String)> {
+        if let Some(given) = &*self.tags.given.borrow() {
+            return given.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        }
         let header = self.request.headers.get("x-amz-tagging").and_then(|value| value.to_str().ok());
         let decode = |text: &str| String::from_utf8_lossy(&percent_decode_lenient(text, true)).into_owned();
-        raw_pairs(header.unwrap_or_default()).map(move |(name, value)| (decode(name), decode(value)))
+        let pairs = raw_pairs(header.unwrap_or_default());
+        pairs.map(|(name, value)| (decode(name), decode(value))).collect()
     }
 }
 

@@ -291,6 +291,7 @@ impl S3Error {
             }
             WriteError::Refused(PutRefused::NoSuchVersion) => S3Error::NoSuchKey { key: key.clone() },
             WriteError::Refused(PutRefused::Locked) => S3Error::ObjectLocked,
+            WriteError::Refused(PutRefused::QuotaExceeded) => EngineError::QuotaExceeded.into(),
             WriteError::Engine(e) => S3Error::Engine(e),
         }
     }
@@ -632,6 +633,9 @@ fn engine(e: &EngineError) -> Answer {
             fields: Vec::new(),
         },
         EngineError::Locked => object_locked(),
+        EngineError::QuotaExceeded => {
+            say(StatusCode::FORBIDDEN, "QuotaExceeded", "The quota of the bucket would be exceeded.")
+        }
         EngineError::Stopping => say(
             unavailable,
             "ServiceUnavailable",

@@ -10,7 +10,6 @@ use http::header::{
     CONTENT_TYPE, EXPIRES, HeaderName, RANGE,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use nilas_catalog::access::Access as _;
 use nilas_engine::{Bucket, ObjectInfo, ObjectReader};
 
 use super::{
@@ -94,7 +93,7 @@ fn answer_head(
     version_id::put_header(headers, bucket, info.version());
     object_lock::put_headers(call, info, headers);
     metadata::render(&attributes, headers);
-    if !attributes.tags.is_empty() && call.caller.allows(tags::GET_ACTION, call.object()) {
+    if !attributes.tags.is_empty() && tags::may_read(call)? {
         headers.insert(TAGGING_COUNT, HeaderValue::from(attributes.tags.len()));
     }
     override_headers(call, headers)?;

@@ -1,7 +1,6 @@
 //! GetObjectAttributes: the chosen facts about an object, as XML.
 
 use http::header::{ETAG, LAST_MODIFIED};
-use nilas_catalog::access::Resource;
 use nilas_engine::ObjectInfo;
 
 use super::{Call, Outcome, attributes_of, document, version_id};
@@ -26,8 +25,9 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
     let info = &reader.info;
     let attributes = attributes_of(info, &call.target.key)?;
     if call.caller.found_tags(&call.target.bucket, &call.target.key, &attributes.tags) {
-        call.check_access(Operation::GetObjectAttributes, object)?;
-        call.check_access(Operation::GetObject, object)?;
+        for operation in [Operation::GetObjectAttributes, Operation::GetObject] {
+            call.check_object(operation, &call.target.bucket, &call.target.key, version)?;
+        }
     }
     let wants = |name: &str| wanted.iter().any(|have| have == name);
 

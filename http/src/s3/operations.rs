@@ -94,6 +94,8 @@ operations! {
     PutObjectRetention                 PUT    Object  "retention"         Plain  "s3:PutObjectRetention"               Object  Body Xml     Changes false;
     GetObjectLegalHold                 GET    Object  "legal-hold"        Plain  "s3:GetObjectLegalHold"               Object  Head Empty   Reads   false;
     PutObjectLegalHold                 PUT    Object  "legal-hold"        Plain  "s3:PutObjectLegalHold"               Object  Body Xml     Changes false;
+    PutObjectTagging                   PUT    Object  "tagging"           Plain  "s3:PutObjectTagging"                 Object  Body Xml     Changes false;
+    DeleteObjectTagging                DELETE Object  "tagging"           Plain  "s3:DeleteObjectTagging"              Object  Head Empty   Changes false;
     CreateMultipartUpload              POST   Object  "uploads"           Plain  "s3:PutObject"                        Object  Head Empty   Changes false;
     UploadPart                         PUT    Object  "uploadId"          Plain  "s3:PutObject"                        Object  Head Payload Changes false;
     UploadPartCopy                     PUT    Object  "uploadId"          Copy   "s3:PutObject"                        Object  Head Empty   Changes false;

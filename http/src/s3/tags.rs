@@ -1,4 +1,4 @@
-//! Tags of buckets and objects: the rules for them, how they are kept, and the three operations on a bucket's.
+//! Tags of buckets and objects: the rules for them, how they are kept, and the three operations on those of each.
 //!
 //! `request_xml` reads them from bodies, [`from_header`] from `x-amz-tagging`; both hand them to [`TagSet::new`], which
 //! alone knows the rules. A bucket's are its setting [`SettingKind::TAGS`].
@@ -11,14 +11,16 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
 use http_body::Body;
 use nilas_catalog::uri::decode_query;
-use nilas_engine::{BucketSettings, EngineError, SettingKind};
+use nilas_engine::{BucketSettings, EngineError, ObjectInfo, PutRefused, Revision, SettingKind, WriteError};
 
-use super::{Call, Outcome, attributes_of, document, empty, request_xml, version_id};
+use super::{Call, Outcome, attributes_of, document, empty, metadata, request_xml, version_id};
 use crate::limits::{
     BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX, TAGGING_XML_BYTES_MAX,
 };
 use crate::render::error::S3Error;
 use crate::render::xml::Xml;
+use crate::s3::attributes::{Attributes, AttributesError};
+use crate::s3::operations::Operation;
 use crate::s3::payload::Payload;
 
 /// The header that gives tags to a new object.
@@ -26,8 +28,6 @@ pub(super) const HEADER: &str = "x-amz-tagging";
 
 /// Who gives tags to an object needs this right beside that to make it.
 pub(super) const PUT_ACTION: &str = "s3:PutObjectTagging";
-/// Who has the tags of an object copied, or learns how many there are, needs this right on it.
-pub(super) const GET_ACTION: &str = "s3:GetObjectTagging";
 
 const VERSION: u8 = 1;
 
@@ -221,6 +221,12 @@ pub(super) async fn delete_bucket(call: &Call<'_>) -> Outcome {
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
+/// Whether the sender may read the tags of the request's object: who may not is not even told how many there are.
+pub(super) fn may_read(call: &Call<'_>) -> Result<bool, S3Error> {
+    let (target, version) = (call.target, call.version()?);
+    Ok(call.check_object(Operation::GetObjectTagging, &target.bucket, &target.key, version).is_ok())
+}
+
 /// An object without tags has an empty set of them, unlike a bucket.
 pub(super) async fn get_object(call: &Call<'_>) -> Outcome {
     let version = call.version()?;
@@ -231,6 +237,77 @@ pub(super) async fn get_object(call: &Call<'_>) -> Outcome {
     let mut response = document(attributes.tags.document());
     version_id::put_header(response.headers_mut(), &bucket, info.version());
     Ok(response)
+}
+
+pub(super) async fn put_object<B>(call: &Call<'_>, payload: &mut Payload<'_, B>) -> Outcome
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    // Judged here and not by the gateway: conditions may ask for what the body says.
+    let tags = read(call, payload).await.and_then(|pairs| TagSet::new(Tagged::Object, pairs));
+    if let Ok(tags) = &tags {
+        call.caller.give_tags(tags.clone());
+    }
+    let version = call.version();
+    let known = version.as_ref().ok().copied().flatten();
+    call.check_object(Operation::PutObjectTagging, &call.target.bucket, &call.target.key, known)?;
+    let tags = tags?;
+    version?;
+    revise(call, tags, StatusCode::OK).await
+}
+
+pub(super) async fn delete_object(call: &Call<'_>) -> Outcome {
+    revise(call, TagSet::default(), StatusCode::NO_CONTENT).await
+}
+
+/// Why tags are not replaced as they were found.
+enum Unrevised {
+    /// It was judged by other tags than the version has.
+    Judged(TagSet),
+    Attributes(AttributesError),
+    TooLarge(usize),
+}
+
+/// Gives a version other tags, durable on return.
+async fn revise(call: &Call<'_>, tags: TagSet, status: StatusCode) -> Outcome {
+    let version = call.version()?;
+    let bucket = call.bucket()?;
+    let target = call.target;
+    loop {
+        let (tags, judged_by) = (tags.clone(), call.caller.known_tags(&target.bucket, &target.key));
+        let change = move |info: &ObjectInfo| {
+            let kept = Attributes::decode(&info.attributes).map_err(Unrevised::Attributes)?;
+            if judged_by.as_ref().is_some_and(|known| *known != kept.tags) {
+                return Err(Unrevised::Judged(kept.tags));
+            }
+            let attributes = Attributes { tags: tags.clone(), ..kept };
+            match metadata::fits(&attributes) {
+                Ok(()) => Ok(Revision { attributes: attributes.encode(), lock: info.lock, bypass: false }),
+                Err(size) => Err(Unrevised::TooLarge(size)),
+            }
+        };
+        let info = match call.engine().revise(&bucket, call.key(), version, change).await {
+            Ok(Ok(info)) => info,
+            Ok(Err(Unrevised::Judged(found))) => {
+                let operation = target.operation;
+                call.check_tags_of(operation, &target.bucket, &target.key, version, &found)?;
+                continue;
+            }
+            Ok(Err(Unrevised::Attributes(_))) => {
+                return Err(S3Error::UnreadableAttributes { key: call.key() });
+            }
+            Ok(Err(Unrevised::TooLarge(size))) => return Err(S3Error::MetadataTooLarge { size }),
+            Err(WriteError::Refused(PutRefused::NoSuchVersion)) => {
+                // A marker, or nothing: the look-up says which.
+                call.find(&bucket, version).await?;
+                return Err(call.not_found(version));
+            }
+            Err(why) => return Err(call.write_failed(why)),
+        };
+        let mut response = empty(status);
+        version_id::put_header(response.headers_mut(), &bucket, info.version());
+        return Ok(response);
+    }
 }
 
 /// The pairs of a request's body.

@@ -1,4 +1,4 @@
-//! `nilas bucket …`: whose the buckets are.
+//! `nilas bucket …`: whose the buckets are, and how much they may hold.
 //!
 //! `main` hands over a connected [`Client`]. Making and emptying buckets is the business of S3 clients.
 
@@ -7,9 +7,10 @@ use serde_json::json;
 
 use crate::client::{Client, Connection};
 use crate::output::{Failure, Output, or_dash};
+use crate::serve::parse_bytes;
 use crate::xml::Element;
 
-/// Whose the buckets are.
+/// Whose the buckets are, and how much they may hold.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -34,6 +35,13 @@ pub(crate) enum Command {
         /// Name of the user, or root
         user: String,
     },
+    /// Shows how much a bucket holds and may hold, or bounds it
+    Quota {
+        /// Name of the bucket
+        bucket: String,
+        /// Bytes of all versions and parts, such as 10GiB; none for any number
+        size: Option<String>,
+    },
 }
 
 pub(crate) fn run(client: &Client, command: &Command) -> Result<Output, Failure> {
@@ -42,6 +50,10 @@ pub(crate) fn run(client: &Client, command: &Command) -> Result<Output, Failure>
         Command::List { owners: true } => {
             list_owners(client).map_err(|failure| failure.of("bucket list --owners"))
         }
+        Command::Quota { bucket, size } => quota(client, bucket, size.as_deref()).map_err(|failure| {
+            let size = size.as_deref().map(|size| format!(" {size}")).unwrap_or_default();
+            failure.if_not_found("nilas bucket list --owners").of(&format!("bucket quota {bucket}{size}"))
+        }),
         Command::Chown { bucket, user } => chown(client, bucket, user).map_err(|failure| {
             failure
                 .if_not_found("nilas bucket list --owners; nilas user list")
@@ -85,6 +97,32 @@ fn chown(client: &Client, bucket: &str, user: &str) -> Result<Output, Failure> {
     Ok(Output::one(asked, format!("bucket {bucket} is {user}'s now")))
 }
 
+fn quota(client: &Client, bucket: &str, size: Option<&str>) -> Result<Output, Failure> {
+    let Some(size) = size else {
+        let page = client.page("/_nilas/quotas", &[("bucket", bucket)], None)?;
+        let found = &page["buckets"][0];
+        let bytes = found["bytes"].as_u64().ok_or_else(|| Failure::answer("the answer names no bucket"))?;
+        let versions = found["versions"].as_u64().unwrap_or_default();
+        let may = match found["quota"].as_u64() {
+            Some(quota) => format!("may hold {quota} bytes"),
+            None => "has no quota".to_owned(),
+        };
+        let text = format!("bucket {bucket} {may} and holds {bytes} in {versions} versions");
+        return Ok(Output::one(found.clone(), text));
+    };
+    let quota = match size {
+        "none" => None,
+        size => Some(parse_bytes(size).map_err(Failure::usage)?),
+    };
+    let asked = json!({ "bucket": bucket, "quota": quota });
+    client.page("/_nilas/quotas", &[], Some(&asked))?;
+    let text = match quota {
+        Some(quota) => format!("bucket {bucket} may hold {quota} bytes now"),
+        None => format!("bucket {bucket} may hold any number of bytes now"),
+    };
+    Ok(Output::one(asked, text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +143,27 @@ mod tests {
         assert_eq!(came.render(true), "{\"bucket\":\"b\",\"user\":\"alice\",\"owner_id\":\"0a\"}\n");
         assert_eq!(came.render(false), "BUCKET  OWNER  OWNER ID\nb       alice  0a\n");
         assert_eq!(seen, ["GET /_nilas/owners"]);
+    }
+
+    #[test]
+    fn quotas() {
+        let quota =
+            |size: Option<&str>| Command::Quota { bucket: "b".to_owned(), size: size.map(str::to_owned) };
+        let (came, seen) = scripted(&[(200, "{}")], |client| run(client, &quota(Some("10KiB"))));
+        assert_eq!(came.expect("done").render(true), "{\"bucket\":\"b\",\"quota\":10240}\n");
+        assert_eq!(seen, ["POST /_nilas/quotas {\"bucket\":\"b\",\"quota\":10240}"]);
+        let (came, seen) = scripted(&[(200, "{}")], |client| run(client, &quota(Some("none"))));
+        assert_eq!(came.expect("done").render(false), "bucket b may hold any number of bytes now\n");
+        assert_eq!(seen, ["POST /_nilas/quotas {\"bucket\":\"b\",\"quota\":null}"]);
+        let page = "{\"buckets\":[{\"bucket\":\"b\",\"quota\":9,\"bytes\":7,\"versions\":2}],\"is_truncated\":false}";
+        let (came, seen) = scripted(&[(200, page)], |client| run(client, &quota(None)));
+        assert_eq!(
+            came.expect("shown").render(false),
+            "bucket b may hold 9 bytes and holds 7 in 2 versions\n"
+        );
+        assert_eq!(seen, ["GET /_nilas/quotas?bucket=b"]);
+        let (came, seen) = scripted(&[], |client| run(client, &quota(Some("much"))));
+        assert_eq!((came.expect_err("no size").exit, seen.len()), (Exit::Usage, 0));
     }
 
     #[test]

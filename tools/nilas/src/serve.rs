@@ -226,7 +226,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// `4096`, `192MiB`, `64GiB`, `1TiB`; also `k`, `m`, `g`, `t` alone, always powers of 1,024.
-fn parse_bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let shift = match unit.trim().to_ascii_lowercase().as_str() {

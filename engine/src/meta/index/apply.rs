@@ -131,9 +131,11 @@ impl<E: Effects> Applying<'_, E> {
             drop_reference(&place, blob.size, self.effects);
             return;
         }
+        self.bucket.part_bytes += blob.size;
         let (part, parts) = (part_key(upload, number), &mut self.bucket.parts);
         let at = parts.seek(&part);
         if let Some(old) = parts.at(at).filter(|cell| cell.key.compare(&part).is_eq()) {
+            self.bucket.part_bytes -= cell_of(old.payload).size;
             if !seeded(Mutant::PartReplacedKept) {
                 displace(old.payload, self.effects);
             }

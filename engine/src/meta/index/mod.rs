@@ -78,6 +78,10 @@ pub(crate) struct BucketIndex {
     object_bytes: u64,
     /// Versions with a lock.
     locked_count: u64,
+    /// Bytes of all parts, those of objects included.
+    part_bytes: u64,
+    /// Bytes of the objects that are made of parts.
+    parted_bytes: u64,
     /// Completed uploads that are remembered.
     completion_count: usize,
 }
@@ -140,7 +144,8 @@ impl Index {
         }
         let mut problem = None;
         let mut upgraded = Tree::default();
-        let (mut objects, mut bytes, mut locked, mut cells, mut completions) = (0, 0_u64, 0, 0, 0);
+        let (mut objects, mut bytes, mut parted, mut locked) = (0, 0_u64, 0_u64, 0);
+        let (mut cells, mut completions) = (0, 0);
         tree.scan(b"", |cell| {
             cells += 1;
             let checked = match kind {
@@ -150,6 +155,9 @@ impl Index {
                     locked += u64::from(!cell.lock.is_none());
                     // Sums of what is in one tree stay within 64 bits from here on.
                     bytes = bytes.checked_add(cell.size).ok_or(Malformed { what: "sum of sizes", at: 0 })?;
+                    if cell.parts().is_some() {
+                        parted += cell.size;
+                    }
                     Ok(())
                 }),
                 TreeKind::Values | TreeKind::SystemValues => {
@@ -178,8 +186,10 @@ impl Index {
             held.changed = covered;
             match kind {
                 TreeKind::Objects => {
-                    (held.object_count, held.object_bytes, held.locked_count) = (objects, bytes, locked)
+                    (held.object_count, held.object_bytes, held.locked_count) = (objects, bytes, locked);
+                    held.parted_bytes = parted;
                 }
+                TreeKind::Parts => held.part_bytes = bytes,
                 TreeKind::Uploads => self.upload_count += cells,
                 TreeKind::Values => held.completion_count = completions,
                 _ => {}
@@ -240,6 +250,12 @@ impl BucketIndex {
     /// Versions of objects and their bytes.
     pub(crate) fn held(&self) -> (u64, u64) {
         (self.object_count, self.object_bytes)
+    }
+
+    /// Bytes of all versions and of all parts.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        // Objects made of parts are counted by their parts.
+        self.object_bytes.saturating_sub(self.parted_bytes).saturating_add(self.part_bytes)
     }
 
     /// Whether nothing keeps the bucket from being deleted: no version of an object, and no value of a layer above. Open

@@ -59,6 +59,9 @@ impl BucketIndex {
         if !new.is_marker {
             self.object_count += 1;
             self.object_bytes += new.size;
+            if new.parts().is_some() {
+                self.parted_bytes += new.size;
+            }
             self.locked_count += u64::from(!new.lock.is_none());
         }
         if new.is_null {
@@ -163,6 +166,9 @@ impl BucketIndex {
         if !cell.is_marker {
             self.object_count -= 1;
             self.object_bytes -= cell.size;
+            if cell.parts().is_some() {
+                self.parted_bytes -= cell.size;
+            }
             self.locked_count -= u64::from(!cell.lock.is_none());
         }
         match cell.parts() {

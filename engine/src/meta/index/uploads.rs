@@ -106,6 +106,7 @@ impl BucketIndex {
                 break;
             };
             let cell = cell_of(found.payload);
+            self.part_bytes -= cell.size;
             match place_of(&cell).0 {
                 BlobLocation::Log { drive, at } => effects.displaced(drive, at, cell.size),
                 BlobLocation::Extents(held) => extents.extend(held.iter()),
@@ -148,6 +149,7 @@ impl BucketIndex {
                     return size;
                 }
             } else {
+                self.part_bytes -= cell_of(payload).size;
                 if !seeded(Mutant::UnchosenKept) {
                     displace(payload, effects);
                 }

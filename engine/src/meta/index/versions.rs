@@ -38,6 +38,12 @@ impl BucketIndex {
         Some((cell.sequence, cell.is_marker, (!cell.is_marker).then_some(cell.etag)))
     }
 
+    /// What made a version, and the bytes that it has; nothing for a marker.
+    pub(crate) fn held_by(&self, key: &[u8], version: VersionId) -> Option<(Sequence, u64)> {
+        let (_, cell) = self.version(key, Some(version))?;
+        (!cell.is_marker).then_some((cell.sequence, cell.size))
+    }
+
     /// Whether any version has a lock, in force or not.
     pub(crate) fn has_locks(&self) -> bool {
         0 < self.locked_count

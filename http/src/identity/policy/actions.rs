@@ -339,6 +339,7 @@ const STS: &[&str] = &[
 const ADMIN: &[&str] = &[
     "Audit",
     "ChangeBucketOwner",
+    "GetBucketQuota",
     "Heal",
     "Health",
     "ListOwners",
@@ -346,6 +347,7 @@ const ADMIN: &[&str] = &[
     "Provision",
     "RevokeSessions",
     "ServerInfo",
+    "SetBucketQuota",
     "Simulate",
     "WhoAmI",
     "WhoCan",
