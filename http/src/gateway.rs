@@ -251,7 +251,7 @@ impl CoreState {
                 let sender = trail.sent_by(sender);
                 let evaluator = services.evaluator(sender, request, &trail.decisions);
                 let caller = Caller::new(sender, &evaluator);
-                authorize(&caller, facts, page.resource())?;
+                authorize(&caller, facts, facts.action, page.resource())?;
                 self.page(page).await
             }
         }
@@ -283,7 +283,7 @@ impl CoreState {
         if sender.kind == SenderKind::Anonymous {
             return Err(S3Error::AccessDenied.into());
         }
-        authorize(&caller, facts, page.resource())?;
+        authorize(&caller, facts, facts.action, page.resource())?;
         let bytes = match facts.body {
             BodyKind::Json => {
                 let memory = &self.memory.documents;
@@ -407,7 +407,7 @@ impl CoreState {
         let path = head.uri.path();
         let (target, named);
         let asked: Option<(&'static str, &dyn fmt::Display)> = match (operation.facts(), &routed) {
-            (Some(facts), Ok(Route::S3(found))) => {
+            (Some(_), Ok(Route::S3(found))) => {
                 target = found;
                 named = target.resource();
                 Some((target.action(), &named))
@@ -663,7 +663,8 @@ mod tests {
         let check = |page: Page, is_open: bool| {
             let nothing = Nothing(RefCell::default());
             let sender = Sender::anonymous(Arc::new(Model::empty("123456789012")));
-            let judged = authorize(&Caller::new(&sender, &nothing), &page.row().facts, page.resource());
+            let facts = &page.row().facts;
+            let judged = authorize(&Caller::new(&sender, &nothing), facts, facts.action, page.resource());
             // What its body or the rest of its path decides, the page asks for by itself.
             let by_itself = page.row().facts.named == NamedIn::Body;
             let want = if by_itself { Ok(()) } else { Err(S3Error::AccessDenied) };

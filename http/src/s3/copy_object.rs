@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
-use nilas_catalog::access::{Access as _, Resource};
 use nilas_engine::{
     Bucket, ETag, Found, NewObject, NewVersion, ObjectReader, ObjectStream, PutWriter, VersionId,
 };
@@ -268,10 +267,8 @@ fn replaces_tags(headers: &HeaderMap) -> Result<bool, S3Error> {
 /// latter.
 fn check_copies_tags(call: &Call<'_>, source: &CopySource, attributes: &Attributes) -> Result<(), S3Error> {
     call.check_gives_tags(attributes)?;
-    let of_source = Resource::Object { bucket: &source.bucket, key: &source.key };
-    let copies = !attributes.tags.is_empty() && !replaces_tags(call.headers)?;
-    match copies && !call.caller.allows(tags::GET_ACTION, of_source) {
-        true => Err(S3Error::AccessDenied),
+    match !attributes.tags.is_empty() && !replaces_tags(call.headers)? {
+        true => call.check_object(Operation::GetObjectTagging, &source.bucket, &source.key, source.version),
         false => Ok(()),
     }
 }

@@ -1,7 +1,6 @@
 //! GetObjectAttributes: the chosen facts about an object, as XML.
 
 use http::header::{ETAG, LAST_MODIFIED};
-use nilas_catalog::access::Resource;
 use nilas_engine::ObjectInfo;
 
 use super::{Call, Outcome, attributes_of, document, version_id};

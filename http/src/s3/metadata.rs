@@ -9,6 +9,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES, HeaderName,
 };
 use http::{HeaderMap, HeaderValue};
+use nilas_engine::Lock;
 use nilas_engine::limits::ATTRIBUTES_BYTES_MAX;
 
 use crate::limits::{PART_CHECKSUMS_BYTES_MAX, USER_METADATA_BYTES_MAX};
@@ -41,6 +42,7 @@ pub fn parse(headers: &HeaderMap) -> Result<Attributes, S3Error> {
         storage_class: parse_storage_class(headers)?,
         user_metadata: parse_user_metadata(headers)?,
         tags: parse_tags(headers)?,
+        lock: Lock::NONE,
     };
     let size = attributes.text_bytes();
     if TEXT_BYTES_MAX < size { Err(S3Error::MetadataTooLarge { size }) } else { Ok(attributes) }

@@ -305,7 +305,12 @@ impl Call<'_> {
         }
     }
 
-    /// Refuses what the sender may not do on `resource`. `facts` are condition keys that the request's head does not say.
+    /// Refuses what the sender may not do on `resource`.
+    fn check_access(&self, operation: Operation, resource: Resource<'_>) -> Result<(), S3Error> {
+        self.check_access_with(operation.facts().action, resource, &[])
+    }
+
+    /// As [`Call::check_access`], of any action. `facts` are condition keys that the request's head does not say.
     fn check_access_with(
         &self,
         action: &'static str,
@@ -326,11 +331,11 @@ impl Call<'_> {
         key: &[u8],
         version: Option<VersionId>,
     ) -> Result<(), S3Error> {
-        let (object, action) = (Resource::Object { bucket, key }, operation.action(version.is_some()));
+        let object = Resource::Object { bucket, key };
         match version {
-            None => self.check_access_with(action, object, &[]),
+            None => self.check_access(operation, object),
             Some(id) => {
-                let id = version_id::text(id);
+                let (action, id) = (operation.action(true), version_id::text(id));
                 self.check_access_with(action, object, &[("s3:versionid", id.as_str())])
             }
         }
@@ -498,7 +503,10 @@ impl Call<'_> {
     }
 
     fn not_found(&self, version: Option<VersionId>) -> S3Error {
-        not_found(&self.target.key, version)
+        match version {
+            None => self.no_such_key(),
+            Some(_) => not_found(&self.target.key, version),
+        }
     }
 
     /// The request's upload id.

@@ -19,7 +19,7 @@ use nilas_engine::{
     Retention, RetentionMode, Revision, SettingKind, WriteError,
 };
 
-use super::{Call, Outcome, document, empty, flag, metadata, request_xml, version_id};
+use super::{Call, Outcome, document, empty, flag, request_xml, version_id};
 use crate::identity::policy::parse_moment;
 use crate::limits::{LOCK_DAYS_MAX, LOCK_XML_BYTES_MAX, LOCK_YEARS_MAX};
 use crate::render::error::S3Error;
