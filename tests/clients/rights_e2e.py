@@ -221,6 +221,14 @@ def anonymous():
     eq(fetch(at, "HEAD")[0], 200)
     for method, path in [("PUT", at), ("DELETE", at), ("GET", shared), ("GET", f"{shared}/{ann.name}/k"), ("GET", f"{shared}/?policy"), ("GET", f"{at}?tagging")]:
         eq(fetch(path, method, b"x" if method == "PUT" else None)[0], 403, f"{method} {path}")
+    # Who may do what is never nobody's to read or to change.
+    root.put_bucket_policy(Bucket=shared, Policy=policy(allow("s3:*", [arn(shared), arn(shared, "*")], Principal="*")))
+    eq(fetch(f"{shared}/?list-type=2")[0], 200)
+    for resource in ("policy", "policyStatus", "publicAccessBlock", "ownershipControls"):
+        for method in ("GET", "PUT", "DELETE"):
+            if (method, resource) not in (("PUT", "policyStatus"), ("DELETE", "policyStatus")):
+                eq(fetch(f"{shared}/?{resource}", method, b"x" if method == "PUT" else None)[0], 403, f"{method} {resource}")
+    root.put_bucket_policy(Bucket=shared, Policy=policy(allow("s3:GetObject", arn(shared, "open/*"), Principal="*")))
     # A wrong signature is not taken for no signature.
     for wrong in (f"AWS {nilas.ACCESS_KEY}:AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "Bearer x", "Basic eDp5"):
         assert fetch(at, headers={"Authorization": wrong})[0] in (400, 403), wrong
