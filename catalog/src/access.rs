@@ -204,8 +204,8 @@ pub trait Access {
         false
     }
 
-    /// Returns as whom the sender is kept with work that goes on when the request has ended. By itself: as somebody who may
-    /// nothing then, as senders whose rights end with a session do.
+    /// Returns as whom the sender is kept with work that goes on when the request has ended. By itself: as nobody in
+    /// particular.
     fn kept(&self) -> KeptPrincipal {
         KeptPrincipal::default()
     }
@@ -261,22 +261,16 @@ impl fmt::Debug for Vended {
     }
 }
 
-/// A principal as it is kept with work that goes on when its request has ended, also after a restart. The default is
-/// somebody who may nothing.
+/// A principal as it is kept with work that goes on when its request has ended, also after a restart: who asked for it. It gives no
+/// rights. The default is nobody in particular.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptPrincipal {
-    /// What kind of principal it is, by the name that [`KeptAccess`] knows.
+    /// What kind of principal it is, as the layer above names it.
     pub kind: String,
     /// The user's id, which no rename changes and nobody else gets; empty when it is no user.
     pub id: String,
-    /// The access key whose secret was proven: its own policy binds what is done later as well.
+    /// The access key whose secret was proven.
     pub access_key: String,
-}
-
-/// The one to ask what a principal may do whose request has ended. Shared by all cores.
-pub trait KeptAccess: Send + Sync {
-    /// Returns whether `who` may do `action` on `resource` now. Looks at nothing that waits.
-    fn allows(&self, who: &KeptPrincipal, action: &'static str, resource: Resource<'_>) -> bool;
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ table's files follow from those on the table, and with credentials that the cata
 
 The policies here are those of docs/access.md, "A reader of one table" and "A writer of one table".
 """
+import json
 import os
 
 import nilas
@@ -300,6 +301,67 @@ def denied_by_name():
     dan.go()
 
 
+def call_as(person, method, path, body=None):
+    keys = person.keys
+    return nilas.catalog_call(method, f"/v1/{warehouse}/namespaces/{namespace}/{path}", body, keys["aws_access_key_id"], keys["aws_secret_access_key"])
+
+
+def names_others_files():
+    """Who may write to one table names files of others in its metadata. Root, who may delete them, purges the table: they stay."""
+    victims = nilas.unique("victims")
+    root_s3.create_bucket(Bucket=victims)
+    root_s3.put_object(Bucket=victims, Key="k", Body=b"somebody's")
+    bucket, prefix, keys = keys_below("other")
+    trap = catalog.create_table((namespace, "trap"), SCHEMA)
+    trap.append(rows(0, 10))
+    uuids["trap"] = str(trap.metadata.table_uuid)
+    sam = Person("sam", *on_table(["s3tables:GetTable", "s3tables:UpdateTable"], "trap"))
+    snapshot = trap.current_snapshot().snapshot_id
+    for place in (f"s3://{victims}/k", *(f"s3://{bucket}/{key}" for key in keys)):
+        of_file = {"snapshot-id": snapshot, "statistics-path": place, "file-size-in-bytes": 1, "file-footer-size-in-bytes": 1, "blob-metadata": []}
+        update = {"action": "set-statistics", "snapshot-id": snapshot, "statistics": of_file}
+        status, answer = call_as(sam, "POST", "tables/trap", {"requirements": [], "updates": [update]})
+        eq(status, 200, answer)
+        catalog.purge_table((namespace, "trap"))
+        nilas.purges_done()
+        trap = catalog.create_table((namespace, "trap"), SCHEMA)
+        trap.append(rows(0, 10))
+        uuids["trap"], snapshot = str(trap.metadata.table_uuid), trap.current_snapshot().snapshot_id
+        sam.may(*on_table(["s3tables:GetTable", "s3tables:UpdateTable"], "trap"))
+    eq(root_s3.get_object(Bucket=victims, Key="k")["Body"].read(), b"somebody's")
+    eq(keys_below("other")[2], keys)
+    eq(catalog.load_table((namespace, "other")).scan().to_arrow().num_rows, 100)
+    catalog.purge_table((namespace, "trap"))
+    sam.go()
+
+
+def overwritten():
+    """Registered over, a table is changed as by a commit, and needs the right to that; no table gets another's UUID."""
+    here = f"arn:aws:s3tables:::bucket/{warehouse}"
+    bucket, prefix, keys = keys_below("other")
+    before = catalog.load_table((namespace, "other"))
+    file = before.metadata_location.removeprefix(f"s3://{bucket}/")
+    forged = json.loads(root_s3.get_object(Bucket=bucket, Key=file)["Body"].read())
+    files = f"imports-{namespace}"
+    dan = Person("dan", allow("s3tables:*", [here, f"{here}/table/*"]), allow(["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], f"arn:aws:s3:::{bucket}/{files}/*"),
+                 deny(["s3tables:UpdateTable", "s3tables:DeleteTable", "s3tables:PutTableData"], table_arn("other")))
+    register = {"name": "other", "metadata-location": f"s3://{bucket}/{files}/1.metadata.json", "overwrite": True}
+    dan.client().put_object(Bucket=bucket, Key=f"{files}/1.metadata.json", Body=json.dumps({**forged, "properties": {"k": "forged"}}).encode())
+    status, answer = call_as(dan, "POST", "register", register)
+    eq(status, 403, answer)
+    assert uuids["other"] not in json.dumps(answer) and f"{namespace}.other" in json.dumps(answer), answer
+    dan.client().put_object(Bucket=bucket, Key=f"{files}/1.metadata.json", Body=json.dumps({**forged, "location": f"s3://{bucket}/{files}/t"}).encode())
+    status, answer = call_as(dan, "POST", "register", {**register, "name": "copy"})
+    eq(status, 400, answer)
+    eq(catalog.load_table((namespace, "other")).metadata_location, before.metadata_location)
+    # Whether there is a table is not told, nor which id it has.
+    for name in ("other", "absent"):
+        status, answer = call_as(reader, "GET", f"tables/{name}")
+        eq(status, 403)
+        eq(answer["error"]["message"], f"not authorized to perform s3tables:GetTable on {here}/table/{namespace}.{name}")
+    dan.go()
+
+
 def dropped():
     """Who may delete the table may drop and purge it; its files go, the other's stay."""
     writer.may(*on_table([*WRITE, "s3tables:DeleteTable"]))
@@ -334,6 +396,8 @@ Steps("table-user").run([
     ("least", least),
     ("one-namespace", one_namespace),
     ("denied-by-name", denied_by_name),
+    ("names-others-files", names_others_files),
+    ("overwritten", overwritten),
     ("dropped", dropped),
     ("leave", leave),
 ])

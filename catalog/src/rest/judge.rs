@@ -39,7 +39,7 @@ impl Request<'_> {
     ) -> Result<(), CatalogError> {
         match self.access.allows_with(action, resource, facts) {
             true => Ok(()),
-            false => Err(CatalogError::Forbidden { action, resource: resource.to_string() }),
+            false => Err(CatalogError::Forbidden { action, resource: as_named(resource).to_string() }),
         }
     }
 
@@ -78,16 +78,23 @@ impl Request<'_> {
         self.check(Operation::RenameTable, table_resource(warehouse, to, id))
     }
 
+    /// A name that is given to a metadata file. Who may overwrite changes the table that has the name, as a commit does; whether
+    /// there is one is not looked at, so that nothing is learned of it.
     pub(super) fn check_register(
         &self,
         warehouse: &str,
         ident: &Ident,
         metadata_location: &str,
+        overwrites: bool,
         judged: &Judged,
     ) -> Result<(), CatalogError> {
         let facts = [("s3tables:registerLocation", metadata_location)];
         let table = table_resource(warehouse, ident, judged.id(ident));
-        self.check_action(Operation::RegisterTable.facts().action, table, &facts)
+        self.check_action(Operation::RegisterTable.facts().action, table, &facts)?;
+        match overwrites {
+            true => self.check(Operation::UpdateTable, table),
+            false => Ok(()),
+        }
     }
 
     /// Who may not read a file learns nothing of it, nor whether it is there. One of another bucket is refused for that.
@@ -117,22 +124,16 @@ impl Call<'_> {
         named_warehouse(self.warehouse.as_deref(), &self.query)
     }
 
-    /// Whether the sender may do the operation on a table that the request turned out to be about; then it goes on with it.
+    /// Whether the sender may do the operation on a table in which its answer turned out to lie; then it goes on with it.
     /// What was made before is not said to be refused: see [`CatalogError::LandedUnseen`].
-    pub(super) fn judge_concerned(
-        &mut self,
-        warehouse: &str,
-        table: NamedTable,
-        has_landed: bool,
-    ) -> Result<(), CatalogError> {
+    pub(super) fn judge_concerned(&mut self, warehouse: &str, table: NamedTable) -> Result<(), CatalogError> {
         let resource = table_resource(warehouse, &table.ident, Some(&table.id));
         match self.request.check(self.operation, resource) {
             Ok(()) => {
                 self.also = Some(table);
                 Ok(())
             }
-            Err(_) if has_landed => Err(CatalogError::LandedUnseen),
-            Err(refused) => Err(refused),
+            Err(_) => Err(CatalogError::LandedUnseen),
         }
     }
 }
@@ -143,6 +144,16 @@ fn named_warehouse<'a>(prefix: Option<&'a str>, query: &'a Query) -> Option<&'a 
 
 pub(super) fn table_resource<'a>(warehouse: &'a str, ident: &'a Ident, id: Option<&'a str>) -> Resource<'a> {
     Resource::Table { warehouse, namespace: ident.namespace.as_str(), table: &ident.name, id }
+}
+
+/// What a refusal shows: a table by its names, as the request has it. Its id was looked up, and tells whether there is one.
+fn as_named(resource: Resource<'_>) -> Resource<'_> {
+    match resource {
+        Resource::Table { warehouse, namespace, table, id: _ } => {
+            Resource::Table { warehouse, namespace, table, id: None }
+        }
+        named => named,
+    }
 }
 
 impl Catalog {

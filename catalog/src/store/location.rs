@@ -97,6 +97,28 @@ pub(crate) fn earlier(before: Option<&Pointer>, location_key: &str) -> Result<Ve
     Ok(earlier)
 }
 
+/// The places whose files are one table's: nobody else's may lie there.
+#[derive(Debug, Default)]
+pub(crate) struct OwnPlaces {
+    warehouse: String,
+    /// Of the table's locations, no slash at their end.
+    prefixes: Vec<String>,
+}
+
+impl OwnPlaces {
+    pub(crate) fn new(warehouse: &str, prefixes: Vec<String>) -> OwnPlaces {
+        OwnPlaces { warehouse: warehouse.to_owned(), prefixes }
+    }
+
+    /// The key of the file at `location`, when it is one of these. One whose key is the prefix itself is not.
+    pub(crate) fn key<'a>(&self, location: &'a str) -> Option<&'a str> {
+        let (bucket, key) = file_of(location)?;
+        let holds =
+            |prefix: &String| key.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        (bucket == self.warehouse && self.prefixes.iter().any(holds)).then_some(key)
+    }
+}
+
 /// The bucket and key of a file, as they are written in metadata: nothing is decoded. `None` when it is no object of S3.
 pub(crate) fn file_of(location: &str) -> Option<(&str, &str)> {
     let (bucket, key) = without_scheme(location)?.split_once('/')?;
@@ -217,6 +239,21 @@ mod tests {
         check("gs://lake/a", None);
         check("/lake/a", None);
         check("", None);
+    }
+
+    #[test]
+    fn own_places() {
+        let own = OwnPlaces::new("lake", vec!["a/b".to_owned(), "x".to_owned()]);
+        let check = |location: &str, want: Option<&str>| assert_eq!(own.key(location), want, "{location}");
+        check("s3://lake/a/b/k", Some("a/b/k"));
+        check("s3a://lake/x//k", Some("x//k"));
+        check("s3://lake/a/b", None);
+        check("s3://lake/a/bc/k", None);
+        check("s3://lake/a/k", None);
+        check("s3://else/x/k", None);
+        check("file:/lake/x/k", None);
+        check("x/k", None);
+        assert_eq!(OwnPlaces::default().key("s3://lake/x"), None);
     }
 
     #[test]

@@ -272,7 +272,6 @@ impl Store {
         }
         let mut warehouse = self.warehouse.borrow_mut();
         let pointer = plan_register(&warehouse, ident, &loaded, overwrite)?;
-        self.check_uuid(&warehouse, ident, &pointer.uuid)?;
         let mut values = vec![(values::table_key(ident), Some(values::table_value(&pointer)))];
         values.extend(warehouse.digests.plan_return(&pointer.uuid));
         let replaced = warehouse.find(ident).map(|table| &table.pointer.uuid);
@@ -295,23 +294,6 @@ impl Store {
                 Err(CatalogError::BadRequest(format!("Invalid metadata file {metadata_location}: {why}")))
             }
             Err(failure) => Err(failure),
-        }
-    }
-
-    /// Who gives a table the UUID of another one needs the rights on that one: rights are given by UUID.
-    pub(crate) fn check_uuid(
-        &self,
-        warehouse: &Warehouse,
-        ident: &Ident,
-        uuid: &str,
-    ) -> Result<(), CatalogError> {
-        let had = |table: &Table| table.pointer.uuid.eq_ignore_ascii_case(uuid);
-        if warehouse.find(ident).is_some_and(had) {
-            return Ok(());
-        }
-        match warehouse.find_by_uuid(uuid) {
-            Some(other) => self.judged.check_also(&other, uuid, false),
-            None => Ok(()),
         }
     }
 }
@@ -433,6 +415,7 @@ fn plan_register(
     let location_key = location::table_key(loaded.metadata.location(), &warehouse.name)?;
     let own = warehouse.find(ident).map(|table| &*table.pointer);
     warehouse.locations.check_free(&location_key, own, loaded.metadata.location())?;
+    warehouse.uuids.check_free(loaded.metadata.uuid(), own)?;
     // Another table's files are its own no longer, as when it is dropped.
     let same = own.filter(|own| own.uuid == loaded.metadata.uuid());
     Ok(Pointer {

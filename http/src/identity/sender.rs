@@ -174,23 +174,6 @@ impl Sender {
         }
     }
 
-    /// Who was kept, as they are now; `None` when they are gone.
-    pub fn of_kept(model: &Arc<Model>, who: &KeptPrincipal, now_ms: u64) -> Option<Sender> {
-        if who.kind == SenderKind::Root.name() {
-            return Some(Sender {
-                rights: Rights::Everything,
-                kind: SenderKind::Root,
-                ..Sender::anonymous(model.clone())
-            });
-        }
-        let user = model
-            .user_by_id(&who.id)
-            .filter(|user| user.is_enabled)
-            .filter(|_| who.kind == SenderKind::User.name())?;
-        let key = model.key(&who.access_key).filter(|key| key.user == user.id && key.is_valid(now_ms))?;
-        Some(Sender::of_key(model.clone(), user, key))
-    }
-
     /// Nobody in particular.
     pub fn anonymous(model: Arc<Model>) -> Sender {
         Sender {
