@@ -185,7 +185,7 @@ impl CoreState {
                 {
                     return Err(S3Error::AccessDenied.into());
                 }
-                authorize(&caller, facts, target.resource())?;
+                authorize(&caller, facts, target.resource()).await?;
                 Ok(services.s3.handle(&target, head, &headers, caller, &verified, body, request_id).await)
             }
             Routed::Iceberg { route, rest } => {
@@ -230,7 +230,7 @@ impl CoreState {
                 let sender = trail.sent_by(sender);
                 let evaluator = services.evaluator(sender, request, &trail.decisions);
                 let caller = Caller::new(sender, &evaluator);
-                authorize(&caller, facts, page.resource())?;
+                authorize(&caller, facts, page.resource()).await?;
                 self.page(page).await
             }
         }
@@ -262,7 +262,7 @@ impl CoreState {
         if sender.kind == SenderKind::Anonymous {
             return Err(S3Error::AccessDenied.into());
         }
-        authorize(&caller, facts, page.resource())?;
+        authorize(&caller, facts, page.resource()).await?;
         let bytes = match facts.body {
             BodyKind::Json => {
                 let memory = &self.memory.documents;
@@ -529,8 +529,12 @@ impl Page {
 }
 
 /// Refuses what the sender may not do on what the head names.
-fn authorize(caller: &Caller<'_>, facts: &OperationFacts, resource: Resource<'_>) -> Result<(), S3Error> {
-    if caller.may(facts, resource) { Ok(()) } else { Err(S3Error::AccessDenied) }
+async fn authorize(
+    caller: &Caller<'_>,
+    facts: &OperationFacts,
+    resource: Resource<'_>,
+) -> Result<(), S3Error> {
+    if caller.may(facts, resource).await? { Ok(()) } else { Err(S3Error::AccessDenied) }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::audit::{AuditShared, Decisions, Outcome};
 use crate::auth::Mechanism;
 use crate::identity::Caller;
+use crate::identity::access::Authorizer as _;
 use crate::identity::bucket_rules::owner_of;
 use crate::identity::model::{AccessKey, Fault, Group, Model, NewAccessKey, User, owner_id};
 use crate::identity::policy::PolicySet;
@@ -202,7 +203,7 @@ pub(crate) async fn answer(desk: &Desk<'_>, page: Page, rest: &str, asked: &Aske
             asked.only(&[])?;
             whoami(desk.caller.sender)
         }
-        Page::Simulate | Page::SimulateForm => simulate(desk, asked)?,
+        Page::Simulate | Page::SimulateForm => simulate(desk, asked).await?,
         Page::WhoCan => who_can(desk, asked).await?,
         Page::Owners => {
             asked.only(&[])?;
@@ -317,7 +318,7 @@ impl<'q> Imagined<'q> {
     }
 
     /// What the evaluator says of it when `sender` asks.
-    fn ask(&self, desk: &Desk<'_>, sender: &Sender) -> Explained {
+    async fn ask(&self, desk: &Desk<'_>, sender: &Sender) -> Result<Explained, Failure> {
         let request = RequestFacts {
             headers: &HeaderMap::new(),
             query: Some(&self.query),
@@ -330,7 +331,11 @@ impl<'q> Imagined<'q> {
             given: &self.given,
         };
         let decisions = Decisions::default();
-        desk.services.evaluator(sender, request, &decisions).explain(self.action, &self.resource, &[])
+        let evaluator = desk.services.evaluator(sender, request, &decisions);
+        if let Some(look_up) = evaluator.look_up(&[self.resource]) {
+            look_up.await.map_err(S3Error::from)?;
+        }
+        Ok(evaluator.explain(self.action, &self.resource, &[]))
     }
 }
 
@@ -379,10 +384,10 @@ fn parse_arn(arn: &str) -> Option<Resource<'_>> {
     }
 }
 
-fn simulate(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
+async fn simulate(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
     asked.only(&["as", "action", "resource", "context"])?;
     let sender = imagined_sender(desk, asked.need("as")?)?;
-    let explained = Imagined::parse(asked)?.ask(desk, &sender);
+    let explained = Imagined::parse(asked)?.ask(desk, &sender).await?;
     let layers = explained.layers.iter().map(|(layer, say)| {
         let (decision, statement) = in_words(say);
         json!({ "layer": layer.to_string(), "decision": decision, "statement": statement })
@@ -461,7 +466,7 @@ async fn who_can(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
         if nth % SIMULATIONS_PER_TURN == SIMULATIONS_PER_TURN - 1 {
             rt::yield_now().await;
         }
-        let explained = question.ask(desk, &sender);
+        let explained = question.ask(desk, &sender).await?;
         if !explained.allowed {
             continue;
         }

@@ -87,6 +87,7 @@ impl Services {
     ) -> Evaluator<'a> {
         Evaluator {
             minter: Some(&self.senders),
+            catalog: Some(&self.catalog),
             ..Evaluator::new(sender, request, Some(&self.engine), &self.rules, notes)
         }
     }

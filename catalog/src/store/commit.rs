@@ -399,7 +399,7 @@ fn check_locations(planned: &[Planned]) -> Result<(), CatalogError> {
     for plan in planned {
         if let Planned::Next(version) = plan {
             taken.check_free(&version.location_key, None, version.metadata.location())?;
-            let by = location::LocationUser::Table(version.ident.to_string());
+            let by = location::LocationUser::Table(version.ident.clone());
             taken.take(&version.location_key, by);
         }
     }

@@ -59,10 +59,10 @@ pub fn copy_source(headers: &HeaderMap) -> Result<CopySource, S3Error> {
 }
 
 /// The source that the request names, if its sender may read it.
-pub(super) fn allowed_source(call: &Call<'_>) -> Result<CopySource, S3Error> {
+pub(super) async fn allowed_source(call: &Call<'_>) -> Result<CopySource, S3Error> {
     let source = copy_source(call.headers)?;
     let object = Resource::Object { bucket: &source.bucket, key: &source.key };
-    call.check_access(Operation::GetObject, object)?;
+    call.check_access(Operation::GetObject, object).await?;
     Ok(source)
 }
 
@@ -109,7 +109,7 @@ pub(super) async fn copy_bytes(
 }
 
 pub(super) async fn copy(call: &Call<'_>) -> Outcome {
-    let source = allowed_source(call)?;
+    let source = allowed_source(call).await?;
     let bucket = call.bucket()?;
     let condition = conditions::of_write(call.headers)?;
     call.check_write_early(&bucket, &condition).await?;

@@ -233,8 +233,8 @@ impl Call<'_> {
     }
 
     /// Refuses what the sender may not do on `resource`.
-    fn check_access(&self, operation: Operation, resource: Resource<'_>) -> Result<(), S3Error> {
-        match self.caller.allows(operation.facts().action, resource) {
+    async fn check_access(&self, operation: Operation, resource: Resource<'_>) -> Result<(), S3Error> {
+        match self.caller.permits(operation.facts().action, resource).await? {
             true => Ok(()),
             false => Err(S3Error::AccessDenied),
         }
