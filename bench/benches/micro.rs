@@ -269,6 +269,7 @@ fn policies(c: &mut Criterion) {
     let principal = PrincipalNames {
         anonymous: false,
         arns: &["arn:aws:iam::111122223333:user/alice"],
+        user_id: "",
         canonical_id: "",
         account: "111122223333",
     };

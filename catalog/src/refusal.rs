@@ -14,6 +14,8 @@ pub enum Refusal {
     Recovering,
     /// The signature does not hold, for this reason.
     NotSigned(Cow<'static, str>),
+    /// The session that a signature is of is over, or was revoked; the reason in S3's words.
+    SessionOver(Cow<'static, str>),
     /// The bearer token is not ours, or was revoked.
     TokenInvalid,
     /// The bearer token's time is over.

@@ -168,6 +168,9 @@ fn shows_nothing(view: &RequestView<'_>) -> bool {
 fn not_signed(error: AuthError) -> Refusal {
     match error {
         AuthError::Throttled(Throttled { retry_after_s }) => Refusal::Throttled { retry_after_s },
+        error @ (AuthError::InvalidToken { .. } | AuthError::ExpiredToken { .. }) => {
+            Refusal::SessionOver(error.message())
+        }
         error => Refusal::NotSigned(error.message()),
     }
 }

@@ -99,6 +99,8 @@ impl AnyOperation {
 mod tests {
     use std::collections::HashSet;
 
+    use nilas_catalog::access::ResourceKind;
+
     use super::*;
 
     #[test]
@@ -109,5 +111,48 @@ mod tests {
             assert!(names.insert((operation.api(), operation.name())), "{operation:?}");
             assert!(operation.facts().is_none_or(|facts| facts.api == operation.api()), "{operation:?}");
         }
+    }
+
+    /// How a policy names what operations of a kind are judged on.
+    fn named(kind: ResourceKind) -> Option<&'static str> {
+        Some(match kind {
+            ResourceKind::Public | ResourceKind::Identity => return None,
+            ResourceKind::Service => "*",
+            ResourceKind::Bucket => "arn:aws:s3:::BUCKET",
+            ResourceKind::Object => "arn:aws:s3:::BUCKET/KEY",
+            ResourceKind::Warehouse | ResourceKind::Namespace => "arn:aws:s3tables:::bucket/WAREHOUSE",
+            ResourceKind::Table => "arn:aws:s3tables:::bucket/WAREHOUSE/table/ID",
+        })
+    }
+
+    /// The rows of the page: each action, with what it is judged on and all operations that ask for it.
+    fn rows() -> Vec<String> {
+        let mut asked: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+        let of_interest = [Api::S3, Api::Iceberg, Api::Admin];
+        for api in of_interest {
+            for facts in AnyOperation::all().filter_map(AnyOperation::facts).filter(|facts| facts.api == api)
+            {
+                let Some(named) = named(facts.resource) else { continue };
+                match asked.iter_mut().find(|(action, on, _)| *action == facts.action && *on == named) {
+                    Some((_, _, operations)) => operations.push(facts.name),
+                    None => asked.push((facts.action, named, vec![facts.name])),
+                }
+            }
+        }
+        let row = |(action, on, operations): &(&str, &str, Vec<&str>)| {
+            let data = crate::identity::policy::data_action(action);
+            let data = data.map(|data| format!("`{data}`")).unwrap_or_default();
+            format!("| `{action}` | `{on}` | {data} | {} |", operations.join(", "))
+        };
+        asked.iter().map(row).collect()
+    }
+
+    #[test]
+    fn the_page_says_what_each_operation_is_judged_by() {
+        let page = include_str!("../../docs/access.md");
+        let section = page.split("## Operations").nth(1).and_then(|rest| rest.split("\n## ").next());
+        let table = section.expect("the section").lines().filter(|line| line.starts_with('|')).skip(2);
+        let (written, rows) = (table.collect::<Vec<_>>(), rows());
+        assert!(written == rows, "docs/access.md, \"Operations\", wants these rows:\n{}", rows.join("\n"));
     }
 }

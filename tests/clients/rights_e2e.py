@@ -221,6 +221,14 @@ def anonymous():
     eq(fetch(at, "HEAD")[0], 200)
     for method, path in [("PUT", at), ("DELETE", at), ("GET", shared), ("GET", f"{shared}/{ann.name}/k"), ("GET", f"{shared}/?policy"), ("GET", f"{at}?tagging")]:
         eq(fetch(path, method, b"x" if method == "PUT" else None)[0], 403, f"{method} {path}")
+    # Who may do what is never nobody's to read or to change.
+    root.put_bucket_policy(Bucket=shared, Policy=policy(allow("s3:*", [arn(shared), arn(shared, "*")], Principal="*")))
+    eq(fetch(f"{shared}/?list-type=2")[0], 200)
+    for resource in ("policy", "policyStatus", "publicAccessBlock", "ownershipControls"):
+        for method in ("GET", "PUT", "DELETE"):
+            if (method, resource) not in (("PUT", "policyStatus"), ("DELETE", "policyStatus")):
+                eq(fetch(f"{shared}/?{resource}", method, b"x" if method == "PUT" else None)[0], 403, f"{method} {resource}")
+    root.put_bucket_policy(Bucket=shared, Policy=policy(allow("s3:GetObject", arn(shared, "open/*"), Principal="*")))
     # A wrong signature is not taken for no signature.
     for wrong in (f"AWS {nilas.ACCESS_KEY}:AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "Bearer x", "Basic eDp5"):
         assert fetch(at, headers={"Authorization": wrong})[0] in (400, 403), wrong
@@ -260,6 +268,22 @@ def denied_by_bucket():
         eq(fetch(url_of(everything.keys, version, "get_object", shared, "open/k"))[0], 403, version)
         eq(fetch(url_of(everything.session(), version, "get_object", shared, "open/k"))[0], 403, f"{version} session")
     client.put_object(Bucket=shared, Key="open/other", Body=b"")
+    # It names the user and not whoever bears the name.
+    other = nilas.unique("renamed")
+    iam.update_user(UserName=everything.name, NewUserName=other)
+    refuse(lambda: client.get_object(Bucket=shared, Key="open/k"))
+    shown = json.loads(root.get_bucket_policy(Bucket=shared)["Policy"])["Statement"][0]["Principal"]["AWS"]
+    assert shown.endswith(f"user/{other}"), shown
+    heir = iam.create_user(UserName=everything.name)["User"]["UserName"]
+    keys = iam.create_access_key(UserName=heir)["AccessKey"]
+    iam.put_user_policy(UserName=heir, PolicyName="all", PolicyDocument=policy(allow("*")))
+    named = store.client("s3", {"aws_access_key_id": keys["AccessKeyId"], "aws_secret_access_key": keys["SecretAccessKey"]})
+    named.get_object(Bucket=shared, Key="open/k")
+    iam.delete_access_key(UserName=heir, AccessKeyId=keys["AccessKeyId"])
+    iam.delete_user_policy(UserName=heir, PolicyName="all")
+    iam.delete_user(UserName=heir)
+    iam.update_user(UserName=other, NewUserName=everything.name)
+    refuse(lambda: put(deny("s3:GetObject", arn(shared, "*"), Principal={"AWS": everything.arn + "typo"})), "MalformedPolicy")
     bob.client().get_object(Bucket=shared, Key="open/k")
     # Keys of a multi-delete that it denies stay; the others go.
     put(deny("s3:DeleteObject", arn(shared, "open/k"), Principal="*"))

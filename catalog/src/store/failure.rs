@@ -337,6 +337,7 @@ fn refused(refusal: &Refusal) -> (u16, &'static str, String) {
             (503, "ServiceUnavailableException", "the store is recovering, try again".to_owned())
         }
         Refusal::NotSigned(why) => (403, "ForbiddenException", why.to_string()),
+        Refusal::SessionOver(why) => (401, "NotAuthorizedException", why.to_string()),
         Refusal::TokenInvalid => {
             (401, "NotAuthorizedException", "the token is not valid or was revoked".to_owned())
         }
@@ -523,6 +524,7 @@ mod tests {
         let recovering = "the store is recovering, try again";
         check(Refusal::Recovering, 503, "ServiceUnavailableException", recovering);
         check(Refusal::NotSigned("why".into()), 403, "ForbiddenException", "why");
+        check(Refusal::SessionOver("why".into()), 401, "NotAuthorizedException", "why");
         let token = "the token is not valid or was revoked";
         check(Refusal::TokenInvalid, 401, "NotAuthorizedException", token);
         let over = "the token has expired";

@@ -268,6 +268,7 @@ impl<'a> Evaluator<'a> {
                         Verdict::Nothing
                     }
                     Verdict::Allow(_) if names.anonymous && rules.restricts_public() => Verdict::Nothing,
+                    Verdict::Allow(_) if names.anonymous && says_who_may(subject.action) => Verdict::Nothing,
                     verdict => verdict,
                 };
                 tell(Layer::Bucket, verdict, true);
@@ -517,6 +518,20 @@ impl Names<'_> {
 /// Whether an action is about a bucket's policy itself.
 fn keeps_policies(action: &str) -> bool {
     matches!(action, "s3:GetBucketPolicy" | "s3:PutBucketPolicy" | "s3:DeleteBucketPolicy")
+}
+
+/// Whether an action reads or changes who may do what with a bucket: not for those who showed no key, whatever its policy
+/// says. Source: Amazon S3 API Reference, PutBucketPolicy, "identities outside of the bucket owner's account".
+fn says_who_may(action: &str) -> bool {
+    keeps_policies(action)
+        || matches!(
+            action,
+            "s3:GetBucketPolicyStatus"
+                | "s3:GetBucketPublicAccessBlock"
+                | "s3:PutBucketPublicAccessBlock"
+                | "s3:GetBucketOwnershipControls"
+                | "s3:PutBucketOwnershipControls"
+        )
 }
 
 /// The table whose file a key is, where the catalog has none: files of a table lie behind its UUID, unless it was made with a

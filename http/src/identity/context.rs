@@ -17,6 +17,9 @@ use nilas_catalog::uri::{Query, percent_decode_lenient, raw_pairs};
 use crate::auth::Mechanism;
 use crate::identity::policy::{ConditionKey, Context, Value};
 use crate::identity::sender::{Sender, SenderKind};
+use crate::s3::copy_source;
+
+const COPY_SOURCE: &str = "x-amz-copy-source";
 
 /// What is known of a request beside its sender.
 #[derive(Clone, Copy)]
@@ -149,6 +152,7 @@ impl<'a> RequestContext<'a> {
                 let names: Vec<Cow<'_, str>> = self.object_tags().map(|(name, _)| Cow::Owned(name)).collect();
                 if names.is_empty() { Value::Absent } else { Value::Many(names) }
             }
+            ConditionKey::CopySource => self.copy_source(),
             other => match (parameter_of(other), header_of(other)) {
                 (Some(parameter), _) => match request.query.and_then(|query| query.get(parameter)) {
                     Some(value) => Value::One(Cow::Borrowed(value)),
@@ -167,6 +171,16 @@ impl<'a> RequestContext<'a> {
             Some(names) => find(names),
             None => Value::Unknown,
         }
+    }
+
+    /// `bucket/key` of the copy's source, decoded, however it was spelled.
+    fn copy_source(&self) -> Value<'_> {
+        if !self.request.headers.contains_key(COPY_SOURCE) {
+            return Value::Absent;
+        }
+        // What no copy reads is asked for by no copy; a Deny holds all the same.
+        let Ok(source) = copy_source(self.request.headers) else { return Value::Unknown };
+        owned(format!("{}/{}", source.bucket, String::from_utf8_lossy(&source.key)))
     }
 
     fn header(&self, name: &str) -> Value<'_> {
@@ -213,7 +227,6 @@ fn header_of(key: &ConditionKey) -> Option<&'static str> {
         ConditionKey::GrantReadAcp => "x-amz-grant-read-acp",
         ConditionKey::GrantWriteAcp => "x-amz-grant-write-acp",
         ConditionKey::GrantFullControl => "x-amz-grant-full-control",
-        ConditionKey::CopySource => "x-amz-copy-source",
         ConditionKey::MetadataDirective => "x-amz-metadata-directive",
         ConditionKey::ServerSideEncryption => "x-amz-server-side-encryption",
         ConditionKey::EncryptionKeyId => "x-amz-server-side-encryption-aws-kms-key-id",

@@ -15,6 +15,7 @@ pub mod session;
 pub mod sender;
 pub mod context;
 pub(crate) mod bucket_rules;
+pub(crate) mod principals;
 pub mod access;
 pub mod authorizer;
 pub mod bearer;

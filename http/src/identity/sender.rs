@@ -28,7 +28,7 @@ use crate::identity::session::{
     self, Holder, Holders, Session, SessionClaims, SessionFault, SessionPolicy, TableScope, TokenKey,
     open_bearer,
 };
-use crate::limits::{OIDC_SKEW_S, SENDERS_MAX, SESSIONS_OPEN_MAX, VENDED_LIFE_S};
+use crate::limits::{OIDC_KEYS_LIFE_MS, OIDC_SKEW_S, SENDERS_MAX, SESSIONS_OPEN_MAX, VENDED_LIFE_S};
 
 /// What kind of sender it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +119,7 @@ impl Sender {
         PrincipalNames {
             anonymous: self.kind == SenderKind::Anonymous,
             arns,
+            user_id: self.user.as_ref().map_or("", |user| &user.id),
             canonical_id: &self.owner_id,
             account: self.model.account(),
         }
@@ -293,7 +294,14 @@ pub(crate) struct Senders {
     known: RefCell<Known>,
     sessions: RefCell<Generations<Rc<OpenSession>>>,
     /// What tokens of the issuer say that were verified, by their hash.
-    web: RefCell<Generations<SessionClaims>>,
+    web: RefCell<Generations<Rc<Web>>>,
+}
+
+/// What a token of the issuer says.
+struct Web {
+    claims: SessionClaims,
+    /// When it was verified, in milliseconds since 1970.
+    verified_ms: u64,
 }
 
 /// Senders of one snapshot.
@@ -366,18 +374,20 @@ impl Senders {
         let model = self.newest();
         // Tokens of ours are short, those of an issuer are not, and both are what somebody sent.
         let name = digest(token);
+        // A key may have been withdrawn since: such a token is verified again as often as the keys are read again.
+        let is_ours = !token.contains('.');
+        let web = (!is_ours).then(|| self.web.borrow_mut().get(&name).cloned()).flatten();
+        let web = web.filter(|web| now_ms < web.verified_ms.saturating_add(OIDC_KEYS_LIFE_MS));
+        if !is_ours && web.is_none() {
+            return if self.issuer.is_some() { Ok(None) } else { Err(KeyFault::InvalidToken) };
+        }
         if let Some(sender) = self.known.borrow_mut().bearers.get(&name) {
             return bearer_in_time(sender.clone(), now_ms).map(Some);
         }
-        let claims = if !token.contains('.') {
-            open_bearer(token, &self.bearer_key, now_ms)?
-        } else {
-            match self.web.borrow_mut().get(&name) {
-                // What is revoked is sessions: how long a token of its own stands is the issuer's to say.
-                Some(claims) => SessionClaims { epoch: model.facts().web_session_epoch, ..claims.clone() },
-                None if self.issuer.is_some() => return Ok(None),
-                None => return Err(KeyFault::InvalidToken),
-            }
+        let claims = match web {
+            // What is revoked is sessions: how long a token of its own stands is the issuer's to say.
+            Some(web) => SessionClaims { epoch: model.facts().web_session_epoch, ..web.claims.clone() },
+            None => open_bearer(token, &self.bearer_key, now_ms)?,
         };
         self.of_bearer(model, name, claims, now_ms).map(Some)
     }
@@ -401,7 +411,8 @@ impl Senders {
     ) -> Result<Rc<Sender>, KeyFault> {
         let claims = SessionClaims { expires_s: claims.expires_s.saturating_add(OIDC_SKEW_S), ..claims };
         let name = digest(token);
-        self.web.borrow_mut().insert(name.clone(), claims.clone());
+        let web = Web { claims: claims.clone(), verified_ms: now_ms };
+        self.web.borrow_mut().insert(name.clone(), Rc::new(web));
         self.of_bearer(self.newest(), name, claims, now_ms)
     }
 

@@ -71,8 +71,13 @@ pub(super) fn plan(ask: &Ask<'_>) -> Result<Plan, QueryError> {
     }
     let identity = PolicySet::new(policies);
     let resource = PolicySet::new(resource_policy);
-    let principal =
-        PrincipalNames { anonymous: false, arns: &arns, canonical_id: "", account: ask.model.account() };
+    let principal = PrincipalNames {
+        anonymous: false,
+        arns: &arns,
+        user_id: "",
+        canonical_id: "",
+        account: ask.model.account(),
+    };
 
     let actions: Vec<&str> = ask.form.list("ActionNames").collect();
     let mut resources: Vec<&str> = ask.form.list("ResourceArns").collect();

@@ -1,8 +1,8 @@
 //! Who may use a bucket: `?policy`, `?policyStatus` and `?publicAccessBlock`.
 //!
 //! The gateway has judged that the sender may ask for it. What is kept are settings of the bucket, which
-//! `identity::bucket_rules` reads for every request. I1. A policy is kept byte for byte as it was sent, and only when it
-//! could be read whole. I2. It is in force on every core before the answer. I3. A policy that lets in everybody is
+//! `identity::bucket_rules` reads for every request. I1. A policy is kept only when it could be read
+//! whole: byte for byte as it was sent, but with the ids of the users whom it names. I2. It is in force on every core before the answer. I3. A policy that lets in everybody is
 //! refused while the bucket blocks such policies.
 //! Source: Amazon S3 API Reference, the operations' pages; User Guide, "Blocking public access to your Amazon S3 storage".
 
@@ -15,6 +15,7 @@ use nilas_engine::{Bucket, SettingKind};
 use super::{Call, Outcome, document, empty, request_xml};
 use crate::identity::bucket_rules::PublicAccessBlock;
 use crate::identity::policy::{Policy, PolicyKind};
+use crate::identity::principals;
 use crate::limits::{BUCKET_POLICY_BYTES_MAX, PUBLIC_ACCESS_XML_BYTES_MAX};
 use crate::render::body::ResponseBody;
 use crate::render::error::S3Error;
@@ -24,7 +25,9 @@ use crate::s3::payload::Payload;
 pub(super) fn get(call: &Call<'_>) -> Outcome {
     let bucket = call.bucket()?;
     let text = bucket.settings.get(SettingKind::POLICY).ok_or_else(|| no_policy(call))?;
-    let mut response = Response::new(ResponseBody::from(text.clone()));
+    let shown = std::str::from_utf8(text).map(|text| principals::shown(text, call.model()));
+    let shown = shown.map_or_else(|_| text.clone(), Bytes::from);
+    let mut response = Response::new(ResponseBody::from(shown));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
@@ -40,7 +43,9 @@ where
     if block.block_public_policy && policy.is_public() {
         return Err(S3Error::AccessDenied);
     }
-    set(call, SettingKind::POLICY, Some(body)).await?;
+    let kept = principals::kept(policy.text(), call.model());
+    let kept = kept.map_err(|message| S3Error::MalformedPolicy { message })?;
+    set(call, SettingKind::POLICY, Some(kept.into())).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 

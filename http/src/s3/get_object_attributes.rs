@@ -1,6 +1,7 @@
 //! GetObjectAttributes: the chosen facts about an object, as XML.
 
 use http::header::{ETAG, LAST_MODIFIED};
+use nilas_catalog::access::Resource;
 use nilas_engine::ObjectInfo;
 
 use super::{Call, Outcome, attributes_of, document};
@@ -9,12 +10,16 @@ use crate::render::time::http_date;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{Kind, StoredChecksum, crc64nvme};
+use crate::s3::operations::Operation;
 
 /// What may be asked for.
 const NAMES: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
 
 pub(super) async fn get(call: &Call<'_>) -> Outcome {
     call.check_version()?;
+    // The row has judged by `s3:GetObjectAttributes`, which gives no right to read.
+    let object = Resource::Object { bucket: &call.target.bucket, key: &call.target.key };
+    call.check_access(Operation::GetObject, object).await?;
     let wanted = wanted(call)?;
     let window = window(call)?;
     let bucket = call.bucket()?;

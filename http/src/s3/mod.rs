@@ -58,7 +58,7 @@ use crate::body::Md5Lanes;
 use crate::download::Downloads;
 use crate::identity::Caller;
 use crate::identity::bucket_rules::{RulesCache, owner_of};
-use crate::identity::model::owner_id;
+use crate::identity::model::{Model, owner_id};
 use crate::limits::{BUSY_DRAIN_BYTES_MAX, DRAIN_BYTES_MAX, PAGE_ENTRIES_MAX, PARTS_MAX};
 use crate::memory::CoreMemory;
 use crate::render::body::ResponseBody;
@@ -255,7 +255,12 @@ impl Call<'_> {
 
     /// The account that everything here belongs to.
     fn account(&self) -> &str {
-        self.caller.sender.model.account()
+        self.model().account()
+    }
+
+    /// Who there is.
+    fn model(&self) -> &Model {
+        &self.caller.sender.model
     }
 
     /// The owner of a bucket and of all objects in it, as S3 names owners.

@@ -41,7 +41,7 @@ fn decide(asked: &Json) -> String {
     }
     let arns = [text("principal")];
     let principal = match asked["principal"].as_str() {
-        Some(_) => PrincipalNames { anonymous: false, arns: &arns, canonical_id: "", account },
+        Some(_) => PrincipalNames { anonymous: false, arns: &arns, user_id: "", canonical_id: "", account },
         None => PrincipalNames::ANONYMOUS,
     };
     let context = Keys(&asked["context"]);

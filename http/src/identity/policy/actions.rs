@@ -479,6 +479,7 @@ impl ActionPattern {
 pub(super) type ActionBits = [u64; WORDS];
 
 /// What an action on an object amounts to where the object is a file of a table: the right on that table's data.
+/// Source: MinIO AIStor Tables, implied rights. DeleteTable deletes files because engines purge from the client.
 pub(super) const DATA_ACTIONS: [(&str, &str); 12] = [
     ("s3:GetObject", "s3tables:GetTableData"),
     ("s3:GetObjectVersion", "s3tables:GetTableData"),

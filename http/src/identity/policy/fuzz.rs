@@ -18,7 +18,7 @@ pub fn fuzz_policy(input: &[u8]) {
     let arns = [name];
     let senders = [
         PrincipalNames::ANONYMOUS,
-        PrincipalNames { anonymous: false, arns: &arns, canonical_id: name, account: name },
+        PrincipalNames { anonymous: false, arns: &arns, user_id: name, canonical_id: name, account: name },
     ];
     let mut policies = Vec::new();
     for kind in [PolicyKind::Identity, PolicyKind::Session, PolicyKind::Bucket] {

@@ -14,6 +14,8 @@ pub(super) struct Principals {
     everybody: bool,
     /// Whether one of them is known by what somebody else says of them.
     federated: bool,
+    /// Of users: what a bucket's policy is kept with in place of their ARNs.
+    user_ids: Vec<Box<str>>,
     arns: Vec<Box<str>>,
     accounts: Vec<Box<str>>,
     canonical_ids: Vec<Box<str>>,
@@ -57,12 +59,13 @@ impl Principals {
         match kind {
             PrincipalType::Aws if name == "*" => self.everybody = true,
             PrincipalType::Aws if is_account(name) => self.accounts.push(name.into()),
+            PrincipalType::Aws if is_user_id(name) => self.user_ids.push(name.into()),
             PrincipalType::Aws => match account_of_arn(name) {
                 Some((account, "root")) => self.accounts.push(account.into()),
                 Some(_) => self.arns.push(name.into()),
                 None => {
                     return Err(format!(
-                        "{name:?} is neither *, an account's 12 digits, nor the ARN of a user, role or session"
+                        "{name:?} is neither *, an account's 12 digits, the id of a user, nor the ARN of a user, role or session"
                     ));
                 }
             },
@@ -95,6 +98,7 @@ impl Principals {
             return false;
         }
         self.arns.iter().any(|arn| sender.arns.contains(&&**arn))
+            || self.user_ids.iter().any(|id| **id == *sender.user_id)
             || self
                 .accounts
                 .iter()
@@ -106,6 +110,12 @@ impl Principals {
     pub(super) fn is_open(&self) -> bool {
         self.everybody || self.federated || self.is_negated
     }
+}
+
+/// Whether it looks like the id of a user: `AIDA` and letters and digits.
+fn is_user_id(text: &str) -> bool {
+    let is_id = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    text.starts_with("AIDA") && (16..=128).contains(&text.len()) && text.bytes().all(is_id)
 }
 
 fn is_account(text: &str) -> bool {
@@ -158,6 +168,9 @@ mod tests {
         check(aws, "arn:aws:iam::111122223333:assumed-role/r/s", false);
         check(aws, "arn:aws:s3:::b", false);
         check(aws, "alice", false);
+        check(aws, "AIDAP6AMFNSC7IODKQJBU", true);
+        check(aws, "AROAP6AMFNSC7IODKQJBU", false);
+        check(aws, "AIDAP6AMFNSC7IODKQ*", false);
         check(aws, "", false);
         check(PrincipalType::CanonicalUser, &"aF".repeat(32), true);
         check(PrincipalType::CanonicalUser, &"a".repeat(63), false);

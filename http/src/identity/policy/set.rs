@@ -30,6 +30,8 @@ pub struct PrincipalNames<'a> {
     pub anonymous: bool,
     /// The sender's ARNs: of the user, of the assumed role and its session.
     pub arns: &'a [&'a str],
+    /// The id of the user who sent it, by a key or a session; empty for none.
+    pub user_id: &'a str,
     /// The sender's canonical id, 64 hexadecimal digits; empty for none.
     pub canonical_id: &'a str,
     /// The sender's account, 12 digits; empty for none.
@@ -46,7 +48,7 @@ impl PrincipalNames<'_> {
 impl PrincipalNames<'static> {
     /// A sender who showed nothing.
     pub const ANONYMOUS: PrincipalNames<'static> =
-        PrincipalNames { anonymous: true, arns: &[], canonical_id: "", account: "" };
+        PrincipalNames { anonymous: true, arns: &[], user_id: "", canonical_id: "", account: "" };
 }
 
 /// What policies say to a question.

@@ -8,6 +8,7 @@ use Says::{Allow, Deny, Nothing};
 const BOB: PrincipalNames<'static> = PrincipalNames {
     anonymous: false,
     arns: &["arn:aws:iam::111122223333:user/bob"],
+    user_id: "AIDABBBBBBBBBBBBBBBBB",
     canonical_id: "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
     account: ACCOUNT,
 };
@@ -20,6 +21,7 @@ const SESSION: PrincipalNames<'static> = PrincipalNames {
         "arn:aws:iam::111122223333:role/reader",
         "arn:aws:iam::111122223333:user/alice",
     ],
+    user_id: ALICE.user_id,
     canonical_id: ALICE.canonical_id,
     account: ACCOUNT,
 };
@@ -78,6 +80,8 @@ fn principals() {
         }
     }
     check(r#"{"AWS": "444455556666"}"#, &[false, false, false, false]);
+    check(r#"{"AWS": "AIDAAAAAAAAAAAAAAAAAA"}"#, &[false, true, false, true]);
+    check(r#"{"AWS": ["AIDABBBBBBBBBBBBBBBBB", "AIDACCCCCCCCCCCCCCCCC"]}"#, &[false, false, true, false]);
     check(r#"{"AWS": "arn:aws:iam::111122223333:user/alice"}"#, &[false, true, false, true]);
     check(r#"{"AWS": "arn:aws:iam::111122223333:user/Alice"}"#, &[false, false, false, false]);
     check(r#"{"AWS": "arn:aws:iam::444455556666:user/alice"}"#, &[false, false, false, false]);

@@ -39,6 +39,7 @@ impl Context for Keys<'_> {
 pub(super) const ALICE: PrincipalNames<'static> = PrincipalNames {
     anonymous: false,
     arns: &["arn:aws:iam::111122223333:user/alice"],
+    user_id: "AIDAAAAAAAAAAAAAAAAAA",
     canonical_id: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     account: ACCOUNT,
 };

@@ -1,0 +1,138 @@
+//! The users whom a bucket's policy names: by ARN for people, by id in what is kept.
+//!
+//! `s3::bucket_policy` asks for both. Pure. I1. A grant or a Deny stays with the user it was given to: a rename does not
+//! shake it off, and who gets a name later does not inherit it. I2. A policy that names nobody is refused, because a Deny
+//! with a mistyped name denies nothing.
+//! Source: IAM User Guide, "AWS JSON policy elements: Principal", on the unique ids of users.
+
+use serde_json::Value;
+
+use super::model::{Model, owner_id};
+
+/// Returns the policy with the ids of users in place of their ARNs; as it was sent, byte for byte, when it names none.
+/// `text` is a policy that was read whole. The error says who is nobody.
+pub(crate) fn kept(text: &str, model: &Model) -> Result<String, String> {
+    let root = format!("arn:aws:iam::{}:root", model.account());
+    let users = format!("arn:aws:iam::{}:user/", model.account());
+    let ours =
+        [format!("arn:aws:iam::{}:role/", model.account()), format!("arn:aws:sts::{}:", model.account())];
+    rewritten(text, |kind, name| match kind {
+        "AWS" if name == "*" || name == model.account() || name == root => Ok(None),
+        // Names that anybody may give a session: nobody, whoever exists.
+        "AWS" if ours.iter().any(|prefix| name.starts_with(prefix)) => Ok(None),
+        "AWS" if model.user_by_id(name).is_some() => Ok(None),
+        "AWS" => {
+            let user = name.strip_prefix(&users).and_then(|path| path.rsplit('/').next());
+            let user = user.and_then(|user| model.user(user)).filter(|user| model.user_arn(user) == name);
+            user.map(|user| Some(user.id.clone())).ok_or(())
+        }
+        "CanonicalUser" => {
+            let is = |id: &str| id.eq_ignore_ascii_case(name);
+            let is_root = is(&owner_id(model.account(), "root"));
+            if is_root || model.users().any(|user| is(&user.owner_id)) { Ok(None) } else { Err(()) }
+        }
+        _ => Ok(None),
+    })
+}
+
+/// Returns a kept policy with the present ARNs of its users; who is gone is shown by the id.
+pub(crate) fn shown(text: &str, model: &Model) -> String {
+    let named = rewritten(text, |kind, name| match kind {
+        "AWS" => Ok(model.user_by_id(name).map(|user| model.user_arn(user))),
+        _ => Ok(None),
+    });
+    named.unwrap_or_else(|_| text.to_owned())
+}
+
+/// Replaces principals by what `name` says of their kind and name. The text stays as it is when it says nothing.
+fn rewritten(
+    text: &str,
+    mut name: impl FnMut(&str, &str) -> Result<Option<String>, ()>,
+) -> Result<String, String> {
+    let mut policy: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let mut is_other = false;
+    let statements = match policy.get_mut("Statement") {
+        Some(Value::Array(statements)) => statements.as_mut_slice(),
+        Some(statement) => std::slice::from_mut(statement),
+        None => &mut [],
+    };
+    for (nth, statement) in statements.iter_mut().enumerate() {
+        for member in ["Principal", "NotPrincipal"] {
+            let Some(Value::Object(kinds)) = statement.get_mut(member) else { continue };
+            for (kind, names) in kinds.iter_mut() {
+                let names = match names {
+                    Value::Array(names) => names.as_mut_slice(),
+                    one => std::slice::from_mut(one),
+                };
+                for one in names {
+                    let Value::String(text) = one else { continue };
+                    let other = name(kind, text).map_err(|()| {
+                        format!("Invalid principal in policy: Statement[{nth}].{member}.{kind}: {text:?} is nobody here")
+                    })?;
+                    if let Some(other) = other {
+                        *text = other;
+                        is_other = true;
+                    }
+                }
+            }
+        }
+    }
+    Ok(if is_other { policy.to_string() } else { text.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::model::{Moment, NewUser, Tags};
+
+    const ACCOUNT: &str = "123456789012";
+
+    fn policy(principal: &str) -> String {
+        format!(
+            r#"{{"Statement": [{{"Effect": "Deny", "Principal": {principal}, "Action": "*", "Resource": "*"}}]}}"#
+        )
+    }
+
+    #[test]
+    fn users_are_kept_by_id() {
+        let random = || 7;
+        let moment = Moment { now_ms: 1, random: &random };
+        let new = NewUser { name: "ann", path: "/team/", tags: Tags::default() };
+        let model = Model::empty(ACCOUNT).create_user(&new, &moment).expect("a user").model;
+        let ann = model.user("ann").expect("ann");
+        let check = |principal: &str, want: Result<&str, ()>| {
+            let got = kept(&policy(principal), &model);
+            let got = got.map(|text| text.replace([' ', '\n'], "")).map_err(drop);
+            assert_eq!(got, want.map(|want| policy(want).replace(' ', "")), "{principal}");
+        };
+        let by_id = format!(r#"{{"AWS": "{}"}}"#, ann.id);
+        check(r#"{"AWS": "arn:aws:iam::123456789012:user/team/ann"}"#, Ok(&by_id));
+        check(&by_id, Ok(&by_id));
+        let lists =
+            |name: &str| format!(r#"{{"AWS": ["*", "{name}"], "CanonicalUser": "{}"}}"#, ann.owner_id);
+        check(&lists("arn:aws:iam::123456789012:user/team/ann"), Ok(&lists(&ann.id)));
+        for taken in [
+            r#""*""#,
+            r#"{"AWS": "123456789012"}"#,
+            r#"{"AWS": "arn:aws:iam::123456789012:root"}"#,
+            r#"{"AWS": "arn:aws:sts::123456789012:assumed-role/r/s"}"#,
+            r#"{"Service": "logging.s3.amazonaws.com"}"#,
+        ] {
+            check(taken, Ok(taken));
+        }
+        for nobody in [
+            r#"{"AWS": "arn:aws:iam::123456789012:user/ann"}"#,
+            r#"{"AWS": "arn:aws:iam::123456789012:user/team/bob"}"#,
+            r#"{"AWS": "arn:aws:iam::210987654321:user/team/ann"}"#,
+            r#"{"AWS": ["*", "210987654321"]}"#,
+            r#"{"AWS": "AIDACCCCCCCCCCCCCCCCC"}"#,
+            &format!(r#"{{"CanonicalUser": "{}"}}"#, "a".repeat(64)),
+        ] {
+            check(nobody, Err(()));
+        }
+        let text =
+            kept(&policy(r#"{"AWS": "arn:aws:iam::123456789012:user/team/ann"}"#), &model).expect("kept");
+        assert!(shown(&text, &model).contains(":user/team/ann"));
+        assert_eq!(shown(&text, &Model::empty(ACCOUNT)), text, "who is gone is an id");
+    }
+}
