@@ -19,7 +19,7 @@ use crate::auth::Mechanism;
 use crate::identity::Caller;
 use crate::identity::access::Authorizer as _;
 use crate::identity::bucket_rules::owner_of;
-use crate::identity::model::{AccessKey, Fault, Group, Model, NewAccessKey, User, owner_id};
+use crate::identity::model::{Fault, Group, Model, NewAccessKey, User, owner_id};
 use crate::identity::policy::PolicySet;
 use crate::identity::store::ChangeError;
 use crate::identity::{Explained, Layer, RequestFacts, Rights, Say, Sender, SenderKind};
@@ -335,7 +335,15 @@ impl<'q> Imagined<'q> {
         if let Some(look_up) = evaluator.look_up(&[self.resource]) {
             look_up.await.map_err(S3Error::from)?;
         }
-        Ok(evaluator.explain(self.action, &self.resource, &[]))
+        let explained = evaluator.explain(self.action, &self.resource, &[]);
+        Ok(match out_of_force(sender, desk.now_ms) {
+            // No policy is asked for who is let in by none.
+            Some(why) => {
+                let layers = vec![(Layer::Rights, Say::Deny(Some(why.to_owned())))];
+                Explained { allowed: false, layers }
+            }
+            None => explained,
+        })
     }
 }
 
@@ -420,19 +428,19 @@ fn imagined_sender(desk: &Desk<'_>, name: &str) -> Result<Sender, Failure> {
     }
     let of_key = model.key(name).cloned();
     match of_key.and_then(|key| Some((model.user_by_id(&key.user)?.clone(), key))) {
-        Some((user, key)) => Ok(imagined_key(model, &user, &key, desk.now_ms)),
+        Some((user, key)) => Ok(Sender::of_key(model, &user, &key)),
         None => Err(model.need_user(name).err().map_or_else(|| invalid("as is nobody"), Failure::from)),
     }
 }
 
-/// The holder of a key, who may do nothing when the key is not in force.
-fn imagined_key(model: Arc<Model>, user: &Arc<User>, key: &AccessKey, now_ms: u64) -> Sender {
-    let mut sender = Sender::of_key(model, user, key);
-    if !key.is_valid(now_ms) {
-        sender.rights = Rights::Nothing;
-        sender.user = None;
+/// Why requests of `sender` are refused before they are judged, if they are.
+fn out_of_force(sender: &Sender, now_ms: u64) -> Option<&'static str> {
+    let key = sender.model.key(&sender.access_key);
+    match &sender.user {
+        Some(user) if !user.is_enabled => Some("the user is disabled"),
+        _ if key.is_some_and(|key| !key.is_valid(now_ms)) => Some("the access key is inactive or over"),
+        _ => None,
     }
-    sender
 }
 
 /// The members of a group, as far as the group goes.
@@ -458,7 +466,7 @@ async fn who_can(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
         model.groups().map(|group| ("group", group.name.clone(), imagined_group(model.clone(), group)));
     let keys = model.keys().filter(|key| key.policy.is_some()).filter_map(|key| {
         let user = model.user_by_id(&key.user)?;
-        Some(("key", key.id.clone(), imagined_key(model.clone(), user, key, desk.now_ms)))
+        Some(("key", key.id.clone(), Sender::of_key(model.clone(), user, key)))
     });
     let all = [root, nobody].into_iter().chain(users).chain(groups).chain(keys);
     let (mut who, mut is_truncated) = (Vec::new(), false);

@@ -298,8 +298,8 @@ impl Catalog {
     ) -> Result<(), CatalogError> {
         let mut refusals = Vec::new();
         let keys: Vec<String> = chosen.iter().map(|chosen| format!("{}/", chosen.key)).collect();
-        let place = |key: &'_ String| Resource::Object { bucket: &bucket.name, key: key.as_bytes() };
-        let places: Vec<Resource<'_>> = keys.iter().map(place).collect();
+        let places = keys.iter().map(|key| Resource::Object { bucket: &bucket.name, key: key.as_bytes() });
+        let places: Vec<Resource<'_>> = places.collect();
         look_up(request.access, &places).await?;
         let mut places = places.into_iter();
         chosen.retain(|_| {

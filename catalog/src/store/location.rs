@@ -158,7 +158,8 @@ impl Locations {
     pub(crate) fn table_of(&self, key: &str) -> Option<&Ident> {
         let mut end = key.len();
         loop {
-            let (used, user) = self.used.range::<str, _>(..=&key[..end]).next_back()?;
+            let before = (Bound::Unbounded, Bound::Included(&key[..end]));
+            let (used, user) = self.used.range::<str, _>(before).next_back()?;
             if key.starts_with(used.as_str()) {
                 return match user {
                     LocationUser::Table(ident) => Some(ident),

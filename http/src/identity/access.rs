@@ -10,6 +10,9 @@ use nilas_catalog::access::{
 
 use crate::identity::Sender;
 
+/// The condition key of what a listing is narrowed to.
+pub(crate) const PREFIX: &str = "s3:prefix";
+
 /// What an evaluator says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -69,19 +72,31 @@ impl<'a> Caller<'a> {
     /// its body names the answer is yes: it asks by itself when it knows.
     pub async fn may(&self, facts: &OperationFacts, resource: Resource<'_>) -> Result<bool, LookUpError> {
         match facts.named {
-            NamedIn::Head => self.permits(facts.action, resource).await,
+            NamedIn::Head => self.permits(facts.action, resource, &[]).await,
             NamedIn::Body => Ok(true),
         }
     }
 
-    /// As [`Access::allows`], and has looked up what the answer depends on.
-    pub async fn permits(&self, action: &'static str, resource: Resource<'_>) -> Result<bool, LookUpError> {
-        let said = match self.authorizer.decide(action, &resource, &[]) {
+    /// As [`Access::allows_with`], and has looked up what the answer depends on.
+    pub async fn permits(
+        &self,
+        action: &'static str,
+        resource: Resource<'_>,
+        facts: &[(&'static str, &str)],
+    ) -> Result<bool, LookUpError> {
+        let said = match self.authorizer.decide(action, &resource, facts) {
             Decision::Unknown => {
-                if let Some(look_up) = self.authorizer.look_up(&[resource]) {
+                let prefix = facts.iter().find(|(key, _)| *key == PREFIX);
+                let object = match (resource, prefix) {
+                    (Resource::Bucket(bucket), Some((_, key))) => {
+                        Resource::Object { bucket, key: key.as_bytes() }
+                    }
+                    _ => resource,
+                };
+                if let Some(look_up) = self.authorizer.look_up(&[object]) {
                     look_up.await?;
                 }
-                self.authorizer.decide(action, &resource, &[])
+                self.authorizer.decide(action, &resource, facts)
             }
             said => said,
         };

@@ -28,7 +28,7 @@ use nilas_catalog::access::{FileTable, LookUp, Resource, VendRequest, Vended};
 use nilas_engine::{Bucket, Engine, SettingKind};
 
 use crate::audit::Decisions;
-use crate::identity::access::{Authorizer, Decision};
+use crate::identity::access::{Authorizer, Decision, PREFIX};
 use crate::identity::bucket_rules::{BucketRules, RulesCache};
 use crate::identity::context::{RequestContext, RequestFacts};
 use crate::identity::policy::{PolicySet, PrincipalNames, Question, StatementId, Verdict, data_action};
@@ -121,9 +121,9 @@ pub struct Evaluator<'a> {
     /// What is written down of it.
     pub notes: &'a Decisions,
     /// Who makes credentials for tables' files, where they are made.
-    pub(crate) minter: Option<&'a Senders>,
+    minter: Option<&'a Senders>,
     /// Where it is looked up whose files are asked for.
-    pub(crate) catalog: Option<&'a Catalog>,
+    catalog: Option<&'a Catalog>,
     /// What was looked up: by bucket, a slash and key, the table in whose locations that is.
     files: RefCell<HashMap<String, Option<Rc<FileTable>>>>,
 }
@@ -178,9 +178,9 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// The same with a catalog to look up in.
-    pub(crate) fn with_catalog(self, catalog: &'a Catalog) -> Evaluator<'a> {
-        Evaluator { catalog: Some(catalog), ..self }
+    /// The same, with who makes credentials for tables' files, and where it is looked up whose files are asked for.
+    pub(crate) fn with_tables(self, minter: &'a Senders, catalog: &'a Catalog) -> Evaluator<'a> {
+        Evaluator { minter: Some(minter), catalog: Some(catalog), ..self }
     }
 
     /// Judges, and says how: for answers to people.
@@ -224,7 +224,7 @@ impl<'a> Evaluator<'a> {
             return Decision::Allow;
         }
         let data = match bucket {
-            Some(bucket) => self.data_right(action, resource, &bucket, rules.as_deref()),
+            Some(bucket) => self.data_right(action, resource, facts, &bucket, rules.as_deref()),
             None => Ok(None),
         };
         let Ok(data) = data else { return Decision::Unknown };
@@ -333,16 +333,17 @@ impl<'a> Evaluator<'a> {
         &'s self,
         action: &str,
         resource: &Resource<'_>,
+        facts: &[(&'static str, &str)],
         bucket: &Bucket,
         rules: Option<&BucketRules>,
     ) -> Result<Option<DataRight<'s>>, NotLookedUp> {
         let Some(action) = data_action(action).filter(|_| is_warehouse(bucket)) else { return Ok(None) };
-        let Some(key) = self.key_of(resource) else { return Ok(None) };
+        let Some(key) = self.key_of(resource, facts) else { return Ok(None) };
         if !self.any_set(rules, PolicySet::asks_for_table_files) {
             return Ok(None);
         }
         let right = |id: &str, names| {
-            let arn = ["arn:aws:s3tables:::bucket/", &bucket.name, "/table/", id].concat();
+            let arn = ["arn:aws:s3tables:::bucket/", &*bucket.name, "/table/", id].concat();
             Ok(Some(DataRight { action, arn, names }))
         };
         if let Some(scope) =
@@ -381,10 +382,13 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The key by which an object or a listing may be a table's.
-    fn key_of<'k>(&'k self, resource: &Resource<'k>) -> Option<&'k str> {
+    fn key_of<'k>(&'k self, resource: &Resource<'k>, facts: &[(&'static str, &'k str)]) -> Option<&'k str> {
         match resource {
             Resource::Object { key, .. } => std::str::from_utf8(key).ok(),
-            Resource::Bucket(_) => self.request.query?.get("prefix"),
+            Resource::Bucket(_) => match facts.iter().find(|(key, _)| *key == PREFIX) {
+                Some((_, prefix)) => Some(prefix),
+                None => self.request.query?.get("prefix"),
+            },
             _ => None,
         }
     }
@@ -445,7 +449,7 @@ impl Authorizer for Evaluator<'_> {
         let catalog = self.catalog?;
         let mut wanted: Vec<(Arc<Bucket>, Vec<String>)> = Vec::new();
         for object in objects {
-            let (Some(name), Some(key)) = (bucket_of(object), self.key_of(object)) else { continue };
+            let (Some(name), Some(key)) = (bucket_of(object), self.key_of(object, &[])) else { continue };
             if let Some((_, keys)) = wanted.last_mut().filter(|(bucket, _)| *bucket.name == *name) {
                 keys.push(key.to_owned());
                 continue;
@@ -475,7 +479,8 @@ impl Authorizer for Evaluator<'_> {
     }
 
     fn wants_table_ids(&self, warehouse: &str) -> bool {
-        let rules = || self.rules_of(&*self.engine?.bucket(warehouse).ok()?);
+        let bucket = || self.engine?.bucket(warehouse).ok();
+        let rules = || bucket().and_then(|bucket| self.rules_of(&bucket));
         self.sender.table.is_some() || self.any_set(rules().as_deref(), PolicySet::mentions_table_ids)
     }
 }

@@ -24,10 +24,10 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let found = call.bucket();
-    let object = |key| Resource::Object { bucket: &call.target.bucket, key };
-    let judge = |key: &[u8]| match call.caller.allows(Operation::DeleteObjects.facts().action, object(key)) {
-        true => Ok(()),
-        false => Err(S3Error::AccessDenied),
+    let judge = |key: &[u8]| {
+        let object = Resource::Object { bucket: &call.target.bucket, key };
+        let may = call.caller.allows(Operation::DeleteObjects.facts().action, object);
+        if may { Ok(()) } else { Err(S3Error::AccessDenied) }
     };
     // Whether there is the bucket is told before the body is read to those who may delete any key of it, and to others
     // when they name a key that they may delete. Who may delete none has the same answer with and without a bucket.
@@ -44,9 +44,11 @@ where
     }
     let body = payload.read_xml(call.headers, DELETE_XML_BYTES_MAX).await?;
     let request = request_xml::parse_delete(&body)?;
-    let objects: Vec<Resource<'_>> =
-        request.objects.iter().map(|entry| object(entry.key.as_bytes())).collect();
-    if let Some(look_up) = call.caller.look_up(&objects) {
+    let objects = request
+        .objects
+        .iter()
+        .map(|entry| Resource::Object { bucket: &call.target.bucket, key: entry.key.as_bytes() });
+    if let Some(look_up) = call.caller.look_up(&objects.collect::<Vec<_>>()) {
         look_up.await?;
     }
     let judged: Vec<Result<(), S3Error>> =

@@ -560,6 +560,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn rights_on_data_and_on_files_are_known() {
+        for (object, data) in DATA_ACTIONS {
+            assert!(find(object).is_some() && find(data).is_some(), "{object} {data}");
+            assert_eq!(data_action(object), Some(data));
+        }
+        assert_eq!(data_action("s3:PutBucketPolicy"), None);
+    }
+
+    #[test]
     fn every_operation_has_a_known_action() {
         let operations = crate::operations::AnyOperation::all();
         for action in operations.filter_map(|operation| operation.facts()).map(|facts| facts.action) {
