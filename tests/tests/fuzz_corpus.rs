@@ -15,6 +15,7 @@ const TARGETS: &[Target] = &[
     ("route", nilas_http::route::fuzz_route),
     ("query", nilas_http::query::fuzz_query),
     ("xml", nilas_http::s3::fuzz::fuzz_xml),
+    ("cors", nilas_http::s3::fuzz::fuzz_cors),
     ("attributes", nilas_http::s3::fuzz::fuzz_attributes),
     ("policy", nilas_http::identity::policy::fuzz_policy),
     ("metadata", nilas_catalog::spec::fuzz_metadata),

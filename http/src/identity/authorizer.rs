@@ -30,9 +30,10 @@ use nilas_engine::{Bucket, Engine, SettingKind};
 use crate::audit::Decisions;
 use crate::identity::access::{Authorizer, Decision, PREFIX};
 use crate::identity::bucket_rules::{BucketRules, RulesCache};
-use crate::identity::context::{RequestContext, RequestFacts};
+use crate::identity::context::{KnownTags, RequestContext, RequestFacts};
 use crate::identity::policy::{PolicySet, PrincipalNames, Question, StatementId, Verdict, data_action};
 use crate::identity::sender::{Rights, Sender, SenderKind, Senders};
+use crate::s3::tags::TagSet;
 
 /// A layer of the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +127,8 @@ pub struct Evaluator<'a> {
     catalog: Option<&'a Catalog>,
     /// What was looked up: by bucket, a slash and key, the table in whose locations that is.
     files: RefCell<HashMap<String, Option<Rc<FileTable>>>>,
+    /// What is known of the tags of the object that is asked for.
+    tags: KnownTags,
 }
 
 /// It was not looked up whose file it is.
@@ -175,6 +178,7 @@ impl<'a> Evaluator<'a> {
             minter: None,
             catalog: None,
             files: RefCell::default(),
+            tags: KnownTags::default(),
         }
     }
 
@@ -303,6 +307,8 @@ impl<'a> Evaluator<'a> {
     /// What a set of policies says, the right on a table's data included.
     fn ask<'p>(&self, set: &'p PolicySet, subject: &Subject<'_>, names: &PrincipalNames<'_>) -> Verdict<'p> {
         let context = RequestContext {
+            action: subject.action,
+            tags: &self.tags,
             request: &self.request,
             sender: self.sender,
             resource: subject.resource,
@@ -379,6 +385,13 @@ impl<'a> Evaluator<'a> {
         rights
             || self.sender.limits.iter().any(|limit| is(limit))
             || rules.and_then(|rules| rules.policy.as_deref()).is_some_and(is)
+    }
+
+    /// The same of a bucket that is named.
+    fn any_set_of(&self, bucket: &str, is: impl Fn(&PolicySet) -> bool) -> bool {
+        let bucket = self.engine.and_then(|engine| engine.bucket(bucket).ok());
+        let rules = bucket.and_then(|bucket| self.rules_of(&bucket));
+        self.any_set(rules.as_deref(), is)
     }
 
     /// The key by which an object or a listing may be a table's.
@@ -479,9 +492,19 @@ impl Authorizer for Evaluator<'_> {
     }
 
     fn wants_table_ids(&self, warehouse: &str) -> bool {
-        let bucket = || self.engine?.bucket(warehouse).ok();
-        let rules = || bucket().and_then(|bucket| self.rules_of(&bucket));
-        self.sender.table.is_some() || self.any_set(rules().as_deref(), PolicySet::mentions_table_ids)
+        self.sender.table.is_some() || self.any_set_of(warehouse, PolicySet::mentions_table_ids)
+    }
+
+    fn wants_object_tags(&self, bucket: &str) -> bool {
+        self.any_set_of(bucket, PolicySet::mentions_object_tags)
+    }
+
+    fn know_tags(&self, bucket: &str, key: &[u8], tags: TagSet) {
+        self.tags.set(bucket, key, tags);
+    }
+
+    fn found_tags(&self, bucket: &str, key: &[u8], tags: &TagSet) -> bool {
+        self.tags.correct(bucket, key, tags)
     }
 }
 

@@ -11,7 +11,7 @@ mod secret;
 mod fault;
 mod entity;
 mod ids;
-mod check;
+pub(crate) mod check;
 mod draft;
 mod change;
 mod records;
@@ -163,6 +163,16 @@ impl Model {
     /// Returns the number of users.
     pub fn users_len(&self) -> usize {
         self.users.len()
+    }
+
+    /// Returns the tags of the user or the managed policy with this ARN.
+    pub fn tags_of(&self, arn: &str) -> Option<&Tags> {
+        let name = arn.rsplit('/').next().unwrap_or_default();
+        let user = self.user(name).filter(|user| self.user_arn(user) == arn).map(|user| &user.tags);
+        user.or_else(|| match self.policy(arn)? {
+            Attachable::Managed(policy) => Some(&policy.tags),
+            Attachable::Canned(_) => None,
+        })
     }
 
     /// Returns a user's ARN.

@@ -51,7 +51,17 @@ pub enum S3Error {
     BucketNotEmpty {
         bucket: String,
     },
-    CorsNotEnabled,
+    /// A request that S3 has no code of its own for.
+    BadRequest {
+        message: Cow<'static, str>,
+    },
+    /// A preflight that is answered no.
+    CorsRefused {
+        why: CorsRefusal,
+        /// The method that the browser asked for.
+        method: String,
+        resource_type: &'static str,
+    },
     EntityTooLarge {
         proposed: u64,
         max: u64,
@@ -94,6 +104,13 @@ pub enum S3Error {
     },
     InvalidStorageClass {
         class: String,
+    },
+    /// A tag that breaks a rule.
+    InvalidTag {
+        message: &'static str,
+        /// `TagKey` or `TagValue`.
+        field: &'static str,
+        value: String,
     },
     InvalidUri {
         uri: String,
@@ -167,6 +184,32 @@ impl From<LookUpError> for S3Error {
         match failure {
             LookUpError::Engine(failure) => S3Error::Engine(failure),
             LookUpError::Unreadable => S3Error::UnreadableCatalog,
+        }
+    }
+}
+
+/// Why a preflight is answered no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CorsRefusal {
+    /// There is no such bucket.
+    NoBucket,
+    /// The bucket has no rules.
+    NotEnabled,
+    /// No rule fits.
+    NotAllowed,
+}
+
+impl CorsRefusal {
+    /// S3's text, spelled as it is.
+    fn message(self) -> &'static str {
+        match self {
+            CorsRefusal::NoBucket => "CORSResponse: Bucket not found",
+            CorsRefusal::NotEnabled => "CORSResponse: CORS is not enabled for this bucket.",
+            CorsRefusal::NotAllowed => {
+                "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, \
+                 request method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted \
+                 by the resource's CORS spec."
+            }
         }
     }
 }
@@ -331,11 +374,13 @@ impl S3Error {
                 say(CONFLICT, "BucketNotEmpty", "The bucket you tried to delete is not empty")
                     .field("BucketName", bucket)
             }
-            S3Error::CorsNotEnabled => say(
-                FORBIDDEN,
-                "AccessForbidden",
-                "CORSResponse: CORS is not enabled for this bucket.",
-            ),
+            S3Error::BadRequest { message } => say(BAD, "BadRequest", message.clone()),
+            S3Error::CorsRefused { why, method, resource_type } => {
+                say(FORBIDDEN, "AccessForbidden", why.message())
+                    .field("Method", method)
+                    .field("ResourceType", resource_type)
+            }
+            S3Error::InvalidTag { message, field, value } => say(BAD, "InvalidTag", *message).field(field, value),
             S3Error::EntityTooLarge { proposed, max } => {
                 say(BAD, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
                     .field("ProposedSize", proposed)

@@ -25,9 +25,7 @@ where
 {
     let found = call.bucket();
     let judge = |key: &[u8]| {
-        let object = Resource::Object { bucket: &call.target.bucket, key };
-        let may = call.caller.allows(Operation::DeleteObjects.facts().action, object);
-        if may { Ok(()) } else { Err(S3Error::AccessDenied) }
+        call.check_known(Operation::DeleteObjects, Resource::Object { bucket: &call.target.bucket, key })
     };
     // Whether there is the bucket is told before the body is read to those who may delete any key of it, and to others
     // when they name a key that they may delete. Who may delete none has the same answer with and without a bucket.

@@ -21,6 +21,7 @@ where
 {
     let bucket = call.bucket()?;
     let mut attributes = metadata::parse(call.headers)?;
+    call.check_gives_tags(&attributes)?;
     let condition = conditions::of_write(call.headers)?;
     let length = payload.open_blob(call.headers, Algorithm::Crc64Nvme)?;
     call.check_write_early(&bucket, &condition).await?;
