@@ -6,6 +6,9 @@
 //! and before anything is said of the state. I2. The rows say what the handlers take: tests hold each against its own.
 
 use std::fmt;
+use std::pin::Pin;
+
+use nilas_engine::EngineError;
 
 /// Which API an operation belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -204,6 +207,13 @@ pub trait Access {
         false
     }
 
+    /// Finds out in which tables' locations these objects lie, where the sender's rights depend on it: rights on a table's data
+    /// are rights on its files. `None`: they do not, or it is known. What is not known when it matters, [`Access::allows`] refuses.
+    fn look_up(&self, objects: &[Resource<'_>]) -> Option<LookUp<'_>> {
+        let _ = objects;
+        None
+    }
+
     /// Returns as whom the sender is kept with work that goes on when the request has ended. By itself: as nobody in
     /// particular.
     fn kept(&self) -> KeptPrincipal {
@@ -216,6 +226,29 @@ pub trait Access {
         let _ = wanted;
         None
     }
+}
+
+/// See [`Access::look_up`].
+pub type LookUp<'a> = Pin<Box<dyn Future<Output = Result<(), LookUpError>> + 'a>>;
+
+/// Why it is not known in which table's location a file lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookUpError {
+    /// The engine's failure.
+    Engine(EngineError),
+    /// What is kept of the warehouse cannot be read.
+    Unreadable,
+}
+
+/// The table in whose locations a file lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileTable {
+    /// Its namespace, levels divided by U+001F.
+    pub namespace: String,
+    /// Its name.
+    pub table: String,
+    /// Its UUID, in lower case.
+    pub id: String,
 }
 
 /// What credentials for a table's files are to be good for: reading, and what is named here.

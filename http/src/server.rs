@@ -85,10 +85,8 @@ impl Services {
         request: RequestFacts<'a>,
         notes: &'a Decisions,
     ) -> Evaluator<'a> {
-        Evaluator {
-            minter: Some(&self.senders),
-            ..Evaluator::new(sender, request, Some(&self.engine), &self.rules, notes)
-        }
+        Evaluator::new(sender, request, Some(&self.engine), &self.rules, notes)
+            .with_tables(&self.senders, &self.catalog)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use nilas_engine::Bucket;
 
-use crate::access::Resource;
+use crate::access::{Access, LookUpError, Resource};
 use crate::commit::{Requirement, Update};
 use crate::rest::{ANY_WAREHOUSE, Call, Catalog, Operation, Query, Request};
 use crate::store::commit::TableChange;
@@ -260,6 +260,18 @@ impl Catalog {
         Ok(Judged::of(tables.into_iter().zip(ids).collect()).with(call.also.clone()))
     }
 
+    /// Has the sender's rights on a file that the body names looked up, where they depend on the table whose file it is.
+    pub(super) async fn look_up_file(&self, call: &Call<'_>, location: &str) -> Result<(), CatalogError> {
+        let found = match call.named_warehouse() {
+            Some(name) => warehouse::find(&self.engine, name),
+            None => warehouse::only(&self.engine),
+        };
+        let Ok(bucket) = found else { return Ok(()) };
+        let Ok(key) = location::object_key(location, &bucket.name) else { return Ok(()) };
+        let object = Resource::Object { bucket: &bucket.name, key: key.as_bytes() };
+        look_up(call.request.access, &[object]).await
+    }
+
     /// Decides how a plus in the path is read. As a blank, unless `literal` names more of what is there; of a reading on which the
     /// sender may not do what they ask for nothing is learned.
     pub(super) async fn choose_names(&self, call: &mut Call<'_>, literal: Names) {
@@ -296,9 +308,13 @@ impl Catalog {
         mut chosen: Vec<Chosen>,
     ) -> Result<(), CatalogError> {
         let mut refusals = Vec::new();
-        chosen.retain(|chosen| {
-            let key = format!("{}/", chosen.key);
-            let place = Resource::Object { bucket: &bucket.name, key: key.as_bytes() };
+        let keys: Vec<String> = chosen.iter().map(|chosen| format!("{}/", chosen.key)).collect();
+        let places = keys.iter().map(|key| Resource::Object { bucket: &bucket.name, key: key.as_bytes() });
+        let places: Vec<Resource<'_>> = places.collect();
+        look_up(request.access, &places).await?;
+        let mut places = places.into_iter();
+        chosen.retain(|_| {
+            let place = places.next().expect("one place for each");
             let action = PLACE_ACTIONS.into_iter().find(|action| !request.access.allows(action, place));
             refusals
                 .extend(action.map(|action| CatalogError::Forbidden { action, resource: place.to_string() }));
@@ -311,6 +327,17 @@ impl Catalog {
         let refused = refusals.into_iter().zip(own).find(|(_, is_own)| !is_own);
         refused.map_or(Ok(()), |(refusal, _)| Err(refusal))
     }
+}
+
+async fn look_up(access: &dyn Access, objects: &[Resource<'_>]) -> Result<(), CatalogError> {
+    let Some(look_up) = access.look_up(objects) else { return Ok(()) };
+    look_up.await.map_err(|failure| match failure {
+        LookUpError::Engine(failure) => CatalogError::Engine(failure),
+        LookUpError::Unreadable => CatalogError::Damaged {
+            what: "the warehouse".to_owned(),
+            why: "its tables cannot be read".to_owned(),
+        },
+    })
 }
 
 /// What takes the tables that an operation is judged on out of its body; `None` where it is judged on no table.

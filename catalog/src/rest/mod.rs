@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 pub use operations::{Operation, OperationRow};
 pub use route::Route;
 
-use crate::access::{Access, Resource};
+use crate::access::{Access, FileTable, LookUpError, Resource};
 use crate::commit::{self, SentChange};
 use crate::limits::{
     BODY_BYTES_MAX, COMMIT_ATTEMPTS_MAX, GZIP_BYTES_MIN, PURGE_LOOK_MS, PURGE_WAIT_MS_MAX, PURGES_LISTED_MAX,
@@ -444,6 +444,9 @@ impl Catalog {
             Ok((ident, metadata_location, json::flag(&body, "overwrite")?))
         });
         let tables: Tables<'_, (Ident, String, bool)> = Some(&|(ident, ..)| vec![ident.clone()]);
+        if let Ok((_, location, _)) = &parsed {
+            self.look_up_file(call, location).await?;
+        }
         let judge = |named: &(Ident, String, bool), warehouse: &str, judged: &Judged| {
             let (ident, location, overwrites) = named;
             request.check_register(warehouse, ident, location, *overwrites, judged)?;
@@ -571,6 +574,22 @@ impl Catalog {
             all.extend(found);
         }
         Ok((all, beyond))
+    }
+
+    /// The tables in whose locations these keys of a warehouse lie, for who is asked about rights on its files.
+    pub async fn tables_of_keys(
+        &self,
+        bucket: &Arc<Bucket>,
+        keys: Vec<String>,
+    ) -> Result<Vec<Option<FileTable>>, LookUpError> {
+        let count = keys.len();
+        let found = self.owner(bucket, move |store| async move { store.tables_of_keys(&keys).await }).await;
+        match found {
+            // Without a warehouse there is no table.
+            Err(CatalogError::NoSuchWarehouse(_)) => Ok(vec![None; count]),
+            Err(CatalogError::Engine(failure)) => Err(LookUpError::Engine(failure)),
+            found => found.map_err(|_| LookUpError::Unreadable),
+        }
     }
 
     async fn owner<T, F, Fut>(&self, bucket: &Arc<Bucket>, job: F) -> Result<T, CatalogError>

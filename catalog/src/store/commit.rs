@@ -397,7 +397,7 @@ fn check_together(warehouse: &Warehouse, planned: &[Planned]) -> Result<(), Cata
     for plan in planned {
         if let Planned::Next(version) = plan {
             taken.check_free(&version.location_key, None, version.metadata.location())?;
-            let by = location::LocationUser::Table(version.ident.to_string());
+            let by = location::LocationUser::Table(version.ident.clone());
             taken.take(&version.location_key, by);
             let own = warehouse.find(&version.ident).map(|table| &*table.pointer);
             uuids.check_free(version.metadata.uuid(), own)?;

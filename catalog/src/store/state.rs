@@ -269,6 +269,12 @@ impl Warehouse {
         })
     }
 
+    /// The table in whose locations a key lies, and its name.
+    pub(crate) fn table_of_key(&self, key: &str) -> Option<(&Ident, &Table)> {
+        let ident = self.locations.table_of(key)?;
+        Some((ident, self.find(ident)?))
+    }
+
     /// The version in memory, marked as used.
     pub(crate) fn loaded(&self, table: &Table) -> Option<Rc<LoadedTable>> {
         let now = self.clock.get() + 1;
@@ -287,7 +293,7 @@ impl Warehouse {
     ) {
         self.remove_table(ident);
         for key in pointer.location_keys() {
-            self.locations.take(key, LocationUser::Table(ident.to_string()));
+            self.locations.take(key, LocationUser::Table(ident.clone()));
         }
         *self.newest_files.entry(newest_file(&pointer)).or_default() += 1;
         self.uuids.take(&pointer.uuid);

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use nilas_engine::{EngineError, Transaction};
+use nilas_engine::{EngineError, Sequence, Transaction};
 use serde_json::{Map, Value};
 
-use crate::access::KeptPrincipal;
+use crate::access::{FileTable, KeptPrincipal};
 use crate::commit::{self as core, NewTable};
 use crate::limits::{COMMIT_ATTEMPTS_MAX, GZIP_BYTES_MIN, PURGES_OPEN_MAX};
 use crate::model::{Pointer, Purge, PurgePlace, Recorded};
@@ -126,6 +126,28 @@ impl Store {
         let id = |table: &Table| table.pointer.uuid.to_ascii_lowercase();
         self.read(|warehouse| {
             Ok((tables.iter().map(|ident| warehouse.find(ident).map(id)).collect(), warehouse.newest))
+        })
+        .await
+    }
+
+    /// The tables in whose locations these keys lie, as they are called now.
+    pub(crate) async fn tables_of_keys(
+        &self,
+        keys: &[String],
+    ) -> Result<Vec<Option<FileTable>>, CatalogError> {
+        self.read(|warehouse| {
+            let mut seen = Sequence(0);
+            let found = keys.iter().map(|key| {
+                let found = warehouse.table_of_key(key);
+                // That there is none is of the newest.
+                seen = seen.max(found.map_or(warehouse.newest, |(_, table)| table.sequence));
+                found.map(|(ident, table)| FileTable {
+                    namespace: ident.namespace.as_str().to_owned(),
+                    table: ident.name.clone(),
+                    id: table.pointer.uuid.to_ascii_lowercase(),
+                })
+            });
+            Ok((found.collect(), seen))
         })
         .await
     }
