@@ -145,7 +145,8 @@ async fn carry_out(
     let evaluator = services.evaluator(sender, request, &trail.decisions);
     let caller = Caller::new(sender, &evaluator);
     if operation.row().group == Group::Sts {
-        return sts::answer(&services.senders, form, operation, sender, &caller, now_ms).await;
+        return sts::answer(&services.senders, form, operation, sender, &caller, &trail.decisions, now_ms)
+            .await;
     }
     let asker = Asker {
         access: &caller,

@@ -202,7 +202,7 @@ impl CoreState {
                     let version = target.query.get("versionId");
                     s3::know_tags(&services.engine, &caller, &target.bucket, &target.key, version).await;
                 }
-                authorize(&caller, facts, target.action(), target.resource())?;
+                authorize(&caller, facts, target.action(), target.resource()).await?;
                 Ok(services.s3.handle(&target, head, &headers, caller, &verified, body, request_id).await)
             }
             Routed::Iceberg { route, rest } => {
@@ -251,7 +251,7 @@ impl CoreState {
                 let sender = trail.sent_by(sender);
                 let evaluator = services.evaluator(sender, request, &trail.decisions);
                 let caller = Caller::new(sender, &evaluator);
-                authorize(&caller, facts, facts.action, page.resource())?;
+                authorize(&caller, facts, facts.action, page.resource()).await?;
                 self.page(page).await
             }
         }
@@ -283,8 +283,13 @@ impl CoreState {
         if sender.kind == SenderKind::Anonymous {
             return Err(S3Error::AccessDenied.into());
         }
-        authorize(&caller, facts, facts.action, page.resource())?;
+        authorize(&caller, facts, facts.action, page.resource()).await?;
         let bytes = match facts.body {
+            // It says what is done, so it is signed as the rest is.
+            BodyKind::Json if verified.payload.is_unsigned() => {
+                let why = "x-amz-content-sha256 must be the SHA-256 of the body: no change is made unsigned";
+                return Err(S3Error::invalid_request(why.to_owned()).into());
+            }
             BodyKind::Json => {
                 let memory = &self.memory.documents;
                 let mut payload =
@@ -301,7 +306,8 @@ impl CoreState {
         let asked = people::Asked::parse(head.uri.query(), &bytes)?;
         let rest = page.rest_of(head.uri.path()).unwrap_or_default();
         let rest = decode_path(rest).and_then(|rest| String::from_utf8(rest).ok()).unwrap_or_default();
-        let desk = people::Desk { services, audit: &self.figures.process.audit, caller, now_ms };
+        let (audit, decisions) = (&self.figures.process.audit, &trail.decisions);
+        let desk = people::Desk { services, audit, caller, decisions, now_ms };
         let answer = people::answer(&desk, page, &rest, &asked).await?;
         let mut response = pages::answer(StatusCode::OK, answer, "application/json");
         if head.method == Method::HEAD {
@@ -385,6 +391,7 @@ impl CoreState {
             from: trail.source.prefix(),
             now_us: trail.started_us,
             attempt: &trail.attempt,
+            notes: &trail.decisions,
         }
     }
 
@@ -397,8 +404,9 @@ impl CoreState {
         status: StatusCode,
         trail: &Trail,
     ) {
-        let changes = operation.changes();
-        let outcome = trail.outcome(status, changes);
+        // What is remarked on is written as what changes something.
+        let changes = operation.changes() || trail.decisions.remarked().is_some();
+        let outcome = trail.outcome(status, operation.changes());
         if !self.audit.wants(changes, outcome) {
             return;
         }
@@ -565,19 +573,21 @@ impl Page {
 }
 
 /// Refuses what the sender may not do on what the head names.
-fn authorize(
+async fn authorize(
     caller: &Caller<'_>,
     facts: &OperationFacts,
     action: &'static str,
     resource: Resource<'_>,
 ) -> Result<(), S3Error> {
-    if caller.may(facts, action, resource) { Ok(()) } else { Err(S3Error::AccessDenied) }
+    if caller.may(facts, action, resource).await? { Ok(()) } else { Err(S3Error::AccessDenied) }
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::pin::pin;
     use std::sync::Arc;
+    use std::task::{Context, Poll, Waker};
 
     use super::*;
     use crate::identity::access::{Authorizer, Decision};
@@ -596,6 +606,14 @@ mod tests {
         ) -> Decision {
             self.0.borrow_mut().push(format!("{action} {resource}"));
             Decision::Deny
+        }
+    }
+
+    /// What a future that waits for nothing comes to.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("it waits"),
         }
     }
 
@@ -622,7 +640,8 @@ mod tests {
             let nothing = Nothing(RefCell::default());
             let sender = Sender::anonymous(Arc::new(Model::empty("123456789012")));
             let caller = Caller::new(&sender, &nothing);
-            let judged = authorize(&caller, target.operation.facts(), target.action(), target.resource());
+            let judged =
+                now(authorize(&caller, target.operation.facts(), target.action(), target.resource()));
             if row.facts.named == NamedIn::Body {
                 assert_eq!((judged, nothing.0.into_inner().len()), (Ok(()), 0));
                 continue;
@@ -665,7 +684,8 @@ mod tests {
             let nothing = Nothing(RefCell::default());
             let sender = Sender::anonymous(Arc::new(Model::empty("123456789012")));
             let facts = &page.row().facts;
-            let judged = authorize(&Caller::new(&sender, &nothing), facts, facts.action, page.resource());
+            let judged =
+                now(authorize(&Caller::new(&sender, &nothing), facts, facts.action, page.resource()));
             // What its body or the rest of its path decides, the page asks for by itself.
             let by_itself = page.row().facts.named == NamedIn::Body;
             let want = if by_itself { Ok(()) } else { Err(S3Error::AccessDenied) };

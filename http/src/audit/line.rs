@@ -122,6 +122,7 @@ impl AuditEvent<'_> {
         line.member("outcome", Some(self.outcome.name()), AUDIT_NAME_BYTES_MAX);
         line.number("status", self.status.into());
         line.member("error", self.error, AUDIT_NAME_BYTES_MAX);
+        line.member("remark", self.decisions.remarked().as_deref(), AUDIT_TEXT_BYTES_MAX);
         let user_agent = self.user_agent.map(String::from_utf8_lossy);
         line.member("user_agent", user_agent.as_deref(), AUDIT_NAME_BYTES_MAX);
         let further = judged.split_first().map_or(&[][..], |(_, further)| further);
@@ -297,6 +298,8 @@ mod tests {
             "further": [{"allowed": true, "action": "s3:GetObject", "resource": "arn:aws:s3:::c/k", "statement": "readonly[0]"}],
         });
         assert_eq!(parse(&event(&decisions, b"aws-cli/2").render()), want);
+        decisions.remark("a, \u{202e}b".to_owned());
+        assert_eq!(parse(&event(&decisions, b"aws-cli/2").render())["remark"], "a, \u{202e}b");
         let nothing_decided = parse(&event(&Decisions::default(), b"").render());
         assert_eq!(nothing_decided["resource"], "arn:aws:s3:::b/k");
         assert_eq!(nothing_decided.get("statement"), None);

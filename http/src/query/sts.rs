@@ -14,6 +14,7 @@ use nilas_catalog::access::{Access, Resource};
 use nilas_engine::rt;
 use sha2::{Digest as _, Sha256};
 
+use crate::audit::Decisions;
 use crate::auth::{AuthError, Denied};
 use crate::identity::model::{Attachable, Fault, Model};
 use crate::identity::oidc::OidcFault;
@@ -151,6 +152,7 @@ pub(crate) async fn answer(
     operation: Operation,
     sender: &Sender,
     access: &dyn Access,
+    notes: &Decisions,
     now_ms: u64,
 ) -> Result<Bytes, QueryError> {
     let token_field = match operation {
@@ -167,7 +169,7 @@ pub(crate) async fn answer(
     // Only the role, the duration and the policies count: what is wrong with them is said before the issuer is asked.
     let (role_arn, role) = role_of(form, &sender.model)?;
     RoleRequest::read(form, &sender.model, role_arn.clone(), role.clone())?;
-    let claims = senders.verify_web(token, now_ms).await?;
+    let claims = senders.verify_web(token, now_ms, notes).await?;
     let model = senders.store.current();
     let mint = Mint { model: &model, key: &senders.session_key, now_ms, random: &rt::random_u128 };
     let request = RoleRequest::read(form, &model, role_arn, role)?;

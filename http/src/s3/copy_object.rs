@@ -75,7 +75,7 @@ pub(super) async fn allowed_source(call: &Call<'_>) -> Result<CopySource, S3Erro
         let version = version.as_ref().map(VersionText::as_str);
         know_tags(call.engine(), &call.caller, &source.bucket, &source.key, version).await;
     }
-    call.check_object(Operation::GetObject, &source.bucket, &source.key, source.version)?;
+    call.check_object(Operation::GetObject, &source.bucket, &source.key, source.version).await?;
     Ok(source)
 }
 
@@ -157,7 +157,7 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     let bucket = call.bucket()?;
     let condition = conditions::of_write(call.headers)?;
     call.check_write_early(&bucket, &condition).await?;
-    let lock = object_lock::of_new_object(call, &bucket)?;
+    let lock = object_lock::of_new_object(call, &bucket).await?;
     let opened = open_source(call, &source).await?;
     let mut named = HeaderMap::new();
     opened.put_header(&mut named);
@@ -268,7 +268,10 @@ fn replaces_tags(headers: &HeaderMap) -> Result<bool, S3Error> {
 fn check_copies_tags(call: &Call<'_>, source: &CopySource, attributes: &Attributes) -> Result<(), S3Error> {
     call.check_gives_tags(attributes)?;
     match !attributes.tags.is_empty() && !replaces_tags(call.headers)? {
-        true => call.check_object(Operation::GetObjectTagging, &source.bucket, &source.key, source.version),
+        true => {
+            let tagging = Operation::GetObjectTagging;
+            call.check_known_object(tagging, &source.bucket, &source.key, source.version)
+        }
         false => Ok(()),
     }
 }

@@ -12,7 +12,7 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
     call.check_gives_tags(&attributes)?;
     attributes.checksum = wanted_checksum(call.headers)?;
     let bucket = call.bucket()?;
-    attributes.lock = object_lock::of_new_object(call, &bucket)?;
+    attributes.lock = object_lock::of_new_object(call, &bucket).await?;
     let opened = call.engine().create_upload(&bucket, call.key(), attributes.encode()).await;
     let id = opened.map_err(|why| call.write_failed(why))?;
 

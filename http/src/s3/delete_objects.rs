@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http_body::Body;
+use nilas_catalog::access::{Access as _, Resource};
 use nilas_engine::{PutCondition, Removal, Removed, Sequence, VersionId};
 
 use super::delete_object::{DeleteCondition, delete_one};
@@ -25,7 +26,7 @@ where
 {
     let found = call.bucket();
     let judge = |key: &[u8], version: Option<VersionId>| {
-        call.check_object(Operation::DeleteObjects, &call.target.bucket, key, version)
+        call.check_known_object(Operation::DeleteObjects, &call.target.bucket, key, version)
     };
     // Whether there is the bucket is told before the body is read to those who may delete any key of it, and to others
     // when they name a key that they may delete. Who may delete none has the same answer with and without a bucket.
@@ -42,6 +43,13 @@ where
     }
     let body = payload.read_xml(call.headers, DELETE_XML_BYTES_MAX).await?;
     let request = request_xml::parse_delete(&body)?;
+    let objects = request
+        .objects
+        .iter()
+        .map(|entry| Resource::Object { bucket: &call.target.bucket, key: entry.key.as_bytes() });
+    if let Some(look_up) = call.caller.look_up(&objects.collect::<Vec<_>>()) {
+        look_up.await?;
+    }
     let wanted: Vec<Result<Wanted, S3Error>> = (request.objects.iter())
         .map(|entry| {
             // A version that is none is judged as one.

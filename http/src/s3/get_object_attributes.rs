@@ -17,7 +17,7 @@ const NAMES: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "Ob
 pub(super) async fn get(call: &Call<'_>) -> Outcome {
     let version = call.version()?;
     // The row has judged by `s3:GetObjectAttributes`, which gives no right to read.
-    call.check_object(Operation::GetObject, &call.target.bucket, &call.target.key, version)?;
+    call.check_object(Operation::GetObject, &call.target.bucket, &call.target.key, version).await?;
     let wanted = wanted(call)?;
     let window = window(call)?;
     let bucket = call.bucket()?;
@@ -26,7 +26,7 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
     let attributes = attributes_of(info, &call.target.key)?;
     if call.caller.found_tags(&call.target.bucket, &call.target.key, &attributes.tags) {
         for operation in [Operation::GetObjectAttributes, Operation::GetObject] {
-            call.check_object(operation, &call.target.bucket, &call.target.key, version)?;
+            call.check_known_object(operation, &call.target.bucket, &call.target.key, version)?;
         }
     }
     let wants = |name: &str| wanted.iter().any(|have| have == name);

@@ -52,7 +52,7 @@ use http::header::{ACCEPT_RANGES, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED, SERVE
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
-use nilas_catalog::access::{Access as _, Resource};
+use nilas_catalog::access::{Access as _, Effect, Resource};
 use nilas_engine::{
     Bucket, ETag, Engine, Found, Marker, ObjectInfo, ObjectReader, PutCondition, SettingKind, UploadId,
     UploadInfo, VersionId, WriteError,
@@ -67,6 +67,7 @@ use crate::auth::Verified;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
 use crate::identity::Caller;
+use crate::identity::access::PREFIX;
 use crate::identity::bucket_rules::{RulesCache, owner_of};
 use crate::identity::model::{Model, owner_id};
 use crate::limits::{BUSY_DRAIN_BYTES_MAX, DRAIN_BYTES_MAX, PAGE_ENTRIES_MAX, PARTS_MAX};
@@ -86,6 +87,9 @@ use crate::s3::target::Target;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+
+/// The condition key that has the id of a version.
+const VERSION_ID: &str = "s3:versionid";
 
 /// The outcome of an operation.
 type Outcome = Result<Response<ResponseBody>, S3Error>;
@@ -145,7 +149,13 @@ impl S3 {
     {
         let call = Call { s3: self, target, headers, caller };
         let mut payload = Payload::new(headers, verified, &self.md5_lanes, &self.memory.documents, body);
-        let outcome = call.run(&mut payload).await;
+        let outcome = match call.run(&mut payload).await {
+            Err(S3Error::NoSuchKey { key }) => Err(call.no_such_key_for_sender(key).await),
+            Err(failure @ (S3Error::DeletedKey { .. } | S3Error::NoSuchVersion { .. })) => {
+                Err(call.no_such_version_for_sender(failure).await)
+            }
+            outcome => outcome,
+        };
         let is_busy = outcome.as_ref().is_err_and(S3Error::is_busy);
         payload.drain(if is_busy { BUSY_DRAIN_BYTES_MAX } else { DRAIN_BYTES_MAX }).await;
         self.answer(outcome, head, request_id)
@@ -307,40 +317,94 @@ impl Call<'_> {
         }
     }
 
-    /// Refuses what the sender may not do on `resource`.
-    fn check_access(&self, operation: Operation, resource: Resource<'_>) -> Result<(), S3Error> {
-        self.check_access_with(operation.facts().action, resource, &[])
-    }
-
-    /// As [`Call::check_access`], of any action. `facts` are condition keys that the request's head does not say.
-    fn check_access_with(
+    /// Refuses what the sender may not do on `resource`. `facts` are condition keys that the request's head does not say.
+    async fn check_access_with(
         &self,
         action: &'static str,
         resource: Resource<'_>,
         facts: &[(&'static str, &str)],
     ) -> Result<(), S3Error> {
-        match self.caller.allows_with(action, resource, facts) {
+        match self.caller.permits(action, resource, facts).await? {
             true => Ok(()),
             false => Err(S3Error::AccessDenied),
         }
     }
 
     /// Refuses who may not do an operation on an object, or on a version of it that something else than the query names.
-    fn check_object(
+    async fn check_object(
         &self,
         operation: Operation,
         bucket: &str,
         key: &[u8],
         version: Option<VersionId>,
     ) -> Result<(), S3Error> {
-        let object = Resource::Object { bucket, key };
-        match version {
-            None => self.check_access(operation, object),
-            Some(id) => {
-                let (action, id) = (operation.action(true), version_id::text(id));
-                self.check_access_with(action, object, &[("s3:versionid", id.as_str())])
-            }
+        let (object, action) = (Resource::Object { bucket, key }, operation.action(version.is_some()));
+        match version.map(version_id::text) {
+            None => self.check_access_with(action, object, &[]).await,
+            Some(id) => self.check_access_with(action, object, &[(VERSION_ID, id.as_str())]).await,
         }
+    }
+
+    /// As [`Call::check_object`] on what was asked for before: what the answer depends on was looked up then.
+    fn check_known_object(
+        &self,
+        operation: Operation,
+        bucket: &str,
+        key: &[u8],
+        version: Option<VersionId>,
+    ) -> Result<(), S3Error> {
+        let (object, action) = (Resource::Object { bucket, key }, operation.action(version.is_some()));
+        let allowed = match version.map(version_id::text) {
+            None => self.caller.allows(action, object),
+            Some(id) => self.caller.allows_with(action, object, &[(VERSION_ID, id.as_str())]),
+        };
+        if allowed { Ok(()) } else { Err(S3Error::AccessDenied) }
+    }
+
+    /// How it is said that the object which the request reads is not there: to who may not list it, not at all. What the sender
+    /// changes on a condition is not concealed.
+    async fn no_such_key_for_sender(&self, key: Bytes) -> S3Error {
+        let copies = self.target.operation.row().form == Form::Copy;
+        let bucket = match copies {
+            false if self.target.operation.facts().effect == Effect::Changes => {
+                return S3Error::NoSuchKey { key };
+            }
+            false => Ok(self.target.bucket.clone()),
+            true => copy_source(self.headers).map(|source| source.bucket),
+        };
+        match bucket {
+            Ok(bucket) => match self.may_know_of(&bucket, &key).await {
+                Ok(true) => S3Error::NoSuchKey { key },
+                Ok(false) => S3Error::AccessDenied,
+                Err(failure) => failure,
+            },
+            Err(failure) => failure,
+        }
+    }
+
+    /// As [`Call::no_such_key_for_sender`], of a version or of what a delete marker stands for.
+    async fn no_such_version_for_sender(&self, failure: S3Error) -> S3Error {
+        let source = match self.target.operation.row().form {
+            Form::Copy => copy_source(self.headers).ok(),
+            _ => None,
+        };
+        let key = source.map_or_else(|| self.key(), |source| source.key);
+        match self.no_such_key_for_sender(key).await {
+            S3Error::NoSuchKey { .. } => failure,
+            other => other,
+        }
+    }
+
+    /// Whether the sender may know that there is no object of this key: who may list it may, and who holds credentials for the
+    /// files of the table that it would be one of.
+    async fn may_know_of(&self, bucket: &str, key: &[u8]) -> Result<bool, S3Error> {
+        let scope = self.caller.sender.table.as_ref();
+        if scope.is_some_and(|scope| scope.holds(bucket, key)) {
+            return Ok(true);
+        }
+        let Ok(prefix) = std::str::from_utf8(key) else { return Ok(false) };
+        let action = Operation::ListObjectsV2.facts().action;
+        Ok(self.caller.permits(action, Resource::Bucket(bucket), &[(PREFIX, prefix)]).await?)
     }
 
     /// Refuses tags for the request's object whose sender may not give it any.
@@ -372,7 +436,7 @@ impl Call<'_> {
         tags: &TagSet,
     ) -> Result<(), S3Error> {
         match self.caller.found_tags(bucket, key, tags) {
-            true => self.check_object(operation, bucket, key, version),
+            true => self.check_known_object(operation, bucket, key, version),
             false => Ok(()),
         }
     }

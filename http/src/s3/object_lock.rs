@@ -171,7 +171,7 @@ where
         facts.push(("s3:object-lock-retain-until-date", &until));
         facts.push(("s3:object-lock-remaining-retention-days", &days));
     }
-    call.check_access_with("s3:PutObjectRetention", object, &facts)?;
+    call.check_access_with("s3:PutObjectRetention", object, &facts).await?;
     let retention = asked?;
     let bucket = locking_bucket(call)?;
     let bypass = asks_bypass(call)? && may_bypass(call, &bucket, &call.target.key);
@@ -190,7 +190,7 @@ where
     });
     let facts: Vec<(&'static str, &str)> =
         status.iter().map(|status| ("s3:object-lock-legal-hold", status.as_str())).collect();
-    call.check_access_with("s3:PutObjectLegalHold", object, &facts)?;
+    call.check_access_with("s3:PutObjectLegalHold", object, &facts).await?;
     let legal_hold = match status?.as_str() {
         "ON" => true,
         "OFF" => false,
@@ -279,7 +279,7 @@ pub(super) fn may_bypass(call: &Call<'_>, bucket: &Bucket, key: &[u8]) -> bool {
 }
 
 /// The lock that the headers of a new object ask for. Without them none: the engine gives it what the bucket's begin with.
-pub(super) fn of_new_object(call: &Call<'_>, bucket: &Bucket) -> Result<Lock, S3Error> {
+pub(super) async fn of_new_object(call: &Call<'_>, bucket: &Bucket) -> Result<Lock, S3Error> {
     let (mode, until, hold) = (call.field(MODE), call.field(UNTIL), call.field(HOLD));
     if mode.is_none() && until.is_none() && hold.is_none() {
         return Ok(Lock::NONE);
@@ -291,10 +291,10 @@ pub(super) fn of_new_object(call: &Call<'_>, bucket: &Bucket) -> Result<Lock, S3
     }
     let object = Resource::Object { bucket: &call.target.bucket, key: &call.target.key };
     if lock.retention.is_some() {
-        call.check_access_with("s3:PutObjectRetention", object, &[])?;
+        call.check_access_with("s3:PutObjectRetention", object, &[]).await?;
     }
     if hold.is_some() {
-        call.check_access_with("s3:PutObjectLegalHold", object, &[])?;
+        call.check_access_with("s3:PutObjectLegalHold", object, &[]).await?;
     }
     Ok(lock)
 }

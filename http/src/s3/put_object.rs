@@ -23,7 +23,7 @@ where
     let mut attributes = metadata::parse(call.headers)?;
     call.check_gives_tags(&attributes)?;
     let condition = conditions::of_write(call.headers)?;
-    let lock = object_lock::of_new_object(call, &bucket)?;
+    let lock = object_lock::of_new_object(call, &bucket).await?;
     let length = payload.open_blob(call.headers, Algorithm::Crc64Nvme)?;
     call.check_write_early(&bucket, &condition).await?;
 

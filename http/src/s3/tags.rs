@@ -19,7 +19,7 @@ use crate::limits::{
 };
 use crate::render::error::S3Error;
 use crate::render::xml::Xml;
-use crate::s3::attributes::{Attributes, AttributesError};
+use crate::s3::attributes::Attributes;
 use crate::s3::operations::Operation;
 use crate::s3::payload::Payload;
 
@@ -224,7 +224,7 @@ pub(super) async fn delete_bucket(call: &Call<'_>) -> Outcome {
 /// Whether the sender may read the tags of the request's object: who may not is not even told how many there are.
 pub(super) fn may_read(call: &Call<'_>) -> Result<bool, S3Error> {
     let (target, version) = (call.target, call.version()?);
-    Ok(call.check_object(Operation::GetObjectTagging, &target.bucket, &target.key, version).is_ok())
+    Ok(call.check_known_object(Operation::GetObjectTagging, &target.bucket, &target.key, version).is_ok())
 }
 
 /// An object without tags has an empty set of them, unlike a bucket.
@@ -250,7 +250,7 @@ where
     }
     let version = call.version();
     let known = version.as_ref().ok().copied().flatten();
-    call.check_object(Operation::PutObjectTagging, &call.target.bucket, &call.target.key, known)?;
+    call.check_object(Operation::PutObjectTagging, &call.target.bucket, &call.target.key, known).await?;
     let tags = tags?;
     version?;
     revise(call, tags, StatusCode::OK).await
@@ -264,7 +264,7 @@ pub(super) async fn delete_object(call: &Call<'_>) -> Outcome {
 enum Unrevised {
     /// It was judged by other tags than the version has.
     Judged(TagSet),
-    Attributes(AttributesError),
+    Attributes,
     TooLarge(usize),
 }
 
@@ -276,7 +276,7 @@ async fn revise(call: &Call<'_>, tags: TagSet, status: StatusCode) -> Outcome {
     loop {
         let (tags, judged_by) = (tags.clone(), call.caller.known_tags(&target.bucket, &target.key));
         let change = move |info: &ObjectInfo| {
-            let kept = Attributes::decode(&info.attributes).map_err(Unrevised::Attributes)?;
+            let kept = Attributes::decode(&info.attributes).map_err(|_| Unrevised::Attributes)?;
             if judged_by.as_ref().is_some_and(|known| *known != kept.tags) {
                 return Err(Unrevised::Judged(kept.tags));
             }
@@ -293,7 +293,7 @@ async fn revise(call: &Call<'_>, tags: TagSet, status: StatusCode) -> Outcome {
                 call.check_tags_of(operation, &target.bucket, &target.key, version, &found)?;
                 continue;
             }
-            Ok(Err(Unrevised::Attributes(_))) => {
+            Ok(Err(Unrevised::Attributes)) => {
                 return Err(S3Error::UnreadableAttributes { key: call.key() });
             }
             Ok(Err(Unrevised::TooLarge(size))) => return Err(S3Error::MetadataTooLarge { size }),
