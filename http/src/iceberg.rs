@@ -315,6 +315,7 @@ async fn token(
         };
         counted.err().map_or(Refusal::Token(error), slow_down)
     })?;
+    door.issued.get_or_init(|| answer.claims.issued("bearer", answer.claims.holder.access_key()));
     let mut response = Response::new(ResponseBody::from(Bytes::from(answer.to_json().to_string())));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
