@@ -286,6 +286,11 @@ impl CoreState {
         }
         authorize(&caller, facts, page.resource())?;
         let bytes = match facts.body {
+            // It says what is done, so it is signed as the rest is.
+            BodyKind::Json if verified.payload.is_unsigned() => {
+                let why = "x-amz-content-sha256 must be the SHA-256 of the body: no change is made unsigned";
+                return Err(S3Error::invalid_request(why.to_owned()).into());
+            }
             BodyKind::Json => {
                 let memory = &self.memory.documents;
                 let mut payload =
@@ -302,7 +307,8 @@ impl CoreState {
         let asked = people::Asked::parse(head.uri.query(), &bytes)?;
         let rest = page.rest_of(head.uri.path()).unwrap_or_default();
         let rest = decode_path(rest).and_then(|rest| String::from_utf8(rest).ok()).unwrap_or_default();
-        let desk = people::Desk { services, audit: &self.figures.process.audit, caller, now_ms };
+        let (audit, decisions) = (&self.figures.process.audit, &trail.decisions);
+        let desk = people::Desk { services, audit, caller, decisions, now_ms };
         let answer = people::answer(&desk, page, &rest, &asked).await?;
         let mut response = pages::answer(StatusCode::OK, answer, "application/json");
         if head.method == Method::HEAD {

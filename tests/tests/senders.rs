@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nilas_tests::client::{Call, Client};
+use nilas_tests::client::{Call, Client, Payload};
 use nilas_tests::http1::Response;
 use nilas_tests::server::{ACCESS_KEY, SECRET_KEY, Server, ServerOptions};
 use serde_json::{Value, json};
@@ -32,7 +32,8 @@ fn page(client: &mut Client, status: u16, call: &Call<'_>) -> Value {
 
 #[track_caller]
 fn post(client: &mut Client, status: u16, path: &str, body: &Value) -> Value {
-    page(client, status, &Call::new("POST", path).body(body.to_string().as_bytes()))
+    let body = body.to_string();
+    page(client, status, &Call::new("POST", path).payload(Payload::Signed).body(body.as_bytes()))
 }
 
 /// A user made by a form of the IAM API, with a policy of its own.
@@ -42,6 +43,7 @@ fn make_user(server: &Server, name: &str, policy: Option<&Value>) {
     let mut form = |form: String| {
         let call = Call::new("POST", "/")
             .header("content-type", "application/x-www-form-urlencoded")
+            .payload(Payload::Signed)
             .body(form.as_bytes());
         let answer = ask(&mut root, &call);
         assert_eq!(answer.status, 200, "{form}: {}", answer.text());

@@ -49,7 +49,7 @@ pub trait Authorizer {
 
     /// See [`Caller::know_tags`].
     fn know_tags(&self, bucket: &str, key: &[u8], tags: TagSet) {
-        let _ = (bucket, key, tags);
+        drop((bucket, key, tags));
     }
 
     /// See [`Caller::found_tags`].

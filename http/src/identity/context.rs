@@ -162,6 +162,8 @@ impl<'a> RequestContext<'a> {
             ConditionKey::CurrentTime => owned(iso(request.now_ms)),
             ConditionKey::EpochTime => owned((request.now_ms / 1000).to_string()),
             ConditionKey::TokenIssueTime => sender.issued_ms.map_or(Value::Absent, |ms| owned(iso(ms))),
+            // A request that is only imagined comes in no way.
+            ConditionKey::SecureTransport if request.source.is_none() => Value::Absent,
             ConditionKey::SecureTransport => {
                 Value::One(Cow::Borrowed(if request.secure { "true" } else { "false" }))
             }

@@ -246,6 +246,13 @@ fn grants() {
         scene.code("PutUserPolicy&UserName=bob&PolicyName=x&PolicyDocument=%7B"),
         ("MalformedPolicyDocument", 400)
     );
+    // Whatever it says: it is over a quota.
+    for long in ["x".repeat(10_241), format!("{{{}}}", "+".repeat(32 << 10))] {
+        for form in ["PutUserPolicy&UserName=bob", "PutGroupPolicy&GroupName=g", "CreatePolicy&Path=/"] {
+            let code = scene.code(&format!("{form}&PolicyName=x&PolicyDocument={long}"));
+            assert_eq!(code, ("LimitExceeded", 409), "{form}");
+        }
+    }
     assert_eq!(scene.code("GetUserPolicy&UserName=bob&PolicyName=y"), ("NoSuchEntity", 404));
     scene.told("DeleteUserPolicy&UserName=bob&PolicyName=x");
     assert_eq!(scene.code("DeleteUserPolicy&UserName=bob&PolicyName=x"), ("NoSuchEntity", 404));
@@ -347,6 +354,40 @@ fn simulations() {
         "MalformedPolicyDocument"
     );
     assert_eq!(scene.code("SimulateCustomPolicy").0, "ValidationError");
+}
+
+/// What is not given is said to be missing, and no condition on it holds.
+#[test]
+fn condition_keys_that_policies_ask_for() {
+    let mut scene = Scene::full();
+    let policy: String = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::${aws:username}/*"},
+        {"Effect":"Deny","Action":"s3:*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}"#
+        .bytes()
+        .map(|byte| format!("%{byte:02X}"))
+        .collect();
+    scene.told(&format!("PutUserPolicy&UserName=bob&PolicyName=x&PolicyDocument={policy}"));
+    let bob = arn("user/bob");
+    let ask = "&ActionNames.member.1=s3:GetObject&ResourceArns.member.1=arn:aws:s3:::bob/k";
+    let tls = "&ContextEntries.member.1.ContextKeyName=aws:securetransport&ContextEntries.member.1.ContextKeyType=boolean\
+               &ContextEntries.member.1.ContextKeyValues.member.1=false";
+    let missing = |told: &str| texts(text(told, "MissingContextValues"), "member").join(" ");
+    let told = scene.told(&format!("SimulatePrincipalPolicy&PolicySourceArn={bob}{ask}"));
+    assert_eq!((text(&told, "EvalDecision"), missing(&told).as_str()), ("allowed", "aws:SecureTransport"));
+    let told = scene.told(&format!("SimulatePrincipalPolicy&PolicySourceArn={bob}{ask}{tls}"));
+    assert_eq!((text(&told, "EvalDecision"), missing(&told).as_str()), ("explicitDeny", ""));
+    let told = scene.told(&format!("SimulateCustomPolicy&PolicyInputList.member.1={policy}{ask}"));
+    assert_eq!(missing(&told), "aws:SecureTransport aws:username");
+
+    let keys = "<ContextKeyNames><member>aws:SecureTransport</member><member>aws:username</member></ContextKeyNames>";
+    let asked = format!("GetContextKeysForPrincipalPolicy&PolicySourceArn={bob}");
+    assert_eq!(scene.told(&asked), keys);
+    assert_eq!(scene.judged(&asked), format!("iam:GetContextKeysForPrincipalPolicy {bob}"));
+    assert_eq!(scene.told(&format!("GetContextKeysForCustomPolicy&PolicyInputList.member.1={policy}")), keys);
+    assert_eq!(scene.code("GetContextKeysForCustomPolicy"), ("ValidationError", 400));
+    assert_eq!(
+        scene.code(&format!("GetContextKeysForPrincipalPolicy&PolicySourceArn={}", arn("user/no"))).0,
+        "NoSuchEntity"
+    );
 }
 
 #[test]

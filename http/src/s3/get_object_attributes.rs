@@ -26,6 +26,10 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
     let reader = call.engine().open(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
     let info = &reader.info;
     let attributes = attributes_of(info, &call.target.key)?;
+    if call.caller.found_tags(&call.target.bucket, &call.target.key, &attributes.tags) {
+        call.check_access(Operation::GetObjectAttributes, object)?;
+        call.check_access(Operation::GetObject, object)?;
+    }
     let wants = |name: &str| wanted.iter().any(|have| have == name);
 
     let mut xml = Xml::new("GetObjectAttributesResponse", 1024);

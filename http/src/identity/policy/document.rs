@@ -187,7 +187,8 @@ const NARROWING: [&str; 9] = [
     "s3:dataaccesspointaccount",
 ];
 
-fn count_characters(text: &str) -> usize {
+/// Counts characters as AWS does for its quotas: blanks are not counted.
+pub(crate) fn count_characters(text: &str) -> usize {
     text.chars().filter(|one| !one.is_whitespace()).count()
 }
 
