@@ -216,6 +216,7 @@ impl CoreState {
                 let request = RequestFacts {
                     mechanism: proven.mechanism,
                     signed_ms: proven.signed_ms,
+                    region: &proven.region,
                     ..trail.facts(head, now_ms)
                 };
                 let sender = trail.sent_by(proven.sender);
