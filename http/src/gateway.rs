@@ -203,7 +203,7 @@ impl CoreState {
                 if facts.resource == ResourceKind::Object && caller.wants_object_tags(&target.bucket) {
                     s3::know_tags(&services.engine, &caller, &target.bucket, &target.key).await;
                 }
-                authorize(&caller, facts, target.resource())?;
+                authorize(&caller, facts, target.resource()).await?;
                 Ok(services.s3.handle(&target, head, &headers, caller, &verified, body, request_id).await)
             }
             Routed::Iceberg { route, rest } => {
@@ -253,7 +253,7 @@ impl CoreState {
                 let sender = trail.sent_by(sender);
                 let evaluator = services.evaluator(sender, request, &trail.decisions);
                 let caller = Caller::new(sender, &evaluator);
-                authorize(&caller, facts, page.resource())?;
+                authorize(&caller, facts, page.resource()).await?;
                 self.page(page).await
             }
         }
@@ -285,7 +285,7 @@ impl CoreState {
         if sender.kind == SenderKind::Anonymous {
             return Err(S3Error::AccessDenied.into());
         }
-        authorize(&caller, facts, page.resource())?;
+        authorize(&caller, facts, page.resource()).await?;
         let bytes = match facts.body {
             // It says what is done, so it is signed as the rest is.
             BodyKind::Json if verified.payload.is_unsigned() => {
@@ -394,6 +394,7 @@ impl CoreState {
             now_us: trail.started_us,
             attempt: &trail.attempt,
             issued: &trail.issued,
+            notes: &trail.decisions,
         }
     }
 
@@ -406,9 +407,11 @@ impl CoreState {
         status: StatusCode,
         trail: &Trail,
     ) {
-        // Who gets a session may change all that it may: nothing else leads from its key to them.
-        let changes = operation.changes() || trail.issued.get().is_some();
-        let outcome = trail.outcome(status, changes);
+        // What is remarked on is written as what changes something; so is a session: who gets it may change all that it may, and
+        // nothing else leads from its key to them.
+        let changes =
+            operation.changes() || trail.decisions.remarked().is_some() || trail.issued.get().is_some();
+        let outcome = trail.outcome(status, operation.changes());
         if !self.audit.wants(changes, outcome) {
             return;
         }
@@ -571,14 +574,20 @@ impl Page {
 }
 
 /// Refuses what the sender may not do on what the head names.
-fn authorize(caller: &Caller<'_>, facts: &OperationFacts, resource: Resource<'_>) -> Result<(), S3Error> {
-    if caller.may(facts, resource) { Ok(()) } else { Err(S3Error::AccessDenied) }
+async fn authorize(
+    caller: &Caller<'_>,
+    facts: &OperationFacts,
+    resource: Resource<'_>,
+) -> Result<(), S3Error> {
+    if caller.may(facts, resource).await? { Ok(()) } else { Err(S3Error::AccessDenied) }
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::pin::pin;
     use std::sync::Arc;
+    use std::task::{Context, Poll, Waker};
 
     use super::*;
     use crate::identity::access::{Authorizer, Decision};
@@ -597,6 +606,14 @@ mod tests {
         ) -> Decision {
             self.0.borrow_mut().push(format!("{action} {resource}"));
             Decision::Deny
+        }
+    }
+
+    /// What a future that waits for nothing comes to.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("it waits"),
         }
     }
 
@@ -623,8 +640,8 @@ mod tests {
             let nothing = Nothing(RefCell::default());
             let sender = Sender::anonymous(Arc::new(Model::empty("123456789012")));
             let caller = Caller::new(&sender, &nothing);
-            let judged = authorize(&caller, target.operation.facts(), target.resource());
-            if *operation == Operation::DeleteObjects {
+            let judged = now(authorize(&caller, target.operation.facts(), target.resource()));
+            if row.facts.named == NamedIn::Body {
                 assert_eq!((judged, nothing.0.into_inner().len()), (Ok(()), 0));
                 continue;
             }
@@ -665,7 +682,7 @@ mod tests {
         let check = |page: Page, is_open: bool| {
             let nothing = Nothing(RefCell::default());
             let sender = Sender::anonymous(Arc::new(Model::empty("123456789012")));
-            let judged = authorize(&Caller::new(&sender, &nothing), &page.row().facts, page.resource());
+            let judged = now(authorize(&Caller::new(&sender, &nothing), &page.row().facts, page.resource()));
             // What its body or the rest of its path decides, the page asks for by itself.
             let by_itself = page.row().facts.named == NamedIn::Body;
             let want = if by_itself { Ok(()) } else { Err(S3Error::AccessDenied) };

@@ -160,11 +160,12 @@ async fn holder(
     if let Some(found) = services.senders.find_bearer(token, now_ms).map_err(refused)? {
         return Ok(found);
     }
-    let claims = services.senders.verify_web(token, now_ms).await.map_err(|fault| match fault {
-        OidcFault::Token(TokenFault::Expired) => Refusal::TokenExpired,
-        OidcFault::Token(_) => invalid(),
-        OidcFault::Unreachable | OidcFault::Busy => Refusal::IssuerUnreachable,
-    })?;
+    let claims =
+        services.senders.verify_web(token, now_ms, door.notes).await.map_err(|fault| match fault {
+            OidcFault::Token(TokenFault::Expired) => Refusal::TokenExpired,
+            OidcFault::Token(_) => invalid(),
+            OidcFault::Unreachable | OidcFault::Busy => Refusal::IssuerUnreachable,
+        })?;
     services.senders.keep_web(token, claims, now_ms).map_err(refused)
 }
 
@@ -298,7 +299,7 @@ async fn token(
     let request = TokenRequest::parse(&form.bytes, authorization).map_err(Refusal::Token)?;
     let now_ms = form.now_ms;
     let claims = match request.issuer_token() {
-        Some(token) => match services.senders.verify_web(token, now_ms).await {
+        Some(token) => match services.senders.verify_web(token, now_ms, door.notes).await {
             Ok(claims) => Some(claims),
             Err(OidcFault::Unreachable | OidcFault::Busy) => return Err(Refusal::IssuerUnreachable),
             Err(OidcFault::Token(_)) => None,

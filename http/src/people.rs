@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::audit::{AuditShared, Decisions, Outcome};
 use crate::auth::Mechanism;
 use crate::identity::Caller;
+use crate::identity::access::Authorizer as _;
 use crate::identity::bucket_rules::owner_of;
 use crate::identity::model::{AccessKey, Fault, Group, Model, NewAccessKey, User, owner_id};
 use crate::identity::policy::PolicySet;
@@ -205,7 +206,7 @@ pub(crate) async fn answer(desk: &Desk<'_>, page: Page, rest: &str, asked: &Aske
             asked.only(&[])?;
             whoami(desk.caller.sender)
         }
-        Page::Simulate | Page::SimulateForm => simulate(desk, asked)?,
+        Page::Simulate | Page::SimulateForm => simulate(desk, asked).await?,
         Page::WhoCan => who_can(desk, asked).await?,
         Page::Owners => {
             asked.only(&[])?;
@@ -330,7 +331,7 @@ impl<'q> Imagined<'q> {
     }
 
     /// What the evaluator says of it when `sender` asks.
-    fn ask(&self, desk: &Desk<'_>, sender: &Sender) -> Explained {
+    async fn ask(&self, desk: &Desk<'_>, sender: &Sender) -> Result<Explained, Failure> {
         let request = RequestFacts {
             headers: &HeaderMap::new(),
             query: Some(&self.query),
@@ -344,7 +345,11 @@ impl<'q> Imagined<'q> {
             given: &self.given,
         };
         let decisions = Decisions::default();
-        desk.services.evaluator(sender, request, &decisions).explain(self.action, &self.resource, &[])
+        let evaluator = desk.services.evaluator(sender, request, &decisions);
+        if let Some(look_up) = evaluator.look_up(&[self.resource]) {
+            look_up.await.map_err(S3Error::from)?;
+        }
+        Ok(evaluator.explain(self.action, &self.resource, &[]))
     }
 }
 
@@ -393,14 +398,14 @@ fn parse_arn(arn: &str) -> Option<Resource<'_>> {
     }
 }
 
-fn simulate(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
+async fn simulate(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
     asked.only(&["as", "action", "resource", "context"])?;
     let (sender, out_of_force) = imagined_sender(desk, asked.need("as")?)?;
     let question = Imagined::parse(asked)?;
     if let Some(why) = out_of_force {
         return Ok(json!({ "allowed": false, "decision": why, "statement": null, "layers": [] }));
     }
-    let explained = question.ask(desk, &sender);
+    let explained = question.ask(desk, &sender).await?;
     let layers = explained.layers.iter().map(|(layer, say)| {
         let (decision, statement) = in_words(say);
         json!({ "layer": layer.to_string(), "decision": decision, "statement": statement })
@@ -494,7 +499,7 @@ async fn who_can(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
         if nth % SIMULATIONS_PER_TURN == SIMULATIONS_PER_TURN - 1 {
             rt::yield_now().await;
         }
-        let explained = question.ask(desk, &sender);
+        let explained = question.ask(desk, &sender).await?;
         if !explained.allowed {
             continue;
         }

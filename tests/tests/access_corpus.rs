@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nilas_catalog::access::{NamedIn, OperationFacts, ResourceKind};
+use nilas_catalog::access::{Effect, NamedIn, OperationFacts, ResourceKind};
 use nilas_http::pages::Page;
 use nilas_http::query::operations as query;
 use nilas_http::s3::operations::{Form, Level, Operation};
@@ -119,6 +119,8 @@ fn s3_ask(operation: Operation, place: Place) -> Ask {
     let path = match row.level {
         Level::Service => "/".to_owned(),
         Level::Bucket => format!("/{}", place.bucket),
+        // Who may not list learns of no object that it is not there: one that is.
+        Level::Object if row.facts.effect == Effect::Reads => format!("/{}/a/b", place.bucket),
         Level::Object => format!("/{}/some/object", place.bucket),
     };
     let mut query = Vec::new();

@@ -28,6 +28,7 @@ pub struct Decisions {
     keeps_allowed: Cell<bool>,
     kept: RefCell<Vec<Judged>>,
     beyond: Cell<u32>,
+    remark: RefCell<Option<String>>,
 }
 
 impl Decisions {
@@ -62,6 +63,16 @@ impl Decisions {
         }
         let (resource, statement) = (resource.to_string(), statement.map(ToString::to_string));
         kept.push(Judged { is_allowed, action, resource, statement });
+    }
+
+    /// Notes what an operator has to know of a request, whether it is done or refused.
+    pub fn remark(&self, text: String) {
+        *self.remark.borrow_mut() = Some(text);
+    }
+
+    /// What was noted so.
+    pub fn remarked(&self) -> Option<Ref<'_, str>> {
+        Ref::filter_map(self.remark.borrow(), |remark| remark.as_deref()).ok()
     }
 
     /// Says what the newest decision was about, which was made before that was known.

@@ -144,6 +144,7 @@ impl AuditEvent<'_> {
         if let Some(issued) = self.issued {
             line.issued(issued);
         }
+        line.member("remark", self.decisions.remarked().as_deref(), AUDIT_TEXT_BYTES_MAX);
         let user_agent = self.user_agent.map(String::from_utf8_lossy);
         line.member("user_agent", user_agent.as_deref(), AUDIT_NAME_BYTES_MAX);
         let further = judged.split_first().map_or(&[][..], |(_, further)| further);
@@ -354,6 +355,8 @@ mod tests {
             "issuer": "https://i", "subject": subject, "expires": "2013-05-24T00:00:00.000Z",
         });
         assert_eq!(told["issued"], want);
+        decisions.remark("a, \u{202e}b".to_owned());
+        assert_eq!(parse(&event(&decisions, b"aws-cli/2").render())["remark"], "a, \u{202e}b");
         let nothing_decided = parse(&event(&Decisions::default(), b"").render());
         assert_eq!(nothing_decided["resource"], "arn:aws:s3:::b/k");
         assert_eq!(nothing_decided.get("statement"), None);

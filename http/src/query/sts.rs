@@ -13,7 +13,7 @@ use bytes::Bytes;
 use nilas_catalog::access::{Access, Resource};
 use nilas_engine::rt;
 
-use crate::audit::Issued;
+use crate::audit::{Decisions, Issued};
 use crate::auth::{AuthError, Denied};
 use crate::identity::model::{Attachable, Fault, Model};
 use crate::identity::oidc::OidcFault;
@@ -163,6 +163,7 @@ pub(crate) async fn answer(
     operation: Operation,
     sender: &Sender,
     access: &dyn Access,
+    notes: &Decisions,
     now_ms: u64,
 ) -> Result<Answer, QueryError> {
     let token_field = match operation {
@@ -179,7 +180,7 @@ pub(crate) async fn answer(
     // Only the role, the duration and the policies count: what is wrong with them is said before the issuer is asked.
     let (role_arn, role) = role_of(form, &sender.model)?;
     RoleRequest::read(form, &sender.model, role_arn.clone(), role.clone())?;
-    let claims = senders.verify_web(token, now_ms).await?;
+    let claims = senders.verify_web(token, now_ms, notes).await?;
     let model = senders.store.current();
     let mint = Mint { model: &model, key: &senders.session_key, now_ms, random: &rt::random_u128 };
     let request = RoleRequest::read(form, &model, role_arn, role)?;

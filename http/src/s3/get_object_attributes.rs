@@ -19,7 +19,7 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
     call.check_version()?;
     // The row has judged by `s3:GetObjectAttributes`, which gives no right to read.
     let object = Resource::Object { bucket: &call.target.bucket, key: &call.target.key };
-    call.check_access(Operation::GetObject, object)?;
+    call.check_access(Operation::GetObject, object).await?;
     let wanted = wanted(call)?;
     let window = window(call)?;
     let bucket = call.bucket()?;
@@ -27,8 +27,8 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
     let info = &reader.info;
     let attributes = attributes_of(info, &call.target.key)?;
     if call.caller.found_tags(&call.target.bucket, &call.target.key, &attributes.tags) {
-        call.check_access(Operation::GetObjectAttributes, object)?;
-        call.check_access(Operation::GetObject, object)?;
+        call.check_known(Operation::GetObjectAttributes, object)?;
+        call.check_known(Operation::GetObject, object)?;
     }
     let wants = |name: &str| wanted.iter().any(|have| have == name);
 

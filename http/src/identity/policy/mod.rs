@@ -22,7 +22,7 @@ mod fuzz;
 #[cfg(test)]
 mod tests;
 
-pub use actions::known_actions;
+pub use actions::{data_action, known_actions};
 pub use canned::{CANNED, Canned};
 pub(crate) use document::count_characters;
 pub use document::{Policy, PolicyError, PolicyKind};
