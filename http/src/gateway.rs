@@ -21,7 +21,9 @@ use nilas_catalog::uri::decode_path;
 use nilas_engine::rt;
 
 use crate::audit::AuditEvent;
-use crate::auth::{AuthError, Denied, Verified, anonymous, sigv2, verify, view_of, with_hoisted};
+use crate::auth::{
+    AuthError, Denied, Verified, anonymous, claimed_key, sigv2, verify, view_of, with_hoisted,
+};
 use crate::identity::{Caller, RequestFacts, Sender, SenderKind};
 use crate::limits::{ANSWER_BYTES_MIN, BUSY_DRAIN_BYTES_MAX, PAGE_BODY_BYTES_MAX};
 use crate::listen::RequestBody;
@@ -215,6 +217,7 @@ impl CoreState {
                 let request = RequestFacts {
                     mechanism: proven.mechanism,
                     signed_ms: proven.signed_ms,
+                    region: &proven.region,
                     ..trail.facts(head, now_ms)
                 };
                 let sender = trail.sent_by(proven.sender);
@@ -391,6 +394,7 @@ impl CoreState {
             from: trail.source.prefix(),
             now_us: trail.started_us,
             attempt: &trail.attempt,
+            issued: &trail.issued,
             notes: &trail.decisions,
         }
     }
@@ -404,8 +408,10 @@ impl CoreState {
         status: StatusCode,
         trail: &Trail,
     ) {
-        // What is remarked on is written as what changes something.
-        let changes = operation.changes() || trail.decisions.remarked().is_some();
+        // What is remarked on is written as what changes something; so is a session: who gets it may change all that it may, and
+        // nothing else leads from its key to them.
+        let changes =
+            operation.changes() || trail.decisions.remarked().is_some() || trail.issued.get().is_some();
         let outcome = trail.outcome(status, operation.changes());
         if !self.audit.wants(changes, outcome) {
             return;
@@ -423,15 +429,17 @@ impl CoreState {
             (Some(facts), _) => Some((facts.action, &path)),
             (None, _) => None,
         };
+        let claimed = if sender.is_some() { None } else { claimed_key(&view_of(head)) };
         self.audit.record(&AuditEvent {
             at_ms: rt::now_ms(),
             request_id,
             api: operation.api().name(),
             operation: operation.name(),
             changes,
-            principal: trail.principal(sender.map(|sender| &**sender)),
+            principal: trail.principal(sender.map(|sender| &**sender), claimed.as_deref()),
             source: trail.source,
             decisions: &trail.decisions,
+            issued: trail.issued.get().filter(|_| status.is_success()),
             asked,
             status: status.as_u16(),
             outcome,

@@ -21,6 +21,7 @@ use crate::identity::access::Authorizer as _;
 use crate::identity::bucket_rules::owner_of;
 use crate::identity::model::{AccessKey, Fault, Group, Model, NewAccessKey, User, owner_id};
 use crate::identity::policy::PolicySet;
+use crate::identity::session::Holder;
 use crate::identity::store::ChangeError;
 use crate::identity::{Explained, Layer, RequestFacts, Rights, Say, Sender, SenderKind};
 use crate::limits::{AUDIT_PAGE_EVENTS_MAX, CONTEXT_VALUES_MAX, QUOTA_PAGE_MAX, WHO_CAN_ANSWERS_MAX};
@@ -239,7 +240,7 @@ fn whoami(sender: &Sender) -> Value {
         Some(user) => {
             (policies_of(model, user), model.groups_of(user).map(|group| group.name.clone()).collect())
         }
-        None => (Vec::new(), Vec::new()),
+        None => (granted_to_web(sender), Vec::new()),
     };
     let session = (sender.kind == SenderKind::Session).then(|| {
         json!({
@@ -247,6 +248,7 @@ fn whoami(sender: &Sender) -> Value {
             "name": sender.role.as_ref().map(|role| &role.session),
             "issued": sender.issued_ms.map(iso_8601),
             "issuer": sender.issuer,
+            "subject": sender.claims.as_ref().and_then(|claims| claims.holder.web()).map(|(_, subject)| subject),
             "source_identity": sender.source_identity,
             "tags": Value::Object(sender.tags.iter().map(|(tag, value)| (tag.clone(), json!(value))).collect()),
             "table": sender.table.as_ref().map(|scope| {
@@ -270,6 +272,15 @@ fn whoami(sender: &Sender) -> Value {
         "narrowed_by": sender.limits.len(),
         "session": session,
     })
+}
+
+/// Names of the policies that a web identity's claim grants, of those that exist.
+fn granted_to_web(sender: &Sender) -> Vec<String> {
+    let granted = match sender.claims.as_ref().map(|claims| &claims.holder) {
+        Some(Holder::Web { policies, .. }) => policies.as_slice(),
+        _ => &[],
+    };
+    granted.iter().filter(|name| sender.model.policy_named(name).is_some()).cloned().collect()
 }
 
 fn some(text: &str) -> Option<&str> {

@@ -6,8 +6,12 @@ The suite starts servers of its own, since an issuer is an option of the server.
 import json
 import os
 import time
+import urllib.request
 
 import boto3
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 import nilas
 from issuer import Issuer, Key, text
 from oidc import Store, code_of, keys_of
@@ -283,6 +287,43 @@ def sessions_are_revoked():
     eq(store.bearer(store.exchange(form)[1]["access_token"], "/v1/warehouses")[0], 200)
 
 
+def who_a_web_identity_is():
+    """Its policies and its subject in `whoami`; in the audit log what leads from a session's key to the subject."""
+    answer = store.assume_web(issuer.token(sub="carol", policy=["only-bucket", "gone"]))
+    keys = keys_of(answer)
+    with urllib.request.urlopen(signed(keys, "/_nilas/whoami"), timeout=30) as page:
+        mine = json.load(page)
+    eq((mine["policies"], mine["session"]["issuer"], mine["session"]["subject"]), (["only-bucket"], issuer.url, "carol"))
+    eq(mine["user_id"], answer["AssumedRoleUser"]["AssumedRoleId"])
+    eq(code_of(lambda: store.client("s3", keys).get_object(Bucket=other, Key="k")), "AccessDenied")
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        lines = [json.loads(line) for line in open(audit_log)]
+        made = [line for line in lines if line.get("issued", {}).get("access_key") == keys["aws_access_key_id"]]
+        used = [line for line in lines if line["principal"].get("access_key") == keys["aws_access_key_id"]]
+        if made and used:
+            break
+        time.sleep(0.05)
+    eq((made[0]["operation"], made[0]["outcome"]), ("AssumeRoleWithWebIdentity", "done"))
+    eq((made[0]["issued"]["issuer"], made[0]["issued"]["subject"], made[0]["issued"]["session"]), (issuer.url, "carol", "one-session"))
+    eq((used[0]["principal"]["kind"], used[0]["principal"]["issuer"], used[0]["principal"]["subject"]), ("web", issuer.url, "carol"))
+    text = open(audit_log).read()
+    for secret in (keys["aws_secret_access_key"], keys["aws_session_token"]):
+        assert secret not in text, "a secret in the audit log"
+    form = {"grant_type": EXCHANGE, "subject_token": issuer.token(sub="dave", policy=["admin"]), "subject_token_type": ID_TOKEN}
+    token = store.exchange(form)[1]["access_token"]
+    time.sleep(1)
+    lines = [json.loads(line) for line in open(audit_log)]
+    assert any(line.get("issued", {}).get("subject") == "dave" and line["issued"]["kind"] == "bearer" for line in lines), lines[-3:]
+    assert token not in open(audit_log).read(), "a token in the audit log"
+
+
+def signed(keys, path):
+    request = AWSRequest(method="GET", url=store.url + path)
+    S3SigV4Auth(Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"], keys["aws_session_token"]), "s3", "us-east-1").add_auth(request)
+    return urllib.request.Request(request.url, headers=dict(request.headers.items()))
+
+
 def close():
     server.stop()
 
@@ -305,5 +346,6 @@ steps.run([
     ("an-issuer-that-was-never-there", an_issuer_that_was_never_there),
     ("without-the-issuer", without_the_issuer),
     ("sessions-are-revoked", sessions_are_revoked),
+    ("who-a-web-identity-is", who_a_web_identity_is),
     ("close", close),
 ])

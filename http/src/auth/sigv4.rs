@@ -237,6 +237,15 @@ pub fn shown(view: &RequestView<'_>) -> Result<Option<Service>, AuthError> {
     Ok(Service::of(claim.credential()?.service))
 }
 
+/// The access key that a request names, whether it is its sender's or not.
+pub(crate) fn claimed_key(view: &RequestView<'_>) -> Option<String> {
+    if sigv2::shows(view) {
+        return sigv2::claimed_key(view);
+    }
+    let claim = SignedClaim::read(view).ok()?;
+    Some(claim.credential().ok()?.access_key.to_owned())
+}
+
 fn identify<'c>(
     claim: &'c SignedClaim<'_>,
     services: &[Service],

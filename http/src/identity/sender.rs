@@ -518,6 +518,10 @@ impl Senders {
         now_ms: u64,
     ) -> Result<Sender, KeyFault> {
         let Session { access_key, secret_key, claims } = &open.session;
+        // A session that ended with its key is over, and not void.
+        if claims.expires_s.saturating_mul(1000) <= now_ms {
+            return Err(KeyFault::ExpiredToken);
+        }
         let standing = Standing { model: model.clone(), senders: self };
         claims.check_standing(&standing, now_ms)?;
         let mut limits = Vec::new();
@@ -558,10 +562,8 @@ impl Senders {
             }
             None => holder.arn.clone(),
         };
-        let user_id = match &claims.role {
-            Some(role) => format!("{}:{}", holder.user_id, role.session).into(),
-            None => holder.user_id.clone(),
-        };
+        let user_id =
+            claims.assumed_role_id(model.account()).map_or_else(|| holder.user_id.clone(), Into::into);
         Ok(Sender {
             kind: if token.is_none() && claims.role.is_none() && holder.issuer.is_none() {
                 // A bearer token is its key in another form.
