@@ -21,7 +21,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::body::{Algorithm, Checksum};
 use crate::s3::checksum::{Kind, StoredChecksum, code, from_code};
-use crate::s3::tags::TagSet;
+use crate::tag_set::TagSet;
 
 const VERSION: u8 = 1;
 
@@ -320,7 +320,7 @@ mod tests {
             expires: Some("0".into()),
             storage_class: Some("STANDARD_IA".into()),
             user_metadata: vec![("a".into(), String::new()), ("naïve".into(), "v é".into())],
-            tags: crate::s3::tags::from_header("team=data&empty").expect("tags"),
+            tags: crate::tag_set::from_header("team=data&empty").expect("tags"),
         }
     }
 

@@ -12,8 +12,7 @@ pub mod payload;
 pub mod metadata;
 pub mod range;
 pub mod conditions;
-pub mod bucket_name;
-pub mod parameters;
+pub pub mod parameters;
 pub mod request_xml;
 pub mod attributes;
 pub mod receipt;
@@ -55,7 +54,7 @@ use nilas_engine::{
 
 pub(crate) use attributes::json as json_attributes;
 use configuration::Configuration;
-pub use copy_object::{CopySource, copy_source};
+pub use copy_object::copy_source;
 use request_xml::Fixable;
 
 use crate::auth::Verified;
@@ -76,7 +75,7 @@ use crate::s3::operations::{Form, Level, Operation};
 use crate::s3::ownership::Ownership;
 use crate::s3::parameters::Refusal;
 use crate::s3::payload::Payload;
-use crate::s3::tags::TagSet;
+use crate::tag_set::TagSet;
 use crate::s3::target::Target;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
