@@ -3,7 +3,6 @@
 //! A copy reads and writes as a GET and a PUT would, piece by piece on this core. What is known of the source and
 //! still true of the copy (MD5, checksum) is not computed again.
 
-use bytes::Bytes;
 use http::HeaderMap;
 use nilas_catalog::access::{Access as _, Resource};
 use nilas_engine::{ETag, ObjectReader, ObjectStream, PutWriter};

@@ -12,7 +12,7 @@ pub mod payload;
 pub mod metadata;
 pub mod range;
 pub mod conditions;
-pub pub mod parameters;
+pub mod parameters;
 pub mod request_xml;
 pub mod attributes;
 pub mod receipt;
@@ -75,8 +75,8 @@ use crate::s3::operations::{Form, Level, Operation};
 use crate::s3::ownership::Ownership;
 use crate::s3::parameters::Refusal;
 use crate::s3::payload::Payload;
-use crate::tag_set::TagSet;
 use crate::s3::target::Target;
+use crate::tag_set::TagSet;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
