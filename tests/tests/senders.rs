@@ -252,8 +252,8 @@ fn the_log_leads_from_a_session_to_its_maker_and_from_a_late_url_to_its_key() {
     let token = form(&mut server.client(), "Action=GetSessionToken&Version=2011-06-15");
     line_where(&path, |line| line["issued"]["access_key"] == of(&token, "AccessKeyId"));
     form(&mut server.client(), "Action=GetCallerIdentity&Version=2011-06-15");
-    let credentials =
-        format!("grant_type=client_credentials&client_id={ACCESS_KEY}&client_secret={SECRET_KEY}");
+    let secret = nilas_tests::sign::encode(SECRET_KEY, false);
+    let credentials = format!("grant_type=client_credentials&client_id={ACCESS_KEY}&client_secret={secret}");
     let call = |body: &'static [u8]| {
         Call::new("POST", "/_iceberg/v1/oauth/tokens")
             .unsigned()
