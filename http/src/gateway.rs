@@ -290,7 +290,8 @@ impl CoreState {
         let bytes = match facts.body {
             // It says what is done, so it is signed as the rest is.
             BodyKind::Json if verified.payload.is_unsigned() => {
-                let why = "x-amz-content-sha256 must be the SHA-256 of the body: no change is made unsigned";
+                let why =
+                    "x-amz-content-sha256 must be the SHA-256 of the body, which is signed with the rest";
                 return Err(S3Error::invalid_request(why.to_owned()).into());
             }
             BodyKind::Json => {

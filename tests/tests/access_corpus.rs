@@ -298,9 +298,7 @@ impl Answer {
     fn code(self, any: Any) -> (u16, &'static str) {
         match (any, self) {
             (_, Answer::May) => (200, ""),
-            (Any::Iceberg(_), Answer::Nobody | Answer::Token | Answer::Over) => {
-                (401, "NotAuthorizedException")
-            }
+            (Any::Iceberg(_), Answer::Token | Answer::Over) => (401, "NotAuthorizedException"),
             (Any::Iceberg(_), _) => (403, "ForbiddenException"),
             (Any::Query(_), Answer::Nobody) => (403, "MissingAuthenticationToken"),
             (Any::Query(_), Answer::Signature | Answer::Service | Answer::Stale) => {
@@ -774,7 +772,8 @@ fn who_may_may_and_nobody_else() {
         let facts = any.facts();
         let is_copy = matches!(any, Any::S3(operation) if operation.row().form == Form::Copy);
         let mut actions = vec![facts.action];
-        if is_copy {
+        // What reads an object besides.
+        if is_copy || matches!(any, Any::S3(Operation::GetObjectAttributes)) {
             actions.push("s3:GetObject");
         }
         corpus.give("with", &allow(&actions));

@@ -275,11 +275,11 @@ mod tests {
         let check = |key: &str, want: Option<&str>| {
             let got = locations.table_of(key).map(|ident| ident.name.as_str());
             // The long way: every prefix that ends with a slash.
-            let long = key.match_indices('/').filter_map(|(at, _)| {
+            let mut long = key.match_indices('/').filter_map(|(at, _)| {
                 used.iter().find(|used| **used == &key[..at]).map(|used| used.replace('/', "-"))
             });
             assert_eq!(got, want, "{key}");
-            assert_eq!(got.map(str::to_owned), long.last(), "{key}");
+            assert_eq!(got.map(str::to_owned), long.next_back(), "{key}");
         };
         check("a/b/x", Some("a-b"));
         check("a/b/", Some("a-b"));

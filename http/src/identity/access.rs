@@ -9,7 +9,7 @@ use nilas_catalog::access::{
 };
 
 use crate::identity::Sender;
-use crate::s3::tags::TagSet;
+use crate::tag_set::TagSet;
 
 /// The condition key of what a listing is narrowed to.
 pub(crate) const PREFIX: &str = "s3:prefix";

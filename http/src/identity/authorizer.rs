@@ -33,7 +33,7 @@ use crate::identity::bucket_rules::{BucketRules, RulesCache};
 use crate::identity::context::{KnownTags, RequestContext, RequestFacts};
 use crate::identity::policy::{PolicySet, PrincipalNames, Question, StatementId, Verdict, data_action};
 use crate::identity::sender::{Rights, Sender, SenderKind, Senders};
-use crate::s3::tags::TagSet;
+use crate::tag_set::TagSet;
 
 /// A layer of the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

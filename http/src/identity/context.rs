@@ -18,12 +18,10 @@ use nilas_catalog::uri::{Query, percent_decode_lenient, raw_pairs};
 use nilas_engine::calendar::DAY_MS;
 
 use crate::auth::Mechanism;
+use crate::copy_source;
 use crate::identity::policy::{ConditionKey, Context, Value, parse_moment};
 use crate::identity::sender::{Sender, SenderKind};
-use crate::s3::copy_source;
-use crate::s3::tags::TagSet;
-
-const COPY_SOURCE: &str = "x-amz-copy-source";
+use crate::tag_set::TagSet;
 
 /// What is known of a request beside its sender.
 #[derive(Clone, Copy)]
@@ -290,11 +288,11 @@ impl<'a> RequestContext<'a> {
 
     /// `bucket/key` of the copy's source, decoded, however it was spelled.
     fn copy_source(&self) -> Value<'_> {
-        if !self.request.headers.contains_key(COPY_SOURCE) {
+        if !self.request.headers.contains_key(copy_source::HEADER) {
             return Value::Absent;
         }
         // What no copy reads is asked for by no copy; a Deny holds all the same.
-        let Ok(source) = copy_source(self.request.headers) else { return Value::Unknown };
+        let Some((source, _)) = copy_source::parse(self.request.headers) else { return Value::Unknown };
         owned(format!("{}/{}", source.bucket, String::from_utf8_lossy(&source.key)))
     }
 

@@ -15,6 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use nilas_catalog::bucket_name::{is_reserved_for_catalog, is_well_formed};
 use serde::{Deserialize, Serialize};
 
+use crate::bucket_name;
 use crate::identity::bucket_rules::{PolicyRefusal, PublicAccessBlock, admitted};
 use crate::identity::model::{check, fold};
 use crate::identity::policy::{Policy, PolicyKind};
@@ -22,7 +23,6 @@ use crate::identity::principals::{self, People};
 use crate::limits::{
     ATTACHED_POLICIES_MAX, IDENTITY_NAME_CHARS_MAX, PROVISION_BYTES_MAX, USER_GROUPS_MAX, USER_KEYS_MAX,
 };
-use crate::s3::bucket_name;
 
 /// Reads a file that the text names, by its path as it stands there; the error says why it cannot be read.
 pub type ReadFile<'a> = dyn Fn(&Path) -> Result<String, String> + 'a;

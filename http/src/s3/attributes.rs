@@ -22,7 +22,7 @@ use nilas_engine::{Lock, Retention, RetentionMode};
 
 use crate::body::{Algorithm, Checksum};
 use crate::s3::checksum::{Kind, StoredChecksum, code, from_code};
-use crate::s3::tags::TagSet;
+use crate::tag_set::TagSet;
 
 const VERSION: u8 = 1;
 
@@ -348,7 +348,7 @@ mod tests {
                 legal_hold: true,
             },
             user_metadata: vec![("a".into(), String::new()), ("naïve".into(), "v é".into())],
-            tags: crate::s3::tags::from_header("team=data&empty").expect("tags"),
+            tags: crate::tag_set::from_header("team=data&empty").expect("tags"),
         }
     }
 

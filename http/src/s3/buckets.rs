@@ -10,13 +10,14 @@ use nilas_catalog::access::Resource;
 use nilas_engine::{BucketError, LockRule, SettingKind, Versioning};
 
 use super::{Call, Outcome, document, empty, flag, metadata, owner_xml, ownership, unsigned, with_region};
+use crate::bucket_name;
 use crate::limits::{BUCKETS_PAGE_MAX, CREATE_BUCKET_XML_BYTES_MAX};
 use crate::render::body::ResponseBody;
 use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::payload::Payload;
-use crate::s3::{bucket_name, request_xml};
+use crate::s3::request_xml;
 
 /// The region that S3 names by an empty constraint.
 const REGION_DEFAULT: &str = "us-east-1";

@@ -17,6 +17,7 @@ use super::{
     object_lock, on_marker, version_id,
 };
 use crate::body::{Algorithm, Checksum, HashPlan, Hashers};
+use crate::copy_source;
 use crate::limits::BLOB_BYTES_MAX;
 use crate::memory::Permit;
 use crate::render::body::BodyCut;
@@ -28,7 +29,6 @@ use crate::s3::checksum::{Kind, StoredChecksum};
 use crate::s3::operations::Operation;
 use crate::s3::target::check_key;
 use crate::s3::version_id::VersionText;
-use nilas_catalog::uri::decode_header;
 
 /// The object that a copy reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,28 +43,16 @@ pub struct CopySource {
 
 /// Reads `x-amz-copy-source`: `[/]bucket/key[?versionId=id]`, percent-encoded; a `+` is a blank.
 pub fn copy_source(headers: &HeaderMap) -> Result<CopySource, S3Error> {
-    let text = metadata::field(headers, "x-amz-copy-source").unwrap_or_default();
-    let bad = || S3Error::InvalidArgument {
-        message: "Copy Source must mention the source bucket and key: sourcebucket/sourcekey".into(),
-        name: "x-amz-copy-source",
-        value: text.clone(),
+    let Some((source, version)) = copy_source::parse(headers) else {
+        return Err(S3Error::InvalidArgument {
+            message: "Copy Source must mention the source bucket and key: sourcebucket/sourcekey".into(),
+            name: copy_source::HEADER,
+            value: metadata::field(headers, copy_source::HEADER).unwrap_or_default(),
+        });
     };
-    let (path, version) = match text.rsplit_once("?versionId=") {
-        Some((path, version)) => (path, Some(version)),
-        None => (text.as_str(), None),
-    };
-    // Bytes that are no text are no address either: another key must not be read in place of it.
-    let is_text =
-        headers.get_all("x-amz-copy-source").iter().all(|value| str::from_utf8(value.as_bytes()).is_ok());
-    let path = decode_header(path).and_then(|path| String::from_utf8(path).ok()).filter(|_| is_text);
-    let path = path.ok_or_else(bad)?;
-    let (bucket, key) = path.strip_prefix('/').unwrap_or(&path).split_once('/').ok_or_else(bad)?;
-    if bucket.is_empty() || key.is_empty() {
-        return Err(bad());
-    }
-    check_key(key.as_bytes())?;
-    let version = version.map(|version| version_id::parse(version, "x-amz-copy-source")).transpose()?;
-    Ok(CopySource { bucket: bucket.to_owned(), key: Bytes::copy_from_slice(key.as_bytes()), version })
+    check_key(&source.key)?;
+    let version = version.map(|version| version_id::parse(&version, copy_source::HEADER)).transpose()?;
+    Ok(CopySource { bucket: source.bucket, key: source.key, version })
 }
 
 /// The source that the request names, if its sender may read it.

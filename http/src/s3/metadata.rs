@@ -15,7 +15,7 @@ use nilas_engine::limits::ATTRIBUTES_BYTES_MAX;
 use crate::limits::{PART_CHECKSUMS_BYTES_MAX, USER_METADATA_BYTES_MAX};
 use crate::render::error::S3Error;
 use crate::s3::attributes::Attributes;
-use crate::s3::tags::{self, TagSet};
+use crate::tag_set::{self, TagSet};
 
 const META_PREFIX: &str = "x-amz-meta-";
 
@@ -55,7 +55,7 @@ pub(super) fn fits(attributes: &Attributes) -> Result<(), usize> {
 
 /// Reads `x-amz-tagging`.
 pub fn parse_tags(headers: &HeaderMap) -> Result<TagSet, S3Error> {
-    field(headers, tags::HEADER).map_or_else(|| Ok(TagSet::default()), |text| tags::from_header(&text))
+    field(headers, tag_set::HEADER).map_or_else(|| Ok(TagSet::default()), |text| tag_set::from_header(&text))
 }
 
 /// Reads `x-amz-storage-class`; `STANDARD` counts as none.

@@ -12,7 +12,6 @@ pub mod payload;
 pub mod metadata;
 pub mod range;
 pub mod conditions;
-pub mod bucket_name;
 pub mod parameters;
 pub mod request_xml;
 pub mod attributes;
@@ -60,7 +59,7 @@ use nilas_engine::{
 
 pub(crate) use attributes::json as json_attributes;
 use configuration::Configuration;
-pub use copy_object::{CopySource, copy_source};
+pub use copy_object::copy_source;
 use request_xml::Fixable;
 
 use crate::auth::Verified;
@@ -81,8 +80,8 @@ use crate::s3::operations::{Form, Level, Operation};
 use crate::s3::ownership::Ownership;
 use crate::s3::parameters::Refusal;
 use crate::s3::payload::Payload;
-use crate::s3::tags::TagSet;
 use crate::s3::target::Target;
+use crate::tag_set::TagSet;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");

@@ -568,13 +568,20 @@ fn nothing_but_health_is_anonymous() {
         ("POST", "/_iceberg/v1/anonymous/transactions/commit"),
         ("GET", "/iceberg/v1/config"),
         ("POST", "/"),
-        ("OPTIONS", "/anonymous/k"),
         ("TRACE", "/anonymous/k"),
     ] {
         let response = client.send(&Call::new(method, path).unsigned()).expect("an answer");
         // Not even whether the thing exists, or would be served.
         assert_eq!(response.status, 403, "{method} {path}: {} {}", response.head, response.text());
         assert!(!response.text().contains("secret"), "{method} {path}");
+    }
+    // A preflight shows no credentials and learns of rules only.
+    let preflight = |call: Call<'static>| {
+        call.unsigned().header("origin", "http://x").header("access-control-request-method", "GET")
+    };
+    for path in ["/anonymous/k", "/nothing-there/k"] {
+        let response = client.send(&preflight(Call::new("OPTIONS", path))).expect("an answer");
+        assert_eq!(response.status, 403, "{path}: {}", response.text());
     }
     expect_object(&mut client, "anonymous", "k", Some(b"secret"));
     expect(&client.send(&Call::bucket("HEAD", "newbucket")).expect("head"), 404, "");

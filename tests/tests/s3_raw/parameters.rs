@@ -317,7 +317,6 @@ fn headers_that_are_not_served_are_refused_and_change_nothing() {
     for (name, value, code) in [
         ("x-amz-server-side-encryption", "AES256", "NotImplemented"),
         ("x-amz-server-side-encryption-customer-algorithm", "AES256", "NotImplemented"),
-        ("x-amz-tagging", "a=b", "NotImplemented"),
         ("x-amz-website-redirect-location", "/x", "NotImplemented"),
         ("x-amz-object-lock-legal-hold", "ON", "InvalidRequest"),
         ("x-amz-object-lock-event-hold", "ON", "NotImplemented"),

@@ -115,8 +115,13 @@ fn wrong_usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
         error.exit();
     }
     let text = error.render().to_string();
-    let why = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    let failure = Failure::usage(why).of(&what.join(" ")).next(format!("nilas {} --help", what.join(" ")));
+    // What is wrong, and of what, stands before the first empty line.
+    let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let why = lines.join(" ");
+    let is_known = error.kind() != clap::error::ErrorKind::InvalidSubcommand;
+    let help = if is_known { what.join(" ") } else { what[..1].join(" ") };
+    let failure = Failure::usage(why.trim_start_matches("error: "));
+    let failure = failure.of(&what.join(" ")).next(format!("nilas {help} --help"));
     output::end(Err(failure), true)
 }
 

@@ -126,6 +126,11 @@ impl Failure {
         if self.next.is_none() { Failure { next: Some(next.into()), ..self } } else { self }
     }
 
+    /// Says what to type next, whatever else was to be typed.
+    pub(crate) fn next_instead(self, next: impl Into<String>) -> Failure {
+        Failure { next: Some(next.into()), ..self }
+    }
+
     /// Says what to type next when nothing of a name is there.
     pub(crate) fn if_not_found(self, next: &str) -> Failure {
         if self.exit == Exit::NotFound { self.next(next) } else { self }

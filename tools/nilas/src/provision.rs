@@ -304,7 +304,7 @@ fn create_key(
                 drop(std::fs::remove_file(path));
                 failure
             }
-            false => failure.next(next.clone()),
+            false => failure.next_instead(next.clone()),
         })?;
     let (Some(access_key), Some(secret_key)) = (made["access_key"].as_str(), made["secret_key"].as_str())
     else {

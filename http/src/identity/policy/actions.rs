@@ -262,6 +262,8 @@ const IAM: &[&str] = &[
     "GetAccountAuthorizationDetails",
     "GetAccountPasswordPolicy",
     "GetAccountSummary",
+    "GetContextKeysForCustomPolicy",
+    "GetContextKeysForPrincipalPolicy",
     "GetGroup",
     "GetGroupPolicy",
     "GetInstanceProfile",

@@ -27,6 +27,11 @@ fn empty() -> Current {
     Current { account: ACCOUNT.to_owned(), canned, ..Current::default() }
 }
 
+/// The id that a user of this name gets here.
+fn id_of(user: &str) -> String {
+    format!("AIDA{:A>16}", user.to_ascii_uppercase())
+}
+
 /// What the steps come to.
 fn carried_out(mut world: Current, steps: &[Step]) -> Current {
     for step in steps.iter().cloned() {
@@ -40,7 +45,7 @@ fn carried_out(mut world: Current, steps: &[Step]) -> Current {
             Step::CreateGroup { group } => assert_eq!(world.groups.insert(group, BTreeSet::new()), None),
             Step::CreateUser { user } => {
                 let arn = format!("arn:aws:iam::{ACCOUNT}:user/{user}");
-                let id = format!("AIDA{user}");
+                let id = id_of(&user);
                 let made = CurrentUser { arn, id, enabled: true, ..CurrentUser::default() };
                 assert_eq!(world.users.insert(user, made), None);
             }
@@ -288,12 +293,12 @@ fn what_no_step_could_do_is_a_fault() {
     // What is in force already is no step.
     assert_eq!(plan(&parse("[buckets.web]\npolicy = \"public.json\""), &world), Ok(vec![]));
     // A user of the same file, and one who is there, by ARN and by id.
-    for principal in [named("new"), named("ana"), "{\"AWS\":\"AIDAana\"}".to_owned()] {
+    for principal in [named("new"), named("ana"), format!("{{\"AWS\":\"{}\"}}", id_of("ana"))] {
         let text = bucket(&policy(&principal, "s3:GetObject", "fresh/*"));
         assert_eq!(plan(&parse(&text), &world).expect("sound").len(), 3, "{text}");
     }
     world.buckets.get_mut("web").expect("there").policy = policy(&named("ana"), "s3:GetObject", "web/*");
-    let by_id = policy("{\"AWS\":\"AIDAana\"}", "s3:GetObject", "web/*");
+    let by_id = policy(&format!("{{\"AWS\":\"{}\"}}", id_of("ana")), "s3:GetObject", "web/*");
     assert_eq!(plan(&parse(&format!("[buckets.web]\npolicy = '{by_id}'")), &world), Ok(vec![]));
 }
 
