@@ -192,7 +192,8 @@ def tables():
     rows = lambda title: [
         [cell.strip() for cell in line.strip("|").split("|")] for line in sections[title].split("\n") if line.startswith("|")
     ][2:]
-    served = {name for cells in rows("Operations") if cells[1] != "no" for name in cells[0].split(", ")}
+    # The model has no forms.
+    served = {name for cells in rows("Operations") if cells[1] != "no" for name in cells[0].split(", ")} - {"PostObject"}
     standings = {}
     for names, operations, standing, _ in rows("Headers and parameters"):
         for name in names.split(" "):
@@ -393,6 +394,12 @@ PROBES = {
     "x-amz-checksum-crc64nvme": CHECKSUM,
     "x-amz-checksum-sha1": CHECKSUM,
     "x-amz-checksum-sha256": CHECKSUM,
+    "x-amz-checksum-sha512": CHECKSUM,
+    "x-amz-checksum-md5": CHECKSUM,
+    "x-amz-checksum-xxhash64": CHECKSUM,
+    "x-amz-checksum-xxhash3": CHECKSUM,
+    "x-amz-checksum-xxhash128": CHECKSUM,
+    "x-amz-write-offset-bytes": refused_value("1", 400, "InvalidWriteOffset"),
     "x-amz-checksum-algorithm": refused_value("XOR", 400, "InvalidRequest"),
     "x-amz-checksum-type": refused_value("SOME", 400, "InvalidRequest"),
     "x-amz-mp-object-size": refused_value("11", 400, "InvalidRequest"),

@@ -8,7 +8,6 @@
 use http::{HeaderMap, HeaderName};
 
 use super::operations::Operation::{self, *};
-use crate::body::{BodyError, ChecksumFault};
 use crate::render::error::S3Error;
 
 /// What becomes of a header or parameter.
@@ -35,8 +34,6 @@ pub enum Refusal {
     BucketAcl,
     /// A customer's key for an object that is not encrypted.
     NotEncrypted,
-    /// A checksum of an algorithm that is not served.
-    Checksum,
 }
 
 impl Refusal {
@@ -46,7 +43,7 @@ impl Refusal {
             Refusal::NotImplemented => "NotImplemented",
             Refusal::Acl => "AccessControlListNotSupported",
             Refusal::BucketAcl => "InvalidBucketAclWithObjectOwnership",
-            Refusal::NoObjectLock | Refusal::NotEncrypted | Refusal::Checksum => "InvalidRequest",
+            Refusal::NoObjectLock | Refusal::NotEncrypted => "InvalidRequest",
         }
     }
 
@@ -60,7 +57,6 @@ impl Refusal {
             Refusal::NotEncrypted => {
                 S3Error::invalid_request("The encryption parameters are not applicable to this object.")
             }
-            Refusal::Checksum => BodyError::InvalidRequest(ChecksumFault::UnknownAlgorithm).into(),
         }
     }
 }
@@ -135,12 +131,12 @@ pub const TABLE: &[Row] = &[
             "x-amz-checksum-crc64nvme",
             "x-amz-checksum-sha1",
             "x-amz-checksum-sha256",
+            "x-amz-checksum-sha512",
+            "x-amz-checksum-md5",
+            "x-amz-checksum-xxhash64",
+            "x-amz-checksum-xxhash3",
+            "x-amz-checksum-xxhash128",
         ],
-        WITH_CHECKSUM,
-    ),
-    refused_as(
-        Refusal::Checksum,
-        &["x-amz-checksum-md5", "x-amz-checksum-sha512", "x-amz-checksum-xxhash*"],
         WITH_CHECKSUM,
     ),
     honoured(&["x-amz-sdk-checksum-algorithm"], WITH_MD5),
@@ -189,7 +185,8 @@ pub const TABLE: &[Row] = &[
         &["x-amz-server-side-encryption*", "x-amz-tagging", "x-amz-website-redirect-location"],
         MAKING,
     ),
-    refused_as(Refusal::NotImplemented, &["x-amz-write-offset-bytes", "x-minio-extract"], &[PutObject]),
+    honoured(&["x-amz-write-offset-bytes"], &[PutObject]),
+    refused_as(Refusal::NotImplemented, &["x-minio-extract"], &[PutObject]),
     refused_as(
         Refusal::NotImplemented,
         &["x-amz-server-side-encryption-customer-*"],
@@ -309,7 +306,7 @@ mod tests {
         check(PutObject, "x-amz-server-side-encryption", Some("NotImplemented"));
         check(PutObject, "x-amz-server-side-encryption-context", Some("NotImplemented"));
         check(PutObject, "x-amz-tagging", Some("NotImplemented"));
-        check(PutObject, "x-amz-write-offset-bytes", Some("NotImplemented"));
+        check(PutObject, "x-amz-write-offset-bytes", None);
         check(PutObject, "x-minio-extract", Some("NotImplemented"));
         check(CopyObject, "x-amz-website-redirect-location", Some("NotImplemented"));
         check(CreateMultipartUpload, "x-amz-object-lock-mode", Some("InvalidRequest"));
@@ -323,8 +320,8 @@ mod tests {
             "x-amz-copy-source-server-side-encryption-customer-key-md5",
             Some("NotImplemented"),
         );
-        check(CompleteMultipartUpload, "x-amz-checksum-sha512", Some("InvalidRequest"));
-        check(UploadPart, "x-amz-checksum-xxhash64", Some("InvalidRequest"));
+        check(CompleteMultipartUpload, "x-amz-checksum-sha512", None);
+        check(UploadPart, "x-amz-checksum-xxhash64", None);
         for served in
             ["x-amz-meta-a", "x-amz-checksum-crc32", "x-amz-request-payer", "x-amz-user-agent", "x-id"]
         {

@@ -124,6 +124,36 @@ fn delete_entry(walk: &mut Walk<'_>) -> Result<DeleteEntry, S3Error> {
     Ok(DeleteEntry { key, ..entry })
 }
 
+/// `Tagging`: keys and values of its one set, in the order sent. Rules for them are `tags`'.
+pub fn parse_tagging(bytes: &[u8]) -> Result<Vec<(String, String)>, S3Error> {
+    let mut set = None;
+    Walk::new(bytes)?.root("Tagging", |walk, name| match name {
+        "TagSet" => {
+            let mut tags = Vec::new();
+            walk.children(&mut |walk, name| match name {
+                "Tag" => {
+                    tags.push(tag(walk)?);
+                    Ok(())
+                }
+                _ => Err(S3Error::MalformedXml),
+            })?;
+            once(&mut set, tags)
+        }
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    set.ok_or(S3Error::MalformedXml)
+}
+
+fn tag(walk: &mut Walk<'_>) -> Result<(String, String), S3Error> {
+    let (mut key, mut value) = (None, None);
+    walk.children(&mut |walk, name| match name {
+        "Key" => once(&mut key, walk.text()?),
+        "Value" => once(&mut value, walk.text()?),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    key.zip(value).ok_or(S3Error::MalformedXml)
+}
+
 /// One part of a `CompleteMultipartUpload`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CompletedPart {
