@@ -1,6 +1,8 @@
 //! The pure pieces that every request goes through, timed one by one: `cargo bench -p nilas-bench`. With
 //! `-- --test` each runs once, so that none rots.
 
+mod policy;
+
 use std::cell::Cell;
 use std::hint::black_box;
 use std::io::Write;
@@ -23,10 +25,6 @@ use nilas_engine::platform::simulated::{Faults, Medium, SimulatedDrive, Simulato
 use nilas_engine::store::{FormatConfig, Store, format};
 use nilas_engine::{BucketId, CoreId, ETag, Engine, ListQuery, PutCondition, ShardId};
 use nilas_http::auth::{KeyFault, KeyStore, RequestView, SigningKeyCache, verify};
-use nilas_http::identity::policy::{
-    ConditionKey, Context as RequestContext, Policy, PolicyKind, PolicySet, PrincipalNames, Question,
-    Value as KeyValue, Verdict,
-};
 use nilas_tests::rng;
 use nilas_tests::sign::{Signer, Subject, UNSIGNED};
 use serde_json::{Value, json};
@@ -253,118 +251,14 @@ fn table() -> TableMetadata {
     made.expect("valid")
 }
 
-/// Policies of a user, and statements of each.
-const POLICIES: usize = 20;
-const STATEMENTS: usize = 20;
-
-/// One question to a user of 20 policies of 20 statements: allowed by the last, by none, denied, and by a session's policy
-/// as well; then the same where every statement is about everything and only conditions tell them apart.
+/// One question to a user of 20 policies of 20 statements, each case of `policy`.
 fn policies(c: &mut Criterion) {
-    let user = narrow_policies();
-    let wide = wide_policies();
-    let session = PolicySet::new([policy(
-        "session",
-        r#"{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::team-19-19/*"}"#,
-    )]);
-    let principal = PrincipalNames {
-        anonymous: false,
-        arns: &["arn:aws:iam::111122223333:user/alice"],
-        user_id: "",
-        canonical_id: "",
-        account: "111122223333",
-    };
-    let question = |action, resource| Question { action, resource, principal: &principal, context: &Alice };
-    let hit = question("s3:GetObject", "arn:aws:s3:::team-19-19/home/alice/year=2026/part-00000.parquet");
-    let miss = question("s3:GetObject", "arn:aws:s3:::elsewhere/home/alice/year=2026/part-00000.parquet");
-    let denied = question("s3:DeleteObject", "arn:aws:s3:::team-19-19/audit/2026/01/31.json");
-    let asks = [
-        (&user, &hit, 'a'),
-        (&user, &miss, '-'),
-        (&user, &denied, 'd'),
-        (&session, &hit, 'a'),
-        (&wide, &hit, 'a'),
-        (&wide, &miss, 'a'),
-    ];
-    for (set, question, want) in asks {
-        let got = match set.decide(question) {
-            Verdict::Allow(_) => 'a',
-            Verdict::Deny(_) => 'd',
-            Verdict::Nothing => '-',
-        };
-        assert_eq!(got, want, "{} {}", question.action, question.resource);
-    }
+    let fixture = policy::Fixture::new();
     let mut group = c.benchmark_group("policy_20x20");
-    for (name, set, question) in
-        [("hit", &user, &hit), ("miss", &user, &miss), ("deny", &user, &denied), ("wide", &wide, &hit)]
-    {
-        group.bench_function(name, |b| {
-            b.iter(|| matches!(set.decide(black_box(question)), Verdict::Allow(_)))
-        });
+    for case in policy::CASES {
+        group.bench_function(case, |b| b.iter(|| fixture.ask(black_box(case))));
     }
-    group.bench_function("session", |b| {
-        b.iter(|| {
-            let allows = |set: &PolicySet| matches!(set.decide(black_box(&hit)), Verdict::Allow(_));
-            allows(&user) && allows(&session)
-        });
-    });
     group.finish();
-}
-
-fn policy(name: &str, statements: &str) -> Arc<Policy> {
-    let text = format!(r#"{{"Version": "2012-10-17", "Statement": [{statements}]}}"#);
-    let policy = Policy::parse(&text, PolicyKind::Identity, name, "111122223333");
-    Arc::new(policy.unwrap_or_else(|error| panic!("{error}")))
-}
-
-/// Each policy is a team's; each statement, a bucket's. In every fifth a Deny with a condition, in one a Deny of deletions.
-fn narrow_policies() -> PolicySet {
-    PolicySet::new((0..POLICIES).map(|team| {
-        let statements: Vec<String> = (0..STATEMENTS)
-            .map(|nth| match nth {
-                5 => format!(
-                    r#"{{"Effect": "Deny", "Action": "s3:Delete*", "Resource": "arn:aws:s3:::team-{team}-*/audit/*"}}"#
-                ),
-                10 => r#"{"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}"#.to_owned(),
-                _ if nth % 3 == 1 => format!(
-                    r#"{{"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], "Resource": "arn:aws:s3:::team-{team}-{nth}/home/${{aws:username}}/*"}}"#
-                ),
-                _ => format!(
-                    r#"{{"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": ["arn:aws:s3:::team-{team}-{nth}", "arn:aws:s3:::team-{team}-{nth}/shared/*"], "Condition": {{"IpAddress": {{"aws:SourceIp": "10.0.0.0/8"}}}}}}"#
-                ),
-            })
-            .collect();
-        policy(&format!("team-{team}"), &statements.join(","))
-    }))
-}
-
-/// Every statement is about another action on everything; the last allows.
-fn wide_policies() -> PolicySet {
-    PolicySet::new((0..POLICIES).map(|team| {
-        let statements: Vec<String> = (0..STATEMENTS)
-            .map(|nth| {
-                let action = match (team + 1, nth + 1) {
-                    (POLICIES, STATEMENTS) => "s3:GetObject",
-                    _ => "s3:PutObject",
-                };
-                format!(r#"{{"Effect": "Allow", "Action": "{action}", "Resource": "*"}}"#)
-            })
-            .collect();
-        policy(&format!("team-{team}"), &statements.join(","))
-    }))
-}
-
-/// What a request of hers says of itself.
-struct Alice;
-
-impl RequestContext for Alice {
-    fn value(&self, key: &ConditionKey) -> KeyValue<'_> {
-        match key {
-            ConditionKey::Username => KeyValue::One("alice".into()),
-            ConditionKey::SecureTransport => KeyValue::One("true".into()),
-            ConditionKey::SourceIp => KeyValue::One("10.1.2.3".into()),
-            _ => KeyValue::Absent,
-        }
-    }
 }
 
 fn append(base: &TableMetadata, id: i64) -> Value {

@@ -133,7 +133,9 @@ async fn carry_out(
     verified: Option<&Verified>,
     now_ms: u64,
 ) -> Result<Bytes, QueryError> {
+    let tags = query::tags_of(operation, form);
     let request = RequestFacts {
+        form_tags: &tags,
         mechanism: verified.map_or(Mechanism::Unsigned, |verified| verified.mechanism),
         signed_ms: verified.and_then(|verified| verified.signed_ms),
         region: verified.map_or("", |verified| &verified.region),

@@ -13,7 +13,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, HOST, USER_AGENT};
+use http::header::{CACHE_CONTROL, CONNECTION, HOST, ORIGIN, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use nilas_catalog::Refusal;
@@ -35,7 +35,8 @@ use crate::pages::{Page, Plain};
 use crate::render::body::ResponseBody;
 use crate::render::error::S3Error;
 use crate::route::{Route, route, virtual_bucket};
-use crate::s3::operations::Operation;
+use crate::s3::cors;
+use crate::s3::operations::{Level, Operation};
 use crate::s3::payload::Payload;
 use crate::s3::post_object::{self, FormBody, Post};
 use crate::s3::target::Target;
@@ -43,7 +44,7 @@ use crate::server::{CoreState, Services};
 use crate::source::Source;
 use crate::throttle::Door;
 use crate::trail::Trail;
-use crate::{admin, forms, iceberg, pages, people};
+use crate::{admin, forms, iceberg, pages, people, s3};
 
 /// Why a request got no further, in the words of its API.
 pub(crate) enum Refused {
@@ -77,7 +78,7 @@ impl From<Refusal> for Refused {
 impl Refused {
     fn render(self, head: &Parts, request_id: &str) -> Response<ResponseBody> {
         match self {
-            Refused::S3(failure) => crate::s3::refuse(failure, head, request_id, rt::now_ms()),
+            Refused::S3(failure) => s3::refuse(failure, head, request_id, rt::now_ms()),
             Refused::Iceberg(refusal) => iceberg::render(refusal.response(), head),
             Refused::People(people::Failure::S3(failure)) => {
                 let answer = failure.answer();
@@ -111,6 +112,11 @@ enum Routed<'a> {
     /// What it asks for is in its form.
     Query,
     S3(Target),
+    /// A browser asks what it may ask for.
+    Preflight {
+        bucket: String,
+        level: Level,
+    },
 }
 
 impl Routed<'_> {
@@ -120,6 +126,7 @@ impl Routed<'_> {
             Routed::Iceberg { route, .. } => AnyOperation::Iceberg(route.operation()),
             Routed::Query => AnyOperation::Query(None),
             Routed::S3(target) => AnyOperation::S3(Some(target.operation)),
+            Routed::Preflight { .. } => AnyOperation::S3(None),
         }
     }
 }
@@ -134,7 +141,9 @@ impl CoreState {
         let (head, body) = request.into_parts();
         let request_id = self.request_ids.next();
         let trail = Trail::new(source, rt::monotonic_us());
-        let (operation, outcome) = match self.route(&head, &trail) {
+        let routed = self.route(&head, &trail);
+        let shared = shared_bucket(&routed, &head);
+        let (operation, outcome) = match routed {
             _ if !names_its_host(&head) => (AnyOperation::S3(None), Err(Refused::Head)),
             Ok(routed) => {
                 let operation = routed.operation();
@@ -148,7 +157,10 @@ impl CoreState {
             last_use.note(rt::now_ms(), operation.used_for());
         }
         let response = outcome.unwrap_or_else(|refused| refused.render(&head, &request_id));
-        let response = self.hold_answer(operation, response, &head, &request_id);
+        let mut response = self.hold_answer(operation, response, &head, &request_id);
+        if let (Some(bucket), Some(engine)) = (shared, self.engine()) {
+            cors::annotate(engine, &bucket, &head.method, &head.headers, response.headers_mut());
+        }
         // Some clients join lines of one name, and read `application/json, application/json`.
         debug_assert_eq!(response.headers().keys_len(), response.headers().len(), "one line for each header");
         let took_us = rt::monotonic_us().saturating_sub(trail.started_us);
@@ -195,6 +207,9 @@ impl CoreState {
                 {
                     return Err(S3Error::AccessDenied.into());
                 }
+                if facts.resource == ResourceKind::Object && caller.wants_object_tags(&target.bucket) {
+                    s3::know_tags(&services.engine, &caller, &target.bucket, &target.key).await;
+                }
                 authorize(&caller, facts, target.resource())?;
                 Ok(services.s3.handle(&target, head, &headers, caller, &verified, body, request_id).await)
             }
@@ -214,6 +229,10 @@ impl CoreState {
                 let evaluator = services.evaluator(sender, request, &trail.decisions);
                 let caller = Caller::new(sender, &evaluator);
                 Ok(iceberg::handle(services, route, rest, head, document, self.door(trail), caller).await?)
+            }
+            Routed::Preflight { bucket, level } => {
+                let engine = &self.ready_services()?.engine;
+                Ok(s3::preflight(engine, &bucket, level, head, request_id))
             }
             Routed::Query => {
                 // Which operation it is stands in the form.
@@ -403,6 +422,7 @@ impl CoreState {
             }
             Ok(Route::Query) => Ok(Routed::Query),
             Ok(Route::S3(target)) => Ok(Routed::S3(target)),
+            Ok(Route::Preflight { bucket, level }) => Ok(Routed::Preflight { bucket, level }),
             Err(failure) if head.method == Method::OPTIONS => Err(failure),
             Err(failure) => {
                 let services = self.ready_services()?;
@@ -606,6 +626,14 @@ fn names_its_host(head: &Parts) -> bool {
     }
 }
 
+/// The bucket whose rules say what the browser of a request may know of its answer.
+fn shared_bucket(routed: &Result<Routed<'_>, S3Error>, head: &Parts) -> Option<String> {
+    match routed {
+        Ok(Routed::S3(target)) if head.headers.contains_key(ORIGIN) => Some(target.bucket.clone()),
+        _ => None,
+    }
+}
+
 /// How far the scrub is.
 async fn scrub_status(services: &Services) -> Response<ResponseBody> {
     match services.engine.scrub_status().await {
@@ -647,7 +675,7 @@ mod tests {
     use super::*;
     use crate::identity::access::{Authorizer, Decision};
     use crate::identity::model::Model;
-    use crate::s3::operations::{Form, Level};
+    use crate::s3::operations::Form;
 
     /// Writes down what it is asked, and says no.
     struct Nothing(RefCell<Vec<String>>);

@@ -326,6 +326,10 @@ pub const PAGE_ENTRIES_MAX: usize = nilas_engine::limits::LIST_KEYS_MAX;
 /// Buckets of one ListBuckets page, when the client asks for pages.
 pub const BUCKETS_PAGE_MAX: usize = 10_000;
 
+/// Bytes of the XML of configurations that can be set to what they are anyway: notification, logging, request payment,
+/// acceleration. Beyond: `MalformedXML`.
+pub const CONFIGURATION_XML_BYTES_MAX: usize = 64 * 1024;
+
 /// Bytes of the XML of CreateBucket. Beyond: `MalformedXML`.
 pub const CREATE_BUCKET_XML_BYTES_MAX: usize = 64 * 1024;
 
@@ -341,6 +345,25 @@ pub const OWNERSHIP_XML_BYTES_MAX: usize = 64 * 1024;
 
 /// XML of PutPublicAccessBlock, in bytes: four switches.
 pub const PUBLIC_ACCESS_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// Tags of a bucket, as in S3. Beyond: `BadRequest`.
+pub const BUCKET_TAGS_MAX: usize = 50;
+
+/// Tags of an object, as in S3. Beyond: `BadRequest`.
+pub const OBJECT_TAGS_MAX: usize = 10;
+
+/// Bytes of the XML of PutBucketTagging: 50 tags of the longest, and their elements. Beyond: `MalformedXML`.
+pub const TAGGING_XML_BYTES_MAX: usize = 128 * 1024;
+
+/// Rules of a bucket's CORS configuration, as in S3. Beyond: `InvalidRequest`.
+pub const CORS_RULES_MAX: usize = 100;
+
+/// Bytes of the XML of PutBucketCors, as in S3. Beyond: `MalformedXML`. What it says is kept as a setting, of at most
+/// 32 KiB (`SETTING_BYTES_MAX`); beyond that: `EntityTooLarge`.
+pub const CORS_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// Characters of the id of a rule of CORS, as in S3. Beyond: `InvalidArgument`.
+pub const CORS_ID_CHARS_MAX: usize = 255;
 
 /// Bytes of a provision file, without the policies in files of their own. A larger one is refused whole.
 pub const PROVISION_BYTES_MAX: usize = 1024 * 1024;

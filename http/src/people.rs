@@ -327,6 +327,7 @@ impl<'q> Imagined<'q> {
             signed_ms: None,
             region: "",
             now_ms: desk.now_ms,
+            form_tags: &[],
             given: &self.given,
         };
         let decisions = Decisions::default();

@@ -32,6 +32,13 @@ pub enum Route<'a> {
     Query,
     /// An S3 operation.
     S3(Target),
+    /// A browser asks what it may ask of a bucket or an object.
+    Preflight {
+        /// Bucket name as sent; empty for the service.
+        bucket: String,
+        /// What the path names.
+        level: Level,
+    },
 }
 
 /// Says what the request `head` asks for. `domains` are the names under which `bucket.domain` addresses a bucket.
@@ -72,6 +79,14 @@ fn route_line<'a>(
         None => path.split_once('/').unwrap_or((path, "")),
     };
     let bucket = decode_path(bucket).and_then(|name| String::from_utf8(name).ok()).ok_or_else(bad_uri)?;
+    if method == Method::OPTIONS {
+        let level = match (bucket.is_empty(), key.is_empty()) {
+            (true, _) => Level::Service,
+            (false, true) => Level::Bucket,
+            (false, false) => Level::Object,
+        };
+        return Ok(Route::Preflight { bucket, level });
+    }
     let key = decode_key(key, bad_uri)?;
     let query = Query::parse(query).ok_or_else(bad_uri)?;
     let selector = selector(&query)?;
@@ -228,7 +243,6 @@ fn selector(query: &Query) -> Result<Option<&str>, S3Error> {
 fn not_served(method: &Method, level: Level, selector: Option<&str>) -> S3Error {
     let parameter = |name: &str| S3Error::NotImplementedParameter { parameter: name.to_owned() };
     match (level, method, selector) {
-        (_, &Method::OPTIONS, _) => S3Error::CorsNotEnabled,
         (Level::Service, _, Some(name)) => parameter(name),
         (Level::Service, _, None) => not_allowed(method, "SERVICE"),
         (_, &Method::GET | &Method::PUT | &Method::POST | &Method::DELETE, Some(name)) => parameter(name),
@@ -349,6 +363,10 @@ mod tests {
         check("GET /b/?location", Operation::GetBucketLocation, "b", "");
         check("PUT /b?ownershipControls", Operation::PutBucketOwnershipControls, "b", "");
         check("DELETE /b?ownershipControls=", Operation::DeleteBucketOwnershipControls, "b", "");
+        check("PUT /b?cors", Operation::PutBucketCors, "b", "");
+        check("DELETE /b?cors", Operation::DeleteBucketCors, "b", "");
+        check("PUT /b?tagging", Operation::PutBucketTagging, "b", "");
+        check("DELETE /b?tagging=", Operation::DeleteBucketTagging, "b", "");
         check("GET /b?versioning", Operation::GetBucketVersioning, "b", "");
         check("GET /b?object-lock=", Operation::GetObjectLockConfiguration, "b", "");
         check("POST /b", Operation::PostObject, "b", "");
@@ -465,15 +483,27 @@ mod tests {
         check_code("PUT /b/k?tagging&versionId=1", "NotImplemented");
         check_code("GET /b/k?acl&tagging", "InvalidArgument");
         check_code("PUT /b?versioning", "NotImplemented");
-        check_code("DELETE /b?cors", "NotImplemented");
         check_code("GET /b?session", "NotImplemented");
         check_code("GET /b?inventory&id=1", "NotImplemented");
         check_code("GET /b?list-type=3", "InvalidArgument");
         check_code("HEAD /b?acl", "MethodNotAllowed");
         check_code("PUT /", "MethodNotAllowed");
-        check_code("OPTIONS /b/k", "AccessForbidden");
         check_code("PUT /healthz", "MethodNotAllowed");
         check_code("GET /b?a=%zz", "InvalidURI");
+    }
+
+    #[test]
+    fn preflights() {
+        let check = |line: &str, bucket: &str, level: Level| {
+            let want = Route::Preflight { bucket: bucket.to_owned(), level };
+            assert_eq!(ask(line, "h"), Ok(want), "{line}");
+        };
+        check("OPTIONS /b/k?uploadId=x&y", "b", Level::Object);
+        check("OPTIONS /b%2Dc", "b-c", Level::Bucket);
+        check("OPTIONS /b/", "b", Level::Bucket);
+        check("OPTIONS /", "", Level::Service);
+        check("OPTIONS /b/%zz", "b", Level::Object);
+        check_code("OPTIONS /healthz", "MethodNotAllowed");
     }
 
     #[test]

@@ -98,6 +98,7 @@ impl Trail {
             signed_ms: None,
             region: "",
             now_ms,
+            form_tags: &[],
             given: &[],
         }
     }

@@ -24,11 +24,16 @@ PAGE = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "s3.md")
 OLD = "Sat, 01 Jan 2000 00:00:00 GMT"
 NO_TAG = '"00000000000000000000000000000000"'
 OWNERSHIP = b"<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>"
+TAGGING = b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
+CORS = b"<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin></CORSRule></CORSConfiguration>"
 BLOCK = b"<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>"
 # What the page has beside AWS's model: S3 takes these, and MinIO's clients send the last.
 BESIDE_THE_MODEL = {
     ("Content-MD5", "DeleteObjects"),
     ("Content-MD5", "PutBucketOwnershipControls"),
+    ("Content-MD5", "PutBucketAccelerateConfiguration"),
+    ("Content-MD5", "PutBucketNotificationConfiguration"),
+    ("x-amz-sdk-checksum-algorithm", "PutBucketNotificationConfiguration"),
     ("x-minio-extract", "PutObject"),
 }
 
@@ -152,6 +157,18 @@ def request(name):
         ask.headers = {"x-amz-object-attributes": "ETag"}
     elif name == "PutBucketOwnershipControls":
         ask.body = OWNERSHIP
+    elif name == "PutBucketNotificationConfiguration":
+        ask.body = b"<NotificationConfiguration/>"
+    elif name == "PutBucketLogging":
+        ask.body = b"<BucketLoggingStatus/>"
+    elif name == "PutBucketRequestPayment":
+        ask.body = b"<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>"
+    elif name == "PutBucketAccelerateConfiguration":
+        ask.body = b"<AccelerateConfiguration><Status>Suspended</Status></AccelerateConfiguration>"
+    elif name == "PutBucketTagging":
+        ask.body = TAGGING
+    elif name == "PutBucketCors":
+        ask.body = CORS
     elif name == "PutPublicAccessBlock":
         ask.body = BLOCK
     elif name == "PutBucketPolicy":
@@ -271,6 +288,7 @@ def what_has_no_effect_has_none():
         "x-amz-mfa": "20899872 301749",
         "x-amz-bypass-governance-retention": "true",
         "x-amz-confirm-remove-self-bucket-access": "true",
+        "x-amz-skip-destination-validation": "true",
     }
     for name, operation, _, standing in walked:
         if standing == "no effect":
@@ -331,6 +349,11 @@ def too_much_metadata(name, operation):
     want(ask.send(), 400, "MetadataTooLarge", f"{operation} with {name}")
 
 
+def bad_tags(name, operation):
+    ask = request(operation).put(name, "a*=b").put("x-amz-tagging-directive", "REPLACE")
+    want(ask.send(), 400, "InvalidTag", f"{operation} with {name}")
+
+
 def length(name, operation):
     ask = request(operation)
     want(ask.send(), 200, what=operation)
@@ -378,6 +401,7 @@ ENTRIES = ("Contents", "Version", "Upload", "Bucket><Name", "CommonPrefixes")
 EMPTY = lambda value: shows(value, (), ENTRIES)
 
 PROBES = {
+    "x-amz-tagging": bad_tags,
     "Cache-Control": kept("max-age=7"),
     "Content-Disposition": kept('attachment; filename="a"'),
     "Content-Encoding": kept("gzip"),

@@ -16,6 +16,7 @@ const TARGETS: &[Target] = &[
     ("query", nilas_http::query::fuzz_query),
     ("post_form", nilas_http::s3::fuzz::fuzz_post_form),
     ("xml", nilas_http::s3::fuzz::fuzz_xml),
+    ("cors", nilas_http::s3::fuzz::fuzz_cors),
     ("attributes", nilas_http::s3::fuzz::fuzz_attributes),
     ("policy", nilas_http::identity::policy::fuzz_policy),
     ("metadata", nilas_catalog::spec::fuzz_metadata),

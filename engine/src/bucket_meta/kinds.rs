@@ -63,9 +63,9 @@ kinds! {
     /// Which grants to everybody are void.
     PUBLIC_ACCESS = 9 "public access block" honoured,
     /// Tags of the bucket.
-    TAGS = 128 "tags" reserved,
+    TAGS = 128 "tags" honoured,
     /// Which web pages may read it.
-    CORS = 129 "CORS" reserved,
+    CORS = 129 "CORS" honoured,
     /// What expires, and when.
     LIFECYCLE = 130 "lifecycle" reserved,
     /// Who is notified of changes.

@@ -7,6 +7,7 @@
 use nilas_catalog::access::{Access, KeptPrincipal, NamedIn, OperationFacts, Resource, VendRequest, Vended};
 
 use crate::identity::Sender;
+use crate::s3::tags::TagSet;
 
 /// What an evaluator says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,23 @@ pub trait Authorizer {
         let _ = wanted;
         None
     }
+
+    /// See [`Caller::wants_object_tags`].
+    fn wants_object_tags(&self, bucket: &str) -> bool {
+        let _ = bucket;
+        false
+    }
+
+    /// See [`Caller::know_tags`].
+    fn know_tags(&self, bucket: &str, key: &[u8], tags: TagSet) {
+        drop((bucket, key, tags));
+    }
+
+    /// See [`Caller::found_tags`].
+    fn found_tags(&self, bucket: &str, key: &[u8], tags: &TagSet) -> bool {
+        let _ = (bucket, key, tags);
+        false
+    }
 }
 
 /// The sender of one request together with the rule for it; travels with the request to whatever it touches.
@@ -62,6 +80,25 @@ impl<'a> Caller<'a> {
             NamedIn::Head => self.allows(facts.action, resource),
             NamedIn::Body => true,
         }
+    }
+}
+
+impl Caller<'_> {
+    /// Returns whether what the sender may do in `bucket` depends on tags of its objects: then who asks about one says first
+    /// which it has.
+    pub(crate) fn wants_object_tags(&self, bucket: &str) -> bool {
+        self.authorizer.wants_object_tags(bucket)
+    }
+
+    /// Says which tags an object has, for what is asked next. Of an object that is not there: none.
+    pub(crate) fn know_tags(&self, bucket: &str, key: &[u8], tags: TagSet) {
+        self.authorizer.know_tags(bucket, key, tags);
+    }
+
+    /// Says which tags an object was found with. Returns whether it was judged by others, so that what was asked about it has
+    /// to be asked again.
+    pub(crate) fn found_tags(&self, bucket: &str, key: &[u8], tags: &TagSet) -> bool {
+        self.authorizer.found_tags(bucket, key, tags)
     }
 }
 

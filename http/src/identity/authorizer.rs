@@ -24,9 +24,10 @@ use nilas_engine::Engine;
 use crate::audit::Decisions;
 use crate::identity::access::{Authorizer, Decision};
 use crate::identity::bucket_rules::{BucketRules, RulesCache};
-use crate::identity::context::{RequestContext, RequestFacts};
+use crate::identity::context::{KnownTags, RequestContext, RequestFacts};
 use crate::identity::policy::{PolicySet, PrincipalNames, Question, StatementId, Verdict};
 use crate::identity::sender::{Rights, Sender, SenderKind, Senders};
+use crate::s3::tags::TagSet;
 
 /// A layer of the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +117,8 @@ pub struct Evaluator<'a> {
     pub notes: &'a Decisions,
     /// Who makes credentials for tables' files, where they are made.
     pub(crate) minter: Option<&'a Senders>,
+    /// What is known of the tags of the object that is asked for.
+    pub(crate) tags: KnownTags,
 }
 
 /// What one question is about, beside the sender.
@@ -137,7 +140,7 @@ impl<'a> Evaluator<'a> {
         rules: &'a RulesCache,
         notes: &'a Decisions,
     ) -> Evaluator<'a> {
-        Evaluator { sender, request, engine, rules, notes, minter: None }
+        Evaluator { sender, request, engine, rules, notes, minter: None, tags: KnownTags::default() }
     }
 
     /// Judges, and says how: for answers to people.
@@ -256,6 +259,8 @@ impl<'a> Evaluator<'a> {
     /// What a set of policies says, the right on a table's data included.
     fn ask<'p>(&self, set: &'p PolicySet, subject: &Subject<'_>, names: &PrincipalNames<'_>) -> Verdict<'p> {
         let context = RequestContext {
+            action: subject.action,
+            tags: &self.tags,
             request: &self.request,
             sender: self.sender,
             resource: subject.resource,
@@ -276,6 +281,17 @@ impl<'a> Evaluator<'a> {
             (Verdict::Nothing, data) => data,
             (said, _) => said,
         }
+    }
+
+    /// Whether any policy that has a say in `bucket` is as `is_so` says.
+    fn any_set(&self, bucket: &str, is_so: impl Fn(&PolicySet) -> bool) -> bool {
+        let rights = match &self.sender.rights {
+            Rights::Policies(set) => is_so(set),
+            Rights::Everything | Rights::Nothing => false,
+        };
+        rights
+            || self.sender.limits.iter().any(|limit| is_so(limit))
+            || self.bucket_rules(bucket).is_some_and(|rules| rules.policy.as_deref().is_some_and(&is_so))
     }
 
     fn bucket_rules(&self, bucket: &str) -> Option<std::rc::Rc<BucketRules>> {
@@ -346,15 +362,19 @@ impl Authorizer for Evaluator<'_> {
     }
 
     fn wants_table_ids(&self, warehouse: &str) -> bool {
-        let of_set = |set: &PolicySet| set.mentions_table_ids();
-        let rights = match &self.sender.rights {
-            Rights::Policies(set) => of_set(set),
-            Rights::Everything | Rights::Nothing => false,
-        };
-        rights
-            || self.sender.table.is_some()
-            || self.sender.limits.iter().any(|limit| of_set(limit))
-            || self.bucket_rules(warehouse).is_some_and(|rules| rules.policy.as_deref().is_some_and(of_set))
+        self.sender.table.is_some() || self.any_set(warehouse, PolicySet::mentions_table_ids)
+    }
+
+    fn wants_object_tags(&self, bucket: &str) -> bool {
+        self.any_set(bucket, PolicySet::mentions_object_tags)
+    }
+
+    fn know_tags(&self, bucket: &str, key: &[u8], tags: TagSet) {
+        self.tags.set(bucket, key, tags);
+    }
+
+    fn found_tags(&self, bucket: &str, key: &[u8], tags: &TagSet) -> bool {
+        self.tags.correct(bucket, key, tags)
     }
 }
 

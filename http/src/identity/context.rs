@@ -8,8 +8,10 @@
 //! condition context keys".
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use nilas_catalog::access::Resource;
 use nilas_catalog::uri::{Query, percent_decode_lenient, raw_pairs};
@@ -18,6 +20,7 @@ use crate::auth::Mechanism;
 use crate::identity::policy::{ConditionKey, Context, Value};
 use crate::identity::sender::{Sender, SenderKind};
 use crate::s3::copy_source;
+use crate::s3::tags::TagSet;
 
 const COPY_SOURCE: &str = "x-amz-copy-source";
 
@@ -40,12 +43,72 @@ pub struct RequestFacts<'a> {
     pub region: &'a str,
     /// Now, in milliseconds since 1970.
     pub now_ms: u64,
+    /// The tags that it sets on a user, a policy or a session, and the keys of those that it removes, without a value.
+    pub form_tags: &'a [(String, Option<String>)],
     /// Keys and values that stand in for whatever the request says: for questions that are only asked.
     pub given: &'a [(String, String)],
 }
 
+/// The tags of the objects that the request is about, as far as they are known: those of one, with copies of two.
+#[derive(Debug, Default)]
+pub struct KnownTags(RefCell<Vec<(String, Bytes, TagSet)>>);
+
+impl KnownTags {
+    /// Notes which tags an object has, in place of what was noted.
+    pub(super) fn set(&self, bucket: &str, key: &[u8], tags: TagSet) {
+        let mut known = self.0.borrow_mut();
+        known.retain(|(b, k, _)| b != bucket || k != key);
+        known.push((bucket.to_owned(), Bytes::copy_from_slice(key), tags));
+    }
+
+    /// Notes them where others were noted of that object, and says whether that is so.
+    pub(super) fn correct(&self, bucket: &str, key: &[u8], tags: &TagSet) -> bool {
+        let mut known = self.0.borrow_mut();
+        let Some((_, _, old)) = known.iter_mut().find(|(b, k, _)| b == bucket && k == key) else {
+            return false;
+        };
+        let differs = old != tags;
+        if differs {
+            old.clone_from(tags);
+        }
+        differs
+    }
+
+    fn value(&self, resource: &Resource<'_>, name: &str) -> Value<'static> {
+        let known = self.0.borrow();
+        let of = |(bucket, key, _): &&(String, Bytes, TagSet)| matches!(resource, Resource::Object { bucket: b, key: k } if b == bucket && k == key);
+        match known.iter().find(of) {
+            None => Value::Unknown,
+            Some((_, _, tags)) => tags.get(name).map_or(Value::Absent, |value| owned(value.to_owned())),
+        }
+    }
+}
+
+/// Whether an object's tags are known when an action is judged: as in AWS, where the object is there already and stays.
+fn sees_tags(action: &str) -> bool {
+    const ACTIONS: [&str; 14] = [
+        "s3:GetObject",
+        "s3:GetObjectVersion",
+        "s3:GetObjectAttributes",
+        "s3:GetObjectVersionAttributes",
+        "s3:GetObjectAcl",
+        "s3:GetObjectVersionAcl",
+        "s3:GetObjectTagging",
+        "s3:GetObjectVersionTagging",
+        "s3:PutObjectAcl",
+        "s3:PutObjectVersionAcl",
+        "s3:PutObjectTagging",
+        "s3:PutObjectVersionTagging",
+        "s3:DeleteObjectTagging",
+        "s3:DeleteObjectVersionTagging",
+    ];
+    ACTIONS.iter().any(|known| known.eq_ignore_ascii_case(action))
+}
+
 /// One question about one request.
 pub(super) struct RequestContext<'a> {
+    pub(super) action: &'a str,
+    pub(super) tags: &'a KnownTags,
     pub(super) request: &'a RequestFacts<'a>,
     pub(super) sender: &'a Sender,
     pub(super) resource: &'a Resource<'a>,
@@ -69,10 +132,21 @@ impl Context for RequestContext<'_> {
             1 => return given.into_iter().next().map_or(Value::Absent, Value::One),
             _ => return Value::Many(given),
         }
-        match self.facts.iter().find(|(known, _)| name(known)) {
-            Some((_, value)) => Value::One(Cow::Borrowed(value)),
-            None => self.of_request(key),
+        let known =
+            self.facts.iter().filter(|(known, _)| name(known)).map(|(_, value)| Cow::Borrowed(*value));
+        match several(known) {
+            Value::Absent => self.of_request(key),
+            value => value,
         }
+    }
+}
+
+/// No value, one, or many.
+fn several<'v>(mut values: impl Iterator<Item = Cow<'v, str>>) -> Value<'v> {
+    match (values.next(), values.next()) {
+        (None, _) => Value::Absent,
+        (Some(value), None) => Value::One(value),
+        (Some(first), Some(second)) => Value::Many([first, second].into_iter().chain(values).collect()),
     }
 }
 
@@ -117,6 +191,15 @@ impl<'a> RequestContext<'a> {
             ConditionKey::SourceIdentity => sender.source_identity.as_deref().map_or(Value::Absent, text),
             ConditionKey::ResourceAccount | ConditionKey::BucketAccount => text(self.account),
             ConditionKey::PrincipalTag(tag) => self.principal_tag(tag),
+            ConditionKey::RequestTag(tag) => {
+                let set = request.form_tags.iter().filter(|(name, _)| name.eq_ignore_ascii_case(tag));
+                several(set.filter_map(|(_, value)| value.as_deref()).map(Cow::Borrowed))
+            }
+            ConditionKey::TagKeys if request.form_tags.is_empty() => Value::Absent,
+            ConditionKey::TagKeys => {
+                Value::Many(request.form_tags.iter().map(|(name, _)| Cow::Borrowed(name.as_str())).collect())
+            }
+            ConditionKey::ResourceTag(tag) | ConditionKey::IamResourceTag(tag) => self.resource_tag(tag),
             ConditionKey::Namespace => match self.resource {
                 Resource::Table { namespace, .. } | Resource::Namespace { namespace, .. } => {
                     owned(namespace.replace('\u{1f}', "."))
@@ -142,6 +225,10 @@ impl<'a> RequestContext<'a> {
             ConditionKey::SignatureAge => match request.signed_ms {
                 Some(signed_ms) => owned(request.now_ms.saturating_sub(signed_ms).to_string()),
                 None => Value::Absent,
+            },
+            ConditionKey::ExistingObjectTag(tag) => match sees_tags(self.action) {
+                true => self.tags.value(self.resource, tag),
+                false => Value::Absent,
             },
             ConditionKey::RequestObjectTag(tag) => {
                 let value = self.object_tags().find(|(name, _)| name == &**tag);
@@ -196,6 +283,14 @@ impl<'a> RequestContext<'a> {
             tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(tag)).map(|(_, value)| value)
         };
         of_session.map(|(_, value)| value).or_else(of_user).map_or(Value::Absent, |value| text(value))
+    }
+
+    /// A tag of the user or policy that is asked for, as it is before the request.
+    fn resource_tag(&self, tag: &str) -> Value<'_> {
+        let Resource::Identity(arn) = self.resource else { return Value::Absent };
+        let tags = self.sender.model.tags_of(arn);
+        let found = tags.and_then(|tags| tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(tag)));
+        found.map_or(Value::Absent, |(_, value)| Value::One(Cow::Borrowed(value)))
     }
 
     /// The tags that the request gives to an object.

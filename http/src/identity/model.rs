@@ -165,6 +165,16 @@ impl Model {
         self.users.len()
     }
 
+    /// Returns the tags of the user or the managed policy with this ARN.
+    pub fn tags_of(&self, arn: &str) -> Option<&Tags> {
+        let name = arn.rsplit('/').next().unwrap_or_default();
+        let user = self.user(name).filter(|user| self.user_arn(user) == arn).map(|user| &user.tags);
+        user.or_else(|| match self.policy(arn)? {
+            Attachable::Managed(policy) => Some(&policy.tags),
+            Attachable::Canned(_) => None,
+        })
+    }
+
     /// Returns a user's ARN.
     pub fn user_arn(&self, user: &User) -> String {
         format!("arn:aws:iam::{}:user{}{}", self.account, user.path, user.name)

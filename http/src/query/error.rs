@@ -37,6 +37,8 @@ pub(crate) enum QueryError {
     Missing { name: &'static str },
     /// A field has not the form that it must have.
     Invalid { name: &'static str, why: String },
+    /// A field that the operation does not read, where nothing may go unread.
+    Unread { name: String },
     /// A sender who is no user, and names none.
     NoUser,
     /// What is asked for in general but not here.
@@ -73,9 +75,10 @@ impl QueryError {
             QueryError::InvalidAction { .. } => ("InvalidAction", StatusCode::BAD_REQUEST),
             QueryError::Auth(error) => auth_code(error),
             QueryError::AccessDenied { .. } => ("AccessDenied", StatusCode::FORBIDDEN),
-            QueryError::Missing { .. } | QueryError::Invalid { .. } | QueryError::NoUser => {
-                ("ValidationError", StatusCode::BAD_REQUEST)
-            }
+            QueryError::Missing { .. }
+            | QueryError::Invalid { .. }
+            | QueryError::Unread { .. }
+            | QueryError::NoUser => ("ValidationError", StatusCode::BAD_REQUEST),
             QueryError::InvalidInput { .. } => ("InvalidInput", StatusCode::BAD_REQUEST),
             QueryError::NoSuchEntity { .. } => ("NoSuchEntity", StatusCode::NOT_FOUND),
             QueryError::Fault(fault) => fault_code(fault),
@@ -100,6 +103,7 @@ impl QueryError {
             }
             QueryError::Missing { name } => constraint(name, "Member must not be null"),
             QueryError::Invalid { name, why } => constraint(name, &format!("Member {why}")),
+            QueryError::Unread { name } => constraint(name, "Member is not read by this operation"),
             QueryError::NoUser => {
                 return Cow::Borrowed("Must specify userName when calling with non-User credentials");
             }

@@ -115,6 +115,26 @@ pub(crate) fn find(form: &Form) -> Result<Operation, QueryError> {
     }
 }
 
+/// The tags that a form sets, and the keys of those that it removes, without a value: as far as its operation reads them.
+pub(crate) fn tags_of(operation: Operation, form: &Form) -> Vec<(String, Option<String>)> {
+    match operation {
+        Operation::CreateUser
+        | Operation::TagUser
+        | Operation::CreatePolicy
+        | Operation::TagPolicy
+        | Operation::AssumeRole => form
+            .structures("Tags", ["Key", "Value"])
+            .map(|[key, value]| {
+                (key.unwrap_or_default().to_owned(), Some(value.unwrap_or_default().to_owned()))
+            })
+            .collect(),
+        Operation::UntagUser | Operation::UntagPolicy => {
+            form.list("TagKeys").map(|key| (key.to_owned(), None)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Judges an operation of IAM and says what it comes to. Pure.
 pub(crate) fn plan(
     operation: Operation,
@@ -190,7 +210,16 @@ impl<'a> Ask<'a> {
 
     /// The same, where policies may ask for facts of the form.
     fn may_with(&self, arn: &str, facts: &[(&'static str, &str)]) -> Result<(), QueryError> {
-        let action = self.operation.facts().action;
+        self.may_do(self.operation.facts().action, arn, facts)
+    }
+
+    /// The same of an action that is needed beside the operation's own.
+    fn may_do(
+        &self,
+        action: &'static str,
+        arn: &str,
+        facts: &[(&'static str, &str)],
+    ) -> Result<(), QueryError> {
         if self.asker.access.allows_with(action, Resource::Identity(arn), facts) {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::answer::{self, Page};
-use super::users::parse_tags;
+use super::users::{parse_tag_keys, parse_tags};
 use super::{Ask, Operation, Plan, QueryError};
 use crate::identity::model::{Attachable, Entity, Fault, Grants, Model, NewPolicy, PolicyRef, fold};
 use crate::render::xml::Xml;
@@ -38,7 +38,7 @@ pub(super) fn plan(ask: &Ask<'_>) -> Result<Plan, QueryError> {
         }
         Operation::UntagPolicy => {
             let arn = ask.judged_policy()?.to_owned();
-            let keys: Vec<String> = ask.form.list("TagKeys").map(str::to_owned).collect();
+            let keys = parse_tag_keys(ask)?;
             Plan::done(move |model, _| {
                 let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
                 model.untag_policy(&arn, &keys)
@@ -58,7 +58,11 @@ fn judged<'a>(ask: &Ask<'a>) -> Result<Attachable<'a>, QueryError> {
 fn create(ask: &Ask<'_>) -> Result<Plan, QueryError> {
     let name = ask.form.need("PolicyName")?.to_owned();
     let path = ask.form.get("Path").unwrap_or("/").to_owned();
-    ask.may(&ask.arn(&format!("policy{path}{name}")))?;
+    let arn = ask.arn(&format!("policy{path}{name}"));
+    ask.may(&arn)?;
+    if ask.form.has("Tags.member") {
+        ask.may_do(Operation::TagPolicy.facts().action, &arn, &[])?;
+    }
     let document = ask.form.need("PolicyDocument")?.to_owned();
     let description = ask.form.get("Description").unwrap_or("").to_owned();
     let tags = parse_tags(ask)?;

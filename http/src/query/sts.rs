@@ -6,7 +6,8 @@
 //! I1. A session is never wider than what it was made of: it keeps the holder, the key and every narrowing of the session that
 //! made it, and adds its own. I2. A session made with a session (role chaining) lives an hour at most and never outlives
 //! that one. I3. A role is a name and grants nothing: any role of this account can be assumed, with the rights of
-//! who assumes it. I4. What changes how policies see the sender (tags, source identity) needs a permission of its own.
+//! who assumes it. I4. What changes how policies see the sender (tags, source identity) needs a permission of its own. I5. No
+//! field of a form goes unread: one that was to narrow the session would leave it wider than who sent it meant.
 
 use bytes::Bytes;
 use nilas_catalog::access::{Access, Resource};
@@ -27,7 +28,7 @@ use crate::limits::{
     SESSION_POLICY_CHARS_MAX, SESSION_POLICY_NAMES_MAX, SESSION_S_MIN, SESSION_TAGS_MAX, USER_SESSION_S_MAX,
 };
 use crate::query::error::QueryError;
-use crate::query::form::Form;
+use crate::query::form::{Field, Form};
 use crate::query::operations::Operation;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
@@ -103,6 +104,46 @@ impl From<OidcFault> for QueryError {
     }
 }
 
+/// What all forms have.
+const COMMON: &[Field] = &[Field::One("Action"), Field::One("Version")];
+/// What forms of all sessions of roles have.
+const OF_ROLE: &[Field] = &[
+    Field::One("RoleArn"),
+    Field::One("RoleSessionName"),
+    Field::One("DurationSeconds"),
+    Field::One("Policy"),
+    Field::Structures("PolicyArns", &["arn"]),
+];
+const TAGS: Field = Field::Structures("Tags", &["Key", "Value"]);
+/// Of the devices that nobody has here. They widen nothing.
+const MFA: &[Field] = &[Field::One("SerialNumber"), Field::One("TokenCode")];
+
+/// The fields of an operation. Those that mean nothing here take nothing from what the client asks for: every tag is
+/// transitive, no role asks for an external id.
+fn check_fields(operation: Operation, form: &Form) -> Result<(), QueryError> {
+    let own: &[&[Field]] = match operation {
+        Operation::AssumeRole => &[
+            OF_ROLE,
+            MFA,
+            &[TAGS, Field::List("TransitiveTagKeys"), Field::One("SourceIdentity"), Field::One("ExternalId")],
+        ],
+        Operation::AssumeRoleWithWebIdentity => &[
+            OF_ROLE,
+            &[
+                Field::One("WebIdentityToken"),
+                Field::One("ProviderId"),
+                Field::One("WebIdentityAccessToken"),
+                Field::One("WebIdentityRefreshToken"),
+            ],
+        ],
+        Operation::AssumeRoleWithClientGrants => &[OF_ROLE, &[Field::One("Token")]],
+        Operation::GetSessionToken => &[MFA, &[Field::One("DurationSeconds")]],
+        Operation::GetAccessKeyInfo => &[&[Field::One("AccessKeyId")]],
+        _ => &[],
+    };
+    form.only(&[&[COMMON], own].concat().concat())
+}
+
 /// Carries out one operation of STS for `sender`.
 pub(crate) async fn answer(
     senders: &Senders,
@@ -121,6 +162,7 @@ pub(crate) async fn answer(
             return signed(operation, form, sender, access, &mint, senders.root_key.access_key());
         }
     };
+    check_fields(operation, form)?;
     let token = form.need(token_field)?;
     // Only the role, the duration and the policies count: what is wrong with them is said before the issuer is asked.
     let (role_arn, role) = role_of(form, &sender.model)?;
@@ -146,8 +188,8 @@ fn signed(
     root_key: &str,
 ) -> Result<Bytes, QueryError> {
     let account = mint.model.account();
-    let may = |action: &'static str, arn: &str| {
-        if access.allows(action, Resource::Identity(arn)) {
+    let may = |action: &'static str, arn: &str, facts: &[(&'static str, &str)]| {
+        if access.allows_with(action, Resource::Identity(arn), facts) {
             return Ok(());
         }
         Err(QueryError::AccessDenied { who: sender.arn.to_string(), action, arn: arn.to_owned() })
@@ -155,24 +197,31 @@ fn signed(
     match operation {
         Operation::AssumeRole => {
             // Judged before it is said what is wrong with it.
-            may(operation.facts().action, &role_arn(form, account))?;
+            let duration_s = duration_s_of(form);
+            let facts = session_facts(form, &duration_s);
+            may(operation.facts().action, &role_arn(form, account), &facts)?;
+            check_fields(operation, form)?;
             let (role_arn, role) = role_of(form, mint.model)?;
             let request = RoleRequest::read(form, mint.model, role_arn, role)?;
-            if !request.tags.is_empty() {
-                may("sts:TagSession", &request.role_arn)?;
+            if form.has("Tags.member") || form.has("TransitiveTagKeys.member") {
+                may("sts:TagSession", &request.role_arn, &facts)?;
             }
             if request.source.is_some() {
-                may("sts:SetSourceIdentity", &request.role_arn)?;
+                may("sts:SetSourceIdentity", &request.role_arn, &facts)?;
             }
             Ok(request.assume(Origin::of(sender)?, mint)?.assume_role(account))
         }
-        Operation::GetSessionToken => Ok(mint.session_token(form, Origin::of(sender)?)?.session_token()),
+        Operation::GetSessionToken => {
+            check_fields(operation, form)?;
+            Ok(mint.session_token(form, Origin::of(sender)?)?.session_token())
+        }
         Operation::GetAccessKeyInfo => {
             let key = form.need("AccessKeyId")?;
             if !access.allows(operation.facts().action, Resource::Service) {
                 let (who, action) = (sender.arn.to_string(), operation.facts().action);
                 return Err(QueryError::AccessDenied { who, action, arn: Resource::Service.to_string() });
             }
+            check_fields(operation, form)?;
             let is_ours = key == root_key || mint.model.key(key).is_some() || key == &*sender.access_key;
             if !is_ours {
                 return Err(QueryError::NoSuchEntity {
@@ -182,7 +231,29 @@ fn signed(
             Ok(access_key_info(account))
         }
         // As in AWS nothing refuses it: who holds a key may know whose it is.
-        _ => Ok(caller_identity(&sender.arn, &sender.user_id, account)),
+        _ => {
+            check_fields(operation, form)?;
+            Ok(caller_identity(&sender.arn, &sender.user_id, account))
+        }
+    }
+}
+
+/// What policies may ask of a session that is to be made, beside its tags. What the form leaves out is what the session will have.
+fn session_facts<'f>(form: &'f Form, duration_s: &'f str) -> Vec<(&'static str, &'f str)> {
+    let name = form.get("RoleSessionName").filter(|name| !name.is_empty()).unwrap_or(NO_SESSION_NAME);
+    let mut facts = vec![("sts:RoleSessionName", name), ("sts:DurationSeconds", duration_s)];
+    facts.extend(form.get("SourceIdentity").map(|source| ("sts:SourceIdentity", source)));
+    facts.extend(form.get("ExternalId").map(|id| ("sts:ExternalId", id)));
+    facts.extend(form.list("TransitiveTagKeys").map(|key| ("sts:TransitiveTagKeys", key)));
+    facts
+}
+
+/// The seconds that a form asks for, as policies write numbers; what is no number is refused by them or later.
+fn duration_s_of(form: &Form) -> String {
+    match form.get("DurationSeconds").map(|text| (text, text.parse::<u64>())) {
+        None => ROLE_SESSION_S.to_string(),
+        Some((_, Ok(seconds))) => seconds.to_string(),
+        Some((text, Err(_))) => text.to_owned(),
     }
 }
 
@@ -392,8 +463,13 @@ fn duration(form: &Form, max_s: u64) -> Result<Option<u64>, QueryError> {
 
 /// What `Policy` and `PolicyArns` narrow a session to; `None` without either.
 fn policy_of(form: &Form, model: &Model) -> Result<Option<SessionPolicy>, QueryError> {
-    let inline = match form.get("Policy").filter(|text| !text.is_empty()) {
+    let inline = match form.get("Policy") {
         None => None,
+        // A policy that came out empty is not the same as none.
+        Some("") => {
+            let why = "must have length greater than or equal to 1".to_owned();
+            return Err(QueryError::Invalid { name: "Policy", why });
+        }
         Some(text) if SESSION_POLICY_CHARS_MAX < text.chars().count() => {
             let why = format!("must have length less than or equal to {SESSION_POLICY_CHARS_MAX}");
             return Err(QueryError::Invalid { name: "Policy", why });
@@ -404,9 +480,12 @@ fn policy_of(form: &Form, model: &Model) -> Result<Option<SessionPolicy>, QueryE
             Some(without_blanks(text))
         }
     };
+    let invalid = |why: String| QueryError::Invalid { name: "PolicyArns", why };
+    if form.get("PolicyArns").is_some() {
+        return Err(invalid("must have at least 1 member".to_owned()));
+    }
     let mut managed: Vec<String> = Vec::new();
     for [arn] in form.structures("PolicyArns", ["arn"]) {
-        let invalid = |why: String| QueryError::Invalid { name: "PolicyArns", why };
         let arn = arn.unwrap_or_default();
         let name = model.policy(arn).as_ref().map(Attachable::name);
         let name = name.ok_or_else(|| invalid(format!("must name policies that exist: {arn}")))?;
@@ -615,6 +694,7 @@ mod tests {
 
     fn assume(fields: &[(&str, &str)], origin: Origin) -> Result<Made, QueryError> {
         let form = form(fields);
+        check_fields(Operation::AssumeRole, &form)?;
         with(|mint| {
             let (role_arn, role) = role_of(&form, mint.model)?;
             RoleRequest::read(&form, mint.model, role_arn, role)?.assume(origin, mint)
@@ -730,7 +810,25 @@ mod tests {
             assert_eq!(got, want, "{fields:?}");
         };
         check(&[], Ok(None));
-        check(&[("Policy", "")], Ok(None));
+        check(&[("Policy", "")], Err("ValidationError"));
+        let canned = "arn:aws:iam::aws:policy/readonly";
+        for name in [
+            "PolicyArns",
+            "PolicyArns.1.arn",
+            "PolicyArns.member.1",
+            "PolicyArns.member.1.Arn",
+            "PolicyArns.member.0.arn",
+            "PolicyArns.member.01.arn",
+            "PolicyArns.member.2.arn",
+            "PolicyArn.member.1.arn",
+            "policyArns.member.1.arn",
+            "Policies",
+            "policy",
+        ] {
+            check(&[(name, canned)], Err("ValidationError"));
+            check(&[("Policy", POLICY), (name, canned)], Err("ValidationError"));
+        }
+        check(&[("PolicyArns", "")], Err("ValidationError"));
         check(&[("Policy", POLICY)], Ok(Some(1)));
         check(
             &[("Policy", POLICY), ("PolicyArns.member.1.arn", "arn:aws:iam::aws:policy/admin")],
@@ -765,6 +863,11 @@ mod tests {
             check(&[("Tags.member.1.Key", key)], user(), Err("ValidationError"));
         }
         check(&[one[0], ("Tags.member.2.Key", "TEAM")], user(), Err("ValidationError"));
+        check(&[("Tags", ""), ("TransitiveTagKeys", "")], user(), Ok(0));
+        check(&[one[0], one[1], ("TransitiveTagKeys.member.1", "team"), ("ExternalId", "x")], user(), Ok(1));
+        for name in ["Tags.1.Key", "Tags.member.2.Key", "Tags.member.1.key", "TransitiveTagKeys.member.2"] {
+            check(&[(name, "team")], user(), Err("ValidationError"));
+        }
         let first = assume(&one, user()).expect("made");
         check(&[], holder_of(&first), Ok(1));
         check(&[("Tags.member.1.Key", "more")], holder_of(&first), Ok(2));
@@ -803,6 +906,17 @@ mod tests {
         assert_eq!((made.claims.epoch, made.claims.expires_s), (9, NOW_S + 3_600));
         assert_eq!((made.claims.tags.len(), &made.claims.source, made.claims.policies.len()), (0, &None, 1));
         assert_eq!(made.claims.holder, web.holder);
+        // They have no such fields.
+        for (operation, token) in [
+            (Operation::AssumeRoleWithWebIdentity, "WebIdentityToken"),
+            (Operation::AssumeRoleWithClientGrants, "Token"),
+        ] {
+            assert_eq!(check_fields(operation, &self::form(&[(token, "t"), ("Policy", POLICY)])), Ok(()));
+            for name in ["Tags.member.1.Key", "SourceIdentity", "PolicyArns.member.2.arn", "policy"] {
+                let refused = check_fields(operation, &self::form(&[(token, "t"), (name, "x")]));
+                assert_eq!(refused.map_err(|e| code(&e)), Err("ValidationError"), "{operation:?} {name}");
+            }
+        }
         let faults = [
             (OidcFault::Token(TokenFault::Expired), "ExpiredTokenException"),
             (OidcFault::Token(TokenFault::Policies), "IDPRejectedClaim"),

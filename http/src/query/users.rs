@@ -3,6 +3,7 @@
 use super::answer::{self, Page};
 use super::{Ask, Operation, Plan, QueryError};
 use crate::identity::model::{NewUser, Tags, fold};
+use crate::query::form::Field;
 use crate::render::xml::Xml;
 
 pub(super) fn plan(ask: &Ask<'_>) -> Result<Plan, QueryError> {
@@ -22,7 +23,7 @@ pub(super) fn plan(ask: &Ask<'_>) -> Result<Plan, QueryError> {
         }
         Operation::UntagUser => {
             let name = ask.judged_user()?.to_owned();
-            let keys: Vec<String> = ask.form.list("TagKeys").map(str::to_owned).collect();
+            let keys = parse_tag_keys(ask)?;
             Plan::done(move |model, _| {
                 let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
                 model.untag_user(&name, &keys)
@@ -34,10 +35,14 @@ pub(super) fn plan(ask: &Ask<'_>) -> Result<Plan, QueryError> {
 
 /// The tags of a form. One key twice is refused, as AWS does.
 pub(super) fn parse_tags(ask: &Ask<'_>) -> Result<Tags, QueryError> {
+    ask.form.whole(Field::Structures("Tags", &["Key", "Value"]))?;
     let mut tags = Tags::new();
     for [key, value] in ask.form.structures("Tags", ["Key", "Value"]) {
         let key = key.ok_or(QueryError::Missing { name: "Tags.Key" })?;
-        if tags.insert(key.to_owned(), value.unwrap_or("").to_owned()).is_some() {
+        // Policies ask for a tag without regard to case: there is one at most that they can mean.
+        let is_known = tags.keys().any(|known| known.eq_ignore_ascii_case(key));
+        tags.insert(key.to_owned(), value.unwrap_or("").to_owned());
+        if is_known {
             let message = "Duplicate tag keys found. Please note that Tag keys are case insensitive.".into();
             return Err(QueryError::InvalidInput { message });
         }
@@ -45,10 +50,20 @@ pub(super) fn parse_tags(ask: &Ask<'_>) -> Result<Tags, QueryError> {
     Ok(tags)
 }
 
+/// The tags' keys of a form.
+pub(super) fn parse_tag_keys(ask: &Ask<'_>) -> Result<Vec<String>, QueryError> {
+    ask.form.whole(Field::List("TagKeys"))?;
+    Ok(ask.form.list("TagKeys").map(str::to_owned).collect())
+}
+
 fn create(ask: &Ask<'_>) -> Result<Plan, QueryError> {
     let name = ask.form.need("UserName")?.to_owned();
     let path = ask.form.get("Path").unwrap_or("/").to_owned();
-    ask.may(&ask.arn(&format!("user{path}{name}")))?;
+    let arn = ask.arn(&format!("user{path}{name}"));
+    ask.may(&arn)?;
+    if ask.form.has("Tags.member") {
+        ask.may_do(Operation::TagUser.facts().action, &arn, &[])?;
+    }
     if ask.form.has("PermissionsBoundary") {
         let message = "Permissions boundaries are not supported.".into();
         return Err(QueryError::InvalidInput { message });

@@ -54,7 +54,17 @@ pub enum S3Error {
     ConditionalRequestConflict {
         key: Bytes,
     },
-    CorsNotEnabled,
+    /// A request that S3 has no code of its own for.
+    BadRequest {
+        message: Cow<'static, str>,
+    },
+    /// A preflight that is answered no.
+    CorsRefused {
+        why: CorsRefusal,
+        /// The method that the browser asked for.
+        method: String,
+        resource_type: &'static str,
+    },
     EntityTooLarge {
         proposed: u64,
         max: u64,
@@ -106,6 +116,13 @@ pub enum S3Error {
     },
     InvalidStorageClass {
         class: String,
+    },
+    /// A tag that breaks a rule.
+    InvalidTag {
+        message: &'static str,
+        /// `TagKey` or `TagValue`.
+        field: &'static str,
+        value: String,
     },
     InvalidUri {
         uri: String,
@@ -174,6 +191,32 @@ pub enum S3Error {
     /// The engine gave another number of bytes than an object has.
     ReadCut(BodyCut),
     Engine(EngineError),
+}
+
+/// Why a preflight is answered no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CorsRefusal {
+    /// There is no such bucket.
+    NoBucket,
+    /// The bucket has no rules.
+    NotEnabled,
+    /// No rule fits.
+    NotAllowed,
+}
+
+impl CorsRefusal {
+    /// S3's text, spelled as it is.
+    fn message(self) -> &'static str {
+        match self {
+            CorsRefusal::NoBucket => "CORSResponse: Bucket not found",
+            CorsRefusal::NotEnabled => "CORSResponse: CORS is not enabled for this bucket.",
+            CorsRefusal::NotAllowed => {
+                "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, \
+                 request method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted \
+                 by the resource's CORS spec."
+            }
+        }
+    }
 }
 
 impl From<AuthError> for S3Error {
@@ -342,11 +385,13 @@ impl S3Error {
                 "The conditional request cannot succeed due to a conflicting operation against this resource.",
             )
             .field("Key", String::from_utf8_lossy(key)),
-            S3Error::CorsNotEnabled => say(
-                FORBIDDEN,
-                "AccessForbidden",
-                "CORSResponse: CORS is not enabled for this bucket.",
-            ),
+            S3Error::BadRequest { message } => say(BAD, "BadRequest", message.clone()),
+            S3Error::CorsRefused { why, method, resource_type } => {
+                say(FORBIDDEN, "AccessForbidden", why.message())
+                    .field("Method", method)
+                    .field("ResourceType", resource_type)
+            }
+            S3Error::InvalidTag { message, field, value } => say(BAD, "InvalidTag", *message).field(field, value),
             S3Error::EntityTooLarge { proposed, max } => {
                 say(BAD, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
                     .field("ProposedSize", proposed)

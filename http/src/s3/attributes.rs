@@ -8,7 +8,8 @@
 //! `version u8 = 1` · `checksum` · `fields`
 //! - checksum: `algorithm u8` (0: none, and nothing else of it follows) · `kind u8` · `len u8` · value ·
 //!   `part count u16` · the parts' values, all of the algorithm's length.
-//! - fields, to the end: `tag u8` · `len u16` · bytes; user metadata as `len u16` · name · value within the bytes.
+//! - fields, to the end: `tag u8` · `len u16` · bytes; user metadata as `len u16` · name · value within the bytes, tags as
+//!   [`TagSet`] has them.
 //!
 //! I1. `decode` takes any bytes without panic, and `decode(encode(a)) == a`.
 //! I2. Empty bytes are attributes without anything in them.
@@ -20,6 +21,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::body::{Algorithm, Checksum};
 use crate::s3::checksum::{Kind, StoredChecksum, code, from_code};
+use crate::s3::tags::TagSet;
 
 const VERSION: u8 = 1;
 
@@ -47,6 +49,8 @@ pub struct Attributes {
     pub storage_class: Option<String>,
     /// `x-amz-meta-…`: lower-case names without the prefix, and decoded values, in the order sent.
     pub user_metadata: Vec<(String, String)>,
+    /// The tags of the object.
+    pub tags: TagSet,
 }
 
 /// Stored bytes that are no attributes.
@@ -91,13 +95,16 @@ mod tag {
     pub(super) const EXPIRES: u8 = 6;
     pub(super) const STORAGE_CLASS: u8 = 7;
     pub(super) const USER_METADATA: u8 = 8;
+    pub(super) const TAGS: u8 = 9;
 }
 
 impl Attributes {
     /// Bytes of all names and values. Whoever takes them from a request bounds this before encoding.
     pub fn text_bytes(&self) -> usize {
         let fields: usize = self.fields().iter().filter_map(|(_, field)| field.map(String::len)).sum();
-        fields + self.user_metadata.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+        let tags: usize = self.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let metadata = self.user_metadata.iter().map(|(name, value)| name.len() + value.len());
+        fields + tags + metadata.sum::<usize>()
     }
 
     /// Encodes for the engine. A field of 64 KiB or more is a bug of the caller (asserted).
@@ -117,6 +124,9 @@ impl Attributes {
             // A name that does not fit makes a field that does not fit, which is asserted.
             let name_bytes = u16::try_from(name.len()).unwrap_or(u16::MAX).to_le_bytes();
             put_field(&mut out, tag::USER_METADATA, &[&name_bytes, name.as_bytes(), value.as_bytes()]);
+        }
+        if !self.tags.is_empty() {
+            put_field(&mut out, tag::TAGS, &[&self.tags.encode()]);
         }
         out.freeze()
     }
@@ -149,6 +159,10 @@ impl Attributes {
             let name_len = u16::from_le_bytes(take(&mut value, 2)?.try_into().ok()?);
             let name = text(take(&mut value, usize::from(name_len))?)?;
             self.user_metadata.push((name, text(value)?));
+            return Some(());
+        }
+        if tag == tag::TAGS {
+            self.tags = TagSet::decode(value)?;
             return Some(());
         }
         *self.field_mut(tag)? = Some(text(value)?);
@@ -306,6 +320,7 @@ mod tests {
             expires: Some("0".into()),
             storage_class: Some("STANDARD_IA".into()),
             user_metadata: vec![("a".into(), String::new()), ("naïve".into(), "v é".into())],
+            tags: crate::s3::tags::from_header("team=data&empty").expect("tags"),
         }
     }
 

@@ -1,21 +1,27 @@
 //! Configurations of buckets and objects that are always the same: what S3 answers when nothing was configured.
 //!
+//! Who sets one to what it is, as tools do that manage buckets, is answered that it is so; who asks for another is refused
+//! by the name of what is not served. Nothing of it is kept.
 //! Load generators, SDK tools and test suites ask for them before and after their work.
 
-use http::HeaderValue;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use http_body::Body;
 use nilas_engine::{EngineError, SettingKind};
 
-use super::{Call, Outcome, Owner, document, object_headers, owner_xml};
+use super::{Call, Outcome, Owner, attributes_of, document, empty, object_headers, owner_xml, request_xml};
+use crate::limits::CONFIGURATION_XML_BYTES_MAX;
 use crate::render::error::S3Error;
 use crate::render::xml::Xml;
+use crate::s3::payload::Payload;
+use crate::s3::request_xml::Fixable;
 
 /// Configurations of a bucket that can be asked for; all of them are fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Configuration {
     Accelerate,
     Acl,
-    Cors,
     Encryption,
     Lifecycle,
     Logging,
@@ -23,7 +29,6 @@ pub(super) enum Configuration {
     ObjectLock,
     Replication,
     RequestPayment,
-    Tagging,
     Versioning,
     Website,
 }
@@ -32,12 +37,10 @@ impl Configuration {
     /// The setting of the bucket that it would show.
     fn setting(self) -> Option<SettingKind> {
         match self {
-            Configuration::Cors => Some(SettingKind::CORS),
             Configuration::Encryption => Some(SettingKind::ENCRYPTION),
             Configuration::Lifecycle => Some(SettingKind::LIFECYCLE),
             Configuration::Notification => Some(SettingKind::NOTIFICATIONS),
             Configuration::ObjectLock => Some(SettingKind::LOCK),
-            Configuration::Tagging => Some(SettingKind::TAGS),
             Configuration::Versioning => Some(SettingKind::VERSIONING),
             Configuration::Accelerate
             | Configuration::Acl
@@ -75,7 +78,6 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
     match configuration {
         Configuration::Accelerate => document("AccelerateConfiguration"),
         Configuration::Acl => Fixed::Document(acl(owner)),
-        Configuration::Cors => missing("NoSuchCORSConfiguration", "The CORS configuration does not exist"),
         Configuration::Encryption => missing(
             "ServerSideEncryptionConfigurationNotFoundError",
             "The server side encryption configuration was not found",
@@ -97,7 +99,6 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
             xml.text("Payer", "BucketOwner");
             Fixed::Document(xml)
         }
-        Configuration::Tagging => missing("NoSuchTagSet", "The TagSet does not exist"),
         Configuration::Versioning => document("VersioningConfiguration"),
         Configuration::Website => missing(
             "NoSuchWebsiteConfiguration",
@@ -106,23 +107,36 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
     }
 }
 
+/// Takes a configuration that says what is so anyway.
+pub(super) async fn put<B>(call: &Call<'_>, payload: &mut Payload<'_, B>, fixable: Fixable) -> Outcome
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    call.bucket()?;
+    let body = payload.read_xml(call.headers, CONFIGURATION_XML_BYTES_MAX).await?;
+    if body.is_empty() {
+        return Err(S3Error::MissingRequestBody);
+    }
+    request_xml::parse_fixable(&body, fixable)?;
+    Ok(empty(StatusCode::OK))
+}
+
+/// Takes away a configuration that no bucket has.
+pub(super) fn delete(call: &Call<'_>) -> Outcome {
+    call.bucket()?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
 pub(super) async fn object_acl(call: &Call<'_>) -> Outcome {
     let owner = call.owner_of(&*call.bucket()?);
     about_object(call, acl(&owner)).await
-}
-
-/// An object without tags has an empty set of them, unlike a bucket.
-pub(super) async fn object_tagging(call: &Call<'_>) -> Outcome {
-    let mut xml = Xml::new("Tagging", 256);
-    xml.open("TagSet");
-    xml.close("TagSet");
-    about_object(call, xml).await
 }
 
 async fn about_object(call: &Call<'_>, xml: Xml) -> Outcome {
     call.check_version()?;
     let bucket = call.bucket()?;
     let info = call.engine().head(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
+    call.check_tags(&attributes_of(&info, &call.target.key)?)?;
     let mut response = document(xml);
     let headers = response.headers_mut();
     object_headers(headers, &info);
@@ -168,8 +182,6 @@ mod tests {
             "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></",
         );
         check(Configuration::ObjectLock, "ObjectLockConfigurationNotFoundError");
-        check(Configuration::Tagging, "NoSuchTagSet");
-        check(Configuration::Cors, "NoSuchCORSConfiguration");
         check(Configuration::RequestPayment, "<Payer>BucketOwner</Payer>");
         check(Configuration::Acl, "<Owner><ID>ID</ID><DisplayName>name</DisplayName></Owner>");
         check(Configuration::Acl, "<Permission>FULL_CONTROL</Permission>");

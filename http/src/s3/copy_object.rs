@@ -5,11 +5,13 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
-use nilas_catalog::access::Resource;
+use nilas_catalog::access::{Access as _, Resource};
 use nilas_engine::{ETag, ObjectReader, ObjectStream, PutWriter};
 
 use super::put_object::upload_bytes;
-use super::{Call, Outcome, attributes_of, check_version, checksum, conditions, document, metadata};
+use super::{
+    Call, Outcome, attributes_of, check_version, checksum, conditions, document, know_tags, metadata, tags,
+};
 use crate::body::{Algorithm, Checksum, HashPlan, Hashers};
 use crate::limits::BLOB_BYTES_MAX;
 use crate::memory::Permit;
@@ -59,8 +61,11 @@ pub fn copy_source(headers: &HeaderMap) -> Result<CopySource, S3Error> {
 }
 
 /// The source that the request names, if its sender may read it.
-pub(super) fn allowed_source(call: &Call<'_>) -> Result<CopySource, S3Error> {
+pub(super) async fn allowed_source(call: &Call<'_>) -> Result<CopySource, S3Error> {
     let source = copy_source(call.headers)?;
+    if call.caller.wants_object_tags(&source.bucket) {
+        know_tags(call.engine(), &call.caller, &source.bucket, &source.key).await;
+    }
     let object = Resource::Object { bucket: &source.bucket, key: &source.key };
     call.check_access(Operation::GetObject, object)?;
     Ok(source)
@@ -71,6 +76,8 @@ pub(super) async fn open_source(call: &Call<'_>, source: &CopySource) -> Result<
     let bucket = call.bucket_named(&source.bucket)?;
     let reader = call.engine().open(&bucket, source.key.clone()).await?;
     let reader = reader.ok_or_else(|| S3Error::NoSuchKey { key: source.key.clone() })?;
+    let kept = attributes_of(&reader.info, &source.key)?;
+    call.check_tags_of(Operation::GetObject, &source.bucket, &source.key, &kept.tags)?;
     conditions::check_copy_source(call.headers, &reader.info, call.engine().now_ms())?;
     Ok(reader)
 }
@@ -109,7 +116,7 @@ pub(super) async fn copy_bytes(
 }
 
 pub(super) async fn copy(call: &Call<'_>) -> Outcome {
-    let source = allowed_source(call)?;
+    let source = allowed_source(call).await?;
     let bucket = call.bucket()?;
     let condition = conditions::of_write(call.headers)?;
     call.check_write_early(&bucket, &condition).await?;
@@ -124,6 +131,11 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     let to_itself = source.bucket == call.target.bucket && source.key == call.target.key;
     let wanted = checksum::algorithm_header(call.headers)?;
     let mut attributes = copied_attributes(call.headers, kept.clone(), to_itself, wanted.is_some())?;
+    attributes.tags = match replaces_tags(call.headers)? {
+        true => metadata::parse_tags(call.headers)?,
+        false => kept.tags.clone(),
+    };
+    check_copies_tags(call, &source, &attributes)?;
 
     let plan = plan(&source_etag, kept.checksum.as_ref(), wanted);
     let mut writer = call.engine().writer(&bucket, size).await?;
@@ -163,16 +175,6 @@ fn copied_attributes(
             });
         }
     };
-    match metadata::field(headers, "x-amz-tagging-directive").as_deref() {
-        None | Some("COPY" | "REPLACE") => {}
-        Some(other) => {
-            return Err(S3Error::InvalidArgument {
-                message: "Unknown tagging directive.".into(),
-                name: "x-amz-tagging-directive",
-                value: other.to_owned(),
-            });
-        }
-    }
     // The source has no annotations, so both do the same.
     match metadata::field(headers, "x-amz-object-annotation-directive") {
         None => {}
@@ -198,6 +200,31 @@ fn copied_attributes(
     metadata::parse_user_metadata(headers)?;
     // A copy's storage class is its own, not the source's.
     Ok(Attributes { storage_class: metadata::parse_storage_class(headers)?, ..source })
+}
+
+/// Whether the copy gets the tags of the request, and not those of its source.
+fn replaces_tags(headers: &HeaderMap) -> Result<bool, S3Error> {
+    match metadata::field(headers, "x-amz-tagging-directive").as_deref() {
+        None | Some("COPY") => Ok(false),
+        Some("REPLACE") => Ok(true),
+        Some(other) => Err(S3Error::InvalidArgument {
+            message: "Unknown tagging directive.".into(),
+            name: "x-amz-tagging-directive",
+            value: other.to_owned(),
+        }),
+    }
+}
+
+/// Who copies tags must be allowed to read those of the source and to give them to the copy; who gives it other tags, the
+/// latter.
+fn check_copies_tags(call: &Call<'_>, source: &CopySource, attributes: &Attributes) -> Result<(), S3Error> {
+    call.check_gives_tags(attributes)?;
+    let of_source = Resource::Object { bucket: &source.bucket, key: &source.key };
+    let copies = !attributes.tags.is_empty() && !replaces_tags(call.headers)?;
+    match copies && !call.caller.allows(tags::GET_ACTION, of_source) {
+        true => Err(S3Error::AccessDenied),
+        false => Ok(()),
+    }
 }
 
 /// What must be computed of a copy, and what is known already.
@@ -280,13 +307,17 @@ mod tests {
         check(&[], true, Err("InvalidRequest"));
         check(&[("x-amz-storage-class", "STANDARD")], true, Ok(Some("a/b")));
         check(&[("x-amz-metadata-directive", "MERGE")], false, Err("InvalidArgument"));
-        for name in
-            ["x-amz-metadata-directive", "x-amz-tagging-directive", "x-amz-object-annotation-directive"]
-        {
+        for name in ["x-amz-metadata-directive", "x-amz-object-annotation-directive"] {
             check(&[(name, "COPY")], false, Ok(Some("a/b")));
             check(&[(name, "")], false, Err("InvalidArgument"));
             check(&[(name, "copy")], false, Err("InvalidArgument"));
         }
+        let tags = |directive: &str| replaces_tags(&headers(&[("x-amz-tagging-directive", directive)]));
+        assert_eq!(
+            (replaces_tags(&headers(&[])), tags("COPY"), tags("REPLACE")),
+            (Ok(false), Ok(false), Ok(true))
+        );
+        assert!(["", "copy", "MERGE"].iter().all(|directive| tags(directive).is_err()));
         check(&[("x-amz-object-annotation-directive", "EXCLUDE")], false, Ok(Some("a/b")));
         let long = "v".repeat(USER_METADATA_BYTES_MAX);
         let (fits, over) = (("x-amz-meta-a", &long[1..]), ("x-amz-meta-a", long.as_str()));

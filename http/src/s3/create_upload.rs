@@ -9,6 +9,7 @@ use crate::s3::checksum::{Kind, StoredChecksum};
 
 pub(super) async fn create(call: &Call<'_>) -> Outcome {
     let mut attributes = metadata::parse(call.headers)?;
+    call.check_gives_tags(&attributes)?;
     attributes.checksum = wanted_checksum(call.headers)?;
     let bucket = call.bucket()?;
     let opened = call.engine().create_upload(&bucket, call.key(), attributes.encode()).await;

@@ -10,10 +10,11 @@ use http::header::{
     CONTENT_TYPE, EXPIRES, HeaderName, RANGE,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use nilas_catalog::access::Access as _;
 use nilas_engine::{ObjectInfo, ObjectReader};
 
 use super::{
-    Call, Outcome, attributes, attributes_of, checksum, conditions, empty, metadata, object_headers,
+    Call, Outcome, attributes, attributes_of, checksum, conditions, empty, metadata, object_headers, tags,
 };
 use crate::body::Algorithm;
 use crate::render::body::{BodyCut, ResponseBody};
@@ -21,6 +22,8 @@ use crate::render::error::S3Error;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{StoredChecksum, crc64nvme};
 use crate::s3::range::{self, Ranged};
+
+const TAGGING_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 
 pub(super) async fn head(call: &Call<'_>) -> Outcome {
     call.check_version()?;
@@ -70,6 +73,7 @@ fn answer_head(
     reader: Option<&ObjectReader>,
 ) -> Result<(Response<ResponseBody>, Range<u64>), S3Error> {
     let attributes = attributes_of(info, &call.target.key)?;
+    call.check_tags(&attributes)?;
     match conditions::check_read(call.headers, info, call.engine().now_ms()) {
         Ok(()) => {}
         Err(S3Error::NotModified) => return Ok((not_modified(info, &attributes), 0..0)),
@@ -86,6 +90,9 @@ fn answer_head(
     let headers = response.headers_mut();
     object_headers(headers, info);
     metadata::render(&attributes, headers);
+    if !attributes.tags.is_empty() && call.caller.allows(tags::GET_ACTION, call.object()) {
+        headers.insert(TAGGING_COUNT, HeaderValue::from(attributes.tags.len()));
+    }
     override_headers(call, headers)?;
     headers.insert(CONTENT_LENGTH, HeaderValue::from(slice.range.end - slice.range.start));
     if slice.partial {

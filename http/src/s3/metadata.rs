@@ -14,6 +14,7 @@ use nilas_engine::limits::ATTRIBUTES_BYTES_MAX;
 use crate::limits::{PART_CHECKSUMS_BYTES_MAX, USER_METADATA_BYTES_MAX};
 use crate::render::error::S3Error;
 use crate::s3::attributes::Attributes;
+use crate::s3::tags::{self, TagSet};
 
 const META_PREFIX: &str = "x-amz-meta-";
 
@@ -39,9 +40,15 @@ pub fn parse(headers: &HeaderMap) -> Result<Attributes, S3Error> {
         expires: text(headers, &EXPIRES)?,
         storage_class: parse_storage_class(headers)?,
         user_metadata: parse_user_metadata(headers)?,
+        tags: parse_tags(headers)?,
     };
     let size = attributes.text_bytes();
     if TEXT_BYTES_MAX < size { Err(S3Error::MetadataTooLarge { size }) } else { Ok(attributes) }
+}
+
+/// Reads `x-amz-tagging`.
+pub fn parse_tags(headers: &HeaderMap) -> Result<TagSet, S3Error> {
+    field(headers, tags::HEADER).map_or_else(|| Ok(TagSet::default()), |text| tags::from_header(&text))
 }
 
 /// Reads `x-amz-storage-class`; `STANDARD` counts as none.

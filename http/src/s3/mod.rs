@@ -21,6 +21,8 @@ mod buckets;
 mod configuration;
 mod ownership;
 mod bucket_policy;
+pub mod tags;
+pub mod cors;
 mod list_objects;
 mod get_object;
 mod get_object_attributes;
@@ -51,12 +53,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use nilas_catalog::access::{Access as _, Resource};
 use nilas_engine::{
-    Bucket, ETag, Engine, ObjectInfo, PutCondition, PutRefused, UploadId, UploadInfo, WriteError,
+    Bucket, ETag, Engine, ObjectInfo, PutCondition, PutRefused, SettingKind, UploadId, UploadInfo, WriteError,
 };
 
 pub(crate) use attributes::json as json_attributes;
 use configuration::Configuration;
 pub use copy_object::{CopySource, copy_source};
+use request_xml::Fixable;
 
 use crate::auth::Verified;
 use crate::body::Md5Lanes;
@@ -71,10 +74,11 @@ use crate::render::error::{Context, S3Error, render};
 use crate::render::time::http_date;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
-use crate::s3::operations::{Form, Operation};
+use crate::s3::operations::{Form, Level, Operation};
 use crate::s3::ownership::Ownership;
 use crate::s3::parameters::Refusal;
 use crate::s3::payload::Payload;
+use crate::s3::tags::TagSet;
 use crate::s3::target::Target;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -156,6 +160,17 @@ pub fn refuse(failure: S3Error, head: &Parts, request_id: &str, now_ms: u64) -> 
     answer(Err(failure), head, request_id, now_ms)
 }
 
+/// Answers a browser that asks what it may ask of `bucket`, or of an object in it.
+pub(crate) fn preflight(
+    engine: &Engine,
+    bucket: &str,
+    level: Level,
+    head: &Parts,
+    request_id: &str,
+) -> Response<ResponseBody> {
+    answer(cors::preflight(engine, bucket, level, &head.headers), head, request_id, engine.now_ms())
+}
+
 fn answer(outcome: Outcome, head: &Parts, request_id: &str, now_ms: u64) -> Response<ResponseBody> {
     let host_id = STANDARD.encode(request_id);
     let mut response = outcome.unwrap_or_else(|failure| {
@@ -172,6 +187,21 @@ fn answer(outcome: Outcome, head: &Parts, request_id: &str, now_ms: u64) -> Resp
         }
     }
     response
+}
+
+/// Tells the evaluator behind `caller` what tags an object has, for policies that ask for them.
+///
+/// What cannot be read is not known: then a Deny that asks for it holds, and an Allow does not.
+pub(crate) async fn know_tags(engine: &Engine, caller: &Caller<'_>, bucket: &str, key: &Bytes) {
+    let Ok(found) = engine.bucket(bucket) else { return };
+    let tags = match engine.head(&found, key.clone()).await {
+        Ok(None) => Some(TagSet::default()),
+        Ok(Some(info)) => Attributes::decode(&info.attributes).ok().map(|attributes| attributes.tags),
+        Err(_) => None,
+    };
+    if let Some(tags) = tags {
+        caller.know_tags(bucket, key, tags);
+    }
 }
 
 impl Call<'_> {
@@ -191,11 +221,26 @@ impl Call<'_> {
             Operation::GetBucketAccelerateConfiguration => {
                 configuration::get(self, Configuration::Accelerate)
             }
+            Operation::PutBucketAccelerateConfiguration => {
+                configuration::put(self, payload, Fixable::Accelerate).await
+            }
             Operation::GetBucketAcl => configuration::get(self, Configuration::Acl),
-            Operation::GetBucketCors => configuration::get(self, Configuration::Cors),
+            Operation::GetBucketCors => cors::get(self),
+            Operation::PutBucketCors => cors::put(self, payload).await,
+            Operation::DeleteBucketCors => cors::delete(self).await,
             Operation::GetBucketEncryption => configuration::get(self, Configuration::Encryption),
             Operation::GetBucketLifecycleConfiguration => configuration::get(self, Configuration::Lifecycle),
             Operation::GetBucketLogging => configuration::get(self, Configuration::Logging),
+            Operation::PutBucketLogging => configuration::put(self, payload, Fixable::Logging).await,
+            Operation::PutBucketNotificationConfiguration => {
+                configuration::put(self, payload, Fixable::Notification).await
+            }
+            Operation::PutBucketRequestPayment => {
+                configuration::put(self, payload, Fixable::RequestPayment).await
+            }
+            Operation::DeleteBucketReplication | Operation::DeleteBucketWebsite => {
+                configuration::delete(self)
+            }
             Operation::GetBucketNotificationConfiguration => {
                 configuration::get(self, Configuration::Notification)
             }
@@ -212,7 +257,9 @@ impl Call<'_> {
             Operation::DeletePublicAccessBlock => bucket_policy::delete_block(self).await,
             Operation::GetBucketReplication => configuration::get(self, Configuration::Replication),
             Operation::GetBucketRequestPayment => configuration::get(self, Configuration::RequestPayment),
-            Operation::GetBucketTagging => configuration::get(self, Configuration::Tagging),
+            Operation::GetBucketTagging => tags::get_bucket(self),
+            Operation::PutBucketTagging => tags::put_bucket(self, payload).await,
+            Operation::DeleteBucketTagging => tags::delete_bucket(self).await,
             Operation::GetBucketVersioning => configuration::get(self, Configuration::Versioning),
             Operation::GetBucketWebsite => configuration::get(self, Configuration::Website),
             Operation::ListObjects => list_objects::v1(self).await,
@@ -229,7 +276,7 @@ impl Call<'_> {
             Operation::DeleteObject => delete_object::delete(self).await,
             Operation::GetObjectAttributes => get_object_attributes::get(self).await,
             Operation::GetObjectAcl => configuration::object_acl(self).await,
-            Operation::GetObjectTagging => configuration::object_tagging(self).await,
+            Operation::GetObjectTagging => tags::get_object(self).await,
             Operation::CreateMultipartUpload => create_upload::create(self).await,
             Operation::UploadPart => upload_part::upload(self, payload).await,
             Operation::UploadPartCopy => upload_part::copy(self).await,
@@ -247,6 +294,39 @@ impl Call<'_> {
         }
     }
 
+    /// Refuses tags for the request's object whose sender may not give it any.
+    fn check_gives_tags(&self, attributes: &Attributes) -> Result<(), S3Error> {
+        match attributes.tags.is_empty() || self.caller.allows(tags::PUT_ACTION, self.object()) {
+            true => Ok(()),
+            false => Err(S3Error::AccessDenied),
+        }
+    }
+
+    /// The object that the path names.
+    fn object(&self) -> Resource<'_> {
+        Resource::Object { bucket: &self.target.bucket, key: &self.target.key }
+    }
+
+    /// Judges again where it was judged by the tags of the object that its path names, and the one that was found has others.
+    fn check_tags(&self, attributes: &Attributes) -> Result<(), S3Error> {
+        let (operation, target) = (self.target.operation, self.target);
+        self.check_tags_of(operation, &target.bucket, &target.key, &attributes.tags)
+    }
+
+    /// As [`Call::check_tags`], of any object that the request names.
+    fn check_tags_of(
+        &self,
+        operation: Operation,
+        bucket: &str,
+        key: &[u8],
+        tags: &TagSet,
+    ) -> Result<(), S3Error> {
+        match self.caller.found_tags(bucket, key, tags) {
+            true => self.check_access(operation, Resource::Object { bucket, key }),
+            false => Ok(()),
+        }
+    }
+
     fn engine(&self) -> &Engine {
         &self.s3.engine
     }
@@ -258,6 +338,13 @@ impl Call<'_> {
 
     fn bucket_named(&self, name: &str) -> Result<Arc<Bucket>, S3Error> {
         self.engine().bucket(name).map_err(|why| S3Error::bucket(why, name))
+    }
+
+    /// Sets, or with `None` takes away, a setting of the request's bucket.
+    async fn set(&self, kind: SettingKind, value: Option<Bytes>) -> Result<(), S3Error> {
+        let name = &self.target.bucket;
+        let changed = self.engine().set_setting(name, kind, value).await;
+        changed.map(drop).map_err(|why| S3Error::bucket(why, name))
     }
 
     /// The account that everything here belongs to.
@@ -534,6 +621,7 @@ fn owner_xml(xml: &mut Xml, tag: &str, owner: &Owner) {
 
 /// Fuzz entries of this folder, one per parser of bytes from outside.
 pub mod fuzz {
+    pub use super::cors::fuzz_cors;
     pub use super::post_object::fuzz_post_form;
     pub use super::range::fuzz_range;
     pub use super::request_xml::fuzz_xml;

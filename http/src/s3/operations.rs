@@ -107,12 +107,17 @@ operations! {
     DeleteBucket                       DELETE Bucket  ""                  Plain  "s3:DeleteBucket"                     Bucket  Head Empty   Changes false;
     GetBucketLocation                  GET    Bucket  "location"          Plain  "s3:GetBucketLocation"                Bucket  Head Empty   Reads   false;
     GetBucketAccelerateConfiguration   GET    Bucket  "accelerate"        Plain  "s3:GetAccelerateConfiguration"       Bucket  Head Empty   Reads   false;
+    PutBucketAccelerateConfiguration   PUT    Bucket  "accelerate"        Plain  "s3:PutAccelerateConfiguration"       Bucket  Head Xml     Changes false;
     GetBucketAcl                       GET    Bucket  "acl"               Plain  "s3:GetBucketAcl"                     Bucket  Head Empty   Reads   false;
     GetBucketCors                      GET    Bucket  "cors"              Plain  "s3:GetBucketCORS"                    Bucket  Head Empty   Reads   false;
+    PutBucketCors                      PUT    Bucket  "cors"              Plain  "s3:PutBucketCORS"                    Bucket  Head Xml     Changes false;
+    DeleteBucketCors                   DELETE Bucket  "cors"              Plain  "s3:PutBucketCORS"                    Bucket  Head Empty   Changes false;
     GetBucketEncryption                GET    Bucket  "encryption"        Plain  "s3:GetEncryptionConfiguration"       Bucket  Head Empty   Reads   false;
     GetBucketLifecycleConfiguration    GET    Bucket  "lifecycle"         Plain  "s3:GetLifecycleConfiguration"        Bucket  Head Empty   Reads   false;
     GetBucketLogging                   GET    Bucket  "logging"           Plain  "s3:GetBucketLogging"                 Bucket  Head Empty   Reads   false;
+    PutBucketLogging                   PUT    Bucket  "logging"           Plain  "s3:PutBucketLogging"                 Bucket  Head Xml     Changes false;
     GetBucketNotificationConfiguration GET    Bucket  "notification"      Plain  "s3:GetBucketNotification"            Bucket  Head Empty   Reads   false;
+    PutBucketNotificationConfiguration PUT    Bucket  "notification"      Plain  "s3:PutBucketNotification"            Bucket  Head Xml     Changes false;
     GetObjectLockConfiguration         GET    Bucket  "object-lock"       Plain  "s3:GetBucketObjectLockConfiguration" Bucket  Head Empty   Reads   false;
     GetBucketOwnershipControls         GET    Bucket  "ownershipControls" Plain  "s3:GetBucketOwnershipControls"       Bucket  Head Empty   Reads   false;
     PutBucketOwnershipControls         PUT    Bucket  "ownershipControls" Plain  "s3:PutBucketOwnershipControls"       Bucket  Head Xml     Changes false;
@@ -125,10 +130,15 @@ operations! {
     PutPublicAccessBlock               PUT    Bucket  "publicAccessBlock" Plain  "s3:PutBucketPublicAccessBlock"       Bucket  Head Xml     Changes false;
     DeletePublicAccessBlock            DELETE Bucket  "publicAccessBlock" Plain  "s3:PutBucketPublicAccessBlock"       Bucket  Head Empty   Changes false;
     GetBucketReplication               GET    Bucket  "replication"       Plain  "s3:GetReplicationConfiguration"      Bucket  Head Empty   Reads   false;
+    DeleteBucketReplication            DELETE Bucket  "replication"       Plain  "s3:PutReplicationConfiguration"      Bucket  Head Empty   Changes false;
     GetBucketRequestPayment            GET    Bucket  "requestPayment"    Plain  "s3:GetBucketRequestPayment"          Bucket  Head Empty   Reads   false;
+    PutBucketRequestPayment            PUT    Bucket  "requestPayment"    Plain  "s3:PutBucketRequestPayment"          Bucket  Head Xml     Changes false;
     GetBucketTagging                   GET    Bucket  "tagging"           Plain  "s3:GetBucketTagging"                 Bucket  Head Empty   Reads   false;
+    PutBucketTagging                   PUT    Bucket  "tagging"           Plain  "s3:PutBucketTagging"                 Bucket  Head Xml     Changes false;
+    DeleteBucketTagging                DELETE Bucket  "tagging"           Plain  "s3:PutBucketTagging"                 Bucket  Head Empty   Changes false;
     GetBucketVersioning                GET    Bucket  "versioning"        Plain  "s3:GetBucketVersioning"              Bucket  Head Empty   Reads   false;
     GetBucketWebsite                   GET    Bucket  "website"           Plain  "s3:GetBucketWebsite"                 Bucket  Head Empty   Reads   false;
+    DeleteBucketWebsite                DELETE Bucket  "website"           Plain  "s3:DeleteBucketWebsite"              Bucket  Head Empty   Changes false;
     ListBuckets                        GET    Service ""                  Plain  "s3:ListAllMyBuckets"                 Service Head Empty   Reads   true;
 }
 

@@ -102,8 +102,14 @@ const WITH_MD5: &[Operation] = &[
     PutObject,
     UploadPart,
     DeleteObjects,
+    PutBucketAccelerateConfiguration,
+    PutBucketCors,
+    PutBucketLogging,
+    PutBucketNotificationConfiguration,
     PutBucketOwnershipControls,
     PutBucketPolicy,
+    PutBucketRequestPayment,
+    PutBucketTagging,
     PutPublicAccessBlock,
 ];
 const DELETING: &[Operation] = &[DeleteObject, DeleteObjects];
@@ -121,7 +127,7 @@ pub const TABLE: &[Row] = &[
         ],
         MAKING,
     ),
-    honoured(&["x-amz-meta-*", "x-amz-storage-class"], MAKING),
+    honoured(&["x-amz-meta-*", "x-amz-storage-class", "x-amz-tagging"], MAKING),
     honoured(&["Content-Length"], WITH_BYTES),
     honoured(&["Content-MD5"], WITH_MD5),
     honoured(
@@ -182,7 +188,7 @@ pub const TABLE: &[Row] = &[
     refused_as(Refusal::NoObjectLock, &["x-amz-object-lock-*"], MAKING),
     refused_as(
         Refusal::NotImplemented,
-        &["x-amz-server-side-encryption*", "x-amz-tagging", "x-amz-website-redirect-location"],
+        &["x-amz-server-side-encryption*", "x-amz-website-redirect-location"],
         MAKING,
     ),
     honoured(&["x-amz-write-offset-bytes"], &[PutObject]),
@@ -202,6 +208,7 @@ pub const TABLE: &[Row] = &[
     without_effect(&["x-amz-request-payer"], &[]),
     without_effect(&["x-amz-mfa", "x-amz-bypass-governance-retention"], DELETING),
     without_effect(&["x-amz-confirm-remove-self-bucket-access"], &[PutBucketPolicy]),
+    without_effect(&["x-amz-skip-destination-validation"], &[PutBucketNotificationConfiguration]),
     honoured(
         &["?prefix"],
         &[ListObjectsV2, ListObjects, ListObjectVersions, ListMultipartUploads, ListBuckets],
@@ -305,7 +312,6 @@ mod tests {
     fn refusals() {
         check(PutObject, "x-amz-server-side-encryption", Some("NotImplemented"));
         check(PutObject, "x-amz-server-side-encryption-context", Some("NotImplemented"));
-        check(PutObject, "x-amz-tagging", Some("NotImplemented"));
         check(PutObject, "x-amz-write-offset-bytes", None);
         check(PutObject, "x-minio-extract", Some("NotImplemented"));
         check(CopyObject, "x-amz-website-redirect-location", Some("NotImplemented"));
@@ -322,9 +328,14 @@ mod tests {
         );
         check(CompleteMultipartUpload, "x-amz-checksum-sha512", None);
         check(UploadPart, "x-amz-checksum-xxhash64", None);
-        for served in
-            ["x-amz-meta-a", "x-amz-checksum-crc32", "x-amz-request-payer", "x-amz-user-agent", "x-id"]
-        {
+        for served in [
+            "x-amz-meta-a",
+            "x-amz-tagging",
+            "x-amz-checksum-crc32",
+            "x-amz-request-payer",
+            "x-amz-user-agent",
+            "x-id",
+        ] {
             check(PutObject, served, None);
         }
         check(GetObject, "x-amz-tagging", None);
@@ -336,7 +347,7 @@ mod tests {
         assert!(is_honoured(GetObject, "?versionId") && is_honoured(DeleteObject, "?versionId"));
         assert!(!is_honoured(CreateMultipartUpload, "?versionId"));
         assert!(is_honoured(UploadPart, "x-amz-expected-bucket-owner"));
-        assert!(!is_honoured(PutObject, "x-amz-tagging"));
+        assert!(is_honoured(PutObject, "x-amz-tagging"));
     }
 
     #[test]

@@ -65,6 +65,7 @@ where
 {
     let bucket = call.bucket()?;
     let mut attributes = metadata::parse(call.headers)?;
+    call.check_gives_tags(&attributes)?;
     let (writer, received) = match length {
         Length::Announced => {
             let length = payload.open_blob(call.headers, Algorithm::Crc64Nvme)?;

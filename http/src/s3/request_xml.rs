@@ -1,5 +1,5 @@
 //! The XML that operations take: CreateBucket, DeleteObjects, CompleteMultipartUpload, PutBucketOwnershipControls,
-//! PutPublicAccessBlock.
+//! PutPublicAccessBlock, PutBucketTagging, PutBucketCors.
 //!
 //! Pure. Read in one pass, element by element; names count without their namespace prefix, attributes do not count.
 //! A document type, a processing instruction, an entity of its own, deeper nesting than [`XML_DEPTH_MAX`], more entries
@@ -11,6 +11,7 @@ use quick_xml::events::Event;
 use crate::body::Algorithm;
 use crate::limits::{DELETE_KEYS_MAX, PARTS_MAX, XML_DEPTH_MAX};
 use crate::render::error::S3Error;
+use crate::s3::cors::CorsRule;
 use crate::s3::unsigned;
 
 /// `CreateBucketConfiguration`: the constraint, if there is one.
@@ -60,6 +61,107 @@ pub fn parse_public_access_block(bytes: &[u8]) -> Result<[bool; 4], S3Error> {
         once(&mut switches[at], is_on)
     })?;
     Ok(switches.map(|switch| switch.unwrap_or(false)))
+}
+
+/// `Tagging`: keys and values of its one set, in the order sent. Rules for them are `tags`'.
+pub fn parse_tagging(bytes: &[u8]) -> Result<Vec<(String, String)>, S3Error> {
+    let mut set = None;
+    Walk::new(bytes)?.root("Tagging", |walk, name| match name {
+        "TagSet" => {
+            let mut tags = Vec::new();
+            walk.children(&mut |walk, name| match name {
+                "Tag" => {
+                    tags.push(tag(walk)?);
+                    Ok(())
+                }
+                _ => Err(S3Error::MalformedXml),
+            })?;
+            once(&mut set, tags)
+        }
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    set.ok_or(S3Error::MalformedXml)
+}
+
+fn tag(walk: &mut Walk<'_>) -> Result<(String, String), S3Error> {
+    let (mut key, mut value) = (None, None);
+    walk.children(&mut |walk, name| match name {
+        "Key" => once(&mut key, walk.text()?),
+        "Value" => once(&mut value, walk.text()?),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    key.zip(value).ok_or(S3Error::MalformedXml)
+}
+
+/// Configurations that are always the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fixable {
+    /// Suspended.
+    Accelerate,
+    /// Nowhere.
+    Logging,
+    /// Nobody.
+    Notification,
+    /// The bucket's owner pays.
+    RequestPayment,
+}
+
+/// A configuration that is to be what it is. What asks for another is not implemented.
+pub fn parse_fixable(bytes: &[u8], fixable: Fixable) -> Result<(), S3Error> {
+    let absent = |name: &str| Err(S3Error::NotImplementedParameter { parameter: name.to_owned() });
+    let (root, choice) = match fixable {
+        Fixable::Logging => ("BucketLoggingStatus", None),
+        Fixable::Notification => ("NotificationConfiguration", None),
+        Fixable::Accelerate => ("AccelerateConfiguration", Some(("Status", "Suspended", "Enabled"))),
+        Fixable::RequestPayment => {
+            ("RequestPaymentConfiguration", Some(("Payer", "BucketOwner", "Requester")))
+        }
+    };
+    let mut chosen = None;
+    Walk::new(bytes)?.root(root, |walk, name| match choice {
+        None => absent(name),
+        Some((element, is, other)) if name == element => match walk.text()?.trim() {
+            text if text == is => once(&mut chosen, ()),
+            text if text == other => absent(other),
+            _ => Err(S3Error::MalformedXml),
+        },
+        Some(_) => Err(S3Error::MalformedXml),
+    })?;
+    if choice.is_some() && chosen.is_none() { Err(S3Error::MalformedXml) } else { Ok(()) }
+}
+
+/// `CORSConfiguration`: its rules as they are sent. What they may say is for `cors` to judge.
+pub fn parse_cors(bytes: &[u8]) -> Result<Vec<CorsRule>, S3Error> {
+    let mut rules = Vec::new();
+    Walk::new(bytes)?.root("CORSConfiguration", |walk, name| match name {
+        "CORSRule" => {
+            rules.push(cors_rule(walk)?);
+            Ok(())
+        }
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok(rules)
+}
+
+fn cors_rule(walk: &mut Walk<'_>) -> Result<CorsRule, S3Error> {
+    let mut rule = CorsRule::default();
+    walk.children(&mut |walk, name| {
+        let text = walk.text()?;
+        match name {
+            "ID" => return once(&mut rule.id, text),
+            "MaxAgeSeconds" => {
+                let age = unsigned::<u32>(text.trim()).filter(|age| i32::try_from(*age).is_ok());
+                return once(&mut rule.max_age_s, age.ok_or(S3Error::MalformedXml)?);
+            }
+            "AllowedMethod" => rule.methods.push(text),
+            "AllowedOrigin" => rule.origins.push(text),
+            "AllowedHeader" => rule.headers.push(text),
+            "ExposeHeader" => rule.exposed.push(text),
+            _ => return Err(S3Error::MalformedXml),
+        }
+        Ok(())
+    })?;
+    Ok(rule)
 }
 
 /// `Delete`.
@@ -122,36 +224,6 @@ fn delete_entry(walk: &mut Walk<'_>) -> Result<DeleteEntry, S3Error> {
     })?;
     let key = key.filter(|key| !key.is_empty()).ok_or(S3Error::MalformedXml)?;
     Ok(DeleteEntry { key, ..entry })
-}
-
-/// `Tagging`: keys and values of its one set, in the order sent. Rules for them are `tags`'.
-pub fn parse_tagging(bytes: &[u8]) -> Result<Vec<(String, String)>, S3Error> {
-    let mut set = None;
-    Walk::new(bytes)?.root("Tagging", |walk, name| match name {
-        "TagSet" => {
-            let mut tags = Vec::new();
-            walk.children(&mut |walk, name| match name {
-                "Tag" => {
-                    tags.push(tag(walk)?);
-                    Ok(())
-                }
-                _ => Err(S3Error::MalformedXml),
-            })?;
-            once(&mut set, tags)
-        }
-        _ => Err(S3Error::MalformedXml),
-    })?;
-    set.ok_or(S3Error::MalformedXml)
-}
-
-fn tag(walk: &mut Walk<'_>) -> Result<(String, String), S3Error> {
-    let (mut key, mut value) = (None, None);
-    walk.children(&mut |walk, name| match name {
-        "Key" => once(&mut key, walk.text()?),
-        "Value" => once(&mut value, walk.text()?),
-        _ => Err(S3Error::MalformedXml),
-    })?;
-    key.zip(value).ok_or(S3Error::MalformedXml)
 }
 
 /// One part of a `CompleteMultipartUpload`.
@@ -361,7 +433,7 @@ fn predefined(name: &str) -> Option<char> {
 pub fn fuzz_xml(input: &[u8]) {
     // Each answer is a value or `MalformedXML`; the call itself is the test.
     let (_, _) = (parse_create_bucket(input).is_ok(), parse_complete(input).is_ok());
-    let _ = parse_ownership(input).is_ok();
+    let _ = (parse_ownership(input).is_ok(), parse_tagging(input).is_ok(), parse_cors(input).is_ok());
     if let Ok(request) = parse_delete(input) {
         assert!((1..=DELETE_KEYS_MAX).contains(&request.objects.len()));
     }
@@ -422,6 +494,92 @@ mod tests {
         check(&root("<Rule><Other/></Rule>"), None);
         check("<Rule/>", None);
         check("", None);
+    }
+
+    #[test]
+    fn tagging() {
+        let check = |text: &str, want: Option<&[(&str, &str)]>| {
+            let got = parse_tagging(text.as_bytes()).ok();
+            let want =
+                want.map(|tags| tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
+            assert_eq!(got, want, "{text}");
+        };
+        let tags = |inner: &str| format!("<Tagging><TagSet>{inner}</TagSet></Tagging>");
+        let tag = "<Tag><Key>a b</Key><Value>1&amp;</Value></Tag>";
+        check(&tags(""), Some(&[]));
+        check("<Tagging xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><TagSet/></Tagging>", Some(&[]));
+        check(&tags(&format!("{tag} <Tag><Value/><Key>b</Key></Tag>")), Some(&[("a b", "1&"), ("b", "")]));
+        check(&tags("<Tag><Key>a</Key></Tag>"), None);
+        check(&tags("<Tag><Value>a</Value></Tag>"), None);
+        check(&tags("<Tag><Key>a</Key><Key>a</Key><Value/></Tag>"), None);
+        check(&tags("<Other/>"), None);
+        check(&format!("<Tagging><TagSet>{tag}</TagSet><TagSet/></Tagging>"), None);
+        check("<Tagging/>", None);
+        check("<TagSet/>", None);
+        check("", None);
+    }
+
+    #[test]
+    fn configurations_that_are_what_they_are() {
+        let check = |fixable, text: &str, want: Option<&str>| {
+            let code = parse_fixable(text.as_bytes(), fixable).err().map(|failure| failure.answer().code);
+            assert_eq!(code, want, "{text}");
+        };
+        check(Fixable::Notification, "<NotificationConfiguration xmlns=\"x\"/>", None);
+        check(Fixable::Notification, "<NotificationConfiguration> </NotificationConfiguration>", None);
+        let queue = "<NotificationConfiguration><QueueConfiguration><Id>a</Id></QueueConfiguration></NotificationConfiguration>";
+        check(Fixable::Notification, queue, Some("NotImplemented"));
+        check(Fixable::Notification, "<Other/>", Some("MalformedXML"));
+        check(Fixable::Logging, "<BucketLoggingStatus/>", None);
+        check(
+            Fixable::Logging,
+            "<BucketLoggingStatus><LoggingEnabled/></BucketLoggingStatus>",
+            Some("NotImplemented"),
+        );
+        let payer = |who: &str| {
+            format!("<RequestPaymentConfiguration><Payer>{who}</Payer></RequestPaymentConfiguration>")
+        };
+        check(Fixable::RequestPayment, &payer("BucketOwner"), None);
+        check(Fixable::RequestPayment, &payer("Requester"), Some("NotImplemented"));
+        check(Fixable::RequestPayment, &payer("Nobody"), Some("MalformedXML"));
+        check(Fixable::RequestPayment, "<RequestPaymentConfiguration/>", Some("MalformedXML"));
+        let status =
+            |is: &str| format!("<AccelerateConfiguration><Status>{is}</Status></AccelerateConfiguration>");
+        check(Fixable::Accelerate, &status("Suspended"), None);
+        check(Fixable::Accelerate, &status("Enabled"), Some("NotImplemented"));
+        check(Fixable::Accelerate, &status("On"), Some("MalformedXML"));
+        check(Fixable::Accelerate, "<AccelerateConfiguration/>", Some("MalformedXML"));
+    }
+
+    #[test]
+    fn cors() {
+        let root = |inner: &str| format!("<CORSConfiguration>{inner}</CORSConfiguration>");
+        let count = |text: &str| parse_cors(text.as_bytes()).ok().map(|rules| rules.len());
+        let rule = "<CORSRule><ID>i</ID><AllowedOrigin> a</AllowedOrigin><AllowedMethod>GET</AllowedMethod>\
+                    <AllowedOrigin/><MaxAgeSeconds> 7 </MaxAgeSeconds><ExposeHeader>e</ExposeHeader></CORSRule>";
+        let parsed = parse_cors(root(rule).as_bytes()).expect("rules");
+        let want = CorsRule {
+            id: Some("i".into()),
+            max_age_s: Some(7),
+            methods: vec!["GET".into()],
+            origins: vec![" a".into(), String::new()],
+            headers: vec![],
+            exposed: vec!["e".into()],
+        };
+        assert_eq!(parsed, [want]);
+        assert_eq!(count(&root("")), Some(0));
+        assert_eq!(count(&root(&rule.repeat(3))), Some(3));
+        for bad in [
+            "<CORSRule><MaxAgeSeconds>-1</MaxAgeSeconds></CORSRule>",
+            "<CORSRule><MaxAgeSeconds>2147483648</MaxAgeSeconds></CORSRule>",
+            "<CORSRule><MaxAgeSeconds/></CORSRule>",
+            "<CORSRule><ID>a</ID><ID>a</ID></CORSRule>",
+            "<CORSRule><Other/></CORSRule>",
+            "<Rule/>",
+        ] {
+            assert_eq!(count(&root(bad)), None, "{bad}");
+        }
+        assert_eq!(count("<CORSRule/>"), None);
     }
 
     #[test]

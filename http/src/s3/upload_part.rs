@@ -47,7 +47,7 @@ where
 }
 
 pub(super) async fn copy(call: &Call<'_>) -> Outcome {
-    let source = allowed_source(call)?;
+    let source = allowed_source(call).await?;
     let range = call.field(COPY_RANGE).map(|text| asked_range(&text)).transpose()?;
     let number = call.part_number()?;
     let bucket = call.bucket()?;

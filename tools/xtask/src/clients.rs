@@ -29,6 +29,7 @@ const SPARK: Environment =
 /// Cheapest first.
 const SUITES: &[Suite] = &[
     suite("parameters", "parameters_e2e.py", &NEWEST, true),
+    suite("settings", "settings_e2e.py", &NEWEST, true),
     suite("boto3", "boto3_e2e.py", &NEWEST, true),
     suite("boto3-1.28", "boto3_e2e.py", &BOTO3_1_28, true),
     suite("boto3-1.40", "boto3_e2e.py", &BOTO3_1_40, true),

@@ -76,6 +76,17 @@ pub(super) fn no_such(entity: Entity, name: &str) -> Fault {
     Fault::NoSuchEntity { entity, name: name.to_owned() }
 }
 
+/// Sets tags. As in AWS there is one of each name, whatever its letters' case.
+fn set_tags(tags: &mut Tags, new: Tags) {
+    tags.retain(|known, _| !new.keys().any(|key| key.eq_ignore_ascii_case(known)));
+    tags.extend(new);
+}
+
+/// Removes tags; those that are not there are no fault.
+fn remove_tags(tags: &mut Tags, keys: &[&str]) {
+    tags.retain(|known, _| !keys.iter().any(|key| key.eq_ignore_ascii_case(known)));
+}
+
 fn exists(entity: Entity, name: &str) -> Fault {
     Fault::EntityAlreadyExists { entity, name: name.to_owned() }
 }

@@ -139,12 +139,16 @@ keys! {
         TableSseAlgorithm "s3tables:SSEAlgorithm"
         RoleSessionName "sts:RoleSessionName"
         DurationSeconds "sts:DurationSeconds"
+        SetSourceIdentity "sts:SourceIdentity"
+        ExternalId "sts:ExternalId"
+        TransitiveTagKeys "sts:TransitiveTagKeys"
         PolicyArn "iam:PolicyARN"
     }
     with_name {
         PrincipalTag "aws:PrincipalTag/"
         RequestTag "aws:RequestTag/"
         ResourceTag "aws:ResourceTag/"
+        IamResourceTag "iam:ResourceTag/"
         RequestObjectTag "s3:RequestObjectTag/"
         ExistingObjectTag "s3:ExistingObjectTag/"
         WarehouseTag "s3tables:WarehouseTag/"

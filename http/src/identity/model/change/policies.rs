@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{NewPolicy, exists, no_such, room};
+use super::{NewPolicy, exists, no_such, remove_tags, room, set_tags};
 use crate::identity::model::{
     Attachable, CANNED_ARN, Change, Entity, Fault, HeldBy, ManagedPolicy, Model, Moment, PolicyRef,
     PolicyVersion, Tags, check, fold, ids,
@@ -113,7 +113,7 @@ impl Model {
     /// Sets tags of a policy.
     pub fn tag_policy(&self, arn: &str, tags: Tags) -> Result<Change<()>, Fault> {
         let mut policy = ManagedPolicy::clone(self.need_managed(arn)?);
-        policy.tags.extend(tags);
+        set_tags(&mut policy.tags, tags);
         check::tags(&policy.tags)?;
         self.put_changed_policy(policy, ())
     }
@@ -121,7 +121,7 @@ impl Model {
     /// Removes tags of a policy; those it has not are no fault.
     pub fn untag_policy(&self, arn: &str, keys: &[&str]) -> Result<Change<()>, Fault> {
         let mut policy = ManagedPolicy::clone(self.need_managed(arn)?);
-        policy.tags.retain(|key, _| !keys.contains(&key.as_str()));
+        remove_tags(&mut policy.tags, keys);
         self.put_changed_policy(policy, ())
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{NewUser, exists, no_such, room};
+use super::{NewUser, exists, no_such, remove_tags, room, set_tags};
 use crate::identity::model::{
     Change, Entity, Fault, Grants, HeldBy, Model, Moment, Tags, User, check, fold, ids, owner_id,
 };
@@ -107,7 +107,7 @@ impl Model {
     /// Sets tags of a user.
     pub fn tag_user(&self, name: &str, tags: Tags) -> Result<Change<()>, Fault> {
         let mut user = User::clone(self.need_user(name)?);
-        user.tags.extend(tags);
+        set_tags(&mut user.tags, tags);
         check::tags(&user.tags)?;
         self.put_changed_user(user).map(|change| change.map(drop))
     }
@@ -115,7 +115,7 @@ impl Model {
     /// Removes tags of a user; those it has not are no fault.
     pub fn untag_user(&self, name: &str, keys: &[&str]) -> Result<Change<()>, Fault> {
         let mut user = User::clone(self.need_user(name)?);
-        user.tags.retain(|key, _| !keys.contains(&key.as_str()));
+        remove_tags(&mut user.tags, keys);
         self.put_changed_user(user).map(|change| change.map(drop))
     }
 
