@@ -27,14 +27,15 @@ OWNERSHIP = b"<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</Obj
 TAGGING = b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
 CORS = b"<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin></CORSRule></CORSConfiguration>"
 BLOCK = b"<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>"
-# What the page has beside AWS's model: S3 takes these, and MinIO's clients send the last.
+# What the page has beside AWS's model: S3 takes these, and MinIO's clients send the last ones.
 BESIDE_THE_MODEL = {
     ("Content-MD5", "DeleteObjects"),
     ("Content-MD5", "PutBucketOwnershipControls"),
     ("Content-MD5", "PutBucketAccelerateConfiguration"),
     ("Content-MD5", "PutBucketNotificationConfiguration"),
     ("x-amz-sdk-checksum-algorithm", "PutBucketNotificationConfiguration"),
-    ("x-minio-extract", "PutObject"),
+    ("x-amz-meta-snowball-auto-extract", "PutObject"),
+    *(("x-minio-extract", name) for name in ("PutObject", "GetObject", "HeadObject", "ListObjectsV2", "ListObjects")),
 }
 
 model = botocore.session.Session().get_service_model("s3")

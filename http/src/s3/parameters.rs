@@ -114,6 +114,9 @@ const WITH_MD5: &[Operation] = &[
 ];
 const DELETING: &[Operation] = &[DeleteObject, DeleteObjects];
 
+/// Where MinIO takes archives apart.
+const EXTRACTING: &[Operation] = &[PutObject, GetObject, HeadObject, ListObjectsV2, ListObjects];
+
 /// The table: headers first, then the query.
 pub const TABLE: &[Row] = &[
     honoured(
@@ -192,7 +195,8 @@ pub const TABLE: &[Row] = &[
         MAKING,
     ),
     honoured(&["x-amz-write-offset-bytes"], &[PutObject]),
-    refused_as(Refusal::NotImplemented, &["x-minio-extract"], &[PutObject]),
+    refused_as(Refusal::NotImplemented, &["x-amz-meta-snowball-auto-extract"], &[PutObject]),
+    refused_as(Refusal::NotImplemented, &["x-minio-extract"], EXTRACTING),
     refused_as(
         Refusal::NotImplemented,
         &["x-amz-server-side-encryption-customer-*"],
@@ -314,6 +318,8 @@ mod tests {
         check(PutObject, "x-amz-server-side-encryption-context", Some("NotImplemented"));
         check(PutObject, "x-amz-write-offset-bytes", None);
         check(PutObject, "x-minio-extract", Some("NotImplemented"));
+        check(GetObject, "x-minio-extract", Some("NotImplemented"));
+        check(PutObject, "x-amz-meta-snowball-auto-extract", Some("NotImplemented"));
         check(CopyObject, "x-amz-website-redirect-location", Some("NotImplemented"));
         check(CreateMultipartUpload, "x-amz-object-lock-mode", Some("InvalidRequest"));
         check(PutObject, "x-amz-object-lock-event-hold-duration-days", Some("InvalidRequest"));

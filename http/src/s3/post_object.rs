@@ -275,6 +275,9 @@ fn headers_of(head: &Parts, form: &FormFields) -> Result<HeaderMap, S3Error> {
             headers.insert(name, value.clone());
         }
     }
+    if let Some((header, _)) = form.fields.iter().find(|(name, _)| name.starts_with("x-minio-")) {
+        return Err(S3Error::NotImplementedHeader { header: header.clone() });
+    }
     for (field, text) in &form.fields {
         let (name, text) = match field.as_str() {
             "acl" => ("x-amz-acl", text.clone()),
@@ -471,6 +474,7 @@ mod tests {
         check(&[("key", &"k".repeat(1025))], "KeyTooLongError");
         check(&[("key", "k"), ("x-amz-meta-a", "one\ntwo")], "InvalidArgument");
         check(&[("key", "k"), ("tagging", "a=1")], "MalformedXML");
+        check(&[("key", "k"), ("x-minio-fanout-list", "{}")], "NotImplemented");
         check(&[("key", "k"), ("policy", "x")], "InvalidPolicyDocument");
     }
 
