@@ -11,7 +11,7 @@ use nilas_engine::limits::{INLINE_BYTES_MAX, IO_BYTES_MAX};
 use nilas_engine::{Bucket, ETag, PutCondition, PutWriter};
 
 use super::{Call, Outcome, append_object, conditions, empty, etag_header, metadata};
-use crate::body::{Algorithm, Received};
+use crate::body::{Algorithm, BodyError, Received};
 use crate::memory::BoundedBuffer;
 use crate::render::body::ResponseBody;
 use crate::render::error::S3Error;
@@ -80,7 +80,14 @@ where
             let taken_max = (*wanted.end()).max(INLINE_BYTES_MAX);
             payload.open_form(call.headers, otherwise, taken_max, max)?;
             call.check_write_early(&bucket, &condition).await?;
-            take_file(call, payload, &bucket, wanted, max.min(taken_max)).await?
+            let (wanted_max, taken) = (*wanted.end(), max.min(taken_max));
+            let file = take_file(call, payload, &bucket, wanted, taken).await;
+            file.map_err(|failure| match failure {
+                S3Error::Body(BodyError::EntityTooLarge { .. }) => {
+                    S3Error::EntityTooLarge { proposed: max, max: wanted_max }
+                }
+                failure => failure,
+            })?
         }
     };
     attributes.checksum = received.checksum.map(StoredChecksum::of_bytes);
