@@ -61,6 +61,7 @@ where
     let _held = hold_copy(call, proposed).await?;
     let mut writer = call.engine().writer(&bucket, proposed).await?;
     let mut hashers = Hashers::new(HashPlan { md5: true, sha256: false, checksum: Some(algorithm) });
+    let still = PutCondition::IfMatch(vec![reader.info.etag]);
     let mut stream = reader.read(0..size);
     while length < writer.missing() {
         let left = writer.missing() - length;
@@ -82,7 +83,6 @@ where
     let digests = hashers.finish();
     attributes.checksum = digests.checksum.map(StoredChecksum::of_bytes);
     let etag = ETag { md5: digests.md5.unwrap_or_default(), parts: 0 };
-    let still = PutCondition::IfMatch(vec![reader.info.etag]);
     let published = writer.publish(call.key(), still, etag, attributes.encode()).await;
     let info = published.map_err(|why| call.write_raced(why))?;
     Ok(answered(&info.etag, attributes.checksum.as_ref(), info.size))
