@@ -6,6 +6,9 @@
 //! and before anything is said of the state. I2. The rows say what the handlers take: tests hold each against its own.
 
 use std::fmt;
+use std::pin::Pin;
+
+use nilas_engine::EngineError;
 
 /// Which API an operation belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -204,8 +207,15 @@ pub trait Access {
         false
     }
 
-    /// Returns as whom the sender is kept with work that goes on when the request has ended. By itself: as somebody who may
-    /// nothing then, as senders whose rights end with a session do.
+    /// Finds out in which tables' locations these objects lie, where the sender's rights depend on it: rights on a table's data
+    /// are rights on its files. `None`: they do not, or it is known. What is not known when it matters, [`Access::allows`] refuses.
+    fn look_up(&self, objects: &[Resource<'_>]) -> Option<LookUp<'_>> {
+        let _ = objects;
+        None
+    }
+
+    /// Returns as whom the sender is kept with work that goes on when the request has ended. By itself: as nobody in
+    /// particular.
     fn kept(&self) -> KeptPrincipal {
         KeptPrincipal::default()
     }
@@ -216,6 +226,29 @@ pub trait Access {
         let _ = wanted;
         None
     }
+}
+
+/// See [`Access::look_up`].
+pub type LookUp<'a> = Pin<Box<dyn Future<Output = Result<(), LookUpError>> + 'a>>;
+
+/// Why it is not known in which table's location a file lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookUpError {
+    /// The engine's failure.
+    Engine(EngineError),
+    /// What is kept of the warehouse cannot be read.
+    Unreadable,
+}
+
+/// The table in whose locations a file lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileTable {
+    /// Its namespace, levels divided by U+001F.
+    pub namespace: String,
+    /// Its name.
+    pub table: String,
+    /// Its UUID, in lower case.
+    pub id: String,
 }
 
 /// What credentials for a table's files are to be good for: reading, and what is named here.
@@ -261,22 +294,16 @@ impl fmt::Debug for Vended {
     }
 }
 
-/// A principal as it is kept with work that goes on when its request has ended, also after a restart. The default is
-/// somebody who may nothing.
+/// A principal as it is kept with work that goes on when its request has ended, also after a restart: who asked for it. It gives no
+/// rights. The default is nobody in particular.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptPrincipal {
-    /// What kind of principal it is, by the name that [`KeptAccess`] knows.
+    /// What kind of principal it is, as the layer above names it.
     pub kind: String,
     /// The user's id, which no rename changes and nobody else gets; empty when it is no user.
     pub id: String,
-    /// The access key whose secret was proven: its own policy binds what is done later as well.
+    /// The access key whose secret was proven.
     pub access_key: String,
-}
-
-/// The one to ask what a principal may do whose request has ended. Shared by all cores.
-pub trait KeptAccess: Send + Sync {
-    /// Returns whether `who` may do `action` on `resource` now. Looks at nothing that waits.
-    fn allows(&self, who: &KeptPrincipal, action: &'static str, resource: Resource<'_>) -> bool;
 }
 
 #[cfg(test)]

@@ -22,6 +22,25 @@ pub fn is_well_formed(name: &str) -> bool {
         && !SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }
 
+/// Words that stand where a warehouse's name stands in a path of the catalog.
+const RESERVED_WAREHOUSES: [&str; 10] = [
+    "config",
+    "oauth",
+    "warehouses",
+    "namespaces",
+    "tables",
+    "views",
+    "transactions",
+    "buckets",
+    "aws",
+    "functions",
+];
+
+/// Whether the name is one of the words of the catalog's own paths, which no warehouse is called by.
+pub fn is_reserved_for_catalog(name: &str) -> bool {
+    RESERVED_WAREHOUSES.contains(&name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

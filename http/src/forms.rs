@@ -145,7 +145,12 @@ async fn carry_out(
     let evaluator = services.evaluator(sender, request, &trail.decisions);
     let caller = Caller::new(sender, &evaluator);
     if operation.row().group == Group::Sts {
-        return sts::answer(&services.senders, form, operation, sender, &caller, now_ms).await;
+        let made = sts::answer(&services.senders, form, operation, sender, &caller, &trail.decisions, now_ms)
+            .await?;
+        if let Some(issued) = made.issued {
+            trail.issued.get_or_init(|| issued);
+        }
+        return Ok(made.told);
     }
     let asker = Asker {
         access: &caller,

@@ -17,14 +17,14 @@ use http::header::{CACHE_CONTROL, CONNECTION, HOST, ORIGIN, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use nilas_catalog::Refusal;
-use nilas_catalog::access::{Access as _, Api, BodyKind, NamedIn, OperationFacts, Resource, ResourceKind};
+use nilas_catalog::access::{Api, BodyKind, NamedIn, OperationFacts, Resource, ResourceKind};
 use nilas_catalog::uri::decode_path;
 use nilas_engine::rt;
 
 use crate::audit::AuditEvent;
 use crate::auth::{
     ArgumentFault, AuthError, Denied, FormProof, Mechanism, PayloadMode, RequestView, Verified, anonymous,
-    sigv2, verify, verify_form, view_of, with_hoisted,
+    claimed_key, sigv2, verify, verify_form, view_of, with_hoisted,
 };
 use crate::body::FormFields;
 use crate::identity::{Caller, RequestFacts, Sender, SenderKind};
@@ -210,7 +210,7 @@ impl CoreState {
                 if facts.resource == ResourceKind::Object && caller.wants_object_tags(&target.bucket) {
                     s3::know_tags(&services.engine, &caller, &target.bucket, &target.key).await;
                 }
-                authorize(&caller, facts, target.resource())?;
+                authorize(&caller, facts, target.resource()).await?;
                 Ok(services.s3.handle(&target, head, &headers, caller, &verified, body, request_id).await)
             }
             Routed::Iceberg { route, rest } => {
@@ -223,6 +223,7 @@ impl CoreState {
                 let request = RequestFacts {
                     mechanism: proven.mechanism,
                     signed_ms: proven.signed_ms,
+                    region: &proven.region,
                     ..trail.facts(head, now_ms)
                 };
                 let sender = trail.sent_by(proven.sender);
@@ -259,7 +260,7 @@ impl CoreState {
                 let sender = trail.sent_by(sender);
                 let evaluator = services.evaluator(sender, request, &trail.decisions);
                 let caller = Caller::new(sender, &evaluator);
-                authorize(&caller, facts, page.resource())?;
+                authorize(&caller, facts, page.resource()).await?;
                 self.page(page).await
             }
         }
@@ -318,7 +319,10 @@ impl CoreState {
         };
         let evaluator = services.evaluator(sender, request, &trail.decisions);
         let caller = Caller::new(sender, &evaluator);
-        if !caller.allows(target.operation.facts().action, post.target.resource()) {
+        if caller.wants_object_tags(&target.bucket) {
+            s3::know_tags(&services.engine, &caller, &target.bucket, &post.target.key).await;
+        }
+        if !caller.permits(target.operation.facts().action, post.target.resource(), &[]).await? {
             return Err(S3Error::AccessDenied);
         }
         // The form holds what was signed of the body; its file is taken as it comes.
@@ -380,8 +384,13 @@ impl CoreState {
         if sender.kind == SenderKind::Anonymous {
             return Err(S3Error::AccessDenied.into());
         }
-        authorize(&caller, facts, page.resource())?;
+        authorize(&caller, facts, page.resource()).await?;
         let bytes = match facts.body {
+            // It says what is done, so it is signed as the rest is.
+            BodyKind::Json if verified.payload.is_unsigned() => {
+                let why = "x-amz-content-sha256 must be the SHA-256 of the body: no change is made unsigned";
+                return Err(S3Error::invalid_request(why.to_owned()).into());
+            }
             BodyKind::Json => {
                 let memory = &self.memory.documents;
                 let mut payload =
@@ -398,7 +407,8 @@ impl CoreState {
         let asked = people::Asked::parse(head.uri.query(), &bytes)?;
         let rest = page.rest_of(head.uri.path()).unwrap_or_default();
         let rest = decode_path(rest).and_then(|rest| String::from_utf8(rest).ok()).unwrap_or_default();
-        let desk = people::Desk { services, audit: &self.figures.process.audit, caller, now_ms };
+        let (audit, decisions) = (&self.figures.process.audit, &trail.decisions);
+        let desk = people::Desk { services, audit, caller, decisions, now_ms };
         let answer = people::answer(&desk, page, &rest, &asked).await?;
         let mut response = pages::answer(StatusCode::OK, answer, "application/json");
         if head.method == Method::HEAD {
@@ -482,6 +492,8 @@ impl CoreState {
             from: trail.source.prefix(),
             now_us: trail.started_us,
             attempt: &trail.attempt,
+            issued: &trail.issued,
+            notes: &trail.decisions,
         }
     }
 
@@ -494,8 +506,11 @@ impl CoreState {
         status: StatusCode,
         trail: &Trail,
     ) {
-        let changes = operation.changes();
-        let outcome = trail.outcome(status, changes);
+        // What is remarked on is written as what changes something; so is a session: who gets it may change all that it may, and
+        // nothing else leads from its key to them.
+        let changes =
+            operation.changes() || trail.decisions.remarked().is_some() || trail.issued.get().is_some();
+        let outcome = trail.outcome(status, operation.changes());
         if !self.audit.wants(changes, outcome) {
             return;
         }
@@ -512,15 +527,17 @@ impl CoreState {
             (Some(facts), _) => Some((facts.action, &path)),
             (None, _) => None,
         };
+        let claimed = if sender.is_some() { None } else { claimed_key(&view_of(head)) };
         self.audit.record(&AuditEvent {
             at_ms: rt::now_ms(),
             request_id,
             api: operation.api().name(),
             operation: operation.name(),
             changes,
-            principal: trail.principal(sender.map(|sender| &**sender)),
+            principal: trail.principal(sender.map(|sender| &**sender), claimed.as_deref()),
             source: trail.source,
             decisions: &trail.decisions,
+            issued: trail.issued.get().filter(|_| status.is_success()),
             asked,
             status: status.as_u16(),
             outcome,
@@ -663,14 +680,20 @@ impl Page {
 }
 
 /// Refuses what the sender may not do on what the head names.
-fn authorize(caller: &Caller<'_>, facts: &OperationFacts, resource: Resource<'_>) -> Result<(), S3Error> {
-    if caller.may(facts, resource) { Ok(()) } else { Err(S3Error::AccessDenied) }
+async fn authorize(
+    caller: &Caller<'_>,
+    facts: &OperationFacts,
+    resource: Resource<'_>,
+) -> Result<(), S3Error> {
+    if caller.may(facts, resource).await? { Ok(()) } else { Err(S3Error::AccessDenied) }
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::pin::pin;
     use std::sync::Arc;
+    use std::task::{Context, Poll, Waker};
 
     use super::*;
     use crate::identity::access::{Authorizer, Decision};
@@ -689,6 +712,14 @@ mod tests {
         ) -> Decision {
             self.0.borrow_mut().push(format!("{action} {resource}"));
             Decision::Deny
+        }
+    }
+
+    /// What a future that waits for nothing comes to.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("it waits"),
         }
     }
 
@@ -715,7 +746,7 @@ mod tests {
             let nothing = Nothing(RefCell::default());
             let sender = Sender::anonymous(Arc::new(Model::empty("123456789012")));
             let caller = Caller::new(&sender, &nothing);
-            let judged = authorize(&caller, target.operation.facts(), target.resource());
+            let judged = now(authorize(&caller, target.operation.facts(), target.resource()));
             if row.facts.named == NamedIn::Body {
                 assert_eq!((judged, nothing.0.into_inner().len()), (Ok(()), 0));
                 continue;
@@ -757,7 +788,7 @@ mod tests {
         let check = |page: Page, is_open: bool| {
             let nothing = Nothing(RefCell::default());
             let sender = Sender::anonymous(Arc::new(Model::empty("123456789012")));
-            let judged = authorize(&Caller::new(&sender, &nothing), &page.row().facts, page.resource());
+            let judged = now(authorize(&Caller::new(&sender, &nothing), &page.row().facts, page.resource()));
             // What its body or the rest of its path decides, the page asks for by itself.
             let by_itself = page.row().facts.named == NamedIn::Body;
             let want = if by_itself { Ok(()) } else { Err(S3Error::AccessDenied) };

@@ -18,7 +18,7 @@ use nilas_engine::rt;
 use sha2::{Digest as _, Sha256};
 
 use crate::auth::{
-    AuthError, Denied, KeyFault, Mechanism, RequestView, Service, Throttled, precheck, shown,
+    AuthError, Denied, KeyFault, Mechanism, RequestView, Service, Throttled, Verified, precheck, shown,
     verify_with_body, view_of,
 };
 use crate::identity::bearer::{Clients as _, TokenRequest};
@@ -50,6 +50,8 @@ pub(crate) struct Proven {
     pub(crate) sender: Rc<Sender>,
     pub(crate) mechanism: Mechanism,
     pub(crate) signed_ms: Option<u64>,
+    /// The region in the signature.
+    pub(crate) region: String,
 }
 
 /// What a request shows to say who sent it.
@@ -113,7 +115,12 @@ impl<'a> Credentials<'a> {
         body: &[u8],
         now_ms: u64,
     ) -> Result<Proven, Refusal> {
-        let unsigned = |sender| Proven { sender, mechanism: Mechanism::Unsigned, signed_ms: None };
+        let unsigned = |sender| Proven {
+            sender,
+            mechanism: Mechanism::Unsigned,
+            signed_ms: None,
+            region: String::new(),
+        };
         match self {
             Credentials::Nothing => Ok(unsigned(services.senders.anonymous())),
             Credentials::Bearer(sender) => Ok(unsigned(sender)),
@@ -127,7 +134,8 @@ impl<'a> Credentials<'a> {
                 let sender = services.senders.find(access_key, token, now_ms);
                 let sender =
                     sender.map_err(|fault| not_signed(door.judged(fault.error(access_key, token))))?;
-                Ok(Proven { sender, mechanism: verified.mechanism, signed_ms: verified.signed_ms })
+                let Verified { mechanism, signed_ms, region, .. } = verified;
+                Ok(Proven { sender, mechanism, signed_ms, region })
             }
         }
     }
@@ -152,11 +160,12 @@ async fn holder(
     if let Some(found) = services.senders.find_bearer(token, now_ms).map_err(refused)? {
         return Ok(found);
     }
-    let claims = services.senders.verify_web(token, now_ms).await.map_err(|fault| match fault {
-        OidcFault::Token(TokenFault::Expired) => Refusal::TokenExpired,
-        OidcFault::Token(_) => invalid(),
-        OidcFault::Unreachable | OidcFault::Busy => Refusal::IssuerUnreachable,
-    })?;
+    let claims =
+        services.senders.verify_web(token, now_ms, door.notes).await.map_err(|fault| match fault {
+            OidcFault::Token(TokenFault::Expired) => Refusal::TokenExpired,
+            OidcFault::Token(_) => invalid(),
+            OidcFault::Unreachable | OidcFault::Busy => Refusal::IssuerUnreachable,
+        })?;
     services.senders.keep_web(token, claims, now_ms).map_err(refused)
 }
 
@@ -290,7 +299,7 @@ async fn token(
     let request = TokenRequest::parse(&form.bytes, authorization).map_err(Refusal::Token)?;
     let now_ms = form.now_ms;
     let claims = match request.issuer_token() {
-        Some(token) => match services.senders.verify_web(token, now_ms).await {
+        Some(token) => match services.senders.verify_web(token, now_ms, door.notes).await {
             Ok(claims) => Some(claims),
             Err(OidcFault::Unreachable | OidcFault::Busy) => return Err(Refusal::IssuerUnreachable),
             Err(OidcFault::Token(_)) => None,
@@ -315,6 +324,7 @@ async fn token(
         };
         counted.err().map_or(Refusal::Token(error), slow_down)
     })?;
+    door.issued.get_or_init(|| answer.claims.issued("bearer", answer.claims.holder.access_key()));
     let mut response = Response::new(ResponseBody::from(Bytes::from(answer.to_json().to_string())));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

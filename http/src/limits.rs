@@ -41,6 +41,10 @@ pub const VENDED_LIFE_S: u64 = 3600;
 /// Life of a bearer token, in seconds.
 pub const BEARER_LIFE_S: u64 = 3600;
 
+/// Seconds after the first token of a line of exchanges at which the last one ends, unless the client shows its secret. Beyond:
+/// 400 `invalid_grant`.
+pub const BEARER_CHAIN_S_MAX: u64 = 43_200;
+
 /// Bytes of a bearer token: a longer one is not looked at.
 pub const BEARER_BYTES_MAX: usize = 4096;
 

@@ -140,7 +140,7 @@ mod tests {
             }
         }
         let row = |(action, on, operations): &(&str, &str, Vec<&str>)| {
-            let data = crate::identity::authorizer::data_action(action);
+            let data = crate::identity::policy::data_action(action);
             let data = data.map(|data| format!("`{data}`")).unwrap_or_default();
             format!("| `{action}` | `{on}` | {data} | {} |", operations.join(", "))
         };

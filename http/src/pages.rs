@@ -49,7 +49,7 @@ const TABLE: [PageRow; 16] = [
     row("Healthz", "/healthz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
     row("Readyz", "/readyz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
     row("Metrics", "/metrics", &["GET", "HEAD"], "admin:Prometheus", ResourceKind::Public, Effect::Reads),
-    row("ScrubStatus", SCRUB, &["GET", "HEAD"], "admin:Heal", ResourceKind::Service, Effect::Reads),
+    row("ScrubStatus", SCRUB, &["GET", "HEAD"], "admin:ServerInfo", ResourceKind::Service, Effect::Reads),
     row("ScrubStart", SCRUB, &["POST"], "admin:Heal", ResourceKind::Service, Effect::Changes),
     row(
         "Purges",

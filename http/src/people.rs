@@ -17,9 +17,11 @@ use serde_json::{Map, Value, json};
 use crate::audit::{AuditShared, Decisions, Outcome};
 use crate::auth::Mechanism;
 use crate::identity::Caller;
+use crate::identity::access::Authorizer as _;
 use crate::identity::bucket_rules::owner_of;
 use crate::identity::model::{AccessKey, Fault, Group, Model, NewAccessKey, User, owner_id};
 use crate::identity::policy::PolicySet;
+use crate::identity::session::Holder;
 use crate::identity::store::ChangeError;
 use crate::identity::{Explained, Layer, RequestFacts, Rights, Say, Sender, SenderKind};
 use crate::limits::{AUDIT_PAGE_EVENTS_MAX, CONTEXT_VALUES_MAX, WHO_CAN_ANSWERS_MAX};
@@ -192,6 +194,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) services: &'a Services,
     pub(crate) audit: &'a AuditShared,
     pub(crate) caller: Caller<'a>,
+    /// What was decided of this request.
+    pub(crate) decisions: &'a Decisions,
     pub(crate) now_ms: u64,
 }
 
@@ -202,7 +206,7 @@ pub(crate) async fn answer(desk: &Desk<'_>, page: Page, rest: &str, asked: &Aske
             asked.only(&[])?;
             whoami(desk.caller.sender)
         }
-        Page::Simulate | Page::SimulateForm => simulate(desk, asked)?,
+        Page::Simulate | Page::SimulateForm => simulate(desk, asked).await?,
         Page::WhoCan => who_can(desk, asked).await?,
         Page::Owners => {
             asked.only(&[])?;
@@ -234,7 +238,7 @@ fn whoami(sender: &Sender) -> Value {
         Some(user) => {
             (policies_of(model, user), model.groups_of(user).map(|group| group.name.clone()).collect())
         }
-        None => (Vec::new(), Vec::new()),
+        None => (granted_to_web(sender), Vec::new()),
     };
     let session = (sender.kind == SenderKind::Session).then(|| {
         json!({
@@ -242,6 +246,7 @@ fn whoami(sender: &Sender) -> Value {
             "name": sender.role.as_ref().map(|role| &role.session),
             "issued": sender.issued_ms.map(iso_8601),
             "issuer": sender.issuer,
+            "subject": sender.claims.as_ref().and_then(|claims| claims.holder.web()).map(|(_, subject)| subject),
             "source_identity": sender.source_identity,
             "tags": Value::Object(sender.tags.iter().map(|(tag, value)| (tag.clone(), json!(value))).collect()),
             "table": sender.table.as_ref().map(|scope| {
@@ -265,6 +270,15 @@ fn whoami(sender: &Sender) -> Value {
         "narrowed_by": sender.limits.len(),
         "session": session,
     })
+}
+
+/// Names of the policies that a web identity's claim grants, of those that exist.
+fn granted_to_web(sender: &Sender) -> Vec<String> {
+    let granted = match sender.claims.as_ref().map(|claims| &claims.holder) {
+        Some(Holder::Web { policies, .. }) => policies.as_slice(),
+        _ => &[],
+    };
+    granted.iter().filter(|name| sender.model.policy_named(name).is_some()).cloned().collect()
 }
 
 fn some(text: &str) -> Option<&str> {
@@ -317,7 +331,7 @@ impl<'q> Imagined<'q> {
     }
 
     /// What the evaluator says of it when `sender` asks.
-    fn ask(&self, desk: &Desk<'_>, sender: &Sender) -> Explained {
+    async fn ask(&self, desk: &Desk<'_>, sender: &Sender) -> Result<Explained, Failure> {
         let request = RequestFacts {
             headers: &HeaderMap::new(),
             query: Some(&self.query),
@@ -331,7 +345,11 @@ impl<'q> Imagined<'q> {
             given: &self.given,
         };
         let decisions = Decisions::default();
-        desk.services.evaluator(sender, request, &decisions).explain(self.action, &self.resource, &[])
+        let evaluator = desk.services.evaluator(sender, request, &decisions);
+        if let Some(look_up) = evaluator.look_up(&[self.resource]) {
+            look_up.await.map_err(S3Error::from)?;
+        }
+        Ok(evaluator.explain(self.action, &self.resource, &[]))
     }
 }
 
@@ -380,10 +398,14 @@ fn parse_arn(arn: &str) -> Option<Resource<'_>> {
     }
 }
 
-fn simulate(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
+async fn simulate(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
     asked.only(&["as", "action", "resource", "context"])?;
-    let sender = imagined_sender(desk, asked.need("as")?)?;
-    let explained = Imagined::parse(asked)?.ask(desk, &sender);
+    let (sender, out_of_force) = imagined_sender(desk, asked.need("as")?)?;
+    let question = Imagined::parse(asked)?;
+    if let Some(why) = out_of_force {
+        return Ok(json!({ "allowed": false, "decision": why, "statement": null, "layers": [] }));
+    }
+    let explained = question.ask(desk, &sender).await?;
     let layers = explained.layers.iter().map(|(layer, say)| {
         let (decision, statement) = in_words(say);
         json!({ "layer": layer.to_string(), "decision": decision, "statement": statement })
@@ -405,30 +427,43 @@ fn in_words(say: &Say) -> (&'static str, Option<&str>) {
     }
 }
 
-/// A user, an access key, `root`, or `anonymous` for everybody.
-fn imagined_sender(desk: &Desk<'_>, name: &str) -> Result<Sender, Failure> {
+/// `root`, `anonymous` for everybody, an access key, or a user by name or ARN, in this order: no name that somebody gives a user
+/// stands for one of the others. With the sender comes why nothing that it signs is taken, if that is so.
+fn imagined_sender(desk: &Desk<'_>, name: &str) -> Result<(Sender, Option<&'static str>), Failure> {
     let model = desk.caller.sender.model.clone();
-    match (model.user(name).cloned(), name) {
-        (Some(user), _) => return Ok(Sender::user(model, &user)),
-        (None, "root") => return Ok(Sender::root(model, &desk.services.senders.root_key)),
-        (None, "anonymous") => return Ok(Sender::anonymous(model)),
-        (None, _) => {}
+    let root_key = &desk.services.senders.root_key;
+    let root_arn = || format!("arn:aws:iam::{}:root", model.account());
+    if name == "root" || name == root_key.access_key() || name == root_arn() {
+        return Ok((Sender::root(model, root_key), None));
     }
-    let of_key = model.key(name).cloned();
-    match of_key.and_then(|key| Some((model.user_by_id(&key.user)?.clone(), key))) {
-        Some((user, key)) => Ok(imagined_key(model, &user, &key, desk.now_ms)),
-        None => Err(model.need_user(name).err().map_or_else(|| invalid("as is nobody"), Failure::from)),
+    if name == "anonymous" {
+        return Ok((Sender::anonymous(model), None));
     }
+    let of_key = model.key(name).and_then(|key| Some((model.user_by_id(&key.user)?.clone(), key.clone())));
+    if let Some((user, key)) = of_key {
+        let why = out_of_force(&user, Some(&key), desk.now_ms);
+        return Ok((Sender::of_key(model, &user, &key), why));
+    }
+    let by_arn = || {
+        let user = model.user(name.rsplit('/').next()?)?;
+        (model.user_arn(user) == name).then_some(user)
+    };
+    let user = match name.starts_with("arn:").then(by_arn).flatten() {
+        Some(user) => user.clone(),
+        None => model.need_user(name)?.clone(),
+    };
+    let why = out_of_force(&user, None, desk.now_ms);
+    Ok((Sender::user(model, &user), why))
 }
 
-/// The holder of a key, who may do nothing when the key is not in force.
-fn imagined_key(model: Arc<Model>, user: &Arc<User>, key: &AccessKey, now_ms: u64) -> Sender {
-    let mut sender = Sender::of_key(model, user, key);
-    if !key.is_valid(now_ms) {
-        sender.rights = Rights::Nothing;
-        sender.user = None;
+/// Why nothing is taken that is signed by a user, or with one of its keys.
+fn out_of_force(user: &User, key: Option<&AccessKey>, now_ms: u64) -> Option<&'static str> {
+    match key {
+        _ if !user.is_enabled => Some("the user is disabled"),
+        Some(key) if !key.is_enabled => Some("the key is disabled"),
+        Some(key) if key.is_expired(now_ms) => Some("the key has expired"),
+        _ => None,
     }
-    sender
 }
 
 /// The members of a group, as far as the group goes.
@@ -449,12 +484,14 @@ async fn who_can(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
     let model = &desk.caller.sender.model;
     let root = ("root", "root".to_owned(), Sender::root(model.clone(), &desk.services.senders.root_key));
     let nobody = ("anonymous", "*".to_owned(), Sender::anonymous(model.clone()));
-    let users = model.users().map(|user| ("user", user.name.clone(), Sender::user(model.clone(), user)));
+    let in_force = |user: &User, key: Option<&AccessKey>| out_of_force(user, key, desk.now_ms).is_none();
+    let users = model.users().filter(|user| in_force(user, None));
+    let users = users.map(|user| ("user", user.name.clone(), Sender::user(model.clone(), user)));
     let groups =
         model.groups().map(|group| ("group", group.name.clone(), imagined_group(model.clone(), group)));
     let keys = model.keys().filter(|key| key.policy.is_some()).filter_map(|key| {
-        let user = model.user_by_id(&key.user)?;
-        Some(("key", key.id.clone(), imagined_key(model.clone(), user, key, desk.now_ms)))
+        let user = model.user_by_id(&key.user).filter(|user| in_force(user, Some(key)))?;
+        Some(("key", key.id.clone(), Sender::of_key(model.clone(), user, key)))
     });
     let all = [root, nobody].into_iter().chain(users).chain(groups).chain(keys);
     let (mut who, mut is_truncated) = (Vec::new(), false);
@@ -462,7 +499,7 @@ async fn who_can(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
         if nth % SIMULATIONS_PER_TURN == SIMULATIONS_PER_TURN - 1 {
             rt::yield_now().await;
         }
-        let explained = question.ask(desk, &sender);
+        let explained = question.ask(desk, &sender).await?;
         if !explained.allowed {
             continue;
         }
@@ -505,6 +542,7 @@ fn owners(desk: &Desk<'_>) -> Result<Value, Failure> {
 async fn change_owner(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
     asked.only(&["bucket", "user"])?;
     let (bucket, user) = (asked.need("bucket")?, asked.need("user")?);
+    desk.decisions.about(&Resource::Bucket(bucket));
     let owner = match user {
         // A bucket of root has no owner in its settings.
         "root" => None,

@@ -16,7 +16,7 @@ use crate::identity::oidc::Issuer;
 use crate::identity::root_key::RootKey;
 use crate::identity::seal::SealKeys;
 use crate::identity::store::IdentityCell;
-use crate::identity::{Evaluator, IdentityStore, KeptRights, RequestFacts, RulesCache, Sender, Senders};
+use crate::identity::{Evaluator, IdentityStore, RequestFacts, RulesCache, Sender, Senders};
 use crate::memory::{CoreMemory, Shortage};
 use crate::s3::{S3, json_attributes};
 use crate::scrub::ScrubSettings;
@@ -92,10 +92,8 @@ impl Services {
         request: RequestFacts<'a>,
         notes: &'a Decisions,
     ) -> Evaluator<'a> {
-        Evaluator {
-            minter: Some(&self.senders),
-            ..Evaluator::new(sender, request, Some(&self.engine), &self.rules, notes)
-        }
+        Evaluator::new(sender, request, Some(&self.engine), &self.rules, notes)
+            .with_tables(&self.senders, &self.catalog)
     }
 }
 
@@ -148,11 +146,8 @@ impl CoreState {
             downloads: self.downloads.clone(),
         };
         let purges = self.figures.process.purges.clone();
-        let catalog = Catalog::new(engine.clone(), json_attributes(), &self.place.region).with_purges(
-            Arc::new(KeptRights { identities: cell.clone() }),
-            purges,
-            |text| eprintln!("nilas: {text}"),
-        );
+        let catalog = Catalog::new(engine.clone(), json_attributes(), &self.place.region)
+            .with_purges(purges, |text| eprintln!("nilas: {text}"));
         // Set once, by the one recovery of this core.
         drop(self.services.set(Services { engine, s3, catalog, senders, rules }));
     }

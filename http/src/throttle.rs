@@ -18,6 +18,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::audit::{Decisions, Issued};
 use crate::auth::{AuthError, KeyFault, KeyStore, Throttled};
 use crate::limits::THROTTLE_ENTRIES_MAX;
 use crate::source::SourcePrefix;
@@ -73,6 +74,9 @@ pub(crate) struct Door<'a> {
     pub(crate) from: SourcePrefix,
     pub(crate) now_us: u64,
     pub(crate) attempt: &'a Attempt,
+    /// What is issued to who gets in.
+    pub(crate) issued: &'a OnceCell<Issued>,
+    pub(crate) notes: &'a Decisions,
 }
 
 /// How a request's attempt to prove who sent it failed, for the audit log.

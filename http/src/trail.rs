@@ -9,7 +9,7 @@ use std::rc::Rc;
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::audit::{AuditPrincipal, Decisions, Outcome};
+use crate::audit::{AuditPrincipal, Decisions, Issued, Outcome};
 use crate::auth::Mechanism;
 use crate::identity::{RequestFacts, Sender, SenderKind};
 use crate::query;
@@ -26,6 +26,8 @@ pub(crate) struct Trail {
     /// What a form asks for, when it was read.
     pub(crate) asked: Cell<Option<query::Operation>>,
     pub(crate) decisions: Decisions,
+    /// The session or token in the answer.
+    pub(crate) issued: OnceCell<Issued>,
 }
 
 impl Trail {
@@ -37,6 +39,7 @@ impl Trail {
             sender: OnceCell::new(),
             asked: Cell::new(None),
             decisions: Decisions::default(),
+            issued: OnceCell::new(),
         }
     }
 
@@ -65,11 +68,16 @@ impl Trail {
     }
 
     /// Who sent it, as the audit log names them.
-    pub(crate) fn principal<'a>(&'a self, sender: Option<&'a Sender>) -> AuditPrincipal<'a> {
+    /// `claimed` is the access key that the request names.
+    pub(crate) fn principal<'a>(
+        &'a self,
+        sender: Option<&'a Sender>,
+        claimed: Option<&'a str>,
+    ) -> AuditPrincipal<'a> {
         let Some(sender) = sender else {
             return AuditPrincipal {
                 kind: "unproven",
-                access_key: self.attempt.claimed(),
+                access_key: self.attempt.claimed().or(claimed),
                 ..AuditPrincipal::default()
             };
         };
@@ -84,6 +92,7 @@ impl Trail {
             access_key: some(&sender.access_key),
             arn: some(&sender.arn).filter(|_| sender.kind != SenderKind::Anonymous),
             session: sender.role.as_ref().map(|role| role.session.as_str()),
+            web: sender.claims.as_ref().and_then(|claims| claims.holder.web()),
         }
     }
 

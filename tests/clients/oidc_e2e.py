@@ -6,8 +6,12 @@ The suite starts servers of its own, since an issuer is an option of the server.
 import json
 import os
 import time
+import urllib.request
 
 import boto3
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 import nilas
 from issuer import Issuer, Key, text
 from oidc import Store, code_of, keys_of
@@ -23,9 +27,10 @@ REFETCH_SECONDS = 10
 
 place = os.path.join(nilas.SCRATCH, nilas.unique("oidc"))
 os.makedirs(place)
+audit_log = os.path.join(place, "audit.jsonl")
 issuer = Issuer(AUDIENCE)
 server = OwnServer(
-    place, nilas.ACCESS_KEY, nilas.SECRET_KEY, ["--cores", "2", "--oidc-issuer", issuer.url, "--oidc-audience", AUDIENCE])
+    place, nilas.ACCESS_KEY, nilas.SECRET_KEY, ["--cores", "2", "--audit-log", audit_log, "--oidc-issuer", issuer.url, "--oidc-audience", AUDIENCE])
 server.start()
 store = Store(server.address, nilas.ACCESS_KEY, nilas.SECRET_KEY)
 bucket, other = nilas.unique("web"), nilas.unique("web-other")
@@ -66,6 +71,32 @@ def claims_in_both_forms():
         s3 = store.client("s3", store.session(issuer.token(policy=claim)))
         eq(s3.get_object(Bucket=bucket, Key="k")["Body"].read(), b"body", claim)
         eq(code_of(lambda: s3.get_object(Bucket=other, Key="k")), "AccessDenied", claim)
+
+
+def missing_policies_are_written_down():
+    """A policy of the claim that does not exist is in the audit log: of a session, of a bearer token, and of what is refused for it."""
+    lines = lambda word: [line for line in map(json.loads, open(audit_log)) if word in line.get("remark", "")]
+
+    def wait(word):
+        end = time.monotonic() + 10
+        while not lines(word):
+            assert time.monotonic() < end, f"no line of {word}"
+            time.sleep(0.05)
+        found, = lines(word)
+        return found
+
+    store.session(issuer.token(policy=["only-bucket", "gone-1", "gone-2"]))
+    line = wait("gone-1")
+    eq((line["operation"], line["outcome"]), ("AssumeRoleWithWebIdentity", "done"))
+    eq(line["remark"], "policies of the token that do not exist: gone-1, gone-2")
+    eq(code_of(lambda: store.assume_web(issuer.token(policy=["gone-3"]))), "IDPRejectedClaim")
+    eq(wait("gone-3")["status"], 403)
+    token = issuer.token(policy=["only-bucket", "gone-4"])
+    assert store.bearer(token)[0] < 500
+    eq(wait("gone-4")["api"], "iceberg")
+    long = ["only-bucket", *(f"gone-5-{nth}-{'x' * 120}" for nth in range(9))]
+    store.session(issuer.token(policy=long))
+    assert len(wait("gone-5")["remark"].encode()) <= 2048
 
 
 def a_session_is_narrowed():
@@ -256,6 +287,43 @@ def sessions_are_revoked():
     eq(store.bearer(store.exchange(form)[1]["access_token"], "/v1/warehouses")[0], 200)
 
 
+def who_a_web_identity_is():
+    """Its policies and its subject in `whoami`; in the audit log what leads from a session's key to the subject."""
+    answer = store.assume_web(issuer.token(sub="carol", policy=["only-bucket", "gone"]))
+    keys = keys_of(answer)
+    with urllib.request.urlopen(signed(keys, "/_nilas/whoami"), timeout=30) as page:
+        mine = json.load(page)
+    eq((mine["policies"], mine["session"]["issuer"], mine["session"]["subject"]), (["only-bucket"], issuer.url, "carol"))
+    eq(mine["user_id"], answer["AssumedRoleUser"]["AssumedRoleId"])
+    eq(code_of(lambda: store.client("s3", keys).get_object(Bucket=other, Key="k")), "AccessDenied")
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        lines = [json.loads(line) for line in open(audit_log)]
+        made = [line for line in lines if line.get("issued", {}).get("access_key") == keys["aws_access_key_id"]]
+        used = [line for line in lines if line["principal"].get("access_key") == keys["aws_access_key_id"]]
+        if made and used:
+            break
+        time.sleep(0.05)
+    eq((made[0]["operation"], made[0]["outcome"]), ("AssumeRoleWithWebIdentity", "done"))
+    eq((made[0]["issued"]["issuer"], made[0]["issued"]["subject"], made[0]["issued"]["session"]), (issuer.url, "carol", "one-session"))
+    eq((used[0]["principal"]["kind"], used[0]["principal"]["issuer"], used[0]["principal"]["subject"]), ("web", issuer.url, "carol"))
+    text = open(audit_log).read()
+    for secret in (keys["aws_secret_access_key"], keys["aws_session_token"]):
+        assert secret not in text, "a secret in the audit log"
+    form = {"grant_type": EXCHANGE, "subject_token": issuer.token(sub="dave", policy=["admin"]), "subject_token_type": ID_TOKEN}
+    token = store.exchange(form)[1]["access_token"]
+    time.sleep(1)
+    lines = [json.loads(line) for line in open(audit_log)]
+    assert any(line.get("issued", {}).get("subject") == "dave" and line["issued"]["kind"] == "bearer" for line in lines), lines[-3:]
+    assert token not in open(audit_log).read(), "a token in the audit log"
+
+
+def signed(keys, path):
+    request = AWSRequest(method="GET", url=store.url + path)
+    S3SigV4Auth(Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"], keys["aws_session_token"]), "s3", "us-east-1").add_auth(request)
+    return urllib.request.Request(request.url, headers=dict(request.headers.items()))
+
+
 def close():
     server.stop()
 
@@ -265,6 +333,7 @@ steps.run([
     ("prepare", prepare),
     ("a-session-and-its-rights", a_session_and_its_rights),
     ("claims-in-both-forms", claims_in_both_forms),
+    ("missing-policies-are-written-down", missing_policies_are_written_down),
     ("a-session-is-narrowed", a_session_is_narrowed),
     ("rights-are-looked-up-live", rights_are_looked_up_live),
     ("what-is-refused", what_is_refused),
@@ -277,5 +346,6 @@ steps.run([
     ("an-issuer-that-was-never-there", an_issuer_that_was_never_there),
     ("without-the-issuer", without_the_issuer),
     ("sessions-are-revoked", sessions_are_revoked),
+    ("who-a-web-identity-is", who_a_web_identity_is),
     ("close", close),
 ])

@@ -110,6 +110,52 @@ def prefixes():
     hers.delete_object(Bucket=homes["ann"], Key="copy")
 
 
+def not_there():
+    """That an object is not there learns who may list it; others are refused, as for one that they may not read."""
+    hers, his = ann.client(), bob.client()
+
+    def asks(client, bucket, key):
+        source = {"Bucket": bucket, "Key": key}
+        return {
+            "get": code_of(lambda: client.get_object(Bucket=bucket, Key=key)),
+            "head": code_of(lambda: client.head_object(Bucket=bucket, Key=key)),
+            "copy": code_of(lambda: hers.copy_object(Bucket=homes["ann"], Key="copy", CopySource=source)),
+        }
+
+    eq(asks(hers, homes["ann"], "gone"), {"get": "NoSuchKey", "head": "404", "copy": "NoSuchKey"})
+    eq(code_of(lambda: hers.get_object_attributes(Bucket=homes["ann"], Key="gone", ObjectAttributes=["ETag"])), "NoSuchKey")
+    # Who may list below a prefix is answered below it.
+    eq(asks(hers, shared, f"{ann.name}/gone"), {"get": "NoSuchKey", "head": "404", "copy": "NoSuchKey"})
+    # Bob may read open/ and list nothing of it.
+    eq(code_of(lambda: his.get_object(Bucket=shared, Key="open/gone")), DENIED)
+    eq(code_of(lambda: his.head_object(Bucket=shared, Key="open/gone")), "403")
+    eq(his.get_object(Bucket=shared, Key="open/k")["Body"].read(), b"shared")
+    url = presigner(bob.keys, "s3v4").generate_presigned_url("get_object", {"Bucket": shared, "Key": "open/gone"})
+    eq(fetch(url)[0], 403)
+    eq(code_of(lambda: his.get_object(Bucket=homes["bob"], Key="gone")), "NoSuchKey")
+    root.put_bucket_policy(Bucket=shared, Policy=policy(allow("s3:GetObject", arn(shared, "open/*"), Principal="*")))
+    eq([fetch(f"{shared}/open/{key}")[0] for key in ("k", "gone")], [200, 403])
+    root.delete_bucket_policy(Bucket=shared)
+    # A write on a condition says what stands in its way.
+    eq(code_of(lambda: hers.put_object(Bucket=shared, Key=f"{ann.name}/gone", Body=b"", IfMatch='"x"')), "NoSuchKey")
+
+
+def places():
+    """The region that a new bucket is asked to be in is a condition key."""
+    name = nilas.unique("rights-place")
+    carl = Person("carl", allow("s3:*"), deny("s3:CreateBucket", Condition={"StringEquals": {"s3:LocationConstraint": "eu-west-1"}}))
+    make = lambda place: carl.client().create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": place})
+    refuse(lambda: make("eu-west-1"))
+    carl.may(allow("s3:*"), deny("s3:CreateBucket", Condition={"StringNotEquals": {"s3:LocationConstraint": "eu-west-1"}}))
+    refuse(lambda: make("eu-central-1"))
+    refuse(lambda: carl.client().create_bucket(Bucket=name))
+    carl.may(allow("s3:CreateBucket", Condition={"StringEquals": {"s3:LocationConstraint": "eu-west-1"}}))
+    refuse(lambda: make("eu-central-1"))
+    make("eu-west-1")
+    root.delete_bucket(Bucket=name)
+    carl.go()
+
+
 def owners():
     hers, his = ann.client(), bob.client()
     name = f"{homes['bob']}-own"
@@ -411,6 +457,8 @@ Steps("rights").run([
     ("prepare", prepare),
     ("own-and-no-other", own_and_no_other),
     ("prefixes", prefixes),
+    ("not-there", not_there),
+    ("places", places),
     ("owners", owners),
     ("presigned", presigned),
     ("presigned-conditions", presigned_conditions),

@@ -4,11 +4,17 @@ Rights are tried out on S3, on the catalog and on IAM; presigned URLs are signed
 """
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 import nilas
 from oidc import Store, code_of, keys_of
@@ -147,6 +153,57 @@ def what_is_refused():
     eq(store.client("sts").get_access_key_info(AccessKeyId=users["keys"]["aws_access_key_id"])["Account"], store.account())
 
 
+def form(keys, **fields):
+    """A signed form as it is, whatever boto3 makes of such fields; answers the error's code, or nothing."""
+    body = urllib.parse.urlencode({"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": role(), "RoleSessionName": "form", **fields})
+    request = AWSRequest(method="POST", url=f"{store.url}/", data=body, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    SigV4Auth(Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"]), "sts", "us-east-1").add_auth(request)
+    try:
+        urllib.request.urlopen(urllib.request.Request(request.url, data=body.encode(), headers=dict(request.headers.items())), timeout=30).close()
+    except urllib.error.HTTPError as error:
+        return re.search(r"<Code>(.*?)</Code>", error.read().decode()).group(1)
+    return None
+
+
+def nothing_goes_unread():
+    """What was to narrow a session never leaves it as wide as its maker."""
+    reads = "arn:aws:iam::aws:policy/readonly"
+    eq(form(users["keys"]), None)
+    eq(form(users["keys"], **{"PolicyArns.member.1.arn": reads, "ExternalId": "x"}), None)
+    for name in (
+        "PolicyArns.member.2.arn", "PolicyArns.1.arn", "PolicyArns.member.1", "PolicyArns.member.1.Arn", "PolicyArns.member.01.arn",
+        "PolicyArns.member.0.arn", "PolicyArns", "PolicyArn.member.1.arn", "policyArns.member.1.arn", "policy", "Policy.1", "Policies",
+        "Tags.member.2.Key", "Tags.1.Key", "TransitiveTagKeys.member.2", "Scope",
+    ):
+        eq(form(users["keys"], **{name: reads}), "ValidationError", name)
+    eq(form(users["keys"], Policy=""), "ValidationError")
+    eq(form(users["keys"], PolicyArns=""), "ValidationError")
+    eq(form(users["keys"], **{"PolicyArns.member.1.arn": reads, "PolicyArns.member.3.arn": reads}), "ValidationError")
+    # Who may not is not shown what is wrong.
+    eq(form(new_user(f"{user}-unread", allow("s3:GetObject")), Policy=""), "AccessDenied")
+
+
+def a_session_has_one_id():
+    """The same in the answer, for GetCallerIdentity and for policies; and another user's is another."""
+    answer = assume(users["keys"])
+    one = answer["AssumedRoleUser"]["AssumedRoleId"]
+    assert one.startswith("AROA") and one.endswith(":job-1"), one
+    eq(store.client("sts", keys_of(answer)).get_caller_identity()["UserId"], one)
+    root = store.client("s3")
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*",
+                 "Condition": {"StringEquals": {"aws:userid": one}}}
+    root.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    try:
+        eq(code_of(lambda: s3_of(answer).get_object(Bucket=bucket, Key="k")), "AccessDenied")
+        s3_of(assume(users["keys"], RoleSessionName="job-2")).get_object(Bucket=bucket, Key="k")
+        others = new_user(f"{user}-other", allow("s3:*", "sts:AssumeRole"))
+        answer = assume(others)
+        assert answer["AssumedRoleUser"]["AssumedRoleId"] != one
+        s3_of(answer).get_object(Bucket=bucket, Key="k")
+    finally:
+        root.delete_bucket_policy(Bucket=bucket)
+
+
 def tags_are_seen_by_policies():
     keys = new_user(f"{user}-tagged", json.dumps({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"], "Resource": "*"},
@@ -236,6 +293,8 @@ steps.run([
     ("a-session-of-a-session", a_session_of_a_session),
     ("get-session-token", get_session_token),
     ("what-is-refused", what_is_refused),
+    ("nothing-goes-unread", nothing_goes_unread),
+    ("a-session-has-one-id", a_session_has_one_id),
     ("tags-are-seen-by-policies", tags_are_seen_by_policies),
     ("what-ends-a-session", what_ends_a_session),
     ("presigned-by-a-session", presigned_by_a_session),

@@ -3,6 +3,8 @@ table's files follow from those on the table, and with credentials that the cata
 
 The policies here are those of docs/access.md, "A reader of one table" and "A writer of one table".
 """
+import io
+import json
 import os
 
 import nilas
@@ -12,6 +14,7 @@ from steps import Steps, eq, raises
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyiceberg.catalog import load_catalog
 from pyiceberg.exceptions import ForbiddenError
 from pyiceberg.schema import Schema
@@ -79,8 +82,12 @@ def prepare():
 
 
 def keys_below(name):
+    return keys_of((namespace, name))
+
+
+def keys_of(table):
     """Every key of a table's files, as root lists them."""
-    location = catalog.load_table((namespace, name)).location()
+    location = catalog.load_table(table).location()
     bucket, prefix = location.removeprefix("s3://").split("/", 1)
     pages = root_s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix + "/")
     keys = [one["Key"] for page in pages for one in page.get("Contents", [])]
@@ -174,6 +181,9 @@ def vended_is_narrow():
             client.head_object(Bucket=bucket, Key=key)
         for key in keys_below("other")[2]:
             refuse(lambda: client.get_object(Bucket=bucket, Key=key))
+        # Engines ask whether a file is there before they write it.
+        eq(code_of(lambda: client.head_object(Bucket=bucket, Key=f"{prefix}/metadata/gone")), "404")
+        eq(code_of(lambda: person.client().head_object(Bucket=bucket, Key=f"{prefix}/metadata/gone")), "404" if may_write else "403")
         put = lambda: client.put_object(Bucket=bucket, Key=f"{prefix}/data/by-vended", Body=b"x")
         put() if may_write else refuse(put)
         refuse(lambda: client.put_object(Bucket=bucket, Key=f"{prefix}-2/data/x", Body=b"x"))
@@ -239,10 +249,7 @@ def least():
 
 
 def one_namespace():
-    """The policy of "A writer of one namespace": makes, writes, renames and drops tables there, and no others.
-
-    Its rights on files are those of the credentials that the catalog hands out: a key of S3 does not say what its table is called.
-    """
+    """The policy of "A writer of one namespace": makes, writes, renames and drops tables there, and no others; their files alike."""
     sales, hr = namespace + "_sales", namespace + "_hr"
     for name in (sales, hr):
         catalog.create_namespace(name)
@@ -264,11 +271,41 @@ def one_namespace():
     raises(ForbiddenError, lambda: own.rename_table((sales, "orders_2"), (hr, "orders")))
     raises(ForbiddenError, lambda: own.create_namespace(namespace + "_more"))
     eq(own.load_table((sales, "orders_2")).scan().to_arrow().num_rows, 20)
-    forbidden(lambda: catalog_of(sam.keys, "none").load_table((sales, "orders_2")).scan().to_arrow())
+    # With the user's own keys, which say no name: the catalog knows whose file a key is, and how that table is called now.
+    undelegated = catalog_of(sam.keys, "none")
+    mine = undelegated.load_table((sales, "orders_2"))
+    eq(mine.scan().to_arrow().num_rows, 20)
+    mine.append(rows(20, 10))
+    eq(catalog.load_table((sales, "orders_2")).scan().to_arrow().num_rows, 30)
+    undelegated.create_table((sales, "made"), SCHEMA).append(rows(0, 5))
+    undelegated.purge_table((sales, "made"))
+    client = sam.client()
+    bucket, prefix, keys = keys_of((sales, "orders_2"))
+    _, _, of_hr = keys_of((hr, "people"))
+    for key in keys:
+        client.head_object(Bucket=bucket, Key=key)
+    eq(len(client.list_objects_v2(Bucket=bucket, Prefix=prefix + "/")["Contents"]), len(keys))
+    client.put_object(Bucket=bucket, Key=f"{prefix}/data/x", Body=b"x")
+    eq([one["Key"] for one in client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": f"{prefix}/data/x"}]})["Deleted"]], [f"{prefix}/data/x"])
+    for key in of_hr:
+        refuse(lambda: client.get_object(Bucket=bucket, Key=key))
+        refuse(lambda: client.put_object(Bucket=bucket, Key=key, Body=b""))
+        refuse(lambda: client.copy_object(Bucket=bucket, Key=f"{prefix}/data/stolen", CopySource={"Bucket": bucket, "Key": key}))
+        errors = client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key}, {"Key": f"{prefix}/data/none"}]})
+        eq(([one["Code"] for one in errors["Errors"]], len(errors["Deleted"])), ([DENIED], 1))
+    refuse(lambda: client.put_object(Bucket=bucket, Key="elsewhere/x", Body=b""))
     # Moved away, it is out of reach.
     catalog.rename_table((sales, "orders_2"), (hr, "orders"))
     raises(ForbiddenError, lambda: own.load_table((hr, "orders")))
+    refuse(lambda: client.get_object(Bucket=bucket, Key=keys[0]))
     catalog.rename_table((hr, "orders"), (sales, "orders"))
+    client.get_object(Bucket=bucket, Key=keys[0])
+    # Dropped and not purged, its files are no table's, and nobody's by name.
+    metadata = catalog.load_table((sales, "orders")).metadata_location
+    catalog.drop_table((sales, "orders"))
+    refuse(lambda: client.get_object(Bucket=bucket, Key=keys[0]))
+    catalog.register_table((sales, "orders"), metadata)
+    client.get_object(Bucket=bucket, Key=keys[0])
     own.purge_table((sales, "orders"))
     catalog.purge_table((hr, "people"))
     for name in (sales, hr):
@@ -276,8 +313,71 @@ def one_namespace():
     sam.go()
 
 
+def locations():
+    """A table that was made in a place of its own: whose files are there the catalog knows, the keys do not say it."""
+    place = f"s3://{warehouse}/custom/{nilas.unique('place')}"
+    table = catalog.create_table((namespace, "placed"), SCHEMA, location=place)
+    table.append(rows(0, 10))
+    uuids["placed"] = str(table.metadata.table_uuid)
+    bucket, prefix, keys = keys_of((namespace, "placed"))
+    reader.may(*on_table(READ, "placed"))
+    client = reader.client()
+    for key in keys:
+        client.get_object(Bucket=bucket, Key=key)
+        refuse(lambda: client.put_object(Bucket=bucket, Key=key, Body=b""))
+    eq(catalog_of(reader.keys, "none").load_table((namespace, "placed")).scan().to_arrow().num_rows, 10)
+    refuse(lambda: client.get_object(Bucket=bucket, Key=f"{prefix}-2/x"))
+    refuse(lambda: client.get_object(Bucket=bucket, Key=keys_below("other")[2][0]))
+    # What is denied for the table is denied for its files, whatever S3's own actions allow, and for no others.
+    everything = allow(["s3:*", "s3tables:*"], "*")
+    for denied in (
+        deny("s3tables:GetTableData", table_arn("placed")),
+        deny("s3tables:GetTableData", "*", Condition={"StringEquals": {"s3tables:tableName": "placed"}}),
+    ):
+        reader.may(everything, denied)
+        for key in keys:
+            refuse(lambda: client.get_object(Bucket=bucket, Key=key))
+            refuse(lambda: client.head_object(Bucket=bucket, Key=key), "403")
+            refuse(lambda: client.copy_object(Bucket=bucket, Key="custom/copy", CopySource={"Bucket": bucket, "Key": key}))
+        raises(ForbiddenError, lambda: catalog_of(reader.keys, "none").register_table((namespace, "again"), f"s3://{bucket}/{[key for key in keys if key.endswith('.metadata.json')][0]}"))
+        client.put_object(Bucket=bucket, Key="custom/own", Body=b"")
+        client.get_object(Bucket=bucket, Key="custom/own")
+        client.get_object(Bucket=bucket, Key=keys_below("other")[2][0])
+    # Listings within it are its writers': those of every kind.
+    reader.may(everything, deny("s3tables:*TableData", table_arn("placed")))
+    for call in (client.list_objects, client.list_objects_v2, client.list_object_versions, client.list_multipart_uploads):
+        refuse(lambda: call(Bucket=bucket, Prefix=prefix + "/"))
+        call(Bucket=bucket, Prefix="custom/")
+    client.delete_object(Bucket=bucket, Key="custom/own")
+    reader.may(*on_table(READ))
+    catalog.purge_table((namespace, "placed"))
+
+
+def added_files():
+    """Files that a table takes over where they are: reached with keys of the user's own, never with what was handed out for the table."""
+    table = catalog.create_table((namespace, "landed"), SCHEMA)
+    uuids["landed"] = str(table.metadata.table_uuid)
+    parquet = io.BytesIO()
+    pq.write_table(rows(0, 7), parquet)
+    root_s3.put_object(Bucket=warehouse, Key="landing/a.parquet", Body=parquet.getvalue())
+    landing = f"arn:aws:s3:::{warehouse}/landing/*"
+    file = f"s3://{warehouse}/landing/a.parquet"
+    writer.may(*on_table(WRITE, "landed"))
+    for delegation in ("none", "vended-credentials"):
+        forbidden(lambda: catalog_of(writer.keys, delegation).load_table((namespace, "landed")).add_files([file]))
+    writer.may(*on_table(WRITE, "landed"), allow("s3:GetObject", landing))
+    forbidden(lambda: catalog_of(writer.keys, "vended-credentials").load_table((namespace, "landed")).add_files([file]))
+    own = catalog_of(writer.keys, "none").load_table((namespace, "landed"))
+    own.add_files([file])
+    eq(own.scan().to_arrow().num_rows, 7)
+    forbidden(lambda: catalog_of(writer.keys, "vended-credentials").load_table((namespace, "landed")).scan().to_arrow())
+    writer.may(*on_table(WRITE))
+    catalog.drop_table((namespace, "landed"))
+    root_s3.delete_object(Bucket=warehouse, Key="landing/a.parquet")
+
+
 def denied_by_name():
-    """What is denied by the name of a table or its namespace is denied to every key of S3, which says no name."""
+    """What is denied by the name of a table or its namespace is denied for its files, and for no others."""
     here = f"arn:aws:s3tables:::bucket/{warehouse}"
     everything = allow("s3tables:*", [here, f"{here}/table/*"])
     bucket, prefix, keys = keys_below("other")
@@ -292,11 +392,88 @@ def denied_by_name():
             refuse(lambda: client.get_object(Bucket=bucket, Key=key))
         refuse(lambda: client.put_object(Bucket=bucket, Key=f"{prefix}/data/x", Body=b""))
         dan.go()
-    # One that denies another name leaves the credentials that are handed out for this table as they are.
+    # One that denies another name leaves this table as it is.
     dan = Person("dan", everything, deny("s3tables:*", "*", Condition={"StringEquals": {"s3tables:tableName": "mine"}}))
-    own = catalog_of(dan.keys, "vended-credentials")
-    eq(own.load_table((namespace, "other")).scan().to_arrow().num_rows, 100)
-    raises(ForbiddenError, lambda: own.load_table((namespace, "mine")))
+    for delegation in ("vended-credentials", "none"):
+        own = catalog_of(dan.keys, delegation)
+        eq(own.load_table((namespace, "other")).scan().to_arrow().num_rows, 100)
+        raises(ForbiddenError, lambda: own.load_table((namespace, "mine")))
+    client = dan.client()
+    client.get_object(Bucket=bucket, Key=keys[0])
+    refuse(lambda: client.get_object(Bucket=bucket, Key=keys_below("mine")[2][0]))
+    # By the name that it has now, with what was handed out before as well.
+    loaded = catalog_of(dan.keys, "vended-credentials").load_table((namespace, "other"))
+    catalog.rename_table((namespace, "mine"), (namespace, "aside"))
+    catalog.rename_table((namespace, "other"), (namespace, "mine"))
+    try:
+        refuse(lambda: client.get_object(Bucket=bucket, Key=keys[0]))
+        forbidden(lambda: loaded.scan().to_arrow())
+        client.get_object(Bucket=bucket, Key=keys_of((namespace, "aside"))[2][0])
+    finally:
+        catalog.rename_table((namespace, "mine"), (namespace, "other"))
+        catalog.rename_table((namespace, "aside"), (namespace, "mine"))
+    client.get_object(Bucket=bucket, Key=keys[0])
+    dan.go()
+
+
+def call_as(person, method, path, body=None):
+    keys = person.keys
+    return nilas.catalog_call(method, f"/v1/{warehouse}/namespaces/{namespace}/{path}", body, keys["aws_access_key_id"], keys["aws_secret_access_key"])
+
+
+def names_others_files():
+    """Who may write to one table names files of others in its metadata. Root, who may delete them, purges the table: they stay."""
+    victims = nilas.unique("victims")
+    root_s3.create_bucket(Bucket=victims)
+    root_s3.put_object(Bucket=victims, Key="k", Body=b"somebody's")
+    bucket, prefix, keys = keys_below("other")
+    trap = catalog.create_table((namespace, "trap"), SCHEMA)
+    trap.append(rows(0, 10))
+    uuids["trap"] = str(trap.metadata.table_uuid)
+    sam = Person("sam", *on_table(["s3tables:GetTable", "s3tables:UpdateTable"], "trap"))
+    snapshot = trap.current_snapshot().snapshot_id
+    for place in (f"s3://{victims}/k", *(f"s3://{bucket}/{key}" for key in keys)):
+        of_file = {"snapshot-id": snapshot, "statistics-path": place, "file-size-in-bytes": 1, "file-footer-size-in-bytes": 1, "blob-metadata": []}
+        update = {"action": "set-statistics", "snapshot-id": snapshot, "statistics": of_file}
+        status, answer = call_as(sam, "POST", "tables/trap", {"requirements": [], "updates": [update]})
+        eq(status, 200, answer)
+        catalog.purge_table((namespace, "trap"))
+        nilas.purges_done()
+        trap = catalog.create_table((namespace, "trap"), SCHEMA)
+        trap.append(rows(0, 10))
+        uuids["trap"], snapshot = str(trap.metadata.table_uuid), trap.current_snapshot().snapshot_id
+        sam.may(*on_table(["s3tables:GetTable", "s3tables:UpdateTable"], "trap"))
+    eq(root_s3.get_object(Bucket=victims, Key="k")["Body"].read(), b"somebody's")
+    eq(keys_below("other")[2], keys)
+    eq(catalog.load_table((namespace, "other")).scan().to_arrow().num_rows, 100)
+    catalog.purge_table((namespace, "trap"))
+    sam.go()
+
+
+def overwritten():
+    """Registered over, a table is changed as by a commit, and needs the right to that; no table gets another's UUID."""
+    here = f"arn:aws:s3tables:::bucket/{warehouse}"
+    bucket, prefix, keys = keys_below("other")
+    before = catalog.load_table((namespace, "other"))
+    file = before.metadata_location.removeprefix(f"s3://{bucket}/")
+    forged = json.loads(root_s3.get_object(Bucket=bucket, Key=file)["Body"].read())
+    files = f"imports-{namespace}"
+    dan = Person("dan", allow("s3tables:*", [here, f"{here}/table/*"]), allow(["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], f"arn:aws:s3:::{bucket}/{files}/*"),
+                 deny(["s3tables:UpdateTable", "s3tables:DeleteTable", "s3tables:PutTableData"], table_arn("other")))
+    register = {"name": "other", "metadata-location": f"s3://{bucket}/{files}/1.metadata.json", "overwrite": True}
+    dan.client().put_object(Bucket=bucket, Key=f"{files}/1.metadata.json", Body=json.dumps({**forged, "properties": {"k": "forged"}}).encode())
+    status, answer = call_as(dan, "POST", "register", register)
+    eq(status, 403, answer)
+    assert uuids["other"] not in json.dumps(answer) and f"{namespace}.other" in json.dumps(answer), answer
+    dan.client().put_object(Bucket=bucket, Key=f"{files}/1.metadata.json", Body=json.dumps({**forged, "location": f"s3://{bucket}/{files}/t"}).encode())
+    status, answer = call_as(dan, "POST", "register", {**register, "name": "copy"})
+    eq(status, 400, answer)
+    eq(catalog.load_table((namespace, "other")).metadata_location, before.metadata_location)
+    # Whether there is a table is not told, nor which id it has.
+    for name in ("other", "absent"):
+        status, answer = call_as(reader, "GET", f"tables/{name}")
+        eq(status, 403)
+        eq(answer["error"]["message"], f"not authorized to perform s3tables:GetTable on {here}/table/{namespace}.{name}")
     dan.go()
 
 
@@ -333,7 +510,11 @@ Steps("table-user").run([
     ("session", session),
     ("least", least),
     ("one-namespace", one_namespace),
+    ("locations", locations),
+    ("added-files", added_files),
     ("denied-by-name", denied_by_name),
+    ("names-others-files", names_others_files),
+    ("overwritten", overwritten),
     ("dropped", dropped),
     ("leave", leave),
 ])

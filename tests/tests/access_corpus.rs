@@ -2,13 +2,13 @@
 //!
 //! The corpus is made from the tables of operations: an operation that is added does not compile here until it is said how
 //! it is asked for. Each is asked for in some thirty ways ([`Way`]), some five thousand questions in all. A question is
-//! answered rightly when it is refused with a code of authorization exactly where it has to be; what an operation then says
-//! of its arguments is of no interest here.
+//! answered rightly when it is refused exactly where it has to be, and with the one code that its API has for the reason
+//! ([`Answer`]); what an operation then says of its arguments is of no interest here.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nilas_catalog::access::{NamedIn, OperationFacts, ResourceKind};
+use nilas_catalog::access::{Effect, NamedIn, OperationFacts, ResourceKind};
 use nilas_http::pages::Page;
 use nilas_http::query::operations as query;
 use nilas_http::s3::operations::{Form, Level, Operation};
@@ -119,6 +119,8 @@ fn s3_ask(operation: Operation, place: Place) -> Ask {
     let path = match row.level {
         Level::Service => "/".to_owned(),
         Level::Bucket => format!("/{}", place.bucket),
+        // Who may not list learns of no object that it is not there: one that is.
+        Level::Object if row.facts.effect == Effect::Reads => format!("/{}/a/b", place.bucket),
         Level::Object => format!("/{}/some/object", place.bucket),
     };
     let mut query = Vec::new();
@@ -206,30 +208,35 @@ fn fields(operation: query::Operation) -> String {
     let mut fields = String::new();
     let mut add =
         |field: &str, value: &str| fields.push_str(&format!("&{field}={}", sign::encode(value, false)));
+    // STS takes no other fields than its own.
+    let of_sts: &[(&str, &str)] = match name {
+        "AssumeRole" | "AssumeRoleWithWebIdentity" | "AssumeRoleWithClientGrants" => {
+            &[("RoleArn", "arn:aws:iam::000000000000:role/none"), ("RoleSessionName", "somebody")]
+        }
+        "GetAccessKeyInfo" => &[("AccessKeyId", "NILASNOBODYNOBODY000")],
+        _ => &[],
+    };
+    of_sts.iter().for_each(|(field, value)| add(field, value));
+    match name {
+        "AssumeRoleWithWebIdentity" => add("WebIdentityToken", "a.b.c"),
+        "AssumeRoleWithClientGrants" => add("Token", "a.b.c"),
+        _ => {}
+    }
+    if operation.facts().action.starts_with("sts:") {
+        return fields;
+    }
     add("UserName", "nobody");
     add("GroupName", "nobodies");
     add("PolicyName", "none");
     add("AccessKeyId", "NILASNOBODYNOBODY000");
-    let document = match name {
-        "AssumeRole" | "GetFederationToken" => "",
-        _ => r#"{"Version":"2012-10-17","Statement":[]}"#,
-    };
-    if !document.is_empty() {
-        add("PolicyDocument", document);
-    }
-    if !matches!(name, "AssumeRole" | "AssumeRoleWithWebIdentity") {
-        add("PolicyArn", "arn:aws:iam::aws:policy/none");
-    }
-    add("RoleArn", "arn:aws:iam::000000000000:role/none");
-    add("RoleSessionName", "somebody");
+    add("PolicyDocument", r#"{"Version":"2012-10-17","Statement":[]}"#);
+    add("PolicyArn", "arn:aws:iam::aws:policy/none");
     add("RoleName", "none");
     add("Status", "Active");
     add("VersionId", "v1");
     add("ActionNames.member.1", "s3:GetObject");
     add("PolicyInputList.member.1", r#"{"Version":"2012-10-17","Statement":[]}"#);
     add("PolicySourceArn", "arn:aws:iam::000000000000:user/nobody");
-    add("WebIdentityToken", "a.b.c");
-    add("Token", "a.b.c");
     add("SerialNumber", "none");
     add("InstanceProfileName", "none");
     add("ServerCertificateName", "none");
@@ -266,13 +273,69 @@ enum Signed {
     Not,
 }
 
-/// Somebody, how they sign, on what, and whether that is allowed.
+/// What the answer has to be: yes, or no and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    May,
+    /// The sender is known, or shows nothing where nothing is known of nobody, and may not.
+    Forbidden,
+    /// Who shows nothing is to show something.
+    Nobody,
+    /// The signature is not that of the key.
+    Signature,
+    /// No key of this name is in force.
+    Key,
+    /// The session's token is not true, or void.
+    Token,
+    /// The session is over.
+    Over,
+    /// It is signed for another service.
+    Service,
+    /// It was signed too long ago.
+    Stale,
+    /// The operation takes no such signature.
+    Version,
+}
+
+impl Answer {
+    /// The status, and the code by which an API says it.
+    fn code(self, any: Any) -> (u16, &'static str) {
+        match (any, self) {
+            (_, Answer::May) => (200, ""),
+            (Any::Iceberg(_), Answer::Nobody | Answer::Token | Answer::Over) => {
+                (401, "NotAuthorizedException")
+            }
+            (Any::Iceberg(_), _) => (403, "ForbiddenException"),
+            (Any::Query(_), Answer::Nobody) => (403, "MissingAuthenticationToken"),
+            (Any::Query(_), Answer::Signature | Answer::Service | Answer::Stale) => {
+                (403, "SignatureDoesNotMatch")
+            }
+            (Any::Query(_), Answer::Key | Answer::Token) => (403, "InvalidClientTokenId"),
+            (Any::Query(_), Answer::Over) => (403, "ExpiredToken"),
+            (_, Answer::Forbidden | Answer::Nobody) => (403, "AccessDenied"),
+            (_, Answer::Signature) => (403, "SignatureDoesNotMatch"),
+            (_, Answer::Key) => (403, "InvalidAccessKeyId"),
+            (_, Answer::Token) => (400, "InvalidToken"),
+            (_, Answer::Over) => (400, "ExpiredToken"),
+            (_, Answer::Service) => (400, "AuthorizationHeaderMalformed"),
+            (_, Answer::Stale) => (403, "RequestTimeTooSkewed"),
+            (_, Answer::Version) => (400, "InvalidRequest"),
+        }
+    }
+}
+
+/// Yes if it may be, or else this.
+fn if_not(may: bool, no: Answer) -> Answer {
+    if may { Answer::May } else { no }
+}
+
+/// Somebody, how they sign, on what, and what they have to be answered.
 struct Way<'a> {
     name: &'static str,
     keys: Option<&'a Keys>,
     signed: Signed,
     place: Place,
-    allowed: bool,
+    want: Answer,
 }
 
 struct Corpus {
@@ -478,6 +541,23 @@ impl Corpus {
         keys_of(&response.text())
     }
 
+    /// A key that has run out, and a session that was made with it and ended with it.
+    fn over(&mut self, user: &str) -> (Keys, Keys) {
+        const LIFE_S: u64 = 3;
+        let key = self.made_key(&format!(r#"{{"user":"{user}","expires_s":{LIFE_S}}}"#));
+        let ask = Ask {
+            method: "POST".to_owned(),
+            path: "/".to_owned(),
+            headers: vec![("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())],
+            body: "Action=GetSessionToken&Version=2011-06-15".to_owned(),
+            ..Ask::default()
+        };
+        let response = self.send(&ask, "sts", Some(&key), Signed::Header);
+        assert!(response.is_success(), "{}", response.text());
+        std::thread::sleep(std::time::Duration::from_secs(LIFE_S + 1));
+        (key, keys_of(&response.text()))
+    }
+
     fn ask_account(&mut self) -> String {
         let ask = Ask {
             method: "POST".to_owned(),
@@ -491,10 +571,15 @@ impl Corpus {
 
     /// A key of a user with a policy of its own.
     fn bound_key(&mut self, user: &str, policy: &str) -> Keys {
+        self.made_key(&format!(r#"{{"user":"{user}","policy":{policy}}}"#))
+    }
+
+    /// A key as the page makes it.
+    fn made_key(&mut self, body: &str) -> Keys {
         let ask = Ask {
             method: "POST".to_owned(),
             path: "/_nilas/keys".to_owned(),
-            body: format!(r#"{{"user":"{user}","policy":{policy}}}"#),
+            body: body.to_owned(),
             ..Ask::default()
         };
         let text = self.root("s3", &ask).text();
@@ -511,15 +596,24 @@ impl Corpus {
         ask.body = ask.body.replace("000000000000", &self.account);
         let response = self.send(&ask, any.service(), way.keys, way.signed);
         self.asked += 1;
-        let refused = refusal(any, &response);
-        let right = match (way.allowed, &refused) {
-            (true, None) => response.status < 500 || response.status == 501,
-            (false, Some(_)) => true,
-            (true, Some(_)) | (false, None) => false,
+        let got = refusal(any, &response);
+        let right = match (way.want, &got) {
+            (Answer::May, None) => response.status < 500 || response.status == 501,
+            // An answer without a body has its status to say it by.
+            (want, Some((status, code))) => {
+                let (want_status, want_code) = want.code(any);
+                *status == want_status && (code.is_empty() || *code == want_code)
+            }
+            (_, None) => false,
         };
         if !right {
             let text: String = response.text().chars().take(300).collect();
-            self.wrong.push(format!("{any:?} as {}: {} {text}", way.name, response.status));
+            self.wrong.push(format!(
+                "{any:?} as {}: {} {text}, want {:?}",
+                way.name,
+                response.status,
+                way.want.code(any)
+            ));
         }
     }
 }
@@ -538,9 +632,9 @@ fn element<'a>(xml: &'a str, tag: &str) -> &'a str {
     rest.split_once('<').map_or("", |(text, _)| text)
 }
 
-/// What an answer refuses with, when it refuses because of who asks.
-fn refusal(any: Any, response: &Response) -> Option<String> {
-    const CODES: [&str; 16] = [
+/// What an answer refuses with, when it refuses because of who asks: its status and its code, where it has a body to hold one.
+fn refusal(any: Any, response: &Response) -> Option<(u16, String)> {
+    const CODES: [&str; 14] = [
         "AccessDenied",
         "SignatureDoesNotMatch",
         "InvalidAccessKeyId",
@@ -553,35 +647,28 @@ fn refusal(any: Any, response: &Response) -> Option<String> {
         "InvalidClientTokenId",
         "IncompleteSignature",
         "RequestExpired",
-        "InvalidRequest: signature",
         "NotAuthorizedException",
         "ForbiddenException",
-        "UnrecognizedClientException",
     ];
     let text = response.text();
-    match any {
-        Any::Iceberg(_) => matches!(response.status, 401 | 403 | 419).then(|| response.status.to_string()),
-        _ if text.is_empty() => {
-            matches!(response.status, 400 | 401 | 403).then(|| response.status.to_string())
-        }
+    if text.is_empty() {
+        return matches!(response.status, 400 | 401 | 403 | 419).then(|| (response.status, String::new()));
+    }
+    let json = |name: &str| {
+        let rest = text.split_once(&format!(r#""{name}":""#)).map_or("", |(_, rest)| rest);
+        rest.split_once('"').map_or("", |(value, _)| value).to_owned()
+    };
+    let code = match any {
         // One key of DeleteObjects was refused.
         Any::S3(Operation::DeleteObjects) if response.status == 200 => {
-            text.contains("<Code>AccessDenied</Code>").then(|| "AccessDenied".to_owned())
+            return text.contains("<Code>AccessDenied</Code>").then(|| (403, "AccessDenied".to_owned()));
         }
-        _ => {
-            let code = match text.contains("<Code>") {
-                true => element(&text, "Code").to_owned(),
-                false => text
-                    .split(r#""code":""#)
-                    .nth(1)
-                    .and_then(|rest| rest.split('"').next())
-                    .unwrap_or("")
-                    .to_owned(),
-            };
-            let of_v2 = code == "InvalidRequest" && text.contains("AWS4-HMAC-SHA256");
-            (CODES.contains(&code.as_str()) || of_v2).then_some(code)
-        }
-    }
+        Any::Iceberg(_) => json("type"),
+        _ if text.contains("<Code>") => element(&text, "Code").to_owned(),
+        _ => json("code"),
+    };
+    let of_v2 = code == "InvalidRequest" && text.contains("AWS4-HMAC-SHA256");
+    (CODES.contains(&code.as_str()) || of_v2).then_some((response.status, code))
 }
 
 fn allow(actions: &[&str]) -> String {
@@ -680,13 +767,14 @@ fn who_may_may_and_nobody_else() {
     }
     let narrow_key = corpus.bound_key("with", narrow_policy);
     let wide_key = corpus.bound_key("with", wide_policy);
+    let (ended, over) = corpus.over("with");
     let mut questions: BTreeMap<&str, usize> = BTreeMap::new();
     for any in Any::all() {
         let (open, public, in_bucket) = (is_open(any), any.is_public(), is_in_a_bucket(any));
         // Users may have session tokens whatever their policies say, as in AWS; sessions may not.
         let is_token = any.facts().name == "GetSessionToken";
         let open = open || is_token;
-        let of_session = |may: bool| may && !is_token;
+        let of_session = |want: Answer| if is_token { Answer::Forbidden } else { want };
         let facts = any.facts();
         let is_copy = matches!(any, Any::S3(operation) if operation.row().form == Form::Copy);
         let mut actions = vec![facts.action];
@@ -697,7 +785,7 @@ fn who_may_may_and_nobody_else() {
         let deny =
             format!(r#"{},{{"Effect":"Deny","Action":"{}","Resource":"*"}}"#, allow(&["*"]), facts.action);
         corpus.give("allbut", &deny);
-        let way = |name, keys, signed, place, allowed| Way { name, keys, signed, place, allowed };
+        let way = |name, keys, signed, place, want| Way { name, keys, signed, place, want };
         // A form's fields are not signed by a URL, and no client presigns one.
         let by_url = !matches!(any, Any::Query(_)) && facts.named == NamedIn::Head;
         let takes_v2 =
@@ -717,60 +805,107 @@ fn who_may_may_and_nobody_else() {
         let anonymous_may = in_bucket
             && !says_who_may
             && (matches!(any, Any::S3(_)) || matches!(any, Any::Iceberg(_)) && reads);
+        let unless = |no: Answer| if_not(public, no);
+        let opens = if_not(open, Answer::Forbidden);
         let mut ways = vec![
-            way("nobody", None, Signed::Not, PLAIN, public),
-            way("wrong key", Some(&wrong), Signed::Header, PLAIN, public),
-            way("unknown key", Some(&unknown), Signed::Header, PLAIN, public),
-            way("disabled key", Some(&disabled), Signed::Header, PLAIN, public),
-            way("session of a disabled key", Some(&disabled_session), Signed::Header, PLAIN, public),
-            way("deleted key", Some(&deleted), Signed::Header, PLAIN, public),
-            way("session without its token", Some(&no_token), Signed::Header, PLAIN, public),
-            way("session with another's token", Some(&other_token), Signed::Header, PLAIN, public),
-            way("session with a torn token", Some(&torn), Signed::Header, PLAIN, public),
-            way("tampered header", Some(&with), Signed::HeaderTampered, PLAIN, public),
-            way("wrong service", Some(&with), Signed::OtherService, PLAIN, public),
-            way("stale date", Some(&with), Signed::Stale, PLAIN, public),
-            way("user without the right", Some(&without), Signed::Header, PLAIN, open),
-            way("user with the right", Some(&with), Signed::Header, PLAIN, true),
-            way("user with all but the right", Some(&all_but), Signed::Header, PLAIN, open),
-            way("user with the right elsewhere", Some(&elsewhere), Signed::Header, PLAIN, open),
-            way("session", Some(&session), Signed::Header, PLAIN, of_session(true)),
-            way("wide session", Some(&wide), Signed::Header, PLAIN, of_session(true)),
-            way("narrow session", Some(&narrow), Signed::Header, PLAIN, of_session(open)),
-            way("narrow session of a session", Some(&chained), Signed::Header, PLAIN, of_session(open)),
-            way("narrow session of root", Some(&without_session), Signed::Header, PLAIN, of_session(open)),
-            way("key with a narrow policy", Some(&narrow_key), Signed::Header, PLAIN, open),
-            way("key with a wide policy", Some(&wide_key), Signed::Header, PLAIN, true),
-            way("root", Some(&root), Signed::Header, PLAIN, true),
+            way("nobody", None, Signed::Not, PLAIN, unless(Answer::Nobody)),
+            way("wrong key", Some(&wrong), Signed::Header, PLAIN, unless(Answer::Signature)),
+            way("unknown key", Some(&unknown), Signed::Header, PLAIN, unless(Answer::Key)),
+            way("disabled key", Some(&disabled), Signed::Header, PLAIN, unless(Answer::Key)),
+            way(
+                "session of a disabled key",
+                Some(&disabled_session),
+                Signed::Header,
+                PLAIN,
+                unless(Answer::Token),
+            ),
+            way("deleted key", Some(&deleted), Signed::Header, PLAIN, unless(Answer::Key)),
+            way("key that ran out", Some(&ended), Signed::Header, PLAIN, unless(Answer::Key)),
+            way("session that is over", Some(&over), Signed::Header, PLAIN, unless(Answer::Over)),
+            way("session without its token", Some(&no_token), Signed::Header, PLAIN, unless(Answer::Key)),
+            way(
+                "session with another's token",
+                Some(&other_token),
+                Signed::Header,
+                PLAIN,
+                unless(Answer::Token),
+            ),
+            way("session with a torn token", Some(&torn), Signed::Header, PLAIN, unless(Answer::Token)),
+            way("tampered header", Some(&with), Signed::HeaderTampered, PLAIN, unless(Answer::Signature)),
+            way("wrong service", Some(&with), Signed::OtherService, PLAIN, unless(Answer::Service)),
+            way("stale date", Some(&with), Signed::Stale, PLAIN, unless(Answer::Stale)),
+            way("user without the right", Some(&without), Signed::Header, PLAIN, opens),
+            way("user with the right", Some(&with), Signed::Header, PLAIN, Answer::May),
+            way("user with all but the right", Some(&all_but), Signed::Header, PLAIN, opens),
+            way("user with the right elsewhere", Some(&elsewhere), Signed::Header, PLAIN, opens),
+            way("session", Some(&session), Signed::Header, PLAIN, of_session(Answer::May)),
+            way("wide session", Some(&wide), Signed::Header, PLAIN, of_session(Answer::May)),
+            way("narrow session", Some(&narrow), Signed::Header, PLAIN, of_session(opens)),
+            way("narrow session of a session", Some(&chained), Signed::Header, PLAIN, of_session(opens)),
+            way("narrow session of root", Some(&without_session), Signed::Header, PLAIN, of_session(opens)),
+            way("key with a narrow policy", Some(&narrow_key), Signed::Header, PLAIN, opens),
+            way("key with a wide policy", Some(&wide_key), Signed::Header, PLAIN, Answer::May),
+            way("root", Some(&root), Signed::Header, PLAIN, Answer::May),
         ];
         if in_bucket {
             ways.extend([
-                way("user denied by the bucket", Some(&with), Signed::Header, DENIED, false),
-                way("session denied by the bucket", Some(&session), Signed::Header, DENIED, false),
-                way("nobody in a denied bucket", None, Signed::Not, DENIED, false),
+                way("user denied by the bucket", Some(&with), Signed::Header, DENIED, Answer::Forbidden),
+                way(
+                    "session denied by the bucket",
+                    Some(&session),
+                    Signed::Header,
+                    DENIED,
+                    Answer::Forbidden,
+                ),
+                way("nobody in a denied bucket", None, Signed::Not, DENIED, Answer::Nobody),
             ]);
             if spares {
                 ways.extend([
-                    way("root denied by the bucket", Some(&root), Signed::Header, DENIED, false),
-                    way("nobody in a public bucket", None, Signed::Not, PUBLIC, anonymous_may),
-                    way("user in a public bucket", Some(&without), Signed::Header, PUBLIC, true),
-                    way("narrow session in a public bucket", Some(&narrow), Signed::Header, PUBLIC, false),
+                    way("root denied by the bucket", Some(&root), Signed::Header, DENIED, Answer::Forbidden),
+                    way(
+                        "nobody in a public bucket",
+                        None,
+                        Signed::Not,
+                        PUBLIC,
+                        if_not(anonymous_may, Answer::Nobody),
+                    ),
+                    way("user in a public bucket", Some(&without), Signed::Header, PUBLIC, Answer::May),
+                    way(
+                        "narrow session in a public bucket",
+                        Some(&narrow),
+                        Signed::Header,
+                        PUBLIC,
+                        Answer::Forbidden,
+                    ),
                 ]);
             }
         }
         if by_url {
             ways.extend([
-                way("URL of a user with the right", Some(&with), Signed::Query, PLAIN, true),
-                way("URL of a user without", Some(&without), Signed::Query, PLAIN, open),
-                way("URL of a session", Some(&session), Signed::Query, PLAIN, true),
-                way("URL of a narrow session", Some(&narrow), Signed::Query, PLAIN, open),
-                way("URL with a wrong key", Some(&wrong), Signed::Query, PLAIN, public),
-                way("tampered URL", Some(&with), Signed::QueryTampered, PLAIN, public),
+                way("URL of a user with the right", Some(&with), Signed::Query, PLAIN, Answer::May),
+                way("URL of a user without", Some(&without), Signed::Query, PLAIN, opens),
+                way("URL of a session", Some(&session), Signed::Query, PLAIN, Answer::May),
+                way("URL of a narrow session", Some(&narrow), Signed::Query, PLAIN, opens),
+                way("URL of a session that is over", Some(&over), Signed::Query, PLAIN, unless(Answer::Over)),
+                way("URL with a wrong key", Some(&wrong), Signed::Query, PLAIN, unless(Answer::Signature)),
+                way("tampered URL", Some(&with), Signed::QueryTampered, PLAIN, unless(Answer::Signature)),
             ]);
             if matches!(any, Any::S3(_)) {
                 ways.extend([
-                    way("URL of version 2", Some(&with), Signed::QueryV2, PLAIN, takes_v2),
-                    way("URL of version 2 without the right", Some(&without), Signed::QueryV2, PLAIN, false),
+                    way(
+                        "URL of version 2",
+                        Some(&with),
+                        Signed::QueryV2,
+                        PLAIN,
+                        if_not(takes_v2, Answer::Version),
+                    ),
+                    way(
+                        "URL of version 2 without the right",
+                        Some(&without),
+                        Signed::QueryV2,
+                        PLAIN,
+                        if takes_v2 { Answer::Forbidden } else { Answer::Version },
+                    ),
                 ]);
             }
         }

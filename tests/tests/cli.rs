@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use nilas_tests::client::{Call, Client};
+use nilas_tests::client::{Call, Client, Payload};
 use nilas_tests::server::{self, Server, ServerOptions};
+use nilas_tests::sign::{self, Signer};
 use serde_json::{Value, json};
 
 const DONE: i32 = 0;
@@ -452,6 +453,41 @@ fn policies() {
     assert_eq!(error["code"], "MalformedPolicyDocument", "{error}");
 }
 
+/// Names that are taken by something else, and policies with a path.
+#[test]
+fn names_of_policies() {
+    let world = World::new();
+    world.user("ana");
+    world.file("web.json", READ_WEB);
+    world.run("policy create pp web.json").done();
+    for taken in ["admin", "Admin", "PP"] {
+        let error = world.run(&format!("policy create {taken} web.json --json")).error(CONFLICT);
+        assert_eq!(error["code"], "EntityAlreadyExists", "{taken}: {error}");
+    }
+    let root = world.root();
+    let mut iam = Client::new(world.server.address(), &root.access, &root.secret);
+    iam.signer = Signer::new(&root.access, &root.secret, "iam");
+    iam.payload = Payload::Signed;
+    let document = sign::encode(NO_SECRETS, false);
+    let form = format!(
+        "Action=CreatePolicy&Version=2010-05-08&PolicyName=god&Path=%2Fsec%2F&PolicyDocument={document}"
+    );
+    let call = Call::new("POST", "/").header("content-type", "application/x-www-form-urlencoded");
+    let call = call.payload(Payload::Signed).body(form.as_bytes());
+    assert_eq!(iam.send(&call).expect("an answer").status, 200);
+    let shown = world.run("policy show god --json").one();
+    assert!(shown["arn"].as_str().expect("text").ends_with(":policy/sec/god"), "{shown}");
+    world.run("policy attach god --user ana").done();
+    world.run("policy detach god --user ana").done();
+    assert_eq!(world.run("policy create god web.json --json").one()["version"], "v2");
+    world.file("god.toml", "[users.ana]\npolicies = [\"god\"]\n[policies]\ngod = \"web.json\"");
+    assert_eq!(world.run("provision apply god.toml").done(), "+ policy god to user ana\n");
+    world.run("policy rm god --force").done();
+    world.run("policy show god").code(NOT_FOUND);
+    let hint = world.run("policy show god --json").error(NOT_FOUND);
+    assert_eq!(hint["next"], "nilas policy list", "{hint}");
+}
+
 #[test]
 fn questions_to_the_evaluator() {
     let world = World::new();
@@ -487,6 +523,49 @@ fn questions_to_the_evaluator() {
     assert!(can.contains(&json!("ana")) && !can.contains(&json!("bob")), "{can:?}");
     assert!(!names(world.run(&format!("{who}secret/a --json"))).contains(&json!("ana")));
     assert!(world.run(&format!("{who}a")).done().starts_with("KIND"));
+
+    // What nothing is known of is absent: no condition on it holds, negated ones but.
+    world.file(
+        "tls.json",
+        &NO_SECRETS.replace("web/secret/*", "web/*").replace(
+            "\"Resource\"",
+            "\"Condition\":{\"Bool\":{\"aws:SecureTransport\":\"false\"}},\"Resource\"",
+        ),
+    );
+    world.run("policy create tls tls.json").done();
+    world.run("policy attach tls --user ana").done();
+    world.run(&ask("ana", "s3:GetObject", "a")).done();
+    world.run(&(ask("ana", "s3:GetObject", "a") + " --context aws:SecureTransport=false")).code(DENIED);
+    world.run("policy detach tls --user ana").done();
+
+    // Whoever cannot sign may do nothing, whatever is open to everybody.
+    let open = READ_WEB.replace("\"Effect\"", "\"Principal\":\"*\",\"Effect\"");
+    let answer =
+        world.server.client().send(&Call::bucket("PUT", "web").query("policy", "").body(open.as_bytes()));
+    assert_eq!(answer.expect("an answer").status, 204);
+    world.run(&ask("bob", "s3:GetObject", "a")).done();
+    world.run("user disable bob").done();
+    let denied = world.run(&(ask("bob", "s3:GetObject", "a") + " --json")).code(DENIED);
+    assert!(denied.out.contains("the user is disabled"), "{denied}");
+    world.file("narrow.json", READ_WEB);
+    let short = world.key("--user ana --expires 1s --policy narrow.json");
+    world.run(&ask(&short.access, "s3:GetObject", "a")).done();
+    std::thread::sleep(Duration::from_millis(1_100));
+    let denied = world.run(&(ask(&short.access, "s3:GetObject", "a") + " --json")).code(DENIED);
+    assert!(denied.out.contains("the key has expired"), "{denied}");
+    let can = names(world.run(&format!("{who}a --json")));
+    assert!(can.contains(&json!("ana")) && !can.contains(&json!("bob")), "{can:?}");
+    assert!(!can.contains(&json!(short.access)), "{can:?}");
+
+    // Nobody takes another's place by a name.
+    let key = world.key("--user ana --policy narrow.json");
+    for name in ["anonymous", key.access.as_str()] {
+        world.run(&format!("user add {name}")).done();
+        world.run(&format!("policy attach admin --user {name}")).done();
+        world.run(&ask(name, "s3:PutObject", "a")).code(DENIED);
+        let shown = world.run(&format!("user show {name} --json")).one();
+        world.run(&ask(shown["arn"].as_str().expect("text"), "s3:PutObject", "a")).done();
+    }
 }
 
 #[test]
@@ -519,6 +598,11 @@ fn sessions() {
     assert!(root.contains(":root"), "{root}");
 
     assert_ne!(world.run_as(&key, "sts assume --duration 1m").code, DONE);
+    // A session without a policy may do more than one with it.
+    world.file("empty.json", " \n");
+    let error = world.run_as(&key, "sts assume --policy empty.json --json").error(USAGE);
+    assert!(error["why"].as_str().expect("text").contains("empty.json"), "{error}");
+    world.run("key create --user ana --policy empty.json").code(USAGE);
     let mut broken = session.clone();
     broken.token = broken.token.map(|token| token + "x");
     world.run_as(&broken, "sts whoami").code(DENIED);
@@ -602,6 +686,36 @@ fn provisioning() {
     world.file("provision.toml", "[users.ana]\ngroups = [\"none\"]\n");
     assert!(world.run("provision apply provision.toml").code(USAGE).err.contains("there is no group none"));
     world.run("provision plan missing.toml").code(USAGE);
+
+    // What cannot be is said beforehand, and nothing is done.
+    let foreign = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":\"*\",\
+                   \"Action\":\"s3:GetObject\",\"Resource\":\"arn:aws:s3:::other/*\"}]}";
+    for (table, why) in [
+        ("[users.ANA]".to_owned(), "there is a user ana"),
+        (format!("[policies]\nadmin = '{READ_WEB}'"), "always there"),
+        ("[buckets.A_b]".to_owned(), "no buckets of that name"),
+        (format!("[buckets.fresh]\npolicy = '{foreign}'"), "nothing of the bucket fresh"),
+        ("[users.new.keys.k]\nfile = \"ana.env\"".to_owned(), "it is there already"),
+        ("[users.new.keys.k]\nfile = \"none/k.env\"".to_owned(), "there is no folder"),
+    ] {
+        world.file("provision.toml", &format!("[users.first]\n{table}\n"));
+        for verb in ["plan", "apply"] {
+            let ran = world.run(&format!("provision {verb} provision.toml")).code(USAGE);
+            assert!(ran.err.contains(why), "{table}: {ran}");
+        }
+        world.run("user show first").code(NOT_FOUND);
+    }
+
+    // What was done before a step failed is said.
+    let some = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":[\"iam:*\",\"admin:*\"],\"Resource\":\"*\"}]}";
+    world.file("some.json", some);
+    world.run("policy create some some.json").done();
+    let key = world.user("keeper");
+    world.run("policy attach some --user keeper").done();
+    world.file("provision.toml", "[users.first]\n[buckets.fresh]\n");
+    let ran = world.run_as(&key, "provision apply provision.toml").code(DENIED);
+    assert_eq!(ran.out, "+ user first\n", "{ran}");
+    assert!(ran.err.contains("+ bucket fresh (step 2 of 2)"), "{ran}");
 }
 
 #[test]
@@ -738,6 +852,17 @@ fn help_says_what_there_is() {
         }
         world.run(group).code(USAGE);
         world.run(&format!("{group} nonsense")).code(USAGE);
+        let error = world.run(&format!("{group} nonsense --json")).error(USAGE);
+        assert_eq!(error["exit"], "usage", "{error}");
+    }
+    for (command, what) in [
+        ("policy attach readonly --json", "policy attach"),
+        ("key create --user ana --policy none.json --json", "key create --user ana"),
+        ("user list --endpoint ftp://x --json", "user list"),
+    ] {
+        let error = world.run(command).error(USAGE);
+        assert!(error["what"].as_str().is_some_and(|said| said.starts_with(what)), "{command}: {error}");
+        assert_ne!(error["why"], "", "{command}");
     }
 }
 

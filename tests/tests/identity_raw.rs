@@ -288,6 +288,61 @@ fn a_new_root_secret_seals_all_keys_anew() {
     assert!(!left.contains(&keys[0].0), "{left}");
 }
 
+/// The environment wins over a new key that waits, and then nothing on the disk may be taken for what it is not.
+#[test]
+fn a_new_root_key_waits_while_the_environment_gives_another() {
+    let data = fresh_directory();
+    let options = ServerOptions { root_key: None, ..ServerOptions::fresh().data(&data) };
+    let (mut server, keys) = movers(options.clone());
+    let (file, next) = (data.join("root.env"), data.join("root.env.next"));
+    let key = |path: &Path| read_root_env(path).expect("two lines");
+    let given = |key: &(String, String)| ServerOptions { root_key: Some(key.clone()), ..options.clone() };
+    let start = |options| Server::start(options).unwrap_or_else(|error| panic!("{error}"));
+    let works = |server: &Server, root: &(String, String)| {
+        assert_eq!(allowed(&mut client(server, &keys[0])).expect("an answer").len(), 1);
+        assert_eq!(client(server, root).send(&Call::get("/")).expect("an answer").status, 200);
+    };
+    let old = key(&file);
+    rotate_root_key(&data, None).expect("written while it is served");
+    let new = key(&next);
+    server.kill9();
+    server = start(given(&old));
+    works(&server, &old);
+    assert_eq!((key(&file), key(&next)), (old.clone(), new.clone()), "neither is in the other's place");
+    assert!(
+        server.stderr().contains("root.env.next waits: another root key is in force"),
+        "{}",
+        server.stderr()
+    );
+
+    // The new key in the environment: the one before is found in its file.
+    server.kill9();
+    server = start(given(&new));
+    works(&server, &new);
+    assert!(key(&file) == new && !next.exists());
+
+    // Cut between the seal and the new name of the file, and then the old key in the environment.
+    rotate_root_key(&data, None).expect("written while it is served");
+    let newest = key(&next);
+    server.kill9();
+    let bytes = [&next, &file].map(|path| fs::read(path).expect("there"));
+    start(options.clone()).kill9();
+    for (path, bytes) in [&next, &file].into_iter().zip(&bytes) {
+        write_file(path, bytes);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("ours");
+    }
+    for argument in [None, Some("--forget-access-keys")] {
+        let arguments = argument.into_iter().map(Into::into).collect();
+        let refused = Server::start(ServerOptions { arguments, ..given(&new) }).map(drop);
+        let refused = refused.expect_err("sealed under the key in the file");
+        assert!(refused.stderr.contains("which is in root.env.next"), "{refused}");
+        assert_eq!((key(&file), key(&next)), (new.clone(), newest.clone()));
+    }
+    server = start(options);
+    works(&server, &newest);
+    assert!(key(&file) == newest && !next.exists());
+}
+
 fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
@@ -381,6 +436,88 @@ fn a_provision_file_is_applied_at_every_start() {
     remove(&data.join("provision.toml"));
     server.restart().unwrap_or_else(|error| panic!("{error}"));
     works(&server);
+}
+
+/// A start takes the policies of buckets that a request could put, and no others.
+#[test]
+fn a_provision_file_is_judged_as_requests_are() {
+    let data = fresh_directory();
+    let mut server =
+        Server::start(ServerOptions::fresh().data(&data)).unwrap_or_else(|error| panic!("{error}"));
+    let provision = |server: &mut Server, text: &str| {
+        server.kill9();
+        write_file(&data.join("provision.toml"), text.as_bytes());
+    };
+    let policy = |principal: &str, resource: &str| {
+        format!(
+            "[users.ann]\n[users.ann.keys.k]\nfile = \"ann.env\"\n[buckets.pub]\npolicy = '{{\"Version\":\"2012-10-17\",\
+             \"Statement\":[{{\"Effect\":\"Allow\",\"Principal\":{principal},\"Action\":\"s3:GetObject\",\
+             \"Resource\":\"arn:aws:s3:::{resource}\"}}]}}'\n"
+        )
+    };
+    for (resource, reason) in [("other/*", "nothing of the bucket pub"), ("pub", "Action does not apply")] {
+        provision(&mut server, &policy("\"*\"", resource));
+        restart_refused(&mut server, reason);
+    }
+    let account = {
+        remove(&data.join("provision.toml"));
+        server.restart().unwrap_or_else(|error| panic!("{error}"));
+        let mut sts = Client::new(server.address(), server.root_key().0, server.root_key().1);
+        sts.signer = Signer::new(server.root_key().0, server.root_key().1, "sts");
+        let form = b"Action=GetCallerIdentity&Version=2011-06-15";
+        let call = Call::new("POST", "/").header("content-type", "application/x-www-form-urlencoded");
+        field(&sts.send(&call.payload(Payload::Signed).body(form)).expect("an answer").text(), "Account")
+    };
+    let arn = |user: &str| format!("{{\"AWS\":\"arn:aws:iam::{account}:user/{user}\"}}");
+    provision(&mut server, &policy(&arn("nobody"), "pub/*"));
+    restart_refused(&mut server, "is nobody here");
+
+    // A user of the same file, who stays the same under another name.
+    provision(&mut server, &policy(&arn("ann"), "pub/*"));
+    server.restart().unwrap_or_else(|error| panic!("{error}"));
+    let ann = read_root_env(&data.join("ann.env")).expect("two lines");
+    assert_eq!(server.client().put("pub", "a", b"x").expect("an answer").status, 200);
+    assert_eq!(client(&server, &ann).get("pub", "a").expect("an answer").status, 200);
+    let mut iam = Iam::new(&server, server.root_key());
+    iam.must("UpdateUser", &[("UserName", "ann"), ("NewUserName", "eve")]);
+    let other = iam.user("ann", None);
+    assert_eq!(client(&server, &ann).get("pub", "a").expect("an answer").status, 200);
+    assert_eq!(client(&server, &other).get("pub", "a").expect("an answer").status, 403);
+    iam.must("DeleteAccessKey", &[("UserName", "ann"), ("AccessKeyId", &other.0)]);
+    iam.must("DeleteUser", &[("UserName", "ann")]);
+    iam.must("UpdateUser", &[("UserName", "eve"), ("NewUserName", "ann")]);
+    provision(&mut server, &policy(&arn("ann"), "pub/*"));
+    server.restart().unwrap_or_else(|error| panic!("{error}"));
+
+    // Public, where that is blocked.
+    let block = "<PublicAccessBlockConfiguration><BlockPublicPolicy>true</BlockPublicPolicy></PublicAccessBlockConfiguration>";
+    let put = Call::bucket("PUT", "pub").query("publicAccessBlock", "").body(block.as_bytes());
+    assert_eq!(server.client().send(&put).expect("an answer").status, 200);
+    provision(&mut server, &policy("\"*\"", "pub/*"));
+    restart_refused(&mut server, "BlockPublicPolicy");
+    remove(&data.join("provision.toml"));
+    server.restart().unwrap_or_else(|error| panic!("{error}"));
+    let get = Call::object("GET", "pub", "a").unsigned();
+    assert_eq!(server.client().send(&get).expect("an answer").status, 403);
+}
+
+/// What a form or a page is asked to change is signed whole.
+#[test]
+fn no_change_of_identities_is_made_unsigned() {
+    let server = Server::fresh();
+    let (access, secret) = server.root_key();
+    let form = b"Action=CreateUser&Version=2010-05-08&UserName=ana";
+    let mut client = Client::new(server.address(), access, secret);
+    let page = Call::new("POST", "/_nilas/owners").body(b"{\"bucket\":\"b\",\"user\":\"root\"}");
+    for (payload, status) in [(Payload::Unsigned, 400), (Payload::Signed, 404)] {
+        assert_eq!(client.send(&page.clone().payload(payload)).expect("an answer").status, status);
+    }
+    client.signer = Signer::new(access, secret, "iam");
+    let call = Call::new("POST", "/").header("content-type", "application/x-www-form-urlencoded").body(form);
+    for (payload, status) in [(Payload::Unsigned, 403), (Payload::Signed, 200)] {
+        let answer = client.send(&call.clone().payload(payload)).expect("an answer");
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
 }
 
 fn remove(file: &Path) {

@@ -21,7 +21,8 @@ const NEW: &str = "the new root secret";
 
 fn secrets(engine: &Engine, current: &str, previous: Option<&str>) -> RootSecrets {
     let of = |secret| SealKeys::derive(secret, engine.store_id());
-    RootSecrets { current: of(current), previous: previous.map(of), forgets_keys: false }
+    let previous = previous.map(of).into_iter().collect();
+    RootSecrets { current: of(current), previous, kept: Vec::new(), forgets_keys: false }
 }
 
 /// A served store: a handle for each core.
@@ -298,6 +299,13 @@ fn a_wrong_root_secret_is_refused_and_harms_nothing() {
             let refused = loaded(&engines, NEW, previous).await;
             assert!(matches!(refused, Err(LoadError::OtherRootSecret)));
         }
+        assert_eq!(stored(&engines[0]).await, before);
+        // What a file still has is not lost, whatever is asked for.
+        let kept = vec![("root.env.next", SealKeys::derive(OLD, engines[0].store_id()))];
+        let forgets = RootSecrets { kept, forgets_keys: true, ..secrets(&engines[0], NEW, None) };
+        let cell = IdentityCell::new(&account_of(engines[0].store_id()));
+        let refused = cell.load(&engines[0], forgets).await;
+        assert!(matches!(refused, Err(LoadError::SecretKept { file: "root.env.next" })));
         assert_eq!(stored(&engines[0]).await, before);
         loaded(&engines, OLD, None).await.expect("still the right one");
         Ok(())

@@ -2,7 +2,7 @@
 //! beside them, with a kill in the middle, and with metadata that cannot be read.
 //!
 //! One server for all tests of this binary but those that restart theirs; each test has warehouses of its own. What needs
-//! versions, principals and power cuts at chosen moments is in `purge_simulated`.
+//! versions and power cuts at chosen moments is in `purge_simulated`.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -137,11 +137,12 @@ fn expect_ended(purge: &Value, state: &str, deleted: u64, failed: u64, unreadabl
 #[test]
 fn all_that_is_reached_goes_and_nothing_else() {
     let mut lake = Lake::new(server(), "purge-reach");
-    let properties = json!({"write.data.path": lake.at("elsewhere/data"), "write.metadata.path": lake.at("elsewhere/meta")});
+    let properties =
+        json!({"write.data.path": lake.at("t/in/data"), "write.metadata.path": lake.at("t/in/meta")});
     expect(&lake.create("t", "t", properties), 200);
     expect(&lake.create("other", "other", json!({})), 200);
     let own: Vec<String> =
-        ["t/data/a", "t/data/b", "t/data/gone", "elsewhere/data/c", "t/deletes/d", "t/dv.puffin", "t/e"]
+        ["t/data/a", "t/data/b", "t/data/gone", "t/in/data/c", "t/deletes/d", "t/dv.puffin", "t/e"]
             .iter()
             .map(|key| lake.put(key, b"bytes"))
             .collect();
@@ -154,9 +155,9 @@ fn all_that_is_reached_goes_and_nothing_else() {
         &[deletes(d), deletes(dv), deletes(dv), File { path: gone.clone(), content: 0, status: 2 }],
     );
     let equality = File { path: e.replace("s3://", "s3a://"), content: 2, status: 0 };
-    let third = lake.manifest("elsewhere/meta/m3.avro", &[File::data(b), equality]);
+    let third = lake.manifest("t/in/meta/m3.avro", &[File::data(b), equality]);
     lake.append("t", "t/metadata/l1.avro", std::slice::from_ref(&first));
-    lake.append("t", "elsewhere/meta/l2.avro", &[first, second, third]);
+    lake.append("t", "t/in/meta/l2.avro", &[first, second, third]);
     let statistics = lake.put("t/stats.puffin", b"s");
     let of_partitions = lake.put("t/partition-stats.parquet", b"p");
     let loaded = lake.catalog.load_table(NS, "t").expect("load").json;
@@ -259,22 +260,41 @@ fn what_cannot_be_read_is_named_and_the_rest_goes() {
     expect(&lake.create("t", "t", json!({})), 200);
 }
 
+/// The root key asks, which may delete them all.
 #[test]
-fn files_of_other_buckets() {
+fn what_lies_outside_of_the_tables_locations_stays() {
     let mut lake = Lake::new(server(), "purge-wide");
     assert_eq!(lake.s3.create_bucket("purge-other").expect("bucket").status, 200);
-    expect(&lake.create("t", "t", json!({})), 200);
+    let properties =
+        json!({"write.data.path": lake.at("far/data"), "write.metadata.path": lake.at("far/meta")});
+    expect(&lake.create("t", "t", properties), 200);
     let other = |key: &str| format!("s3n://purge-other/{key}");
-    let manifest = manifests::manifest(&[File::data(other("a b/ü+%41")), File::data("s3://purge-no-such/x")]);
-    for (key, body) in [("a b/ü+%41", &b"data"[..]), ("m.avro", &manifest), ("bystander", b"")] {
-        assert_eq!(lake.s3.put("purge-other", key, body).expect("put").status, 200);
+    for key in ["a b/ü+%41", "statistics", "bystander"] {
+        assert_eq!(lake.s3.put("purge-other", key, b"bytes").expect("put").status, 200);
     }
-    lake.append("t", "t/metadata/l.avro", &[other("m.avro")]);
+    let (own, far) = (lake.put("t/data/a", b"bytes"), lake.put("far/data/b", b"bytes"));
+    let files = [own, far.clone(), other("a b/ü+%41"), "s3://purge-no-such/x".to_owned()];
+    let manifest = lake.manifest("t/metadata/m.avro", &files.map(File::data));
+    lake.append("t", "t/metadata/l.avro", &[manifest]);
+    let loaded = lake.catalog.load_table(NS, "t").expect("load").json;
+    let snapshot = loaded["metadata"]["current-snapshot-id"].clone();
+    let set = json!([{"action": "set-statistics", "snapshot-id": snapshot, "statistics": {"snapshot-id": snapshot,
+        "statistics-path": "s3://purge-other/statistics", "file-size-in-bytes": 1, "file-footer-size-in-bytes": 1,
+        "blob-metadata": []}}]);
+    expect(&lake.commit("t", set), 200);
+    let metadata_files = lake.keys().iter().filter(|key| key.starts_with("far/meta/")).count();
+    assert_eq!(metadata_files, 3);
+    let before: Vec<String> = lake.keys().into_iter().filter(|key| key.starts_with("far/")).collect();
     lake.purge("t");
-    expect_ended(&lake.ended(), "done", 1 + 1 + 1 + 2, 0, 0);
-    assert_eq!(lake.keys(), [""; 0]);
-    let left = lake.s3.list_all("purge-other", "").expect("listed");
-    assert_eq!(left.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["bystander"]);
+    let purge = lake.ended();
+    // Left: three data files, the statistics, and the metadata files, the newest among them.
+    expect_ended(&purge, "incomplete", 1 + 1 + 1, 3 + 1 + 3, 0);
+    let left = purge["left"].as_array().expect("a list");
+    assert!(left.iter().all(|left| left["why"] == "it lies outside of the table's locations"), "{purge}");
+    assert!(left.iter().any(|left| left["location"] == json!(far)), "{purge}");
+    assert_eq!(left.last().map(|left| &left["location"]), Some(&purge["metadata_location"]));
+    assert_eq!(lake.keys(), before);
+    assert_eq!(lake.s3.list_all("purge-other", "").expect("listed").len(), 3);
 }
 
 #[test]

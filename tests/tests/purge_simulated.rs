@@ -1,14 +1,13 @@
-//! Purges on the simulated machine: power cuts at every step, buckets that keep versions, principals who may not, stores
-//! that are full, and values of the version before.
+//! Purges on the simulated machine: power cuts at every step, buckets that keep versions, files that are not the table's, and
+//! values of the version before.
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nilas_catalog::access::{Access, KeptAccess, KeptPrincipal, Resource};
-use nilas_catalog::{Catalog, PurgeFigures, PurgeStatus, Request, Route};
+use nilas_catalog::access::{Access, KeptPrincipal, Resource};
+use nilas_catalog::{Catalog, PurgeStatus, Request, Route};
 use nilas_engine::platform::simulated::{Faults, Medium, Random};
 use nilas_engine::{
     Bucket, BucketSettings, ETag, Engine, EngineError, ListQuery, PutCondition, Transaction, ValueOwner,
@@ -20,7 +19,7 @@ use serde_json::{Value, json};
 
 const GEOMETRY: Geometry = Geometry::small(2);
 
-/// Asked at the time of the request.
+/// Root: what is not deleted is deleted for nobody.
 struct Everything;
 
 impl Access for Everything {
@@ -33,39 +32,8 @@ impl Access for Everything {
     }
 }
 
-/// Asked by purges: root may do everything elsewhere but the one action.
-struct AllBut(&'static str);
-
-/// Asked by purges: nobody may do anything. Writes down what they ask.
-#[derive(Default)]
-struct NothingBut(Mutex<Vec<String>>);
-
-impl KeptAccess for NothingBut {
-    fn allows(&self, _who: &KeptPrincipal, action: &'static str, resource: Resource<'_>) -> bool {
-        self.0.lock().expect("no panic").push(format!("{action} {resource}"));
-        false
-    }
-}
-
-impl KeptAccess for AllBut {
-    fn allows(&self, who: &KeptPrincipal, action: &'static str, resource: Resource<'_>) -> bool {
-        assert_eq!((who.kind.as_str(), who.access_key.as_str()), ("root", "AK"));
-        match resource {
-            Resource::Object { bucket: "other", .. } => action != self.0,
-            Resource::Object { bucket: "lake", key }
-                if key.starts_with(b"t/metadata/")
-                    || !key.starts_with(b"t/") && !key.starts_with(b"before/") =>
-            {
-                true
-            }
-            _ => panic!("only what is elsewhere is asked for: {resource}"),
-        }
-    }
-}
-
-fn catalog_with(engine: &Engine, access: AllBut) -> Catalog {
-    let catalog = Catalog::new(engine.clone(), Bytes::new(), "local");
-    catalog.with_purges(Arc::new(access), Arc::new(PurgeFigures::default()), |_| ())
+fn catalog_on(engine: &Engine) -> Catalog {
+    Catalog::new(engine.clone(), Bytes::new(), "local")
 }
 
 async fn ask(catalog: &Catalog, method: &str, path: &str, body: Value) -> (u16, Value) {
@@ -109,13 +77,16 @@ async fn keys(engine: &Engine, bucket: &str) -> Vec<String> {
     keys
 }
 
-/// Files that the table `t` of warehouse `lake` reaches besides its metadata files, and the two that it does not.
-const DATA: [&str; 4] = ["t/data/a", "t/data/b", "t/data/c", "far/d"];
-const FOREIGN: [&str; 2] = ["t/data/foreign", "t/notes"];
+/// Data files that the table `t` of warehouse `lake` has in its location.
+const DATA: [&str; 3] = ["t/data/a", "t/data/b", "t/data/c"];
+/// What is left of the warehouse when it is purged: a file that it names, but not in its locations, and two that it does not name.
+const FOREIGN: [&str; 3] = ["far/d", "t/data/foreign", "t/notes"];
+/// Why a purge leaves the one, and the file of bucket `other` that the table names.
+const OUTSIDE: &str = "it lies outside of the table's locations";
 
 /// Makes the warehouse `lake` with its table, whose location was another before, and the bucket `other` with a data file.
 async fn make(engine: &Engine, versioned: bool) {
-    let catalog = catalog_with(engine, AllBut(""));
+    let catalog = catalog_on(engine);
     assert_eq!(ask(&catalog, "POST", "/v1/warehouses", json!({"name": "lake"})).await.0, 200);
     assert_eq!(ask(&catalog, "POST", "/v1/lake/namespaces", json!({"namespace": ["a"]})).await.0, 200);
     engine.create_bucket("other", BucketSettings::default()).await.expect("room");
@@ -130,7 +101,7 @@ async fn make(engine: &Engine, versioned: bool) {
     put(engine, "other", "x", b"bytes".to_vec(), false).await;
     put(engine, "other", "y", b"not the table's".to_vec(), false).await;
     let mut files: Vec<File> = DATA.iter().map(|key| File::data(format!("s3://lake/{key}"))).collect();
-    files.push(File::data("s3://other/x"));
+    files.extend(["s3://lake/far/d", "s3://other/x"].map(File::data));
     let (first, second) = files.split_at(2);
     put(engine, "lake", "t/m1", manifests::manifest(first), versioned).await;
     put(engine, "lake", "t/m2", manifests::manifest(second), versioned).await;
@@ -194,7 +165,7 @@ fn a_power_cut_at_any_step() {
         let told = Rc::clone(&answered);
         let run = on_machine(cut_at, &medium, faults, async move |machine, drive| {
             let Ok(engines) = start(&machine, &drive, 2).await else { return Ok(()) };
-            let catalog = catalog_with(&engines[0], AllBut(""));
+            let catalog = catalog_on(&engines[0]);
             purge(&catalog).await;
             *told.borrow_mut() = true;
             ended(&engines[0], &catalog).await;
@@ -207,12 +178,15 @@ fn a_power_cut_at_any_step() {
         let seen = Rc::clone(&open);
         let run = on_machine(cut_at, &medium, Faults::default(), async move |machine, drive| {
             let engines = start(&machine, &drive, 2).await.expect("recovers");
-            let (engine, catalog) = (&engines[0], catalog_with(&engines[0], AllBut("")));
+            let (engine, catalog) = (&engines[0], catalog_on(&engines[0]));
             *seen.borrow_mut() =
                 catalog.purges().await.expect("told").0.iter().any(|purge| purge.ended_ms.is_none());
             catalog.resume_purges().await;
             let all = ended(engine, &catalog).await;
-            assert!(all.iter().all(|purge| purge.failed + purge.unreadable == 0), "cut at {cut_at}: {all:?}");
+            assert!(
+                all.iter().all(|purge| (purge.failed, purge.unreadable) == (2, 0)),
+                "cut at {cut_at}: {all:?}"
+            );
             let (status, _) = ask(&catalog, "GET", "/v1/lake/namespaces/a/tables/t", Value::Null).await;
             let left = keys(engine, "lake").await;
             match status {
@@ -223,14 +197,11 @@ fn a_power_cut_at_any_step() {
                         DATA.iter().all(|key| left.contains(&(*key).to_owned())),
                         "cut at {cut_at}: {left:?}"
                     );
-                    assert_eq!(keys(engine, "other").await, ["x", "y"]);
                 }
-                404 => {
-                    assert_eq!(left, FOREIGN, "cut at {cut_at}");
-                    assert_eq!(keys(engine, "other").await, ["y"], "cut at {cut_at}");
-                }
+                404 => assert_eq!(left, FOREIGN, "cut at {cut_at}"),
                 other => panic!("cut at {cut_at}: {other}"),
             }
+            assert_eq!(keys(engine, "other").await, ["x", "y"], "cut at {cut_at}");
             Ok(())
         });
         assert!(matches!(run, Ok(Some(()))), "cut at {cut_at}: {run:?}");
@@ -255,148 +226,148 @@ fn all_versions_go() {
             put(&engine, "lake", DATA[1], b"again".to_vec(), true).await;
         }
         assert_eq!(keys(&engine, "lake").await.iter().filter(|key| **key == DATA[1]).count(), 202);
-        let catalog = catalog_with(&engine, AllBut(""));
+        let catalog = catalog_on(&engine);
         purge(&catalog).await;
         let all = ended(&engine, &catalog).await;
         let [one] = all.as_slice() else { panic!("{all:?}") };
-        // Data and delete files, that of the other bucket, manifests, lists, metadata files.
-        assert_eq!((one.deleted, one.failed, one.unreadable), (4 + 1 + 2 + 2 + 3, 0, 0));
-        assert_eq!(keys(&engine, "lake").await, [FOREIGN[0], FOREIGN[0], FOREIGN[1], FOREIGN[1]]);
+        // Data files, manifests, lists, metadata files.
+        assert_eq!((one.deleted, one.failed, one.unreadable), (3 + 2 + 2 + 3, 2, 0));
+        assert_eq!(keys(&engine, "lake").await, FOREIGN.map(|key| [key, key]).concat());
     });
 }
 
-#[test]
-fn who_may_not_delete_elsewhere_leaves_that() {
-    with_engine(&made(false), async |engine| {
-        let catalog = catalog_with(&engine, AllBut("s3:DeleteObject"));
-        purge(&catalog).await;
-        let all = ended(&engine, &catalog).await;
-        let [one] = all.as_slice() else { panic!("{all:?}") };
-        assert_eq!((one.deleted, one.failed, one.unreadable), (4 + 2 + 2 + 3, 1, 0));
-        let why = "who asked for the purge may not do s3:DeleteObject on it".to_owned();
-        assert_eq!(one.left, [("s3://other/x".to_owned(), why)]);
-        assert_eq!(
-            (keys(&engine, "lake").await, keys(&engine, "other").await.len()),
-            (FOREIGN.map(str::to_owned).to_vec(), 2)
-        );
-    });
+const TABLE: &str = "/v1/lake/namespaces/a/tables/t";
+
+async fn commit(catalog: &Catalog, updates: Value) {
+    let body = json!({"requirements": [], "updates": updates});
+    let (status, answer) = ask(catalog, "POST", TABLE, body).await;
+    assert_eq!(status, 200, "{answer}");
 }
 
+fn snapshot(engine: &Engine, id: u64, list: &str) -> Value {
+    let snapshot = json!({"snapshot-id": id, "sequence-number": id, "manifest-list": list,
+        "timestamp-ms": engine.now_ms(), "schema-id": 0, "summary": {"operation": "append"}});
+    json!({"action": "add-snapshot", "snapshot": snapshot})
+}
+
+fn statistics(path: &str) -> Value {
+    json!({"action": "set-statistics", "snapshot-id": 2, "statistics": {"snapshot-id": 2, "statistics-path": path,
+        "file-size-in-bytes": 1, "file-footer-size-in-bytes": 1, "blob-metadata": []}})
+}
+
+/// Whoever writes to a table may name what it likes in its metadata; root, who may delete everything, drops it.
 #[test]
-fn who_may_nothing_later_purges_the_tables_locations_alone() {
+fn what_is_not_the_tables_own_stays_for_whoever_asks() {
     with_engine(&made(false), async |engine| {
-        // Another table, whose files a snapshot of `t` names.
-        let all = catalog_with(&engine, AllBut(""));
+        let catalog = catalog_on(&engine);
         let victim = json!({"name": "victim", "location": "s3://lake/victim", "schema": simple_schema()});
-        assert_eq!(ask(&all, "POST", "/v1/lake/namespaces/a/tables", victim).await.0, 200);
-        put(&engine, "lake", "victim/data/x", b"bytes".to_vec(), false).await;
-        put(
-            &engine,
-            "lake",
-            "victim/m",
-            manifests::manifest(&[File::data("s3://lake/victim/data/x")]),
-            false,
-        )
-        .await;
-        put(&engine, "lake", "victim/l", manifests::list(&["s3://lake/victim/m".to_owned()]), false).await;
-        put(&engine, "lake", "t/m4", manifests::manifest(&[File::data("s3://lake/victim/data/x")]), false)
-            .await;
-        put(&engine, "lake", "t/l4", manifests::list(&["s3://lake/t/m4".to_owned()]), false).await;
-        for (id, list) in [(3, "victim/l"), (4, "t/l4")] {
-            let snapshot = json!({"snapshot-id": id, "sequence-number": id, "schema-id": 0, "timestamp-ms": engine.now_ms(),
-                "manifest-list": format!("s3://lake/{list}"), "summary": {"operation": "append"}});
-            let commit =
-                json!({"requirements": [], "updates": [{"action": "add-snapshot", "snapshot": snapshot}]});
-            assert_eq!(ask(&all, "POST", "/v1/lake/namespaces/a/tables/t", commit).await.0, 200);
-        }
-        let before = keys(&engine, "lake").await;
-        let asked = Arc::new(NothingBut::default());
-        let figures = Arc::new(PurgeFigures::default());
-        let catalog = Catalog::new(engine.clone(), Bytes::new(), "local");
-        let catalog = catalog.with_purges(Arc::clone(&asked) as Arc<dyn KeptAccess>, figures, |_| ());
-        purge(&catalog).await;
-        let all = ended(&engine, &catalog).await;
-        let [one] = all.as_slice() else { panic!("{all:?}") };
-        let left = keys(&engine, "lake").await;
-        // Nothing of others is gone, and of the table's own what leads to what was not followed.
-        let others = before.iter().filter(|key| key.starts_with("victim/") || key.starts_with("far/"));
-        for key in others {
-            assert!(left.contains(key), "{key} is gone: {one:?}");
-        }
-        for key in ["t/data/a", "t/data/b", "t/data/c", "t/m1", "t/m2", "t/m4", "t/l1", "t/l2", "t/l4"] {
-            assert!(!left.contains(&key.to_owned()), "{key} is left: {one:?}");
-        }
-        assert_eq!(keys(&engine, "other").await, ["x", "y"]);
-        let asked = asked.0.lock().expect("no panic").clone();
-        for want in [
-            "s3:GetObject arn:aws:s3:::lake/victim/l",
-            "s3:DeleteObject arn:aws:s3:::lake/victim/data/x",
-            "s3:DeleteObject arn:aws:s3:::lake/far/d",
-            "s3:DeleteObject arn:aws:s3:::other/x",
+        assert_eq!(ask(&catalog, "POST", "/v1/lake/namespaces/a/tables", victim).await.0, 200);
+        let data = [File::data("s3://lake/victim/data/x")];
+        for (key, body) in [
+            ("victim/data/x", b"bytes".to_vec()),
+            ("victim/m", manifests::manifest(&data)),
+            ("victim/l", manifests::list(&["s3://lake/victim/m".to_owned()])),
+            ("t/m4", manifests::manifest(&data)),
+            ("t/l4", manifests::list(&["s3://lake/t/m4".to_owned()])),
+            // As long as the table's location, and not in it.
+            ("t", b"bytes".to_vec()),
         ] {
-            assert!(asked.contains(&want.to_owned()), "{want}: {asked:?}");
+            put(&engine, "lake", key, body, false).await;
         }
-        assert!(0 < one.failed && 0 < one.unreadable, "{one:?}");
-    });
-}
-
-#[test]
-fn who_may_not_read_elsewhere_does_not_follow_there() {
-    let medium = made(false);
-    with_engine(&medium, async |engine| {
-        let catalog = catalog_with(&engine, AllBut(""));
-        put(&engine, "other", "m3", manifests::manifest(&[File::data("s3://lake/t/notes")]), false).await;
-        put(&engine, "lake", "t/l3", manifests::list(&["s3://other/m3".to_owned()]), false).await;
-        let snapshot = json!({"snapshot-id": 3, "sequence-number": 3, "manifest-list": "s3://lake/t/l3",
-            "timestamp-ms": engine.now_ms(), "schema-id": 0, "summary": {"operation": "append"}});
-        let commit =
-            json!({"requirements": [], "updates": [{"action": "add-snapshot", "snapshot": snapshot}]});
-        assert_eq!(ask(&catalog, "POST", "/v1/lake/namespaces/a/tables/t", commit).await.0, 200);
-        let catalog = catalog_with(&engine, AllBut("s3:GetObject"));
+        let of_partitions = json!({"action": "set-partition-statistics", "partition-statistics": {"snapshot-id": 2,
+            "statistics-path": "s3://lake/t", "file-size-in-bytes": 1}});
+        commit(&catalog, json!([snapshot(&engine, 3, "s3://lake/victim/l")])).await;
+        commit(&catalog, json!([snapshot(&engine, 4, "s3://lake/t/l4")])).await;
+        commit(&catalog, json!([statistics("s3://other/y"), of_partitions])).await;
+        let before = keys(&engine, "lake").await;
         purge(&catalog).await;
         let all = ended(&engine, &catalog).await;
         let [one] = all.as_slice() else { panic!("{all:?}") };
-        assert_eq!((one.failed, one.unreadable), (0, 1));
-        assert_eq!(one.left.first().map(|(location, _)| location.as_str()), Some("s3://other/m3"));
-        // What leads to what could not be read stays, and that itself.
+        assert_eq!((one.deleted, one.failed, one.unreadable), (3 + 3 + 3 + 5, 5, 1), "{one:?}");
+        let left: Vec<&str> = one.left.iter().map(|(location, _)| location.as_str()).collect();
+        let want = [
+            "s3://lake/far/d",
+            "s3://other/x",
+            "s3://lake/victim/l",
+            "s3://lake/victim/data/x",
+            "s3://lake/t",
+            "s3://other/y",
+        ];
+        assert_eq!(left, want);
+        assert!(one.left.iter().all(|(_, why)| why == OUTSIDE), "{one:?}");
+        // Nothing of others is gone; the newest metadata file leads to the list that was not read.
         let root = one.metadata_location.strip_prefix("s3://lake/").expect("its own").to_owned();
-        let mut stays = [FOREIGN[0], FOREIGN[1], "t/l3", &root];
+        let mut stays: Vec<String> = before.into_iter().filter(|key| key.starts_with("victim/")).collect();
+        stays.extend(FOREIGN.map(str::to_owned));
+        stays.extend(["t".to_owned(), root]);
         stays.sort_unstable();
         assert_eq!(keys(&engine, "lake").await, stays);
-        assert!(keys(&engine, "other").await.contains(&"m3".to_owned()));
+        assert_eq!(keys(&engine, "other").await, ["x", "y"]);
+        let victim = "/v1/lake/namespaces/a/tables/victim";
+        assert_eq!(ask(&catalog, "GET", victim, Value::Null).await.0, 200);
     });
+}
+
+#[test]
+fn what_leads_elsewhere_is_not_followed() {
+    let check = |deletes_data: bool| {
+        with_engine(&made(false), async move |engine| {
+            let catalog = catalog_on(&engine);
+            put(&engine, "other", "m3", manifests::manifest(&[File::data("s3://lake/t/notes")]), false).await;
+            put(&engine, "lake", "t/l3", manifests::list(&["s3://other/m3".to_owned()]), false).await;
+            let set =
+                json!({"action": "set-properties", "updates": {"gc.enabled": deletes_data.to_string()}});
+            commit(&catalog, json!([snapshot(&engine, 3, "s3://lake/t/l3"), set])).await;
+            purge(&catalog).await;
+            let all = ended(&engine, &catalog).await;
+            let [one] = all.as_slice() else { panic!("{all:?}") };
+            assert_eq!((one.failed, one.unreadable), (if deletes_data { 2 } else { 0 }, 1), "{one:?}");
+            let last = ("s3://other/m3".to_owned(), OUTSIDE.to_owned());
+            assert_eq!(one.left.last(), Some(&last), "{one:?}");
+            // What leads to what was not read stays, and that itself.
+            let root = one.metadata_location.strip_prefix("s3://lake/").expect("its own").to_owned();
+            let mut stays = vec!["t/l3", &root];
+            stays.extend(FOREIGN);
+            stays.extend(DATA.iter().filter(|_| !deletes_data));
+            stays.sort_unstable();
+            assert_eq!(keys(&engine, "lake").await, stays);
+            assert_eq!(keys(&engine, "other").await, ["m3", "x", "y"]);
+        });
+    };
+    check(true);
+    check(false);
 }
 
 #[test]
 fn the_newest_metadata_file_of_another_table_stays() {
     with_engine(&made(false), async |engine| {
-        let catalog = catalog_with(&engine, AllBut(""));
-        let path = "/v1/lake/namespaces/a/tables/t";
-        let (status, loaded) = ask(&catalog, "GET", path, Value::Null).await;
+        let catalog = catalog_on(&engine);
+        let (status, loaded) = ask(&catalog, "GET", TABLE, Value::Null).await;
         assert_eq!(status, 200, "{loaded}");
-        // A table whose log names the newest file of `t`.
+        // A table whose newest file lies in the location of `t`, which names it.
         let mut metadata = loaded["metadata"].clone();
         metadata["table-uuid"] = json!("00000000-0000-4000-8000-00000000000c");
         metadata["location"] = json!("s3://lake/copy");
         metadata["snapshots"] = json!([]);
         metadata["snapshot-log"] = json!([]);
+        metadata["metadata-log"] = json!([]);
         metadata["refs"] = json!({});
         metadata["current-snapshot-id"] = Value::Null;
-        metadata["metadata-log"] = json!([{"timestamp-ms": 1, "metadata-file": loaded["metadata-location"]}]);
-        put(&engine, "lake", "copy/1.metadata.json", metadata.to_string().into_bytes(), false).await;
-        let register = json!({"name": "copy", "metadata-location": "s3://lake/copy/1.metadata.json"});
+        put(&engine, "lake", "t/1.metadata.json", metadata.to_string().into_bytes(), false).await;
+        let register = json!({"name": "copy", "metadata-location": "s3://lake/t/1.metadata.json"});
         let (status, body) = ask(&catalog, "POST", "/v1/lake/namespaces/a/register", register).await;
         assert_eq!(status, 200, "{body}");
-        let drop = "/v1/lake/namespaces/a/tables/copy?purgeRequested=true";
-        assert_eq!(ask(&catalog, "DELETE", drop, Value::Null).await.0, 204);
+        commit(&catalog, json!([statistics("s3://lake/t/1.metadata.json")])).await;
+        purge(&catalog).await;
         let all = ended(&engine, &catalog).await;
         let [one] = all.as_slice() else { panic!("{all:?}") };
-        // Its own metadata file alone.
-        assert_eq!((one.deleted, one.failed, one.unreadable), (1, 0, 0));
-        let left = keys(&engine, "lake").await;
-        let newest = loaded["metadata-location"].as_str().and_then(|at| at.strip_prefix("s3://lake/"));
-        assert!(left.contains(&newest.expect("its own").to_owned()), "{left:?}");
-        assert!(!left.contains(&"copy/1.metadata.json".to_owned()), "{left:?}");
+        assert_eq!((one.deleted, one.failed, one.unreadable), (3 + 2 + 2 + 4, 2, 0));
+        let mut stays = vec!["t/1.metadata.json"];
+        stays.extend(FOREIGN);
+        stays.sort_unstable();
+        assert_eq!(keys(&engine, "lake").await, stays);
+        let copy = "/v1/lake/namespaces/a/tables/copy";
+        assert_eq!(ask(&catalog, "GET", copy, Value::Null).await.0, 200);
     });
 }
 
@@ -414,7 +385,7 @@ async fn set(engine: &Engine, bucket: &Bucket, key: &'static [u8], value: &'stat
 fn a_purge_without_root_deletes_nothing() {
     let medium = made(false);
     with_engine(&medium, async |engine| {
-        let catalog = catalog_with(&engine, AllBut(""));
+        let catalog = catalog_on(&engine);
         let path = "/v1/lake/namespaces/a/tables/t";
         assert_eq!(ask(&catalog, "DELETE", path, Value::Null).await.0, 204);
         let bucket = engine.bucket("lake").expect("there");
@@ -422,7 +393,7 @@ fn a_purge_without_root_deletes_nothing() {
     });
     with_engine(&medium, async |engine| {
         let before = keys(&engine, "lake").await;
-        let catalog = catalog_with(&engine, AllBut(""));
+        let catalog = catalog_on(&engine);
         catalog.resume_purges().await;
         let all = ended(&engine, &catalog).await;
         let [one] = all.as_slice() else { panic!("{all:?}") };
@@ -443,13 +414,13 @@ fn nobody_waits_for_ever_for_a_purge_that_does_not_end() {
         "deleted":0,"failed":0,"unreadable":0,"left":[],"ended":null}"#;
     let medium = made(false);
     with_engine(&medium, async |engine| {
-        let catalog = catalog_with(&engine, AllBut(""));
+        let catalog = catalog_on(&engine);
         assert_eq!(ask(&catalog, "DELETE", "/v1/lake/namespaces/a/tables/t", Value::Null).await.0, 204);
         let bucket = engine.bucket("lake").expect("there");
         set(&engine, &bucket, b"p\0t", PURGE).await;
     });
     with_engine(&medium, async |engine| {
-        let catalog = catalog_with(&engine, AllBut(""));
+        let catalog = catalog_on(&engine);
         let create = async || {
             let table = json!({"name": "u", "location": "s3://lake/t/in", "schema": simple_schema()});
             ask(&catalog, "POST", "/v1/lake/namespaces/a/tables", table).await

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nilas_tests::client::{Call, Client};
+use nilas_tests::client::{Call, Client, Payload};
 use nilas_tests::http1::Response;
 use nilas_tests::server::{ACCESS_KEY, SECRET_KEY, Server, ServerOptions};
 use serde_json::{Value, json};
@@ -32,7 +32,8 @@ fn page(client: &mut Client, status: u16, call: &Call<'_>) -> Value {
 
 #[track_caller]
 fn post(client: &mut Client, status: u16, path: &str, body: &Value) -> Value {
-    page(client, status, &Call::new("POST", path).body(body.to_string().as_bytes()))
+    let body = body.to_string();
+    page(client, status, &Call::new("POST", path).payload(Payload::Signed).body(body.as_bytes()))
 }
 
 /// A user made by a form of the IAM API, with a policy of its own.
@@ -42,6 +43,7 @@ fn make_user(server: &Server, name: &str, policy: Option<&Value>) {
     let mut form = |form: String| {
         let call = Call::new("POST", "/")
             .header("content-type", "application/x-www-form-urlencoded")
+            .payload(Payload::Signed)
             .body(form.as_bytes());
         let answer = ask(&mut root, &call);
         assert_eq!(answer.status, 200, "{form}: {}", answer.text());
@@ -203,6 +205,82 @@ fn the_audit_log_has_refusals_and_changes() {
     assert_eq!(root.put("audited", "l", b"x").expect("put").status, 200);
     assert_eq!(lines(&path, 1).len(), 1);
     assert!(server.metric("nilas_audit_lines_total", "") >= 5);
+    drop(server);
+    drop(fs::remove_dir_all(directory));
+}
+
+/// The first line that is so, once it is there.
+#[track_caller]
+fn line_where(path: &Path, is: impl Fn(&Value) -> bool) -> Value {
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        let found = lines(path, 0).into_iter().find(|line| is(line));
+        if let Some(found) = found {
+            return found;
+        }
+        assert!(Instant::now() < end, "{:?}", lines(path, 0));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_log_leads_from_a_session_to_its_maker_and_from_a_late_url_to_its_key() {
+    let directory = nilas_tests::server::fresh_directory();
+    fs::create_dir_all(&directory).expect("made");
+    let path = directory.join("audit.log");
+    let server = start(&["--audit-log", path.to_str().expect("UTF-8")]);
+    let form = |client: &mut Client, form: &str| {
+        client.signer.service = "sts".to_owned();
+        let call = Call::new("POST", "/")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form.as_bytes());
+        let answer = ask(client, &call);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.text()
+    };
+    let of = |xml: &str, tag: &str| {
+        let rest = xml.split_once(&format!("<{tag}>")).expect("the element").1;
+        rest.split_once('<').expect("its end").0.to_owned()
+    };
+    let session = form(&mut server.client(), "Action=AssumeRole&Version=2011-06-15&RoleSessionName=job");
+    let line = line_where(&path, |line| line["issued"]["access_key"] == of(&session, "AccessKeyId"));
+    assert_eq!(line["operation"], "AssumeRole");
+    assert_eq!(line["principal"]["access_key"], ACCESS_KEY);
+    assert_eq!((&line["issued"]["kind"], &line["issued"]["session"]), (&json!("session"), &json!("job")));
+    let token = form(&mut server.client(), "Action=GetSessionToken&Version=2011-06-15");
+    line_where(&path, |line| line["issued"]["access_key"] == of(&token, "AccessKeyId"));
+    form(&mut server.client(), "Action=GetCallerIdentity&Version=2011-06-15");
+    let credentials =
+        format!("grant_type=client_credentials&client_id={ACCESS_KEY}&client_secret={SECRET_KEY}");
+    let call = |body: &'static [u8]| {
+        Call::new("POST", "/_iceberg/v1/oauth/tokens")
+            .unsigned()
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body)
+    };
+    let bearer = page(&mut server.client(), 200, &call(credentials.leak().as_bytes()));
+    line_where(&path, |line| {
+        line["issued"]["kind"] == "bearer" && line["issued"]["access_key"] == ACCESS_KEY
+    });
+    // Who failed is shown how to prove itself.
+    let basic = call(b"grant_type=client_credentials").header("authorization", "Basic QUs6bm9wZQ==");
+    let refused = ask(&mut server.client(), &basic);
+    assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("Basic realm=\"nilas\"")));
+    let mut root = server.client();
+    let url = root.presign("GET", "/audited/late", &[], "20200101T000000Z", 60);
+    assert_eq!(ask(&mut root, &Call::new("GET", &url).unsigned()).status, 403);
+    let late = line_where(&path, |line| line["operation"] == "GetObject");
+    assert_eq!(
+        (&late["principal"]["kind"], &late["principal"]["access_key"]),
+        (&json!("unproven"), &json!(ACCESS_KEY))
+    );
+    let text = fs::read_to_string(&path).expect("read");
+    assert!(!text.contains("GetCallerIdentity"), "{text}");
+    let bearer = bearer["access_token"].as_str().expect("a token").to_owned();
+    let secrets = [&session, &token].map(|xml| [of(xml, "SecretAccessKey"), of(xml, "SessionToken")]);
+    for never in secrets.iter().flatten().map(String::as_str).chain([SECRET_KEY, &bearer]) {
+        assert!(!text.contains(never), "{never}: {text}");
+    }
     drop(server);
     drop(fs::remove_dir_all(directory));
 }

@@ -225,6 +225,16 @@ const QUESTIONS: &[(Operation, &str, &str, &[&str])] = &[
         ],
     ),
     (
+        Operation::RegisterTable,
+        "POST /v1/wh1/namespaces/n/register",
+        r#"{"name":"r","metadata-location":"s3://wh1/x","overwrite":true}"#,
+        &[
+            "s3tables:RegisterTable arn:aws:s3tables:::bucket/wh1/table/n.r s3tables:registerLocation=s3://wh1/x",
+            "s3tables:UpdateTable arn:aws:s3tables:::bucket/wh1/table/n.r",
+            "s3:GetObject arn:aws:s3:::wh1/x",
+        ],
+    ),
+    (
         Operation::LoadCredentials,
         "GET /v1/wh1/namespaces/n/tables/t/credentials",
         "",

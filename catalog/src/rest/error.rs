@@ -25,6 +25,10 @@ pub(crate) fn response(failure: &CatalogError) -> Response {
         CatalogError::Refused(
             Refusal::Throttled { retry_after_s } | Refusal::Token(OAuthError::SlowDown { retry_after_s }),
         ) => response.headers.push(("retry-after", retry_after_s.to_string())),
+        // RFC 6749, 5.2: a client that failed is shown how it may prove itself.
+        CatalogError::Refused(Refusal::Token(OAuthError::InvalidClient)) => {
+            response.headers.push(("www-authenticate", "Basic realm=\"nilas\"".to_owned()));
+        }
         _ if status == 429 || status == 503 => response.headers.push(("retry-after", "1".to_owned())),
         _ => {}
     }

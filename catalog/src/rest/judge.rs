@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use nilas_engine::Bucket;
 
-use crate::access::Resource;
+use crate::access::{Access, LookUpError, Resource};
 use crate::commit::{Requirement, Update};
 use crate::rest::{ANY_WAREHOUSE, Call, Catalog, Operation, Query, Request};
 use crate::store::commit::TableChange;
@@ -39,7 +39,7 @@ impl Request<'_> {
     ) -> Result<(), CatalogError> {
         match self.access.allows_with(action, resource, facts) {
             true => Ok(()),
-            false => Err(CatalogError::Forbidden { action, resource: resource.to_string() }),
+            false => Err(CatalogError::Forbidden { action, resource: as_named(resource).to_string() }),
         }
     }
 
@@ -78,16 +78,23 @@ impl Request<'_> {
         self.check(Operation::RenameTable, table_resource(warehouse, to, id))
     }
 
+    /// A name that is given to a metadata file. Who may overwrite changes the table that has the name, as a commit does; whether
+    /// there is one is not looked at, so that nothing is learned of it.
     pub(super) fn check_register(
         &self,
         warehouse: &str,
         ident: &Ident,
         metadata_location: &str,
+        overwrites: bool,
         judged: &Judged,
     ) -> Result<(), CatalogError> {
         let facts = [("s3tables:registerLocation", metadata_location)];
         let table = table_resource(warehouse, ident, judged.id(ident));
-        self.check_action(Operation::RegisterTable.facts().action, table, &facts)
+        self.check_action(Operation::RegisterTable.facts().action, table, &facts)?;
+        match overwrites {
+            true => self.check(Operation::UpdateTable, table),
+            false => Ok(()),
+        }
     }
 
     /// Who may not read a file learns nothing of it, nor whether it is there. One of another bucket is refused for that.
@@ -117,22 +124,16 @@ impl Call<'_> {
         named_warehouse(self.warehouse.as_deref(), &self.query)
     }
 
-    /// Whether the sender may do the operation on a table that the request turned out to be about; then it goes on with it.
+    /// Whether the sender may do the operation on a table in which its answer turned out to lie; then it goes on with it.
     /// What was made before is not said to be refused: see [`CatalogError::LandedUnseen`].
-    pub(super) fn judge_concerned(
-        &mut self,
-        warehouse: &str,
-        table: NamedTable,
-        has_landed: bool,
-    ) -> Result<(), CatalogError> {
+    pub(super) fn judge_concerned(&mut self, warehouse: &str, table: NamedTable) -> Result<(), CatalogError> {
         let resource = table_resource(warehouse, &table.ident, Some(&table.id));
         match self.request.check(self.operation, resource) {
             Ok(()) => {
                 self.also = Some(table);
                 Ok(())
             }
-            Err(_) if has_landed => Err(CatalogError::LandedUnseen),
-            Err(refused) => Err(refused),
+            Err(_) => Err(CatalogError::LandedUnseen),
         }
     }
 }
@@ -143,6 +144,16 @@ fn named_warehouse<'a>(prefix: Option<&'a str>, query: &'a Query) -> Option<&'a 
 
 pub(super) fn table_resource<'a>(warehouse: &'a str, ident: &'a Ident, id: Option<&'a str>) -> Resource<'a> {
     Resource::Table { warehouse, namespace: ident.namespace.as_str(), table: &ident.name, id }
+}
+
+/// What a refusal shows: a table by its names, as the request has it. Its id was looked up, and tells whether there is one.
+fn as_named(resource: Resource<'_>) -> Resource<'_> {
+    match resource {
+        Resource::Table { warehouse, namespace, table, id: _ } => {
+            Resource::Table { warehouse, namespace, table, id: None }
+        }
+        named => named,
+    }
 }
 
 impl Catalog {
@@ -249,6 +260,18 @@ impl Catalog {
         Ok(Judged::of(tables.into_iter().zip(ids).collect()).with(call.also.clone()))
     }
 
+    /// Has the sender's rights on a file that the body names looked up, where they depend on the table whose file it is.
+    pub(super) async fn look_up_file(&self, call: &Call<'_>, location: &str) -> Result<(), CatalogError> {
+        let found = match call.named_warehouse() {
+            Some(name) => warehouse::find(&self.engine, name),
+            None => warehouse::only(&self.engine),
+        };
+        let Ok(bucket) = found else { return Ok(()) };
+        let Ok(key) = location::object_key(location, &bucket.name) else { return Ok(()) };
+        let object = Resource::Object { bucket: &bucket.name, key: key.as_bytes() };
+        look_up(call.request.access, &[object]).await
+    }
+
     /// Decides how a plus in the path is read. As a blank, unless `literal` names more of what is there; of a reading on which the
     /// sender may not do what they ask for nothing is learned.
     pub(super) async fn choose_names(&self, call: &mut Call<'_>, literal: Names) {
@@ -285,9 +308,13 @@ impl Catalog {
         mut chosen: Vec<Chosen>,
     ) -> Result<(), CatalogError> {
         let mut refusals = Vec::new();
-        chosen.retain(|chosen| {
-            let key = format!("{}/", chosen.key);
-            let place = Resource::Object { bucket: &bucket.name, key: key.as_bytes() };
+        let keys: Vec<String> = chosen.iter().map(|chosen| format!("{}/", chosen.key)).collect();
+        let places = keys.iter().map(|key| Resource::Object { bucket: &bucket.name, key: key.as_bytes() });
+        let places: Vec<Resource<'_>> = places.collect();
+        look_up(request.access, &places).await?;
+        let mut places = places.into_iter();
+        chosen.retain(|_| {
+            let place = places.next().expect("one place for each");
             let action = PLACE_ACTIONS.into_iter().find(|action| !request.access.allows(action, place));
             refusals
                 .extend(action.map(|action| CatalogError::Forbidden { action, resource: place.to_string() }));
@@ -300,6 +327,17 @@ impl Catalog {
         let refused = refusals.into_iter().zip(own).find(|(_, is_own)| !is_own);
         refused.map_or(Ok(()), |(refusal, _)| Err(refusal))
     }
+}
+
+async fn look_up(access: &dyn Access, objects: &[Resource<'_>]) -> Result<(), CatalogError> {
+    let Some(look_up) = access.look_up(objects) else { return Ok(()) };
+    look_up.await.map_err(|failure| match failure {
+        LookUpError::Engine(failure) => CatalogError::Engine(failure),
+        LookUpError::Unreadable => CatalogError::Damaged {
+            what: "the warehouse".to_owned(),
+            why: "its tables cannot be read".to_owned(),
+        },
+    })
 }
 
 /// What takes the tables that an operation is judged on out of its body; `None` where it is judged on no table.

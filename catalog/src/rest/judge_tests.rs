@@ -112,7 +112,7 @@ fn tables_are_judged_by_id_where_ids_matter() {
         let register = json!({"name": "t", "metadata-location": file, "overwrite": true}).to_string();
         let question =
             format!("{} s3tables:registerLocation={}", at("RegisterTable", &t), file.as_str().expect("text"));
-        check("POST /v1/wh1/namespaces/n/register", &register, &[question]).await;
+        check("POST /v1/wh1/namespaces/n/register", &register, &[question, at("UpdateTable", &t)]).await;
         let of = |name: &str| json!({"namespace": ["n"], "name": name});
         let renamed = json!({"source": of("t"), "destination": of("v")}).to_string();
         check("POST /v1/wh1/tables/rename", &renamed, &[at("RenameTable", &t), at("RenameTable", &t)]).await;
@@ -330,22 +330,123 @@ fn a_staged_table_lies_where_it_was_staged() {
 }
 
 #[test]
-fn one_uuid_for_two_tables_needs_the_rights_on_both() {
+fn no_table_gets_the_uuid_of_another() {
     with_catalog(async |catalog: Catalog| {
         make(&catalog, &["secret"]).await;
+        let loaded = load(&catalog, "secret").await;
         let id = id_of(&catalog, "secret").await;
-        let body = creating(&id, "s3://wh1/copy");
-        let check = async |recorder: Recorder, want: u16| {
-            let answer = ask(&catalog, &format!("POST {TABLES}/a"), &body, &recorder).await;
-            assert_eq!(answer.status, want, "{}", text(&answer));
-            assert!(!text(&answer).contains("secret"), "{}", text(&answer));
-            recorder.questions()
+        let refused = async |line: &str, body: &str| {
+            let answer = ask(&catalog, line, body, &all()).await;
+            assert_eq!(answer.status, 400, "{line}: {}", text(&answer));
+            let says = text(&answer);
+            assert!(
+                says.contains("another table of the warehouse has it") && !says.contains("secret"),
+                "{says}"
+            );
         };
-        let outsider = id.clone();
-        check(Recorder::new(move |question| !question.contains(&outsider)), 403).await;
-        let asked = check(all(), 200).await;
-        let want = format!("s3tables:UpdateTable arn:aws:s3tables:::bucket/wh1/table/{id}");
-        assert!(asked.contains(&want), "{asked:?}");
+        for uuid in [id.clone(), id.to_uppercase()] {
+            refused(&format!("POST {TABLES}/a"), &creating(&uuid, "s3://wh1/copy")).await;
+        }
+        let change = |name: &str, uuid: &str| {
+            let body = creating(uuid, &format!("s3://wh1/{name}"));
+            let mut body: Value = serde_json::from_str(&body).expect("JSON");
+            body["identifier"] = json!({"namespace": ["n"], "name": name});
+            body
+        };
+        for changes in
+            [json!([change("a", UUID), change("b", &id)]), json!([change("a", UUID), change("b", UUID)])]
+        {
+            let body = json!({"table-changes": changes}).to_string();
+            refused("POST /v1/wh1/transactions/commit", &body).await;
+        }
+        let mut copy = loaded["metadata"].clone();
+        copy["location"] = json!("s3://wh1/copy");
+        put(&catalog, "copy/1.metadata.json", copy.to_string()).await;
+        assert_eq!(ask(&catalog, &format!("POST {TABLES}"), &table("other", ""), &all()).await.status, 200);
+        let line = "POST /v1/wh1/namespaces/n/register";
+        let register = |name: &str, overwrite: bool| {
+            let location = "s3://wh1/copy/1.metadata.json";
+            json!({"name": name, "metadata-location": location, "overwrite": overwrite}).to_string()
+        };
+        refused(line, &register("a", false)).await;
+        refused(line, &register("a", true)).await;
+        refused(line, &register("other", true)).await;
+        assert_eq!(load(&catalog, "secret").await, loaded);
+        // A table keeps its own, and that of one that is gone is free.
+        assert_eq!(ask(&catalog, line, &register("secret", true), &all()).await.status, 200);
+        assert_eq!(ask(&catalog, &format!("DELETE {TABLES}/secret"), "", &all()).await.status, 204);
+        assert_eq!(ask(&catalog, line, &register("a", false), &all()).await.status, 200);
+        assert_eq!(id_of(&catalog, "a").await, id);
+    });
+}
+
+#[test]
+fn an_overwrite_needs_what_a_commit_needs() {
+    with_catalog(async |catalog: Catalog| {
+        make(&catalog, &["t"]).await;
+        let (loaded, id) = (load(&catalog, "t").await, id_of(&catalog, "t").await);
+        let mut forged = loaded["metadata"].clone();
+        forged["properties"]["k"] = json!("forged");
+        put(&catalog, "import/1.metadata.json", forged.to_string()).await;
+        let check = async |name: &str, overwrite: bool, recorder: Recorder, want: u16| {
+            let location = "s3://wh1/import/1.metadata.json";
+            let body = json!({"name": name, "metadata-location": location, "overwrite": overwrite});
+            let line = "POST /v1/wh1/namespaces/n/register";
+            let answer = ask(&catalog, line, &body.to_string(), &recorder).await;
+            assert_eq!(answer.status, want, "{name} {overwrite}: {}", text(&answer));
+        };
+        let but = |id: &str| {
+            let refused = format!("s3tables:UpdateTable arn:aws:s3tables:::bucket/wh1/table/{id}");
+            Recorder::new(move |question| question != refused)
+        };
+        check("t", true, but("n.t"), 403).await;
+        check("t", true, but(&id).by_id(), 403).await;
+        check("t", true, Recorder::refusing("RegisterTable"), 403).await;
+        // Nothing tells whether there is a table to overwrite.
+        check("absent", true, but("n.absent"), 403).await;
+        check("absent", true, but("n.absent").by_id(), 403).await;
+        check("t", false, Recorder::refusing("UpdateTable"), 409).await;
+        assert_eq!(load(&catalog, "t").await, loaded);
+        check("t", true, all().by_id(), 200).await;
+        assert_eq!(load(&catalog, "t").await["metadata"]["properties"]["k"], json!("forged"));
+    });
+}
+
+#[test]
+fn a_refusal_shows_no_id_that_was_looked_up() {
+    with_catalog(async |catalog: Catalog| {
+        make(&catalog, &["t"]).await;
+        let id = id_of(&catalog, "t").await;
+        let change = |name: &str| json!({"identifier": {"namespace": ["n"], "name": name}, "requirements": [], "updates": []});
+        let of = |name: &str| json!({"namespace": ["n"], "name": name});
+        for name in ["t", "absent"] {
+            let path = format!("{TABLES}/{name}");
+            let register = json!({"name": name, "metadata-location": "s3://wh1/x", "overwrite": true});
+            for (line, body) in [
+                (format!("GET {path}"), String::new()),
+                (format!("GET {path}/credentials"), String::new()),
+                (format!("POST {path}"), COMMIT.to_owned()),
+                (format!("POST {path}/metrics"), r#"{"report-type":"scan-report"}"#.to_owned()),
+                (format!("DELETE {path}?purgeRequested=true"), String::new()),
+                (format!("POST {TABLES}"), table(name, "")),
+                ("POST /v1/wh1/namespaces/n/register".to_owned(), register.to_string()),
+                (
+                    "POST /v1/wh1/transactions/commit".to_owned(),
+                    json!({"table-changes": [change(name)]}).to_string(),
+                ),
+                (
+                    "POST /v1/wh1/tables/rename".to_owned(),
+                    json!({"source": of(name), "destination": of("v")}).to_string(),
+                ),
+            ] {
+                let nothing = Recorder::refusing("s3tables:").by_id();
+                let answer = ask(&catalog, &line, &body, &nothing).await;
+                let says = text(&answer);
+                assert_eq!(answer.status, 403, "{line}: {says}");
+                let named = format!("on arn:aws:s3tables:::bucket/wh1/table/n.{name}");
+                assert!(says.contains(&named) && !says.contains(&id), "{line}: {says}");
+            }
+        }
     });
 }
 

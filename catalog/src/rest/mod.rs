@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 pub use operations::{Operation, OperationRow};
 pub use route::Route;
 
-use crate::access::{Access, KeptAccess, KeptPrincipal, Resource};
+use crate::access::{Access, FileTable, LookUpError, Resource};
 use crate::commit::{self, SentChange};
 use crate::limits::{
     BODY_BYTES_MAX, COMMIT_ATTEMPTS_MAX, GZIP_BYTES_MIN, PURGE_LOOK_MS, PURGE_WAIT_MS_MAX, PURGES_LISTED_MAX,
@@ -92,15 +92,6 @@ pub struct Response {
     pub gzip: bool,
 }
 
-/// Lets nobody do anything later.
-struct Nobody;
-
-impl KeptAccess for Nobody {
-    fn allows(&self, _who: &KeptPrincipal, _action: &'static str, _resource: Resource<'_>) -> bool {
-        false
-    }
-}
-
 /// The catalog as one core sees it. Cheap to clone, stays on its core.
 #[derive(Clone)]
 pub struct Catalog {
@@ -116,19 +107,13 @@ impl Catalog {
     /// Makes the handle. `json_attributes` are the attributes of the metadata objects that the catalog writes, `region`
     /// is what clients are told.
     pub fn new(engine: Engine, json_attributes: Bytes, region: &str) -> Catalog {
-        let purging = PurgeContext { access: Arc::new(Nobody), figures: Arc::default(), report: |_| () };
+        let purging = PurgeContext { figures: Arc::default(), report: |_| () };
         Catalog { engine, json_attributes, region: region.into(), purging: Arc::new(purging) }
     }
 
-    /// The same with a say for purges: whom they ask about files outside of the warehouse's bucket (nobody may touch those
-    /// otherwise), where they are counted, and who learns what they leave.
-    pub fn with_purges(
-        self,
-        access: Arc<dyn KeptAccess>,
-        figures: Arc<PurgeFigures>,
-        report: fn(std::fmt::Arguments<'_>),
-    ) -> Catalog {
-        Catalog { purging: Arc::new(PurgeContext { access, figures, report }), ..self }
+    /// The same with a say for purges: where they are counted, and who learns what they leave.
+    pub fn with_purges(self, figures: Arc<PurgeFigures>, report: fn(std::fmt::Arguments<'_>)) -> Catalog {
+        Catalog { purging: Arc::new(PurgeContext { figures, report }), ..self }
     }
 
     /// Answers one request. A change is durable when this returns; dropping the future does not stop a change that was
@@ -205,9 +190,9 @@ impl Catalog {
         for _ in 0..COMMIT_ATTEMPTS_MAX {
             match self.serve(&call).await {
                 Err(CatalogError::Moved) => {}
-                Err(CatalogError::Concerns { table, has_landed }) => {
+                Err(CatalogError::Concerns(table)) => {
                     let bucket = self.warehouse(call.warehouse.as_deref(), &call.query, |_| Ok(()))?;
-                    call.judge_concerned(&bucket.name, table, has_landed)?;
+                    call.judge_concerned(&bucket.name, table)?;
                 }
                 Ok(outcome) => return Ok(outcome),
                 Err(failure) => {
@@ -459,8 +444,12 @@ impl Catalog {
             Ok((ident, metadata_location, json::flag(&body, "overwrite")?))
         });
         let tables: Tables<'_, (Ident, String, bool)> = Some(&|(ident, ..)| vec![ident.clone()]);
-        let judge = |(ident, location, _): &(Ident, String, bool), warehouse: &str, judged: &Judged| {
-            request.check_register(warehouse, ident, location, judged)?;
+        if let Ok((_, location, _)) = &parsed {
+            self.look_up_file(call, location).await?;
+        }
+        let judge = |named: &(Ident, String, bool), warehouse: &str, judged: &Judged| {
+            let (ident, location, overwrites) = named;
+            request.check_register(warehouse, ident, location, *overwrites, judged)?;
             request.check_file(warehouse, location)
         };
         let (bucket, (ident, metadata_location, overwrite), judged) =
@@ -585,6 +574,22 @@ impl Catalog {
             all.extend(found);
         }
         Ok((all, beyond))
+    }
+
+    /// The tables in whose locations these keys of a warehouse lie, for who is asked about rights on its files.
+    pub async fn tables_of_keys(
+        &self,
+        bucket: &Arc<Bucket>,
+        keys: Vec<String>,
+    ) -> Result<Vec<Option<FileTable>>, LookUpError> {
+        let count = keys.len();
+        let found = self.owner(bucket, move |store| async move { store.tables_of_keys(&keys).await }).await;
+        match found {
+            // Without a warehouse there is no table.
+            Err(CatalogError::NoSuchWarehouse(_)) => Ok(vec![None; count]),
+            Err(CatalogError::Engine(failure)) => Err(LookUpError::Engine(failure)),
+            found => found.map_err(|_| LookUpError::Unreadable),
+        }
     }
 
     async fn owner<T, F, Fut>(&self, bucket: &Arc<Bucket>, job: F) -> Result<T, CatalogError>

@@ -22,7 +22,7 @@ use crate::store::failure::CatalogError;
 use crate::store::idempotency::IdempotencyKey;
 use crate::store::metadata_file::{self, MetadataFile};
 use crate::store::names::Ident;
-use crate::store::state::{LoadedTable, Warehouse};
+use crate::store::state::{LoadedTable, Uuids, Warehouse};
 use crate::store::values;
 use crate::store::{Outcome, Store, location, recognise};
 
@@ -176,7 +176,7 @@ impl Store {
 
     /// The name under which a table lies that is the answer, if the sender may see it there.
     fn judged_answer(&self, ident: Ident, uuid: &str) -> Result<Ident, CatalogError> {
-        self.judged.check_also(&ident, uuid, true).map(|()| ident)
+        self.judged.check_also(&ident, uuid).map(|()| ident)
     }
 
     fn plan(
@@ -195,13 +195,9 @@ impl Store {
                 request,
                 tombstones_max: TOMBSTONES_PER_COMMIT_MAX / changes.len(),
             };
-            let plan = plan_table(warehouse, change, base.as_ref(), &draw)?;
-            if let (None, Planned::Next(version), Some(_)) = (base, &plan, change.assigned_uuid()) {
-                self.check_uuid(warehouse, &change.ident, version.metadata.uuid())?;
-            }
-            planned.push(plan);
+            planned.push(plan_table(warehouse, change, base.as_ref(), &draw)?);
         }
-        check_locations(&planned)?;
+        check_together(warehouse, &planned)?;
         Ok(planned)
     }
 
@@ -373,6 +369,7 @@ pub(crate) fn plan_version(
     }
     let own = warehouse.find(ident).map(|table| &*table.pointer);
     warehouse.locations.check_free(&location_key, own, metadata.location())?;
+    warehouse.uuids.check_free(metadata.uuid(), own)?;
     let earlier = location::earlier(own, &location_key)?;
     let previous = base.map(|base| base.metadata_location.as_str());
     let file = MetadataFile::new(&metadata, previous, file_name, &warehouse.name)?;
@@ -393,20 +390,24 @@ pub(crate) fn plan_version(
     Ok(Box::new(Version { ident, metadata, file, location_key, earlier, base, expired, digests }))
 }
 
-/// Refuses new locations of one transaction that lie in each other; those in use were checked per table.
-fn check_locations(planned: &[Planned]) -> Result<(), CatalogError> {
-    let mut taken = location::Locations::default();
+/// Refuses new locations of one transaction that lie in each other, and one new UUID for two of its tables; those in use were
+/// checked per table.
+fn check_together(warehouse: &Warehouse, planned: &[Planned]) -> Result<(), CatalogError> {
+    let (mut taken, mut uuids) = (location::Locations::default(), Uuids::default());
     for plan in planned {
         if let Planned::Next(version) = plan {
             taken.check_free(&version.location_key, None, version.metadata.location())?;
-            let by = location::LocationUser::Table(version.ident.to_string());
+            let by = location::LocationUser::Table(version.ident.clone());
             taken.take(&version.location_key, by);
+            let own = warehouse.find(&version.ident).map(|table| &*table.pointer);
+            uuids.check_free(version.metadata.uuid(), own)?;
+            uuids.take(version.metadata.uuid());
         }
     }
     Ok(())
 }
 
-/// Whether everything the versions were planned on is still so. A location taken meanwhile is a failure of its own.
+/// Whether everything the versions were planned on is still so. A location or UUID taken meanwhile is a failure of its own.
 fn still_holds(warehouse: &Warehouse, versions: &[Version]) -> Result<bool, CatalogError> {
     for version in versions {
         warehouse.namespace(&version.ident.namespace)?;
@@ -417,6 +418,7 @@ fn still_holds(warehouse: &Warehouse, versions: &[Version]) -> Result<bool, Cata
         }
         let own = table.map(|table| &*table.pointer);
         warehouse.locations.check_free(&version.location_key, own, version.metadata.location())?;
+        warehouse.uuids.check_free(version.metadata.uuid(), own)?;
     }
     Ok(true)
 }
@@ -451,7 +453,7 @@ mod tests {
         let properties = properties.as_object().cloned().unwrap_or_default();
         commit::create(NewTable {
             name,
-            uuid: "00000000-0000-4000-8000-000000000001".to_owned(),
+            uuid: format!("00000000-0000-4000-8000-0000000000{:02x}", name.bytes().fold(0, u8::wrapping_add)),
             location: format!("s3://lake/{name}"),
             schema: &json!({"type": "struct", "fields": [{"id": 1, "name": "x", "required": false, "type": "long"}]}),
             partition_spec: None,
@@ -607,7 +609,7 @@ mod tests {
                 let to = json!([{"action": "set-location", "location": at}]);
                 plan(warehouse, &change(name, json!([]), to)).expect("planned")
             };
-            check_locations(&[version("t", first), version("u", second)])
+            check_together(warehouse, &[version("t", first), version("u", second)])
         };
         assert!(plans(&warehouse, "s3://lake/x", "s3://lake/y").is_ok());
         assert!(matches!(
@@ -620,6 +622,49 @@ mod tests {
         let planned = next(plan(&warehouse, &change("t", json!([]), set)));
         put(&mut warehouse, planned);
         assert!(still_holds(&warehouse, &[version]).is_ok_and(|holds| !holds));
+    }
+
+    #[test]
+    fn no_two_tables_have_one_uuid() {
+        let warehouse = warehouse();
+        let create = |name: &str, uuid: &str| {
+            let assign = json!([{"action": "assign-uuid", "uuid": uuid},
+                {"action": "upgrade-format-version", "format-version": 2},
+                {"action": "add-schema", "schema": {"type": "struct", "schema-id": 0,
+                    "fields": [{"id": 1, "name": "x", "required": false, "type": "long"}]}},
+                {"action": "set-current-schema", "schema-id": -1},
+                {"action": "add-spec", "spec": {"spec-id": 0, "fields": []}},
+                {"action": "set-default-spec", "spec-id": -1},
+                {"action": "add-sort-order", "sort-order": {"order-id": 0, "fields": []}},
+                {"action": "set-default-sort-order", "sort-order-id": -1},
+                {"action": "set-location", "location": format!("s3://lake/{name}")}]);
+            plan(&warehouse, &change(name, json!([{"type": "assert-create"}]), assign))
+        };
+        let is_taken = |failure: &CatalogError| matches!(failure, CatalogError::UuidTaken(_));
+        let taken = base(&warehouse, "u").expect("in memory").metadata.uuid().to_owned();
+        for spelling in [taken.clone(), taken.to_ascii_uppercase()] {
+            assert!(create("v", &spelling).is_err_and(|failure| is_taken(&failure)), "{spelling}");
+        }
+        let free = "00000000-0000-4000-8000-00000000ABCD";
+        let (v, w) =
+            (create("v", free).expect("free"), create("w", &free.to_ascii_lowercase()).expect("free"));
+        assert!(check_together(&warehouse, std::slice::from_ref(&v)).is_ok());
+        assert!(check_together(&warehouse, &[v, w]).is_err_and(|failure| is_taken(&failure)));
+    }
+
+    #[test]
+    fn a_uuid_that_was_taken_meanwhile_is_refused() {
+        let mut warehouse = warehouse();
+        let first = |warehouse: &Warehouse, name: &str| {
+            let metadata = table("x", json!({}));
+            plan_version(warehouse, &ident(name), metadata, None, "f").expect("free")
+        };
+        let (mut one, other) = (first(&warehouse, "v"), first(&warehouse, "w"));
+        one.location_key = "v".to_owned();
+        put(&mut warehouse, *one);
+        assert!(matches!(still_holds(&warehouse, &[*other]), Err(CatalogError::UuidTaken(_))));
+        warehouse.remove_table(&ident("v"));
+        assert!(still_holds(&warehouse, &[*first(&warehouse, "w")]).is_ok_and(|holds| holds));
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub(crate) enum CatalogError {
         location: String,
         by: String,
     },
+    /// A UUID that another table of the warehouse has.
+    UuidTaken(String),
     /// No bucket of that name is a warehouse.
     NoSuchWarehouse(String),
     /// The same, asked through `/warehouses`, where clients know another type.
@@ -108,12 +110,9 @@ pub(crate) enum CatalogError {
     Contended,
     /// A name stands for another table than the one that the sender was judged on: to be judged again.
     Moved,
-    /// The request is about a table that it does not name: to be done again when the sender may do that there as well.
-    Concerns {
-        table: NamedTable,
-        /// The change was made before, and the answer lies there.
-        has_landed: bool,
-    },
+    /// The change was made before, and the answer lies in a table that the request does not name: to be done again when the
+    /// sender may do that there as well.
+    Concerns(NamedTable),
     /// The change was made before, in a table that the sender may not see any more. A conflict, or a refusal, would have the
     /// client delete what it committed.
     LandedUnseen,
@@ -231,6 +230,11 @@ impl CatalogError {
                 "BadRequestException",
                 format!("Invalid location {location:?}: it overlaps that of {by}, whose purge has not ended"),
             ),
+            CatalogError::UuidTaken(uuid) => (
+                400,
+                "BadRequestException",
+                format!("Invalid UUID {uuid}: another table of the warehouse has it"),
+            ),
             CatalogError::NoSuchWarehouse(name) => {
                 (404, "NoSuchWarehouseException", format!("Warehouse does not exist: {name}"))
             }
@@ -307,7 +311,7 @@ impl CatalogError {
                 "CommitStateUnknownException",
                 "the change may have been made, in a table that is not to be seen any more".to_owned(),
             ),
-            CatalogError::Contended | CatalogError::Moved | CatalogError::Concerns { .. } => (
+            CatalogError::Contended | CatalogError::Moved | CatalogError::Concerns(_) => (
                 429,
                 "TooManyRequestsException",
                 "too many changes to the same tables, please retry".to_owned(),
@@ -471,10 +475,8 @@ mod tests {
             "Requirement",
         );
         check(CatalogError::Unprocessable("x".to_owned()), 422, "UnprocessableEntityException", "x");
-        let concerned = CatalogError::Concerns {
-            table: NamedTable { ident: ident("secret"), id: "secret".to_owned() },
-            has_landed: true,
-        };
+        let concerned =
+            CatalogError::Concerns(NamedTable { ident: ident("secret"), id: "secret".to_owned() });
         for failure in [CatalogError::Contended, CatalogError::Moved, concerned] {
             check(
                 failure,
@@ -489,6 +491,7 @@ mod tests {
             "CommitStateUnknownException",
             "the change may have been made",
         );
+        check(CatalogError::UuidTaken("u".to_owned()), 400, "BadRequestException", "Invalid UUID u: another");
         let taken = CatalogError::LocationTaken { location: "l".to_owned(), by: "secret".to_owned() };
         assert!(!taken.without_names().answer().message.contains("secret"));
         check(

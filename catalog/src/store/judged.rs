@@ -59,13 +59,13 @@ impl Judged {
         if self.tables.iter().all(holds) { Ok(()) } else { Err(CatalogError::Moved) }
     }
 
-    /// [`CatalogError::Concerns`] for a table that the request does not name, unless the sender's rights on it are known.
-    /// `has_landed`: all that is left to do is to answer.
-    pub(crate) fn check_also(&self, ident: &Ident, uuid: &str, has_landed: bool) -> Result<(), CatalogError> {
+    /// [`CatalogError::Concerns`] for a table that the request does not name and in which the answer lies, unless the sender's
+    /// rights on it are known.
+    pub(crate) fn check_also(&self, ident: &Ident, uuid: &str) -> Result<(), CatalogError> {
         let table = NamedTable { ident: ident.clone(), id: uuid.to_ascii_lowercase() };
         match self.also.as_ref() == Some(&table) {
             true => Ok(()),
-            false => Err(CatalogError::Concerns { table, has_landed }),
+            false => Err(CatalogError::Concerns(table)),
         }
     }
 }

@@ -97,6 +97,28 @@ pub(crate) fn earlier(before: Option<&Pointer>, location_key: &str) -> Result<Ve
     Ok(earlier)
 }
 
+/// The places whose files are one table's: nobody else's may lie there.
+#[derive(Debug, Default)]
+pub(crate) struct OwnPlaces {
+    warehouse: String,
+    /// Of the table's locations, no slash at their end.
+    prefixes: Vec<String>,
+}
+
+impl OwnPlaces {
+    pub(crate) fn new(warehouse: &str, prefixes: Vec<String>) -> OwnPlaces {
+        OwnPlaces { warehouse: warehouse.to_owned(), prefixes }
+    }
+
+    /// The key of the file at `location`, when it is one of these. One whose key is the prefix itself is not.
+    pub(crate) fn key<'a>(&self, location: &'a str) -> Option<&'a str> {
+        let (bucket, key) = file_of(location)?;
+        let holds =
+            |prefix: &String| key.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        (bucket == self.warehouse && self.prefixes.iter().any(holds)).then_some(key)
+    }
+}
+
 /// The bucket and key of a file, as they are written in metadata: nothing is decoded. `None` when it is no object of S3.
 pub(crate) fn file_of(location: &str) -> Option<(&str, &str)> {
     let (bucket, key) = without_scheme(location)?.split_once('/')?;
@@ -114,7 +136,7 @@ fn refused(location: &str, why: &'static str) -> CatalogError {
 /// What has a key prefix to itself, by the name of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LocationUser {
-    Table(String),
+    Table(Ident),
     /// The table is dropped, and its files are on their way out.
     Purge(String),
 }
@@ -145,12 +167,30 @@ impl Locations {
         let around = wanted.match_indices('/').filter_map(|(at, _)| self.used.get_key_value(&wanted[..=at]));
         match within.chain(around).find(|(used, _)| !is_own(used)) {
             Some((_, LocationUser::Table(by))) => {
-                Err(CatalogError::LocationTaken { location: location.to_owned(), by: by.clone() })
+                Err(CatalogError::LocationTaken { location: location.to_owned(), by: by.to_string() })
             }
             Some((_, LocationUser::Purge(by))) => {
                 Err(CatalogError::LocationPurging { location: location.to_owned(), by: by.clone() })
             }
             None => Ok(()),
+        }
+    }
+
+    /// The table that has `key` in its locations.
+    pub(crate) fn table_of(&self, key: &str) -> Option<&Ident> {
+        let mut end = key.len();
+        loop {
+            let before = (Bound::Unbounded, Bound::Included(&key[..end]));
+            let (used, user) = self.used.range::<str, _>(before).next_back()?;
+            if key.starts_with(used.as_str()) {
+                return match user {
+                    LocationUser::Table(ident) => Some(ident),
+                    LocationUser::Purge(_) => None,
+                };
+            }
+            // One that holds the key is a beginning of both, for it is before `used`, and all between begin with it.
+            let same = used.bytes().zip(key.bytes()).take_while(|(a, b)| a == b).count();
+            end = key.as_bytes()[..same].iter().rposition(|byte| *byte == b'/')? + 1;
         }
     }
 
@@ -170,6 +210,7 @@ fn slashed(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::names::NamespaceName;
 
     #[test]
     fn keys() {
@@ -219,11 +260,69 @@ mod tests {
         check("", None);
     }
 
+    fn ident(name: &str) -> Ident {
+        Ident::new(NamespaceName::parse("ns").expect("valid"), name).expect("valid")
+    }
+
+    #[test]
+    fn tables_of_keys() {
+        let mut locations = Locations::default();
+        let used = ["a/b", "a/b/c", "a/d", "m", "x/y", "ü/ö"];
+        for key in used {
+            locations.take(key, LocationUser::Table(ident(&key.replace('/', "-"))));
+        }
+        locations.take("p/q", LocationUser::Purge("ns.p".to_owned()));
+        let check = |key: &str, want: Option<&str>| {
+            let got = locations.table_of(key).map(|ident| ident.name.as_str());
+            // The long way: every prefix that ends with a slash.
+            let long = key.match_indices('/').filter_map(|(at, _)| {
+                used.iter().find(|used| **used == &key[..at]).map(|used| used.replace('/', "-"))
+            });
+            assert_eq!(got, want, "{key}");
+            assert_eq!(got.map(str::to_owned), long.last(), "{key}");
+        };
+        check("a/b/x", Some("a-b"));
+        check("a/b/", Some("a-b"));
+        check("a/b/c/x", Some("a-b-c"));
+        check("a/b/cc/x", Some("a-b"));
+        check("a/b/d/x/y/z", Some("a-b"));
+        check("a/d/a/b/x", Some("a-d"));
+        check("m/\u{10ffff}", Some("m"));
+        check("m/n", Some("m"));
+        check("x/y/ü", Some("x-y"));
+        check("ü/ö/x", Some("ü-ö"));
+        check("ü/öa/x", None);
+        check("a/b", None);
+        check("a/bb/x", None);
+        check("a/c/x", None);
+        check("a/", None);
+        check("mm/x", None);
+        check("/a/b/x", None);
+        check("zz", None);
+        check("", None);
+        assert_eq!(locations.table_of("p/q/x"), None);
+    }
+
+    #[test]
+    fn own_places() {
+        let own = OwnPlaces::new("lake", vec!["a/b".to_owned(), "x".to_owned()]);
+        let check = |location: &str, want: Option<&str>| assert_eq!(own.key(location), want, "{location}");
+        check("s3://lake/a/b/k", Some("a/b/k"));
+        check("s3a://lake/x//k", Some("x//k"));
+        check("s3://lake/a/b", None);
+        check("s3://lake/a/bc/k", None);
+        check("s3://lake/a/k", None);
+        check("s3://else/x/k", None);
+        check("file:/lake/x/k", None);
+        check("x/k", None);
+        assert_eq!(OwnPlaces::default().key("s3://lake/x"), None);
+    }
+
     #[test]
     fn overlap() {
         let mut locations = Locations::default();
         for key in ["a/b", "x/y"] {
-            locations.take(key, LocationUser::Table("ns.t".to_owned()));
+            locations.take(key, LocationUser::Table(ident("t")));
         }
         let check = |key: &str, own: Option<&str>, want: bool| {
             let own = own.map(|key| Pointer {

@@ -282,8 +282,8 @@ impl Store {
             return Ok(());
         }
         match warehouse.find_by_uuid(uuid) {
-            Some(now) => self.judged.check_also(&now, uuid, true),
-            None if self.judged.has_ids() => self.judged.check_also(ident, uuid, true),
+            Some(now) => self.judged.check_also(&now, uuid),
+            None if self.judged.has_ids() => self.judged.check_also(ident, uuid),
             None => Ok(()),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::bucket_name::is_well_formed;
+use crate::bucket_name::{is_reserved_for_catalog, is_well_formed};
 use crate::limits::{NAMESPACE_BYTES_MAX, NAMESPACE_LEVELS_MAX, OverLimit, TABLE_NAME_BYTES_MAX, at_most};
 
 /// What joins the levels of a namespace, on the wire and in values.
@@ -130,26 +130,12 @@ pub(crate) fn warehouse_name(spelled: &str) -> &str {
     name.trim_end_matches('/')
 }
 
-/// Words that stand where a warehouse's name stands in a path.
-const RESERVED: [&str; 10] = [
-    "config",
-    "oauth",
-    "warehouses",
-    "namespaces",
-    "tables",
-    "views",
-    "transactions",
-    "buckets",
-    "aws",
-    "functions",
-];
-
 /// Whether a warehouse may be called so: the rules for S3 bucket names, without the words of our own paths.
 pub(crate) fn check_warehouse_name(name: &str) -> Result<(), NameError> {
     if !is_well_formed(name) {
         return Err(NameError::Invalid(format!("Invalid warehouse name: {name}")));
     }
-    if RESERVED.contains(&name) {
+    if is_reserved_for_catalog(name) {
         return Err(NameError::Invalid(format!("Invalid warehouse name: {name} is reserved")));
     }
     Ok(())

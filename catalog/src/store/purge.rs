@@ -5,8 +5,8 @@
 //! (sync, one record with how far it is) → let others have their turn.
 //! I1. What names other files goes behind them: data and delete files, then each snapshot's manifests and its list, then
 //! statistics and metadata files, the root with the purge's own value. So whoever goes on finds what is left to do.
-//! I2. Deleting again what is gone changes nothing and counts nothing. I3. Files outside of the table's locations, in
-//! whichever bucket, are read and deleted only if the principal who asked for the purge may at that moment; the root itself is
+//! I2. Deleting again what is gone changes nothing and counts nothing. I3. Files outside of the table's locations are neither
+//! read nor deleted, whoever asks: who writes to a table may name any file in its metadata. The root itself is
 //! read, as whoever loads the table does. I4. What cannot be read or deleted is counted and named,
 //! and the rest goes on; what cannot be read stays, with all that leads to it. I5. No turn takes a core for longer than
 //! [`PURGE_KEYS_MAX`] look-ups and removals.
@@ -20,29 +20,23 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nilas_engine::{
-    BucketError, BucketId, Engine, EngineError, LocalBucket, Sequence, Transaction, ValueOwner,
-};
+use nilas_engine::{BucketError, BucketId, Engine, EngineError, LocalBucket, Sequence, Transaction};
 
-use crate::access::{KeptAccess, Resource};
 use crate::limits::{
     PURGE_AGAIN_MS, PURGE_ATTEMPTS_MAX, PURGE_FILE_BYTES_MAX, PURGE_KEPT_MAX, PURGE_KEYS_MAX,
     PURGE_MANIFESTS_MAX, PURGE_RECORDS_MAX, PURGE_RETRY_MS,
 };
 use crate::model::{Purge, PurgePhase};
 use crate::store::failure::CatalogError;
-use crate::store::location::{self, file_of};
+use crate::store::location::{OwnPlaces, file_of};
 use crate::store::metadata_file;
 use crate::store::purge_state::{PurgeFigures, PurgeStatus};
 use crate::store::reach::{self, Files, Manifest, Root, SnapshotFiles};
 use crate::store::state::CatalogState;
-use crate::store::values::StoredValue;
 use crate::store::{Store, on_owner_core, values};
 
 /// What purges need of the layer above. Shared by all cores.
 pub(crate) struct PurgeContext {
-    /// Asked for files outside of the table's locations.
-    pub(crate) access: Arc<dyn KeptAccess>,
     pub(crate) figures: Arc<PurgeFigures>,
     /// Told of what ended and of what could not be done.
     pub(crate) report: fn(fmt::Arguments<'_>),
@@ -156,6 +150,7 @@ impl Runner {
                 engine,
                 context,
                 key,
+                own: Arc::default(),
                 unsettled: 0,
                 seen: HashSet::new(),
                 kept: HashSet::new(),
@@ -174,6 +169,8 @@ struct Purging {
     context: Arc<PurgeContext>,
     /// The location key that it is known by.
     key: String,
+    /// Where the table's own files are.
+    own: Arc<OwnPlaces>,
     /// Records that were not waited for.
     unsettled: usize,
     /// Digests of manifests that this phase has done.
@@ -186,11 +183,13 @@ struct Purging {
 
 impl Purging {
     async fn run(&mut self) -> Result<(), CatalogError> {
-        let location = self.with(|purge| purge.metadata_location.clone());
+        let (location, prefixes) =
+            self.with(|purge| (purge.metadata_location.clone(), purge.locations.clone()));
+        self.own = Arc::new(OwnPlaces::new(&self.store.name, prefixes));
         let root = match self.read_root(&location).await? {
             Ok(body) => {
-                let (at, warehouse) = (location.clone(), Arc::clone(&self.store.name));
-                self.decode(move || reach::root(&at, &body, &warehouse)).await
+                let (at, own) = (location.clone(), Arc::clone(&self.own));
+                self.decode(move || reach::root(&at, &body, &own)).await
             }
             Err(why) => Err(why),
         };
@@ -202,12 +201,11 @@ impl Purging {
                 self.keeps_all = more;
                 self.kept
                     .extend(named.iter().filter(|(_, why)| why != NOT_THERE).map(|(at, _)| digest_of(at)));
-                self.follow(root).await?;
-                let key = file_of(&location).map(|(_, key)| Bytes::copy_from_slice(key.as_bytes()));
+                let mut root_file = Files::of([location.as_str()], &self.own);
+                self.follow(root, &root_file.others).await?;
                 // What stays could not be found any more without it.
-                let key = key.filter(|_| !self.with(|purge| purge.keeps_unreadable(NOT_THERE)));
-                let key = key.and_then(|key| self.deletable(&[key]).pop());
-                self.end(key).await
+                let goes = !self.with(|purge| purge.keeps_unreadable(NOT_THERE));
+                self.end(root_file.own.pop().filter(|_| goes)).await
             }
             Err(why) => {
                 self.note_unreadable(&location, &why);
@@ -216,8 +214,8 @@ impl Purging {
         }
     }
 
-    /// Deletes what a root names, but not the root.
-    async fn follow(&mut self, root: Root) -> Result<(), CatalogError> {
+    /// Deletes what a root names, but not the root. `outside` has its location, if that is not the table's own.
+    async fn follow(&mut self, root: Root, outside: &[String]) -> Result<(), CatalogError> {
         let mut unread = BTreeSet::new();
         if root.deletes_data && self.with(|purge| purge.at.phase) == PurgePhase::Data {
             self.delete_data(&root.snapshots, &mut unread).await?;
@@ -226,7 +224,14 @@ impl Purging {
             self.delete_manifests(&root.snapshots, &unread).await?;
         }
         self.enter(PurgePhase::Metadata);
-        self.delete(root.files).await?;
+        // What follows may fail, or take more than one record: who goes on there counts nothing again.
+        if self.with(|purge| purge.at.snapshot) == 0 {
+            self.delete(root.files).await?;
+            if !self.with(|purge| purge.keeps_unreadable(NOT_THERE)) {
+                self.note_outside(outside);
+            }
+            self.with(|purge| purge.at.snapshot = 1);
+        }
         self.discard(root.snapshots).await;
         Ok(())
     }
@@ -305,8 +310,8 @@ impl Purging {
         };
         loop {
             let (body, done) = (body.clone(), self.with(|purge| purge.at.entry));
-            let warehouse = Arc::clone(&self.store.name);
-            let some = self.decode(move || Ok(reach::manifest_files(&body, done, &warehouse))).await;
+            let own = Arc::clone(&self.own);
+            let some = self.decode(move || Ok(reach::manifest_files(&body, done, &own))).await;
             let unreadable = match some {
                 Ok(some) => {
                     self.delete(some.files).await?;
@@ -331,7 +336,6 @@ impl Purging {
         snapshots: &[SnapshotFiles],
         unread: &BTreeSet<u64>,
     ) -> Result<(), CatalogError> {
-        let goes_on = self.with(|purge| purge.at.phase) == PurgePhase::Manifests;
         self.enter(PurgePhase::Manifests);
         let first = self.with(|purge| purge.at.snapshot);
         for (nth, snapshot) in (0..).zip(snapshots).skip_while(|(nth, _)| *nth < first) {
@@ -346,18 +350,24 @@ impl Purging {
             match self.manifests_of(snapshot).await? {
                 Ok(manifests) => {
                     for some in manifests.chunks(PURGE_KEYS_MAX) {
+                        // Where data stays no manifest was looked at before.
+                        let is_found = |manifest: &&Manifest| {
+                            self.own.key(&manifest.location).is_none() && !self.is_kept(&manifest.digest)
+                        };
+                        let outside: Vec<&Manifest> = some.iter().filter(is_found).collect();
+                        for manifest in outside {
+                            self.keep(&manifest.location, OUTSIDE);
+                        }
                         let (kept, some): (Vec<&Manifest>, Vec<&Manifest>) =
                             some.iter().partition(|manifest| self.is_kept(&manifest.digest));
                         stays |= !kept.is_empty();
                         let new = some.into_iter().filter(|manifest| self.is_new(manifest));
                         let new: Vec<&str> = new.map(|manifest| manifest.location.as_str()).collect();
-                        self.delete(Files::of(new, &self.store.name)).await?;
+                        self.delete(Files::of(new, &self.own)).await?;
                         self.engine.sleep(Duration::ZERO).await;
                     }
                     self.discard(manifests).await;
                 }
-                // In another bucket it may be gone already: the records that say how far this is are of this one.
-                Err((location, why)) if goes_on && why == NOT_THERE && !self.is_own(&location) => {}
                 Err((location, why)) => {
                     if !unread.contains(&nth) {
                         self.note_unreadable(&location, &why);
@@ -371,7 +381,7 @@ impl Purging {
             {
                 // The record that removes the list says that it is not to be looked for again.
                 self.with(|purge| purge.at.snapshot = nth + 1);
-                let deleted = self.delete(Files::of([list.as_str()], &self.store.name)).await;
+                let deleted = self.delete(Files::of([list.as_str()], &self.own)).await;
                 if deleted.is_err() {
                     self.with(|purge| purge.at.snapshot = nth);
                 }
@@ -409,27 +419,23 @@ impl Purging {
 
     // ---- reading ----
 
-    /// A whole file; or why it cannot be read. An error is one of the shard itself.
+    /// A whole file of the table's own; or why it cannot be read. An error is one of the shard itself.
     async fn read(&self, location: &str) -> Result<Result<Bytes, String>, CatalogError> {
-        let Some((bucket, key)) = file_of(location) else { return Ok(Err(NO_OBJECT.to_owned())) };
-        if !self.is_within(bucket, key.as_bytes()) && !self.may(READ, bucket, key.as_bytes()) {
-            return Ok(Err(denied(READ)));
-        }
-        match bucket == &*self.store.name {
-            true => self.read_here(key).await,
-            false => Ok(self.read_elsewhere(bucket, key).await),
+        match self.own.key(location) {
+            Some(key) => self.read_key(key).await,
+            None => Ok(Err(OUTSIDE.to_owned())),
         }
     }
 
-    /// As [`Purging::read`], of the table's newest metadata file.
+    /// As [`Purging::read`], of the table's newest metadata file: wherever it is in the warehouse's bucket.
     async fn read_root(&self, location: &str) -> Result<Result<Bytes, String>, CatalogError> {
         match file_of(location) {
-            Some((bucket, key)) if bucket == &*self.store.name => self.read_here(key).await,
-            Some(_) | None => self.read(location).await,
+            Some((bucket, key)) if bucket == &*self.store.name => self.read_key(key).await,
+            Some(_) | None => Ok(Err(OUTSIDE.to_owned())),
         }
     }
 
-    async fn read_here(&self, key: &str) -> Result<Result<Bytes, String>, CatalogError> {
+    async fn read_key(&self, key: &str) -> Result<Result<Bytes, String>, CatalogError> {
         let mut attempts = 1;
         loop {
             match self.store.bucket.read_object(key.as_bytes(), PURGE_FILE_BYTES_MAX).await {
@@ -442,61 +448,6 @@ impl Purging {
                     return Err(error.into());
                 }
                 found => return Ok(whole(found)),
-            }
-        }
-    }
-
-    async fn read_elsewhere(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
-        let key = Bytes::copy_from_slice(key.as_bytes());
-        let read = self.elsewhere(bucket, move |_, bucket| {
-            let key = key.clone();
-            async move { bucket.read_object(&key, PURGE_FILE_BYTES_MAX).await }
-        });
-        match read.await {
-            Ok(found) => whole(Ok(found.flatten())),
-            Err(error) => whole(Err(error)),
-        }
-    }
-
-    fn is_own(&self, location: &str) -> bool {
-        file_of(location).is_some_and(|(bucket, _)| bucket == &*self.store.name)
-    }
-
-    /// Whether a file is the table's by where it is.
-    fn is_within(&self, bucket: &str, key: &[u8]) -> bool {
-        let Ok(key) = std::str::from_utf8(key) else { return false };
-        let lies_in = |prefix: &String| location::lies_in(key, prefix);
-        bucket == &*self.store.name && self.with(|purge| purge.locations.iter().any(lies_in))
-    }
-
-    fn may(&self, action: &'static str, bucket: &str, key: &[u8]) -> bool {
-        self.with(|purge| {
-            self.context.access.allows(&purge.asked_by, action, Resource::Object { bucket, key })
-        })
-    }
-
-    /// Runs `job` with another bucket on its core, again while that is busy. `None`: there is no such bucket.
-    async fn elsewhere<T, F, Fut>(&self, name: &str, job: F) -> Result<Option<T>, EngineError>
-    where
-        T: Send + 'static,
-        F: Fn(Engine, LocalBucket) -> Fut + Clone + Send + 'static,
-        Fut: Future<Output = Result<T, EngineError>> + 'static,
-    {
-        let mut attempts = 1;
-        loop {
-            let bucket = match self.engine.bucket(name) {
-                Ok(bucket) => bucket,
-                Err(BucketError::Engine(error)) => return Err(error),
-                Err(_) => return Ok(None),
-            };
-            let done = self.engine.on_bucket_core(&bucket, ValueOwner::Catalog, job.clone()).await;
-            match done.and_then(|done| done) {
-                Err(EngineError::BucketClosed) => return Ok(None),
-                Err(error) if passes(&error) && attempts < PURGE_ATTEMPTS_MAX => {
-                    attempts += 1;
-                    self.engine.sleep(RETRY_AFTER).await;
-                }
-                done => return done.map(Some),
             }
         }
     }
@@ -523,67 +474,22 @@ impl Purging {
 
     // ---- deleting ----
 
-    /// Deletes files wherever they are.
+    /// Deletes the table's own of some files, and counts the others when no more record follows: the next one has the count
+    /// together with how far this is.
     async fn delete(&mut self, files: Files) -> Result<(), CatalogError> {
-        if !files.strange.is_empty() {
-            self.note_failed(files.strange.iter().map(String::as_str), NO_OBJECT);
-        }
-        for (bucket, keys) in &files.elsewhere {
-            for some in keys.chunks(PURGE_KEYS_MAX) {
-                self.delete_elsewhere(bucket, some).await;
-                self.engine.sleep(Duration::ZERO).await;
-            }
-        }
         for some in files.own.chunks(PURGE_KEYS_MAX) {
-            let mine = self.deletable(some);
-            let mut mine = mine.as_slice();
-            if mine.is_empty() {
-                self.engine.sleep(Duration::ZERO).await;
-            }
-            while !mine.is_empty() {
-                let done = self.delete_some(mine).await?;
-                mine = mine.get(done..).unwrap_or_default();
+            let mut left = some;
+            while !left.is_empty() {
+                let done = self.delete_some(left).await?;
+                left = left.get(done..).unwrap_or_default();
                 self.engine.sleep(Duration::ZERO).await;
             }
         }
-        if PURGE_KEYS_MAX < files.own.len() {
+        self.note_outside(&files.others);
+        if PURGE_KEYS_MAX < files.own.len() + files.others.len() {
             self.discard(files).await;
         }
         Ok(())
-    }
-
-    /// Those of some keys of the warehouse's bucket that may be deleted. The others are counted.
-    fn deletable(&self, keys: &[Bytes]) -> Vec<Bytes> {
-        let name = &*self.store.name;
-        let is_mine = |key: &Bytes| self.is_within(name, key) || self.may(DELETE, name, key);
-        let (mine, others): (Vec<Bytes>, Vec<Bytes>) = keys.iter().cloned().partition(is_mine);
-        if !others.is_empty() {
-            self.note_failed_keys(name, &others, &denied(DELETE));
-        }
-        mine
-    }
-
-    async fn delete_elsewhere(&mut self, bucket: &str, keys: &[Bytes]) {
-        let (mine, others): (Vec<Bytes>, Vec<Bytes>) =
-            keys.iter().cloned().partition(|key| self.may(DELETE, bucket, key));
-        if !others.is_empty() {
-            self.note_failed_keys(bucket, &others, &denied(DELETE));
-        }
-        if mine.is_empty() {
-            return;
-        }
-        let keys: Arc<[Bytes]> = mine.into();
-        let deleting = Arc::clone(&keys);
-        let done =
-            self.elsewhere(bucket, move |engine, bucket| remove(engine, bucket, Arc::clone(&deleting)));
-        match done.await {
-            Ok(removed) => {
-                let removed = removed.unwrap_or(0);
-                self.with(|purge| purge.deleted += removed);
-                add(&self.context.figures.files_deleted, removed);
-            }
-            Err(error) => self.note_failed_keys(bucket, &keys, &error.to_string()),
-        }
     }
 
     /// Deletes the first few of some keys of the warehouse's bucket with one record; how many of them are done.
@@ -695,9 +601,11 @@ impl Purging {
         self.note(|purge| purge.note_unreadable(location, why));
     }
 
-    fn note_failed<'a>(&self, locations: impl ExactSizeIterator<Item = &'a str>, why: &str) {
-        add(&self.context.figures.files_failed, locations.len() as u64);
-        self.note(|purge| purge.note_failed(locations, why));
+    fn note_outside(&self, locations: &[String]) {
+        if !locations.is_empty() {
+            add(&self.context.figures.files_failed, locations.len() as u64);
+            self.note(|purge| purge.note_failed(locations.iter().map(String::as_str), OUTSIDE));
+        }
     }
 
     /// Tells of what comes to be named.
@@ -710,12 +618,6 @@ impl Purging {
         for (location, why) in named {
             (self.context.report)(format_args!("the purge of {table} leaves {location}: {why}"));
         }
-    }
-
-    fn note_failed_keys(&self, bucket: &str, keys: &[Bytes], why: &str) {
-        let locations: Vec<String> =
-            keys.iter().map(|key| format!("s3://{bucket}/{}", String::from_utf8_lossy(key))).collect();
-        self.note_failed(locations.iter().map(String::as_str), why);
     }
 }
 
@@ -750,52 +652,6 @@ impl Removals {
     }
 }
 
-/// Deletes keys of another bucket, on its core, durable on return; how many were there.
-async fn remove(engine: Engine, bucket: LocalBucket, keys: Arc<[Bytes]>) -> Result<u64, EngineError> {
-    let (mut left, mut files, mut newest) = (&keys[..], 0, None);
-    while !left.is_empty() {
-        bucket.room_to_free(removal_bytes(left)).await?;
-        let warehouse = bucket.extension::<CatalogState>().get(bucket.id());
-        let removals = match warehouse {
-            Some(warehouse) => {
-                let warehouse = warehouse.borrow();
-                Removals::plan(&bucket, left, |key| warehouse.is_newest_file(key))
-            }
-            None => {
-                let pointed = pointed_at(&bucket, left);
-                Removals::plan(&bucket, left, |key| pointed.contains(key))
-            }
-        };
-        if !removals.versions.is_empty() {
-            let transaction = Transaction { removals: removals.versions, ..Transaction::default() };
-            newest = Some(bucket.append(transaction)?);
-        }
-        files += removals.files;
-        left = left.get(removals.keys..).unwrap_or_default();
-        engine.sleep(Duration::ZERO).await;
-    }
-    if let Some(newest) = newest {
-        bucket.durable(newest).await?;
-        bucket.note_freed();
-    }
-    Ok(files)
-}
-
-/// Which of `keys` are newest metadata files of a bucket whose warehouse was not built yet: all, if a table cannot be read.
-fn pointed_at(bucket: &LocalBucket, keys: &[Bytes]) -> HashSet<Bytes> {
-    let mut pointed = HashSet::new();
-    bucket.values(values::TABLES, |key, value| {
-        let Ok(StoredValue::Table(_, pointer)) = values::decode(key, value) else {
-            pointed.extend(keys.iter().cloned());
-            return false;
-        };
-        let file = file_of(&pointer.metadata_location).map_or("", |(_, key)| key);
-        pointed.extend(keys.iter().find(|key| *key == file.as_bytes()).cloned());
-        true
-    });
-    pointed
-}
-
 /// Manifests of a list that are looked at in one turn.
 const LOOKS_PER_TURN: u64 = 1_024;
 
@@ -817,15 +673,8 @@ fn digest_of(location: &str) -> [u8; 16] {
     metadata_file::digest(&[location.as_bytes()])
 }
 
-/// What the principal needs for files outside of the table's locations.
-const READ: &str = "s3:GetObject";
-const DELETE: &str = "s3:DeleteObject";
-
-const NO_OBJECT: &str = "it is no object of this store";
-
-fn denied(action: &str) -> String {
-    format!("who asked for the purge may not do {action} on it")
-}
+/// What is not the table's own stays.
+const OUTSIDE: &str = "it lies outside of the table's locations";
 
 fn whole(found: Result<Option<Bytes>, EngineError>) -> Result<Bytes, String> {
     match found {

@@ -3,15 +3,13 @@
 //! `purge` calls it with bytes that it read, on the control pool. Nothing is guessed: a file is reached when its location
 //! stands in one of these, whatever lies beside it. I1. Any bytes are possible, and none of them panics.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use serde_json::Value;
 
 use crate::limits::PURGE_FILES_MAX;
 use crate::manifest::{self, AvroError};
 use crate::spec::TableMetadata;
-use crate::store::location::file_of;
+use crate::store::location::{OwnPlaces, file_of};
 use crate::store::metadata_file;
 
 /// What a metadata file names.
@@ -42,15 +40,13 @@ pub(crate) struct Manifest {
     pub(crate) encrypted: bool,
 }
 
-/// Files, taken apart by where they are.
+/// Files, taken apart by whether they are the table's own.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Files {
-    /// Keys in the warehouse's bucket.
+    /// Keys in the table's locations.
     pub(crate) own: Vec<Bytes>,
-    /// Keys in other buckets, by bucket.
-    pub(crate) elsewhere: BTreeMap<String, Vec<Bytes>>,
-    /// Locations that name no object of this store.
-    pub(crate) strange: Vec<String>,
+    /// Where the others are, or are said to be.
+    pub(crate) others: Vec<String>,
 }
 
 /// Some of the files of a manifest.
@@ -67,41 +63,32 @@ pub(crate) struct ManifestFiles {
 
 impl Files {
     /// Takes locations apart, each file once.
-    pub(crate) fn of<'a>(locations: impl IntoIterator<Item = &'a str>, warehouse: &str) -> Files {
+    pub(crate) fn of<'a>(locations: impl IntoIterator<Item = &'a str>, own: &OwnPlaces) -> Files {
         let mut files = Files::default();
         for location in locations {
-            files.add(location, warehouse);
+            files.add(location, own);
         }
         files.finish()
     }
 
-    fn add(&mut self, location: &str, warehouse: &str) {
-        match file_of(location) {
-            None => self.strange.push(location.to_owned()),
-            Some((bucket, key)) => {
-                let key = Bytes::copy_from_slice(key.as_bytes());
-                match bucket == warehouse {
-                    true => self.own.push(key),
-                    false => self.elsewhere.entry(bucket.to_owned()).or_default().push(key),
-                }
-            }
+    fn add(&mut self, location: &str, own: &OwnPlaces) {
+        match own.key(location) {
+            Some(key) => self.own.push(Bytes::copy_from_slice(key.as_bytes())),
+            None => self.others.push(location.to_owned()),
         }
     }
 
     fn finish(mut self) -> Files {
-        let keys = std::iter::once(&mut self.own).chain(self.elsewhere.values_mut());
-        for keys in keys {
-            keys.sort_unstable();
-            keys.dedup();
-        }
-        self.strange.sort_unstable();
-        self.strange.dedup();
+        self.own.sort_unstable();
+        self.own.dedup();
+        self.others.sort_unstable();
+        self.others.dedup();
         self
     }
 }
 
 /// Reads a metadata file.
-pub(crate) fn root(location: &str, body: &[u8], warehouse: &str) -> Result<Root, String> {
+pub(crate) fn root(location: &str, body: &[u8], own: &OwnPlaces) -> Result<Root, String> {
     let metadata = metadata_file::decode(location, body)?;
     let mut files: Vec<String> = Vec::new();
     for list in ["statistics", "partition-statistics"] {
@@ -112,7 +99,7 @@ pub(crate) fn root(location: &str, body: &[u8], warehouse: &str) -> Result<Root,
     files.extend(metadata.metadata_log().into_iter().map(|(_, file)| file));
     // A log that names the newest file too must not let it go before the others.
     files.retain(|file| file_of(file) != file_of(location));
-    let files = Files::of(files.iter().map(String::as_str), warehouse);
+    let files = Files::of(files.iter().map(String::as_str), own);
     Ok(Root { deletes_data: deletes_data(&metadata), snapshots: snapshots(&metadata), files })
 }
 
@@ -147,7 +134,7 @@ pub(crate) fn manifest_at(location: String, encrypted: bool) -> Manifest {
 }
 
 /// Reads the files of a manifest behind its first `done` entries, at most [`PURGE_FILES_MAX`], whatever their status is.
-pub(crate) fn manifest_files(body: &[u8], done: u64, warehouse: &str) -> ManifestFiles {
+pub(crate) fn manifest_files(body: &[u8], done: u64, own: &OwnPlaces) -> ManifestFiles {
     let mut files = Files::default();
     let (mut seen, mut taken, mut has_more) = (0_u64, 0_usize, false);
     let read = manifest::read_manifest(body, &mut |entry| {
@@ -161,7 +148,7 @@ pub(crate) fn manifest_files(body: &[u8], done: u64, warehouse: &str) -> Manifes
         }
         seen += 1;
         taken += 1;
-        files.add(entry.file_path, warehouse);
+        files.add(entry.file_path, own);
         Ok(())
     });
     let unreadable = read.err().filter(|_| !has_more).map(|error| error.to_string());
@@ -173,6 +160,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn own() -> OwnPlaces {
+        OwnPlaces::new("lake", vec!["t".to_owned()])
+    }
 
     fn metadata(change: impl FnOnce(&mut Value)) -> Vec<u8> {
         let mut metadata = json!({
@@ -203,7 +194,7 @@ mod tests {
                 "file-size-in-bytes": 1, "file-footer-size-in-bytes": 1, "blob-metadata": []}]);
             metadata["partition-statistics"] = json!([{"snapshot-id": 1, "statistics-path": "s3://lake/t/p.parquet", "file-size-in-bytes": 1}]);
         });
-        let root = root("s3://lake/t/metadata/1", &body, "lake").expect("good");
+        let root = root("s3://lake/t/metadata/1", &body, &own()).expect("good");
         let list = |location: &str| SnapshotFiles::List(location.to_owned());
         assert_eq!(root.snapshots, [list("s3://lake/t/l1"), list("s3://else/l2")]);
         assert_eq!(root.files.own, ["t/metadata/0", "t/p.parquet", "t/s.puffin"].map(Bytes::from));
@@ -218,7 +209,7 @@ mod tests {
                     metadata["properties"]["gc.enabled"] = json!(value);
                 }
             });
-            assert_eq!(root("l", &body, "lake").expect("good").deletes_data, want, "{value:?}");
+            assert_eq!(root("l", &body, &own()).expect("good").deletes_data, want, "{value:?}");
         };
         check(None, true);
         check(Some("true"), true);
@@ -237,27 +228,33 @@ mod tests {
             metadata["snapshots"] =
                 json!([{"snapshot-id": 1, "timestamp-ms": 3, "manifests": ["s3://lake/m1", "s3://lake/m2"]}]);
         });
-        let root = root("l", &body, "lake").expect("good");
+        let root = root("l", &body, &own()).expect("good");
         let want = SnapshotFiles::Manifests(vec!["s3://lake/m1".to_owned(), "s3://lake/m2".to_owned()]);
         assert_eq!(root.snapshots, [want]);
     }
 
     #[test]
     fn nonsense_is_an_error() {
-        assert!(root("l", b"", "lake").is_err());
-        assert!(root("l", b"{}", "lake").is_err());
+        assert!(root("l", b"", &own()).is_err());
+        assert!(root("l", b"{}", &own()).is_err());
         assert!(manifests(b"").is_err());
-        let files = manifest_files(b"Obj\x01", 0, "lake");
+        let files = manifest_files(b"Obj\x01", 0, &own());
         assert!(files.unreadable.is_some() && !files.has_more && files.files == Files::default());
     }
 
     #[test]
-    fn files_by_where_they_are() {
-        let locations =
-            ["s3://lake/b", "s3a://lake/a", "s3n://lake/b", "s3://else/k", "file:/x", "s3://lake", "file:/x"];
-        let files = Files::of(locations, "lake");
-        assert_eq!(files.own, [Bytes::from("a"), Bytes::from("b")]);
-        assert_eq!(files.elsewhere, BTreeMap::from([("else".to_owned(), vec![Bytes::from("k")])]));
-        assert_eq!(files.strange, ["file:/x", "s3://lake"]);
+    fn files_by_whose_they_are() {
+        let locations = [
+            "s3://lake/t/b",
+            "s3a://lake/t/a",
+            "s3n://lake/t/b",
+            "s3://else/t/k",
+            "file:/x",
+            "s3://lake/u/k",
+            "file:/x",
+        ];
+        let files = Files::of(locations, &own());
+        assert_eq!(files.own, [Bytes::from("t/a"), Bytes::from("t/b")]);
+        assert_eq!(files.others, ["file:/x", "s3://else/t/k", "s3://lake/u/k"]);
     }
 }

@@ -86,6 +86,8 @@ pub(crate) struct Warehouse {
     pub(crate) locations: Locations,
     /// How many tables point at a metadata file, by the digest of its key: no purge deletes one of these.
     newest_files: HashMap<[u8; 16], u32>,
+    /// Those of the tables.
+    pub(crate) uuids: Uuids,
     pub(crate) idempotency: Idempotency,
     pub(crate) purges: Purges,
     /// Digests of commits that wait to be removed; the digests themselves are read from their values.
@@ -205,6 +207,7 @@ impl Warehouse {
             tables: 0,
             locations: Locations::default(),
             newest_files: HashMap::new(),
+            uuids: Uuids::default(),
             idempotency: Idempotency::default(),
             purges: Purges::default(),
             digests: Standing::default(),
@@ -266,6 +269,12 @@ impl Warehouse {
         })
     }
 
+    /// The table in whose locations a key lies, and its name.
+    pub(crate) fn table_of_key(&self, key: &str) -> Option<(&Ident, &Table)> {
+        let ident = self.locations.table_of(key)?;
+        Some((ident, self.find(ident)?))
+    }
+
     /// The version in memory, marked as used.
     pub(crate) fn loaded(&self, table: &Table) -> Option<Rc<LoadedTable>> {
         let now = self.clock.get() + 1;
@@ -284,9 +293,10 @@ impl Warehouse {
     ) {
         self.remove_table(ident);
         for key in pointer.location_keys() {
-            self.locations.take(key, LocationUser::Table(ident.to_string()));
+            self.locations.take(key, LocationUser::Table(ident.clone()));
         }
         *self.newest_files.entry(newest_file(&pointer)).or_default() += 1;
+        self.uuids.take(&pointer.uuid);
         self.cached_bytes += loaded.as_ref().map_or(0, |loaded| loaded.cost);
         self.clock.set(self.clock.get() + 1);
         let used = Cell::new(self.clock.get());
@@ -329,6 +339,7 @@ impl Warehouse {
                 users.remove();
             }
         }
+        self.uuids.release(&table.pointer.uuid);
         self.cached_bytes -= table.loaded.as_ref().map_or(0, |loaded| loaded.cost);
         self.tables -= 1;
         Some(table)
@@ -396,6 +407,46 @@ impl Warehouse {
     }
 }
 
+/// The UUIDs in use, in whatever spelling, each with how many tables have it: more than one only in warehouses in which tables
+/// could still be given another's.
+#[derive(Debug, Default)]
+pub(crate) struct Uuids(HashMap<u128, u32>);
+
+impl Uuids {
+    /// Refuses the UUID of another table than the one whose pointer is `own`.
+    pub(crate) fn check_free(&self, uuid: &str, own: Option<&Pointer>) -> Result<(), CatalogError> {
+        if own.is_some_and(|own| own.uuid == uuid) {
+            return Ok(());
+        }
+        let number = number_of(uuid);
+        let is_own = own.is_some_and(|own| number_of(&own.uuid) == number);
+        match number.is_some_and(|number| self.0.contains_key(&number)) && !is_own {
+            true => Err(CatalogError::UuidTaken(uuid.to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn take(&mut self, uuid: &str) {
+        if let Some(number) = number_of(uuid) {
+            *self.0.entry(number).or_default() += 1;
+        }
+    }
+
+    fn release(&mut self, uuid: &str) {
+        if let Some(Entry::Occupied(mut tables)) = number_of(uuid).map(|number| self.0.entry(number)) {
+            *tables.get_mut() -= 1;
+            if *tables.get() == 0 {
+                tables.remove();
+            }
+        }
+    }
+}
+
+/// `None` for a table of format version 1 that has none yet.
+fn number_of(uuid: &str) -> Option<u128> {
+    uuid::Uuid::try_parse(uuid).ok().map(|uuid| uuid.as_u128())
+}
+
 fn newest_file(pointer: &Pointer) -> [u8; 16] {
     let key = file_of(&pointer.metadata_location).map_or("", |(_, key)| key);
     metadata_file::digest(&[key.as_bytes()])
@@ -432,6 +483,35 @@ mod tests {
             metadata_location: format!("s3://lake/{key}/metadata/00000-u.metadata.json"),
             location_key: key.to_owned(),
             earlier: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn uuids_in_use() {
+        const UUID: &str = "00000000-0000-4000-8000-00000000abcd";
+        let of = |uuid: &str| Pointer {
+            uuid: uuid.to_owned(),
+            metadata_location: String::new(),
+            location_key: String::new(),
+            earlier: Vec::new(),
+        };
+        let mut uuids = Uuids::default();
+        assert!(uuids.check_free(UUID, None).is_ok());
+        // Two tables of one warehouse of before.
+        [UUID, UUID, "", ""].into_iter().for_each(|uuid| uuids.take(uuid));
+        for spelling in [UUID.to_owned(), UUID.to_uppercase(), UUID.replace('-', "")] {
+            assert!(
+                matches!(uuids.check_free(&spelling, None), Err(CatalogError::UuidTaken(_))),
+                "{spelling}"
+            );
+            assert!(uuids.check_free(&spelling, Some(&of(""))).is_err(), "{spelling}");
+            assert!(uuids.check_free(UUID, Some(&of(&spelling))).is_ok(), "{spelling}");
+        }
+        // Tables without any are many.
+        assert!(uuids.check_free("", None).is_ok());
+        for is_free in [false, true] {
+            uuids.release(UUID);
+            assert_eq!(uuids.check_free(UUID, None).is_ok(), is_free);
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use nilas_engine::{EngineError, Transaction};
+use nilas_engine::{EngineError, Sequence, Transaction};
 use serde_json::{Map, Value};
 
-use crate::access::KeptPrincipal;
+use crate::access::{FileTable, KeptPrincipal};
 use crate::commit::{self as core, NewTable};
 use crate::limits::{COMMIT_ATTEMPTS_MAX, GZIP_BYTES_MIN, PURGES_OPEN_MAX};
 use crate::model::{Pointer, Purge, PurgePlace, Recorded};
@@ -126,6 +126,28 @@ impl Store {
         let id = |table: &Table| table.pointer.uuid.to_ascii_lowercase();
         self.read(|warehouse| {
             Ok((tables.iter().map(|ident| warehouse.find(ident).map(id)).collect(), warehouse.newest))
+        })
+        .await
+    }
+
+    /// The tables in whose locations these keys lie, as they are called now.
+    pub(crate) async fn tables_of_keys(
+        &self,
+        keys: &[String],
+    ) -> Result<Vec<Option<FileTable>>, CatalogError> {
+        self.read(|warehouse| {
+            let mut seen = Sequence(0);
+            let found = keys.iter().map(|key| {
+                let found = warehouse.table_of_key(key);
+                // That there is none is of the newest.
+                seen = seen.max(found.map_or(warehouse.newest, |(_, table)| table.sequence));
+                found.map(|(ident, table)| FileTable {
+                    namespace: ident.namespace.as_str().to_owned(),
+                    table: ident.name.clone(),
+                    id: table.pointer.uuid.to_ascii_lowercase(),
+                })
+            });
+            Ok((found.collect(), seen))
         })
         .await
     }
@@ -272,7 +294,6 @@ impl Store {
         }
         let mut warehouse = self.warehouse.borrow_mut();
         let pointer = plan_register(&warehouse, ident, &loaded, overwrite)?;
-        self.check_uuid(&warehouse, ident, &pointer.uuid)?;
         let mut values = vec![(values::table_key(ident), Some(values::table_value(&pointer)))];
         values.extend(warehouse.digests.plan_return(&pointer.uuid));
         let replaced = warehouse.find(ident).map(|table| &table.pointer.uuid);
@@ -295,23 +316,6 @@ impl Store {
                 Err(CatalogError::BadRequest(format!("Invalid metadata file {metadata_location}: {why}")))
             }
             Err(failure) => Err(failure),
-        }
-    }
-
-    /// Who gives a table the UUID of another one needs the rights on that one: rights are given by UUID.
-    pub(crate) fn check_uuid(
-        &self,
-        warehouse: &Warehouse,
-        ident: &Ident,
-        uuid: &str,
-    ) -> Result<(), CatalogError> {
-        let had = |table: &Table| table.pointer.uuid.eq_ignore_ascii_case(uuid);
-        if warehouse.find(ident).is_some_and(had) {
-            return Ok(());
-        }
-        match warehouse.find_by_uuid(uuid) {
-            Some(other) => self.judged.check_also(&other, uuid, false),
-            None => Ok(()),
         }
     }
 }
@@ -433,6 +437,7 @@ fn plan_register(
     let location_key = location::table_key(loaded.metadata.location(), &warehouse.name)?;
     let own = warehouse.find(ident).map(|table| &*table.pointer);
     warehouse.locations.check_free(&location_key, own, loaded.metadata.location())?;
+    warehouse.uuids.check_free(loaded.metadata.uuid(), own)?;
     // Another table's files are its own no longer, as when it is dropped.
     let same = own.filter(|own| own.uuid == loaded.metadata.uuid());
     Ok(Pointer {

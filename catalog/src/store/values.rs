@@ -58,9 +58,6 @@ pub(crate) enum StoredValue {
     Waiting,
 }
 
-/// How the keys of tables begin.
-pub(crate) const TABLES: &[u8] = b"t\0";
-
 /// How the keys of purges begin.
 pub(crate) const PURGES: &[u8] = b"p\0";
 

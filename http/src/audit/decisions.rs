@@ -28,6 +28,7 @@ pub struct Decisions {
     keeps_allowed: Cell<bool>,
     kept: RefCell<Vec<Judged>>,
     beyond: Cell<u32>,
+    remark: RefCell<Option<String>>,
 }
 
 impl Decisions {
@@ -64,6 +65,23 @@ impl Decisions {
         kept.push(Judged { is_allowed, action, resource, statement });
     }
 
+    /// Notes what an operator has to know of a request, whether it is done or refused.
+    pub fn remark(&self, text: String) {
+        *self.remark.borrow_mut() = Some(text);
+    }
+
+    /// What was noted so.
+    pub fn remarked(&self) -> Option<Ref<'_, str>> {
+        Ref::filter_map(self.remark.borrow(), |remark| remark.as_deref()).ok()
+    }
+
+    /// Says what the newest decision was about, which was made before that was known.
+    pub fn about(&self, resource: &dyn Display) {
+        if let Some(judged) = self.kept.borrow_mut().last_mut() {
+            judged.resource = resource.to_string();
+        }
+    }
+
     /// The one that says most about the answer first: the first refusal, or the first decision.
     pub fn all(&self) -> Ref<'_, [Judged]> {
         let mut kept = self.kept.borrow_mut();
@@ -96,7 +114,8 @@ mod tests {
         for _ in 0..AUDIT_JUDGED_MAX + 3 {
             decisions.note(true, "s3:DeleteObject", &"a", Some(&"s"));
         }
-        decisions.note(false, "s3:DeleteObject", &"b", None);
+        decisions.note(false, "s3:DeleteObject", &"*", None);
+        decisions.about(&"b");
         let all = decisions.all();
         assert_eq!((all.len(), decisions.beyond()), (AUDIT_JUDGED_MAX, 4));
         assert_eq!((all[0].is_allowed, all[0].resource.as_str()), (false, "b"));
@@ -107,6 +126,7 @@ mod tests {
     fn what_is_allowed_is_not_kept_where_nobody_asks() {
         let decisions = Decisions::default();
         decisions.note(true, "s3:GetObject", &"a", None);
+        decisions.about(&"b");
         assert!(decisions.all().is_empty() && decisions.beyond() == 0);
         assert!(!decisions.keeps(true) && decisions.keeps(false));
     }

@@ -57,7 +57,7 @@ impl Outcome {
 pub struct AuditPrincipal<'a> {
     /// `root`, `user`, `session`, `vended`, `web`, `anonymous`; `unproven` for one that only claims its access key.
     pub kind: &'a str,
-    /// Name of the user, or of the token's subject.
+    /// Name of the user.
     pub name: Option<&'a str>,
     /// The access key that signed, or was claimed.
     pub access_key: Option<&'a str>,
@@ -65,6 +65,23 @@ pub struct AuditPrincipal<'a> {
     pub arn: Option<&'a str>,
     /// Name of the session.
     pub session: Option<&'a str>,
+    /// Whom the issuer of a web identity says that it is: the issuer, and the subject of its token.
+    pub web: Option<(&'a str, &'a str)>,
+}
+
+/// A session or a bearer token that an answer holds: what leads from its use to who got it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// `session` or `bearer`.
+    pub kind: &'static str,
+    /// The access key of a session; the one that a bearer token speaks for.
+    pub access_key: Option<String>,
+    /// The issuer and the subject of a web identity.
+    pub web: Option<(String, String)>,
+    /// The role and the name of the session.
+    pub role: Option<(String, String)>,
+    /// When it ends, in seconds since 1970.
+    pub expires_s: u64,
 }
 
 /// A request that was answered.
@@ -85,6 +102,8 @@ pub struct AuditEvent<'a> {
     pub source: Source,
     /// What was decided on the way.
     pub decisions: &'a Decisions,
+    /// What was issued.
+    pub issued: Option<&'a Issued>,
     /// The action and resource that the head names; looked at only when nothing was decided.
     pub asked: Option<(&'static str, &'a dyn fmt::Display)>,
     /// Status of the answer.
@@ -122,6 +141,10 @@ impl AuditEvent<'_> {
         line.member("outcome", Some(self.outcome.name()), AUDIT_NAME_BYTES_MAX);
         line.number("status", self.status.into());
         line.member("error", self.error, AUDIT_NAME_BYTES_MAX);
+        if let Some(issued) = self.issued {
+            line.issued(issued);
+        }
+        line.member("remark", self.decisions.remarked().as_deref(), AUDIT_TEXT_BYTES_MAX);
         let user_agent = self.user_agent.map(String::from_utf8_lossy);
         line.member("user_agent", user_agent.as_deref(), AUDIT_NAME_BYTES_MAX);
         let further = judged.split_first().map_or(&[][..], |(_, further)| further);
@@ -158,6 +181,23 @@ impl Line {
         self.member("access_key", principal.access_key, AUDIT_NAME_BYTES_MAX);
         self.member("arn", principal.arn, AUDIT_TEXT_BYTES_MAX);
         self.member("session", principal.session, AUDIT_NAME_BYTES_MAX);
+        self.web(principal.web);
+        self.text.push('}');
+    }
+
+    fn web(&mut self, web: Option<(&str, &str)>) {
+        self.member("issuer", web.map(|(issuer, _)| issuer), AUDIT_NAME_BYTES_MAX);
+        self.member("subject", web.map(|(_, subject)| subject), AUDIT_NAME_BYTES_MAX);
+    }
+
+    fn issued(&mut self, issued: &Issued) {
+        self.text.push_str(",\"issued\":{\"kind\":");
+        self.quoted(issued.kind, AUDIT_NAME_BYTES_MAX);
+        self.member("access_key", issued.access_key.as_deref(), AUDIT_NAME_BYTES_MAX);
+        self.member("role", issued.role.as_ref().map(|(role, _)| role.as_str()), AUDIT_NAME_BYTES_MAX);
+        self.member("session", issued.role.as_ref().map(|(_, name)| name.as_str()), AUDIT_NAME_BYTES_MAX);
+        self.web(issued.web.as_ref().map(|(issuer, subject)| (issuer.as_str(), subject.as_str())));
+        self.member("expires", Some(&time(issued.expires_s.saturating_mul(1000))), AUDIT_NAME_BYTES_MAX);
         self.text.push('}');
     }
 
@@ -262,9 +302,11 @@ mod tests {
                 access_key: Some("NILT1"),
                 arn: Some("arn:aws:sts::1:assumed-role/r/s"),
                 session: Some("s"),
+                web: Some(("https://i", "sub\nject")),
             },
             source: Source::plain("[2001:db8::1]:50000".parse().expect("an address")),
             decisions,
+            issued: None,
             asked: Some(("s3:PutObject", &"arn:aws:s3:::b/k")),
             status: 403,
             outcome: Outcome::Refused,
@@ -290,6 +332,7 @@ mod tests {
             "principal": {
                 "kind": "session", "name": "alice", "access_key": "NILT1",
                 "arn": "arn:aws:sts::1:assumed-role/r/s", "session": "s",
+                "issuer": "https://i", "subject": "sub\nject",
             },
             "source": "2001:db8::1", "source_port": 50000,
             "action": "s3:PutObject", "resource": "arn:aws:s3:::b/k", "statement": "lock[1] NoWrites",
@@ -297,6 +340,23 @@ mod tests {
             "further": [{"allowed": true, "action": "s3:GetObject", "resource": "arn:aws:s3:::c/k", "statement": "readonly[0]"}],
         });
         assert_eq!(parse(&event(&decisions, b"aws-cli/2").render()), want);
+        let issued = Issued {
+            kind: "session",
+            access_key: Some("NILT2".to_owned()),
+            web: Some(("https://i".to_owned(), "s".repeat(10_000))),
+            role: Some(("r".to_owned(), "n".to_owned())),
+            expires_s: 1_369_353_600,
+        };
+        let line = event(&decisions, b"");
+        let told = parse(&AuditEvent { issued: Some(&issued), ..line }.render());
+        let subject = format!("{}…", "s".repeat(AUDIT_NAME_BYTES_MAX - 3));
+        let want = json!({
+            "kind": "session", "access_key": "NILT2", "role": "r", "session": "n",
+            "issuer": "https://i", "subject": subject, "expires": "2013-05-24T00:00:00.000Z",
+        });
+        assert_eq!(told["issued"], want);
+        decisions.remark("a, \u{202e}b".to_owned());
+        assert_eq!(parse(&event(&decisions, b"aws-cli/2").render())["remark"], "a, \u{202e}b");
         let nothing_decided = parse(&event(&Decisions::default(), b"").render());
         assert_eq!(nothing_decided["resource"], "arn:aws:s3:::b/k");
         assert_eq!(nothing_decided.get("statement"), None);

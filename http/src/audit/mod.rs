@@ -5,7 +5,8 @@
 //! control pool (`file`). The page `/_nilas/audit` reads [`AuditShared::newest`].
 //! I1. A core that records never waits: a line that finds the queue full is dropped, counted, and its number written later.
 //! I2. Every line is JSON on one line, printable whatever the request holds, and at most [`AUDIT_LINE_BYTES_MAX`] long. Query
-//! strings, header values but the user agent's, secrets and tokens are no part of an event.
+//! strings, header values but the user agent's, secrets and tokens are no part of an event; of a session that was made its
+//! access key is.
 //! I3. Without a log, and for a request that is not refused, nothing is made.
 
 mod decisions;
@@ -26,7 +27,7 @@ use nilas_engine::rt::{self, BlockingError};
 pub use decisions::{Decisions, Judged};
 pub(crate) use file::AuditFile;
 pub use file::AuditFileError;
-pub use line::{AuditEvent, AuditPrincipal, Outcome};
+pub use line::{AuditEvent, AuditPrincipal, Issued, Outcome};
 
 use crate::limits::{
     AUDIT_QUEUE_BYTES_MAX, AUDIT_QUEUE_LINES_MAX, AUDIT_RING_EVENTS, AUDIT_THROTTLED_LINES_PER_S,

@@ -24,6 +24,7 @@ fn record(audit: &Audit, at_ms: u64, name: &str, changes: bool, outcome: Outcome
         principal: AuditPrincipal { kind: "user", name: Some(name), ..AuditPrincipal::default() },
         source: Source::plain("192.0.2.1:5".parse().expect("an address")),
         decisions: &decisions,
+        issued: None,
         asked: None,
         status: 200,
         outcome,

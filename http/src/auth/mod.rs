@@ -33,7 +33,7 @@ pub(crate) use hoisted::with_hoisted;
 pub use key_cache::SigningKeyCache;
 pub use request::RequestView;
 pub(crate) use request::view_of;
-pub(crate) use sigv4::anonymous;
 pub use sigv4::{
     KeyFault, KeyStore, PayloadMode, Service, Verified, fuzz_auth, precheck, shown, verify, verify_with_body,
 };
+pub(crate) use sigv4::{anonymous, claimed_key};

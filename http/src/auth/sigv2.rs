@@ -48,6 +48,11 @@ pub fn shows(view: &RequestView<'_>) -> bool {
         && !view.headers.contains_key(http::header::AUTHORIZATION)
 }
 
+/// The access key that a request names which [`shows`] a signature of version 2.
+pub(super) fn claimed_key(view: &RequestView<'_>) -> Option<String> {
+    parameter(view.raw_query, "AWSAccessKeyId")
+}
+
 /// Verifies a request that [`shows`] a signature of version 2. `now_ms` is milliseconds since 1970.
 pub fn verify(view: &RequestView<'_>, keys: &dyn KeyStore, now_ms: u64) -> Result<Verified, AuthError> {
     let denied = AuthError::AccessDenied;

@@ -107,6 +107,13 @@ pub enum PayloadMode {
     CatalogBody,
 }
 
+impl PayloadMode {
+    /// Whether nothing of the body is signed.
+    pub fn is_unsigned(&self) -> bool {
+        matches!(self, PayloadMode::Unsigned | PayloadMode::StreamingUnsignedTrailer)
+    }
+}
+
 /// A request whose sender is known.
 #[derive(Clone, Debug)]
 pub struct Verified {
@@ -157,8 +164,8 @@ pub fn verify(
 /// Verifies a request to the catalog or to the query API, given the SHA-256 of its whole body. Its credential must be
 /// scoped to one of `services`.
 ///
-/// The hash is what counts in the signature; an `x-amz-content-sha256` header may be absent, hex, base64 or
-/// `UNSIGNED-PAYLOAD`, and if it is a hash it must be this one.
+/// The hash is what counts in the signature; an `x-amz-content-sha256` header may be absent, hex or base64, and must then be
+/// this one. The catalog also takes `UNSIGNED-PAYLOAD`, which the query API does not: a form says all that is done.
 pub fn verify_with_body(
     view: &RequestView<'_>,
     body_sha256: &[u8; 32],
@@ -173,7 +180,8 @@ pub fn verify_with_body(
     let computed = hex::encode(body_sha256);
     let header = claim.content_sha256.as_deref();
     let mut literals = vec![computed.as_str()];
-    if header == Some(UNSIGNED) || (claim.expires_s.is_some() && header.is_none()) {
+    let is_form = matches!(service, Service::Iam | Service::Sts);
+    if !is_form && (header == Some(UNSIGNED) || (claim.expires_s.is_some() && header.is_none())) {
         literals.push(UNSIGNED);
     }
     let attempt = Attempt { view, claim: &claim, credential: &credential, secret: &secret };
@@ -227,6 +235,15 @@ pub fn precheck(
 pub fn shown(view: &RequestView<'_>) -> Result<Option<Service>, AuthError> {
     let claim = SignedClaim::read(view)?;
     Ok(Service::of(claim.credential()?.service))
+}
+
+/// The access key that a request names, whether it is its sender's or not.
+pub(crate) fn claimed_key(view: &RequestView<'_>) -> Option<String> {
+    if sigv2::shows(view) {
+        return sigv2::claimed_key(view);
+    }
+    let claim = SignedClaim::read(view).ok()?;
+    Some(claim.credential().ok()?.access_key.to_owned())
 }
 
 fn identify<'c>(

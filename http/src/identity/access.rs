@@ -4,10 +4,15 @@
 //! touch more than their target (a copy's source, each key of DeleteObjects, each table of a transaction) ask it for
 //! each of those. I1. Nothing is acted on before it was asked for.
 
-use nilas_catalog::access::{Access, KeptPrincipal, NamedIn, OperationFacts, Resource, VendRequest, Vended};
+use nilas_catalog::access::{
+    Access, KeptPrincipal, LookUp, LookUpError, NamedIn, OperationFacts, Resource, VendRequest, Vended,
+};
 
 use crate::identity::Sender;
 use crate::s3::tags::TagSet;
+
+/// The condition key of what a listing is narrowed to.
+pub(crate) const PREFIX: &str = "s3:prefix";
 
 /// What an evaluator says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +21,8 @@ pub enum Decision {
     Allow,
     /// The sender may not.
     Deny,
+    /// It depends on the table that has the file, which was not looked up.
+    Unknown,
 }
 
 /// A rule for what the sender of one request may do.
@@ -33,6 +40,12 @@ pub trait Authorizer {
     fn wants_table_ids(&self, warehouse: &str) -> bool {
         let _ = warehouse;
         false
+    }
+
+    /// See [`Access::look_up`].
+    fn look_up(&self, objects: &[Resource<'_>]) -> Option<LookUp<'_>> {
+        let _ = objects;
+        None
     }
 
     /// See [`Access::vend`].
@@ -75,11 +88,37 @@ impl<'a> Caller<'a> {
 
     /// Returns whether the sender may do an operation on what its head names. For an operation that is judged on what
     /// its body names the answer is yes: it asks by itself when it knows.
-    pub fn may(&self, facts: &OperationFacts, resource: Resource<'_>) -> bool {
+    pub async fn may(&self, facts: &OperationFacts, resource: Resource<'_>) -> Result<bool, LookUpError> {
         match facts.named {
-            NamedIn::Head => self.allows(facts.action, resource),
-            NamedIn::Body => true,
+            NamedIn::Head => self.permits(facts.action, resource, &[]).await,
+            NamedIn::Body => Ok(true),
         }
+    }
+
+    /// As [`Access::allows_with`], and has looked up what the answer depends on.
+    pub async fn permits(
+        &self,
+        action: &'static str,
+        resource: Resource<'_>,
+        facts: &[(&'static str, &str)],
+    ) -> Result<bool, LookUpError> {
+        let said = match self.authorizer.decide(action, &resource, facts) {
+            Decision::Unknown => {
+                let prefix = facts.iter().find(|(key, _)| *key == PREFIX);
+                let object = match (resource, prefix) {
+                    (Resource::Bucket(bucket), Some((_, key))) => {
+                        Resource::Object { bucket, key: key.as_bytes() }
+                    }
+                    _ => resource,
+                };
+                if let Some(look_up) = self.authorizer.look_up(&[object]) {
+                    look_up.await?;
+                }
+                self.authorizer.decide(action, &resource, facts)
+            }
+            said => said,
+        };
+        Ok(said == Decision::Allow)
     }
 }
 
@@ -114,6 +153,10 @@ impl Access for Caller<'_> {
 
     fn wants_table_ids(&self, warehouse: &str) -> bool {
         self.authorizer.wants_table_ids(warehouse)
+    }
+
+    fn look_up(&self, objects: &[Resource<'_>]) -> Option<LookUp<'_>> {
+        self.authorizer.look_up(objects)
     }
 
     fn kept(&self) -> KeptPrincipal {

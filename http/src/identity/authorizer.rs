@@ -14,18 +14,24 @@
 //! I1. A Deny in any layer refuses. I2. Otherwise rights, bucket or owner must allow, and every limit as well. I3. Nobody in
 //! particular may do what a bucket's policy allows everybody, and nothing else. I4. Root may always read, set and remove a
 //! bucket's policy, so that no policy locks everybody out. I5. The rights on a table's data are rights on its files, and
-//! what is denied for the data is denied for the files.
+//! what is denied for the data is denied for the files: those in its locations, as the catalog has them now. I6. Where it can
+//! matter whose file an object is, nothing is decided before that was looked up; elsewhere nothing is looked up.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
 
-use nilas_catalog::access::{Resource, VendRequest, Vended};
-use nilas_engine::Engine;
+use nilas_catalog::Catalog;
+use nilas_catalog::access::{FileTable, LookUp, Resource, VendRequest, Vended};
+use nilas_engine::{Bucket, Engine, SettingKind};
 
 use crate::audit::Decisions;
-use crate::identity::access::{Authorizer, Decision};
+use crate::identity::access::{Authorizer, Decision, PREFIX};
 use crate::identity::bucket_rules::{BucketRules, RulesCache};
 use crate::identity::context::{KnownTags, RequestContext, RequestFacts};
-use crate::identity::policy::{PolicySet, PrincipalNames, Question, StatementId, Verdict};
+use crate::identity::policy::{PolicySet, PrincipalNames, Question, StatementId, Verdict, data_action};
 use crate::identity::sender::{Rights, Sender, SenderKind, Senders};
 use crate::s3::tags::TagSet;
 
@@ -116,10 +122,17 @@ pub struct Evaluator<'a> {
     /// What is written down of it.
     pub notes: &'a Decisions,
     /// Who makes credentials for tables' files, where they are made.
-    pub(crate) minter: Option<&'a Senders>,
+    minter: Option<&'a Senders>,
+    /// Where it is looked up whose files are asked for.
+    catalog: Option<&'a Catalog>,
+    /// What was looked up: by bucket, a slash and key, the table in whose locations that is.
+    files: RefCell<HashMap<String, Option<Rc<FileTable>>>>,
     /// What is known of the tags of the object that is asked for.
-    pub(crate) tags: KnownTags,
+    tags: KnownTags,
 }
+
+/// It was not looked up whose file it is.
+struct NotLookedUp;
 
 /// What one question is about, beside the sender.
 struct Subject<'s> {
@@ -127,8 +140,24 @@ struct Subject<'s> {
     resource: &'s Resource<'s>,
     arn: &'s str,
     facts: &'s [(&'static str, &'s str)],
-    /// The right on the data of a table that the question amounts to: its action, and the ARN of the table.
-    data: Option<(&'static str, &'s str)>,
+    /// The right on the data of a table that the question amounts to.
+    data: Option<&'s DataRight<'s>>,
+}
+
+/// A right on the data of a table.
+struct DataRight<'s> {
+    action: &'static str,
+    /// The table's.
+    arn: String,
+    names: Names<'s>,
+}
+
+/// How a table is called.
+enum Names<'s> {
+    Unknown,
+    /// When the credentials were handed out that are used.
+    AtVending(&'s (String, String)),
+    Now(Rc<FileTable>),
 }
 
 impl<'a> Evaluator<'a> {
@@ -140,7 +169,22 @@ impl<'a> Evaluator<'a> {
         rules: &'a RulesCache,
         notes: &'a Decisions,
     ) -> Evaluator<'a> {
-        Evaluator { sender, request, engine, rules, notes, minter: None, tags: KnownTags::default() }
+        Evaluator {
+            sender,
+            request,
+            engine,
+            rules,
+            notes,
+            minter: None,
+            catalog: None,
+            files: RefCell::default(),
+            tags: KnownTags::default(),
+        }
+    }
+
+    /// The same, with who makes credentials for tables' files, and where it is looked up whose files are asked for.
+    pub(crate) fn with_tables(self, minter: &'a Senders, catalog: &'a Catalog) -> Evaluator<'a> {
+        Evaluator { minter: Some(minter), catalog: Some(catalog), ..self }
     }
 
     /// Judges, and says how: for answers to people.
@@ -151,7 +195,7 @@ impl<'a> Evaluator<'a> {
         facts: &[(&'static str, &str)],
     ) -> Explained {
         let mut layers = Vec::new();
-        let allowed = self.judge(action, resource, facts, &mut |layer, verdict, by_policy| {
+        let decision = self.judge(action, resource, facts, &mut |layer, verdict, by_policy| {
             let named = |id: StatementId<'_>| by_policy.then(|| id.to_string());
             let say = match verdict {
                 Verdict::Allow(id) => Say::Allow(named(id)),
@@ -160,7 +204,7 @@ impl<'a> Evaluator<'a> {
             };
             layers.push((layer, say));
         });
-        Explained { allowed, layers }
+        Explained { allowed: decision == Decision::Allow, layers }
     }
 
     /// Asks the layers; `tell` hears what each says, and whether that comes from a policy.
@@ -170,27 +214,31 @@ impl<'a> Evaluator<'a> {
         resource: &Resource<'_>,
         facts: &[(&'static str, &str)],
         tell: &mut dyn FnMut(Layer, Verdict<'_>, bool),
-    ) -> bool {
+    ) -> Decision {
         if *resource == Resource::Public {
-            return true;
+            return Decision::Allow;
         }
-        let rules = bucket_of(resource).and_then(|bucket| self.bucket_rules(bucket));
+        let bucket = bucket_of(resource).and_then(|bucket| self.engine?.bucket(bucket).ok());
+        let rules = bucket.as_ref().and_then(|bucket| self.rules_of(bucket));
         let is_free = matches!(self.sender.rights, Rights::Everything)
             && self.sender.limits.is_empty()
             && self.sender.table.is_none();
         if is_free && rules.as_ref().is_none_or(|rules| rules.policy.is_none()) {
             tell(Layer::Rights, Verdict::Allow(BY_NOTHING), false);
-            return true;
+            return Decision::Allow;
         }
+        let data = match bucket {
+            Some(bucket) => self.data_right(action, resource, facts, &bucket, rules.as_deref()),
+            None => Ok(None),
+        };
+        let Ok(data) = data else { return Decision::Unknown };
         let mut arn = self.rules.arn.take();
         arn.clear();
         write_arn(resource, &mut arn);
-        let mut table = String::new();
-        let data = self.data_right(action, resource, &mut table).map(|action| (action, table.as_str()));
-        let subject = Subject { action, resource, arn: &arn, facts, data };
+        let subject = Subject { action, resource, arn: &arn, facts, data: data.as_ref() };
         let allowed = self.judge_subject(&subject, rules.as_deref(), tell);
         self.rules.arn.set(arn);
-        allowed
+        if allowed { Decision::Allow } else { Decision::Deny }
     }
 
     fn judge_subject(
@@ -266,57 +314,106 @@ impl<'a> Evaluator<'a> {
             resource: subject.resource,
             facts: subject.facts,
             is_data: false,
+            data_names: None,
             account: self.sender.model.account(),
         };
         let question =
             Question { action: subject.action, resource: subject.arn, principal: names, context: &context };
         let said = set.decide(&question);
-        let Some((action, resource)) = subject.data else { return said };
+        let Some(data) = subject.data else { return said };
         if matches!(said, Verdict::Deny(_)) {
             return said;
         }
-        let context = RequestContext { is_data: true, ..context };
-        match (said, set.decide(&Question { action, resource, context: &context, ..question })) {
+        let context = RequestContext { is_data: true, data_names: data.names.get(), ..context };
+        let question = Question { action: data.action, resource: &data.arn, context: &context, ..question };
+        match (said, set.decide(&question)) {
             (_, denies @ Verdict::Deny(_)) => denies,
             (Verdict::Nothing, data) => data,
             (said, _) => said,
         }
     }
 
-    /// Whether any policy that has a say in `bucket` is as `is_so` says.
-    fn any_set(&self, bucket: &str, is_so: impl Fn(&PolicySet) -> bool) -> bool {
+    /// The right on a table's data that an S3 action on one of its files amounts to, if that can matter. Files of a table that is
+    /// not there (any more, or yet) are known by the UUID with which their keys begin, and its names by nobody.
+    fn data_right<'s>(
+        &'s self,
+        action: &str,
+        resource: &Resource<'_>,
+        facts: &[(&'static str, &str)],
+        bucket: &Bucket,
+        rules: Option<&BucketRules>,
+    ) -> Result<Option<DataRight<'s>>, NotLookedUp> {
+        let Some(action) = data_action(action).filter(|_| is_warehouse(bucket)) else { return Ok(None) };
+        let Some(key) = self.key_of(resource, facts) else { return Ok(None) };
+        if !self.any_set(rules, PolicySet::asks_for_table_files) {
+            return Ok(None);
+        }
+        let right = |id: &str, names| {
+            let arn = ["arn:aws:s3tables:::bucket/", &*bucket.name, "/table/", id].concat();
+            Ok(Some(DataRight { action, arn, names }))
+        };
+        if let Some(scope) =
+            self.sender.table.as_ref().filter(|scope| scope.holds(&bucket.name, key.as_bytes()))
+        {
+            let now = match self.any_set(rules, PolicySet::mentions_table_names) {
+                true => self.looked_up(&bucket.name, key)?,
+                false => None,
+            };
+            let names = match now.filter(|now| now.id.eq_ignore_ascii_case(&scope.table)) {
+                Some(now) => Names::Now(now),
+                None => scope.names.as_ref().map_or(Names::Unknown, Names::AtVending),
+            };
+            return right(&scope.table, names);
+        }
+        match (self.looked_up(&bucket.name, key)?, table_of_key(key)) {
+            (Some(table), _) => right(&table.id.clone(), Names::Now(table)),
+            (None, Some(id)) => right(id, Names::Unknown),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn rules_of(&self, bucket: &Bucket) -> Option<Rc<BucketRules>> {
+        self.rules.of(bucket, self.sender.model.account())
+    }
+
+    /// Whether it is so of a set of policies that the sender is judged by.
+    fn any_set(&self, rules: Option<&BucketRules>, is: impl Fn(&PolicySet) -> bool) -> bool {
         let rights = match &self.sender.rights {
-            Rights::Policies(set) => is_so(set),
+            Rights::Policies(set) => is(set),
             Rights::Everything | Rights::Nothing => false,
         };
         rights
-            || self.sender.limits.iter().any(|limit| is_so(limit))
-            || self.bucket_rules(bucket).is_some_and(|rules| rules.policy.as_deref().is_some_and(&is_so))
+            || self.sender.limits.iter().any(|limit| is(limit))
+            || rules.and_then(|rules| rules.policy.as_deref()).is_some_and(is)
     }
 
-    fn bucket_rules(&self, bucket: &str) -> Option<std::rc::Rc<BucketRules>> {
-        let bucket = self.engine?.bucket(bucket).ok()?;
-        self.rules.of(&bucket, self.sender.model.account())
+    /// The same of a bucket that is named.
+    fn any_set_of(&self, bucket: &str, is: impl Fn(&PolicySet) -> bool) -> bool {
+        let bucket = self.engine.and_then(|engine| engine.bucket(bucket).ok());
+        let rules = bucket.and_then(|bucket| self.rules_of(&bucket));
+        self.any_set(rules.as_deref(), is)
     }
 
-    /// The right on a table's data that an S3 action on one of its files amounts to. Writes the table's ARN.
-    fn data_right(&self, action: &str, resource: &Resource<'_>, arn: &mut String) -> Option<&'static str> {
-        let data = data_action(action)?;
-        let (bucket, key) = match resource {
-            Resource::Object { bucket, key } => (*bucket, std::str::from_utf8(key).ok()?),
-            Resource::Bucket(bucket) => (*bucket, self.request.query?.get("prefix")?),
-            _ => return None,
-        };
-        let table = match &self.sender.table {
-            Some(scope) if scope.holds(bucket, key.as_bytes()) => scope.table.as_str(),
-            _ => table_of_key(key)?,
-        };
-        let is_warehouse =
-            self.engine?.bucket(bucket).ok()?.settings.get(nilas_engine::SettingKind::CATALOG).is_some();
-        is_warehouse.then(|| {
-            arn.extend(["arn:aws:s3tables:::bucket/", bucket, "/table/", table]);
-            data
-        })
+    /// The key by which an object or a listing may be a table's.
+    fn key_of<'k>(&'k self, resource: &Resource<'k>, facts: &[(&'static str, &'k str)]) -> Option<&'k str> {
+        match resource {
+            Resource::Object { key, .. } => std::str::from_utf8(key).ok(),
+            Resource::Bucket(_) => match facts.iter().find(|(key, _)| *key == PREFIX) {
+                Some((_, prefix)) => Some(prefix),
+                None => self.request.query?.get("prefix"),
+            },
+            _ => None,
+        }
+    }
+
+    /// The table in whose locations a key lies, as it was looked up. Without a catalog there is none.
+    fn looked_up(&self, bucket: &str, key: &str) -> Result<Option<Rc<FileTable>>, NotLookedUp> {
+        if self.catalog.is_none() {
+            return Ok(None);
+        }
+        let files = self.files.borrow();
+        let found = if files.is_empty() { None } else { files.get(&file(bucket, key)) };
+        found.cloned().ok_or(NotLookedUp)
     }
 
     /// Whether what is asked for is a file of the table that the sender's session is for, and of the kind that the session
@@ -349,12 +446,45 @@ impl Authorizer for Evaluator<'_> {
         resource: &Resource<'_>,
         facts: &[(&'static str, &str)],
     ) -> Decision {
-        let is_allowed = self.judge(action, resource, facts, &mut |_, _, _| ());
+        let decision = self.judge(action, resource, facts, &mut |_, _, _| ());
+        if decision == Decision::Unknown {
+            return decision;
+        }
+        let is_allowed = decision == Decision::Allow;
         if self.notes.keeps(is_allowed) {
             let because = self.explain(action, resource, facts).because();
             self.notes.note(is_allowed, action, resource, Some(&because));
         }
-        if is_allowed { Decision::Allow } else { Decision::Deny }
+        decision
+    }
+
+    fn look_up(&self, objects: &[Resource<'_>]) -> Option<LookUp<'_>> {
+        let catalog = self.catalog?;
+        let mut wanted: Vec<(Arc<Bucket>, Vec<String>)> = Vec::new();
+        for object in objects {
+            let (Some(name), Some(key)) = (bucket_of(object), self.key_of(object, &[])) else { continue };
+            if let Some((_, keys)) = wanted.last_mut().filter(|(bucket, _)| *bucket.name == *name) {
+                keys.push(key.to_owned());
+                continue;
+            }
+            let Ok(bucket) = self.engine?.bucket(name) else { continue };
+            let rules = self.rules_of(&bucket);
+            if is_warehouse(&bucket) && self.any_set(rules.as_deref(), PolicySet::asks_for_table_files) {
+                wanted.push((bucket, vec![key.to_owned()]));
+            }
+        }
+        if wanted.is_empty() {
+            return None;
+        }
+        Some(Box::pin(async move {
+            for (bucket, keys) in wanted {
+                let tables = catalog.tables_of_keys(&bucket, keys.clone()).await?;
+                let known = keys.iter().zip(tables);
+                let known = known.map(|(key, table)| (file(&bucket.name, key), table.map(Rc::new)));
+                self.files.borrow_mut().extend(known);
+            }
+            Ok(())
+        }))
     }
 
     fn vend(&self, wanted: &VendRequest<'_>) -> Option<Vended> {
@@ -362,11 +492,11 @@ impl Authorizer for Evaluator<'_> {
     }
 
     fn wants_table_ids(&self, warehouse: &str) -> bool {
-        self.sender.table.is_some() || self.any_set(warehouse, PolicySet::mentions_table_ids)
+        self.sender.table.is_some() || self.any_set_of(warehouse, PolicySet::mentions_table_ids)
     }
 
     fn wants_object_tags(&self, bucket: &str) -> bool {
-        self.any_set(bucket, PolicySet::mentions_object_tags)
+        self.any_set_of(bucket, PolicySet::mentions_object_tags)
     }
 
     fn know_tags(&self, bucket: &str, key: &[u8], tags: TagSet) {
@@ -392,6 +522,27 @@ fn bucket_of<'r>(resource: &Resource<'r>) -> Option<&'r str> {
     }
 }
 
+/// Whether a bucket is a warehouse.
+fn is_warehouse(bucket: &Bucket) -> bool {
+    bucket.settings.get(SettingKind::CATALOG).is_some()
+}
+
+/// How what was looked up is kept: no bucket's name has a slash.
+fn file(bucket: &str, key: &str) -> String {
+    [bucket, "/", key].concat()
+}
+
+impl Names<'_> {
+    /// Namespace and name.
+    fn get(&self) -> Option<(&str, &str)> {
+        match self {
+            Names::Unknown => None,
+            Names::AtVending(names) => Some((&names.0, &names.1)),
+            Names::Now(table) => Some((&table.namespace, &table.table)),
+        }
+    }
+}
+
 /// Whether an action is about a bucket's policy itself.
 fn keeps_policies(action: &str) -> bool {
     matches!(action, "s3:GetBucketPolicy" | "s3:PutBucketPolicy" | "s3:DeleteBucketPolicy")
@@ -411,7 +562,8 @@ fn says_who_may(action: &str) -> bool {
         )
 }
 
-/// The table whose file a key is: files of a table lie behind its UUID, unless it was made with a location of its own.
+/// The table whose file a key is, where the catalog has none: files of a table lie behind its UUID, unless it was made with a
+/// location of its own.
 fn table_of_key(key: &str) -> Option<&str> {
     let (first, _) = key.split_once('/')?;
     let groups: [usize; 5] = [8, 4, 4, 4, 12];
@@ -437,19 +589,6 @@ fn write_arn(resource: &Resource<'_>, out: &mut String) {
         }
         Resource::Identity(arn) => out.push_str(arn),
         Resource::Public | Resource::Service => out.push('*'),
-    }
-}
-
-/// The right on a table by which an S3 action on one of its files is allowed as well.
-/// Source: MinIO AIStor Tables, implied rights. DeleteTable deletes files because engines purge from the client.
-pub(crate) fn data_action(action: &str) -> Option<&'static str> {
-    match action {
-        "s3:GetObject" | "s3:GetObjectAttributes" | "s3:ListMultipartUploadParts" => {
-            Some("s3tables:GetTableData")
-        }
-        "s3:PutObject" | "s3:AbortMultipartUpload" | "s3:ListBucket" => Some("s3tables:PutTableData"),
-        "s3:DeleteObject" => Some("s3tables:DeleteTable"),
-        _ => None,
     }
 }
 

@@ -5,7 +5,8 @@
 //! `Authorization: Bearer` calls [`verify_bearer`]. A token is sealed claims ([`session`]), so no table of tokens exists.
 //!
 //! I1. A token is issued to who holds a lasting key in force, or shows a token that stands. I2. A token of somebody whom the
-//! issuer knows never outlives the issuer's own, however often it is exchanged. I3. A session token is no bearer token: it
+//! issuer knows never outlives the issuer's own, however often it is exchanged, and no token that was had without a secret is in
+//! force [`BEARER_CHAIN_S_MAX`] after the first of its line was issued: `issued_s` is that of the first. I3. A session token is no bearer token: it
 //! travels in the clear, and says nothing without a signature.
 //!
 //! [`session`]: crate::identity::session
@@ -21,7 +22,7 @@ use crate::identity::session::{
     Holder, Holders, SessionClaims, SessionFault, TokenKey, mint_bearer, open_bearer,
     open_bearer_at_any_time, same_secret,
 };
-use crate::limits::BEARER_LIFE_S;
+use crate::limits::{BEARER_CHAIN_S_MAX, BEARER_LIFE_S};
 use nilas_catalog::uri::{percent_decode_lenient, raw_pairs};
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -120,17 +121,19 @@ impl TokenRequest {
             None => None,
             Some((id, secret)) => Some(prove(clients, id, secret, now_ms).ok_or(OAuthError::InvalidClient)?),
         };
-        let (holder, epoch, last_s) = match (self.grant, of_issuer) {
-            (Grant::ClientCredentials, _) => {
-                let client = proven.ok_or(OAuthError::InvalidClient)?;
-                (client.holder, client.epoch, None)
-            }
+        let subject = match (self.grant, of_issuer) {
+            (Grant::ClientCredentials, _) => Subject::of(proven.ok_or(OAuthError::InvalidClient)?, now_s),
             (Grant::Own(token), _) => own(&token, proven, clients, key, now_ms)?,
-            (Grant::Issuer(_), Some(claims)) => (claims.holder, claims.epoch, Some(claims.expires_s)),
+            (Grant::Issuer(_), Some(claims)) => Subject {
+                holder: claims.holder,
+                epoch: claims.epoch,
+                issued_s: now_s,
+                last_s: claims.expires_s,
+            },
             (Grant::Issuer(_), None) => return Err(OAuthError::InvalidGrant),
         };
-        let expires_s = now_s.saturating_add(BEARER_LIFE_S).min(last_s.unwrap_or(u64::MAX));
-        let claims = bearer_claims(holder, epoch, now_s, expires_s);
+        let expires_s = now_s.saturating_add(BEARER_LIFE_S).min(subject.last_s);
+        let claims = bearer_claims(subject.holder, subject.epoch, subject.issued_s, expires_s);
         if expires_s <= now_s || claims.check_standing(clients, now_ms).is_err() {
             return Err(OAuthError::InvalidGrant);
         }
@@ -238,14 +241,31 @@ fn exchange(form: &str) -> Result<Grant, OAuthError> {
     Ok(if is_jwt { Grant::Issuer(subject) } else { Grant::Own(subject) })
 }
 
-/// Whom a token of ours is exchanged for, and when the new one ends at the latest.
+/// Whom a token is for.
+struct Subject {
+    holder: Holder,
+    epoch: u64,
+    /// When the first token of the line was issued.
+    issued_s: u64,
+    /// When it ends at the latest.
+    last_s: u64,
+}
+
+impl Subject {
+    /// A client that showed its secret.
+    fn of(client: ClientKey, now_s: u64) -> Subject {
+        Subject { holder: client.holder, epoch: client.epoch, issued_s: now_s, last_s: u64::MAX }
+    }
+}
+
+/// Whom a token of ours is exchanged for.
 fn own(
     token: &str,
     proven: Option<ClientKey>,
     clients: &dyn Clients,
     key: &TokenKey,
     now_ms: u64,
-) -> Result<(Holder, u64, Option<u64>), OAuthError> {
+) -> Result<Subject, OAuthError> {
     let known = open_bearer_at_any_time(token, key).ok();
     let stands = |claims: &SessionClaims| {
         now_ms / 1000 < claims.expires_s && claims.check_standing(clients, now_ms).is_ok()
@@ -253,10 +273,15 @@ fn own(
     match (proven, known) {
         (Some(client), Some(claims)) if client.holder != claims.holder => Err(OAuthError::InvalidGrant),
         // A client that shows its secret may exchange a token that has run out.
-        (Some(client), _) => Ok((client.holder, client.epoch, None)),
+        (Some(client), _) => Ok(Subject::of(client, now_ms / 1000)),
         (None, Some(claims)) if stands(&claims) => {
-            let last_s = matches!(claims.holder, Holder::Web { .. }).then_some(claims.expires_s);
-            Ok((claims.holder, claims.epoch, last_s))
+            let last_s = match claims.holder {
+                Holder::Web { .. } => claims.expires_s,
+                Holder::Root { .. } | Holder::User { .. } => {
+                    claims.issued_s.saturating_add(BEARER_CHAIN_S_MAX)
+                }
+            };
+            Ok(Subject { holder: claims.holder, epoch: claims.epoch, issued_s: claims.issued_s, last_s })
         }
         (None, _) => Err(OAuthError::InvalidGrant),
     }
@@ -436,6 +461,23 @@ mod tests {
         check(&actor, None, Err(OAuthError::InvalidRequest("actor tokens are not supported")));
         let missing = format!("grant_type={TOKEN_EXCHANGE}");
         check(&missing, None, Err(OAuthError::InvalidRequest("subject_token is missing")));
+    }
+
+    #[test]
+    fn a_line_of_exchanges_ends() {
+        let life_of = |issued_s: u64, authorization: Option<&str>| {
+            let claims = bearer_claims(user(), 4, issued_s, NOW_S + 5);
+            let token = mint_bearer(&claims, &sealing(), &mut || 5).expect("small");
+            let answer = issue(&exchanging(&token, ACCESS_TOKEN), authorization, None, &ALL)?;
+            Ok((answer.claims.issued_s, answer.expires_in_s))
+        };
+        let long_ago = |s: u64| NOW_S - BEARER_CHAIN_S_MAX + s;
+        assert_eq!(life_of(NOW_S - 10, None), Ok((NOW_S - 10, BEARER_LIFE_S)));
+        assert_eq!(life_of(long_ago(7), None), Ok((long_ago(7), 7)));
+        assert_eq!(life_of(long_ago(0), None), Err(OAuthError::InvalidGrant));
+        // Who shows the secret begins anew.
+        let basic = format!("Basic {}", STANDARD.encode("UK:user"));
+        assert_eq!(life_of(long_ago(0), Some(&basic)), Ok((NOW_S, BEARER_LIFE_S)));
     }
 
     #[test]

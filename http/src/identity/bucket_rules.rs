@@ -1,7 +1,7 @@
 //! What a bucket's settings say about who may use it: its owner, its policy, and how public it may be.
 //!
 //! The authorizer asks [`RulesCache::of`], the operations on `?policy` and `?publicAccessBlock` read and write what is
-//! kept here. I1. What is compiled is that of the settings at hand: they are compared, byte for byte, with those it was
+//! kept here, and provisioning asks [`admitted`] as they do. I1. What is compiled is that of the settings at hand: they are compared, byte for byte, with those it was
 //! made of. I2. A policy that cannot be read allows nothing and denies everything: it was taken once, and what it forbade
 //! is not known any more.
 
@@ -13,7 +13,8 @@ use bytes::Bytes;
 use nilas_engine::{Bucket, BucketSettings, SettingKind};
 
 use crate::generations::Generations;
-use crate::identity::policy::{Policy, PolicyKind, PolicySet};
+use crate::identity::policy::{Policy, PolicyError, PolicyKind, PolicySet};
+use crate::identity::principals::{self, People};
 use crate::limits::BUCKET_RULES_MAX;
 
 /// What a bucket says about who may use it.
@@ -76,6 +77,38 @@ impl PublicAccessBlock {
     pub(crate) fn decode(value: &[u8]) -> PublicAccessBlock {
         PublicAccessBlock::of_switches([0, 1, 2, 3].map(|at| value.len() != 4 || value.get(at) != Some(&0)))
     }
+}
+
+/// The public access block that a bucket's settings hold.
+pub(crate) fn block_of(settings: &BucketSettings) -> PublicAccessBlock {
+    let value = settings.get(SettingKind::PUBLIC_ACCESS);
+    value.map_or_else(PublicAccessBlock::default, |value| PublicAccessBlock::decode(value))
+}
+
+/// Why a text is not taken as the policy of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PolicyRefusal {
+    /// It cannot be read, is about something else, or names nobody; the text says where.
+    Malformed(String),
+    /// It lets in everybody, and the bucket blocks such policies.
+    Public,
+}
+
+/// Returns what is kept of a text as the policy of a bucket: users are named by their ids.
+pub(crate) fn admitted(
+    text: &str,
+    bucket: &str,
+    block: PublicAccessBlock,
+    people: &dyn People,
+) -> Result<String, PolicyRefusal> {
+    let malformed = |error: PolicyError| PolicyRefusal::Malformed(error.to_string());
+    let name = format!("policy of bucket {bucket}");
+    let policy = Policy::parse(text, PolicyKind::Bucket, &name, people.account()).map_err(malformed)?;
+    policy.check_bucket(bucket).map_err(malformed)?;
+    if block.block_public_policy && policy.is_public() {
+        return Err(PolicyRefusal::Public);
+    }
+    principals::kept(text, people).map_err(PolicyRefusal::Malformed)
 }
 
 /// The owner that a bucket's settings name.

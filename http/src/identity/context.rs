@@ -114,8 +114,10 @@ pub(super) struct RequestContext<'a> {
     pub(super) resource: &'a Resource<'a>,
     /// Keys that the operation knows.
     pub(super) facts: &'a [(&'static str, &'a str)],
-    /// Whether the question is about the data of a table. Its file says which table that is, and not how it is called.
+    /// Whether the question is about the data of a table, by one of its files.
     pub(super) is_data: bool,
+    /// The namespace and name of that table, where they are known.
+    pub(super) data_names: Option<(&'a str, &'a str)>,
     /// The account and owner of what is asked for.
     pub(super) account: &'a str,
 }
@@ -162,6 +164,8 @@ impl<'a> RequestContext<'a> {
             ConditionKey::CurrentTime => owned(iso(request.now_ms)),
             ConditionKey::EpochTime => owned((request.now_ms / 1000).to_string()),
             ConditionKey::TokenIssueTime => sender.issued_ms.map_or(Value::Absent, |ms| owned(iso(ms))),
+            // A request that is only imagined comes in no way.
+            ConditionKey::SecureTransport if request.source.is_none() => Value::Absent,
             ConditionKey::SecureTransport => {
                 Value::One(Cow::Borrowed(if request.secure { "true" } else { "false" }))
             }
@@ -250,9 +254,9 @@ impl<'a> RequestContext<'a> {
         }
     }
 
-    /// A name of the table whose data is asked for: known to credentials that were handed out for it.
-    fn name_of_data<'v>(&'v self, find: impl Fn(&'v (String, String)) -> Value<'v>) -> Value<'v> {
-        match self.sender.table.as_ref().and_then(|scope| scope.names.as_ref()) {
+    /// A name of the table whose data is asked for.
+    fn name_of_data<'v>(&'v self, find: impl Fn((&'v str, &'v str)) -> Value<'v>) -> Value<'v> {
+        match self.data_names {
             _ if !self.is_data => Value::Absent,
             Some(names) => find(names),
             None => Value::Unknown,

@@ -20,14 +20,12 @@ pub mod access;
 pub mod authorizer;
 pub mod bearer;
 pub mod root_key;
-pub mod kept;
 pub mod provision;
 
 pub use access::{Authorizer, Caller, Decision};
 pub use authorizer::{Evaluator, Explained, Layer, Say};
 pub(crate) use bucket_rules::RulesCache;
 pub use context::RequestFacts;
-pub use kept::KeptRights;
 pub(crate) use sender::Senders;
 pub use sender::{Rights, Sender, SenderKind};
 pub use store::IdentityStore;

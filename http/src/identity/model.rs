@@ -11,7 +11,7 @@ mod secret;
 mod fault;
 mod entity;
 mod ids;
-mod check;
+pub(crate) mod check;
 mod draft;
 mod change;
 mod records;

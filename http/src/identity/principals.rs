@@ -1,6 +1,6 @@
 //! The users whom a bucket's policy names: by ARN for people, by id in what is kept.
 //!
-//! `s3::bucket_policy` asks for both. Pure. I1. A grant or a Deny stays with the user it was given to: a rename does not
+//! `bucket_rules` asks for what is kept, `s3::bucket_policy` and provisioning for what is shown. Pure. I1. A grant or a Deny stays with the user it was given to: a rename does not
 //! shake it off, and who gets a name later does not inherit it. I2. A policy that names nobody is refused, because a Deny
 //! with a mistyped name denies nothing.
 //! Source: IAM User Guide, "AWS JSON policy elements: Principal", on the unique ids of users.
@@ -9,27 +9,56 @@ use serde_json::Value;
 
 use super::model::{Model, owner_id};
 
+/// Who there is, as far as principals name them.
+pub(crate) trait People {
+    /// 12 digits.
+    fn account(&self) -> &str;
+    /// The id of the user with an ARN.
+    fn id_of(&self, arn: &str) -> Option<String>;
+    /// Whether a user has an id.
+    fn has_id(&self, id: &str) -> bool;
+    /// Whether a user has an owner id.
+    fn has_owner_id(&self, owner_id: &str) -> bool;
+}
+
+impl People for Model {
+    fn account(&self) -> &str {
+        Model::account(self)
+    }
+
+    fn id_of(&self, arn: &str) -> Option<String> {
+        let user = self.user(arn.rsplit('/').next()?)?;
+        (self.user_arn(user) == arn).then(|| user.id.clone())
+    }
+
+    fn has_id(&self, id: &str) -> bool {
+        self.user_by_id(id).is_some()
+    }
+
+    fn has_owner_id(&self, owner_id: &str) -> bool {
+        self.users().any(|user| user.owner_id.eq_ignore_ascii_case(owner_id))
+    }
+}
+
 /// Returns the policy with the ids of users in place of their ARNs; as it was sent, byte for byte, when it names none.
 /// `text` is a policy that was read whole. The error says who is nobody.
-pub(crate) fn kept(text: &str, model: &Model) -> Result<String, String> {
-    let root = format!("arn:aws:iam::{}:root", model.account());
-    let users = format!("arn:aws:iam::{}:user/", model.account());
-    let ours =
-        [format!("arn:aws:iam::{}:role/", model.account()), format!("arn:aws:sts::{}:", model.account())];
+pub(crate) fn kept(text: &str, people: &dyn People) -> Result<String, String> {
+    let account = people.account();
+    let root = format!("arn:aws:iam::{account}:root");
+    let users = format!("arn:aws:iam::{account}:user/");
+    let ours = [format!("arn:aws:iam::{account}:role/"), format!("arn:aws:sts::{account}:")];
     rewritten(text, |kind, name| match kind {
-        "AWS" if name == "*" || name == model.account() || name == root => Ok(None),
+        "AWS" if name == "*" || name == account || name == root => Ok(None),
         // Names that anybody may give a session: nobody, whoever exists.
         "AWS" if ours.iter().any(|prefix| name.starts_with(prefix)) => Ok(None),
-        "AWS" if model.user_by_id(name).is_some() => Ok(None),
+        "AWS" if people.has_id(name) => Ok(None),
         "AWS" => {
-            let user = name.strip_prefix(&users).and_then(|path| path.rsplit('/').next());
-            let user = user.and_then(|user| model.user(user)).filter(|user| model.user_arn(user) == name);
-            user.map(|user| Some(user.id.clone())).ok_or(())
+            let id = Some(name).filter(|name| name.starts_with(&users)).and_then(|arn| people.id_of(arn));
+            id.map(Some).ok_or(())
         }
         "CanonicalUser" => {
-            let is = |id: &str| id.eq_ignore_ascii_case(name);
-            let is_root = is(&owner_id(model.account(), "root"));
-            if is_root || model.users().any(|user| is(&user.owner_id)) { Ok(None) } else { Err(()) }
+            let is_root = owner_id(account, "root").eq_ignore_ascii_case(name);
+            if is_root || people.has_owner_id(name) { Ok(None) } else { Err(()) }
         }
         _ => Ok(None),
     })

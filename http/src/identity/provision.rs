@@ -6,15 +6,23 @@
 //! I2. A field that is given is made so: a list of groups or policies is the whole list.
 //! I3. Once the steps of a plan are carried out, the plan is empty.
 //! I4. Rights are taken before others are given, so that a stop in between leaves less than was wanted, not more.
+//! I5. What can be seen to fail beforehand is a fault of the plan, and then no step is taken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
+use nilas_catalog::bucket_name::{is_reserved_for_catalog, is_well_formed};
 use serde::{Deserialize, Serialize};
 
+use crate::identity::bucket_rules::{PolicyRefusal, PublicAccessBlock, admitted};
+use crate::identity::model::{check, fold};
 use crate::identity::policy::{Policy, PolicyKind};
-use crate::limits::PROVISION_BYTES_MAX;
+use crate::identity::principals::{self, People};
+use crate::limits::{
+    ATTACHED_POLICIES_MAX, IDENTITY_NAME_CHARS_MAX, PROVISION_BYTES_MAX, USER_GROUPS_MAX, USER_KEYS_MAX,
+};
+use crate::s3::bucket_name;
 
 /// Reads a file that the text names, by its path as it stands there; the error says why it cannot be read.
 pub type ReadFile<'a> = dyn Fn(&Path) -> Result<String, String> + 'a;
@@ -104,11 +112,19 @@ pub struct Current {
     pub users: BTreeMap<String, CurrentUser>,
     /// By name; warehouses are among them.
     pub buckets: BTreeMap<String, CurrentBucket>,
+    /// Files of keys, as the text has their paths, that stand in the way of the plan, and why.
+    pub key_files: BTreeMap<PathBuf, String>,
 }
 
 /// A user who is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CurrentUser {
+    /// With the path before the name.
+    pub arn: String,
+    /// As principals of policies have it.
+    pub id: String,
+    /// As owners of buckets have it.
+    pub owner_id: String,
     /// Whether the user's keys work.
     pub enabled: bool,
     /// All groups.
@@ -124,8 +140,10 @@ pub struct CurrentUser {
 pub struct CurrentBucket {
     /// Name of the owner, `root` among them; `None` when the owner is gone.
     pub owner: Option<String>,
-    /// The bucket policy, empty when there is none.
+    /// The bucket policy with ARNs of users, empty when there is none.
     pub policy: String,
+    /// Whether it takes no policy that lets in everybody.
+    pub blocks_public_policy: bool,
     /// Whether tables can be made in it.
     pub is_warehouse: bool,
 }
@@ -231,7 +249,7 @@ impl fmt::Display for Step {
             Step::SetBucketPolicy { bucket, .. } => write!(f, "~ bucket {bucket} gets a policy"),
             Step::RemoveBucketPolicy { bucket } => write!(f, "- policy of bucket {bucket}"),
             Step::CreateKey { user, key, file, .. } => {
-                write!(f, "+ key {key} of user {user}, written to {}", file.display())
+                write!(f, "+ key {key} of user {user} in {}", file.display())
             }
         }
     }
@@ -338,9 +356,9 @@ impl Desired {
         Ok(desired)
     }
 
-    /// Everything that cannot be, whatever steps are taken: names that lead nowhere, policies that are none.
+    /// Everything that cannot be: names that lead nowhere or are none, policies that are none, files in the way.
     fn faults(&self, current: &Current) -> Vec<Fault> {
-        let mut faults = Vec::new();
+        let mut faults = self.name_faults(current);
         let mut fault = |at: String, why: String| faults.push(Fault { at, why });
         let is_policy = |name: &String| {
             self.policies.contains_key(name)
@@ -350,38 +368,59 @@ impl Desired {
         let is_group = |name: &String| self.groups.contains_key(name) || current.groups.contains_key(name);
         let is_user =
             |name: &String| name == ROOT || self.users.contains_key(name) || current.users.contains_key(name);
-        let mut judge = |at: String, text: &str, kind: PolicyKind| {
-            if let Err(error) = Policy::parse(text, kind, &at, &current.account) {
-                fault(at, format!("{}: {}", error.at, error.why));
+        let mut judge = |at: String, text: &str| {
+            if let Err(error) = Policy::parse(text, PolicyKind::Identity, &at, &current.account) {
+                fault(at, error.to_string());
             }
         };
         for (name, text) in &self.policies {
-            judge(format!("policies.{name}"), text, PolicyKind::Identity);
+            judge(format!("policies.{name}"), text);
         }
         for (name, user) in &self.users {
             for (key, wish) in &user.keys {
                 if let Some(text) = &wish.policy {
-                    judge(format!("users.{name}.keys.{key}.policy"), text, PolicyKind::Session);
+                    judge(format!("users.{name}.keys.{key}.policy"), text);
                 }
             }
         }
+        let people = Planned { desired: self, current };
         for (kind, name, bucket) in self.places() {
-            if let Some(text) = bucket.policy.as_deref().filter(|text| !text.is_empty()) {
-                judge(format!("{kind}.{name}.policy"), text, PolicyKind::Bucket);
-            }
-        }
-        let mut named =
-            |at: &str, names: Option<&BTreeSet<String>>, what: &str, is: &dyn Fn(&String) -> bool| {
-                for name in names.into_iter().flatten().filter(|name| !is(name)) {
-                    fault(at.to_owned(), format!("there is no {what} {name}"));
+            let Some(text) = bucket.policy.as_deref().filter(|text| !text.is_empty()) else { continue };
+            let there = current.buckets.get(name);
+            let block_public_policy =
+                there.is_some_and(|there| there.blocks_public_policy && !people.is_same(&there.policy, text));
+            let block = PublicAccessBlock { block_public_policy, ..PublicAccessBlock::default() };
+            let why = match admitted(text, name, block, &people) {
+                Ok(_) => continue,
+                Err(PolicyRefusal::Malformed(why)) => why,
+                Err(PolicyRefusal::Public) => {
+                    "it lets in everybody, and the bucket has BlockPublicPolicy".to_owned()
                 }
             };
+            fault(format!("{kind}.{name}.policy"), why);
+        }
+        let mut named = |at: &str,
+                         names: Option<&BTreeSet<String>>,
+                         what: &str,
+                         max: usize,
+                         is: &dyn Fn(&String) -> bool| {
+            for name in names.into_iter().flatten().filter(|name| !is(name)) {
+                fault(at.to_owned(), format!("there is no {what} {name}"));
+            }
+            if names.is_some_and(|names| max < names.len()) {
+                fault(at.to_owned(), format!("there are more than {max}"));
+            }
+        };
+        let policies_max = ATTACHED_POLICIES_MAX;
         for (name, group) in &self.groups {
-            named(&format!("groups.{name}.policies"), group.policies.as_ref(), "policy", &is_policy);
+            let at = format!("groups.{name}.policies");
+            named(&at, group.policies.as_ref(), "policy", policies_max, &is_policy);
         }
         for (name, user) in &self.users {
-            named(&format!("users.{name}.groups"), user.groups.as_ref(), "group", &is_group);
-            named(&format!("users.{name}.policies"), user.policies.as_ref(), "policy", &is_policy);
+            let at = format!("users.{name}.groups");
+            named(&at, user.groups.as_ref(), "group", USER_GROUPS_MAX, &is_group);
+            let at = format!("users.{name}.policies");
+            named(&at, user.policies.as_ref(), "policy", policies_max, &is_policy);
         }
         for (kind, name, bucket) in self.places() {
             if let Some(owner) = bucket.owner.as_ref().filter(|owner| !is_user(owner)) {
@@ -393,15 +432,72 @@ impl Desired {
         }
         let mut files = BTreeMap::new();
         for (name, user) in &self.users {
+            if USER_KEYS_MAX < user.keys.len() {
+                fault(format!("users.{name}.keys"), format!("there are more than {USER_KEYS_MAX}"));
+            }
             for (key, wish) in &user.keys {
-                if let Some(other) = files.insert(&wish.file, (name, key)) {
-                    let why = format!("users.{}.keys.{} is written to the same file", other.0, other.1);
-                    fault(format!("users.{name}.keys.{key}.file"), why);
+                let at = || format!("users.{name}.keys.{key}.file");
+                if let Some(other) = files.insert(plain(&wish.file), (name, key)) {
+                    fault(at(), format!("users.{}.keys.{} is written to the same file", other.0, other.1));
+                } else if let Some(why) = current.key_files.get(&wish.file) {
+                    fault(at(), format!("{}: {why}", wish.file.display()));
                 }
             }
         }
-        if self.users.contains_key(ROOT) {
-            fault(format!("users.{ROOT}"), "the root key is no user's".to_owned());
+        faults
+    }
+
+    /// Names that nothing can be made under.
+    fn name_faults(&self, current: &Current) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        fn check_names<'a, T>(
+            faults: &mut Vec<Fault>,
+            (table, what): (&str, &str),
+            wanted: impl Iterator<Item = &'a String>,
+            there: &'a BTreeMap<String, T>,
+            check: impl Fn(&str) -> Result<(), String>,
+        ) {
+            let mut taken: BTreeMap<String, &String> = there.keys().map(|name| (fold(name), name)).collect();
+            for name in wanted.filter(|name| !there.contains_key(*name)) {
+                let at = format!("{table}.{name}");
+                if let Err(why) = check(name) {
+                    faults.push(Fault { at, why });
+                } else if let Some(other) = taken.insert(fold(name), name) {
+                    let why = format!("there is a {what} {other}, and names differ in more than case");
+                    faults.push(Fault { at, why });
+                }
+            }
+        }
+        let said =
+            |checked: Result<(), crate::identity::model::Fault>| checked.map_err(|fault| fault.to_string());
+        let policy = |name: &str| match current.canned.contains(&fold(name)) {
+            true => Err("the policy of that name is always there and stays as it is".to_owned()),
+            false => said(check::name("its name", name)),
+        };
+        let user = |name: &str| match fold(name) == ROOT {
+            true => Err("the root key is no user's".to_owned()),
+            false => said(check::user_name("its name", name)),
+        };
+        let group = |name: &str| said(check::name("its name", name));
+        check_names(&mut faults, ("policies", "policy"), self.policies.keys(), &current.policies, policy);
+        check_names(&mut faults, ("groups", "group"), self.groups.keys(), &current.groups, group);
+        check_names(&mut faults, ("users", "user"), self.users.keys(), &current.users, user);
+        for (name, user) in &self.users {
+            for key in user.keys.keys() {
+                if let Err(why) = said(check::text("its name", key, IDENTITY_NAME_CHARS_MAX)) {
+                    faults.push(Fault { at: format!("users.{name}.keys.{key}"), why });
+                }
+            }
+        }
+        for (kind, name, _) in self.places().filter(|(_, name, _)| !current.buckets.contains_key(*name)) {
+            let is_valid = match kind == WAREHOUSES {
+                true => is_well_formed(name) && !is_reserved_for_catalog(name),
+                false => bucket_name::is_valid(name),
+            };
+            if !is_valid {
+                let why = "there are no buckets of that name".to_owned();
+                faults.push(Fault { at: format!("{kind}.{name}"), why });
+            }
         }
         faults
     }
@@ -415,6 +511,59 @@ impl Desired {
 
 const ROOT: &str = "root";
 const WAREHOUSES: &str = "warehouses";
+
+/// Who there is once the plan is carried out.
+struct Planned<'a> {
+    desired: &'a Desired,
+    current: &'a Current,
+}
+
+impl Planned<'_> {
+    /// Whether two policies of a bucket say the same of the same users.
+    fn is_same(&self, one: &str, other: &str) -> bool {
+        let kept = |text: &str| principals::kept(text, self).unwrap_or_else(|_| text.to_owned());
+        is_same(one, other) || is_same(&kept(one), &kept(other))
+    }
+}
+
+impl People for Planned<'_> {
+    fn account(&self) -> &str {
+        &self.current.account
+    }
+
+    fn id_of(&self, arn: &str) -> Option<String> {
+        if let Some(user) = self.current.users.values().find(|user| user.arn == arn) {
+            return Some(user.id.clone());
+        }
+        // Who is still to be made has no id yet, and no path.
+        let name = arn.strip_prefix(&format!("arn:aws:iam::{}:user/", self.current.account))?;
+        let is_made = self.desired.users.contains_key(name) && !self.current.users.contains_key(name);
+        is_made.then(|| arn.to_owned())
+    }
+
+    fn has_id(&self, id: &str) -> bool {
+        self.current.users.values().any(|user| user.id == id)
+    }
+
+    fn has_owner_id(&self, owner_id: &str) -> bool {
+        self.current.users.values().any(|user| user.owner_id.eq_ignore_ascii_case(owner_id))
+    }
+}
+
+/// A path without `.` and `..`, as far as that can be seen in its text.
+fn plain(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(out.components().next_back(), Some(Component::Normal(_))) => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    out
+}
 
 /// The steps from what is there to what is to be there; none when that is there already.
 ///
@@ -481,7 +630,8 @@ pub fn plan(desired: &Desired, current: &Current) -> Result<Vec<Step>, Vec<Fault
         }
     }
     for (kind, name, wish) in desired.places() {
-        plan_bucket(name, wish, kind == WAREHOUSES, current.buckets.get(name), &mut steps);
+        let people = Planned { desired, current };
+        plan_bucket(name, wish, kind == WAREHOUSES, &people, &mut steps);
     }
     // Last: a key is of use once its user's rights are there, and its file is the one thing that cannot be made again.
     for (user, wish) in &desired.users {
@@ -498,13 +648,8 @@ pub fn plan(desired: &Desired, current: &Current) -> Result<Vec<Step>, Vec<Fault
     Ok(steps)
 }
 
-fn plan_bucket(
-    name: &str,
-    wish: &Bucket,
-    is_warehouse: bool,
-    there: Option<&CurrentBucket>,
-    steps: &mut Vec<Step>,
-) {
+fn plan_bucket(name: &str, wish: &Bucket, is_warehouse: bool, people: &Planned<'_>, steps: &mut Vec<Step>) {
+    let there = people.current.buckets.get(name);
     // Whoever makes it owns it at first, and that need not be root.
     let new = CurrentBucket::default();
     let has = there.unwrap_or(&new);
@@ -517,7 +662,7 @@ fn plan_bucket(
     // Before its new owner has it.
     match wish.policy.as_deref() {
         Some("") if !has.policy.is_empty() => steps.push(Step::RemoveBucketPolicy { bucket: bucket() }),
-        Some(document) if !document.is_empty() && !is_same(&has.policy, document) => {
+        Some(document) if !document.is_empty() && !people.is_same(&has.policy, document) => {
             steps.push(Step::SetBucketPolicy { bucket: bucket(), document: document.to_owned() });
         }
         _ => {}

@@ -164,6 +164,11 @@ impl RootKey {
         self.secret_key.expose()
     }
 
+    /// Whether it is the same access key with the same secret.
+    pub(crate) fn is_same(&self, other: &RootKey) -> bool {
+        self.access_key == other.access_key && self.secret_key == other.secret_key
+    }
+
     /// Whether it was made by this start.
     pub fn is_new(&self) -> bool {
         self.is_new

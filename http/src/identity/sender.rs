@@ -14,6 +14,7 @@ use nilas_catalog::access::{KeptPrincipal, VendRequest, Vended};
 use nilas_engine::rt;
 use sha2::{Digest as _, Sha256};
 
+use crate::audit::Decisions;
 use crate::auth::{KeyFault, KeyStore};
 use crate::generations::Generations;
 use crate::identity::IdentityStore;
@@ -172,23 +173,6 @@ impl Sender {
             },
             _ => KeptPrincipal::default(),
         }
-    }
-
-    /// Who was kept, as they are now; `None` when they are gone.
-    pub fn of_kept(model: &Arc<Model>, who: &KeptPrincipal, now_ms: u64) -> Option<Sender> {
-        if who.kind == SenderKind::Root.name() {
-            return Some(Sender {
-                rights: Rights::Everything,
-                kind: SenderKind::Root,
-                ..Sender::anonymous(model.clone())
-            });
-        }
-        let user = model
-            .user_by_id(&who.id)
-            .filter(|user| user.is_enabled)
-            .filter(|_| who.kind == SenderKind::User.name())?;
-        let key = model.key(&who.access_key).filter(|key| key.user == user.id && key.is_valid(now_ms))?;
-        Some(Sender::of_key(model.clone(), user, key))
     }
 
     /// Nobody in particular.
@@ -392,14 +376,22 @@ impl Senders {
         self.of_bearer(model, name, claims, now_ms).map(Some)
     }
 
-    /// What a token of the issuer says, once it is verified, with the policies that exist now.
-    pub(crate) async fn verify_web(&self, token: &str, now_ms: u64) -> Result<SessionClaims, OidcFault> {
+    /// What a token of the issuer says, once it is verified, with the policies that exist now. Those that do not are noted.
+    pub(crate) async fn verify_web(
+        &self,
+        token: &str,
+        now_ms: u64,
+        notes: &Decisions,
+    ) -> Result<SessionClaims, OidcFault> {
         let issuer = self.issuer.as_ref().ok_or(OidcFault::Token(TokenFault::Issuer))?;
         let web = issuer.verify(token, now_ms).await?;
         let model = self.store.current();
         let knows = |name: &str| model.policy_named(name).is_some();
-        let (claims, _unknown) = web.into_claims(model.facts().web_session_epoch, now_ms / 1000, &knows)?;
-        Ok(claims)
+        let (claims, unknown) = web.into_claims(model.facts().web_session_epoch, now_ms / 1000, &knows);
+        if !unknown.is_empty() {
+            notes.remark(format!("policies of the token that do not exist: {}", unknown.join(", ")));
+        }
+        Ok(claims?)
     }
 
     /// Keeps what a token of the issuer says, which was verified, and finds who holds it.
@@ -526,6 +518,10 @@ impl Senders {
         now_ms: u64,
     ) -> Result<Sender, KeyFault> {
         let Session { access_key, secret_key, claims } = &open.session;
+        // A session that ended with its key is over, and not void.
+        if claims.expires_s.saturating_mul(1000) <= now_ms {
+            return Err(KeyFault::ExpiredToken);
+        }
         let standing = Standing { model: model.clone(), senders: self };
         claims.check_standing(&standing, now_ms)?;
         let mut limits = Vec::new();
@@ -566,10 +562,8 @@ impl Senders {
             }
             None => holder.arn.clone(),
         };
-        let user_id = match &claims.role {
-            Some(role) => format!("{}:{}", holder.user_id, role.session).into(),
-            None => holder.user_id.clone(),
-        };
+        let user_id =
+            claims.assumed_role_id(model.account()).map_or_else(|| holder.user_id.clone(), Into::into);
         Ok(Sender {
             kind: if token.is_none() && claims.role.is_none() && holder.issuer.is_none() {
                 // A bearer token is its key in another form.

@@ -18,9 +18,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::{Aead, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac as _};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::audit::Issued;
 use crate::limits::{
     BEARER_BYTES_MAX, SESSION_POLICIES_MAX, SESSION_POLICY_NAMES_MAX, SESSION_TAGS_MAX,
     SESSION_TOKEN_BYTES_MAX, WEB_POLICIES_MAX,
@@ -225,7 +226,53 @@ pub trait Holders {
     fn web(&self) -> Option<(&str, u64)>;
 }
 
+impl Holder {
+    /// The issuer and the subject of a web identity.
+    pub fn web(&self) -> Option<(&str, &str)> {
+        match self {
+            Holder::Web { issuer, subject, .. } => Some((issuer, subject)),
+            Holder::User { .. } | Holder::Root { .. } => None,
+        }
+    }
+
+    /// The access key that was proven; a web identity has none.
+    pub fn access_key(&self) -> Option<&str> {
+        match self {
+            Holder::Root { key } => Some(key),
+            Holder::User { key, .. } => key.as_deref(),
+            Holder::Web { .. } => None,
+        }
+    }
+}
+
 impl SessionClaims {
+    /// `AROA…:session`, which is `aws:userid` of who is in a role. Anybody may take any name: the id is made of whose session it
+    /// is as well, so that nobody else's has the same.
+    pub(crate) fn assumed_role_id(&self, account: &str) -> Option<String> {
+        const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+        let RoleNames { role, session } = self.role.as_ref()?;
+        let whose = match &self.holder {
+            Holder::Root { .. } => "root".to_owned(),
+            Holder::User { id, .. } => format!("user {id}"),
+            // No address has a blank in it.
+            Holder::Web { issuer, subject, .. } => format!("web {issuer} {subject}"),
+        };
+        let hash = Sha256::digest(format!("nilas role {account} {role} {whose}"));
+        let letters = hash.iter().take(17).map(|byte| char::from(LETTERS[usize::from(byte & 31)]));
+        Some("AROA".chars().chain(letters).chain(":".chars()).chain(session.chars()).collect())
+    }
+
+    /// What the audit log says of a session or token with these claims, by the access key that it has or speaks for.
+    pub(crate) fn issued(&self, kind: &'static str, access_key: Option<&str>) -> Issued {
+        Issued {
+            kind,
+            access_key: access_key.map(str::to_owned),
+            web: self.holder.web().map(|(issuer, subject)| (issuer.to_owned(), subject.to_owned())),
+            role: self.role.as_ref().map(|role| (role.role.clone(), role.session.clone())),
+            expires_s: self.expires_s,
+        }
+    }
+
     /// Whether the holder still stands as it did: exists, enabled, not revoked since. For every request.
     pub fn check_standing(&self, holders: &dyn Holders, now_ms: u64) -> Result<(), SessionFault> {
         let stands = match &self.holder {

@@ -128,13 +128,20 @@ impl From<Fault> for ChangeError {
     }
 }
 
-/// Why a store cannot be served with the root secret that was given. Nothing was changed.
+/// Why a store cannot be served with the root secret that was given. Nothing was changed but where it says so.
 #[derive(Clone, Debug)]
 pub enum LoadError {
     /// Its secrets are sealed under another root secret.
     OtherRootSecret,
-    /// They could not be sealed anew under the new root secret.
+    /// They are sealed under the root secret of a file that this start does not take.
+    SecretKept {
+        /// Its name in the data directory.
+        file: &'static str,
+    },
+    /// They could not be sealed anew under the new root secret: nothing was changed.
     NotTurned(EngineError),
+    /// A change of the root secret was begun, and did not come to its end.
+    HalfTurned(EngineError),
     /// The store could not be asked.
     Engine(EngineError),
 }
@@ -147,10 +154,21 @@ impl fmt::Display for LoadError {
                  Put the newest root.env back, or give its key as NILAS_ACCESS_KEY and NILAS_SECRET_KEY; when \
                  it is changed or lost see docs/operations.md, \"The root secret\"",
             ),
+            LoadError::SecretKept { file } => write!(
+                f,
+                "the root secret is not the one that the access keys of this store are sealed under, which is in {file}; \
+                 nothing was changed. Start without NILAS_ACCESS_KEY and NILAS_SECRET_KEY, or with the key of that file in \
+                 them"
+            ),
             LoadError::NotTurned(source) => write!(
                 f,
                 "access keys could not be sealed under the new root secret, the old one is still in force: {source}; to \
                  start with it take root.env.next or NILAS_PREVIOUS_SECRET_KEY away"
+            ),
+            LoadError::HalfTurned(source) => write!(
+                f,
+                "the change of the root secret was begun and did not come to its end: {source}. Keep the old secret and the \
+                 new one, root.env and root.env.next as they are, and start again in the same way"
             ),
             LoadError::Engine(source) => write!(f, "identities cannot be read: {source}"),
         }
@@ -164,9 +182,12 @@ impl std::error::Error for LoadError {}
 pub struct RootSecrets {
     /// Keys of the root secret that is in force from now on.
     pub current: SealKeys,
-    /// Keys of the one before, when it is being changed.
-    pub previous: Option<SealKeys>,
-    /// Whether access keys that are sealed under none of them are deleted: for when the root secret is lost.
+    /// Keys of those before, when it is being changed.
+    pub previous: Vec<SealKeys>,
+    /// Keys of root secrets that are in files and not taken, with the names of the files: they open nothing, but nothing is lost
+    /// while they are there.
+    pub kept: Vec<(&'static str, SealKeys)>,
+    /// Whether access keys that are sealed under none of all these are deleted: for when the root secret is lost.
     pub forgets_keys: bool,
 }
 
@@ -254,7 +275,12 @@ impl IdentityCell {
         let mut writer = Writer { ring, keys: root.current, is_ring_stored: ring_record.is_some() };
         if is_of_previous {
             writer.ring = writer.ring.turned();
-            writer.store_ring(system).await?;
+            writer.store_ring(system).await.map_err(|failure| match failure {
+                WriteFailure::Nothing(ChangeError::Engine(error)) => {
+                    Unusable::Refused(LoadError::NotTurned(error))
+                }
+                failure => failure.into(),
+            })?;
         }
         if writer.ring.is_turning() {
             writer.seal_anew(system, &model).await?;
@@ -319,17 +345,22 @@ async fn forget_keys(system: &LocalBucket, values: &mut Vec<(Bytes, Bytes)>) -> 
     Ok(())
 }
 
-/// Opens the ring with the root secret of now or the one before; says whether it was the latter.
+/// Opens the ring with the root secret of now or one before; says whether it was the latter.
 fn open_ring(record: &[u8], root: &RootSecrets) -> Result<(SecretRing, bool), Unusable> {
     let decode = |keys: &SealKeys| SecretRing::decode(record, keys, rt::random_u128);
-    let found = match (decode(&root.current), &root.previous) {
-        (Err(RingFault::OtherSecret), Some(previous)) => decode(previous).map(|ring| (ring, true)),
-        (found, _) => found.map(|ring| (ring, false)),
-    };
-    found.map_err(|fault| match fault {
-        RingFault::OtherSecret => Unusable::Refused(LoadError::OtherRootSecret),
-        fault => Unusable::Closed(format!("the record of sealing keys: {fault}")),
-    })
+    let all = std::iter::once((&root.current, false)).chain(root.previous.iter().map(|keys| (keys, true)));
+    for (keys, is_previous) in all {
+        match decode(keys) {
+            Ok(ring) => return Ok((ring, is_previous)),
+            Err(RingFault::OtherSecret) => {}
+            Err(fault) => return Err(Unusable::Closed(format!("the record of sealing keys: {fault}"))),
+        }
+    }
+    let kept = root.kept.iter().find(|(_, keys)| decode(keys).is_ok());
+    Err(Unusable::Refused(match kept {
+        Some((file, _)) => LoadError::SecretKept { file },
+        None => LoadError::OtherRootSecret,
+    }))
 }
 
 /// Why what is stored is not in force.
@@ -352,7 +383,7 @@ impl From<WriteFailure> for Unusable {
             WriteFailure::Nothing(ChangeError::Engine(error)) | WriteFailure::Unknown(error) => error,
             WriteFailure::Nothing(_) => EngineError::Busy { limit: "IDENTITY_CHANGE_BYTES_MAX", max: 0 },
         };
-        Unusable::Refused(LoadError::NotTurned(source))
+        Unusable::Refused(LoadError::HalfTurned(source))
     }
 }
 

@@ -28,7 +28,7 @@ use crate::identity::model::Secret;
 use crate::identity::oidc::Issuer;
 use crate::identity::root_key::RootKey;
 use crate::identity::seal::SealKeys;
-use crate::identity::store::{IdentityCell, RootSecrets};
+use crate::identity::store::{IdentityCell, LoadError, RootSecrets};
 use crate::listen::{ListenLimits, RequestBody, listen};
 use crate::memory::MemoryPlan;
 use crate::process::config::CoreError;
@@ -50,8 +50,10 @@ pub(super) struct CoreSetup {
     pub(super) locks: Vec<DriveLock>,
     pub(super) data: DataDir,
     pub(super) root_key: RootKey,
-    /// The root secret before, while it is being changed.
-    pub(super) previous_secret: Option<Secret>,
+    /// Root secrets that the store may still be sealed under, while the secret is being changed.
+    pub(super) previous: Vec<Secret>,
+    /// Root secrets in files that this start does not take.
+    pub(super) kept: Vec<(&'static str, Secret)>,
     /// Whether access keys are deleted whose root secret is lost.
     pub(super) forgets_keys: bool,
     /// Who and what is to be there.
@@ -178,16 +180,27 @@ async fn recover(
 
 /// Loads who there is, under a new root secret if it was changed, and notes that it is in force.
 async fn load_identities(setup: &CoreSetup, engine: &Engine) -> Result<(), CoreError> {
-    let previous = setup.previous_secret.as_ref();
-    let previous = previous.map(|secret| SealKeys::derive(secret.expose(), engine.store_id()));
-    let root = RootSecrets { current: setup.keys.clone(), previous, forgets_keys: setup.forgets_keys };
+    let derive = |secret: &Secret| SealKeys::derive(secret.expose(), engine.store_id());
+    let root = RootSecrets {
+        current: setup.keys.clone(),
+        previous: setup.previous.iter().map(derive).collect(),
+        kept: setup.kept.iter().map(|(file, secret)| (*file, derive(secret))).collect(),
+        forgets_keys: setup.forgets_keys,
+    };
     let loaded = setup.identities.load(engine, root).await;
-    let (data, is_new) = (setup.data.clone(), setup.root_key.is_new());
+    let (data, root_key) = (setup.data.clone(), setup.root_key.clone());
     match loaded {
         Ok(None) => {
-            let kept = engine.blocking(move || data.promote_root_key()).await;
-            if let Ok(Some(Err(error))) = kept {
-                eprintln!("nilas: the new root key is in force and still in root.env.next: {error}");
+            match engine.blocking(move || data.promote_root_key(&root_key)).await {
+                Ok(Some(Ok(None))) | Ok(None) | Err(_) => {}
+                Ok(Some(Ok(Some(waits)))) => eprintln!(
+                    "nilas: {} waits: another root key is in force. To change over restart without NILAS_ACCESS_KEY and \
+                     NILAS_SECRET_KEY, or with the key of that file in them; to keep the one in force delete the file",
+                    waits.display()
+                ),
+                Ok(Some(Err(error))) => {
+                    eprintln!("nilas: the new root key is in force and still in root.env.next: {error}");
+                }
             }
             Ok(())
         }
@@ -197,8 +210,8 @@ async fn load_identities(setup: &CoreSetup, engine: &Engine) -> Result<(), CoreE
             Ok(())
         }
         Err(error) => {
-            if is_new {
-                // Made by this start, and of no use to any other.
+            // Made by this start, and of no use to any other: unless something may be sealed under it by now.
+            if root_key.is_new() && matches!(error, LoadError::OtherRootSecret) {
                 drop(engine.blocking(move || data.forget_root_key()).await);
             }
             Err(CoreError::Identities(error))

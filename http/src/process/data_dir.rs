@@ -5,7 +5,8 @@
 //! nothing behind. A `root.env` that others can read is refused. `drives` has one absolute path a line, in order: a
 //! later start needs no `--drive`, and one that forgets or mistypes a drive is refused in place of making a new, empty
 //! store. The drives' superblocks stay the truth. I1. A new root key is on the disk before the store is sealed under it, and
-//! the one before goes away only after that.
+//! the one before goes away only after that. I2. A key that is not in force takes no other key's place: `root.env.next` waits
+//! while the environment gives another.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,8 +34,10 @@ pub(super) struct DataDir {
 /// The root key of a start.
 pub(super) struct RootKeys {
     pub(super) root_key: RootKey,
-    /// The secret before, when it is being changed.
-    pub(super) previous_secret: Option<Secret>,
+    /// Secrets that the store may still be sealed under, and is then sealed anew.
+    pub(super) previous: Vec<Secret>,
+    /// Secrets in files that this start does not take, with the names of the files.
+    pub(super) kept: Vec<(&'static str, Secret)>,
 }
 
 impl DataDir {
@@ -51,27 +54,39 @@ impl DataDir {
     }
 
     /// The root key: from the environment, else from its file, else made now and yet to be stored by
-    /// [`DataDir::keep_root_key`]. A new one that waits in `root.env.next` is the root key, and the one in `root.env` the one
-    /// before.
+    /// [`DataDir::keep_root_key`]. A new one that waits in `root.env.next` is the root key unless the environment gives
+    /// another, and the one in `root.env` the one before.
     pub(super) fn root_keys(
         &self,
         given: Option<&(String, Secret)>,
         previous: Option<&Secret>,
     ) -> Result<RootKeys, RootKeyError> {
-        if let Some((access_key, secret_key)) = given {
-            let root_key = RootKey::given(access_key, secret_key.expose())?;
-            return Ok(RootKeys { root_key, previous_secret: previous.cloned() });
+        let mut previous: Vec<Secret> = previous.cloned().into_iter().collect();
+        let secret_of = |key: &RootKey| Secret::new(key.secret_key());
+        let Some((access_key, secret_key)) = given else {
+            let (next, kept) = (self.read_root_key(ROOT_KEY_NEXT)?, self.read_root_key(ROOT_KEY)?);
+            let root_key = match (next, kept) {
+                (Some(next), Some(kept)) => {
+                    previous.push(secret_of(&kept));
+                    next
+                }
+                (Some(key), None) | (None, Some(key)) => key,
+                (None, None) => RootKey::generate(),
+            };
+            return Ok(RootKeys { root_key, previous, kept: Vec::new() });
+        };
+        let root_key = RootKey::given(access_key, secret_key.expose())?;
+        // The environment wins, so a file that cannot be read stops nothing.
+        let read = |name| self.read_root_key(name).ok().flatten();
+        let (next, kept) = (read(ROOT_KEY_NEXT), read(ROOT_KEY));
+        if let (Some(next), Some(kept)) = (&next, &kept)
+            && next.is_same(&root_key)
+        {
+            previous.push(secret_of(kept));
         }
-        let (next, kept) = (self.read_root_key(ROOT_KEY_NEXT)?, self.read_root_key(ROOT_KEY)?);
-        Ok(match (next, kept) {
-            (Some(next), Some(kept)) => {
-                RootKeys { root_key: next, previous_secret: Some(Secret::new(kept.secret_key())) }
-            }
-            (Some(key), None) | (None, Some(key)) => {
-                RootKeys { root_key: key, previous_secret: previous.cloned() }
-            }
-            (None, None) => RootKeys { root_key: RootKey::generate(), previous_secret: previous.cloned() },
-        })
+        let files = [(ROOT_KEY_NEXT, next), (ROOT_KEY, kept)];
+        let kept = files.into_iter().filter_map(|(name, key)| Some((name, secret_of(&key?)))).collect();
+        Ok(RootKeys { root_key, previous, kept })
     }
 
     fn read_root_key(&self, name: &str) -> Result<Option<RootKey>, RootKeyError> {
@@ -103,11 +118,14 @@ impl DataDir {
         written.map(|()| next.clone()).map_err(|source| RootKeyError::File { path: next, source })
     }
 
-    /// Notes that the key in `root.env.next` is in force, durable on return; does nothing without one.
-    pub(super) fn promote_root_key(&self) -> io::Result<()> {
-        match rename(&self.path.join(ROOT_KEY_NEXT), &self.path.join(ROOT_KEY)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            renamed => renamed,
+    /// Notes that the key in `root.env.next` is in force, durable on return, if it is `in_force`. Returns the file when it
+    /// holds another key, which then waits on.
+    pub(super) fn promote_root_key(&self, in_force: &RootKey) -> io::Result<Option<PathBuf>> {
+        let next = self.path.join(ROOT_KEY_NEXT);
+        match self.read_root_key(ROOT_KEY_NEXT) {
+            Ok(None) => Ok(None),
+            Ok(Some(key)) if key.is_same(in_force) => rename(&next, &self.path.join(ROOT_KEY)).map(|()| None),
+            Ok(Some(_)) | Err(_) => Ok(Some(next)),
         }
     }
 

@@ -54,7 +54,8 @@ pub struct Server {
     issuer: Option<Arc<Issuer>>,
     /// The root key; [`RootKey::is_new`] when it was made just now.
     pub root_key: RootKey,
-    previous_secret: Option<Secret>,
+    previous: Vec<Secret>,
+    kept: Vec<(&'static str, Secret)>,
     provision: Option<Provision>,
     /// The address that is listened on.
     pub address: SocketAddr,
@@ -91,7 +92,7 @@ impl Server {
         let provision = provision.map_err(ServerError::Provision)?;
         let audit_file = config.audit_log.as_ref().map(AuditFile::open).transpose();
         let audit_file = audit_file.map_err(ServerError::AuditLog)?;
-        let RootKeys { root_key, previous_secret } = data
+        let RootKeys { root_key, previous, kept } = data
             .root_keys(config.root_key.as_ref(), config.previous_secret.as_ref())
             .map_err(ServerError::RootKey)?;
         let known = data.drives()?;
@@ -118,7 +119,8 @@ impl Server {
             memory_bytes,
             issuer,
             root_key,
-            previous_secret,
+            previous,
+            kept,
             provision,
             address,
             warnings,
@@ -145,7 +147,8 @@ impl Server {
             store,
             locks: self.store.locks,
             data: self.data,
-            previous_secret: self.previous_secret,
+            previous: self.previous,
+            kept: self.kept,
             forgets_keys: self.config.forgets_keys,
             provision: self.provision,
             root_key: self.root_key,

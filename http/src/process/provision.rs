@@ -19,14 +19,15 @@ use nilas_engine::{Bucket, BucketError, BucketSettings, SettingKind};
 use serde_json::json;
 
 use crate::identity::IdentityStore;
+use crate::identity::bucket_rules::{PolicyRefusal, admitted, block_of};
 use crate::identity::model::{
     Change, Fault, Grants, Model, Moment, NewAccessKey, NewPolicy, NewUser, Of, Secret, Tags,
 };
+use crate::identity::principals;
 use crate::identity::provision::{Current, CurrentBucket, CurrentUser, Desired, Step, plan};
 use crate::identity::root_key::RootKey;
 use crate::limits::POLICY_VERSIONS_MAX;
 use crate::process::files::{file_mode, make_private_directory, read_file, write_private};
-use crate::s3::bucket_name;
 use crate::server::Services;
 
 /// The file that is taken from the data directory when none is named.
@@ -96,9 +97,6 @@ impl Provision {
         let engine = &services.engine;
         match step {
             Step::CreateBucket { bucket } => {
-                if !bucket_name::is_valid(bucket) {
-                    return Err("S3 has no buckets of that name".to_owned());
-                }
                 engine.create_bucket(bucket, BucketSettings::default()).await.map(drop).map_err(said)
             }
             Step::CreateWarehouse { warehouse } => create_warehouse(services, warehouse).await,
@@ -114,8 +112,19 @@ impl Provision {
                 engine.set_setting(bucket, SettingKind::OWNER, owner).await.map(drop).map_err(said)
             }
             Step::SetBucketPolicy { bucket, document } => {
-                let document = Some(Bytes::copy_from_slice(document.as_bytes()));
-                engine.set_setting(bucket, SettingKind::POLICY, document).await.map(drop).map_err(said)
+                let directory = engine.directory().map_err(|error| error.to_string())?;
+                let held = directory.buckets.get(bucket.as_str()).ok_or("there is no bucket of that name")?;
+                let model = services.senders.store.current();
+                let kept = admitted(document, bucket, block_of(&held.settings), &*model);
+                let kept = kept.map_err(|refusal| match refusal {
+                    PolicyRefusal::Malformed(why) => why,
+                    PolicyRefusal::Public => "the bucket has BlockPublicPolicy".to_owned(),
+                })?;
+                engine
+                    .set_setting(bucket, SettingKind::POLICY, Some(kept.into()))
+                    .await
+                    .map(drop)
+                    .map_err(said)
             }
             Step::RemoveBucketPolicy { bucket } => {
                 engine.set_setting(bucket, SettingKind::POLICY, None).await.map(drop).map_err(said)
@@ -264,6 +273,9 @@ fn current<'a>(model: &Model, buckets: impl Iterator<Item = &'a Arc<Bucket>>) ->
         attached.map(|policy| policy.name().to_owned()).collect()
     };
     let user = |user: &crate::identity::model::User| CurrentUser {
+        arn: model.user_arn(user),
+        id: user.id.clone(),
+        owner_id: user.owner_id.clone(),
         enabled: user.is_enabled,
         groups: model.groups_of(user).map(|group| group.name.clone()).collect(),
         policies: names(&user.grants),
@@ -278,7 +290,9 @@ fn current<'a>(model: &Model, buckets: impl Iterator<Item = &'a Arc<Bucket>>) ->
             None => Some(ROOT.to_owned()),
             Some(id) => model.user_by_id(&id).map(|user| user.name.clone()),
         },
-        policy: text(bucket.settings.get(SettingKind::POLICY)).unwrap_or_default(),
+        policy: text(bucket.settings.get(SettingKind::POLICY))
+            .map_or_else(String::new, |kept| principals::shown(&kept, model)),
+        blocks_public_policy: block_of(&bucket.settings).block_public_policy,
         is_warehouse: bucket.settings.get(SettingKind::CATALOG).is_some(),
     };
     Current {
@@ -288,6 +302,8 @@ fn current<'a>(model: &Model, buckets: impl Iterator<Item = &'a Arc<Bucket>>) ->
         groups: model.groups().map(|group| (group.name.clone(), names(&group.grants))).collect(),
         users: model.users().map(|held| (held.name.clone(), user(held))).collect(),
         buckets: buckets.map(|held| (held.name.to_string(), bucket(held))).collect::<BTreeMap<_, _>>(),
+        // Folders are made, and what lies in a file is taken.
+        key_files: BTreeMap::new(),
     }
 }
 

@@ -275,6 +275,7 @@ fn exceeded(limit: &str, max: usize) -> String {
                 "A managed policy can have up to {max} versions. Before you create a new version, you must delete an existing version."
             );
         }
+        "IDENTITY_POLICY_BYTES_MAX" | "IDENTITY_POLICY_CHARACTERS_MAX" => "PolicySize",
         "INLINE_POLICIES_BYTES_MAX" => return format!("Maximum policy size of {max} bytes exceeded"),
         "IDENTITY_TAGS_MAX" => "TagsPerEntity",
         other => other,

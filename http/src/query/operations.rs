@@ -135,6 +135,8 @@ operations! {
     GetAccountAuthorizationDetails   "iam:GetAccountAuthorizationDetails"   Service  Reads   Told Account;
     SimulatePrincipalPolicy          "iam:SimulatePrincipalPolicy"          Identity Reads   Told Simulation;
     SimulateCustomPolicy             "iam:SimulateCustomPolicy"             Service  Reads   Told Simulation;
+    GetContextKeysForPrincipalPolicy "iam:GetContextKeysForPrincipalPolicy" Identity Reads   Told Simulation;
+    GetContextKeysForCustomPolicy    "iam:GetContextKeysForCustomPolicy"    Service  Reads   Told Simulation;
     ListAccountAliases               "iam:ListAccountAliases"               Service  Reads   Told Empty;
     ListRoles                        "iam:ListRoles"                        Service  Reads   Told Empty;
     ListInstanceProfiles             "iam:ListInstanceProfiles"             Service  Reads   Told Empty;

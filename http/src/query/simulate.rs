@@ -1,6 +1,7 @@
 //! Simulations: what policies say to questions, by the evaluator that judges requests.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::answer::{self, Page};
@@ -38,6 +39,15 @@ impl<'a> Given<'a> {
         Ok(Given { entries: entries.collect::<Result<_, QueryError>>()? })
     }
 
+    /// Names of the keys that policies ask for and that nothing is said of.
+    fn missing(&self, sets: &[&PolicySet]) -> BTreeSet<String> {
+        let asked = sets.iter().flat_map(|set| set.keys());
+        asked
+            .filter(|key| self.entries.iter().all(|(held, _)| held != *key))
+            .map(ConditionKey::to_string)
+            .collect()
+    }
+
     /// Gives a value that the form does not give.
     fn default(&mut self, key: ConditionKey, value: &'a str) {
         if self.entries.iter().all(|(held, _)| *held != key) {
@@ -51,7 +61,7 @@ pub(super) fn plan(ask: &Ask<'_>) -> Result<Plan, QueryError> {
     let mut policies = Vec::new();
     let mut arns = Vec::new();
     match ask.operation {
-        Operation::SimulatePrincipalPolicy => {
+        Operation::SimulatePrincipalPolicy | Operation::GetContextKeysForPrincipalPolicy => {
             let arn = ask.form.need("PolicySourceArn")?;
             ask.may(arn)?;
             policies.extend(source(ask, arn, &mut given)?);
@@ -63,6 +73,12 @@ pub(super) fn plan(ask: &Ask<'_>) -> Result<Plan, QueryError> {
         let name = format!("PolicyInputList.{}", nth + 1);
         policies.push(parse(ask, text, PolicyKind::Identity, &name)?);
     }
+    if matches!(
+        ask.operation,
+        Operation::GetContextKeysForPrincipalPolicy | Operation::GetContextKeysForCustomPolicy
+    ) {
+        return context_keys(ask, PolicySet::new(policies));
+    }
     let resource_policy = ask.form.get("ResourcePolicy");
     let resource_policy =
         resource_policy.map(|text| parse(ask, text, PolicyKind::Bucket, "ResourcePolicy")).transpose()?;
@@ -71,6 +87,7 @@ pub(super) fn plan(ask: &Ask<'_>) -> Result<Plan, QueryError> {
     }
     let identity = PolicySet::new(policies);
     let resource = PolicySet::new(resource_policy);
+    let missing = given.missing(&[&identity, &resource]);
     let principal = PrincipalNames {
         anonymous: false,
         arns: &arns,
@@ -103,9 +120,20 @@ pub(super) fn plan(ask: &Ask<'_>) -> Result<Plan, QueryError> {
                 xml.text("SourcePolicyId", &statement);
                 xml.text("SourcePolicyType", "IAM Policy");
             });
-            answer::members(xml, "MissingContextValues", std::iter::empty::<()>(), |_, ()| ());
+            answer::members(xml, "MissingContextValues", missing.iter(), |xml, key| xml.value(key));
         });
     })
+}
+
+/// The names of all condition keys that policies ask for.
+fn context_keys(ask: &Ask<'_>, policies: PolicySet) -> Result<Plan, QueryError> {
+    if ask.operation == Operation::GetContextKeysForCustomPolicy
+        && ask.form.get("PolicyInputList.member.1").is_none()
+    {
+        return Err(QueryError::Missing { name: "PolicyInputList" });
+    }
+    let names: BTreeSet<String> = policies.keys().iter().map(ConditionKey::to_string).collect();
+    Plan::tell(|xml| answer::members(xml, "ContextKeyNames", names.iter(), |xml, name| xml.value(name)))
 }
 
 /// A Deny in either refuses, an Allow in either allows: all principals are of one account.

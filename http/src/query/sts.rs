@@ -12,8 +12,8 @@
 use bytes::Bytes;
 use nilas_catalog::access::{Access, Resource};
 use nilas_engine::rt;
-use sha2::{Digest as _, Sha256};
 
+use crate::audit::{Decisions, Issued};
 use crate::auth::{AuthError, Denied};
 use crate::identity::model::{Attachable, Fault, Model};
 use crate::identity::oidc::OidcFault;
@@ -40,8 +40,6 @@ const USER_SESSION_S: u64 = 43_200;
 /// The role of who names none, as some clients of other servers do.
 const NO_ROLE: &str = "self";
 const NO_SESSION_NAME: &str = "session";
-/// Letters of the ids of roles.
-const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// Why STS makes no session, beside what every query may be refused with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,6 +142,20 @@ fn check_fields(operation: Operation, form: &Form) -> Result<(), QueryError> {
     form.only(&[&[COMMON], own].concat().concat())
 }
 
+/// What an operation comes to.
+pub(crate) struct Answer {
+    /// The inside of its result.
+    pub(crate) told: Bytes,
+    /// The session in it.
+    pub(crate) issued: Option<Issued>,
+}
+
+impl Answer {
+    fn of(told: Bytes) -> Answer {
+        Answer { told, issued: None }
+    }
+}
+
 /// Carries out one operation of STS for `sender`.
 pub(crate) async fn answer(
     senders: &Senders,
@@ -151,8 +163,9 @@ pub(crate) async fn answer(
     operation: Operation,
     sender: &Sender,
     access: &dyn Access,
+    notes: &Decisions,
     now_ms: u64,
-) -> Result<Bytes, QueryError> {
+) -> Result<Answer, QueryError> {
     let token_field = match operation {
         Operation::AssumeRoleWithWebIdentity => "WebIdentityToken",
         Operation::AssumeRoleWithClientGrants => "Token",
@@ -167,15 +180,16 @@ pub(crate) async fn answer(
     // Only the role, the duration and the policies count: what is wrong with them is said before the issuer is asked.
     let (role_arn, role) = role_of(form, &sender.model)?;
     RoleRequest::read(form, &sender.model, role_arn.clone(), role.clone())?;
-    let claims = senders.verify_web(token, now_ms).await?;
+    let claims = senders.verify_web(token, now_ms, notes).await?;
     let model = senders.store.current();
     let mint = Mint { model: &model, key: &senders.session_key, now_ms, random: &rt::random_u128 };
     let request = RoleRequest::read(form, &model, role_arn, role)?;
     let made = mint.web_session(request, claims)?;
-    Ok(match operation {
+    let told = match operation {
         Operation::AssumeRoleWithClientGrants => made.client_grants(model.account()),
         _ => made.web_identity(model.account()),
-    })
+    };
+    Ok(made.answer(told))
 }
 
 /// Carries out an operation of a sender who is known.
@@ -186,7 +200,7 @@ fn signed(
     access: &dyn Access,
     mint: &Mint<'_>,
     root_key: &str,
-) -> Result<Bytes, QueryError> {
+) -> Result<Answer, QueryError> {
     let account = mint.model.account();
     let may = |action: &'static str, arn: &str, facts: &[(&'static str, &str)]| {
         if access.allows_with(action, Resource::Identity(arn), facts) {
@@ -209,11 +223,13 @@ fn signed(
             if request.source.is_some() {
                 may("sts:SetSourceIdentity", &request.role_arn, &facts)?;
             }
-            Ok(request.assume(Origin::of(sender)?, mint)?.assume_role(account))
+            let made = request.assume(Origin::of(sender)?, mint)?;
+            Ok(made.answer(made.assume_role(account)))
         }
         Operation::GetSessionToken => {
             check_fields(operation, form)?;
-            Ok(mint.session_token(form, Origin::of(sender)?)?.session_token())
+            let made = mint.session_token(form, Origin::of(sender)?)?;
+            Ok(made.answer(made.session_token()))
         }
         Operation::GetAccessKeyInfo => {
             let key = form.need("AccessKeyId")?;
@@ -228,12 +244,12 @@ fn signed(
                     message: format!("The Access Key with id {key} cannot be found."),
                 });
             }
-            Ok(access_key_info(account))
+            Ok(Answer::of(access_key_info(account)))
         }
         // As in AWS nothing refuses it: who holds a key may know whose it is.
         _ => {
             check_fields(operation, form)?;
-            Ok(caller_identity(&sender.arn, &sender.user_id, account))
+            Ok(Answer::of(caller_identity(&sender.arn, &sender.user_id, account)))
         }
     }
 }
@@ -544,6 +560,11 @@ fn tags_of(form: &Form) -> Result<Vec<(String, String)>, QueryError> {
 // ---- answers ----
 
 impl Made {
+    fn answer(&self, told: Bytes) -> Answer {
+        let issued = self.claims.issued("session", Some(&self.credentials.access_key));
+        Answer { told, issued: Some(issued) }
+    }
+
     /// The inside of AssumeRole's answer.
     fn assume_role(&self, account: &str) -> Bytes {
         Xml::fragment(|xml| {
@@ -591,7 +612,7 @@ impl Made {
         let Some(RoleNames { role, session }) = &self.claims.role else { return };
         xml.open("AssumedRoleUser");
         xml.text("Arn", &format!("arn:aws:sts::{account}:assumed-role/{role}/{session}"));
-        xml.text("AssumedRoleId", &format!("{}:{session}", role_id(account, role)));
+        xml.text("AssumedRoleId", &self.claims.assumed_role_id(account).unwrap_or_default());
         xml.close("AssumedRoleUser");
     }
 
@@ -623,13 +644,6 @@ fn caller_identity(arn: &str, user_id: &str, account: &str) -> Bytes {
 /// The inside of GetAccessKeyInfo's answer.
 fn access_key_info(account: &str) -> Bytes {
     Xml::fragment(|xml| xml.text("Account", account))
-}
-
-/// `AROA…`: the same for a role's name at all times.
-fn role_id(account: &str, role: &str) -> String {
-    let hash = Sha256::digest(format!("nilas role {account} {role}"));
-    let letters = hash.iter().take(17).map(|byte| char::from(LETTERS[usize::from(byte & 31)]));
-    "AROA".chars().chain(letters).collect()
 }
 
 #[cfg(test)]
@@ -939,11 +953,20 @@ mod tests {
         let over = open(&keys.session_token, &keys.access_key, &key(), NOW_MS + 3_600_000);
         assert_eq!(over, Err(SessionFault::Expired));
         let text = String::from_utf8(made.assume_role(ACCOUNT).to_vec()).expect("UTF-8");
-        let id = role_id(ACCOUNT, "self");
-        assert_eq!(id.len(), 21);
+        let id = made.claims.assumed_role_id(ACCOUNT).expect("of a role");
+        assert_eq!(id.len(), "AROA".len() + 17 + ":me".len());
+        let other = Origin {
+            claims: SessionClaims {
+                holder: Holder::User { id: "AIDB".to_owned(), key: None },
+                ..user().claims
+            },
+            ..user()
+        };
+        let other = assume(&[("RoleSessionName", "me")], other).expect("made");
+        assert_ne!(other.claims.assumed_role_id(ACCOUNT), Some(id.clone()), "it is the user's own");
         for part in [
             &format!("<Arn>arn:aws:sts::{ACCOUNT}:assumed-role/self/me</Arn>"),
-            &format!("<AssumedRoleId>{id}:me</AssumedRoleId>"),
+            &format!("<AssumedRoleId>{id}</AssumedRoleId>"),
             &format!("<AccessKeyId>{}</AccessKeyId>", keys.access_key),
             &"<Expiration>2023-11-14T23:13:20.000Z</Expiration>".to_owned(),
             &"<PackedPolicySize>".to_owned(),

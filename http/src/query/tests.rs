@@ -246,6 +246,13 @@ fn grants() {
         scene.code("PutUserPolicy&UserName=bob&PolicyName=x&PolicyDocument=%7B"),
         ("MalformedPolicyDocument", 400)
     );
+    // Whatever it says: it is over a quota.
+    for long in ["x".repeat(10_241), format!("{{{}}}", "+".repeat(32 << 10))] {
+        for form in ["PutUserPolicy&UserName=bob", "PutGroupPolicy&GroupName=g", "CreatePolicy&Path=/"] {
+            let code = scene.code(&format!("{form}&PolicyName=x&PolicyDocument={long}"));
+            assert_eq!(code, ("LimitExceeded", 409), "{form}");
+        }
+    }
     assert_eq!(scene.code("GetUserPolicy&UserName=bob&PolicyName=y"), ("NoSuchEntity", 404));
     scene.told("DeleteUserPolicy&UserName=bob&PolicyName=x");
     assert_eq!(scene.code("DeleteUserPolicy&UserName=bob&PolicyName=x"), ("NoSuchEntity", 404));
@@ -349,6 +356,40 @@ fn simulations() {
     assert_eq!(scene.code("SimulateCustomPolicy").0, "ValidationError");
 }
 
+/// What is not given is said to be missing, and no condition on it holds.
+#[test]
+fn condition_keys_that_policies_ask_for() {
+    let mut scene = Scene::full();
+    let policy: String = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::${aws:username}/*"},
+        {"Effect":"Deny","Action":"s3:*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}"#
+        .bytes()
+        .map(|byte| format!("%{byte:02X}"))
+        .collect();
+    scene.told(&format!("PutUserPolicy&UserName=bob&PolicyName=x&PolicyDocument={policy}"));
+    let bob = arn("user/bob");
+    let ask = "&ActionNames.member.1=s3:GetObject&ResourceArns.member.1=arn:aws:s3:::bob/k";
+    let tls = "&ContextEntries.member.1.ContextKeyName=aws:securetransport&ContextEntries.member.1.ContextKeyType=boolean\
+               &ContextEntries.member.1.ContextKeyValues.member.1=false";
+    let missing = |told: &str| texts(text(told, "MissingContextValues"), "member").join(" ");
+    let told = scene.told(&format!("SimulatePrincipalPolicy&PolicySourceArn={bob}{ask}"));
+    assert_eq!((text(&told, "EvalDecision"), missing(&told).as_str()), ("allowed", "aws:SecureTransport"));
+    let told = scene.told(&format!("SimulatePrincipalPolicy&PolicySourceArn={bob}{ask}{tls}"));
+    assert_eq!((text(&told, "EvalDecision"), missing(&told).as_str()), ("explicitDeny", ""));
+    let told = scene.told(&format!("SimulateCustomPolicy&PolicyInputList.member.1={policy}{ask}"));
+    assert_eq!(missing(&told), "aws:SecureTransport aws:username");
+
+    let keys = "<ContextKeyNames><member>aws:SecureTransport</member><member>aws:username</member></ContextKeyNames>";
+    let asked = format!("GetContextKeysForPrincipalPolicy&PolicySourceArn={bob}");
+    assert_eq!(scene.told(&asked), keys);
+    assert_eq!(scene.judged(&asked), format!("iam:GetContextKeysForPrincipalPolicy {bob}"));
+    assert_eq!(scene.told(&format!("GetContextKeysForCustomPolicy&PolicyInputList.member.1={policy}")), keys);
+    assert_eq!(scene.code("GetContextKeysForCustomPolicy"), ("ValidationError", 400));
+    assert_eq!(
+        scene.code(&format!("GetContextKeysForPrincipalPolicy&PolicySourceArn={}", arn("user/no"))).0,
+        "NoSuchEntity"
+    );
+}
+
 #[test]
 fn what_is_not_served() {
     let mut scene = Scene::full();
@@ -400,6 +441,48 @@ fn nothing_is_said_to_who_may_not() {
 }
 
 #[test]
+fn tags_are_read_whole_and_without_regard_to_case() {
+    let mut scene = Scene::full();
+    for form in [
+        "TagUser&UserName=alice&Tags.member.2.Key=k",
+        "TagUser&UserName=alice&Tags.1.Key=k",
+        "UntagUser&UserName=alice&TagKeys.member.2=a",
+        "UntagUser&UserName=alice&TagKeys.1=a",
+        "CreateUser&UserName=x&Tags.member.1.key=k",
+    ] {
+        assert_eq!(scene.code(form), ("ValidationError", 400), "{form}");
+    }
+    let twice = "TagUser&UserName=alice&Tags.member.1.Key=k&Tags.member.2.Key=K";
+    assert_eq!(scene.code(twice), ("InvalidInput", 400));
+    scene.told("TagUser&UserName=alice&Tags.member.1.Key=A&Tags.member.1.Value=c");
+    let list = scene.told("ListUserTags&UserName=alice");
+    assert_eq!((texts(&list, "Key"), texts(&list, "Value")), (vec!["A"], vec!["c"]));
+    assert_eq!(scene.model.tags_of(&arn("user/team/alice")).map(|tags| tags.len()), Some(1));
+    assert_eq!(scene.model.tags_of(&arn("user/alice")), None);
+    scene.told("UntagUser&UserName=alice&TagKeys.member.1=a");
+    assert!(texts(&scene.told("ListUserTags&UserName=alice"), "Key").is_empty());
+}
+
+#[test]
+fn what_policies_see_of_tags() {
+    let check = |form: &str, want: &[(&str, Option<&str>)]| {
+        let form = Form::parse(format!("Action={form}").as_bytes()).expect("a form");
+        let found = tags_of(find(&form).expect("an operation"), &form);
+        let found: Vec<_> = found.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
+        assert_eq!(found, want);
+    };
+    let tags = "Tags.member.1.Key=k&Tags.member.1.Value=v&Tags.member.2.Key=l&TagKeys.member.1=m";
+    for action in ["CreateUser", "TagUser", "CreatePolicy", "TagPolicy", "AssumeRole"] {
+        check(&format!("{action}&{tags}"), &[("k", Some("v")), ("l", Some(""))]);
+    }
+    check(&format!("UntagUser&{tags}"), &[("m", None)]);
+    check(&format!("UntagPolicy&{tags}"), &[("m", None)]);
+    // What an operation does not read is no tag of its request.
+    check(&format!("DeleteUser&{tags}"), &[]);
+    check(&format!("AssumeRoleWithWebIdentity&{tags}"), &[]);
+}
+
+#[test]
 fn what_operations_are_judged_on() {
     let mut scene = Scene::full();
     let mut check = |form: &str, want: &str| {
@@ -410,6 +493,14 @@ fn what_operations_are_judged_on() {
     check("GetUser&UserName=nobody", "iam:GetUser ACCOUNT:user/nobody");
     check("GetUser", "iam:GetUser ACCOUNT:root");
     check("CreateUser&UserName=x&Path=/y/", "iam:CreateUser ACCOUNT:user/y/x");
+    check(
+        "CreateUser&UserName=x&Tags.member.1.Key=k",
+        "iam:CreateUser ACCOUNT:user/x; iam:TagUser ACCOUNT:user/x",
+    );
+    check(
+        "CreatePolicy&PolicyName=x&Path=/y/&Tags.member.1.Key=k",
+        "iam:CreatePolicy ACCOUNT:policy/y/x; iam:TagPolicy ACCOUNT:policy/y/x",
+    );
     check("ListUsers&PathPrefix=/y/", "iam:ListUsers ACCOUNT:user/y/");
     check(
         "UpdateUser&UserName=alice&NewUserName=eve",

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
+use nilas_catalog::access::LookUpError;
 use nilas_engine::{BucketError, EngineError, PutRefused, WriteError};
 
 use crate::auth::AuthError;
@@ -191,6 +192,17 @@ pub enum S3Error {
     /// The engine gave another number of bytes than an object has.
     ReadCut(BodyCut),
     Engine(EngineError),
+    /// What is kept of a warehouse cannot be read, and with it who may use its files.
+    UnreadableCatalog,
+}
+
+impl From<LookUpError> for S3Error {
+    fn from(failure: LookUpError) -> Self {
+        match failure {
+            LookUpError::Engine(failure) => S3Error::Engine(failure),
+            LookUpError::Unreadable => S3Error::UnreadableCatalog,
+        }
+    }
 }
 
 /// Why a preflight is answered no.
@@ -540,7 +552,7 @@ impl S3Error {
             S3Error::TooManyBuckets => {
                 say(BAD, "TooManyBuckets", "You have attempted to create more buckets than allowed")
             }
-            S3Error::UnreadableAttributes { .. } => internal(),
+            S3Error::UnreadableAttributes { .. } | S3Error::UnreadableCatalog => internal(),
             S3Error::Auth(e) => auth(e),
             S3Error::Body(e) => body(e),
             S3Error::BodyBroken => say(

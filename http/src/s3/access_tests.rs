@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
 use md5::{Digest as _, Md5};
-use nilas_catalog::access::BodyKind;
+use nilas_catalog::access::{BodyKind, LookUp};
 use nilas_engine::drive::Drive;
 use nilas_engine::platform::simulated::{Faults, Medium, SimulatedDrive, Simulator};
 use nilas_engine::store::{FormatConfig, Store, format};
@@ -29,6 +29,9 @@ use crate::s3::operations::{Form, Level};
 struct Recorder {
     asked: RefCell<Vec<String>>,
     refused: &'static str,
+    /// What has to be looked up first, and what was: nothing is known of other objects of this bucket.
+    unknown: &'static str,
+    looked_up: RefCell<Vec<String>>,
 }
 
 impl Authorizer for Recorder {
@@ -39,9 +42,25 @@ impl Authorizer for Recorder {
         _facts: &[(&'static str, &str)],
     ) -> Decision {
         let question = format!("{action} {resource}");
+        let name = resource.to_string();
+        if !self.unknown.is_empty() && name.contains(self.unknown) && !self.looked_up.borrow().contains(&name)
+        {
+            return Decision::Unknown;
+        }
         let refused = !self.refused.is_empty() && question.contains(self.refused);
         self.asked.borrow_mut().push(question);
         if refused { Decision::Deny } else { Decision::Allow }
+    }
+
+    fn look_up(&self, objects: &[Resource<'_>]) -> Option<LookUp<'_>> {
+        let names: Vec<String> = objects.iter().map(ToString::to_string).collect();
+        let wanted = names.iter().any(|name| !self.unknown.is_empty() && name.contains(self.unknown));
+        wanted.then(|| -> LookUp<'_> {
+            Box::pin(async move {
+                self.looked_up.borrow_mut().extend(names);
+                Ok(())
+            })
+        })
     }
 }
 
@@ -157,7 +176,12 @@ async fn ask_watched(
 }
 
 fn recorder(refused: &'static str) -> Recorder {
-    Recorder { asked: RefCell::default(), refused }
+    Recorder { asked: RefCell::default(), refused, unknown: "", looked_up: RefCell::default() }
+}
+
+/// The same, for whom it matters whose files those of `unknown` are.
+fn looking_up(refused: &'static str, unknown: &'static str) -> Recorder {
+    Recorder { unknown, ..recorder(refused) }
 }
 
 async fn exists(s3: &S3, bucket: &str, key: &'static str) -> bool {
@@ -180,6 +204,71 @@ fn a_copy_asks_for_its_source() {
         assert_eq!(ask(&s3, "PUT /dst/new", &source, "", &allowed).await.0, StatusCode::OK);
         assert_eq!(allowed.asked.into_inner(), ["s3:GetObject arn:aws:s3:::src/a"]);
         assert!(exists(&s3, "dst", "new").await);
+    });
+}
+
+#[test]
+fn what_has_to_be_known_is_looked_up_before_it_is_judged() {
+    with_s3(async |s3: S3| {
+        let source = [("x-amz-copy-source", "src/a")];
+        for (refused, status) in [("", StatusCode::OK), ("src/a", StatusCode::FORBIDDEN)] {
+            let recorder = looking_up(refused, "src/");
+            assert_eq!(ask(&s3, "PUT /dst/new", &source, "", &recorder).await.0, status);
+            assert_eq!(recorder.asked.into_inner(), ["s3:GetObject arn:aws:s3:::src/a"]);
+            assert_eq!(recorder.looked_up.into_inner(), ["arn:aws:s3:::src/a"]);
+        }
+        let body = "<Delete><Object><Key>a</Key></Object><Object><Key>b</Key></Object></Delete>";
+        let md5 = STANDARD.encode(Md5::digest(body));
+        let recorder = looking_up("dst/b", "dst/");
+        let (_, text) = ask(&s3, "POST /dst?delete", &[("content-md5", md5.as_str())], body, &recorder).await;
+        assert!(text.contains("<Deleted><Key>a</Key></Deleted><Error><Key>b</Key>"), "{text}");
+        assert_eq!(recorder.looked_up.into_inner(), ["arn:aws:s3:::dst/a", "arn:aws:s3:::dst/b"]);
+        // What nobody looked up is refused.
+        let recorder = looking_up("", "dst/");
+        let sender = Sender::anonymous(Arc::new(Model::empty("123456789012")));
+        let caller = Caller::new(&sender, &recorder);
+        let object = Resource::Object { bucket: "dst", key: b"a" };
+        assert!(!caller.allows("s3:GetObject", object));
+        assert_eq!(caller.permits("s3:GetObject", object, &[]).await, Ok(true));
+        assert!(caller.allows("s3:GetObject", object));
+    });
+}
+
+#[test]
+fn what_is_not_there_is_said_to_who_may_list_it() {
+    with_s3(async |s3: S3| {
+        let read = [
+            "GET /src/gone",
+            "HEAD /src/gone",
+            "GET /src/gone?attributes",
+            "GET /src/gone?acl",
+            "GET /src/gone?tagging",
+        ];
+        let headers = [("x-amz-object-attributes", "ETag")];
+        let copy = [("x-amz-copy-source", "src/gone")];
+        for (refused, status) in
+            [("", StatusCode::NOT_FOUND), ("s3:ListBucket arn:aws:s3:::src", StatusCode::FORBIDDEN)]
+        {
+            for line in read {
+                let recorder = recorder(refused);
+                let (got, text) = ask(&s3, line, &headers, "", &recorder).await;
+                assert_eq!(got, status, "{line}: {text}");
+                assert!(
+                    recorder.asked.into_inner().contains(&"s3:ListBucket arn:aws:s3:::src".to_owned()),
+                    "{line}"
+                );
+            }
+            // Of a copy's source, in its own bucket.
+            assert_eq!(ask(&s3, "PUT /dst/new", &copy, "", &recorder(refused)).await.0, status);
+        }
+        let elsewhere = recorder("s3:ListBucket arn:aws:s3:::dst");
+        assert_eq!(ask(&s3, "PUT /dst/new", &copy, "", &elsewhere).await.0, StatusCode::NOT_FOUND);
+        // What is there is answered without that question, and so is what is changed on a condition.
+        let there = recorder("s3:ListBucket");
+        assert_eq!(ask(&s3, "GET /src/a?acl", &[], "", &there).await.0, StatusCode::OK);
+        let condition = [("if-match", "\"x\"")];
+        assert_eq!(ask(&s3, "DELETE /src/gone", &condition, "", &there).await.0, StatusCode::NOT_FOUND);
+        assert_eq!(there.asked.into_inner(), [""; 0]);
     });
 }
 

@@ -10,11 +10,10 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Body;
-use nilas_engine::{Bucket, SettingKind};
+use nilas_engine::SettingKind;
 
 use super::{Call, Outcome, document, empty, request_xml};
-use crate::identity::bucket_rules::PublicAccessBlock;
-use crate::identity::policy::{Policy, PolicyKind};
+use crate::identity::bucket_rules::{PolicyRefusal, PublicAccessBlock, admitted, block_of};
 use crate::identity::principals;
 use crate::limits::{BUCKET_POLICY_BYTES_MAX, PUBLIC_ACCESS_XML_BYTES_MAX};
 use crate::render::body::ResponseBody;
@@ -38,13 +37,14 @@ where
 {
     let bucket = call.bucket()?;
     let body = payload.read_document(call.headers, BUCKET_POLICY_BYTES_MAX, too_large()).await?;
-    let policy = parse(call, &bucket, &body)?;
-    let block = block_of(&bucket);
-    if block.block_public_policy && policy.is_public() {
-        return Err(S3Error::AccessDenied);
-    }
-    let kept = principals::kept(policy.text(), call.model());
-    let kept = kept.map_err(|message| S3Error::MalformedPolicy { message })?;
+    let text = std::str::from_utf8(&body).map_err(|_| S3Error::MalformedPolicy {
+        message: "Policies must be valid JSON and the first byte must be '{'".to_owned(),
+    })?;
+    let kept = admitted(text, &bucket.name, block_of(&bucket.settings), call.model());
+    let kept = kept.map_err(|refusal| match refusal {
+        PolicyRefusal::Malformed(message) => S3Error::MalformedPolicy { message },
+        PolicyRefusal::Public => S3Error::AccessDenied,
+    })?;
     set(call, SettingKind::POLICY, Some(kept.into())).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
@@ -100,22 +100,6 @@ pub(super) async fn delete_block(call: &Call<'_>) -> Outcome {
     call.bucket()?;
     set(call, SettingKind::PUBLIC_ACCESS, None).await?;
     Ok(empty(StatusCode::NO_CONTENT))
-}
-
-fn block_of(bucket: &Bucket) -> PublicAccessBlock {
-    let value = bucket.settings.get(SettingKind::PUBLIC_ACCESS);
-    value.map_or_else(PublicAccessBlock::default, |value| PublicAccessBlock::decode(value))
-}
-
-fn parse(call: &Call<'_>, bucket: &Bucket, body: &[u8]) -> Result<Policy, S3Error> {
-    let malformed = |message: String| S3Error::MalformedPolicy { message };
-    let text = std::str::from_utf8(body)
-        .map_err(|_| malformed("Policies must be valid JSON and the first byte must be '{'".to_owned()))?;
-    let name = format!("policy of bucket {}", bucket.name);
-    let policy = Policy::parse(text, PolicyKind::Bucket, &name, call.account())
-        .map_err(|error| malformed(error.to_string()))?;
-    policy.check_bucket(&bucket.name).map_err(|error| malformed(error.to_string()))?;
-    Ok(policy)
 }
 
 async fn set(call: &Call<'_>, kind: SettingKind, value: Option<Bytes>) -> Result<(), S3Error> {

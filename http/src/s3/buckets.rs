@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body;
+use nilas_catalog::access::Resource;
 use nilas_engine::{BucketError, SettingKind};
 
 use super::{Call, Outcome, document, empty, flag, metadata, owner_xml, ownership, unsigned, with_region};
@@ -90,13 +91,20 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let name = &call.target.bucket;
+    let asked = constraint_of(call, payload).await;
+    // Policies may ask for the region that the body names. Who may not hears nothing else that is wrong.
+    let constraint = asked.as_ref().ok().and_then(Option::as_deref);
+    let facts: Vec<_> = constraint.map(|region| ("s3:LocationConstraint", region)).into_iter().collect();
+    let action = call.target.operation.facts().action;
+    if !call.caller.permits(action, Resource::Bucket(name), &facts).await? {
+        return Err(S3Error::AccessDenied);
+    }
     if !bucket_name::is_valid(name) {
         return Err(S3Error::InvalidBucketName { bucket: name.clone() });
     }
     check_headers(call.headers)?;
     let rule = ownership::asked(call.headers)?;
-    let body = payload.read_xml(call.headers, CREATE_BUCKET_XML_BYTES_MAX).await?;
-    let constraint = if body.is_empty() { None } else { request_xml::parse_create_bucket(&body)? };
+    let constraint = asked?;
     if let Some(constraint) = constraint.as_ref().filter(|constraint| !is_region(constraint)) {
         return Err(S3Error::InvalidLocationConstraint { constraint: constraint.clone() });
     }
@@ -121,6 +129,15 @@ where
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(with_arn(response, name))
+}
+
+/// The region that the body asks for.
+async fn constraint_of<B>(call: &Call<'_>, payload: &mut Payload<'_, B>) -> Result<Option<String>, S3Error>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let body = payload.read_xml(call.headers, CREATE_BUCKET_XML_BYTES_MAX).await?;
+    if body.is_empty() { Ok(None) } else { request_xml::parse_create_bucket(&body) }
 }
 
 /// Says the bucket's name as AWS does everywhere else.

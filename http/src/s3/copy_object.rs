@@ -67,7 +67,7 @@ pub(super) async fn allowed_source(call: &Call<'_>) -> Result<CopySource, S3Erro
         know_tags(call.engine(), &call.caller, &source.bucket, &source.key).await;
     }
     let object = Resource::Object { bucket: &source.bucket, key: &source.key };
-    call.check_access(Operation::GetObject, object)?;
+    call.check_access(Operation::GetObject, object).await?;
     Ok(source)
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http_body::Body;
-use nilas_catalog::access::Resource;
+use nilas_catalog::access::{Access as _, Resource};
 
 use super::delete_object::{DeleteCondition, delete_one};
 use super::{Call, Outcome, check_version, document, request_xml};
@@ -25,7 +25,7 @@ where
 {
     let found = call.bucket();
     let judge = |key: &[u8]| {
-        call.check_access(Operation::DeleteObjects, Resource::Object { bucket: &call.target.bucket, key })
+        call.check_known(Operation::DeleteObjects, Resource::Object { bucket: &call.target.bucket, key })
     };
     // Whether there is the bucket is told before the body is read to those who may delete any key of it, and to others
     // when they name a key that they may delete. Who may delete none has the same answer with and without a bucket.
@@ -42,6 +42,13 @@ where
     }
     let body = payload.read_xml(call.headers, DELETE_XML_BYTES_MAX).await?;
     let request = request_xml::parse_delete(&body)?;
+    let objects = request
+        .objects
+        .iter()
+        .map(|entry| Resource::Object { bucket: &call.target.bucket, key: entry.key.as_bytes() });
+    if let Some(look_up) = call.caller.look_up(&objects.collect::<Vec<_>>()) {
+        look_up.await?;
+    }
     let judged: Vec<Result<(), S3Error>> =
         request.objects.iter().map(|entry| judge(entry.key.as_bytes())).collect();
     if judged.iter().all(Result::is_err) {

@@ -19,13 +19,17 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
     call.check_version()?;
     // The row has judged by `s3:GetObjectAttributes`, which gives no right to read.
     let object = Resource::Object { bucket: &call.target.bucket, key: &call.target.key };
-    call.check_access(Operation::GetObject, object)?;
+    call.check_access(Operation::GetObject, object).await?;
     let wanted = wanted(call)?;
     let window = window(call)?;
     let bucket = call.bucket()?;
     let reader = call.engine().open(&bucket, call.key()).await?.ok_or_else(|| call.no_such_key())?;
     let info = &reader.info;
     let attributes = attributes_of(info, &call.target.key)?;
+    if call.caller.found_tags(&call.target.bucket, &call.target.key, &attributes.tags) {
+        call.check_known(Operation::GetObjectAttributes, object)?;
+        call.check_known(Operation::GetObject, object)?;
+    }
     let wants = |name: &str| wanted.iter().any(|have| have == name);
 
     let mut xml = Xml::new("GetObjectAttributesResponse", 1024);

@@ -51,7 +51,7 @@ use http::header::{ACCEPT_RANGES, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED, SERVE
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
-use nilas_catalog::access::{Access as _, Resource};
+use nilas_catalog::access::{Access as _, Effect, Resource};
 use nilas_engine::{
     Bucket, ETag, Engine, ObjectInfo, PutCondition, PutRefused, SettingKind, UploadId, UploadInfo, WriteError,
 };
@@ -65,6 +65,7 @@ use crate::auth::Verified;
 use crate::body::Md5Lanes;
 use crate::download::Downloads;
 use crate::identity::Caller;
+use crate::identity::access::PREFIX;
 use crate::identity::bucket_rules::{RulesCache, owner_of};
 use crate::identity::model::{Model, owner_id};
 use crate::limits::{BUSY_DRAIN_BYTES_MAX, DRAIN_BYTES_MAX, PAGE_ENTRIES_MAX, PARTS_MAX};
@@ -143,7 +144,10 @@ impl S3 {
     {
         let call = Call { s3: self, target, headers, caller };
         let mut payload = Payload::new(headers, verified, &self.md5_lanes, &self.memory.documents, body);
-        let outcome = call.run(&mut payload).await;
+        let outcome = match call.run(&mut payload).await {
+            Err(S3Error::NoSuchKey { key }) => Err(call.no_such_key_for_sender(key).await),
+            outcome => outcome,
+        };
         let is_busy = outcome.as_ref().is_err_and(S3Error::is_busy);
         payload.drain(if is_busy { BUSY_DRAIN_BYTES_MAX } else { DRAIN_BYTES_MAX }).await;
         self.answer(outcome, head, request_id)
@@ -286,12 +290,53 @@ impl Call<'_> {
         }
     }
 
-    /// Refuses what the sender may not do on `resource`.
-    fn check_access(&self, operation: Operation, resource: Resource<'_>) -> Result<(), S3Error> {
+    /// As [`Call::check_access`] on what was asked for before: what the answer depends on was looked up then.
+    fn check_known(&self, operation: Operation, resource: Resource<'_>) -> Result<(), S3Error> {
         match self.caller.allows(operation.facts().action, resource) {
             true => Ok(()),
             false => Err(S3Error::AccessDenied),
         }
+    }
+
+    /// Refuses what the sender may not do on `resource`.
+    async fn check_access(&self, operation: Operation, resource: Resource<'_>) -> Result<(), S3Error> {
+        match self.caller.permits(operation.facts().action, resource, &[]).await? {
+            true => Ok(()),
+            false => Err(S3Error::AccessDenied),
+        }
+    }
+
+    /// How it is said that the object which the request reads is not there: to who may not list it, not at all. What the sender
+    /// changes on a condition is not concealed.
+    async fn no_such_key_for_sender(&self, key: Bytes) -> S3Error {
+        let copies = self.target.operation.row().form == Form::Copy;
+        let bucket = match copies {
+            false if self.target.operation.facts().effect == Effect::Changes => {
+                return S3Error::NoSuchKey { key };
+            }
+            false => Ok(self.target.bucket.clone()),
+            true => copy_source(self.headers).map(|source| source.bucket),
+        };
+        match bucket {
+            Ok(bucket) => match self.may_know_of(&bucket, &key).await {
+                Ok(true) => S3Error::NoSuchKey { key },
+                Ok(false) => S3Error::AccessDenied,
+                Err(failure) => failure,
+            },
+            Err(failure) => failure,
+        }
+    }
+
+    /// Whether the sender may know that there is no object of this key: who may list it may, and who holds credentials for the
+    /// files of the table that it would be one of.
+    async fn may_know_of(&self, bucket: &str, key: &[u8]) -> Result<bool, S3Error> {
+        let scope = self.caller.sender.table.as_ref();
+        if scope.is_some_and(|scope| scope.holds(bucket, key)) {
+            return Ok(true);
+        }
+        let Ok(prefix) = std::str::from_utf8(key) else { return Ok(false) };
+        let action = Operation::ListObjectsV2.facts().action;
+        Ok(self.caller.permits(action, Resource::Bucket(bucket), &[(PREFIX, prefix)]).await?)
     }
 
     /// Refuses tags for the request's object whose sender may not give it any.
@@ -322,7 +367,7 @@ impl Call<'_> {
         tags: &TagSet,
     ) -> Result<(), S3Error> {
         match self.caller.found_tags(bucket, key, tags) {
-            true => self.check_access(operation, Resource::Object { bucket, key }),
+            true => self.check_known(operation, Resource::Object { bucket, key }),
             false => Ok(()),
         }
     }

@@ -416,6 +416,15 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
+/// Reads a policy that the command line names. An empty file is none: a session without a policy may do more than one with it.
+pub(crate) fn read_policy(path: &Path) -> Result<String, Failure> {
+    let text = read_text(path)?;
+    match text.trim().is_empty() {
+        true => Err(Failure::usage(format!("{} holds no policy: it is empty", path.display()))),
+        false => Ok(text),
+    }
+}
+
 /// A name as a segment of a path.
 pub(crate) fn segment(name: &str) -> std::borrow::Cow<'_, str> {
     encoded(name)

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use nilas_http::identity::provision::parse_seconds;
 use serde_json::{Value, json};
 
-use crate::client::{Client, Connection, read_text};
+use crate::client::{Client, Connection, read_policy};
 use crate::output::{Exit, Failure, Output, or_dash, plain};
 
 /// Access keys of users, which may do what their user may, or less.
@@ -63,15 +63,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Output, Failure> {
     let client = || Client::new(&arguments.connection);
     let (came, what, hint) = match &arguments.command {
         Command::Create { user, expires, policy, name } => {
-            let policy = policy.as_deref().map(read_text).transpose()?;
-            let came = create(&client()?, user, *expires, policy.as_deref(), name.as_deref());
+            let policy = policy.as_deref().map(read_policy).transpose();
+            let came = policy
+                .and_then(|policy| create(&client()?, user, *expires, policy.as_deref(), name.as_deref()));
             (came, format!("key create --user {user}"), "nilas user list")
         }
         Command::List { user } => {
-            (list(&client()?, user.as_deref()), "key list".to_owned(), "nilas user list")
+            let came = client().and_then(|client| list(&client, user.as_deref()));
+            (came, "key list".to_owned(), "nilas user list")
         }
         Command::Rm { access_key, user } => {
-            let came = remove(&client()?, access_key, user.as_deref());
+            let came = client().and_then(|client| remove(&client, access_key, user.as_deref()));
             (came, format!("key rm {access_key}"), "nilas key list")
         }
         Command::RotateRoot => (rotate_root(&arguments.connection), "key rotate-root".to_owned(), ""),
@@ -91,7 +93,8 @@ fn rotate_root(connection: &Connection) -> Result<Output, Failure> {
     let path = nilas_http::process::rotate_root_key(&data, secret.as_deref())
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     let text = format!(
-        "the next root secret is in {}\nnext: restart the server, which seals everything anew and makes it root.env",
+        "the next root secret is in {}\nnext: restart the server, which seals everything anew and makes it root.env; a server \
+         with NILAS_SECRET_KEY in its environment takes it from there, so give it this one there",
         path.display()
     );
     Ok(Output::one(json!({ "file": path }), text))

@@ -17,6 +17,7 @@ mod sts;
 mod bucket;
 mod provision;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -49,8 +50,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = command().get_matches();
-    let parsed = CommandLine::from_arg_matches(&arguments).unwrap_or_else(|error| error.exit());
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let parsed = command()
+        .try_get_matches_from(&words)
+        .and_then(|arguments| Ok((CommandLine::from_arg_matches(&arguments)?, asked_for(&arguments))));
+    let (parsed, what) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return wrong_usage(&error, &words),
+    };
+    let what = what.as_str();
     match parsed.command {
         Command::Serve(arguments) => match serve::run(arguments) {
             Ok(()) => ExitCode::SUCCESS,
@@ -66,21 +74,50 @@ fn main() -> ExitCode {
                 ExitCode::from(2)
             }
         },
-        Command::User(a) => ask(&a.connection, |client| user::run(client, &a.command)),
-        Command::Group(a) => ask(&a.connection, |client| group::run(client, &a.command)),
+        Command::User(a) => ask(&a.connection, what, |client| user::run(client, &a.command)),
+        Command::Group(a) => ask(&a.connection, what, |client| group::run(client, &a.command)),
         // One of its commands asks no server.
-        Command::Key(a) => output::end(key::run(&a), a.connection.json),
-        Command::Policy(a) => ask(&a.connection, |client| policy::run(client, &a.command)),
-        Command::Sts(a) => ask(&a.connection, |client| sts::run(client, &a.command)),
-        Command::Bucket(a) => ask(&a.connection, |client| bucket::run(client, &a.command)),
-        Command::Provision(a) => ask(&a.connection, |client| provision::run(client, &a.command)),
+        Command::Key(a) => output::end(key::run(&a).map_err(|failure| failure.of(what)), a.connection.json),
+        Command::Policy(a) => ask(&a.connection, what, |client| policy::run(client, &a.command)),
+        Command::Sts(a) => ask(&a.connection, what, |client| sts::run(client, &a.command)),
+        Command::Bucket(a) => ask(&a.connection, what, |client| bucket::run(client, &a.command)),
+        Command::Provision(a) => ask(&a.connection, what, |client| provision::run(client, &a.command)),
     }
 }
 
 /// Carries out a command that asks a server.
-fn ask(connection: &Connection, run: impl FnOnce(&Client) -> Result<Output, Failure>) -> ExitCode {
+fn ask(
+    connection: &Connection,
+    what: &str,
+    run: impl FnOnce(&Client) -> Result<Output, Failure>,
+) -> ExitCode {
     let came = Client::new(connection).and_then(|client| run(&client));
-    output::end(came, connection.json)
+    output::end(came.map_err(|failure| failure.of(what)), connection.json)
+}
+
+/// The words of a command, without what it is given.
+fn asked_for(arguments: &clap::ArgMatches) -> String {
+    let mut words = Vec::new();
+    let mut within = arguments;
+    while let Some((name, inner)) = within.subcommand() {
+        words.push(name);
+        within = inner;
+    }
+    words.join(" ")
+}
+
+/// Says what is wrong with a command line: as a document where that is asked for of a command that has one.
+fn wrong_usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
+    let words: Vec<&str> = words.iter().skip(1).filter_map(|word| word.to_str()).collect();
+    let what: Vec<&str> = words.iter().copied().take_while(|word| !word.starts_with('-')).take(2).collect();
+    let is_client = what.first().is_some_and(|name| CLIENT_COMMANDS.contains(name));
+    if !error.use_stderr() || !is_client || !words.contains(&"--json") {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    let why = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let failure = Failure::usage(why).of(&what.join(" ")).next(format!("nilas {} --help", what.join(" ")));
+    output::end(Err(failure), true)
 }
 
 /// Commands that ask a running server.

@@ -93,11 +93,13 @@ pub(crate) struct Failure {
     pub(crate) why: String,
     /// What to type next.
     next: Option<String>,
+    /// What was done before.
+    done: Option<Box<Output>>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, why: impl Into<String>) -> Failure {
-        Failure { exit, code: None, what: String::new(), why: why.into(), next: None }
+        Failure { exit, code: None, what: String::new(), why: why.into(), next: None, done: None }
     }
 
     pub(crate) fn usage(why: impl Into<String>) -> Failure {
@@ -129,6 +131,17 @@ impl Failure {
         if self.exit == Exit::NotFound { self.next(next) } else { self }
     }
 
+    /// Says what was done before it, which is printed as if that were all.
+    pub(crate) fn after(self, done: Output) -> Failure {
+        Failure { done: Some(Box::new(done)), ..self }
+    }
+
+    /// Whether the server refused it, and therefore did not do it: no answer, or one that it cannot say, is none.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let is_certain = |code: &String| !code.starts_with("Internal");
+        self.code.as_ref().is_some_and(is_certain) && self.exit != Exit::Unavailable
+    }
+
     pub(crate) fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }
@@ -157,6 +170,9 @@ pub(crate) fn end(came: Result<Output, Failure>, is_json: bool) -> ExitCode {
             output.exit
         }
         Err(failure) => {
+            if let Some(done) = &failure.done {
+                drop(std::io::stdout().write_all(done.render(is_json).as_bytes()));
+            }
             drop(std::io::stderr().write_all(failure.render(is_json).as_bytes()));
             failure.exit
         }

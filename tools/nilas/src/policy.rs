@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use nilas_http::identity::provision::is_same;
 use serde_json::{Value, json};
 
-use crate::client::{Client, Connection, read_text};
+use crate::client::{Client, Connection, read_policy};
 use crate::output::{Exit, Failure, Output, facts, or_dash, table};
 
 /// Policies: what users, groups and keys may do, in the language of AWS IAM.
@@ -135,11 +135,18 @@ pub(crate) fn run(client: &Client, command: &Command) -> Result<Output, Failure>
         }
         Command::WhoCan { action, resource, context } => who_can(client, action, resource, context),
     };
-    came.map_err(|failure| failure.if_not_found("nilas policy list; nilas user list").of(&what))
+    let hint = match command {
+        Command::Attach { .. } | Command::Detach { .. } => {
+            "nilas policy list; nilas user list; nilas group list"
+        }
+        Command::Simulate { .. } => "nilas user list",
+        _ => "nilas policy list",
+    };
+    came.map_err(|failure| failure.if_not_found(hint).of(&what))
 }
 
 fn create(client: &Client, name: &str, file: &Path) -> Result<Output, Failure> {
-    let document = read_text(file)?;
+    let document = read_policy(file)?;
     let made = put(client, name, &document)?;
     let text = match &made {
         Put::New => format!("policy {name} made\nnext: nilas policy attach {name} --user NAME"),
@@ -172,12 +179,17 @@ pub(crate) enum Put {
 
 /// Makes a policy, or a new version of one that is there.
 pub(crate) fn put(client: &Client, name: &str, document: &str) -> Result<Put, Failure> {
-    match client.iam("CreatePolicy", &[("PolicyName", name), ("PolicyDocument", document)]) {
+    let taken = match client.iam("CreatePolicy", &[("PolicyName", name), ("PolicyDocument", document)]) {
         Ok(_) => return Ok(Put::New),
-        Err(failure) if failure.is("EntityAlreadyExists") => {}
+        Err(failure) if failure.is("EntityAlreadyExists") => failure.next("nilas policy list"),
         Err(failure) => return Err(failure),
-    }
-    let policy = Policy::find(client, name)?;
+    };
+    // Taken by one that is always there, or by one whose name differs in case alone.
+    let policy = match Policy::find(client, name) {
+        Ok(policy) if is_canned(&policy.arn) => return Err(taken),
+        Err(failure) if failure.exit == Exit::NotFound => return Err(taken),
+        found => found?,
+    };
     if is_same(&policy.document(client)?, document) {
         return Ok(Put::Unchanged { version: policy.version });
     }
@@ -204,16 +216,30 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Finds a policy by its ARN, or by its name among those of the account and then among those always there.
+    /// Finds a policy by its ARN, or by its name among those of the account and then among those always there. One with a
+    /// path is looked for in the list.
     pub(crate) fn find(client: &Client, name: &str) -> Result<Policy, Failure> {
         if name.starts_with("arn:") {
             return Policy::at(client, name);
         }
         let caller = client.sts("GetCallerIdentity", &[])?;
-        match Policy::at(client, &format!("arn:aws:iam::{}:policy/{name}", caller.text_of("Account"))) {
-            Err(failure) if failure.exit == Exit::NotFound => Policy::at(client, &canned(name))
-                .map_err(|other| if other.exit == Exit::NotFound { failure } else { other }),
-            found => found,
+        let own = format!("arn:aws:iam::{}:policy/{name}", caller.text_of("Account"));
+        let absent = match Policy::at(client, &own) {
+            Err(failure) if failure.exit == Exit::NotFound => failure,
+            found => return found,
+        };
+        match Policy::at(client, &canned(name)) {
+            Err(failure) if failure.exit == Exit::NotFound => {}
+            found => return found,
+        }
+        let policies = match client.iam_list("ListPolicies", &[("Scope", "Local")], "Policies") {
+            // Who may not see the list has to give the ARN.
+            Err(failure) if failure.exit == Exit::Denied => return Err(absent),
+            policies => policies?,
+        };
+        match policies.iter().find(|policy| policy.text_of("PolicyName") == name) {
+            Some(policy) => Policy::at(client, policy.text_of("Arn")),
+            None => Err(absent),
         }
     }
 
@@ -505,6 +531,20 @@ mod tests {
         let answers = [(409, there.as_str()), (200, &caller), (200, &found), (200, &same)];
         check(putting(&answers).0, "[\"still v2\",null]");
 
+        // Taken by another: one that is always there, or one of another case.
+        let canned = found.replace("123456789012", "aws");
+        let (none, nothing) = (error("NoSuchEntity", "none"), result("ListPolicies", ""));
+        for answers in [
+            vec![(409, there.as_str()), (200, &caller), (200, &canned)],
+            vec![(409, &there), (200, &caller), (404, &none), (404, &none), (200, &nothing)],
+        ] {
+            let failure = putting(&answers).0.expect_err("taken");
+            assert_eq!(
+                (failure.exit, failure.code.as_deref()),
+                (Exit::Conflict, Some("EntityAlreadyExists"))
+            );
+        }
+
         let (other, full) = (document("{}"), error("LimitExceeded", "five"));
         let version =
             result("CreatePolicyVersion", "<PolicyVersion><VersionId>v12</VersionId></PolicyVersion>");
@@ -540,8 +580,23 @@ mod tests {
             seen[1..],
             [format!("{policy}123456789012%3Apolicy%2Freadonly"), format!("{policy}aws%3Apolicy%2Freadonly")]
         );
-        let (came, _) = scripted(&[(200, &caller), (404, &none), (404, &none)], find);
+        let denied = error("AccessDenied", "no");
+        let (came, _) = scripted(&[(200, &caller), (404, &none), (404, &none), (403, &denied)], find);
         assert_eq!(came.expect_err("no policy").exit, Exit::NotFound);
+        // With a path: in the list.
+        let member = |name: &str| {
+            format!(
+                "<member><PolicyName>{name}</PolicyName><Arn>arn:aws:iam::1:policy/sec/{name}</Arn></member>"
+            )
+        };
+        let list = |names: &str| result("ListPolicies", &format!("<Policies>{names}</Policies>"));
+        let (others, all) = (list(&member("READONLY")), list(&(member("other") + &member("readonly"))));
+        let (came, _) = scripted(&[(200, &caller), (404, &none), (404, &none), (200, &others)], find);
+        assert_eq!(came.expect_err("no policy").exit, Exit::NotFound);
+        let answers = [(200, caller.as_str()), (404, &none), (404, &none), (200, &all), (200, &found)];
+        let (came, seen) = scripted(&answers, find);
+        assert!(came.is_ok());
+        assert!(seen[4].ends_with("policy%2Fsec%2Freadonly"), "{}", seen[4]);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! `main` hands over a connected [`Client`]. The steps are planned by `nilas_http::identity::provision`, which the server's
 //! own start asks too; here what is there is read over the API ([`read`]), and each step becomes a request ([`carry_out`]).
-//! A stop in between leaves what was done; the next `apply` goes on from there.
+//! A stop in between leaves what was done, and says what that is; the next `apply` goes on from there.
+//! I1. A secret is told once, so its file is made before its key: an empty one is of a key whose answer may be lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -57,7 +58,8 @@ fn provision(client: &Client, file: &Path, applies: bool) -> Result<Output, Fail
     let document = |path: &Path| read_text(&folder.join(path)).map_err(|failure| failure.why);
     let desired =
         Desired::parse(&read_text(file)?, &document).map_err(|fault| Failure::usage(fault.to_string()))?;
-    let current = read(client, &desired)?;
+    let mut current = read(client, &desired)?;
+    current.key_files = key_files(&desired, &current, folder);
     let steps = plan(&desired, &current).map_err(|faults| {
         Failure::usage(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     })?;
@@ -67,15 +69,20 @@ fn provision(client: &Client, file: &Path, applies: bool) -> Result<Output, Fail
                 failure
                     .of(&format!("{step} (step {} of {})", done + 1, steps.len()))
                     .next("nilas provision apply again, which goes on where this stopped")
+                    .after(said(&steps[..done]))
             })?;
         }
     }
+    Ok(match steps.is_empty() {
+        true => Output::lines(Vec::new(), "everything is as the file wants it"),
+        false => said(&steps),
+    })
+}
+
+/// Steps as lines.
+fn said(steps: &[Step]) -> Output {
     let values = steps.iter().map(|step| serde_json::to_value(step).unwrap_or_default()).collect();
-    let text = match steps.is_empty() {
-        true => "everything is as the file wants it".to_owned(),
-        false => steps.iter().map(|step| format!("{step}\n")).collect(),
-    };
-    Ok(Output::lines(values, text))
+    Output::lines(values, steps.iter().map(|step| format!("{step}\n")).collect::<String>())
 }
 
 /// What is there, as far as a plan for `desired` asks.
@@ -107,8 +114,14 @@ fn read(client: &Client, desired: &Desired) -> Result<Current, Failure> {
         }
         for user in page.members("UserDetailList") {
             let groups = user.members("GroupList").map(|group| group.text.trim().to_owned()).collect();
-            let user_now =
-                CurrentUser { enabled: true, groups, policies: attached(user), keys: BTreeSet::new() };
+            let user_now = CurrentUser {
+                arn: user.text_of("Arn").to_owned(),
+                id: user.text_of("UserId").to_owned(),
+                enabled: true,
+                groups,
+                policies: attached(user),
+                ..CurrentUser::default()
+            };
             current.users.insert(user.text_of("UserName").to_owned(), user_now);
         }
     }
@@ -119,6 +132,7 @@ fn read(client: &Client, desired: &Desired) -> Result<Current, Failure> {
             continue;
         };
         user.enabled = person["enabled"] != json!(false);
+        user.owner_id = person["owner_id"].as_str().unwrap_or_default().to_owned();
         let keys = person["keys"].as_array().into_iter().flatten();
         user.keys = keys.filter_map(|key| key["name"].as_str().map(str::to_owned)).collect();
     }
@@ -132,8 +146,12 @@ fn read(client: &Client, desired: &Desired) -> Result<Current, Failure> {
     // Of others no plan asks.
     for (name, bucket) in &mut current.buckets {
         let wish = desired.buckets.get(name).or(desired.warehouses.get(name));
-        if wish.is_some_and(|wish| wish.policy.is_some()) {
+        let policy = wish.and_then(|wish| wish.policy.as_ref());
+        if policy.is_some() {
             bucket.policy = bucket_policy(client, name)?;
+        }
+        if policy.is_some_and(|policy| !policy.is_empty()) {
+            bucket.blocks_public_policy = blocks_public_policy(client, name)?;
         }
         if desired.warehouses.contains_key(name) {
             bucket.is_warehouse = is_warehouse(client, name)?;
@@ -149,6 +167,50 @@ fn bucket_policy(client: &Client, bucket: &str) -> Result<String, Failure> {
         Err(failure) if failure.is("NoSuchBucketPolicy") => Ok(String::new()),
         Err(failure) => Err(failure),
     }
+}
+
+fn blocks_public_policy(client: &Client, bucket: &str) -> Result<bool, Failure> {
+    let query = [("publicAccessBlock", "")];
+    match client.send("s3", "GET", &format!("/{}", segment(bucket)), &query, "", &[]) {
+        Ok(block) => Element::parse(&block)
+            .map(|block| block.text_of("BlockPublicPolicy") == "true")
+            .map_err(|why| Failure::answer(format!("the public access block of {bucket} is no XML: {why}"))),
+        Err(failure) if failure.is("NoSuchPublicAccessBlockConfiguration") => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Files that stand in the way of keys, and why. Whether a key is still to be made is the plan's to know.
+fn key_files(desired: &Desired, current: &Current, folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    for (name, user) in &desired.users {
+        for (key, wish) in &user.keys {
+            let is_made = current.users.get(name).is_some_and(|user| user.keys.contains(key));
+            let path = folder.join(&wish.file);
+            let why = match (std::fs::metadata(&path), is_made) {
+                (Ok(about), true) if is_empty_file(&about) => Some(format!(
+                    "it is empty and the key {key} of {name} is there: its secret is lost; delete both (nilas key list --user \
+                     {name}, nilas key rm) and apply again"
+                )),
+                (_, true) => None,
+                (Ok(about), false) if is_empty_file(&about) => None,
+                (Ok(_), false) => Some("it is there already, and is not written over".to_owned()),
+                (Err(error), false) if error.kind() == std::io::ErrorKind::NotFound => {
+                    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                    let is_folder = parent.is_none_or(Path::is_dir);
+                    (!is_folder).then(|| "there is no folder for it".to_owned())
+                }
+                (Err(error), false) => Some(error.to_string()),
+            };
+            found.extend(why.map(|why| (wish.file.clone(), why)));
+        }
+    }
+    found
+}
+
+/// What a try leaves of which nobody knows whether its key was made: of use to the next.
+fn is_empty_file(about: &std::fs::Metadata) -> bool {
+    about.is_file() && about.len() == 0 && about.mode() & 0o077 == 0
 }
 
 fn is_warehouse(client: &Client, name: &str) -> Result<bool, Failure> {
@@ -210,7 +272,8 @@ fn carry_out(client: &Client, step: &Step, folder: &Path) -> Result<(), Failure>
     }
 }
 
-/// Makes a key and writes it to a file that its owner alone can read; a key that cannot be written is deleted again.
+/// Makes a key and writes it to a file that its owner alone can read; a key that cannot be written is deleted again. The file is
+/// there before the key, and stays, empty, unless it is certain that none was made.
 fn create_key(
     client: &Client,
     user: &str,
@@ -220,12 +283,10 @@ fn create_key(
     policy: Option<&str>,
 ) -> Result<(), Failure> {
     let shown = path.display();
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|e| {
-            let exit =
-                if e.kind() == std::io::ErrorKind::AlreadyExists { Exit::Conflict } else { Exit::Failed };
-            Failure::new(exit, format!("{shown}: {e}"))
-        })?;
+    let mut file = open_key_file(path).map_err(|e| {
+        let exit = if e.kind() == std::io::ErrorKind::AlreadyExists { Exit::Conflict } else { Exit::Failed };
+        Failure::new(exit, format!("{shown}: {e}"))
+    })?;
     let mut asked = json!({ "user": user, "name": name });
     let given = [("expires_s", expires_s.map(Value::from)), ("policy", policy.map(Value::from))];
     for (field, value) in given {
@@ -233,22 +294,40 @@ fn create_key(
             asked[field] = value;
         }
     }
-    let made = match client.page("/_nilas/keys", &[], Some(&asked)) {
-        Ok(made) => made,
-        Err(failure) => {
-            // Empty, and in the way of the next try; if it stays, that one says so.
-            drop(std::fs::remove_file(path));
-            return Err(failure);
-        }
+    let next = format!(
+        "nilas key list --user {user}: if there is a key {name}, nilas key rm it, since its secret is lost; then apply again"
+    );
+    let made =
+        client.page("/_nilas/keys", &[], Some(&asked)).map_err(|failure| match failure.is_refusal() {
+            true => {
+                // Empty, and of no key; if it stays, the next try takes it.
+                drop(std::fs::remove_file(path));
+                failure
+            }
+            false => failure.next(next.clone()),
+        })?;
+    let (Some(access_key), Some(secret_key)) = (made["access_key"].as_str(), made["secret_key"].as_str())
+    else {
+        return Err(Failure::answer("the server did not say which key it made").next(next));
     };
-    let word = |field: &str| made[field].as_str().unwrap_or_default();
-    let text = format!("NILAS_ACCESS_KEY={}\nNILAS_SECRET_KEY={}\n", word("access_key"), word("secret_key"));
+    let text = format!("NILAS_ACCESS_KEY={access_key}\nNILAS_SECRET_KEY={secret_key}\n");
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| {
-        let deleted =
-            client.iam("DeleteAccessKey", &[("UserName", user), ("AccessKeyId", word("access_key"))]);
+        let deleted = client.iam("DeleteAccessKey", &[("UserName", user), ("AccessKeyId", access_key)]);
         let after = if deleted.is_ok() { "was deleted again" } else { "is there, and its secret is lost" };
-        Failure::new(Exit::Failed, format!("{shown}: {e}; the key {} {after}", word("access_key")))
+        Failure::new(Exit::Failed, format!("{shown}: {e}; the key {access_key} {after}"))
     })
+}
+
+/// Makes the file of a key, or takes the empty one that an earlier try left.
+fn open_key_file(path: &Path) -> std::io::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            let file = std::fs::OpenOptions::new().write(true).open(path)?;
+            if is_empty_file(&file.metadata()?) { Ok(file) } else { Err(e) }
+        }
+        opened => opened,
+    }
 }
 
 #[cfg(test)]
@@ -279,7 +358,8 @@ mod tests {
         result(
             "GetAccountAuthorizationDetails",
             &format!(
-                "<UserDetailList><member><UserName>ana</UserName><GroupList><member>dev</member></GroupList>\
+                "<UserDetailList><member><UserName>ana</UserName><UserId>AIDAA</UserId>\
+                 <Arn>arn:aws:iam::123456789012:user/ana</Arn><GroupList><member>dev</member></GroupList>\
                  <AttachedManagedPolicies><member><PolicyName>read</PolicyName></member></AttachedManagedPolicies></member>\
                  </UserDetailList><GroupDetailList><member><GroupName>dev</GroupName></member></GroupDetailList>\
                  <Policies>{policies}</Policies><IsTruncated>false</IsTruncated>"
@@ -287,7 +367,7 @@ mod tests {
         )
     }
 
-    const PEOPLE: &str = "{\"users\":[{\"user\":\"ana\",\"enabled\":false,\"keys\":[{\"access_key\":\"NILAS1\",\"name\":\"ci\"},\
+    const PEOPLE: &str = "{\"users\":[{\"user\":\"ana\",\"owner_id\":\"0a\",\"enabled\":false,\"keys\":[{\"access_key\":\"NILAS1\",\"name\":\"ci\"},\
                           {\"access_key\":\"NILAS2\",\"name\":null}]}]}";
     const OWNERS: &str = "{\"buckets\":[{\"bucket\":\"web\",\"user\":\"ana\"},{\"bucket\":\"lake\",\"user\":\"root\"},\
                           {\"bucket\":\"other\",\"user\":null}]}";
@@ -315,6 +395,9 @@ mod tests {
         let set =
             |names: &[&str]| -> BTreeSet<String> { names.iter().map(|name| (*name).to_owned()).collect() };
         let ana = CurrentUser {
+            arn: "arn:aws:iam::123456789012:user/ana".to_owned(),
+            id: "AIDAA".to_owned(),
+            owner_id: "0a".to_owned(),
             enabled: false,
             groups: set(&["dev"]),
             policies: set(&["read"]),
@@ -323,7 +406,7 @@ mod tests {
         let bucket = |owner: Option<&str>, policy: &str| CurrentBucket {
             owner: owner.map(str::to_owned),
             policy: policy.to_owned(),
-            is_warehouse: false,
+            ..CurrentBucket::default()
         };
         let expected = Current {
             account: "123456789012".to_owned(),
@@ -337,6 +420,7 @@ mod tests {
                 ("other".to_owned(), bucket(None, "")),
             ]
             .into(),
+            key_files: BTreeMap::new(),
         };
         assert_eq!(found, Some(expected));
         assert_eq!(seen[4..], ["GET /_iceberg/v1/warehouses/lake", "GET /web?policy="]);
@@ -355,13 +439,35 @@ mod tests {
         };
         let make = |client: &Client| carry_out(client, &step, &folder).map(|()| Output::one(Value::Null, ""));
         let denied = "{\"error\":{\"code\":\"AccessDenied\",\"message\":\"no\"}}";
+        let path = folder.join("ci.env");
         let (came, _) = scripted(&[(403, denied)], make);
-        assert_eq!(came.expect_err("denied").exit, Exit::Denied);
+        assert_eq!((came.expect_err("denied").exit, path.exists()), (Exit::Denied, false));
+        // Whether it was made is not known: the file says so to the next plan, and is taken by the next try.
+        for lost in ["", "{\"user\":\"ana\"}"] {
+            let status = if lost.is_empty() { 503 } else { 200 };
+            let (came, _) = scripted(&[(status, lost)], make);
+            let failure = came.expect_err("no secret").render(false);
+            assert!(failure.contains("nilas key list --user ana"), "{failure}");
+            assert_eq!(std::fs::metadata(&path).expect("it stays").len(), 0);
+        }
+        let desired =
+            Desired::parse("[users.ana.keys.ci]\nfile = \"ci.env\"", &|_: &Path| Err("no".to_owned()));
+        let desired = desired.expect("sound");
+        let with = |keys: &[&str]| {
+            let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+            let ana = CurrentUser { keys, ..CurrentUser::default() };
+            let current = Current { users: [("ana".to_owned(), ana)].into(), ..Current::default() };
+            key_files(&desired, &current, &folder).into_values().collect::<String>()
+        };
+        assert_eq!(with(&[]), "");
+        assert!(with(&["ci"]).contains("its secret is lost"));
         let made = "{\"user\":\"ana\",\"access_key\":\"NILAS1\",\"secret_key\":\"s\"}";
         let (came, seen) = scripted(&[(200, made)], make);
         came.expect("made");
         assert_eq!(seen, ["POST /_nilas/keys {\"user\":\"ana\",\"name\":\"ci\",\"expires_s\":60}"]);
-        let path = folder.join("ci.env");
+        assert_eq!(with(&["ci"]), "");
+        assert!(with(&[]).contains("it is there already"));
+        assert!(!key_files(&desired, &Current::default(), &folder.join("none")).is_empty(), "no folder");
         let text = std::fs::read_to_string(&path).expect("written");
         assert_eq!(text, "NILAS_ACCESS_KEY=NILAS1\nNILAS_SECRET_KEY=s\n");
         let mode =

@@ -1,5 +1,6 @@
 //! `nilas serve`: the command line as a configuration, what the server found as lines, signals as a stop.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -23,8 +24,8 @@ const OIDC: &str = "OpenID Connect";
 const CREDENTIALS: &str = "\
 Credentials:
   The root key is NILAS_ACCESS_KEY and NILAS_SECRET_KEY in the environment, both or neither; else the one in root.env in
-  the data directory; else one that is made now, shown once and kept there. A new secret takes effect at a start: with the
-  one before as NILAS_PREVIOUS_SECRET_KEY, or after `nilas key rotate-root`.";
+  the data directory; else one that is made now, kept there and shown once, to a terminal. A new secret takes effect at a
+  start: with the one before as NILAS_PREVIOUS_SECRET_KEY, or after `nilas key rotate-root`.";
 
 /// What `nilas serve` may be told.
 #[derive(Args)]
@@ -151,9 +152,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
     };
     println!("nilas {}{origin} in {}", env!("CARGO_PKG_VERSION"), arguments.data.display());
     if server.root_key.is_new() {
-        println!("root key, shown once and kept in {}:", arguments.data.join("root.env").display());
-        println!("  NILAS_ACCESS_KEY={}", server.root_key.access_key());
-        println!("  NILAS_SECRET_KEY={}", server.root_key.secret_key());
+        let kept = arguments.data.join("root.env");
+        // What is no terminal keeps what is written to it: a log that others read is no place for a secret.
+        if std::io::stdout().is_terminal() {
+            println!("root key, shown once and kept in {}:", kept.display());
+            println!("  NILAS_ACCESS_KEY={}", server.root_key.access_key());
+            println!("  NILAS_SECRET_KEY={}", server.root_key.secret_key());
+        } else {
+            println!("root key {}, its secret is in {}", server.root_key.access_key(), kept.display());
+        }
     }
     let address = server.address;
     if !address.ip().is_loopback() {

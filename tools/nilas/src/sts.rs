@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use nilas_http::identity::provision::parse_seconds;
 use serde_json::{Value, json};
 
-use crate::client::{Client, Connection, read_text};
+use crate::client::{Client, Connection, read_policy};
 use crate::output::{Failure, Output, facts, plain};
 
 /// Sessions: keys that end by themselves.
@@ -45,7 +45,7 @@ pub(crate) enum Command {
 pub(crate) fn run(client: &Client, command: &Command) -> Result<Output, Failure> {
     match command {
         Command::Assume { role_arn, name, duration, policy } => {
-            let policy = policy.as_deref().map(read_text).transpose();
+            let policy = policy.as_deref().map(read_policy).transpose();
             policy
                 .and_then(|policy| assume(client, role_arn.as_deref(), name, *duration, policy.as_deref()))
                 .map_err(|failure| failure.of("sts assume"))

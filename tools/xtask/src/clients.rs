@@ -47,6 +47,7 @@ const SUITES: &[Suite] = &[
     suite(REFERENCE, "reference_e2e.py", &NEWEST, true),
     suite("rck", "rck_e2e.py", &NEWEST, true),
     suite("sts", "sts_e2e.py", &NEWEST, true),
+    suite("conditions", "conditions_e2e.py", &NEWEST, true),
     suite("rights", "rights_e2e.py", &NEWEST, true),
     suite("advisories", "advisories_e2e.py", &NEWEST, true),
     suite("table-user", "table_user_e2e.py", &NEWEST, true),

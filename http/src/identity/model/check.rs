@@ -15,12 +15,12 @@ fn invalid(name: &'static str, why: impl Into<String>) -> Fault {
 }
 
 /// A user's name.
-pub(super) fn user_name(parameter: &'static str, name: &str) -> Result<(), Fault> {
+pub(crate) fn user_name(parameter: &'static str, name: &str) -> Result<(), Fault> {
     named(parameter, name, USER_NAME_CHARS_MAX)
 }
 
 /// The name of a group or policy.
-pub(super) fn name(parameter: &'static str, name: &str) -> Result<(), Fault> {
+pub(crate) fn name(parameter: &'static str, name: &str) -> Result<(), Fault> {
     named(parameter, name, IDENTITY_NAME_CHARS_MAX)
 }
 
@@ -71,7 +71,7 @@ pub(super) fn tags(tags: &Tags) -> Result<(), Fault> {
 }
 
 /// A text for people.
-pub(super) fn text(parameter: &'static str, text: &str, chars_max: usize) -> Result<(), Fault> {
+pub(crate) fn text(parameter: &'static str, text: &str, chars_max: usize) -> Result<(), Fault> {
     if chars_max < text.chars().count() || text.chars().any(char::is_control) {
         return Err(invalid(
             parameter,

@@ -47,11 +47,11 @@ impl WebIdentity {
         epoch: u64,
         issued_s: u64,
         knows: &dyn Fn(&str) -> bool,
-    ) -> Result<(SessionClaims, Vec<String>), TokenFault> {
+    ) -> (Result<SessionClaims, TokenFault>, Vec<String>) {
         let (policies, unknown): (Vec<String>, Vec<String>) =
             self.policies.into_iter().partition(|name| knows(name));
         if policies.is_empty() {
-            return Err(TokenFault::Policies);
+            return (Err(TokenFault::Policies), unknown);
         }
         let (issuer, subject, audience) = (self.issuer, self.subject, self.audience);
         let claims = SessionClaims {
@@ -65,7 +65,7 @@ impl WebIdentity {
             source: None,
             tags: Vec::new(),
         };
-        Ok((claims, unknown))
+        (Ok(claims), unknown)
     }
 }
 

@@ -258,14 +258,15 @@ impl Issuer {
     /// Fetches the keys; the last known ones when that fails and they are not too old.
     fn fetch(&self, now_ms: u64) -> Option<Arc<KeySet>> {
         let fetched = self.fetcher.keys(&self.expected.issuer);
+        // Whoever reads the operator's lines may be slow, and no other token is to wait for that.
+        if let Err(fault) = &fetched {
+            (self.say)(&format!("keys of the OpenID Connect issuer: {fault}"));
+        }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.is_fetching = false;
-        match fetched {
-            Ok(keys) => {
-                state.read_ms = now_ms;
-                state.keys = Some(Arc::new(keys));
-            }
-            Err(fault) => (self.say)(&format!("keys of the OpenID Connect issuer: {fault}")),
+        if let Ok(keys) = fetched {
+            state.read_ms = now_ms;
+            state.keys = Some(Arc::new(keys));
         }
         let is_usable = now_ms < state.read_ms.saturating_add(OIDC_KEYS_STALE_MS_MAX);
         state.keys.clone().filter(|_| is_usable)

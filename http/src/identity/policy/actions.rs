@@ -478,6 +478,28 @@ impl ActionPattern {
 /// Known actions, by number.
 pub(super) type ActionBits = [u64; WORDS];
 
+/// What an action on an object amounts to where the object is a file of a table: the right on that table's data.
+/// Source: MinIO AIStor Tables, implied rights. DeleteTable deletes files because engines purge from the client.
+pub(super) const DATA_ACTIONS: [(&str, &str); 12] = [
+    ("s3:GetObject", "s3tables:GetTableData"),
+    ("s3:GetObjectVersion", "s3tables:GetTableData"),
+    ("s3:GetObjectAttributes", "s3tables:GetTableData"),
+    ("s3:GetObjectVersionAttributes", "s3tables:GetTableData"),
+    ("s3:ListMultipartUploadParts", "s3tables:GetTableData"),
+    ("s3:PutObject", "s3tables:PutTableData"),
+    ("s3:AbortMultipartUpload", "s3tables:PutTableData"),
+    ("s3:ListBucket", "s3tables:PutTableData"),
+    ("s3:ListBucketVersions", "s3tables:PutTableData"),
+    ("s3:ListBucketMultipartUploads", "s3tables:PutTableData"),
+    ("s3:DeleteObject", "s3tables:DeleteTable"),
+    ("s3:DeleteObjectVersion", "s3tables:DeleteTable"),
+];
+
+/// The right on a table's data that `action` on one of its files amounts to.
+pub fn data_action(action: &str) -> Option<&'static str> {
+    DATA_ACTIONS.iter().find(|(object, _)| *object == action).map(|(_, data)| *data)
+}
+
 /// The actions of a statement.
 #[derive(Debug)]
 pub(super) struct ActionSet {
@@ -536,6 +558,15 @@ impl ActionNumber {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rights_on_data_and_on_files_are_known() {
+        for (object, data) in DATA_ACTIONS {
+            assert!(find(object).is_some() && find(data).is_some(), "{object} {data}");
+            assert_eq!(data_action(object), Some(data));
+        }
+        assert_eq!(data_action("s3:PutBucketPolicy"), None);
+    }
 
     #[test]
     fn every_operation_has_a_known_action() {

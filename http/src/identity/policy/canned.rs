@@ -125,7 +125,7 @@ pub const CANNED: [Canned; 7] = [
     },
     Canned {
         name: "diagnostics",
-        description: "See how the server is: health, metrics and what it is working on. No data, no change.",
+        description: "See how the server is: health, metrics and what it is working on, the scrub and purges with names of objects. No data, no change.",
         text: r#"{
   "Version": "2012-10-17",
   "Statement": [{

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use super::actions::{ActionPattern, ActionSet};
+use super::actions::{self, ActionPattern, ActionSet, DATA_ACTIONS};
 use super::condition::{Condition, Operator};
 use super::json::{self, Node};
 use super::key::{ConditionKey, Context};
@@ -187,7 +187,8 @@ const NARROWING: [&str; 9] = [
     "s3:dataaccesspointaccount",
 ];
 
-fn count_characters(text: &str) -> usize {
+/// Counts characters as AWS does for its quotas: blanks are not counted.
+pub(crate) fn count_characters(text: &str) -> usize {
     text.chars().filter(|one| !one.is_whitespace()).count()
 }
 
@@ -218,6 +219,20 @@ impl Statement {
                 .conditions
                 .iter()
                 .all(|condition| condition.holds(question.context, self.effect == Effect::Deny))
+    }
+
+    /// Whether it can say something else of a table's data than of the object that holds it.
+    pub(super) fn asks_for_table_files(&self) -> bool {
+        let has =
+            |action: &&str| actions::find(action).is_some_and(|number| number.is_in(self.actions.bits()));
+        if !DATA_ACTIONS.iter().any(|(_, data)| has(data)) {
+            return false;
+        }
+        let is_of_both = DATA_ACTIONS.iter().all(|(object, _)| has(object))
+            && !self.not_resources
+            && self.resources.iter().any(ResourcePattern::is_everything)
+            && !self.keys().any(ConditionKey::is_table_name);
+        !is_of_both
     }
 
     /// The keys that it asks for.

@@ -156,6 +156,13 @@ keys! {
     }
 }
 
+impl ConditionKey {
+    /// Whether it is a name of a table or a view, or of its namespace.
+    pub(super) fn is_table_name(&self) -> bool {
+        matches!(self, ConditionKey::Namespace | ConditionKey::TableName | ConditionKey::ViewName)
+    }
+}
+
 /// Returns what follows `prefix` in `name`; nothing at all is no name.
 fn after<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
     let (head, own) = name.split_at_checked(prefix.len())?;

@@ -22,8 +22,9 @@ mod fuzz;
 #[cfg(test)]
 mod tests;
 
-pub use actions::known_actions;
+pub use actions::{data_action, known_actions};
 pub use canned::{CANNED, Canned};
+pub(crate) use document::count_characters;
 pub use document::{Policy, PolicyError, PolicyKind};
 pub use fuzz::fuzz_policy;
 pub use key::{ConditionKey, Context, NoContext, Value};

@@ -93,6 +93,8 @@ pub struct PolicySet {
     allow: Index,
     keys: Box<[ConditionKey]>,
     asks_for_table_ids: bool,
+    asks_for_table_names: bool,
+    asks_for_table_files: bool,
 }
 
 impl PolicySet {
@@ -103,11 +105,14 @@ impl PolicySet {
         let keys: BTreeSet<ConditionKey> = statements().flat_map(Statement::keys).cloned().collect();
         let asks_for_table_ids =
             statements().flat_map(|statement| &statement.resources).any(ResourcePattern::asks_for_table_ids);
+        let asks_for_table_files = statements().any(Statement::asks_for_table_files);
         PolicySet {
             deny: Index::new(&policies, Effect::Deny),
             allow: Index::new(&policies, Effect::Allow),
+            asks_for_table_names: keys.iter().any(ConditionKey::is_table_name),
             keys: keys.into_iter().collect(),
             asks_for_table_ids,
+            asks_for_table_files,
             policies,
         }
     }
@@ -168,10 +173,12 @@ impl PolicySet {
 
     /// Whether a statement asks for the names of a table, a view or their namespace.
     pub fn mentions_table_names(&self) -> bool {
-        let is_name = |key: &ConditionKey| {
-            matches!(key, ConditionKey::Namespace | ConditionKey::TableName | ConditionKey::ViewName)
-        };
-        self.keys.iter().any(is_name)
+        self.asks_for_table_names
+    }
+
+    /// Whether it can matter for an action on an object which table's file that is.
+    pub fn asks_for_table_files(&self) -> bool {
+        self.asks_for_table_files
     }
 
     /// Whether a statement asks for the tags of an object that is there.

@@ -39,7 +39,9 @@ fn carried_out(mut world: Current, steps: &[Step]) -> Current {
             }
             Step::CreateGroup { group } => assert_eq!(world.groups.insert(group, BTreeSet::new()), None),
             Step::CreateUser { user } => {
-                let made = CurrentUser { enabled: true, ..CurrentUser::default() };
+                let arn = format!("arn:aws:iam::{ACCOUNT}:user/{user}");
+                let id = format!("AIDA{user}");
+                let made = CurrentUser { arn, id, enabled: true, ..CurrentUser::default() };
                 assert_eq!(world.users.insert(user, made), None);
             }
             Step::AttachToGroup { policy, group } => {
@@ -147,7 +149,7 @@ fn from_nothing() {
             "~ bucket web is ana's",
             "+ warehouse analytics",
             "~ bucket analytics is root's",
-            "+ key laptop of user ana, written to ana.env",
+            "+ key laptop of user ana in ana.env",
         ],
     );
     let key = &parse(ALL).users["ana"].keys["laptop"];
@@ -179,7 +181,7 @@ fn from_what_is_there() {
     check(
         "[users.ana.keys.ci]\nfile = \"ci.env\"\n[users.ana.keys.laptop]\nfile = \"other.env\"",
         &world,
-        &["+ key ci of user ana, written to ci.env"],
+        &["+ key ci of user ana in ci.env"],
     );
 }
 
@@ -228,6 +230,9 @@ fn all_faults_are_said_at_once() {
     let faults = plan(&parse(&text), &empty()).expect_err("nothing in it is right");
     let found: Vec<&str> = faults.iter().map(|fault| fault.at.as_str()).collect();
     let expected = [
+        "users.root",
+        "buckets.b",
+        "warehouses.b",
         "policies.p",
         "buckets.b.policy",
         "groups.g.policies",
@@ -236,9 +241,60 @@ fn all_faults_are_said_at_once() {
         "buckets.b.owner",
         "warehouses.b",
         "users.u.keys.b.file",
-        "users.root",
     ];
     assert_eq!(found, expected, "{faults:?}");
+}
+
+#[test]
+fn what_no_step_could_do_is_a_fault() {
+    let mut world = carried_out(empty(), &plan(&parse(ALL), &empty()).expect("sound"));
+    world.buckets.get_mut("web").expect("there").blocks_public_policy = true;
+    world.key_files.insert("taken.env".into(), "it is there already".to_owned());
+    let check = |text: &str, at: &str, why: &str| {
+        let faults = plan(&parse(text), &world).expect_err(text);
+        let [fault] = faults.as_slice() else { panic!("{text}: {faults:?}") };
+        assert!(fault.at == at && fault.why.contains(why), "{text}: {fault}");
+    };
+    check("[users.Ana]", "users.Ana", "there is a user ana");
+    check("[users.\"a b\"]", "users.a b", "letters");
+    check("[users.Root]", "users.Root", "root");
+    check("[groups.ANALYSTS]", "groups.ANALYSTS", "there is a group analysts");
+    check("[groups.n]\n[groups.N]", "groups.n", "there is a group N");
+    check(&format!("[policies]\nRead = '{READ}'"), "policies.Read", "there is a policy read");
+    check(&format!("[policies]\nAdmin = '{READ}'"), "policies.Admin", "always there");
+    check("[buckets.A_b]", "buckets.A_b", "no buckets of that name");
+    check("[buckets.metrics]", "buckets.metrics", "no buckets of that name");
+    check("[warehouses.tables]", "warehouses.tables", "no buckets of that name");
+    check("[users.ana.keys.ci]\nfile = \"taken.env\"", "users.ana.keys.ci.file", "it is there already");
+    let twice = "[users.ana.keys.a]\nfile = \"./x/../f\"\n[users.ana.keys.b]\nfile = \"f\"";
+    check(twice, "users.ana.keys.b.file", "the same file");
+    let many: Vec<String> = (0..=USER_GROUPS_MAX).map(|nth| format!("g{nth}")).collect();
+    let groups: String = many.iter().map(|name| format!("[groups.{name}]\n")).collect();
+    check(&format!("{groups}[users.u]\ngroups = {many:?}"), "users.u.groups", "more than 10");
+
+    let policy = |principal: &str, action: &str, resource: &str| {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{principal},"Action":"{action}","Resource":"arn:aws:s3:::{resource}"}}]}}"#
+        )
+    };
+    let bucket = |policy: &str| format!("[users.new]\n[buckets.fresh]\npolicy = '{policy}'");
+    let at = "buckets.fresh.policy";
+    check(&bucket(&policy("\"*\"", "s3:GetObject", "other/*")), at, "nothing of the bucket fresh");
+    check(&bucket(&policy("\"*\"", "s3:GetObject", "fresh")), at, "Action");
+    let named = |user: &str| format!("{{\"AWS\":\"arn:aws:iam::{ACCOUNT}:user/{user}\"}}");
+    check(&bucket(&policy(&named("nobody"), "s3:GetObject", "fresh/*")), at, "is nobody here");
+    let other = policy("\"*\"", "s3:PutObject", "web/*");
+    check(&format!("[buckets.web]\npolicy = '{other}'"), "buckets.web.policy", "BlockPublicPolicy");
+    // What is in force already is no step.
+    assert_eq!(plan(&parse("[buckets.web]\npolicy = \"public.json\""), &world), Ok(vec![]));
+    // A user of the same file, and one who is there, by ARN and by id.
+    for principal in [named("new"), named("ana"), "{\"AWS\":\"AIDAana\"}".to_owned()] {
+        let text = bucket(&policy(&principal, "s3:GetObject", "fresh/*"));
+        assert_eq!(plan(&parse(&text), &world).expect("sound").len(), 3, "{text}");
+    }
+    world.buckets.get_mut("web").expect("there").policy = policy(&named("ana"), "s3:GetObject", "web/*");
+    let by_id = policy("{\"AWS\":\"AIDAana\"}", "s3:GetObject", "web/*");
+    assert_eq!(plan(&parse(&format!("[buckets.web]\npolicy = '{by_id}'")), &world), Ok(vec![]));
 }
 
 #[test]

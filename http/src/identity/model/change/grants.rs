@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use super::{Of, no_such, room};
 use crate::identity::model::{Change, Entity, Fault, Grants, Group, Model, User, check};
-use crate::identity::policy::{Policy, PolicyKind};
-use crate::limits::{ATTACHED_POLICIES_MAX, INLINE_POLICIES_BYTES_MAX, INLINE_POLICIES_MAX};
+use crate::identity::policy::{Policy, PolicyKind, count_characters};
+use crate::limits::{
+    ATTACHED_POLICIES_MAX, IDENTITY_POLICY_BYTES_MAX, IDENTITY_POLICY_CHARACTERS_MAX,
+    INLINE_POLICIES_BYTES_MAX, INLINE_POLICIES_MAX,
+};
 
 impl Model {
     /// Returns the policies of a user or group, or that there is no such one.
@@ -73,8 +76,17 @@ impl Model {
         Ok(draft.done(()))
     }
 
-    /// Parses an identity policy.
+    /// Parses an identity policy. One that is too long is over a limit, as in AWS, whatever it says.
     pub(super) fn parse(&self, document: &str, name: &str) -> Result<Arc<Policy>, Fault> {
+        let limits = [
+            ("IDENTITY_POLICY_BYTES_MAX", IDENTITY_POLICY_BYTES_MAX, document.len()),
+            ("IDENTITY_POLICY_CHARACTERS_MAX", IDENTITY_POLICY_CHARACTERS_MAX, count_characters(document)),
+        ];
+        for (limit, max, got) in limits {
+            if max < got {
+                return Err(Fault::LimitExceeded { limit, max });
+            }
+        }
         let policy = Policy::parse(document, PolicyKind::Identity, name, &self.account);
         policy.map(Arc::new).map_err(Fault::MalformedPolicyDocument)
     }

@@ -294,6 +294,36 @@ fn versions() {
     check("", "arn:aws:s3:::home/${aws:username}", true);
 }
 
+/// Where it can matter whose file an object is: rights on a table's data are rights on its files.
+#[test]
+fn who_is_asked_for_tables_files() {
+    let check = |statement: &str, want: bool| {
+        let set = PolicySet::new([parse(statement, PolicyKind::Identity)]);
+        assert_eq!(set.asks_for_table_files(), want, "{statement}");
+    };
+    let allow = |actions: &str, resource: &str, more: &str| {
+        format!(r#"{{"Effect": "Allow", "Action": {actions}, "Resource": "{resource}"{more}}}"#)
+    };
+    let names = r#", "Condition": {"StringLike": {"s3tables:namespace": "a"}}"#;
+    let network = r#", "Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}"#;
+    check(&allow(r#""*""#, "*", ""), false);
+    check(&allow(r#""*""#, "*", network), false);
+    check(&allow(r#""*""#, "*", names), true);
+    check(&allow(r#"["s3:*", "s3tables:*"]"#, "*", ""), false);
+    check(&allow(r#"["s3:*", "s3tables:*"]"#, "arn:aws:s3tables:::bucket/W/table/*", ""), true);
+    check(&allow(r#""s3:*""#, "*", ""), false);
+    check(&allow(r#""s3:*""#, "*", names), false);
+    check(&allow(r#""s3tables:*""#, "*", ""), true);
+    check(&allow(r#"["s3:GetObject", "s3tables:GetTableData"]"#, "*", ""), true);
+    check(&allow(r#""s3tables:ListTables""#, "*", ""), false);
+    check(
+        r#"{"Effect": "Deny", "Action": "s3tables:DeleteTable", "Resource": "arn:aws:s3tables:::bucket/W/table/i"}"#,
+        true,
+    );
+    check(r#"{"Effect": "Deny", "Action": "*", "NotResource": "arn:aws:s3:::b"}"#, true);
+    check(r#"{"Effect": "Deny", "NotAction": "s3:*", "Resource": "*"}"#, true);
+}
+
 /// What a context must be able to say, and what the caller need not find out.
 #[test]
 fn what_is_mentioned() {
