@@ -116,7 +116,8 @@ def sizes():
 def styles():
     """Version 4 and version 2, by the path and by the host, with a session."""
     sts = boto3.client("sts", endpoint_url=f"http://{DOMAINS[0]}:{port}", region_name="us-east-1", aws_access_key_id=nilas.ACCESS_KEY, aws_secret_access_key=nilas.SECRET_KEY)
-    session = sts.assume_role(RoleArn="arn:aws:iam::123456789012:role/any", RoleSessionName="forms")["Credentials"]
+    account = sts.get_caller_identity()["Account"]
+    session = sts.assume_role(RoleArn=f"arn:aws:iam::{account}:role/any", RoleSessionName="forms")["Credentials"]
     keys = {"access_key": session["AccessKeyId"], "secret_key": session["SecretAccessKey"], "token": session["SessionToken"]}
     for nth, who in enumerate((path, virtual, client("path", None), client("virtual", None), client("path", **keys), client("virtual", None, **keys))):
         made = form(f"styles/{nth}", who)
