@@ -3,7 +3,8 @@
 //! `server` hands each request to [`CoreState::handle`], which counts it, and holds its answer against the memory that
 //! answers may take. The four steps of each API stand in [`CoreState::serve`], one line each.
 //! I1. Nothing is acted on before its sender is known and may do it. Of a body nothing is read before that, but where
-//! the signature covers it (the catalog), and then only of a sender who can be somebody.
+//! the signature covers it (the catalog), and then only of a sender who can be somebody, and the fields of a form, which hold
+//! its signature.
 //! I2. What a request names beside its path (in a body, as a copy's source) its handler asks for, of the same [`Caller`].
 //! I3. That something is not served is told to senders who are known, and to preflights of browsers.
 //! I4. A head that does not name one host is answered 400 and nothing else, whoever sent it.
@@ -22,19 +23,22 @@ use nilas_engine::rt;
 
 use crate::audit::AuditEvent;
 use crate::auth::{
-    AuthError, Denied, Verified, anonymous, claimed_key, sigv2, verify, view_of, with_hoisted,
+    ArgumentFault, AuthError, Denied, FormProof, Mechanism, PayloadMode, RequestView, Verified, anonymous,
+    claimed_key, sigv2, verify, verify_form, view_of, with_hoisted,
 };
+use crate::body::FormFields;
 use crate::identity::{Caller, RequestFacts, Sender, SenderKind};
-use crate::limits::{ANSWER_BYTES_MIN, BUSY_DRAIN_BYTES_MAX, PAGE_BODY_BYTES_MAX};
+use crate::limits::{ANSWER_BYTES_MIN, BUSY_DRAIN_BYTES_MAX, FORM_FIELDS_BYTES_MAX, PAGE_BODY_BYTES_MAX};
 use crate::listen::RequestBody;
 use crate::operations::AnyOperation;
 use crate::pages::{Page, Plain};
 use crate::render::body::ResponseBody;
 use crate::render::error::S3Error;
-use crate::route::{Route, route};
+use crate::route::{Route, route, virtual_bucket};
 use crate::s3::cors;
-use crate::s3::operations::Level;
+use crate::s3::operations::{Level, Operation};
 use crate::s3::payload::Payload;
+use crate::s3::post_object::{self, FormBody, Post};
 use crate::s3::target::Target;
 use crate::server::{CoreState, Services};
 use crate::source::Source;
@@ -175,6 +179,9 @@ impl CoreState {
         request_id: &str,
     ) -> Result<Response<ResponseBody>, Refused> {
         match routed {
+            Routed::S3(target) if target.operation == Operation::PostObject => {
+                self.post_object(&target, head, body, trail, request_id).await.map_err(Refused::S3)
+            }
             Routed::S3(target) => {
                 let services = self.ready_services()?;
                 let now_ms = services.engine.now_ms();
@@ -260,6 +267,98 @@ impl CoreState {
         }
     }
 
+    /// Stores the file of a form. Who sends it stands in the head, or in the fields before the file, and those say what is
+    /// asked for.
+    async fn post_object(
+        &self,
+        target: &Target,
+        head: &Parts,
+        body: RequestBody,
+        trail: &Trail,
+        request_id: &str,
+    ) -> Result<Response<ResponseBody>, S3Error> {
+        let services = self.ready_services()?;
+        let now_ms = services.engine.now_ms();
+        let (by_head, sender_by_head) = self.identify(services, head, false, now_ms, trail)?;
+        let mut form = FormBody::open(head, body)?;
+        match by_head.payload {
+            PayloadMode::Unsigned => {}
+            PayloadMode::Signed { sha256 } => form.expect_sha256(sha256),
+            _ => {
+                return Err(S3Error::NotImplementedHeader { header: "x-amz-content-sha256".to_owned() });
+            }
+        }
+        let fields = {
+            let _held = self.memory.documents.take(FORM_FIELDS_BYTES_MAX).await?;
+            form.fields().await?
+        };
+        let (by_form, sender_by_form) = match self.identify_form(services, &fields, now_ms, trail)? {
+            Some((verified, sender)) => (Some(verified), Some(sender)),
+            None => (None, None),
+        };
+        let sender = match (sender_by_form, by_head.mechanism) {
+            (Some(sender), Mechanism::Unsigned) => sender,
+            (Some(_), _) => {
+                // As with a signed head and a signed query.
+                let value = by_head.access_key;
+                return Err(AuthError::InvalidArgument { fault: ArgumentFault::TwoMechanisms, value }.into());
+            }
+            (None, _) => sender_by_head,
+        };
+        let sender = trail.sent_by(sender);
+        if sender.kind == SenderKind::Anonymous && !services.has_policy(&target.bucket, sender) {
+            return Err(S3Error::AccessDenied);
+        }
+        let post = Post::read(target, head, fields, now_ms)?;
+        let proven = by_form.as_ref().unwrap_or(&by_head);
+        let request = RequestFacts {
+            headers: &post.headers,
+            signed_ms: proven.signed_ms,
+            region: &proven.region,
+            mechanism: proven.mechanism,
+            ..trail.facts(head, now_ms)
+        };
+        let evaluator = services.evaluator(sender, request, &trail.decisions);
+        let caller = Caller::new(sender, &evaluator);
+        if caller.wants_object_tags(&target.bucket) {
+            s3::know_tags(&services.engine, &caller, &target.bucket, &post.target.key, None).await;
+        }
+        if !caller.permits(target.operation.facts().action, post.target.resource(), &[]).await? {
+            return Err(S3Error::AccessDenied);
+        }
+        // The form holds what was signed of the body; its file is taken as it comes.
+        let as_it_comes = Verified { payload: PayloadMode::Unsigned, ..proven.clone() };
+        Ok(services.s3.post(&post, head, caller, &as_it_comes, &mut form, request_id).await)
+    }
+
+    /// Who signed a form, if anybody did.
+    fn identify_form(
+        &self,
+        services: &Services,
+        fields: &FormFields,
+        now_ms: u64,
+        trail: &Trail,
+    ) -> Result<Option<(Verified, Rc<Sender>)>, S3Error> {
+        let door = self.door(trail);
+        let found = verify_form(
+            |name| fields.get(name),
+            &door.keys(&services.senders),
+            &mut self.identity.signing_keys.borrow_mut(),
+            self.identity.presigned_v2,
+            now_ms,
+        );
+        let verified = match found {
+            Ok(None) => return Ok(None),
+            Ok(Some(verified)) => verified,
+            Err(FormProof::Missing(name)) => return Err(post_object::missing(name)),
+            Err(FormProof::Auth(error)) => return Err(door.judged(error).into()),
+        };
+        let (access_key, token) = (&verified.access_key, verified.session_token.as_deref());
+        let sender = services.senders.find(access_key, token, now_ms);
+        let sender = sender.map_err(|fault| door.judged(fault.error(access_key, token)))?;
+        Ok(Some((verified, sender)))
+    }
+
     /// Answers a page of `people`: who shows nothing has none.
     async fn people(
         &self,
@@ -327,7 +426,7 @@ impl CoreState {
 
     /// What the head asks for. Who may not ask is told that and no more; preflights of browsers are never signed.
     fn route<'a>(&self, head: &'a Parts, trail: &Trail) -> Result<Routed<'a>, S3Error> {
-        match route(head, &[]) {
+        match route(head, &self.place.domains) {
             Ok(Route::Admin(page)) => Ok(Routed::Page(page)),
             Ok(Route::Iceberg { rest }) => {
                 let route = nilas_catalog::Route::of(head.method.as_str(), rest);
@@ -418,7 +517,7 @@ impl CoreState {
             return;
         }
         let sender = trail.sender.get();
-        let routed = route(head, &[]);
+        let routed = route(head, &self.place.domains);
         let path = head.uri.path();
         let (target, named);
         let asked: Option<(&'static str, &dyn fmt::Display)> = match (operation.facts(), &routed) {
@@ -459,7 +558,14 @@ impl CoreState {
     ) -> Result<Verified, AuthError> {
         let view = view_of(head);
         match self.identity.presigned_v2 && sigv2::shows(&view) {
-            true => sigv2::verify(&view, &door.keys(&services.senders), now_ms),
+            true => {
+                // What is signed is the path under the bucket, wherever that is named.
+                let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+                let bucket = host.and_then(|host| virtual_bucket(host, &self.place.domains));
+                let path = bucket.map(|bucket| format!("/{bucket}{}", view.raw_path));
+                let view = RequestView { raw_path: path.as_deref().unwrap_or(view.raw_path), ..view };
+                sigv2::verify(&view, &door.keys(&services.senders), now_ms)
+            }
             false => self.authenticate(services, head, now_ms, door),
         }
     }
@@ -601,7 +707,7 @@ mod tests {
     use super::*;
     use crate::identity::access::{Authorizer, Decision};
     use crate::identity::model::Model;
-    use crate::s3::operations::{Form, Operation};
+    use crate::s3::operations::Form;
 
     /// Writes down what it is asked, and says no.
     struct Nothing(RefCell<Vec<String>>);

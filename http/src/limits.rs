@@ -312,6 +312,9 @@ pub const USER_METADATA_BYTES_MAX: usize = 2 * 1024;
 /// Bytes of one body given in one request: an object or a part (S3: 5 GiB). Beyond: `EntityTooLarge`.
 pub const BLOB_BYTES_MAX: u64 = nilas_engine::limits::BLOB_BYTES_MAX;
 
+/// Bytes of an object after an append, which writes all of them again. Beyond: `EntityTooLarge`.
+pub const APPENDED_BYTES_MAX: u64 = 256 << 20;
+
 /// Bytes of an object put together from parts. Beyond: `EntityTooLarge`.
 pub const OBJECT_BYTES_MAX: u64 = nilas_engine::limits::OBJECT_BYTES_MAX;
 
@@ -336,6 +339,13 @@ pub const CONFIGURATION_XML_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of the XML of CreateBucket. Beyond: `MalformedXML`.
 pub const CREATE_BUCKET_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a form before its file, boundaries and heads of fields included, and of what stands behind it (S3: 20 KB). Beyond:
+/// `MaxPostPreDataLengthExceededError`.
+pub const FORM_FIELDS_BYTES_MAX: usize = 20 * 1024;
+
+/// Bytes of a form's boundary, as in RFC 2046. Beyond: `MalformedPOSTRequest`.
+pub const FORM_BOUNDARY_BYTES_MAX: usize = 70;
 
 /// Bytes of the XML of PutBucketOwnershipControls. Beyond: `MalformedXML`.
 pub const OWNERSHIP_XML_BYTES_MAX: usize = 64 * 1024;

@@ -48,7 +48,13 @@ pub fn route<'a>(head: &'a Parts, domains: &[String]) -> Result<Route<'a>, S3Err
     let host = head.headers.get(HOST).and_then(|value| value.to_str().ok());
     let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str));
     let bucket = host.and_then(|host| virtual_bucket(host, domains));
-    route_line(&head.method, head.uri.path(), head.uri.query().unwrap_or(""), bucket, &head.headers)
+    route_line(
+        &head.method,
+        head.uri.path(),
+        head.uri.query().unwrap_or(""),
+        bucket.as_deref(),
+        &head.headers,
+    )
 }
 
 fn route_line<'a>(
@@ -96,7 +102,8 @@ fn route_line<'a>(
     let operation = Operation::find(method, level, selector.unwrap_or(""), form)
         .ok_or_else(|| not_served(method, level, selector))?;
     check_version(operation, level, &query)?;
-    Ok(Route::S3(Target { operation, bucket, key, query }))
+    let by_host = virtual_bucket.is_some();
+    Ok(Route::S3(Target { operation, bucket, key, query, by_host }))
 }
 
 /// The pages and mounts of the server itself; `None` when the path belongs to S3.
@@ -116,18 +123,25 @@ fn route_own<'a>(method: &Method, path: &'a str) -> Option<Result<Route<'a>, S3E
     None
 }
 
-/// The bucket that a host name addresses: what stands before `.domain`.
-fn virtual_bucket<'a>(host: &'a str, domains: &[String]) -> Option<&'a str> {
+/// The bucket that a host name addresses: what stands before `.domain`, of the longest of the domains that fits. A host that is
+/// one of them itself addresses none. Host names have no case, and may end in a dot.
+pub(crate) fn virtual_bucket(host: &str, domains: &[String]) -> Option<String> {
+    if domains.is_empty() {
+        return None;
+    }
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     };
-    domains.iter().find_map(|domain| {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let of_domain = |domain: &String| {
         let at = name.len().checked_sub(domain.len())?;
-        let (bucket, tail) = (name.get(..at)?, name.get(at..)?);
-        let bucket = bucket.strip_suffix('.')?;
-        (tail.eq_ignore_ascii_case(domain) && !bucket.is_empty()).then_some(bucket)
-    })
+        let (before, tail) = (name.get(..at)?, name.get(at..)?);
+        let fits = tail.eq_ignore_ascii_case(domain) && (before.is_empty() || before.ends_with('.'));
+        fits.then(|| before.strip_suffix('.').unwrap_or_default())
+    };
+    let bucket = domains.iter().filter_map(of_domain).min_by_key(|bucket| bucket.len())?;
+    (!bucket.is_empty()).then(|| bucket.to_ascii_lowercase())
 }
 
 fn decode_key(raw: &str, bad_uri: impl Fn() -> S3Error) -> Result<Bytes, S3Error> {
@@ -229,7 +243,6 @@ fn not_served(method: &Method, level: Level, selector: Option<&str>) -> S3Error 
     match (level, method, selector) {
         (Level::Service, _, Some(name)) => parameter(name),
         (Level::Service, _, None) => not_allowed(method, "SERVICE"),
-        (Level::Bucket, &Method::POST, None) => S3Error::NotImplementedFormUpload,
         (_, &Method::GET | &Method::PUT | &Method::POST | &Method::DELETE, Some(name)) => parameter(name),
         (Level::Bucket, _, _) => not_allowed(method, "BUCKET"),
         (Level::Object, _, _) => not_allowed(method, "OBJECT"),
@@ -313,7 +326,8 @@ mod tests {
         }
         let head: &'static Parts =
             Box::leak(Box::new(request.body(()).expect("a valid head").into_parts().0));
-        route(head, &["s3.example.com".to_owned()]).map_err(|failure| failure.answer().code.to_owned())
+        route(head, &["example.com", "s3.example.com"].map(str::to_owned))
+            .map_err(|failure| failure.answer().code.to_owned())
     }
 
     fn check(line: &str, operation: Operation, bucket: &str, key: &str) {
@@ -353,6 +367,8 @@ mod tests {
         check("DELETE /b?tagging=", Operation::DeleteBucketTagging, "b", "");
         check("GET /b?versioning", Operation::GetBucketVersioning, "b", "");
         check("GET /b?object-lock=", Operation::GetObjectLockConfiguration, "b", "");
+        check("POST /b", Operation::PostObject, "b", "");
+        check("POST /b/", Operation::PostObject, "b", "");
         check("POST /b?delete", Operation::DeleteObjects, "b", "");
         check("POST /b/?delete=&x-id=DeleteObjects", Operation::DeleteObjects, "b", "");
     }
@@ -470,7 +486,6 @@ mod tests {
         check_code("GET /b?inventory&id=1", "NotImplemented");
         check_code("GET /b?list-type=3", "InvalidArgument");
         check_code("HEAD /b?acl", "MethodNotAllowed");
-        check_code("POST /b", "NotImplemented");
         check_code("PUT /", "MethodNotAllowed");
         check_code("PUT /healthz", "MethodNotAllowed");
         check_code("GET /b?a=%zz", "InvalidURI");
@@ -518,8 +533,13 @@ mod tests {
         check("GET /k/l", "bkt.with.dots.S3.example.com:9000", "bkt.with.dots", "k/l");
         check("GET /healthz", "bkt.s3.example.com:9000", "bkt", "healthz");
         check("GET /b/k", "s3.example.com:9000", "b", "k");
-        check("GET /b/k", "xs3.example.com", "b", "k");
-        check("GET /b/k", "other.example.com", "b", "k");
+        check("GET /k/l", "BKT.s3.example.com.:9000", "bkt", "k/l");
+        check("GET /k/l", "bkt.example.com", "bkt", "k/l");
+        check("GET /b/k", "S3.example.com.", "b", "k");
+        check("GET /b/k", "example.com", "b", "k");
+        check("GET /b/k", "xs3.example.org", "b", "k");
+        check("GET /b/k", "xexample.com", "b", "k");
+        check("GET /b/k", ".example.com", "b", "k");
         check("GET /b/k", "[::1]:9000", "b", "k");
     }
 

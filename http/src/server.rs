@@ -31,13 +31,20 @@ pub(crate) struct CoreState {
     pub(crate) throttle: RefCell<Throttle>,
     pub(crate) audit: Audit,
     pub(crate) request_ids: RequestIds,
-    /// The region that S3 clients are told.
-    region: String,
+    pub(crate) place: Place,
     pub(crate) scrub: ScrubSettings,
     /// What is counted and shown of the process and this core.
     pub(crate) figures: Figures,
     pub(crate) memory: CoreMemory,
     downloads: Downloads,
+}
+
+/// Where clients believe that they reach us.
+pub(crate) struct Place {
+    /// The region that S3 clients are told.
+    pub(crate) region: String,
+    /// Names under which `bucket.name` is a bucket.
+    pub(crate) domains: Arc<[String]>,
 }
 
 /// Who may ask, and what verifying them costs again and again.
@@ -105,7 +112,7 @@ impl CoreState {
         figures: Figures,
         identity: Identity,
         throttle: Throttle,
-        region: &str,
+        place: Place,
         scrub: ScrubSettings,
     ) -> CoreState {
         let memory = figures.memory().clone();
@@ -115,7 +122,7 @@ impl CoreState {
             throttle: RefCell::new(throttle),
             audit: Audit::new(figures.process.audit.clone(), figures.core),
             request_ids: RequestIds { core: figures.core, next: Cell::new(0), salt: rt::random_u128() },
-            region: region.to_owned(),
+            place,
             scrub,
             figures,
             downloads: Downloads::new(memory.downloads.clone()),
@@ -132,14 +139,14 @@ impl CoreState {
         let md5_lanes = Md5Lanes::new();
         let s3 = S3 {
             engine: engine.clone(),
-            region: self.region.clone(),
+            region: self.place.region.clone(),
             rules: rules.clone(),
             md5_lanes,
             memory: self.memory.clone(),
             downloads: self.downloads.clone(),
         };
         let purges = self.figures.process.purges.clone();
-        let catalog = Catalog::new(engine.clone(), json_attributes(), &self.region)
+        let catalog = Catalog::new(engine.clone(), json_attributes(), &self.place.region)
             .with_purges(purges, |text| eprintln!("nilas: {text}"));
         // Set once, by the one recovery of this core.
         drop(self.services.set(Services { engine, s3, catalog, senders, rules }));

@@ -40,6 +40,7 @@ NEEDS = {
     "conditional-put": ("PutObject", "IfNoneMatch"),
     "conditional-put-race": ("PutObject", "IfNoneMatch"),
     "checksum-CRC64NVME": ("PutObject", "ChecksumCRC64NVME"),
+    **{f"checksum-{name}": ("PutObject", f"Checksum{name}") for name in ("SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128")},
     "multipart-checksums": ("CreateMultipartUpload", "ChecksumType"),
     "multipart-again": ("CompleteMultipartUpload", "IfNoneMatch"),
     "multipart-lists": ("CompleteMultipartUpload", "MpuObjectSize"),
@@ -57,11 +58,20 @@ ALGORITHMS = {
     "CRC64NVME": lambda body: crt.crc64nvme(body).to_bytes(8, "big"),
     "SHA1": lambda body: hashlib.sha1(body).digest(),
     "SHA256": lambda body: hashlib.sha256(body).digest(),
+    "SHA512": lambda body: hashlib.sha512(body).digest(),
+    "MD5": lambda body: hashlib.md5(body).digest(),
+    "XXHASH64": lambda body: crt.XXHash.compute_xxhash64(body),
+    "XXHASH3": lambda body: crt.XXHash.compute_xxhash3_64(body),
+    "XXHASH128": lambda body: crt.XXHash.compute_xxhash3_128(body),
 }
 
 
 def checksum(algorithm, body):
     return base64.b64encode(ALGORITHMS[algorithm](body)).decode()
+
+
+def knows(operation, parameter):
+    return parameter in client.meta.service_model.operation_model(operation).input_shape.members
 
 
 def put(key, body, **arguments):
@@ -480,7 +490,7 @@ def multipart_by_hand():
 def multipart_checksums():
     parts = [content(size, seed=20 + number) for number, size in enumerate(THREE_PARTS)]
     whole = b"".join(parts)
-    kinds = [(name, "COMPOSITE") for name in ("CRC32", "CRC32C", "SHA1", "SHA256")]
+    kinds = [(name, "COMPOSITE") for name in ALGORITHMS if name != "CRC64NVME" and knows("PutObject", f"Checksum{name}")]
     kinds += [(name, "FULL_OBJECT") for name in ("CRC32", "CRC32C", "CRC64NVME")]
     for algorithm, kind in kinds:
         key, field = f"mpu-{algorithm}-{kind}", f"Checksum{algorithm}"
@@ -872,7 +882,7 @@ def clean_up():
 
 def known_here(title):
     operation, parameter = NEEDS.get(title, (None, None))
-    if operation is None or parameter in client.meta.service_model.operation_model(operation).input_shape.members:
+    if operation is None or knows(operation, parameter):
         return True
     print(f"SKIP {title} | boto3 {boto3.__version__} does not know {parameter} of {operation}", flush=True)
     return False

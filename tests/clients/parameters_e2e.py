@@ -31,14 +31,15 @@ VERSIONING = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConf
 LOCK = b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"
 RETENTION = b"<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2090-01-01T00:00:00Z</RetainUntilDate></Retention>"
 HOLD = b"<LegalHold><Status>OFF</Status></LegalHold>"
-# What the page has beside AWS's model: S3 takes these, and MinIO's clients send the last.
+# What the page has beside AWS's model: S3 takes these, and MinIO's clients send the last ones.
 BESIDE_THE_MODEL = {
     ("Content-MD5", "DeleteObjects"),
     ("Content-MD5", "PutBucketOwnershipControls"),
     ("Content-MD5", "PutBucketAccelerateConfiguration"),
     ("Content-MD5", "PutBucketNotificationConfiguration"),
     ("x-amz-sdk-checksum-algorithm", "PutBucketNotificationConfiguration"),
-    ("x-minio-extract", "PutObject"),
+    ("x-amz-meta-snowball-auto-extract", "PutObject"),
+    *(("x-minio-extract", name) for name in ("PutObject", "GetObject", "HeadObject", "ListObjectsV2", "ListObjects")),
 }
 
 model = botocore.session.Session().get_service_model("s3")
@@ -220,7 +221,8 @@ def tables():
     rows = lambda title: [
         [cell.strip() for cell in line.strip("|").split("|")] for line in sections[title].split("\n") if line.startswith("|")
     ][2:]
-    served = {name for cells in rows("Operations") if cells[1] != "no" for name in cells[0].split(", ")}
+    # The model has no forms.
+    served = {name for cells in rows("Operations") if cells[1] != "no" for name in cells[0].split(", ")} - {"PostObject"}
     standings = {}
     for names, operations, standing, _ in rows("Headers and parameters"):
         for name in names.split(" "):
@@ -428,6 +430,12 @@ PROBES = {
     "x-amz-checksum-crc64nvme": CHECKSUM,
     "x-amz-checksum-sha1": CHECKSUM,
     "x-amz-checksum-sha256": CHECKSUM,
+    "x-amz-checksum-sha512": CHECKSUM,
+    "x-amz-checksum-md5": CHECKSUM,
+    "x-amz-checksum-xxhash64": CHECKSUM,
+    "x-amz-checksum-xxhash3": CHECKSUM,
+    "x-amz-checksum-xxhash128": CHECKSUM,
+    "x-amz-write-offset-bytes": refused_value("1", 400, "InvalidWriteOffset"),
     "x-amz-checksum-algorithm": refused_value("XOR", 400, "InvalidRequest"),
     "x-amz-checksum-type": refused_value("SOME", 400, "InvalidRequest"),
     "x-amz-mp-object-size": refused_value("11", 400, "InvalidRequest"),

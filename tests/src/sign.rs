@@ -118,6 +118,11 @@ impl Signer {
         self.finish(amz_date, &parts)
     }
 
+    /// The signature of a form over its policy, which is in base64.
+    pub fn sign_policy(&mut self, amz_date: &str, policy: &str) -> String {
+        self.finish(amz_date, &[policy])
+    }
+
     /// Date, region, service and terminal of a credential.
     pub fn scope(&self, amz_date: &str) -> String {
         format!("{}/{}/{}/aws4_request", &amz_date[..8], self.region, self.service)

@@ -141,6 +141,14 @@ fn s3_ask(operation: Operation, place: Place) -> Ask {
         headers.push(("x-amz-copy-source".to_owned(), format!("/{}/a/b", place.bucket)));
     }
     let mut body = String::new();
+    if operation == Operation::PostObject {
+        // Who sends it stands in the head, as with all others.
+        headers.push(("content-type".to_owned(), "multipart/form-data; boundary=b".to_owned()));
+        body = ["key\"\r\n\r\nsome/object", "file\"; filename=f\r\n\r\nx"]
+            .map(|field| format!("--b\r\nContent-Disposition: form-data; name=\"{field}\r\n"))
+            .concat()
+            + "--b--\r\n";
+    }
     if operation == Operation::DeleteObjects {
         body = "<Delete><Object><Key>some/object</Key></Object></Delete>".to_owned();
         headers.push(("content-md5".to_owned(), md5_base64(&body)));

@@ -14,6 +14,7 @@ const TARGETS: &[Target] = &[
     ("chunked", nilas_http::body::fuzz_chunked),
     ("route", nilas_http::route::fuzz_route),
     ("query", nilas_http::query::fuzz_query),
+    ("post_form", nilas_http::s3::fuzz::fuzz_post_form),
     ("xml", nilas_http::s3::fuzz::fuzz_xml),
     ("cors", nilas_http::s3::fuzz::fuzz_cors),
     ("attributes", nilas_http::s3::fuzz::fuzz_attributes),

@@ -21,6 +21,7 @@ use crate::format::checksum::unit_checksums;
 use crate::format::record::{BlobPlace, BlobRecord, Extent};
 use crate::limits::IO_DEPTH_PER_STREAM;
 use crate::mutant::{Mutant, seeded};
+use crate::units::round_up_to_block;
 
 /// A blob whose bytes ride in the log record.
 pub(crate) fn inline_blob(bytes: Bytes) -> BlobRecord {
@@ -47,6 +48,22 @@ impl PendingWrites {
             None => Ok(()),
         }
     }
+}
+
+/// The first `bytes` of some extents, whole blocks, and what is left of them.
+fn cut(extents: &[Extent], bytes: u64) -> (Vec<Extent>, Vec<Extent>) {
+    let (mut kept, mut spare, mut left) = (Vec::new(), Vec::new(), bytes);
+    for extent in extents {
+        let held = extent.bytes.min(left);
+        left -= held;
+        if 0 < held {
+            kept.push(Extent { bytes: held, ..*extent });
+        }
+        if held < extent.bytes {
+            spare.push(Extent { at: extent.at.plus(held), bytes: extent.bytes - held, ..*extent });
+        }
+    }
+    (kept, spare)
 }
 
 /// Extents being filled with one blob.
@@ -124,6 +141,19 @@ impl BlobWriter {
         self.pending.writes.push(drive.write(at, buffer, Durability::AfterFlush));
     }
 
+    /// Ends the blob with the bytes that came. What it does not need of its extents may be used again once
+    /// [`BlobWriter::finish`], or else [`BlobWriter::take_pending`], has ended: the last piece is written beyond its bytes.
+    pub(crate) fn shorten(&mut self) -> Vec<Extent> {
+        self.size -= self.missing;
+        self.missing = 0;
+        if self.buffer.is_some() {
+            self.end_piece();
+        }
+        let (kept, spare) = cut(self.extents(), round_up_to_block(self.size));
+        self.filling.extents = kept.into();
+        spare
+    }
+
     /// Makes all bytes durable, which must have come (asserted), and returns what a record says of them.
     ///
     /// `unflushed` is the seeded mistake with which the flush is left out.
@@ -145,5 +175,27 @@ impl BlobWriter {
     /// What is still being written, to be waited for after an error or before the writer goes.
     pub(crate) fn take_pending(&mut self) -> PendingWrites {
         std::mem::take(&mut self.pending)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::DriveOffset;
+
+    #[test]
+    fn extents_are_cut_at_blocks() {
+        let extents = |list: &[(u64, u64)]| -> Vec<Extent> {
+            list.iter().map(|(at, bytes)| Extent { drive: 0, at: DriveOffset(*at), bytes: *bytes }).collect()
+        };
+        let check = |bytes: u64, kept: &[(u64, u64)], spare: &[(u64, u64)]| {
+            let all = extents(&[(0, 65_536), (1 << 20, 12_288)]);
+            assert_eq!(cut(&all, bytes), (extents(kept), extents(spare)), "{bytes}");
+        };
+        check(77_824, &[(0, 65_536), (1 << 20, 12_288)], &[]);
+        check(69_632, &[(0, 65_536), (1 << 20, 4_096)], &[((1 << 20) + 4_096, 8_192)]);
+        check(65_536, &[(0, 65_536)], &[(1 << 20, 12_288)]);
+        check(4_096, &[(0, 4_096)], &[(4_096, 61_440), (1 << 20, 12_288)]);
+        check(0, &[], &[(0, 65_536), (1 << 20, 12_288)]);
     }
 }

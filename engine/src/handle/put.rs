@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use super::{Bucket, Engine};
 use crate::blob::{BlobWriter, inline_blob};
 use crate::error::EngineError;
-use crate::format::record::BlobRecord;
+use crate::format::record::{BlobRecord, Extent};
 use crate::limits::{BLOB_BYTES_MAX, INLINE_BYTES_MAX};
 use crate::lock::Lock;
 use crate::mutant::Mutant;
@@ -43,6 +43,8 @@ struct Large {
     engine: Engine,
     bucket: Arc<Bucket>,
     writer: BlobWriter,
+    /// Reserved and not needed: the body was shorter.
+    spare: Vec<Extent>,
     published: bool,
 }
 
@@ -90,6 +92,15 @@ impl PutWriter {
             Body::Large(large) => large.writer.write(bytes).await?,
         }
         Ok(())
+    }
+
+    /// Says that the body is at its end: it is shorter than announced, by [`PutWriter::missing`].
+    pub fn shorten(&mut self) {
+        self.size -= self.missing;
+        self.missing = 0;
+        if let Body::Large(large) = &mut self.body {
+            large.spare = large.writer.shorten();
+        }
     }
 
     /// Makes the object visible under `key`, durable on return. All bytes must have come (asserted). Which version of the
@@ -197,17 +208,21 @@ impl Large {
     async fn reserve(engine: Engine, bucket: Arc<Bucket>, size: u64) -> Result<Large, EngineError> {
         let extents = engine.on_shard(bucket.shard, move |shard| async move { shard.reserve(size).await });
         let writer = BlobWriter::new(engine.core.blobs.clone(), extents.await??.into(), size);
-        Ok(Large { engine, bucket, writer, published: false })
+        Ok(Large { engine, bucket, writer, spare: Vec::new(), published: false })
     }
 }
 
 impl Drop for Large {
     fn drop(&mut self) {
-        if self.published {
+        let mut extents = std::mem::take(&mut self.spare);
+        if !self.published {
+            extents.extend_from_slice(self.writer.extents());
+        }
+        if extents.is_empty() {
             return;
         }
         let (engine, shard, extents) =
-            (self.engine.clone(), self.bucket.shard, self.writer.extents().clone());
+            (self.engine.clone(), self.bucket.shard, Arc::<[Extent]>::from(extents));
         let pending = self.writer.take_pending();
         let platform = engine.core.platform.clone();
         spawn(&platform, async move {

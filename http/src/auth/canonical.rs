@@ -103,7 +103,7 @@ pub(super) fn request(
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters (and `/` in a path).
-pub(super) fn encoded(bytes: &[u8], keep_slash: bool) -> Cow<'_, str> {
+pub(crate) fn encoded(bytes: &[u8], keep_slash: bool) -> Cow<'_, str> {
     let plain = |b: u8| {
         b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~') || (keep_slash && b == b'/')
     };

@@ -18,6 +18,10 @@ pub enum Mechanism {
     QueryV4,
     /// Version 2 in the query.
     QueryV2,
+    /// Version 4 over the policy of a form.
+    FormV4,
+    /// Version 2 over the policy of a form.
+    FormV2,
     /// Nowhere: nobody signed it.
     Unsigned,
 }

@@ -180,7 +180,7 @@ impl SignedFields {
     }
 }
 
-fn sign(secret: &str, text: &[u8]) -> String {
+pub(super) fn sign(secret: &str, text: &[u8]) -> String {
     let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of every length");
     mac.update(text);
     STANDARD.encode(mac.finalize().into_bytes())

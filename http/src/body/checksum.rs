@@ -17,19 +17,38 @@ pub enum Algorithm {
     Crc64Nvme,
     Sha1,
     Sha256,
+    Sha512,
+    Md5,
+    XxHash64,
+    XxHash3,
+    XxHash128,
 }
+
+/// Bytes of the longest value.
+const VALUE_BYTES_MAX: usize = 64;
 
 /// A checksum's value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Checksum {
     algorithm: Algorithm,
-    /// Big-endian for CRCs; zero beyond the algorithm's length.
-    value: [u8; 32],
+    /// Big-endian for CRCs and XXHash; zero beyond the algorithm's length.
+    value: [u8; VALUE_BYTES_MAX],
 }
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+    pub const ALL: [Self; 10] = [
+        Self::Crc32,
+        Self::Crc32c,
+        Self::Crc64Nvme,
+        Self::Sha1,
+        Self::Sha256,
+        Self::Sha512,
+        Self::Md5,
+        Self::XxHash64,
+        Self::XxHash3,
+        Self::XxHash128,
+    ];
 
     /// Names it as `x-amz-checksum-algorithm` and the XML answers do.
     pub fn name(self) -> &'static str {
@@ -39,6 +58,11 @@ impl Algorithm {
             Self::Crc64Nvme => "CRC64NVME",
             Self::Sha1 => "SHA1",
             Self::Sha256 => "SHA256",
+            Self::Sha512 => "SHA512",
+            Self::Md5 => "MD5",
+            Self::XxHash64 => "XXHASH64",
+            Self::XxHash3 => "XXHASH3",
+            Self::XxHash128 => "XXHASH128",
         }
     }
 
@@ -50,6 +74,11 @@ impl Algorithm {
             Self::Crc64Nvme => "crc64nvme",
             Self::Sha1 => "sha1",
             Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+            Self::Md5 => "md5",
+            Self::XxHash64 => "xxhash64",
+            Self::XxHash3 => "xxhash3",
+            Self::XxHash128 => "xxhash128",
         }
     }
 
@@ -61,6 +90,11 @@ impl Algorithm {
             Self::Crc64Nvme => "ChecksumCRC64NVME",
             Self::Sha1 => "ChecksumSHA1",
             Self::Sha256 => "ChecksumSHA256",
+            Self::Sha512 => "ChecksumSHA512",
+            Self::Md5 => "ChecksumMD5",
+            Self::XxHash64 => "ChecksumXXHASH64",
+            Self::XxHash3 => "ChecksumXXHASH3",
+            Self::XxHash128 => "ChecksumXXHASH128",
         }
     }
 
@@ -72,6 +106,11 @@ impl Algorithm {
             Self::Crc64Nvme => "x-amz-checksum-crc64nvme",
             Self::Sha1 => "x-amz-checksum-sha1",
             Self::Sha256 => "x-amz-checksum-sha256",
+            Self::Sha512 => "x-amz-checksum-sha512",
+            Self::Md5 => "x-amz-checksum-md5",
+            Self::XxHash64 => "x-amz-checksum-xxhash64",
+            Self::XxHash3 => "x-amz-checksum-xxhash3",
+            Self::XxHash128 => "x-amz-checksum-xxhash128",
         }
     }
 
@@ -79,9 +118,11 @@ impl Algorithm {
     pub fn value_bytes(self) -> usize {
         match self {
             Self::Crc32 | Self::Crc32c => 4,
-            Self::Crc64Nvme => 8,
+            Self::Crc64Nvme | Self::XxHash64 | Self::XxHash3 => 8,
+            Self::Md5 | Self::XxHash128 => 16,
             Self::Sha1 => 20,
             Self::Sha256 => 32,
+            Self::Sha512 => VALUE_BYTES_MAX,
         }
     }
 
@@ -99,7 +140,7 @@ impl Algorithm {
 impl Checksum {
     /// Wraps raw bytes; `None` when they are not as long as the algorithm's values.
     pub fn new(algorithm: Algorithm, bytes: &[u8]) -> Option<Self> {
-        let mut value = [0; 32];
+        let mut value = [0; VALUE_BYTES_MAX];
         let room = value.get_mut(..algorithm.value_bytes())?;
         (room.len() == bytes.len()).then(|| room.copy_from_slice(bytes))?;
         Some(Self { algorithm, value })
@@ -115,7 +156,7 @@ impl Checksum {
         self.algorithm
     }
 
-    /// Its raw bytes, big-endian for CRCs.
+    /// Its raw bytes, big-endian for CRCs and XXHash.
     pub fn as_bytes(&self) -> &[u8] {
         self.value.get(..self.algorithm.value_bytes()).unwrap_or_default()
     }

@@ -58,7 +58,13 @@ impl Field {
             Algorithm::Crc32 => Some(Self { width: 32, polynomial: 0xEDB8_8320 }),
             Algorithm::Crc32c => Some(Self { width: 32, polynomial: 0x82F6_3B78 }),
             Algorithm::Crc64Nvme => Some(Self { width: 64, polynomial: 0x9A6C_9329_AC4B_C9B5 }),
-            Algorithm::Sha1 | Algorithm::Sha256 => None,
+            Algorithm::Sha1
+            | Algorithm::Sha256
+            | Algorithm::Sha512
+            | Algorithm::Md5
+            | Algorithm::XxHash64
+            | Algorithm::XxHash3
+            | Algorithm::XxHash128 => None,
         }
     }
 

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::body::checksum::Algorithm;
+use crate::body::form::FormFault;
 
 /// A body that is not what its request said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,7 @@ pub enum BodyError {
     InvalidDigest { value: String },
     BadDigest { digest: Digest, client: String, computed: String },
     InvalidRequest(ChecksumFault),
+    Form(FormFault),
 }
 
 /// Where body and length part.
@@ -111,6 +113,9 @@ impl BodyError {
             Self::InvalidDigest { .. } => "InvalidDigest",
             Self::BadDigest { .. } => "BadDigest",
             Self::InvalidRequest(_) => "InvalidRequest",
+            Self::Form(FormFault::Malformed) => "MalformedPOSTRequest",
+            Self::Form(FormFault::TooLong) => "MaxPostPreDataLengthExceededError",
+            Self::Form(FormFault::NoFile) => "InvalidArgument",
         }
     }
 
@@ -144,6 +149,13 @@ impl BodyError {
                 ));
             }
             Self::InvalidRequest(fault) => return fault.message(),
+            Self::Form(FormFault::Malformed) => {
+                "The body of your POST request is not well-formed multipart/form-data."
+            }
+            Self::Form(FormFault::TooLong) => {
+                "Your POST request fields preceding the upload file were too large."
+            }
+            Self::Form(FormFault::NoFile) => "POST requires exactly one file upload per request.",
         })
     }
 
@@ -165,8 +177,12 @@ impl BodyError {
             Self::BadDigest { digest: Digest::ContentMd5, client, computed } => {
                 vec![("ExpectedDigest", client.clone()), ("CalculatedDigest", computed.clone())]
             }
+            Self::Form(FormFault::NoFile) => {
+                vec![("ArgumentName", "file".to_owned()), ("ArgumentValue", "0".to_owned())]
+            }
             Self::IncompleteBody(_)
             | Self::MissingContentLength
+            | Self::Form(_)
             | Self::MalformedTrailerError(_)
             | Self::BadDigest { digest: Digest::Checksum(_), .. }
             | Self::InvalidRequest(_) => Vec::new(),
@@ -188,7 +204,7 @@ impl ChecksumFault {
             }
             Self::UnknownHeader => "The algorithm type you specified in x-amz-checksum- header is invalid.",
             Self::UnknownAlgorithm => {
-                "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"
+                "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256, SHA512, MD5, XXHASH64, XXHASH3, XXHASH128]"
             }
             Self::SdkAlgorithm => "Value for x-amz-sdk-checksum-algorithm header is invalid.",
             Self::SdkAlgorithmAlone => {

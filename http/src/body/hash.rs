@@ -7,7 +7,9 @@
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use sha1::Sha1;
-use sha2::Sha256;
+use sha2::{Sha256, Sha512};
+use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh64::Xxh64;
 
 use crate::body::checksum::{Algorithm, Checksum};
 use crate::body::lanes::{Lane, Md5Lanes};
@@ -47,8 +49,16 @@ enum Running {
     Crc64Nvme(crc_fast::Digest),
     Sha1(Sha1),
     Sha256(Sha256),
+    Sha512(Sha512),
+    Md5(Md5),
+    XxHash64(Xxh64),
+    /// Its state is larger than all others.
+    XxHash3(Box<Xxh3>),
+    XxHash128(Box<Xxh3>),
     /// The same hash runs already, as the payload's.
     Payload,
+    /// The same hash runs already, as the ETag's.
+    ETag,
 }
 
 impl Hashers {
@@ -59,6 +69,7 @@ impl Hashers {
             sha256: plan.sha256.then(Sha256::new),
             checksum: plan.checksum.map(|algorithm| match algorithm {
                 Algorithm::Sha256 if plan.sha256 => Running::Payload,
+                Algorithm::Md5 if plan.md5 => Running::ETag,
                 other => Running::new(other),
             }),
         }
@@ -108,11 +119,8 @@ impl Hashers {
     /// Ends them all.
     pub fn finish(self) -> Digests {
         let sha256: Option<[u8; 32]> = self.sha256.map(|hash| hash.finalize().into());
-        Digests {
-            md5: self.md5.map(Lane::finish),
-            sha256,
-            checksum: self.checksum.and_then(|running| running.finish(sha256)),
-        }
+        let md5 = self.md5.map(Lane::finish);
+        Digests { md5, sha256, checksum: self.checksum.and_then(|running| running.finish(md5, sha256)) }
     }
 }
 
@@ -120,7 +128,7 @@ impl Hashers {
 pub fn checksum_of(algorithm: Algorithm, bytes: &[u8]) -> Checksum {
     let mut running = Running::new(algorithm);
     running.update(bytes);
-    running.finish(None).expect("only a payload's hash is made elsewhere")
+    running.finish(None, None).expect("only hashes of payloads are made elsewhere")
 }
 
 impl Running {
@@ -131,6 +139,11 @@ impl Running {
             Algorithm::Crc64Nvme => Self::Crc64Nvme(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme)),
             Algorithm::Sha1 => Self::Sha1(Sha1::new()),
             Algorithm::Sha256 => Self::Sha256(Sha256::new()),
+            Algorithm::Sha512 => Self::Sha512(Sha512::new()),
+            Algorithm::Md5 => Self::Md5(Md5::new()),
+            Algorithm::XxHash64 => Self::XxHash64(Xxh64::new(0)),
+            Algorithm::XxHash3 => Self::XxHash3(Box::new(Xxh3::new())),
+            Algorithm::XxHash128 => Self::XxHash128(Box::new(Xxh3::new())),
         }
     }
 
@@ -141,19 +154,29 @@ impl Running {
             Self::Crc64Nvme(hash) => hash.update(block),
             Self::Sha1(hash) => hash.update(block),
             Self::Sha256(hash) => hash.update(block),
-            Self::Payload => {}
+            Self::Sha512(hash) => hash.update(block),
+            Self::Md5(hash) => hash.update(block),
+            Self::XxHash64(hash) => hash.update(block),
+            Self::XxHash3(hash) | Self::XxHash128(hash) => hash.update(block),
+            Self::Payload | Self::ETag => {}
         }
     }
 
-    #[expect(clippy::big_endian_bytes, reason = "S3 writes CRCs most significant byte first")]
-    fn finish(self, payload: Option<[u8; 32]>) -> Option<Checksum> {
+    #[expect(clippy::big_endian_bytes, reason = "S3 writes CRCs and XXHash most significant byte first")]
+    fn finish(self, md5: Option<[u8; 16]>, payload: Option<[u8; 32]>) -> Option<Checksum> {
         match self {
             Self::Crc32(hash) => Checksum::new(Algorithm::Crc32, &hash.finalize().to_be_bytes()),
             Self::Crc32c(crc) => Checksum::new(Algorithm::Crc32c, &crc.to_be_bytes()),
             Self::Crc64Nvme(hash) => Checksum::new(Algorithm::Crc64Nvme, &hash.finalize().to_be_bytes()),
             Self::Sha1(hash) => Checksum::new(Algorithm::Sha1, &hash.finalize()),
             Self::Sha256(hash) => Checksum::new(Algorithm::Sha256, &hash.finalize()),
+            Self::Sha512(hash) => Checksum::new(Algorithm::Sha512, &hash.finalize()),
+            Self::Md5(hash) => Checksum::new(Algorithm::Md5, &hash.finalize()),
+            Self::XxHash64(hash) => Checksum::new(Algorithm::XxHash64, &hash.digest().to_be_bytes()),
+            Self::XxHash3(hash) => Checksum::new(Algorithm::XxHash3, &hash.digest().to_be_bytes()),
+            Self::XxHash128(hash) => Checksum::new(Algorithm::XxHash128, &hash.digest128().to_be_bytes()),
             Self::Payload => Checksum::new(Algorithm::Sha256, &payload?),
+            Self::ETag => Checksum::new(Algorithm::Md5, &md5?),
         }
     }
 }
@@ -183,6 +206,14 @@ mod tests {
         check(Algorithm::Crc64Nvme, "ae8b14860a799888");
         check(Algorithm::Sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441");
         check(Algorithm::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225");
+        check(Algorithm::Md5, "25f9e794323b453885f5181f1b624d0b");
+        let sha512 = "d9e6762dd1c8eaf6d61b3c6192fc408d4d6d5f1176d0c29169bc24e71c3f274a\
+                      d27fcd5811b313d681f7e55ec02d73d499c95455b6b5bb503acf574fba8ffe85";
+        check(Algorithm::Sha512, sha512);
+        // Those of the reference implementation.
+        check(Algorithm::XxHash64, "8cb841db40e6ae83");
+        check(Algorithm::XxHash3, "72dcb18b67a17dff");
+        check(Algorithm::XxHash128, "33119477ede5dcd5e9716427681d5860");
     }
 
     #[test]

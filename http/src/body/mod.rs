@@ -11,6 +11,7 @@ mod checksum;
 mod hash;
 mod lanes;
 mod combine;
+mod form;
 mod error;
 
 pub use checksum::{Algorithm, Checksum};
@@ -18,6 +19,7 @@ pub use combine::{combine_crc, composite, render_composite};
 pub use declared::Declared;
 pub use decode::{Coding, Decoder, Finished, PayloadLength};
 pub use error::{BodyError, ChecksumFault, Digest, LengthFault, TrailerFault};
+pub use form::{FormDecoder, FormFault, FormFields, fuzz_form};
 pub use hash::{Digests, HashPlan, Hashers, checksum_of};
 pub use lanes::Md5Lanes;
 pub use reader::{BodyOptions, BodyReader, Received, fuzz_chunked};

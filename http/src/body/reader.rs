@@ -80,6 +80,11 @@ impl BodyReader {
         self.hashers.share(lanes, bytes);
     }
 
+    /// The same, of a body that will have some `bytes`.
+    pub fn share_for(&mut self, lanes: &Md5Lanes, bytes: u64) {
+        self.hashers.share(lanes, bytes);
+    }
+
     /// Whether more bytes wait to be hashed than may: take turns before feeding more.
     pub fn is_behind(&self) -> bool {
         self.hashers.is_behind()

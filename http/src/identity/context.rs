@@ -230,13 +230,14 @@ impl<'a> RequestContext<'a> {
                 _ => self.name_of_data(|(_, table)| text(table)),
             },
             ConditionKey::SignatureVersion => match request.mechanism {
-                Mechanism::HeaderV4 | Mechanism::QueryV4 => text("AWS4-HMAC-SHA256"),
-                Mechanism::QueryV2 => text("AWS"),
+                Mechanism::HeaderV4 | Mechanism::QueryV4 | Mechanism::FormV4 => text("AWS4-HMAC-SHA256"),
+                Mechanism::QueryV2 | Mechanism::FormV2 => text("AWS"),
                 Mechanism::Unsigned => Value::Absent,
             },
             ConditionKey::AuthType => match request.mechanism {
                 Mechanism::HeaderV4 => text("REST-HEADER"),
                 Mechanism::QueryV4 | Mechanism::QueryV2 => text("REST-QUERY-STRING"),
+                Mechanism::FormV4 | Mechanism::FormV2 => text("POST"),
                 Mechanism::Unsigned => Value::Absent,
             },
             // Version 2 does not say when it was signed.

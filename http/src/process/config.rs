@@ -55,6 +55,8 @@ pub struct ServerConfig {
     pub scrub: ScrubSettings,
     /// The region that S3 clients are told.
     pub region: String,
+    /// Names under which `bucket.name` is a bucket, in lower case.
+    pub domains: Vec<String>,
     /// Where the audit log is written, if one is kept.
     pub audit_log: Option<AuditTarget>,
     /// Failed signatures and tokens of one sender that are forgiven in a minute; 0: they are not counted.

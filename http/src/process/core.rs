@@ -37,7 +37,7 @@ use crate::process::drives::open_drives;
 use crate::process::provision::Provision;
 use crate::process::shutdown::{InFlight, Stop};
 use crate::scrub::ScrubSettings;
-use crate::server::{CoreState, Identity};
+use crate::server::{CoreState, Identity, Place};
 use crate::source::Source;
 use crate::throttle::Throttle;
 
@@ -66,6 +66,7 @@ pub(super) struct CoreSetup {
     pub(super) issuer: Option<Arc<Issuer>>,
     pub(super) address: SocketAddr,
     pub(super) region: String,
+    pub(super) domains: Arc<[String]>,
     pub(super) scrub: ScrubSettings,
     pub(super) auth_failures_per_minute: u32,
     pub(super) audit_file: Option<Arc<AuditFile>>,
@@ -90,7 +91,8 @@ pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<()
         signing_keys: RefCell::new(SigningKeyCache::new()),
     };
     let throttle = Throttle::new(setup.auth_failures_per_minute);
-    let state = Rc::new(CoreState::new(figures, identity, throttle, &setup.region, setup.scrub));
+    let place = Place { region: setup.region.clone(), domains: setup.domains.clone() };
+    let state = Rc::new(CoreState::new(figures, identity, throttle, place, setup.scrub));
     let failed: Rc<RefCell<Option<CoreError>>> = Rc::default();
     let (failure, stop) = (failed.clone(), setup.stop.clone());
     let recovered = recover(setup.clone(), state.clone(), arena, drives);

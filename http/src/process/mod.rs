@@ -156,6 +156,7 @@ impl Server {
             issuer: self.issuer,
             address: self.address,
             region: self.config.region,
+            domains: self.config.domains.into(),
             scrub: self.config.scrub,
             auth_failures_per_minute: self.config.auth_failures_per_minute,
             audit_file: self.audit_file.map(Arc::new),

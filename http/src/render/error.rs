@@ -55,6 +55,10 @@ pub enum S3Error {
     BucketNotEmpty {
         bucket: String,
     },
+    /// The object that a condition was about is gone since.
+    ConditionalRequestConflict {
+        key: Bytes,
+    },
     /// A request that S3 has no code of its own for.
     BadRequest {
         message: Cow<'static, str>,
@@ -79,6 +83,11 @@ pub enum S3Error {
     EntityTooLarge {
         proposed: u64,
         max: u64,
+    },
+    /// The file of a form.
+    FileTooSmall {
+        proposed: u64,
+        min: u64,
     },
     EntityTooSmall {
         proposed: u64,
@@ -121,6 +130,10 @@ pub enum S3Error {
     InvalidRequest {
         message: Cow<'static, str>,
     },
+    /// The policy of a form cannot be read.
+    InvalidPolicyDocument {
+        message: String,
+    },
     InvalidStorageClass {
         class: String,
     },
@@ -134,6 +147,7 @@ pub enum S3Error {
     InvalidUri {
         uri: String,
     },
+    InvalidWriteOffset,
     KeyTooLong {
         size: usize,
     },
@@ -164,7 +178,6 @@ pub enum S3Error {
         message: &'static str,
         bucket: String,
     },
-    NotImplementedFormUpload,
     NotImplementedHeader {
         header: String,
     },
@@ -173,6 +186,10 @@ pub enum S3Error {
     },
     /// The reader's copy is current: 304, headers only.
     NotModified,
+    /// A form is not what its policy says.
+    PolicyRefuses {
+        why: String,
+    },
     PreconditionFailed {
         condition: &'static str,
     },
@@ -409,6 +426,12 @@ impl S3Error {
                 "The specified method is not allowed against this resource.",
             )
             .field("ResourceType", "DeleteMarker"),
+            S3Error::ConditionalRequestConflict { key } => say(
+                CONFLICT,
+                "ConditionalRequestConflict",
+                "The conditional request cannot succeed due to a conflicting operation against this resource.",
+            )
+            .field("Key", String::from_utf8_lossy(key)),
             S3Error::BadRequest { message } => say(BAD, "BadRequest", message.clone()),
             S3Error::CorsRefused { why, method, resource_type } => {
                 say(FORBIDDEN, "AccessForbidden", why.message())
@@ -420,6 +443,11 @@ impl S3Error {
                 say(BAD, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
                     .field("ProposedSize", proposed)
                     .field("MaxSizeAllowed", max)
+            }
+            S3Error::FileTooSmall { proposed, min } => {
+                say(BAD, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
+                    .field("ProposedSize", proposed)
+                    .field("MinSizeAllowed", min)
             }
             S3Error::EntityTooSmall { proposed, part, etag } => {
                 say(BAD, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
@@ -477,6 +505,9 @@ impl S3Error {
                     .field("ActualObjectSize", object_bytes)
             }
             S3Error::InvalidRequest { message } => say(BAD, "InvalidRequest", message.clone()),
+            S3Error::InvalidPolicyDocument { message } => {
+                say(BAD, "InvalidPolicyDocument", message.clone())
+            }
             S3Error::InvalidStorageClass { class } => {
                 say(BAD, "InvalidStorageClass", "The storage class you specified is not valid")
                     .field("StorageClassRequested", class)
@@ -484,6 +515,11 @@ impl S3Error {
             S3Error::InvalidUri { uri } => {
                 say(BAD, "InvalidURI", "Couldn't parse the specified URI.").field("URI", uri)
             }
+            S3Error::InvalidWriteOffset => say(
+                BAD,
+                "InvalidWriteOffset",
+                "The write offset value that you specified does not match the current object size.",
+            ),
             S3Error::KeyTooLong { size } => say(BAD, "KeyTooLongError", "Your key is too long")
                 .field("Size", size)
                 .field("MaxSizeAllowed", KEY_BYTES_MAX),
@@ -525,11 +561,6 @@ impl S3Error {
             S3Error::NotConfigured { code, message, bucket } => {
                 say(MISSING, code, *message).field("BucketName", bucket)
             }
-            S3Error::NotImplementedFormUpload => say(
-                NOT_IMPLEMENTED,
-                "NotImplemented",
-                "Uploads by an HTML form are not implemented",
-            ),
             S3Error::NotImplementedHeader { header } => say(
                 NOT_IMPLEMENTED,
                 "NotImplemented",
@@ -543,6 +574,9 @@ impl S3Error {
             )
             .field("Parameter", parameter),
             S3Error::NotModified => say(StatusCode::NOT_MODIFIED, "NotModified", "Not Modified"),
+            S3Error::PolicyRefuses { why } => {
+                say(FORBIDDEN, "AccessDenied", format!("Invalid according to Policy: {why}"))
+            }
             S3Error::PreconditionFailed { condition } => say(
                 StatusCode::PRECONDITION_FAILED,
                 "PreconditionFailed",
@@ -611,7 +645,8 @@ fn body(e: &BodyError) -> Answer {
         | BodyError::XAmzContentSHA256Mismatch { .. }
         | BodyError::InvalidDigest { .. }
         | BodyError::BadDigest { .. }
-        | BodyError::InvalidRequest(_) => StatusCode::BAD_REQUEST,
+        | BodyError::InvalidRequest(_)
+        | BodyError::Form(_) => StatusCode::BAD_REQUEST,
     };
     Answer { status, code: e.code(), message: e.message(), fields: e.fields() }
 }

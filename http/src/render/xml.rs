@@ -98,13 +98,15 @@ impl Xml {
         self.close(tag);
     }
 
-    /// `<tag>base/bucket/key</tag>`, the path percent-encoded.
-    pub fn address(&mut self, tag: &str, base: &str, bucket: &str, key: &[u8]) {
+    /// `<tag>base/bucket/key</tag>`, the path percent-encoded; without a bucket where `base` has it.
+    pub fn address(&mut self, tag: &str, base: &str, bucket: Option<&str>, key: &[u8]) {
         self.open(tag);
         self.escaped(base.as_bytes());
         self.put("/");
-        self.percent_encoded(bucket.as_bytes());
-        self.put("/");
+        if let Some(bucket) = bucket {
+            self.percent_encoded(bucket.as_bytes());
+            self.put("/");
+        }
         self.percent_encoded(key);
         self.close(tag);
     }
@@ -224,7 +226,7 @@ mod tests {
         check("a b+c/d", "a%20b%2Bc/d");
         check("é&<", "%C3%A9%26%3C");
         check("A-z_0.~*", "A-z_0.~*");
-        let location = body(|xml| xml.address("L", "http://h:1", "b", b"a b/\xc3\xa9&"));
+        let location = body(|xml| xml.address("L", "http://h:1", Some("b"), b"a b/\xc3\xa9&"));
         assert_eq!(location, "<L>http://h:1/b/a%20b/%C3%A9%26</L>");
     }
 

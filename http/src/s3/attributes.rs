@@ -251,7 +251,7 @@ fn encode_checksum(checksum: &StoredChecksum, out: &mut BytesMut) {
     let value = checksum.value.as_ref().map_or(&[][..], Checksum::as_bytes);
     out.put_u8(code(checksum.algorithm));
     out.put_u8(checksum.kind.code());
-    out.put_u8(u8::try_from(value.len()).expect("no checksum is longer than 32 bytes"));
+    out.put_u8(u8::try_from(value.len()).expect("no checksum is longer than 64 bytes"));
     out.put_slice(value);
     out.put_u16_le(u16::try_from(checksum.parts.len()).expect("an upload has at most 10,000 parts"));
     for part in &checksum.parts {

@@ -49,18 +49,22 @@ impl Kind {
     pub fn default_of(algorithm: Algorithm) -> Kind {
         match algorithm {
             Algorithm::Crc64Nvme => Kind::FullObject,
-            Algorithm::Crc32 | Algorithm::Crc32c | Algorithm::Sha1 | Algorithm::Sha256 => Kind::Composite,
+            _ => Kind::Composite,
         }
     }
 
     /// Whether an upload may have a checksum of this kind.
     pub fn fits(self, algorithm: Algorithm) -> bool {
-        match (algorithm, self) {
-            (Algorithm::Crc64Nvme, Kind::Composite)
-            | (Algorithm::Sha1 | Algorithm::Sha256, Kind::FullObject) => false,
-            (Algorithm::Crc32 | Algorithm::Crc32c, _)
-            | (Algorithm::Crc64Nvme, Kind::FullObject)
-            | (Algorithm::Sha1 | Algorithm::Sha256, Kind::Composite) => true,
+        match algorithm {
+            Algorithm::Crc32 | Algorithm::Crc32c => true,
+            Algorithm::Crc64Nvme => self == Kind::FullObject,
+            Algorithm::Sha1
+            | Algorithm::Sha256
+            | Algorithm::Sha512
+            | Algorithm::Md5
+            | Algorithm::XxHash64
+            | Algorithm::XxHash3
+            | Algorithm::XxHash128 => self == Kind::Composite,
         }
     }
 }
@@ -76,6 +80,11 @@ pub fn code(algorithm: Algorithm) -> u8 {
         Algorithm::Crc64Nvme => 3,
         Algorithm::Sha1 => 4,
         Algorithm::Sha256 => 5,
+        Algorithm::Sha512 => 6,
+        Algorithm::Md5 => 7,
+        Algorithm::XxHash64 => 8,
+        Algorithm::XxHash3 => 9,
+        Algorithm::XxHash128 => 10,
     }
 }
 

@@ -50,7 +50,8 @@ where
         made => made?,
     };
     let mut xml = Xml::new("CompleteMultipartUploadResult", 1024);
-    xml.address("Location", &base_url(call.headers), &call.target.bucket, &call.target.key);
+    let bucket_in_path = Some(&*call.target.bucket).filter(|_| !call.target.by_host);
+    xml.address("Location", &base_url(call.headers), bucket_in_path, &call.target.key);
     xml.text("Bucket", &call.target.bucket);
     xml.bytes("Key", &call.target.key);
     xml.etag(&made.etag);

@@ -30,6 +30,9 @@ mod list_versions;
 mod get_object;
 mod get_object_attributes;
 mod put_object;
+mod append_object;
+pub(crate) mod post_object;
+pub mod post_policy;
 mod copy_object;
 mod delete_object;
 mod delete_objects;
@@ -53,8 +56,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use nilas_catalog::access::{Access as _, Effect, Resource};
 use nilas_engine::{
-    Bucket, ETag, Engine, Found, Marker, ObjectInfo, ObjectReader, PutCondition, SettingKind, UploadId,
-    UploadInfo, VersionId, WriteError,
+    Bucket, ETag, Engine, Found, Marker, ObjectInfo, ObjectReader, PutCondition, PutRefused, SettingKind,
+    UploadId, UploadInfo, VersionId, WriteError,
 };
 
 pub(crate) use attributes::json as json_attributes;
@@ -294,6 +297,8 @@ impl Call<'_> {
             Operation::ListMultipartUploads => list_uploads::list(self).await,
             Operation::DeleteObjects => delete_objects::delete(self, payload).await,
             Operation::PutObject => put_object::put(self, payload).await,
+            // The gateway has its file taken as a PutObject.
+            Operation::PostObject => Err(post_object::not_a_form()),
             Operation::CopyObject => copy_object::copy(self).await,
             Operation::GetObject => get_object::get(self).await,
             Operation::HeadObject => get_object::head(self).await,
@@ -608,6 +613,16 @@ impl Call<'_> {
         S3Error::write(why, &self.target.bucket, &self.target.key, upload)
     }
 
+    /// The same of a write whose condition held when its body began to come: that the object is gone since is a conflict.
+    fn write_raced(&self, why: WriteError) -> S3Error {
+        match why {
+            WriteError::Refused(PutRefused::NoSuchKey) => {
+                S3Error::ConditionalRequestConflict { key: self.key() }
+            }
+            why => self.write_failed(why),
+        }
+    }
+
     /// Refuses a write whose condition does not hold now, before its body is read. The engine looks again.
     async fn check_write_early(&self, bucket: &Bucket, condition: &PutCondition) -> Result<(), S3Error> {
         if *condition == PutCondition::None {
@@ -744,6 +759,7 @@ fn owner_xml(xml: &mut Xml, tag: &str, owner: &Owner) {
 /// Fuzz entries of this folder, one per parser of bytes from outside.
 pub mod fuzz {
     pub use super::cors::fuzz_cors;
+    pub use super::post_object::fuzz_post_form;
     pub use super::range::fuzz_range;
     pub use super::request_xml::fuzz_xml;
     pub use crate::s3::attributes::fuzz_attributes;

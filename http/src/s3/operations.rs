@@ -107,6 +107,7 @@ operations! {
     ListObjectVersions                 GET    Bucket  "versions"          Plain  "s3:ListBucketVersions"               Bucket  Head Empty   Reads   true;
     ListMultipartUploads               GET    Bucket  "uploads"           Plain  "s3:ListBucketMultipartUploads"       Bucket  Head Empty   Reads   true;
     DeleteObjects                      POST   Bucket  "delete"            Plain  "s3:DeleteObject"                     Object  Body Xml     Changes false;
+    PostObject                         POST   Bucket  ""                  Plain  "s3:PutObject"                        Object  Body Form    Changes false;
     CreateBucket                       PUT    Bucket  ""                  Plain  "s3:CreateBucket"                     Bucket  Body Xml     Changes false;
     HeadBucket                         HEAD   Bucket  ""                  Plain  "s3:ListBucket"                       Bucket  Head Empty   Reads   false;
     DeleteBucket                       DELETE Bucket  ""                  Plain  "s3:DeleteBucket"                     Bucket  Head Empty   Changes false;

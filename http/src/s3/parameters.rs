@@ -8,7 +8,6 @@
 use http::{HeaderMap, HeaderName};
 
 use super::operations::Operation::{self, *};
-use crate::body::{BodyError, ChecksumFault};
 use crate::render::error::S3Error;
 
 /// What becomes of a header or parameter.
@@ -33,8 +32,6 @@ pub enum Refusal {
     BucketAcl,
     /// A customer's key for an object that is not encrypted.
     NotEncrypted,
-    /// A checksum of an algorithm that is not served.
-    Checksum,
 }
 
 impl Refusal {
@@ -44,7 +41,7 @@ impl Refusal {
             Refusal::NotImplemented => "NotImplemented",
             Refusal::Acl => "AccessControlListNotSupported",
             Refusal::BucketAcl => "InvalidBucketAclWithObjectOwnership",
-            Refusal::NotEncrypted | Refusal::Checksum => "InvalidRequest",
+            Refusal::NotEncrypted => "InvalidRequest",
         }
     }
 
@@ -57,7 +54,6 @@ impl Refusal {
             Refusal::NotEncrypted => {
                 S3Error::invalid_request("The encryption parameters are not applicable to this object.")
             }
-            Refusal::Checksum => BodyError::InvalidRequest(ChecksumFault::UnknownAlgorithm).into(),
         }
     }
 }
@@ -119,6 +115,9 @@ const WITH_MD5: &[Operation] = &[
     PutObjectLegalHold,
 ];
 
+/// Where MinIO takes archives apart.
+const EXTRACTING: &[Operation] = &[PutObject, GetObject, HeadObject, ListObjectsV2, ListObjects];
+
 /// The table: headers first, then the query.
 pub const TABLE: &[Row] = &[
     honoured(
@@ -142,12 +141,12 @@ pub const TABLE: &[Row] = &[
             "x-amz-checksum-crc64nvme",
             "x-amz-checksum-sha1",
             "x-amz-checksum-sha256",
+            "x-amz-checksum-sha512",
+            "x-amz-checksum-md5",
+            "x-amz-checksum-xxhash64",
+            "x-amz-checksum-xxhash3",
+            "x-amz-checksum-xxhash128",
         ],
-        WITH_CHECKSUM,
-    ),
-    refused_as(
-        Refusal::Checksum,
-        &["x-amz-checksum-md5", "x-amz-checksum-sha512", "x-amz-checksum-xxhash*"],
         WITH_CHECKSUM,
     ),
     honoured(&["x-amz-sdk-checksum-algorithm"], WITH_MD5),
@@ -200,7 +199,9 @@ pub const TABLE: &[Row] = &[
         &["x-amz-server-side-encryption*", "x-amz-website-redirect-location"],
         MAKING,
     ),
-    refused_as(Refusal::NotImplemented, &["x-amz-write-offset-bytes", "x-minio-extract"], &[PutObject]),
+    honoured(&["x-amz-write-offset-bytes"], &[PutObject]),
+    refused_as(Refusal::NotImplemented, &["x-amz-meta-snowball-auto-extract"], &[PutObject]),
+    refused_as(Refusal::NotImplemented, &["x-minio-extract"], EXTRACTING),
     refused_as(
         Refusal::NotImplemented,
         &["x-amz-server-side-encryption-customer-*"],
@@ -335,8 +336,10 @@ mod tests {
     fn refusals() {
         check(PutObject, "x-amz-server-side-encryption", Some("NotImplemented"));
         check(PutObject, "x-amz-server-side-encryption-context", Some("NotImplemented"));
-        check(PutObject, "x-amz-write-offset-bytes", Some("NotImplemented"));
+        check(PutObject, "x-amz-write-offset-bytes", None);
         check(PutObject, "x-minio-extract", Some("NotImplemented"));
+        check(GetObject, "x-minio-extract", Some("NotImplemented"));
+        check(PutObject, "x-amz-meta-snowball-auto-extract", Some("NotImplemented"));
         check(CopyObject, "x-amz-website-redirect-location", Some("NotImplemented"));
         check(CreateMultipartUpload, "x-amz-object-lock-mode", None);
         check(PutObject, "x-amz-object-lock-event-hold-duration-days", Some("NotImplemented"));
@@ -349,8 +352,8 @@ mod tests {
             "x-amz-copy-source-server-side-encryption-customer-key-md5",
             Some("NotImplemented"),
         );
-        check(CompleteMultipartUpload, "x-amz-checksum-sha512", Some("InvalidRequest"));
-        check(UploadPart, "x-amz-checksum-xxhash64", Some("InvalidRequest"));
+        check(CompleteMultipartUpload, "x-amz-checksum-sha512", None);
+        check(UploadPart, "x-amz-checksum-xxhash64", None);
         for served in [
             "x-amz-meta-a",
             "x-amz-tagging",

@@ -78,6 +78,27 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Payload<'a, B> {
         Ok(length)
     }
 
+    /// Opens the file of a form: at most `wanted_max` bytes are taken, of `max` that it can have. MD5 is made, and a checksum: the
+    /// one the headers speak of, else `otherwise`.
+    pub fn open_form(
+        &mut self,
+        headers: &HeaderMap,
+        otherwise: Algorithm,
+        wanted_max: u64,
+        max: u64,
+    ) -> Result<(), S3Error> {
+        let options = BodyOptions {
+            bytes_max: wanted_max,
+            length_required: false,
+            md5: true,
+            checksum_otherwise: Some(otherwise),
+        };
+        let mut reader = BodyReader::open(headers, self.verified, options)?;
+        reader.share_for(self.lanes, max.min(wanted_max));
+        self.reader = Some(reader);
+        Ok(())
+    }
+
     /// The next bytes of an opened body, `None` after the last.
     pub async fn next(&mut self) -> Option<Result<Bytes, S3Error>> {
         loop {

@@ -18,6 +18,8 @@ pub struct Target {
     pub key: Bytes,
     /// The query, decoded.
     pub query: Query,
+    /// Whether the bucket is named by the host and not by the path.
+    pub by_host: bool,
 }
 
 /// Checks what every key must keep to, wherever it stands: length, and no NUL.

@@ -3,6 +3,7 @@
 //! One server for all tests of this binary; each test has a bucket of its own. What the files share stands here.
 
 mod uploads;
+mod forms;
 mod connections;
 mod credentials;
 mod names;

@@ -365,3 +365,123 @@ fn expect_100_continue() {
     raw.write(&encoded.head).expect("write");
     assert_eq!(raw.read_any_head().expect("an answer").status, 403);
 }
+
+/// Values of `hello world` and of `other`, made with other implementations than the server's.
+const SUMS: [(&str, &str, &str); 5] = [
+    (
+        "sha512",
+        "MJ7MSJwS1utMxA9QyQLytNDtd+5RGnx6m808qG1M2G+YndNbxf9JlnDaNCVbRbDP2DDoH2Bdz33FVC6TrpzXbw==",
+        "4lrDhF+MvhKAGi36WonUxV3EeQDztu3Jqe5ZDzwrkxL2ZdADnJOCi3tY8zlQvIF6CVWpxQAKjT4oBWnwh0XKaA==",
+    ),
+    ("md5", "XrY7u+Ae7tCTyyK7j1rNww==", "eV8yArF8trw9S3cdjGyerw=="),
+    ("xxhash64", "RatnNLIeaWg=", "MCcs6qbmYlo="),
+    ("xxhash3", "1Eex6kDmmIs=", "doHjiy3nxYI="),
+    ("xxhash128", "340J6T+HSQCpm4d1zBW2xw==", "8aHe0YPt7vLKvREtWLTx6Q=="),
+];
+
+#[test]
+fn the_five_newer_checksums() {
+    let mut client = bucket("newer-checksums");
+    let body = b"hello world";
+    for (name, right, wrong) in SUMS {
+        let header = format!("x-amz-checksum-{name}");
+        let put = |key: &str| Call::object("PUT", "newer-checksums", key).body(body);
+        let stored = client.send(&put(name).header(&header, right)).expect("put");
+        expect(&stored, 200, "");
+        assert_eq!(stored.header(&header), Some(right), "{}", stored.head);
+        let head = Call::object("HEAD", "newer-checksums", name).header("x-amz-checksum-mode", "ENABLED");
+        let head = client.send(&head).expect("head");
+        assert_eq!(head.header(&header), Some(right), "{}", head.head);
+        assert_eq!(head.header("x-amz-checksum-type"), Some("FULL_OBJECT"), "{}", head.head);
+        let told = Call::object("GET", "newer-checksums", name).query("attributes", "");
+        let told = client.send(&told.header("x-amz-object-attributes", "Checksum")).expect("attributes");
+        let element = format!("<Checksum{}>{right}<", name.to_ascii_uppercase());
+        assert!(told.text().contains(&element), "{}", told.text());
+
+        let refused = client.send(&put("bad").header(&header, wrong)).expect("put");
+        expect(&refused, 400, "BadDigest");
+        let text =
+            format!("The {} you specified did not match the calculated checksum.", name.to_ascii_uppercase());
+        assert!(refused.text().contains(&text), "{}", refused.text());
+        let short = client.send(&put("bad").header(&header, &right[4..])).expect("put");
+        expect(&short, 400, "InvalidRequest");
+        assert!(short.text().contains(&format!("Value for {header} header is invalid.")), "{}", short.text());
+
+        // As a trailer, and copied with what the source has or made anew.
+        for payload in [Payload::UnsignedTrailer, Payload::ChunkedTrailer] {
+            let call = Call::object("PUT", "newer-checksums", "trailer").body(body).payload(payload);
+            expect(&client.send(&call).expect("put"), 200, "");
+        }
+        let copy = Call::object("PUT", "newer-checksums", "copy");
+        let kept = copy.clone().header("x-amz-copy-source", format!("newer-checksums/{name}"));
+        let kept = client.send(&kept).expect("copy");
+        assert!(kept.text().contains(&element), "{}", kept.text());
+        let made = copy.header("x-amz-copy-source", "newer-checksums/trailer");
+        let made = made.header("x-amz-checksum-algorithm", name.to_ascii_uppercase());
+        let made = client.send(&made).expect("copy");
+        assert!(made.text().contains(&element), "{}", made.text());
+        expect_object(&mut client, "newer-checksums", "bad", None);
+    }
+    let create = Call::object("POST", "newer-checksums", "m").query("uploads", "");
+    let create =
+        create.header("x-amz-checksum-algorithm", "XXHASH3").header("x-amz-checksum-type", "FULL_OBJECT");
+    expect(&client.send(&create).expect("create"), 400, "InvalidRequest");
+}
+
+#[test]
+fn an_object_that_goes_while_a_conditional_write_comes() {
+    let mut client = bucket("raced");
+    for size in [64 * KIB, MIB] {
+        let body = payload("raced", 1, size);
+        let etag = client.put("raced", "k", b"first").expect("put").etag();
+        let call = Call::object("PUT", "raced", "k").header("if-match", format!("\"{etag}\"")).body(&body);
+        let encoded = client.encode(&call);
+        let mut raw = client.raw().expect("a connection");
+        raw.write(&encoded.head).expect("the head");
+        raw.write(&encoded.body[..size / 2]).expect("half");
+        // Its condition holds when its body begins to come.
+        assert!(raw.answer_within(Duration::from_millis(300), "PUT").is_none());
+        expect(&client.delete("raced", "k").expect("delete"), 204, "");
+        raw.write(&encoded.body[size / 2..]).expect("the rest");
+        expect(&raw.read("PUT").expect("an answer"), 409, "ConditionalRequestConflict");
+        expect_object(&mut client, "raced", "k", None);
+        expect(&client.send(&call).expect("put"), 404, "NoSuchKey");
+    }
+}
+
+#[test]
+fn appending() {
+    let mut client = bucket("appended");
+    let call = |offset: &str| {
+        Call::object("PUT", "appended", "k").header("x-amz-write-offset-bytes", offset.to_owned())
+    };
+    let mut whole = Vec::new();
+    for (nth, size) in (0..).zip([3, 0, 100 * KIB, 200 * KIB, 1, MIB]) {
+        let piece = payload("appended", nth, size);
+        for wrong in [whole.len() + 1, 7 * MIB] {
+            let refused = client.send(&call(&wrong.to_string()).body(&piece)).expect("put");
+            expect(&refused, 400, "InvalidWriteOffset");
+        }
+        let sums = crc64nvme_base64(&piece);
+        let call = call(&whole.len().to_string()).header("x-amz-checksum-crc64nvme", sums).body(&piece);
+        let call = if nth == 0 { call.header("x-amz-meta-a", "1") } else { call };
+        let stored = client.send(&call.payload(Payload::Chunked)).expect("put");
+        expect(&stored, 200, "");
+        whole.extend_from_slice(&piece);
+        assert_eq!(stored.header("x-amz-object-size"), Some(whole.len().to_string().as_str()));
+        assert_eq!(stored.header("x-amz-checksum-crc64nvme"), Some(crc64nvme_base64(&whole).as_str()));
+        assert_eq!(stored.etag(), md5_etag(&whole));
+        let got = client.get("appended", "k").expect("get");
+        assert!(got.body == whole && got.header("x-amz-meta-a") == Some("1"), "{}", got.head);
+    }
+    let wrong = call(&whole.len().to_string()).header("x-amz-checksum-crc32", "AAAAAA==").body(b"x");
+    expect(&client.send(&wrong).expect("put"), 400, "BadDigest");
+    expect_object(&mut client, "appended", "k", Some(&whole));
+    for bad in ["", "-1", "x", "1.0", "+0"] {
+        expect(&client.send(&call(bad).body(b"x")).expect("put"), 400, "InvalidArgument");
+    }
+    let absent = Call::object("PUT", "appended", "new").header("x-amz-write-offset-bytes", "5").body(b"x");
+    expect(&client.send(&absent).expect("put"), 400, "InvalidWriteOffset");
+    let taken = call("0").header("if-none-match", "*").body(b"x");
+    expect(&client.send(&taken).expect("put"), 412, "PreconditionFailed");
+}

@@ -57,7 +57,11 @@ pub(crate) struct Arguments {
     /// The region that S3 clients are told
     #[arg(long, value_name = "NAME", default_value = "us-east-1", env = "NILAS_REGION", help_heading = NETWORK)]
     region: String,
-    /// Whether presigned URLs of the old signature version 2 are taken, for GET, HEAD and PUT of objects
+    /// A name under which BUCKET.NAME is a bucket, as clients with virtual-hosted addresses write it; repeat for several, or
+    /// separate them by commas
+    #[arg(long, value_name = "NAME", env = "NILAS_DOMAIN", value_delimiter = ',', value_parser = parse_domain, help_heading = NETWORK)]
+    domain: Vec<String>,
+    /// Whether presigned URLs and forms of the old signature version 2 are taken, for GET, HEAD and PUT of objects
     #[arg(long, value_name = "on|off", default_value = "on", value_parser = parse_switch, action = clap::ArgAction::Set, help_heading = NETWORK)]
     presigned_v2: bool,
     /// A file that gets one JSON line for each refused and each changing request, or stderr
@@ -124,6 +128,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
             every: std::time::Duration::from_secs(u64::from(arguments.scrub_every) * 3600),
         },
         region: arguments.region,
+        domains: arguments.domain,
         audit_log: arguments.audit_log.map(|target| match target.as_os_str() == "stderr" {
             true => AuditTarget::Stderr,
             false => AuditTarget::File(target),
@@ -232,6 +237,22 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
     found.next().ok_or_else(|| wrong("the name has no address".to_owned()))
 }
 
+/// A host name, in lower case: labels of letters, digits and hyphens.
+fn parse_domain(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let is_address = name.parse::<std::net::IpAddr>().is_ok();
+    match name.len() <= 253 && name.split('.').all(is_label) && !is_address {
+        true => Ok(name),
+        false => Err(format!("{text:?} is no domain; write it like s3.example.com, without a port")),
+    }
+}
+
 /// `4096`, `192MiB`, `64GiB`, `1TiB`; also `k`, `m`, `g`, `t` alone, always powers of 1,024.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -250,7 +271,20 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_address, parse_bytes};
+    use super::{parse_address, parse_bytes, parse_domain};
+
+    #[test]
+    fn domains() {
+        let check = |text, want: Option<&str>| assert_eq!(parse_domain(text).ok().as_deref(), want, "{text}");
+        check("s3.example.com", Some("s3.example.com"));
+        check("S3.Example.COM.", Some("s3.example.com"));
+        check("localhost", Some("localhost"));
+        for bad in
+            ["", ".", ".example.com", "a..b", "*.example.com", "example.com:9000", "-a.b", "127.0.0.1", "a_b"]
+        {
+            check(bad, None);
+        }
+    }
 
     #[test]
     fn addresses() {

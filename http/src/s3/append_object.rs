@@ -1,0 +1,105 @@
+//! PutObject with `x-amz-write-offset-bytes`: more bytes at the end of an object.
+//!
+//! The engine keeps an object as it was put, so the bytes that are there are read and written again with those that come, as one
+//! new object in place of the old one: whoever reads sees the one or the other. What an append costs grows with the object, so
+//! objects that are appended to have a bound of their own. Source: Amazon S3 API, "PutObject", directory buckets.
+//!
+//! I1. The object is replaced only if it is still the one that was read.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response};
+use http_body::Body;
+use nilas_engine::{ETag, NewObject, NewVersion, PutCondition};
+
+use super::copy_object::hold_copy;
+use super::put_object::{Length, store, stored};
+use super::{Call, Outcome, attributes_of, conditions, object_lock, unsigned, version_id};
+use crate::body::{Algorithm, HashPlan, Hashers};
+use crate::limits::APPENDED_BYTES_MAX;
+use crate::render::body::{BodyCut, ResponseBody};
+use crate::render::error::S3Error;
+use crate::s3::checksum::{Kind, StoredChecksum};
+use crate::s3::payload::Payload;
+
+const OFFSET: &str = "x-amz-write-offset-bytes";
+
+/// Where the request writes, if it says that.
+pub(super) fn offset(call: &Call<'_>) -> Result<Option<u64>, S3Error> {
+    let Some(text) = call.field(OFFSET) else { return Ok(None) };
+    unsigned(&text).map(Some).ok_or_else(|| S3Error::InvalidArgument {
+        message: format!("Value for {OFFSET} header is invalid.").into(),
+        name: OFFSET,
+        value: text,
+    })
+}
+
+pub(super) async fn append<B>(call: &Call<'_>, payload: &mut Payload<'_, B>, offset: u64) -> Outcome
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let bucket = call.bucket()?;
+    let condition = conditions::of_write(call.headers)?;
+    let reader = call.engine().open(&bucket, call.key()).await?;
+    conditions::check_write(&condition, reader.as_ref().map(|reader| &reader.info), &call.target.key)?;
+    let size = reader.as_ref().map_or(0, |reader| reader.info.size);
+    if offset != size {
+        return Err(S3Error::InvalidWriteOffset);
+    }
+    let Some(reader) = reader else {
+        let made = store(call, payload, Length::Announced, PutCondition::IfAbsent).await?;
+        let size = made.size;
+        return Ok(with_size(made.answer(), size));
+    };
+    let length = payload.open_blob(call.headers, Algorithm::Crc64Nvme)?;
+    let proposed = size.saturating_add(length);
+    if APPENDED_BYTES_MAX < proposed {
+        return Err(S3Error::EntityTooLarge { proposed, max: APPENDED_BYTES_MAX });
+    }
+    let mut attributes = attributes_of(&reader.info, &call.target.key)?;
+    // Of the parts' checksums none can be made of all bytes.
+    let whole = attributes.checksum.as_ref().filter(|checksum| checksum.kind == Kind::FullObject);
+    let algorithm = whole.map_or(Algorithm::Crc64Nvme, |checksum| checksum.algorithm);
+    let _held = hold_copy(call, proposed).await?;
+    let mut writer = call.engine().writer(&bucket, proposed).await?;
+    let mut hashers = Hashers::new(HashPlan { md5: true, sha256: false, checksum: Some(algorithm) });
+    let still = PutCondition::IfMatch(vec![reader.info.etag]);
+    let mut stream = reader.read(0..size);
+    while length < writer.missing() {
+        let left = writer.missing() - length;
+        let cut = |got| S3Error::ReadCut(BodyCut::Length { expected: left, got });
+        let piece = stream.next().await.ok_or_else(|| cut(0))??;
+        let got = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        if left < got {
+            return Err(cut(got));
+        }
+        hashers.update(&piece);
+        writer.write(piece).await?;
+    }
+    while let Some(bytes) = payload.next().await {
+        let bytes = bytes?;
+        hashers.update(&bytes);
+        writer.write(bytes).await?;
+    }
+    payload.finish().await?;
+    let digests = hashers.finish();
+    attributes.checksum = digests.checksum.map(StoredChecksum::of_bytes);
+    let etag = ETag { md5: digests.md5.unwrap_or_default(), parts: 0 };
+    let lock = object_lock::of_new_object(call, &bucket).await?;
+    let object = NewObject {
+        condition: still,
+        etag,
+        attributes: attributes.encode(),
+        version: NewVersion::AsSet,
+        lock,
+    };
+    let published = writer.publish_object(call.key(), object).await;
+    let info = published.map_err(|why| call.write_raced(why))?;
+    let mut response = stored(&info.etag, attributes.checksum.as_ref());
+    version_id::put_header(response.headers_mut(), &bucket, info.version());
+    Ok(with_size(response, info.size))
+}
+
+fn with_size(mut response: Response<ResponseBody>, size: u64) -> Response<ResponseBody> {
+    response.headers_mut().insert("x-amz-object-size", HeaderValue::from(size));
+    response
+}
