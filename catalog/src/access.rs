@@ -8,6 +8,7 @@
 use std::fmt;
 use std::pin::Pin;
 
+use bytes::Bytes;
 use nilas_engine::EngineError;
 
 /// Which API an operation belongs to.
@@ -211,6 +212,11 @@ pub trait Access {
     /// are rights on its files. `None`: they do not, or it is known. What is not known when it matters, [`Access::allows`] refuses.
     fn look_up(&self, objects: &[Resource<'_>]) -> Option<LookUp<'_>> {
         let _ = objects;
+        None
+    }
+
+    /// Returns the id of the user whose the buckets are that the sender makes; `None` for root, and who has no user.
+    fn owner(&self) -> Option<Bytes> {
         None
     }
 

@@ -12,6 +12,7 @@ use http::Response;
 use http::request::Parts;
 use nilas_catalog::Refusal;
 use nilas_catalog::access::ResourceKind;
+use nilas_catalog::uri::raw_pairs;
 use sha2::{Digest as _, Sha256};
 
 use crate::auth::{
@@ -98,6 +99,11 @@ async fn answer(
             (found.map_err(|fault| fault.error(access_key, token))?, Some(verified))
         }
     };
+    // A field that stands in the address in place of the body would go unread.
+    let mut beside = raw_pairs(head.uri.query().unwrap_or_default()).map(|(name, _)| name);
+    if let Some(name) = beside.find(|name| !name.to_ascii_lowercase().starts_with("x-amz-")) {
+        return Err(QueryError::Unread { name: name.to_owned() });
+    }
     let outcome = carry_out(services, head, trail, operation, &form, sender, verified.as_ref(), now_ms).await;
     outcome.map_err(|error| match &error {
         // A token of the issuer that is not true is a proof that failed.

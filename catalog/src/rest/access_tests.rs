@@ -18,6 +18,8 @@ pub(super) struct Recorder {
     asked: RefCell<Vec<(String, ResourceKind)>>,
     allows: Box<dyn Fn(&str) -> bool>,
     wants_ids: bool,
+    /// Whose request it is asked about.
+    principal: &'static str,
     /// Credentials that it was asked for.
     pub(super) vended: RefCell<Vec<String>>,
 }
@@ -25,7 +27,14 @@ pub(super) struct Recorder {
 impl Recorder {
     pub(super) fn new(allows: impl Fn(&str) -> bool + 'static) -> Recorder {
         let allows = Box::new(allows);
-        Recorder { asked: RefCell::default(), allows, wants_ids: false, vended: RefCell::default() }
+        let principal = "somebody KEY";
+        Recorder {
+            asked: RefCell::default(),
+            allows,
+            wants_ids: false,
+            principal,
+            vended: RefCell::default(),
+        }
     }
 
     /// Refuses what is about `refused`.
@@ -36,6 +45,11 @@ impl Recorder {
     /// The same for rights that depend on ids.
     pub(super) fn by_id(self) -> Recorder {
         Recorder { wants_ids: true, ..self }
+    }
+
+    /// The same of a request by somebody else.
+    pub(super) fn of(self, principal: &'static str) -> Recorder {
+        Recorder { principal, ..self }
     }
 
     pub(super) fn questions(&self) -> Vec<String> {
@@ -97,7 +111,7 @@ pub(super) async fn ask_with(
         raw_query,
         header: &header,
         body: Bytes::copy_from_slice(body.as_bytes()),
-        principal: "somebody",
+        principal: recorder.principal,
         access: recorder,
         base_url: "http://h",
     };

@@ -27,6 +27,11 @@ const PLACE_ACTIONS: [&str; 3] = ["s3:GetObject", "s3:PutObject", "s3:DeleteObje
 const FILE_ACTION: &str = "s3:GetObject";
 
 impl Request<'_> {
+    /// Who asks, by whatever key.
+    pub(super) fn who(&self) -> &str {
+        self.principal.rsplit_once(' ').map_or(self.principal, |(who, _)| who)
+    }
+
     pub(super) fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), CatalogError> {
         self.check_action(operation.facts().action, resource, &[])
     }
@@ -323,7 +328,8 @@ impl Catalog {
         if chosen.is_empty() {
             return Ok(());
         }
-        let own = self.owner(bucket, move |store| async move { store.are_own(&chosen).await }).await?;
+        let by = request.who().to_owned();
+        let own = self.owner(bucket, move |store| async move { store.are_own(&chosen, &by).await }).await?;
         let refused = refusals.into_iter().zip(own).find(|(_, is_own)| !is_own);
         refused.map_or(Ok(()), |(refusal, _)| Err(refusal))
     }

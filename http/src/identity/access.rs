@@ -4,6 +4,7 @@
 //! touch more than their target (a copy's source, each key of DeleteObjects, each table of a transaction) ask it for
 //! each of those. I1. Nothing is acted on before it was asked for.
 
+use bytes::Bytes;
 use nilas_catalog::access::{
     Access, KeptPrincipal, LookUp, LookUpError, NamedIn, OperationFacts, Resource, VendRequest, Vended,
 };
@@ -157,6 +158,10 @@ impl Access for Caller<'_> {
 
     fn look_up(&self, objects: &[Resource<'_>]) -> Option<LookUp<'_>> {
         self.authorizer.look_up(objects)
+    }
+
+    fn owner(&self) -> Option<Bytes> {
+        self.sender.user.as_ref().map(|user| Bytes::copy_from_slice(user.id.as_bytes()))
     }
 
     fn kept(&self) -> KeptPrincipal {

@@ -293,7 +293,10 @@ impl<'a> Evaluator<'a> {
             denied |= !matches!(verdict, Verdict::Allow(_));
         }
         if let Some(scope) = &sender.table {
-            let within = self.is_within(scope, subject);
+            let is_of = |data: &&DataRight<'_>| {
+                data.arn.rsplit('/').next().is_some_and(|id| id.eq_ignore_ascii_case(&scope.table))
+            };
+            let within = self.is_within(scope, subject) && subject.data.as_ref().is_none_or(is_of);
             let verdict = if within { Verdict::Allow(BY_NOTHING) } else { Verdict::Nothing };
             tell(Layer::Table, verdict, false);
             denied |= !within;
@@ -355,15 +358,11 @@ impl<'a> Evaluator<'a> {
         if let Some(scope) =
             self.sender.table.as_ref().filter(|scope| scope.holds(&bucket.name, key.as_bytes()))
         {
-            let now = match self.any_set(rules, PolicySet::mentions_table_names) {
-                true => self.looked_up(&bucket.name, key)?,
-                false => None,
+            return match self.looked_up(&bucket.name, key)? {
+                // Perhaps another one, which lies where that of the session was.
+                Some(now) => right(&now.id.clone(), Names::Now(now)),
+                None => right(&scope.table, scope.names.as_ref().map_or(Names::Unknown, Names::AtVending)),
             };
-            let names = match now.filter(|now| now.id.eq_ignore_ascii_case(&scope.table)) {
-                Some(now) => Names::Now(now),
-                None => scope.names.as_ref().map_or(Names::Unknown, Names::AtVending),
-            };
-            return right(&scope.table, names);
         }
         match (self.looked_up(&bucket.name, key)?, table_of_key(key)) {
             (Some(table), _) => right(&table.id.clone(), Names::Now(table)),

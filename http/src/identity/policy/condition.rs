@@ -217,7 +217,10 @@ impl Condition {
         }
         match &self.test {
             Test::Text { values, .. } => {
-                is_narrowing(&self.key) && values.iter().all(|value| value.fixed().is_some())
+                // Who shows nothing has an id as well.
+                let is_somebody =
+                    |id: &str| self.key != ConditionKey::UserId || !id.eq_ignore_ascii_case("anonymous");
+                is_narrowing(&self.key) && values.iter().all(|value| value.fixed().is_some_and(is_somebody))
             }
             Test::Arn(values) => {
                 is_narrowing(&self.key)
