@@ -71,6 +71,12 @@ impl Access for Recorder {
         allowed
     }
 
+    /// A question for all below is asked with a `*` at its end.
+    fn allows_below(&self, action: &'static str, bucket: &str, prefix: &str) -> bool {
+        let below = format!("{prefix}*");
+        self.allows(action, Resource::Object { bucket, key: below.as_bytes() })
+    }
+
     fn wants_table_ids(&self, _warehouse: &str) -> bool {
         self.wants_ids
     }
@@ -300,7 +306,7 @@ const QUESTIONS: &[(Operation, &str, &str, &[&str])] = &[
         Operation::DeleteWarehouse,
         "DELETE /v1/warehouses/wh1",
         "",
-        &["s3tables:DeleteTableBucket arn:aws:s3tables:::bucket/wh1"],
+        &["s3tables:DeleteTableBucket arn:aws:s3tables:::bucket/wh1", "s3:DeleteBucket arn:aws:s3:::wh1"],
     ),
 ];
 

@@ -247,6 +247,11 @@ fn places_of_others_need_rights_on_files() {
             if want == 403 {
                 let refusal = text(&answer);
                 assert!(refusal.contains("s3:GetObject on arn:aws:s3:::wh1/"), "{refusal}");
+                // Rights on the place alone are not enough: what lies below is asked for.
+                let of_place =
+                    Recorder::new(|question| !question.starts_with("s3:") || !question.ends_with("/*"));
+                let answer = ask(&catalog, line, body, &of_place).await;
+                assert_eq!(answer.status, 403, "{line} {body}");
                 // Each of the three rights is needed.
                 for action in ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"] {
                     let answer = ask(&catalog, line, body, &Recorder::refusing(action)).await;

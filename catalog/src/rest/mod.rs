@@ -171,11 +171,12 @@ impl Catalog {
         let body = json::object(&request.body)?;
         let (name, upgrade) = (json::string(&body, "name")?, json::flag_or(&body, "upgrade-existing", true)?);
         request.check(Operation::CreateWarehouse, Resource::Warehouse(name))?;
-        let may = request.access.allows(UPGRADE_ACTION, Resource::Bucket(name));
-        let upgrade = match (upgrade, may) {
-            (false, _) => Upgrade::No,
-            (true, true) => Upgrade::Allowed,
-            (true, false) => Upgrade::Denied,
+        let may = || request.access.allows(UPGRADE_ACTION, Resource::Bucket(name));
+        let upgrade = match upgrade {
+            false => Upgrade::No,
+            true if self.engine.bucket(name).is_ok() && may() => Upgrade::Allowed,
+            // Of one that is made meanwhile nothing was asked.
+            true => Upgrade::Denied,
         };
         let owner = request.access.owner();
         warehouse::create(&self.engine, &self.json_attributes, name, upgrade, owner).await.map(Outcome::Json)

@@ -37,6 +37,11 @@ pub trait Authorizer {
         facts: &[(&'static str, &str)],
     ) -> Decision;
 
+    /// The same for an object and all whose keys begin with its key: see [`Access::allows_below`].
+    fn decide_below(&self, action: &'static str, object: &Resource<'_>) -> Decision {
+        self.decide(action, object, &[])
+    }
+
     /// See [`Access::wants_table_ids`].
     fn wants_table_ids(&self, warehouse: &str) -> bool {
         let _ = warehouse;
@@ -150,6 +155,11 @@ impl Access for Caller<'_> {
         facts: &[(&'static str, &str)],
     ) -> bool {
         self.authorizer.decide(action, &resource, facts) == Decision::Allow
+    }
+
+    fn allows_below(&self, action: &'static str, bucket: &str, prefix: &str) -> bool {
+        let object = Resource::Object { bucket, key: prefix.as_bytes() };
+        self.authorizer.decide_below(action, &object) == Decision::Allow
     }
 
     fn wants_table_ids(&self, warehouse: &str) -> bool {
