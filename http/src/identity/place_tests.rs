@@ -79,6 +79,10 @@ fn alice() -> (Arc<Model>, Arc<User>) {
     (Arc::new(change.model), change.answer)
 }
 
+fn sender_of_root() -> Sender {
+    sender(&Case::default(), "")
+}
+
 fn sender(case: &Case, bucket: &str) -> Sender {
     let (model, user) = alice();
     let of = |statements: &str, kind| set(&statements.replace("BUCKET", bucket), kind);
@@ -123,7 +127,11 @@ async fn create_at(engine: &Engine, case: &Case, bucket: &str, location: &str) -
     };
     let evaluator = Evaluator::new(&sender, facts, Some(engine), &rules, &notes);
     let caller = Caller::new(&sender, &evaluator);
-    let ask = async |path: String, body: String| {
+    // Whose the bucket is made a warehouse of is not of interest here.
+    let (keeper, plain) = (sender_of_root(), RequestFacts { secure: true, ..facts });
+    let keeper_evaluator = Evaluator::new(&keeper, plain, Some(engine), &rules, &notes);
+    let keeper = Caller::new(&keeper, &keeper_evaluator);
+    let ask = async |caller: &Caller<'_>, path: String, body: String| {
         let request = Request {
             method: "POST",
             raw_path: &path,
@@ -131,21 +139,21 @@ async fn create_at(engine: &Engine, case: &Case, bucket: &str, location: &str) -
             header: &|_| None,
             body: Bytes::from(body),
             principal: "alice",
-            access: &caller,
+            access: caller,
             base_url: "http://h",
         };
         let answer = catalog.handle(Route::of("POST", &path), request).await;
         (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
     };
     let upgraded = format!(r#"{{"name":"{bucket}","upgrade-existing":true}}"#);
-    let made = ask("/v1/warehouses".to_owned(), upgraded).await;
+    let made = ask(&keeper, "/v1/warehouses".to_owned(), upgraded).await;
     assert_eq!(made.0, 200, "{}", made.1);
-    let made = ask(format!("/v1/{bucket}/namespaces"), r#"{"namespace":["n"]}"#.to_owned()).await;
+    let made = ask(&caller, format!("/v1/{bucket}/namespaces"), r#"{"namespace":["n"]}"#.to_owned()).await;
     assert_eq!(made.0, 200, "{}", made.1);
     let table = format!(
         r#"{{"name":"t","location":"s3://{bucket}/{location}","schema":{{"type":"struct","fields":[{{"id":1,"name":"x","required":false,"type":"long"}}]}}}}"#
     );
-    ask(format!("/v1/{bucket}/namespaces/n/tables"), table).await
+    ask(&caller, format!("/v1/{bucket}/namespaces/n/tables"), table).await
 }
 
 #[test]
