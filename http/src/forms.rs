@@ -156,7 +156,7 @@ async fn carry_out(
         if let Some(issued) = made.issued {
             trail.issued.get_or_init(|| issued);
         }
-        return Ok(made.told);
+        return Ok(made.xml);
     }
     let asker = Asker {
         access: &caller,
@@ -166,7 +166,7 @@ async fn carry_out(
         region: &services.s3.region,
     };
     match plan(operation, form, &sender.model, asker)? {
-        Plan::Tell(told) => Ok(told),
+        Plan::Tell(xml) => Ok(xml),
         Plan::Change(next) => services.senders.store.change(next).await.map_err(not_changed),
     }
 }

@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use nilas_engine::LocalBucket;
+use serde_json::Value;
 
 use crate::limits::{LOCATION_KEY_BYTES_MAX, OverLimit, TABLE_LOCATIONS_MAX, at_most};
 use crate::model::Pointer;
 use crate::store::failure::CatalogError;
-use crate::store::names::Ident;
+use crate::store::names::{Ident, NamespaceName};
 use crate::store::state::Warehouse;
-use crate::store::table;
 
 /// The property of a table that says where its metadata files go.
 pub(crate) const METADATA_PATH: &str = "write.metadata.path";
@@ -45,12 +45,22 @@ impl Chosen {
         }
         let uuid = own.map(|own| own.uuid.as_str()).or(self.uuid.as_deref());
         let Some(uuid) = uuid else { return false };
-        let by_default = table::default_location(warehouse, &self.ident.namespace, uuid);
+        let by_default = default_location(warehouse, &self.ident.namespace, uuid);
         // Who was given the place may have put data and manifests there already. For anybody else it has to be empty.
         let is_new = || bucket.object_keys(format!("{}/", self.key).as_bytes(), 1).is_empty();
         table_key(&by_default, &warehouse.name).is_ok_and(|key| key == self.key)
             && (warehouse.staged.is_of(&self.key, by) || is_new())
     }
+}
+
+/// Where a table of a namespace lies whose creator does not say: in its `location`, when a table can lie there, else in the warehouse.
+pub(crate) fn default_location(warehouse: &Warehouse, namespace: &NamespaceName, uuid: &str) -> String {
+    let properties = warehouse.namespace(namespace).ok().map(|namespace| &namespace.properties);
+    let location = properties.and_then(|properties| properties.get("location")).and_then(Value::as_str);
+    let within = location.map(|location| format!("{}/{uuid}", location.trim_end_matches('/')));
+    let is_usable =
+        |location: &String| table_key(location, &warehouse.name).is_ok_and(|key| !key.contains("//"));
+    within.filter(is_usable).unwrap_or_else(|| format!("s3://{}/{uuid}", warehouse.name))
 }
 
 /// Whether a key, or key prefix, is `prefix` or lies in it.

@@ -361,7 +361,7 @@ fn plan_create(
     check_free_name(warehouse, &create.ident, false)?;
     let location = match &create.location {
         Some(location) => location.trim_end_matches('/').to_owned(),
-        None => default_location(warehouse, &create.ident.namespace, &uuid),
+        None => location::default_location(warehouse, &create.ident.namespace, &uuid),
     };
     location::table_key(&location, &warehouse.name)?;
     let table = NewTable {
@@ -406,17 +406,6 @@ fn plan_purge(
         ended_ms: None,
     };
     Ok(Some((pointer.location_key.clone(), purge)))
-}
-
-/// Where a table of a namespace lies whose creator does not say: in its `location`, when a table can lie there, else in the warehouse.
-pub(crate) fn default_location(warehouse: &Warehouse, namespace: &NamespaceName, uuid: &str) -> String {
-    let properties = warehouse.namespace(namespace).ok().map(|namespace| &namespace.properties);
-    let location = properties.and_then(|properties| properties.get("location")).and_then(Value::as_str);
-    let within = location.map(|location| format!("{}/{uuid}", location.trim_end_matches('/')));
-    let is_usable = |location: &String| {
-        location::table_key(location, &warehouse.name).is_ok_and(|key| !key.contains("//"))
-    };
-    within.filter(is_usable).unwrap_or_else(|| format!("s3://{}/{uuid}", warehouse.name))
 }
 
 /// The pointer to move, `None` when both names are the same.
@@ -524,7 +513,7 @@ mod tests {
                 Namespace { properties: properties.into_iter().collect(), ..Namespace::default() };
             warehouse.namespaces.insert("b".to_owned(), namespace);
             let name = NamespaceName::parse("b").expect("valid");
-            let got = default_location(&warehouse, &name, "u");
+            let got = location::default_location(&warehouse, &name, "u");
             assert_eq!(got, format!("{want}/u"), "{location:?}");
         };
         check(None, "s3://lake");
