@@ -1,7 +1,7 @@
 //! Instructions of one decision of the policy evaluator, counted: `cargo bench -p nilas-bench --bench instructions`.
 //!
 //! Valgrind runs each case of `policy` for so many decisions and for twice as many; the difference is theirs alone, and the
-//! same at each run, however busy the machine is. With `-- --test` each case is asked once, without Valgrind.
+//! same at each run, however busy the machine is. `cargo test --benches` asks each case once, without Valgrind.
 
 mod policy;
 
@@ -20,7 +20,8 @@ fn main() -> Result<(), String> {
         assert!(allowed == 0 || allowed as u64 == count, "{case}");
         return Ok(());
     }
-    let is_test = arguments.iter().any(|argument| argument == "--test");
+    // As `cargo bench` says it; `cargo test` does not.
+    let is_test = !arguments.iter().any(|argument| argument == "--bench");
     let fixture = policy::Fixture::new();
     for case in policy::CASES {
         if is_test {

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::pin::Pin;
 
+use bytes::Bytes;
 use nilas_engine::EngineError;
 
 /// Which API an operation belongs to.
@@ -200,6 +201,12 @@ pub trait Access {
         facts: &[(&'static str, &str)],
     ) -> bool;
 
+    /// Returns whether the sender may do `action` on every object of `bucket` whose key begins with `prefix`, whether it exists or
+    /// not. By itself: when they may on that key, which is enough where rights do not differ below it.
+    fn allows_below(&self, action: &'static str, bucket: &str, prefix: &str) -> bool {
+        self.allows(action, Resource::Object { bucket, key: prefix.as_bytes() })
+    }
+
     /// Returns whether the sender's rights depend on the ids of single tables of `warehouse`: then a table has to be asked for
     /// with its id, or what is refused for it would be missed.
     fn wants_table_ids(&self, warehouse: &str) -> bool {
@@ -211,6 +218,11 @@ pub trait Access {
     /// are rights on its files. `None`: they do not, or it is known. What is not known when it matters, [`Access::allows`] refuses.
     fn look_up(&self, objects: &[Resource<'_>]) -> Option<LookUp<'_>> {
         let _ = objects;
+        None
+    }
+
+    /// Returns the id of the user whose the buckets are that the sender makes; `None` for root, and who has no user.
+    fn owner(&self) -> Option<Bytes> {
         None
     }
 

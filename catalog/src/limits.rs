@@ -133,9 +133,9 @@ pub const IDEMPOTENCY_KEYS_MAX: usize = 100_000;
 /// Expired idempotency keys that one change removes along the way.
 pub const IDEMPOTENCY_EXPIRED_PER_CHANGE_MAX: usize = 8;
 
-/// Files in the metadata folder of a place for a new table that are looked at for those of a table before it; a folder with
-/// more is taken for an old one, which needs rights on what lies there (403).
-pub const LOCATION_LOOK_KEYS_MAX: usize = 1_000;
+/// Places of staged tables that one warehouse remembers, with who staged each; beyond that the oldest is forgotten: its writer
+/// needs rights on the files that it put there when it commits (403).
+pub const STAGED_PLACES_MAX: usize = 10_000;
 
 /// Locations that a table keeps, earlier ones included.
 pub const TABLE_LOCATIONS_MAX: usize = 64;

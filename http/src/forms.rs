@@ -12,6 +12,7 @@ use http::Response;
 use http::request::Parts;
 use nilas_catalog::Refusal;
 use nilas_catalog::access::ResourceKind;
+use nilas_catalog::uri::raw_pairs;
 use sha2::{Digest as _, Sha256};
 
 use crate::auth::{
@@ -98,6 +99,11 @@ async fn answer(
             (found.map_err(|fault| fault.error(access_key, token))?, Some(verified))
         }
     };
+    // A field that stands in the address in place of the body would go unread.
+    let mut beside = raw_pairs(head.uri.query().unwrap_or_default()).map(|(name, _)| name);
+    if let Some(name) = beside.find(|name| !name.to_ascii_lowercase().starts_with("x-amz-")) {
+        return Err(QueryError::Unread { name: name.to_owned() });
+    }
     let outcome = carry_out(services, head, trail, operation, &form, sender, verified.as_ref(), now_ms).await;
     outcome.map_err(|error| match &error {
         // A token of the issuer that is not true is a proof that failed.
@@ -150,7 +156,7 @@ async fn carry_out(
         if let Some(issued) = made.issued {
             trail.issued.get_or_init(|| issued);
         }
-        return Ok(made.told);
+        return Ok(made.xml);
     }
     let asker = Asker {
         access: &caller,
@@ -160,7 +166,7 @@ async fn carry_out(
         region: &services.s3.region,
     };
     match plan(operation, form, &sender.model, asker)? {
-        Plan::Tell(told) => Ok(told),
+        Plan::Tell(xml) => Ok(xml),
         Plan::Change(next) => services.senders.store.change(next).await.map_err(not_changed),
     }
 }

@@ -5,6 +5,7 @@
 //! I1. Simulations ask the evaluator that judges requests, as the sender they are about. I2. Every list is bounded, and says
 //! when it was cut short. I3. A field that is not known is refused by its name: a misspelt limit would be none.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use http::HeaderMap;
 use nilas_catalog::access::{Access as _, Resource};
 use nilas_catalog::uri::Query;
 use nilas_engine::{Bucket, SettingKind, rt};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
 use crate::audit::{AuditShared, Decisions, Outcome};
@@ -78,6 +80,31 @@ pub(crate) struct Asked {
     fields: Map<String, Value>,
 }
 
+/// The members of a JSON object in their order, those that come again included.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Members, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        from.deserialize_map(InOrder)
+    }
+}
+
 impl Asked {
     /// Reads the query, in which `context.KEY` may come again and again, and the JSON object of a body.
     pub(crate) fn parse(query: Option<&str>, body: &[u8]) -> Result<Asked, Failure> {
@@ -100,10 +127,14 @@ impl Asked {
             }
         }
         if !body.is_empty() {
-            let Ok(Value::Object(members)) = serde_json::from_slice(body) else {
+            let Ok(Members(members)) = serde_json::from_slice(body) else {
                 return Err(invalid("the body is no JSON object"));
             };
             for (name, value) in members {
+                // A null in place of what was to narrow a key must not leave it wide.
+                if value.is_null() {
+                    return Err(invalid(&format!("{name} is null")));
+                }
                 match (name.as_str(), value) {
                     ("context", Value::Object(given)) => context.extend(given),
                     (_, value) => {

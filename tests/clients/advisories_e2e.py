@@ -573,6 +573,74 @@ def what_is_there():
         assert secret.encode() not in body
 
 
+def rights_by_detour():
+    """Rights on tables are none on what others have: buckets, files under a UUID, what lies below a chosen place."""
+    warehouse, plain = nilas.unique("detour"), nilas.unique("plain")
+    grabber = Person("detour", allow("s3tables:*"))
+    of_namespace = Person("of-namespace", allow("s3tables:*", Condition={"StringEquals": {"s3tables:namespace": "n"}}))
+    json_of = {"Content-Type": "application/json"}
+    call = lambda keys, method, path, body=None: signed(
+        keys, method, f"/_iceberg/v1/{path}", json_of, b"" if body is None else json.dumps(body).encode())
+    roots = {"aws_access_key_id": nilas.ACCESS_KEY, "aws_secret_access_key": nilas.SECRET_KEY}
+    eq(call(roots, "POST", "warehouses", {"name": warehouse})[0], 200)
+    eq(call(roots, "POST", f"{warehouse}/namespaces", {"namespace": ["n"]})[0], 200)
+    root.create_bucket(Bucket=plain)
+    # Anybody's bucket is no warehouse for the asking, and does not go with one.
+    eq(call(grabber.keys, "POST", "warehouses", {"name": plain})[0], 403)
+    eq(call(roots, "POST", "warehouses", {"name": plain})[0], 200)
+    eq(call(grabber.keys, "DELETE", f"warehouses/{plain}")[0], 403)
+    eq(call(grabber.keys, "DELETE", f"warehouses/{plain}?preserve-bucket=true")[0], 204)
+    root.head_bucket(Bucket=plain)
+    # What its maker made is the maker's.
+    hers = nilas.unique("hers")
+    eq(call(grabber.keys, "POST", "warehouses", {"name": hers})[0], 200)
+    grabber.client().head_bucket(Bucket=hers)
+    eq(call(grabber.keys, "DELETE", f"warehouses/{hers}")[0], 204)
+    # Others' files under a UUID, with and without a folder before it.
+    uuid = "3f2a9c1e-5b7d-4e8f-9a0b-1c2d3e4f5a6b"
+    for folder in ("", "backups/"):
+        root.put_object(Bucket=warehouse, Key=f"{folder}{uuid}/secret", Body=SECRET)
+        place = f"s3://{warehouse}/{folder}{uuid}"
+        body = {"requirements": [{"type": "assert-create"}], "updates": [
+            {"action": "assign-uuid", "uuid": uuid}, {"action": "upgrade-format-version", "format-version": 2},
+            {"action": "add-schema", "schema": {"type": "struct", "schema-id": 0, "fields": [{"id": 1, "name": "x", "required": False, "type": "long"}]}},
+            {"action": "set-current-schema", "schema-id": -1}, {"action": "add-spec", "spec": {"spec-id": 0, "fields": []}},
+            {"action": "set-default-spec", "spec-id": -1}, {"action": "add-sort-order", "sort-order": {"order-id": 0, "fields": []}},
+            {"action": "set-default-sort-order", "sort-order-id": -1}, {"action": "set-location", "location": place}]}
+        eq(call(of_namespace.keys, "POST", f"{warehouse}/namespaces/n/tables/grab", body)[0], 403, place)
+        refuse(lambda: of_namespace.client().get_object(Bucket=warehouse, Key=f"{folder}{uuid}/secret"))
+    # What is denied below a place is denied by choosing it.
+    root.put_object(Bucket=warehouse, Key="cc/secret/x", Body=SECRET)
+    chooser = Person("chooser", allow(["s3:*", "s3tables:*"]), deny("s3:*", arn(warehouse, "cc/secret/*")))
+    table = lambda name, place: {"name": name, "location": f"s3://{warehouse}/{place}", "schema": {"type": "struct", "fields": []}}
+    eq(call(chooser.keys, "POST", f"{warehouse}/namespaces/n/tables", table("cc", "cc"))[0], 403)
+    eq(call(chooser.keys, "POST", f"{warehouse}/namespaces/n/tables", table("dd", "dd"))[0], 200)
+    eq(call(roots, "DELETE", f"{warehouse}/namespaces/n/tables/dd?purgeRequested=true")[0], 204)
+    eq(call(roots, "DELETE", f"{warehouse}/namespaces/n")[0], 204)
+    for person in (chooser, grabber, of_namespace):
+        person.go()
+    for name in (plain, warehouse):
+        remove_bucket(name)
+
+
+def said_twice():
+    """What narrows is read wherever it stands, or the request is refused."""
+    narrow = policy(allow("s3:GetObject", arn(victim, "*")))
+    wide = Person("twice", allow("*"))
+    form = "Action=AssumeRole&Version=2011-06-15&RoleSessionName=s&RoleArn=" + urllib.parse.quote(store.role())
+    request = AWSRequest(method="POST", url=f"{nilas.ENDPOINT}/?Policy={urllib.parse.quote(narrow, safe='')}", data=form.encode(),
+                         headers={"Content-Type": "application/x-www-form-urlencoded"})
+    SigV4Auth(Credentials(wide.keys["aws_access_key_id"], wide.keys["aws_secret_access_key"]), "sts", nilas.S3_REGION).add_auth(request)
+    status, body = raw("POST", f"/?Policy={urllib.parse.quote(narrow, safe='')}", dict(request.headers.items()), form.encode())
+    assert status == 400 and b"ValidationError" in body, (status, body)
+    for body in (f'{{"user":"{wide.name}","policy":{narrow},"policy":null}}', f'{{"user":"{wide.name}","policy":null}}',
+                 f'{{"user":"{wide.name}","expires_s":60,"expires_s":null}}'):
+        status, answer = signed({"aws_access_key_id": nilas.ACCESS_KEY, "aws_secret_access_key": nilas.SECRET_KEY},
+                                "POST", "/_nilas/keys", {"Content-Type": "application/json"}, body.encode())
+        eq(status, 400, body)
+    wide.go()
+
+
 def leave():
     mallory.go()
     alice.go()
@@ -598,5 +666,7 @@ Steps("advisories").run([
     ("forms", forms),
     ("answers-that-carry-lines", answers_that_carry_lines),
     ("what-is-there", what_is_there),
+    ("rights-by-detour", rights_by_detour),
+    ("said-twice", said_twice),
     ("leave", leave),
 ])

@@ -784,6 +784,10 @@ fn who_may_may_and_nobody_else() {
         if is_copy || matches!(any, Any::S3(Operation::GetObjectAttributes)) {
             actions.push("s3:GetObject");
         }
+        // The bucket goes with the warehouse.
+        if matches!(any, Any::Iceberg(nilas_catalog::Operation::DeleteWarehouse)) {
+            actions.push("s3:DeleteBucket");
+        }
         corpus.give("with", &allow(&actions));
         let deny =
             format!(r#"{},{{"Effect":"Deny","Action":"{}","Resource":"*"}}"#, allow(&["*"]), facts.action);

@@ -18,6 +18,8 @@ pub(super) struct Recorder {
     asked: RefCell<Vec<(String, ResourceKind)>>,
     allows: Box<dyn Fn(&str) -> bool>,
     wants_ids: bool,
+    /// Whose request it is asked about.
+    principal: &'static str,
     /// Credentials that it was asked for.
     pub(super) vended: RefCell<Vec<String>>,
 }
@@ -25,7 +27,14 @@ pub(super) struct Recorder {
 impl Recorder {
     pub(super) fn new(allows: impl Fn(&str) -> bool + 'static) -> Recorder {
         let allows = Box::new(allows);
-        Recorder { asked: RefCell::default(), allows, wants_ids: false, vended: RefCell::default() }
+        let principal = "somebody KEY";
+        Recorder {
+            asked: RefCell::default(),
+            allows,
+            wants_ids: false,
+            principal,
+            vended: RefCell::default(),
+        }
     }
 
     /// Refuses what is about `refused`.
@@ -36,6 +45,11 @@ impl Recorder {
     /// The same for rights that depend on ids.
     pub(super) fn by_id(self) -> Recorder {
         Recorder { wants_ids: true, ..self }
+    }
+
+    /// The same of a request by somebody else.
+    pub(super) fn of(self, principal: &'static str) -> Recorder {
+        Recorder { principal, ..self }
     }
 
     pub(super) fn questions(&self) -> Vec<String> {
@@ -55,6 +69,12 @@ impl Access for Recorder {
         let allowed = (self.allows)(&question);
         self.asked.borrow_mut().push((question, resource.kind()));
         allowed
+    }
+
+    /// A question for all below is asked with a `*` at its end.
+    fn allows_below(&self, action: &'static str, bucket: &str, prefix: &str) -> bool {
+        let below = format!("{prefix}*");
+        self.allows(action, Resource::Object { bucket, key: below.as_bytes() })
     }
 
     fn wants_table_ids(&self, _warehouse: &str) -> bool {
@@ -97,7 +117,7 @@ pub(super) async fn ask_with(
         raw_query,
         header: &header,
         body: Bytes::copy_from_slice(body.as_bytes()),
-        principal: "somebody",
+        principal: recorder.principal,
         access: recorder,
         base_url: "http://h",
     };
@@ -286,7 +306,7 @@ const QUESTIONS: &[(Operation, &str, &str, &[&str])] = &[
         Operation::DeleteWarehouse,
         "DELETE /v1/warehouses/wh1",
         "",
-        &["s3tables:DeleteTableBucket arn:aws:s3tables:::bucket/wh1"],
+        &["s3tables:DeleteTableBucket arn:aws:s3tables:::bucket/wh1", "s3:DeleteBucket arn:aws:s3:::wh1"],
     ),
 ];
 
@@ -316,7 +336,8 @@ fn every_operation_asks_about_all_that_it_names() {
             // What is asked of S3 is about files.
             let mut tables = asked.iter().filter(|(question, _)| question.starts_with("s3tables:"));
             assert!(tables.all(|(_, kind)| *kind == facts.resource), "{line}: {asked:?}");
-            let asks_once = facts.named == NamedIn::Head && *operation != Operation::LoadCredentials;
+            let asks_more = [Operation::LoadCredentials, Operation::DeleteWarehouse].contains(operation);
+            let asks_once = facts.named == NamedIn::Head && !asks_more;
             assert!(!asks_once || asked.len() == 1, "{line}");
             if *operation == Operation::CreateWarehouse {
                 // Paths without a prefix need one warehouse alone.

@@ -19,14 +19,19 @@ use crate::store::names::{Ident, Names, warehouse_name};
 use crate::store::table::{CreateTable, Registered};
 use crate::store::warehouse;
 
-/// What who chooses a place for a table's files has to be allowed there, as the table's readers and writers, and its purge, will
-/// be.
+/// What who chooses a place for a table's files has to be allowed with all that lies below it, as the table's readers and writers,
+/// and its purge, will be.
 const PLACE_ACTIONS: [&str; 3] = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"];
 
 /// What who registers a metadata file has to be allowed with it: the answer shows it.
 const FILE_ACTION: &str = "s3:GetObject";
 
 impl Request<'_> {
+    /// Who asks, by whatever key.
+    pub(super) fn who(&self) -> &str {
+        self.principal.rsplit_once(' ').map_or(self.principal, |(who, _)| who)
+    }
+
     pub(super) fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), CatalogError> {
         self.check_action(operation.facts().action, resource, &[])
     }
@@ -300,7 +305,7 @@ impl Catalog {
     }
 
     /// Refuses places for a table's files that are neither its own nor new where the sender may not do all that its readers and
-    /// writers, and its purge, will do there.
+    /// writers, and its purge, will do there: with whatever lies below.
     pub(super) async fn check_places(
         &self,
         request: &Request<'_>,
@@ -312,18 +317,21 @@ impl Catalog {
         let places = keys.iter().map(|key| Resource::Object { bucket: &bucket.name, key: key.as_bytes() });
         let places: Vec<Resource<'_>> = places.collect();
         look_up(request.access, &places).await?;
-        let mut places = places.into_iter();
+        let mut keys = keys.iter().zip(places);
         chosen.retain(|_| {
-            let place = places.next().expect("one place for each");
-            let action = PLACE_ACTIONS.into_iter().find(|action| !request.access.allows(action, place));
-            refusals
-                .extend(action.map(|action| CatalogError::Forbidden { action, resource: place.to_string() }));
+            let (key, place) = keys.next().expect("one place for each");
+            let may = |action: &&'static str| request.access.allows_below(action, &bucket.name, key);
+            let action = PLACE_ACTIONS.into_iter().find(|action| !may(action));
+            refusals.extend(
+                action.map(|action| CatalogError::Forbidden { action, resource: format!("{place}*") }),
+            );
             action.is_some()
         });
         if chosen.is_empty() {
             return Ok(());
         }
-        let own = self.owner(bucket, move |store| async move { store.are_own(&chosen).await }).await?;
+        let by = request.who().to_owned();
+        let own = self.owner(bucket, move |store| async move { store.are_own(&chosen, &by).await }).await?;
         let refused = refusals.into_iter().zip(own).find(|(_, is_own)| !is_own);
         refused.map_or(Ok(()), |(refusal, _)| Err(refusal))
     }

@@ -15,6 +15,7 @@ const TABLES: &str = "/v1/wh1/namespaces/n/tables";
 const SCHEMA: &str = r#"{"type":"struct","fields":[{"id":1,"name":"x","required":false,"type":"long"}]}"#;
 const COMMIT: &str = r#"{"requirements":[],"updates":[]}"#;
 const UUID: &str = "00000000-0000-4000-8000-00000000000a";
+const EMPTY: &str = "00000000-0000-4000-8000-00000000000e";
 
 fn all() -> Recorder {
     Recorder::refusing("")
@@ -180,7 +181,8 @@ fn a_name_that_passed_to_another_table_is_judged_again() {
         moved!(wrong(), store => store.rename_table(&ident("t"), &ident("t"), None));
         let create = |name: &str, staged: bool| {
             let body = table(name, if staged { r#","stage-create":true"# } else { "" });
-            super::new_table(body.as_bytes(), NamespaceName::parse("n").expect("valid")).expect("valid")
+            super::new_table(body.as_bytes(), NamespaceName::parse("n").expect("valid"), "who")
+                .expect("valid")
         };
         for staged in [false, true] {
             let (there, absent) = (create("t", staged), create("absent", staged));
@@ -245,6 +247,11 @@ fn places_of_others_need_rights_on_files() {
             if want == 403 {
                 let refusal = text(&answer);
                 assert!(refusal.contains("s3:GetObject on arn:aws:s3:::wh1/"), "{refusal}");
+                // Rights on the place alone are not enough: what lies below is asked for.
+                let of_place =
+                    Recorder::new(|question| !question.starts_with("s3:") || !question.ends_with("/*"));
+                let answer = ask(&catalog, line, body, &of_place).await;
+                assert_eq!(answer.status, 403, "{line} {body}");
                 // Each of the three rights is needed.
                 for action in ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"] {
                     let answer = ask(&catalog, line, body, &Recorder::refusing(action)).await;
@@ -271,7 +278,7 @@ fn places_of_others_need_rights_on_files() {
         check(&commit, &path(&format!("s3://wh1/{id}/elsewhere")), 200).await;
         check(&commit, &moved(&format!("s3://wh1/{id}")), 200).await;
         check(&commit, &moved(&format!("s3://wh1/{id}/within")), 200).await;
-        check(&commit, &moved(&format!("s3://wh1/far/{id}")), 200).await;
+        check(&commit, &moved(&format!("s3://wh1/far/{id}")), 403).await;
         // It keeps the places that it had.
         check(&commit, &moved(&format!("s3://wh1/{id}/again")), 200).await;
         let transaction = |to: &str| {
@@ -325,7 +332,21 @@ fn a_staged_table_lies_where_it_was_staged() {
         assert_eq!(commit("b", creating(&dropped, &location)).await, 403);
         assert_eq!(commit("b", creating(UUID, &location)).await, 403);
         assert_eq!(commit("b", creating(UUID, &format!("{location}/data"))).await, 403);
-        assert_eq!(commit("b", creating(UUID, &format!("s3://wh1/x/{UUID}"))).await, 200);
+        // Nor does a place that is not the catalog's choice, or one where somebody's files are.
+        assert_eq!(commit("b", creating(UUID, &format!("s3://wh1/x/{UUID}"))).await, 403);
+        put(&catalog, &format!("{UUID}/backup"), "another's".to_owned()).await;
+        assert_eq!(commit("b", creating(UUID, &format!("s3://wh1/{UUID}"))).await, 403);
+        assert_eq!(commit("b", creating(EMPTY, &format!("s3://wh1/{EMPTY}"))).await, 200);
+        // What one sender staged is not for another to take.
+        let of_another = of_tables().of("another KEY");
+        let staged = json(&ask(&catalog, &line, &table("c", r#","stage-create":true"#), &of_tables()).await);
+        let (uuid, place) = (&staged["metadata"]["table-uuid"], &staged["metadata"]["location"]);
+        let (uuid, place) = (uuid.as_str().expect("text"), place.as_str().expect("text"));
+        put(&catalog, &format!("{uuid}/data/1.parquet"), "data".to_owned()).await;
+        let body = creating(uuid, place);
+        let stolen = ask(&catalog, &format!("POST {TABLES}/stolen"), &body, &of_another).await;
+        assert_eq!(stolen.status, 403, "{}", text(&stolen));
+        assert_eq!(commit("c", body).await, 200);
     });
 }
 

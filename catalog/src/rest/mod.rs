@@ -41,6 +41,7 @@ use crate::store::purge::{self, PurgeContext};
 use crate::store::purge_state::{PurgeFigures, PurgeStatus};
 use crate::store::state::{Page, PageQuery};
 use crate::store::table::{CreateTable, LoadTable};
+use crate::store::warehouse::{DELETE_ACTION, UPGRADE_ACTION, Upgrade};
 use crate::store::{Outcome, Store, metadata_file, on_owner, on_owner_core, recognise, warehouse};
 use crate::uri;
 
@@ -56,7 +57,7 @@ pub struct Request<'a> {
     pub header: &'a dyn Fn(&str) -> Option<String>,
     /// Whole; over [`BODY_BYTES_MAX`] the answer is 413.
     pub body: Bytes,
-    /// Who asks: part of what an idempotency key is remembered with.
+    /// Who asks, and behind a blank the access key by which: what an idempotency key is remembered with.
     pub principal: &'a str,
     /// Says what they may do.
     pub access: &'a dyn Access,
@@ -170,7 +171,15 @@ impl Catalog {
         let body = json::object(&request.body)?;
         let (name, upgrade) = (json::string(&body, "name")?, json::flag_or(&body, "upgrade-existing", true)?);
         request.check(Operation::CreateWarehouse, Resource::Warehouse(name))?;
-        warehouse::create(&self.engine, &self.json_attributes, name, upgrade).await.map(Outcome::Json)
+        let may = || request.access.allows(UPGRADE_ACTION, Resource::Bucket(name));
+        let upgrade = match upgrade {
+            false => Upgrade::No,
+            true if self.engine.bucket(name).is_ok() && may() => Upgrade::Allowed,
+            // Of one that is made meanwhile nothing was asked.
+            true => Upgrade::Denied,
+        };
+        let owner = request.access.owner();
+        warehouse::create(&self.engine, &self.json_attributes, name, upgrade, owner).await.map(Outcome::Json)
     }
 
     async fn one_warehouse(&self, call: &Call<'_>) -> Result<Outcome, CatalogError> {
@@ -180,6 +189,9 @@ impl Catalog {
             return warehouse::get(&self.engine, name).map(Outcome::Json);
         }
         let preserve = call.query.flag("preserve-bucket")?;
+        if !preserve {
+            call.request.check_action(DELETE_ACTION, Resource::Bucket(name), &[])?;
+        }
         let delete = async || warehouse::delete(&self.engine, &self.json_attributes, name, preserve).await;
         self.behind_purges(delete).await?;
         Ok(Outcome::Empty)
@@ -382,7 +394,8 @@ impl Catalog {
 
     async fn create_table(&self, call: &Call<'_>) -> Result<Outcome, CatalogError> {
         let request = call.request;
-        let parsed = call.names.namespace().and_then(|namespace| new_table(&request.body, namespace));
+        let parsed =
+            call.names.namespace().and_then(|namespace| new_table(&request.body, namespace, request.who()));
         let tables: Tables<'_, CreateTable> = Some(&|create| vec![create.ident.clone()]);
         let judge = |create: &CreateTable, warehouse: &str, judged: &Judged| {
             request.check_table(Operation::CreateTable, warehouse, &create.ident, judged)
@@ -673,7 +686,7 @@ fn listing(field: &str, page: &Page, entry: impl Fn(&str) -> Value) -> Outcome {
 }
 
 /// The body of CreateTable.
-fn new_table(body: &[u8], namespace: NamespaceName) -> Result<CreateTable, CatalogError> {
+fn new_table(body: &[u8], namespace: NamespaceName, who: &str) -> Result<CreateTable, CatalogError> {
     let mut body = json::object(body)?;
     Ok(CreateTable {
         ident: Ident::new(namespace, json::string(&body, "name")?)?,
@@ -683,7 +696,7 @@ fn new_table(body: &[u8], namespace: NamespaceName) -> Result<CreateTable, Catal
         partition_spec: json::optional_object(&mut body, "partition-spec")?,
         write_order: json::optional_object(&mut body, "write-order")?,
         properties: json::properties(&mut body, "properties")?,
-        staged: json::flag(&body, "stage-create")?,
+        staged_by: json::flag(&body, "stage-create")?.then(|| who.to_owned()),
     })
 }
 

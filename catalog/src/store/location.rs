@@ -3,20 +3,20 @@
 //! I1. Every table's location is a key prefix in the warehouse's own bucket, never the bucket itself.
 //! I2. No table's location, nor one that it had before, is, lies in or holds one of another table or of a purge at work:
 //! what lies under it was written by that table, or by somebody who says so.
-//! I3. A location that a client chooses is one in which the table lies already, or a new one named by the table's UUID, or the
+//! I3. A location that a client chooses is one in which the table lies already, or the one that the catalog would choose, staged
+//! by this client or empty, or the
 //! client may read, write and delete what lies there: rights on a table give nothing of what others left behind.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use nilas_engine::LocalBucket;
+use serde_json::Value;
 
-use crate::limits::{
-    LOCATION_KEY_BYTES_MAX, LOCATION_LOOK_KEYS_MAX, OverLimit, TABLE_LOCATIONS_MAX, at_most,
-};
+use crate::limits::{LOCATION_KEY_BYTES_MAX, OverLimit, TABLE_LOCATIONS_MAX, at_most};
 use crate::model::Pointer;
 use crate::store::failure::CatalogError;
-use crate::store::names::Ident;
+use crate::store::names::{Ident, NamespaceName};
 use crate::store::state::Warehouse;
 
 /// The property of a table that says where its metadata files go.
@@ -37,23 +37,30 @@ pub(crate) struct Chosen {
 }
 
 impl Chosen {
-    /// Whether the table lies there already, or the place is new and its own: see I3.
-    pub(crate) fn is_own(&self, warehouse: &Warehouse, bucket: &LocalBucket) -> bool {
+    /// Whether the table lies there already, or the place is new and its own for `by`, who chooses it: see I3.
+    pub(crate) fn is_own(&self, by: &str, warehouse: &Warehouse, bucket: &LocalBucket) -> bool {
         let own = warehouse.find(&self.ident).map(|table| &*table.pointer);
         if own.is_some_and(|own| own.location_keys().any(|own| lies_in(&self.key, own))) {
             return true;
         }
         let uuid = own.map(|own| own.uuid.as_str()).or(self.uuid.as_deref());
-        let name = self.key.rsplit('/').next().unwrap_or_default();
-        uuid.is_some_and(|uuid| uuid == name) && is_new(&self.key, bucket)
+        let Some(uuid) = uuid else { return false };
+        let by_default = default_location(warehouse, &self.ident.namespace, uuid);
+        // Who was given the place may have put data and manifests there already. For anybody else it has to be empty.
+        let is_new = || bucket.object_keys(format!("{}/", self.key).as_bytes(), 1).is_empty();
+        table_key(&by_default, &warehouse.name).is_ok_and(|key| key == self.key)
+            && (warehouse.staged.is_of(&self.key, by) || is_new())
     }
 }
 
-/// Whether no table has been there before. A new one's writer may have put data and manifests there already, but the
-/// metadata files of a table are written by the catalog. A folder with very many files is taken for an old one.
-fn is_new(key: &str, bucket: &LocalBucket) -> bool {
-    let files = bucket.object_keys(format!("{key}/metadata/").as_bytes(), LOCATION_LOOK_KEYS_MAX);
-    files.len() < LOCATION_LOOK_KEYS_MAX && !files.iter().any(|file| file.ends_with(b".metadata.json"))
+/// Where a table of a namespace lies whose creator does not say: in its `location`, when a table can lie there, else in the warehouse.
+pub(crate) fn default_location(warehouse: &Warehouse, namespace: &NamespaceName, uuid: &str) -> String {
+    let properties = warehouse.namespace(namespace).ok().map(|namespace| &namespace.properties);
+    let location = properties.and_then(|properties| properties.get("location")).and_then(Value::as_str);
+    let within = location.map(|location| format!("{}/{uuid}", location.trim_end_matches('/')));
+    let is_usable =
+        |location: &String| table_key(location, &warehouse.name).is_ok_and(|key| !key.contains("//"));
+    within.filter(is_usable).unwrap_or_else(|| format!("s3://{}/{uuid}", warehouse.name))
 }
 
 /// Whether a key, or key prefix, is `prefix` or lies in it.

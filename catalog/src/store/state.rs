@@ -16,7 +16,7 @@ use bytes::Bytes;
 use nilas_engine::{BucketId, Sequence};
 use serde_json::{Map, Value};
 
-use crate::limits::{CACHE_BYTES_MAX, PAGE_SIZE_MAX};
+use crate::limits::{CACHE_BYTES_MAX, PAGE_SIZE_MAX, STAGED_PLACES_MAX};
 use crate::model::{Pointer, Purge};
 use crate::spec::TableMetadata;
 use crate::store::failure::CatalogError;
@@ -88,6 +88,8 @@ pub(crate) struct Warehouse {
     newest_files: HashMap<[u8; 16], u32>,
     /// Those of the tables.
     pub(crate) uuids: Uuids,
+    /// Not in any value: a restart forgets them.
+    pub(crate) staged: StagedPlaces,
     pub(crate) idempotency: Idempotency,
     pub(crate) purges: Purges,
     /// Digests of commits that wait to be removed; the digests themselves are read from their values.
@@ -208,6 +210,7 @@ impl Warehouse {
             locations: Locations::default(),
             newest_files: HashMap::new(),
             uuids: Uuids::default(),
+            staged: StagedPlaces::default(),
             idempotency: Idempotency::default(),
             purges: Purges::default(),
             digests: Standing::default(),
@@ -407,6 +410,35 @@ impl Warehouse {
     }
 }
 
+/// Places of tables that are only staged, as key prefixes, and who staged each.
+#[derive(Debug, Default)]
+pub(crate) struct StagedPlaces {
+    by_key: HashMap<String, (u64, Box<str>)>,
+    by_age: BTreeMap<u64, String>,
+    next: u64,
+}
+
+impl StagedPlaces {
+    /// Remembers a place, in place of the oldest when there are [`STAGED_PLACES_MAX`].
+    pub(crate) fn insert(&mut self, key: String, by: &str) {
+        if let Some((age, _)) = self.by_key.insert(key.clone(), (self.next, by.into())) {
+            self.by_age.remove(&age);
+        }
+        if STAGED_PLACES_MAX <= self.by_age.len()
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
+            self.by_key.remove(&oldest);
+        }
+        self.by_age.insert(self.next, key);
+        self.next += 1;
+    }
+
+    /// Whether `by` staged a table there.
+    pub(crate) fn is_of(&self, key: &str, by: &str) -> bool {
+        self.by_key.get(key).is_some_and(|(_, who)| **who == *by)
+    }
+}
+
 /// The UUIDs in use, in whatever spelling, each with how many tables have it: more than one only in warehouses in which tables
 /// could still be given another's.
 #[derive(Debug, Default)]
@@ -588,5 +620,23 @@ mod tests {
         assert_eq!(page, Page { names: vec!["t1".to_owned(), "t2".to_owned()], next: Some("t2".to_owned()) });
         let page = namespace.table_names(&PageQuery { size: Some(2), after: page.next });
         assert_eq!(page, Page { names: vec!["t3".to_owned()], next: None });
+    }
+
+    #[test]
+    fn the_newest_staged_places_are_known() {
+        let mut staged = StagedPlaces::default();
+        for nth in 0..STAGED_PLACES_MAX {
+            staged.insert(format!("p{nth}"), "ann");
+        }
+        // Again, and then as the newest.
+        staged.insert("p0".to_owned(), "bob");
+        staged.insert("more".to_owned(), "ann");
+        let check = |key: &str, by: &str, want: bool| assert_eq!(staged.is_of(key, by), want, "{key} {by}");
+        check("p0", "ann", false);
+        check("p0", "bob", true);
+        check("p1", "ann", false);
+        check("p2", "ann", true);
+        check("more", "ann", true);
+        assert_eq!((staged.by_key.len(), staged.by_age.len()), (STAGED_PLACES_MAX, STAGED_PLACES_MAX));
     }
 }

@@ -29,8 +29,8 @@ pub(crate) struct CreateTable {
     pub(crate) partition_spec: Option<Value>,
     pub(crate) write_order: Option<Value>,
     pub(crate) properties: Map<String, Value>,
-    /// Answer with the table's first metadata, but keep nothing.
-    pub(crate) staged: bool,
+    /// Answer with the table's first metadata, but keep nothing: who asks for that.
+    pub(crate) staged_by: Option<String>,
 }
 
 /// In which form a table is asked for.
@@ -48,8 +48,8 @@ impl Store {
         create: &CreateTable,
         key: Option<IdempotencyKey>,
     ) -> Result<Outcome, CatalogError> {
-        if create.staged {
-            return self.stage_table(create).await;
+        if let Some(by) = &create.staged_by {
+            return self.stage_table(create, by).await;
         }
         self.mutate(Some(&create.ident), key, async |claim| {
             for _ in 0..COMMIT_ATTEMPTS_MAX {
@@ -72,17 +72,22 @@ impl Store {
         .await
     }
 
-    async fn stage_table(&self, create: &CreateTable) -> Result<Outcome, CatalogError> {
+    async fn stage_table(&self, create: &CreateTable, by: &str) -> Result<Outcome, CatalogError> {
         let (uuid, now_ms) = (self.new_uuid(), self.now_ms());
-        self.read(|warehouse| {
+        let read = self.read(|warehouse| {
             let metadata = plan_create(warehouse, create, uuid, now_ms)?;
+            let key = location::table_key(metadata.location(), &warehouse.name)?;
             // Everything that the commit would refuse is refused here already.
             let version = plan_version(warehouse, &create.ident, metadata, None, "staged")?;
             let body = metadata_file::body(None, &version.file.rendered);
             let place = self.place(warehouse, &create.ident, &version.metadata);
-            Ok((Outcome::Table { body, gzip: false, etag: None, place }, warehouse.newest))
-        })
-        .await
+            Ok(((Outcome::Table { body, gzip: false, etag: None, place }, key), warehouse.newest))
+        });
+        let (outcome, key) = read.await?;
+        if create.location.is_none() {
+            self.warehouse.borrow_mut().staged.insert(key, by);
+        }
+        Ok(outcome)
     }
 
     pub(crate) async fn load_table(&self, ident: &Ident, form: &LoadTable) -> Result<Outcome, CatalogError> {
@@ -153,9 +158,9 @@ impl Store {
     }
 
     /// Whether each of these places is the table's own already, or new.
-    pub(crate) async fn are_own(&self, chosen: &[Chosen]) -> Result<Vec<bool>, CatalogError> {
+    pub(crate) async fn are_own(&self, chosen: &[Chosen], by: &str) -> Result<Vec<bool>, CatalogError> {
         self.read(|warehouse| {
-            let own = chosen.iter().map(|chosen| chosen.is_own(warehouse, &self.bucket));
+            let own = chosen.iter().map(|chosen| chosen.is_own(by, warehouse, &self.bucket));
             Ok((own.collect(), warehouse.newest))
         })
         .await
@@ -356,7 +361,7 @@ fn plan_create(
     check_free_name(warehouse, &create.ident, false)?;
     let location = match &create.location {
         Some(location) => location.trim_end_matches('/').to_owned(),
-        None => default_location(warehouse, &create.ident.namespace, &uuid),
+        None => location::default_location(warehouse, &create.ident.namespace, &uuid),
     };
     location::table_key(&location, &warehouse.name)?;
     let table = NewTable {
@@ -401,17 +406,6 @@ fn plan_purge(
         ended_ms: None,
     };
     Ok(Some((pointer.location_key.clone(), purge)))
-}
-
-/// Where a table of a namespace lies whose creator does not say: in its `location`, when a table can lie there, else in the warehouse.
-fn default_location(warehouse: &Warehouse, namespace: &NamespaceName, uuid: &str) -> String {
-    let properties = warehouse.namespace(namespace).ok().map(|namespace| &namespace.properties);
-    let location = properties.and_then(|properties| properties.get("location")).and_then(Value::as_str);
-    let within = location.map(|location| format!("{}/{uuid}", location.trim_end_matches('/')));
-    let is_usable = |location: &String| {
-        location::table_key(location, &warehouse.name).is_ok_and(|key| !key.contains("//"))
-    };
-    within.filter(is_usable).unwrap_or_else(|| format!("s3://{}/{uuid}", warehouse.name))
 }
 
 /// The pointer to move, `None` when both names are the same.
@@ -519,7 +513,7 @@ mod tests {
                 Namespace { properties: properties.into_iter().collect(), ..Namespace::default() };
             warehouse.namespaces.insert("b".to_owned(), namespace);
             let name = NamespaceName::parse("b").expect("valid");
-            let got = default_location(&warehouse, &name, "u");
+            let got = location::default_location(&warehouse, &name, "u");
             assert_eq!(got, format!("{want}/u"), "{location:?}");
         };
         check(None, "s3://lake");

@@ -10,6 +10,7 @@ use nilas_engine::calendar::Civil;
 use nilas_engine::{Bucket, BucketError, BucketSettings, Engine, EngineError, SettingKind, Transaction};
 use serde_json::{Map, Value, json};
 
+use crate::access::Resource;
 use crate::limits::DELETE_VALUES_MAX;
 use crate::store::failure::CatalogError;
 use crate::store::names::check_warehouse_name;
@@ -70,18 +71,37 @@ pub(crate) fn list(engine: &Engine, search: &str, page: &PageQuery) -> Result<Pa
     Ok(page.cut(names.filter(|name| after < *name && name.contains(search)).map(str::to_owned)))
 }
 
+/// What is needed on a bucket that becomes a warehouse beside the right on the warehouse: from then on rights on tables are
+/// rights on its objects.
+pub(crate) const UPGRADE_ACTION: &str = "s3:PutBucketPolicy";
+
+/// What is needed on the bucket that goes with its warehouse.
+pub(crate) const DELETE_ACTION: &str = "s3:DeleteBucket";
+
+/// Whether a bucket that is there may become the warehouse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Upgrade {
+    /// It is not asked for.
+    No,
+    /// It is, and the sender may.
+    Allowed,
+    /// It is, and the sender may not.
+    Denied,
+}
+
 /// Makes a bucket that is a warehouse, or with `upgrade` makes an existing bucket one. What is a warehouse already is
 /// [`CatalogError::WarehouseExists`].
 pub(crate) async fn create(
     engine: &Engine,
     json_attributes: &Bytes,
     name: &str,
-    upgrade: bool,
+    upgrade: Upgrade,
+    owner: Option<Bytes>,
 ) -> Result<Bytes, CatalogError> {
     check_warehouse_name(name)?;
     let uuid = uuid::Builder::from_random_bytes(engine.random_u128().to_le_bytes()).into_uuid().to_string();
     let mark = mark(&uuid, engine.now_ms());
-    let settings = BucketSettings::of(SettingKind::CATALOG, mark.clone());
+    let settings = BucketSettings::of(SettingKind::CATALOG, mark.clone()).with(SettingKind::OWNER, owner);
     let bucket = match engine.create_bucket(name, settings).await {
         Ok(bucket) => bucket,
         Err(BucketError::Exists) => {
@@ -89,7 +109,11 @@ pub(crate) async fn create(
                 Ok(bucket) if is_warehouse(&bucket) => {
                     return Err(CatalogError::WarehouseExists(name.to_owned()));
                 }
-                _ if !upgrade => return Err(CatalogError::BucketExists(name.to_owned())),
+                _ if upgrade == Upgrade::No => return Err(CatalogError::BucketExists(name.to_owned())),
+                _ if upgrade == Upgrade::Denied => {
+                    let resource = Resource::Bucket(name).to_string();
+                    return Err(CatalogError::Forbidden { action: UPGRADE_ACTION, resource });
+                }
                 // What is left there from an earlier warehouse must be readable before the bucket is one again.
                 Ok(bucket) => forget(engine, &bucket, json_attributes).await?,
                 Err(_) => {}

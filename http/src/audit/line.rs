@@ -348,13 +348,13 @@ mod tests {
             expires_s: 1_369_353_600,
         };
         let line = event(&decisions, b"");
-        let told = parse(&AuditEvent { issued: Some(&issued), ..line }.render());
+        let read = parse(&AuditEvent { issued: Some(&issued), ..line }.render());
         let subject = format!("{}…", "s".repeat(AUDIT_NAME_BYTES_MAX - 3));
         let want = json!({
             "kind": "session", "access_key": "NILT2", "role": "r", "session": "n",
             "issuer": "https://i", "subject": subject, "expires": "2013-05-24T00:00:00.000Z",
         });
-        assert_eq!(told["issued"], want);
+        assert_eq!(read["issued"], want);
         decisions.remark("a, \u{202e}b".to_owned());
         assert_eq!(parse(&event(&decisions, b"aws-cli/2").render())["remark"], "a, \u{202e}b");
         let nothing_decided = parse(&event(&Decisions::default(), b"").render());

@@ -4,6 +4,7 @@
 //! touch more than their target (a copy's source, each key of DeleteObjects, each table of a transaction) ask it for
 //! each of those. I1. Nothing is acted on before it was asked for.
 
+use bytes::Bytes;
 use nilas_catalog::access::{
     Access, KeptPrincipal, LookUp, LookUpError, NamedIn, OperationFacts, Resource, VendRequest, Vended,
 };
@@ -35,6 +36,11 @@ pub trait Authorizer {
         resource: &Resource<'_>,
         facts: &[(&'static str, &str)],
     ) -> Decision;
+
+    /// The same for an object and all whose keys begin with its key: see [`Access::allows_below`].
+    fn decide_below(&self, action: &'static str, object: &Resource<'_>) -> Decision {
+        self.decide(action, object, &[])
+    }
 
     /// See [`Access::wants_table_ids`].
     fn wants_table_ids(&self, warehouse: &str) -> bool {
@@ -178,12 +184,21 @@ impl Access for Caller<'_> {
         self.authorizer.decide(action, &resource, facts) == Decision::Allow
     }
 
+    fn allows_below(&self, action: &'static str, bucket: &str, prefix: &str) -> bool {
+        let object = Resource::Object { bucket, key: prefix.as_bytes() };
+        self.authorizer.decide_below(action, &object) == Decision::Allow
+    }
+
     fn wants_table_ids(&self, warehouse: &str) -> bool {
         self.authorizer.wants_table_ids(warehouse)
     }
 
     fn look_up(&self, objects: &[Resource<'_>]) -> Option<LookUp<'_>> {
         self.authorizer.look_up(objects)
+    }
+
+    fn owner(&self) -> Option<Bytes> {
+        self.sender.user.as_ref().map(|user| Bytes::copy_from_slice(user.id.as_bytes()))
     }
 
     fn kept(&self) -> KeptPrincipal {

@@ -134,8 +134,18 @@ pub struct Evaluator<'a> {
 /// It was not looked up whose file it is.
 struct NotLookedUp;
 
+/// How much a question is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// The resource.
+    Itself,
+    /// That, and all objects whose keys begin with its key.
+    Below,
+}
+
 /// What one question is about, beside the sender.
 struct Subject<'s> {
+    extent: Extent,
     action: &'s str,
     resource: &'s Resource<'s>,
     arn: &'s str,
@@ -194,8 +204,18 @@ impl<'a> Evaluator<'a> {
         resource: &Resource<'_>,
         facts: &[(&'static str, &str)],
     ) -> Explained {
+        self.explain_for(Extent::Itself, action, resource, facts)
+    }
+
+    fn explain_for(
+        &self,
+        extent: Extent,
+        action: &str,
+        resource: &Resource<'_>,
+        facts: &[(&'static str, &str)],
+    ) -> Explained {
         let mut layers = Vec::new();
-        let decision = self.judge(action, resource, facts, &mut |layer, verdict, by_policy| {
+        let decision = self.judge(extent, action, resource, facts, &mut |layer, verdict, by_policy| {
             let named = |id: StatementId<'_>| by_policy.then(|| id.to_string());
             let say = match verdict {
                 Verdict::Allow(id) => Say::Allow(named(id)),
@@ -207,9 +227,35 @@ impl<'a> Evaluator<'a> {
         Explained { allowed: decision == Decision::Allow, layers }
     }
 
+    /// Judges, and notes it.
+    fn decide_for(
+        &self,
+        extent: Extent,
+        action: &'static str,
+        resource: &Resource<'_>,
+        facts: &[(&'static str, &str)],
+    ) -> Decision {
+        let decision = self.judge(extent, action, resource, facts, &mut |_, _, _| ());
+        if decision == Decision::Unknown {
+            return decision;
+        }
+        let is_allowed = decision == Decision::Allow;
+        if self.notes.keeps(is_allowed) {
+            let because = self.explain_for(extent, action, resource, facts).because();
+            match extent {
+                Extent::Itself => self.notes.note(is_allowed, action, resource, Some(&because)),
+                Extent::Below => {
+                    self.notes.note(is_allowed, action, &format_args!("{resource}*"), Some(&because));
+                }
+            }
+        }
+        decision
+    }
+
     /// Asks the layers; `tell` hears what each says, and whether that comes from a policy.
     fn judge(
         &self,
+        extent: Extent,
         action: &str,
         resource: &Resource<'_>,
         facts: &[(&'static str, &str)],
@@ -235,7 +281,7 @@ impl<'a> Evaluator<'a> {
         let mut arn = self.rules.arn.take();
         arn.clear();
         write_arn(resource, &mut arn);
-        let subject = Subject { action, resource, arn: &arn, facts, data: data.as_ref() };
+        let subject = Subject { extent, action, resource, arn: &arn, facts, data: data.as_ref() };
         let allowed = self.judge_subject(&subject, rules.as_deref(), tell);
         self.rules.arn.set(arn);
         if allowed { Decision::Allow } else { Decision::Deny }
@@ -293,7 +339,10 @@ impl<'a> Evaluator<'a> {
             denied |= !matches!(verdict, Verdict::Allow(_));
         }
         if let Some(scope) = &sender.table {
-            let within = self.is_within(scope, subject);
+            let is_of = |data: &&DataRight<'_>| {
+                data.arn.rsplit('/').next().is_some_and(|id| id.eq_ignore_ascii_case(&scope.table))
+            };
+            let within = self.is_within(scope, subject) && subject.data.as_ref().is_none_or(is_of);
             let verdict = if within { Verdict::Allow(BY_NOTHING) } else { Verdict::Nothing };
             tell(Layer::Table, verdict, false);
             denied |= !within;
@@ -304,7 +353,7 @@ impl<'a> Evaluator<'a> {
             && !(names.anonymous && self.engine.is_none_or(|engine| engine.directory().is_err()))
     }
 
-    /// What a set of policies says, the right on a table's data included.
+    /// What a set of policies says, the right on a table's data included: what lies below one of its files' places is its own.
     fn ask<'p>(&self, set: &'p PolicySet, subject: &Subject<'_>, names: &PrincipalNames<'_>) -> Verdict<'p> {
         let context = RequestContext {
             action: subject.action,
@@ -319,7 +368,10 @@ impl<'a> Evaluator<'a> {
         };
         let question =
             Question { action: subject.action, resource: subject.arn, principal: names, context: &context };
-        let said = set.decide(&question);
+        let said = match subject.extent {
+            Extent::Itself => set.decide(&question),
+            Extent::Below => set.decide_below(&question),
+        };
         let Some(data) = subject.data else { return said };
         if matches!(said, Verdict::Deny(_)) {
             return said;
@@ -355,15 +407,11 @@ impl<'a> Evaluator<'a> {
         if let Some(scope) =
             self.sender.table.as_ref().filter(|scope| scope.holds(&bucket.name, key.as_bytes()))
         {
-            let now = match self.any_set(rules, PolicySet::mentions_table_names) {
-                true => self.looked_up(&bucket.name, key)?,
-                false => None,
+            return match self.looked_up(&bucket.name, key)? {
+                // Perhaps another one, which lies where that of the session was.
+                Some(now) => right(&now.id.clone(), Names::Now(now)),
+                None => right(&scope.table, scope.names.as_ref().map_or(Names::Unknown, Names::AtVending)),
             };
-            let names = match now.filter(|now| now.id.eq_ignore_ascii_case(&scope.table)) {
-                Some(now) => Names::Now(now),
-                None => scope.names.as_ref().map_or(Names::Unknown, Names::AtVending),
-            };
-            return right(&scope.table, names);
         }
         match (self.looked_up(&bucket.name, key)?, table_of_key(key)) {
             (Some(table), _) => right(&table.id.clone(), Names::Now(table)),
@@ -446,16 +494,11 @@ impl Authorizer for Evaluator<'_> {
         resource: &Resource<'_>,
         facts: &[(&'static str, &str)],
     ) -> Decision {
-        let decision = self.judge(action, resource, facts, &mut |_, _, _| ());
-        if decision == Decision::Unknown {
-            return decision;
-        }
-        let is_allowed = decision == Decision::Allow;
-        if self.notes.keeps(is_allowed) {
-            let because = self.explain(action, resource, facts).because();
-            self.notes.note(is_allowed, action, resource, Some(&because));
-        }
-        decision
+        self.decide_for(Extent::Itself, action, resource, facts)
+    }
+
+    fn decide_below(&self, action: &'static str, object: &Resource<'_>) -> Decision {
+        self.decide_for(Extent::Below, action, object, &[])
     }
 
     fn look_up(&self, objects: &[Resource<'_>]) -> Option<LookUp<'_>> {

@@ -221,9 +221,9 @@ impl<'a> RequestContext<'a> {
             ConditionKey::ResourceTag(tag) | ConditionKey::IamResourceTag(tag) => self.resource_tag(tag),
             ConditionKey::Namespace => match self.resource {
                 Resource::Table { namespace, .. } | Resource::Namespace { namespace, .. } => {
-                    owned(namespace.replace('\u{1f}', "."))
+                    owned(dotted(namespace))
                 }
-                _ => self.name_of_data(|(namespace, _)| owned(namespace.replace('\u{1f}', "."))),
+                _ => self.name_of_data(|(namespace, _)| owned(dotted(namespace))),
             },
             ConditionKey::TableName => match self.resource {
                 Resource::Table { table, .. } => text(table),
@@ -378,7 +378,28 @@ fn owned<'a>(value: String) -> Value<'a> {
     Value::One(Cow::Owned(value))
 }
 
+/// The levels of a namespace, divided by dots. A dot within a level is `%2E` and a percent sign `%25`, so that no two
+/// namespaces have one name.
+fn dotted(namespace: &str) -> String {
+    let level = |level: &str| level.replace('%', "%25").replace('.', "%2E");
+    namespace.split('\u{1f}').map(level).collect::<Vec<_>>().join(".")
+}
+
 /// As policies write dates.
 fn iso(ms: u64) -> String {
     crate::render::time::iso_8601(ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_namespaces_have_one_name() {
+        let check = |namespace: &str, want: &str| assert_eq!(dotted(namespace), want);
+        check("a", "a");
+        check("a\u{1f}b", "a.b");
+        check("a.b", "a%2Eb");
+        check("a%2Eb", "a%252Eb");
+    }
 }

@@ -21,6 +21,8 @@ pub mod authorizer;
 pub mod bearer;
 pub mod root_key;
 pub mod provision;
+#[cfg(test)]
+mod place_tests;
 
 pub use access::{Authorizer, Caller, Decision};
 pub use authorizer::{Evaluator, Explained, Layer, Say};

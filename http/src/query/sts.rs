@@ -145,14 +145,14 @@ fn check_fields(operation: Operation, form: &Form) -> Result<(), QueryError> {
 /// What an operation comes to.
 pub(crate) struct Answer {
     /// The inside of its result.
-    pub(crate) told: Bytes,
+    pub(crate) xml: Bytes,
     /// The session in it.
     pub(crate) issued: Option<Issued>,
 }
 
 impl Answer {
-    fn of(told: Bytes) -> Answer {
-        Answer { told, issued: None }
+    fn of(xml: Bytes) -> Answer {
+        Answer { xml, issued: None }
     }
 }
 
@@ -185,11 +185,11 @@ pub(crate) async fn answer(
     let mint = Mint { model: &model, key: &senders.session_key, now_ms, random: &rt::random_u128 };
     let request = RoleRequest::read(form, &model, role_arn, role)?;
     let made = mint.web_session(request, claims)?;
-    let told = match operation {
+    let xml = match operation {
         Operation::AssumeRoleWithClientGrants => made.client_grants(model.account()),
         _ => made.web_identity(model.account()),
     };
-    Ok(made.answer(told))
+    Ok(made.answer(xml))
 }
 
 /// Carries out an operation of a sender who is known.
@@ -560,9 +560,9 @@ fn tags_of(form: &Form) -> Result<Vec<(String, String)>, QueryError> {
 // ---- answers ----
 
 impl Made {
-    fn answer(&self, told: Bytes) -> Answer {
+    fn answer(&self, xml: Bytes) -> Answer {
         let issued = self.claims.issued("session", Some(&self.credentials.access_key));
-        Answer { told, issued: Some(issued) }
+        Answer { xml, issued: Some(issued) }
     }
 
     /// The inside of AssumeRole's answer.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body;
-use nilas_catalog::access::Resource;
+use nilas_catalog::access::{Access as _, Resource};
 use nilas_engine::{BucketError, LockRule, SettingKind, Versioning};
 
 use super::{Call, Outcome, document, empty, flag, metadata, owner_xml, ownership, unsigned, with_region};
@@ -116,7 +116,7 @@ where
     }
     let at_home = constraint.as_deref().is_none_or(|constraint| constraint == REGION_DEFAULT);
     // A bucket of root has no owner in its settings, so that one without settings stays as it was.
-    let owner = call.caller.sender.user.as_ref().map(|user| Bytes::copy_from_slice(user.id.as_bytes()));
+    let owner = call.caller.owner();
     let mut settings = ownership::settings(rule).with(SettingKind::OWNER, owner.clone());
     if has_lock {
         settings = settings

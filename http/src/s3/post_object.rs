@@ -387,7 +387,6 @@ fn redirected(redirect: &str, bucket: &str, key: &[u8], etag: &str) -> String {
 
 impl super::S3 {
     /// Stores what a form asks for, for `caller`, who may do that; its `payload` is the file, of at most `max` bytes.
-    #[expect(clippy::too_many_arguments, reason = "all that is known of a request by then")]
     pub(crate) async fn post<B>(
         &self,
         form: &Post,

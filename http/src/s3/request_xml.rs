@@ -612,7 +612,8 @@ mod tests {
 
     #[test]
     fn locks() {
-        let check = |inner: &str, want: Option<(&str, Option<(&str, Option<i64>, Option<i64>)>)>| {
+        type Default<'a> = (&'a str, Option<i64>, Option<i64>);
+        let check = |inner: &str, want: Option<(&str, Option<Default>)>| {
             let text = format!("<ObjectLockConfiguration>{inner}</ObjectLockConfiguration>");
             let got = parse_object_lock(text.as_bytes()).ok();
             let default = |default: &DefaultDocument| (default.mode.clone(), default.days, default.years);

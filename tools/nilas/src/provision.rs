@@ -308,7 +308,7 @@ fn create_key(
         })?;
     let (Some(access_key), Some(secret_key)) = (made["access_key"].as_str(), made["secret_key"].as_str())
     else {
-        return Err(Failure::answer("the server did not say which key it made").next(next));
+        return Err(Failure::answer("the server did not say which key it made").next_instead(next));
     };
     let text = format!("NILAS_ACCESS_KEY={access_key}\nNILAS_SECRET_KEY={secret_key}\n");
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| {

@@ -183,19 +183,37 @@ impl Condition {
         }
         let mut values = values.iter();
         match self.over {
-            Over::All => values.all(|value| self.one_holds(value, context)),
-            Over::Any => values.any(|value| self.one_holds(value, context)),
-            Over::One if values.len() == 0 => self.if_exists || (self.is_negated && self.has_values(context)),
+            Over::All => values.all(|value| self.one_holds(value, context, unknown)),
+            Over::Any => values.any(|value| self.one_holds(value, context, unknown)),
+            Over::One if values.len() == 0 => {
+                let has_values = || self.has_values(context) || (unknown && self.has_unknown(context));
+                self.if_exists || (self.is_negated && has_values())
+            }
             // A key of several values needs a set operator.
-            Over::One => matches!(value, Value::One(_)) && values.all(|value| self.one_holds(value, context)),
+            Over::One => {
+                matches!(value, Value::One(_)) && values.all(|value| self.one_holds(value, context, unknown))
+            }
         }
     }
 
-    fn one_holds(&self, value: &str, context: &dyn Context) -> bool {
+    fn one_holds(&self, value: &str, context: &dyn Context, unknown: bool) -> bool {
+        if self.has_unknown(context) {
+            return unknown;
+        }
         match self.test.fits(value, context) {
             Fit::Yes => !self.is_negated,
             Fit::No => self.is_negated,
             Fit::Unknown => false,
+        }
+    }
+
+    /// Whether it is not known what a variable in its values stands for.
+    fn has_unknown(&self, context: &dyn Context) -> bool {
+        let is_unknown = |template: &Template| template.has_unknown(context);
+        match &self.test {
+            Test::Text { values, .. } => values.iter().any(is_unknown),
+            Test::Arn(values) => values.iter().any(|value| value.0.iter().any(is_unknown)),
+            _ => false,
         }
     }
 
@@ -217,7 +235,10 @@ impl Condition {
         }
         match &self.test {
             Test::Text { values, .. } => {
-                is_narrowing(&self.key) && values.iter().all(|value| value.fixed().is_some())
+                // Who shows nothing has an id as well.
+                let is_somebody =
+                    |id: &str| self.key != ConditionKey::UserId || !id.eq_ignore_ascii_case("anonymous");
+                is_narrowing(&self.key) && values.iter().all(|value| value.fixed().is_some_and(is_somebody))
             }
             Test::Arn(values) => {
                 is_narrowing(&self.key)

@@ -11,6 +11,7 @@ use super::actions::{self, ActionPattern, ActionSet, DATA_ACTIONS};
 use super::condition::{Condition, Operator};
 use super::json::{self, Node};
 use super::key::{ConditionKey, Context};
+use super::pattern::Reach;
 use super::principal::{PrincipalType, Principals};
 use super::resource::{Named, ResourcePattern};
 use super::set::Question;
@@ -207,6 +208,24 @@ impl Statement {
             false => fits.any(|fits| fits == Some(true)),
             // One whose variable has no value could be the one that is left out.
             true => fits.all(|fits| fits == Some(false)),
+        }
+    }
+
+    /// Whether it speaks of a question for all that begins with the resource: an Allow when it allows all of that, a Deny when
+    /// it may deny some of it.
+    pub(super) fn speaks_below(&self, question: &Question<'_>, named: &Named<'_>) -> bool {
+        self.actions.contains(question.action)
+            && self.resources_reach(named, question.context)
+            && self.rest_holds(question)
+    }
+
+    fn resources_reach(&self, named: &Named<'_>, context: &dyn Context) -> bool {
+        let mut reach = self.resources.iter().map(|pattern| pattern.reach(named, context));
+        match (self.effect, self.not_resources) {
+            (Effect::Allow, false) => reach.any(|reach| reach == Some(Reach::All)),
+            (Effect::Allow, true) => reach.all(|reach| reach == Some(Reach::Nothing)),
+            (Effect::Deny, false) => reach.any(|reach| matches!(reach, Some(Reach::Some | Reach::All))),
+            (Effect::Deny, true) => reach.all(|reach| matches!(reach, Some(Reach::Nothing | Reach::Some))),
         }
     }
 

@@ -46,6 +46,17 @@ pub(super) struct Template {
     has_variables: bool,
 }
 
+/// How much of what begins with a text fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Nothing.
+    Nothing,
+    /// Some of it, or it is not known how much.
+    Some,
+    /// All of it.
+    All,
+}
+
 /// A piece when variables have their values.
 #[derive(Clone, Copy)]
 enum Part<'a> {
@@ -141,37 +152,40 @@ impl Template {
 
     /// Whether `text` may fit, whatever the variables stand for.
     pub(super) fn may_be(&self, text: &str) -> bool {
-        let part = |nth: usize| match &self.pieces[nth] {
-            Piece::Text(text) => Part::Text(text),
-            Piece::One => Part::One,
-            Piece::Any | Piece::Variable(_) => Part::Any,
-        };
-        fits(self.pieces.len(), part, text)
+        fits(self.pieces.len(), |nth| self.widest_part(nth), text)
     }
 
     /// Whether a text that fits may begin with `prefix`, whatever its variables stand for.
     pub(super) fn may_begin_with(&self, prefix: &str) -> bool {
-        let mut rest = prefix;
-        for piece in &self.pieces {
-            match piece {
-                Piece::Any | Piece::Variable(_) => return true,
-                Piece::One => match rest.chars().next() {
-                    Some(first) => rest = &rest[first.len_utf8()..],
-                    None => return true,
-                },
-                Piece::Text(text) if rest.len() <= text.len() => return text.starts_with(rest),
-                Piece::Text(text) => match rest.strip_prefix(&**text) {
-                    Some(after) => rest = after,
-                    None => return false,
-                },
-            }
+        begins(self.pieces.len(), |nth| self.widest_part(nth), prefix)
+    }
+
+    /// How much of what begins with `prefix` fits, that text included; `None` when a variable has no value. One whose value is
+    /// unknown may stand for anything.
+    pub(super) fn reach(&self, prefix: &str, context: &dyn Context) -> Option<Reach> {
+        if self.has_unknown(context) {
+            return Some(if self.may_begin_with(prefix) { Reach::Some } else { Reach::Nothing });
         }
-        rest.is_empty()
+        let values = self.values(context)?;
+        let part = |nth: usize| self.part(nth, &values);
+        if !begins(self.pieces.len(), part, prefix) {
+            return Some(Reach::Nothing);
+        }
+        // What ends with `*` fits however long it goes on, wherever `?` stand beside that; nothing else does.
+        let mut end = (0..self.pieces.len()).rev().map(part).take_while(|part| !part.is_text());
+        let is_open = end.any(|part| matches!(part, Part::Any));
+        let is_all = is_open && fits(self.pieces.len(), part, prefix);
+        Some(if is_all { Reach::All } else { Reach::Some })
     }
 
     /// Whether every variable has a value.
     pub(super) fn has_values(&self, context: &dyn Context) -> bool {
         self.values(context).is_some()
+    }
+
+    /// Whether it is not known what a variable stands for.
+    pub(super) fn has_unknown(&self, context: &dyn Context) -> bool {
+        self.has_variables && self.keys().any(|key| matches!(context.value(key), Value::Unknown))
     }
 
     /// What the variables stand for, in their order; `None` when one has no value.
@@ -201,6 +215,22 @@ impl Template {
             Piece::Any => Part::Any,
             Piece::Variable(variable) => Part::Text(&values[variable.nth]),
         }
+    }
+
+    /// The same where variables may stand for anything.
+    fn widest_part(&self, nth: usize) -> Part<'_> {
+        match &self.pieces[nth] {
+            Piece::Text(text) => Part::Text(text),
+            Piece::One => Part::One,
+            Piece::Any | Piece::Variable(_) => Part::Any,
+        }
+    }
+}
+
+impl Part<'_> {
+    /// Whether it is a text, and more than nothing.
+    fn is_text(&self) -> bool {
+        matches!(self, Part::Text(text) if !text.is_empty())
     }
 }
 
@@ -270,6 +300,27 @@ pub(super) fn glob(pattern: &str, text: &str) -> bool {
     fits(parts.len(), |nth| parts[nth], text)
 }
 
+/// Whether a text that is made of `count` parts, one after the other, may begin with `prefix`.
+fn begins<'a>(count: usize, part: impl Fn(usize) -> Part<'a>, prefix: &str) -> bool {
+    let mut rest = prefix;
+    for nth in 0..count {
+        match part(nth) {
+            // It takes all that is left, and whatever follows fits something.
+            Part::Any => return true,
+            Part::One => match rest.chars().next() {
+                Some(first) => rest = &rest[first.len_utf8()..],
+                None => return true,
+            },
+            Part::Text(text) if rest.len() <= text.len() => return text.starts_with(rest),
+            Part::Text(text) => match rest.strip_prefix(text) {
+                Some(after) => rest = after,
+                None => return false,
+            },
+        }
+    }
+    rest.is_empty()
+}
+
 /// Whether `text` is made of `count` parts, one after the other.
 fn fits<'a>(count: usize, part: impl Fn(usize) -> Part<'a>, text: &str) -> bool {
     let (mut nth, mut at) = (0, 0);
@@ -337,6 +388,7 @@ mod tests {
                 ConditionKey::PrincipalTag(tag) if &**tag == "cost center" => Value::One("42".into()),
                 ConditionKey::TagKeys => Value::Many(vec!["one".into()]),
                 ConditionKey::UserId => Value::One("".into()),
+                ConditionKey::TableName => Value::Unknown,
                 _ => Value::Absent,
             }
         }
@@ -471,6 +523,87 @@ mod tests {
         check("?x/k", "b/", false);
         check("${aws:username}/k", "b/", true);
         check("b/k", "b/", true);
+    }
+
+    #[test]
+    fn reaches() {
+        let check = |pattern: &str, prefix: &str, want: Option<Reach>| {
+            let got = Template::parse(pattern, FULL).expect(pattern).reach(prefix, &Named);
+            assert_eq!(got, want, "{pattern} {prefix}");
+        };
+        let (nothing, some, all) = (Some(Reach::Nothing), Some(Reach::Some), Some(Reach::All));
+        check("b/cc/", "b/cc/", some);
+        check("b/cc/key", "b/cc/", some);
+        check("b/cc", "b/cc/", nothing);
+        check("b/ccc/", "b/cc/", nothing);
+        check("b/", "b/cc/", nothing);
+        check("b/cc/*", "b/cc/", all);
+        check("b/cc*", "b/cc/", all);
+        check("b/*", "b/cc/", all);
+        check("*", "b/cc/", all);
+        check("b/cc/secret/*", "b/cc/", some);
+        check("b/c/*", "b/cc/", nothing);
+        check("b/cc/*x", "b/cc/", some);
+        check("b/*/secret", "b/cc/", some);
+        check("*/secret", "b/cc/", some);
+        check("b/*c*/", "b/cc/", some);
+        check("b/*c*", "b/cc/", all);
+        check("b/*d*", "b/cc/", some);
+        check("b/cc/*d*", "b/cc/", some);
+        check("b/?c/*", "b/cc/", all);
+        check("b/?/*", "b/cc/", nothing);
+        check("b/???", "b/cc/", some);
+        check("b/????", "b/cc/", some);
+        check("b/??", "b/cc/", nothing);
+        check("b/??*", "b/cc/", all);
+        check("b/*?", "b/cc/", all);
+        check("b/*?????", "b/cc/", some);
+        check("b/cc/?*", "b/cc/", some);
+        check("b/\u{e9}*", "b/\u{e9}/", all);
+        check("b/?/x", "b/\u{e9}/", some);
+        check("b/${aws:username}/*", "b/a*b/", all);
+        check("b/${aws:username}/*", "b/axb/", nothing);
+        check("b/${aws:username}/x", "b/a*b/", some);
+        check("b/cc/${*}", "b/cc/", some);
+        check("b/*${aws:userid}", "b/cc/", all);
+        check("b/${s3:prefix}*", "b/cc/", None);
+        check("b/${s3:prefix, 'c'}*", "b/cc/", all);
+        check("b/${aws:TagKeys}*", "b/cc/", None);
+        check("b/${s3tables:tableName}/x", "b/cc/", some);
+        check("b/${s3tables:tableName, 'd'}*", "b/cc/", some);
+        check("a/${s3tables:tableName}*", "b/cc/", nothing);
+    }
+
+    /// What it says is so for every short text that goes on from the prefix.
+    #[test]
+    fn every_short_pattern_reaches_what_it_fits() {
+        let words = |letters: &[char], len: u32| -> Vec<String> {
+            let word = |mut number: usize| {
+                let mut word = String::new();
+                for _ in 0..len {
+                    word.push(letters[number % letters.len()]);
+                    number /= letters.len();
+                }
+                word
+            };
+            (0..letters.len().pow(len)).map(word).collect()
+        };
+        for pattern in (0..=5).flat_map(|len| words(&['a', 'b', '*', '?'], len)) {
+            let template = Template::parse(&pattern, GLOB).expect("a pattern");
+            for prefix in (1..=3).flat_map(|len| words(&['a', 'b'], len)) {
+                let after = (0..=5).flat_map(|len| words(&['a', 'b'], len));
+                let fits =
+                    |after: String| template.fits(&format!("{prefix}{after}"), &NoContext) == Some(true);
+                let (mut any, mut all) = (false, true);
+                after.map(fits).for_each(|fits| (any, all) = (any || fits, all && fits));
+                let want = match (any, all) {
+                    (_, true) => Reach::All,
+                    (true, _) => Reach::Some,
+                    (false, _) => Reach::Nothing,
+                };
+                assert_eq!(template.reach(&prefix, &NoContext), Some(want), "{pattern} {prefix}");
+            }
+        }
     }
 
     #[test]

@@ -87,7 +87,11 @@ impl Principals {
     /// Whether the sender is meant by a statement that allows (`grants`) or denies. An account to which something is allowed
     /// leaves it to its users' own policies who may have it, so that of its users root alone is meant.
     pub(super) fn mean(&self, sender: &PrincipalNames<'_>, grants: bool) -> bool {
-        self.name(sender, grants && !self.is_negated) != self.is_negated
+        // Beside users whom NotPrincipal spares, their account stands for its root: else it would spare everybody.
+        let names_users =
+            !self.arns.is_empty() || !self.user_ids.is_empty() || !self.canonical_ids.is_empty();
+        let leaves_to_account = if self.is_negated { names_users } else { grants };
+        self.name(sender, leaves_to_account) != self.is_negated
     }
 
     fn name(&self, sender: &PrincipalNames<'_>, leaves_to_account: bool) -> bool {

@@ -6,7 +6,7 @@
 
 use super::actions::Service;
 use super::key::{ConditionKey, Context};
-use super::pattern::{Reading, Template, glob};
+use super::pattern::{Reach, Reading, Template, glob};
 
 /// A resource as a question names it.
 #[derive(Clone, Copy, Debug)]
@@ -160,6 +160,22 @@ impl ResourcePattern {
         Some(fits)
     }
 
+    /// How much of what begins with the name of a resource fits; `None` when a variable has no value.
+    pub(super) fn reach(&self, named: &Named<'_>, context: &dyn Context) -> Option<Reach> {
+        match (&self.scope, named.kind) {
+            (Scope::Everything, _) => Some(Reach::All),
+            (Scope::Known { service, account }, NamedKind::Known { service: asked, account: of }) => {
+                match *service == asked && account.as_ref().is_none_or(|account| glob(account, of)) {
+                    true => self.tail.reach(named.tail, context),
+                    false => Some(Reach::Nothing),
+                }
+            }
+            (Scope::Nothing | Scope::Other(_), NamedKind::Known { .. }) => Some(Reach::Nothing),
+            // Nothing lies below what is no ARN of a known service.
+            (_, NamedKind::Whole(_) | NamedKind::Other(_)) => Some(Reach::Some),
+        }
+    }
+
     /// What it can name of a bucket: the bucket itself, objects in it, and, when it is a warehouse, that and its tables.
     pub(super) fn kinds_in(&self, bucket: &str) -> [bool; 3] {
         let tail = &self.tail;
@@ -258,6 +274,27 @@ mod tests {
             pattern("arn:aws:s3:::${aws:userid}").fits(&Named::parse("arn:aws:s3:::b", ""), &Alice),
             None
         );
+    }
+
+    #[test]
+    fn reaches() {
+        let check = |text: &str, want: Reach| {
+            let place = Named::parse("arn:aws:s3:::lake/cc/", "s3:GetObject");
+            assert_eq!(pattern(text).reach(&place, &Alice), Some(want), "{text}");
+        };
+        check("*", Reach::All);
+        check("arn:aws:s3:::*", Reach::All);
+        check("arn:aws:s3:::lake/*", Reach::All);
+        check("arn:aws:s3:::lake/cc/*", Reach::All);
+        check("arn:aws:s3:::lake/cc/", Reach::Some);
+        check("arn:aws:s3:::lake/cc/secret/*", Reach::Some);
+        check("arn:aws:s3:::lake/cc/${aws:username}/*", Reach::Some);
+        check("arn:aws:s3:::lake", Reach::Nothing);
+        check("arn:aws:s3:::lake/cd/*", Reach::Nothing);
+        check("arn:aws:s3:::${aws:username}/*", Reach::Nothing);
+        check("arn:aws:s3:eu-1::lake/*", Reach::Nothing);
+        check("arn:aws:s3tables:::*", Reach::Nothing);
+        check("arn:aws:ec2:::lake/*", Reach::Nothing);
     }
 
     #[test]

@@ -139,10 +139,21 @@ impl PolicySet {
     /// Says the same without the index: every statement in its order.
     pub(super) fn decide_slowly(&self, question: &Question<'_>) -> Verdict<'_> {
         let named = Named::parse(question.resource, question.action);
+        self.decide_by(|statement| statement.speaks_of(question, &named))
+    }
+
+    /// Says what the policies say to `question` for its resource and everything whose name begins with that: allowed is what one
+    /// statement allows for all of it, and denied what a statement may deny for some of it. Goes through every statement.
+    pub fn decide_below(&self, question: &Question<'_>) -> Verdict<'_> {
+        let named = Named::parse(question.resource, question.action);
+        self.decide_by(|statement| statement.speaks_below(question, &named))
+    }
+
+    fn decide_by(&self, speaks: impl Fn(&Statement) -> bool) -> Verdict<'_> {
         let mut verdict = Verdict::Nothing;
         for (policy, one) in self.policies.iter().enumerate() {
             for (nth, statement) in one.statements.iter().enumerate() {
-                if !statement.speaks_of(question, &named) {
+                if !speaks(statement) {
                     continue;
                 }
                 let id = self.id(StatementPlace { policy, statement: nth });

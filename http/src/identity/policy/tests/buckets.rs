@@ -108,6 +108,27 @@ fn principals() {
 }
 
 #[test]
+fn who_is_spared_beside_the_account() {
+    let root =
+        PrincipalNames { arns: &["arn:aws:iam::111122223333:root"], user_id: "", canonical_id: "", ..ALICE };
+    for account in ["111122223333", "arn:aws:iam::111122223333:root"] {
+        for bob in ["arn:aws:iam::111122223333:user/bob", "AIDABBBBBBBBBBBBBBBBB"] {
+            let spared = format!(r#""NotPrincipal": {{"AWS": ["{bob}", "{account}"]}}"#);
+            let want = [
+                (&PrincipalNames::ANONYMOUS, Deny),
+                (&ALICE, Deny),
+                (&SESSION, Deny),
+                (&BOB, Nothing),
+                (&root, Nothing),
+            ];
+            for (sender, want) in want {
+                assert_eq!(decide(&spared, "Deny", sender), want, "{spared} {sender:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_a_bucket_may_have() {
     let check = |rest: &str, want: &str| {
         let statement = format!(r#"{{"Effect": "Deny", "Principal": "*", {rest}}}"#);
@@ -213,6 +234,8 @@ fn which_are_public() {
     when(r#""IpAddressIfExists": {"aws:SourceIp": "203.0.113.0/24"}"#, true);
     when(r#""StringEquals": {"aws:userid": "AIDAEXAMPLE"}"#, false);
     when(r#""StringLike": {"aws:userid": "AROAEXAMPLE:*"}"#, true);
+    when(r#""StringEquals": {"aws:userid": ["AIDAEXAMPLE", "anonymous"]}"#, true);
+    when(r#""StringEqualsIgnoreCase": {"aws:userid": "Anonymous"}"#, true);
     when(r#""ArnEquals": {"aws:PrincipalArn": "arn:aws:iam::111122223333:user/u"}"#, false);
     when(r#""ArnLike": {"aws:PrincipalArn": "arn:aws:iam::111122223333:user/*"}"#, true);
     when(r#""StringEquals": {"aws:PrincipalAccount": "111122223333"}"#, false);

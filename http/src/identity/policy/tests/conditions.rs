@@ -272,6 +272,20 @@ fn values_that_nobody_knows() {
         let known = format!(r#"{condition}, "NumericEquals": {{"s3:prefix": "1"}}"#);
         assert_eq!(says("Deny", &known), Says::Nothing, "{known}");
     }
+    for (operator, key) in [
+        ("StringEquals", "s3:prefix"),
+        ("StringNotEquals", "s3:prefix"),
+        ("ForAnyValue:StringLike", "s3:prefix"),
+        ("StringNotEquals", "s3:delimiter"),
+    ] {
+        for value in ["${s3tables:namespace}", "${s3tables:namespace, 'b'}"] {
+            let condition = format!(r#""{operator}": {{"{key}": "{value}"}}"#);
+            assert_eq!(says("Deny", &condition), Says::Deny, "{condition}");
+        }
+        let condition = format!(r#""{operator}": {{"{key}": "${{s3tables:namespace}}"}}"#);
+        assert_eq!(says("Allow", &condition), Says::Nothing, "{condition}");
+    }
+    assert_eq!(says("Deny", r#""StringEquals": {"s3:delimiter": "${s3tables:namespace}"}"#), Says::Nothing);
 }
 
 /// "Condition operator to check existence of condition keys" and "...IfExists condition operators".

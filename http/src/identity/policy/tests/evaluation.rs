@@ -1,7 +1,7 @@
 //! How several statements come to one answer.
 
 use super::super::*;
-use super::{ACCOUNT, ALICE, Keys, Says, ask, decide, parse};
+use super::{ACCOUNT, ALICE, Keys, Says, ask, decide, parse, says};
 use Says::{Allow, Deny, Nothing};
 
 const GET: &str = "s3:GetObject";
@@ -361,4 +361,56 @@ fn what_is_mentioned() {
         true,
         &["aws:PrincipalTag/team", "s3:ExistingObjectTag/team"],
     );
+}
+
+/// A question for all that begins with `arn:aws:s3:::b/cc/`.
+#[test]
+fn all_that_lies_below() {
+    let check = |effect: &str, element: &str, resources: &str, want: Says| {
+        let statement = format!(r#"{{"Effect": "{effect}", "Action": "s3:*", "{element}": [{resources}]}}"#);
+        let set = PolicySet::new([parse(&statement, PolicyKind::Identity)]);
+        let context = Keys(&[("aws:username", "cc"), ("s3tables:tableName", "<unknown>")]);
+        let (action, resource) = ("s3:GetObject", "arn:aws:s3:::b/cc/");
+        let question = Question { action, resource, principal: &ALICE, context: &context };
+        assert_eq!(says(set.decide_below(&question)), want, "{statement}");
+        let question = Question { action: "iam:GetUser", ..question };
+        assert_eq!(says(set.decide_below(&question)), Nothing, "{statement}");
+    };
+    let all = r#""arn:aws:s3:::b/*""#;
+    let some = r#""arn:aws:s3:::b/cc/x/*""#;
+    let place = r#""arn:aws:s3:::b/cc/""#;
+    let none = r#""arn:aws:s3:::b/d/*", "arn:aws:s3:::b""#;
+    let user = r#""arn:aws:s3:::b/${aws:username}/*""#;
+    let absent = r#""arn:aws:s3:::b/${s3:prefix}*""#;
+    let unknown = r#""arn:aws:s3:::b/${s3tables:tableName}*""#;
+    for (resources, allow, deny) in [
+        (r#""*""#, Allow, Deny),
+        (all, Allow, Deny),
+        (user, Allow, Deny),
+        (some, Nothing, Deny),
+        (place, Nothing, Deny),
+        (none, Nothing, Nothing),
+        (absent, Nothing, Nothing),
+        (unknown, Nothing, Deny),
+    ] {
+        check("Allow", "Resource", resources, allow);
+        check("Deny", "Resource", resources, deny);
+        check("Allow", "Resource", &format!("{none}, {resources}"), allow);
+        check("Deny", "Resource", &format!("{none}, {resources}"), deny);
+    }
+    for (resources, allow, deny) in [
+        (r#""*""#, Nothing, Nothing),
+        (all, Nothing, Nothing),
+        (user, Nothing, Nothing),
+        (some, Nothing, Deny),
+        (place, Nothing, Deny),
+        (none, Allow, Deny),
+        (absent, Nothing, Nothing),
+        (unknown, Nothing, Deny),
+    ] {
+        check("Allow", "NotResource", resources, allow);
+        check("Deny", "NotResource", resources, deny);
+        check("Allow", "NotResource", &format!("{none}, {resources}"), allow);
+        check("Deny", "NotResource", &format!("{none}, {resources}"), deny);
+    }
 }
