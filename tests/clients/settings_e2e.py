@@ -468,9 +468,9 @@ def quotas():
     over(lambda: put("one", 1))
     client.delete_object(Bucket=held, Key="large")
     over(lambda: put("one", 1))
-    set_to(None)
+    eq(set_to("none")[0], 200, "none")
     put("one", 1)
-    eq(set_to("much")[0], 400, "no number")
+    eq([set_to(bad)[0] for bad in ("much", None, -1)], [400, 400, 400], "no number")
     for key in ("small", "parts", "one"):
         client.delete_object(Bucket=held, Key=key)
     client.delete_bucket(Bucket=held)
