@@ -1,5 +1,5 @@
 """A page in a real browser (Chromium without a window) that uses a bucket of another origin: presigned uploads and downloads, forms,
-preflights, what scripts may read of an answer, and what they must not get.
+preflights, what scripts may read of an answer, and what they must not get; by `fetch` and by the AWS SDK for JavaScript.
 
 The suite serves the page, `browser.html`, from an address of its own; the page runs the steps it is given and posts what it
 saw back. What it stored is looked at with boto3.
@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import maven
 import nilas
+import npm
 from nilas import KIB, MIB, content, md5_hex
 from own_server import die_with_parent
 from programs import need
@@ -28,6 +29,7 @@ client = nilas.s3()
 place = os.path.join(nilas.SCRATCH, bucket)
 os.makedirs(place)
 asked, answers = queue.Queue(), queue.Queue()
+sdk = npm.bundle("page.mjs")
 
 
 class Page(BaseHTTPRequestHandler):
@@ -39,6 +41,8 @@ class Page(BaseHTTPRequestHandler):
             self.say("application/json", json.dumps(asked.get()).encode())
         elif self.path.startswith("/landed"):
             self.say("text/html", b"<script>parent.postMessage(location.href, '*')</script>")
+        elif self.path == "/sdk.js":
+            self.say("text/javascript; charset=utf-8", sdk)
         elif self.path == "/":
             self.say("text/html; charset=utf-8", maven.read(os.path.join(maven.HERE, "browser.html")).encode())
         else:
@@ -221,6 +225,17 @@ def many():
     eq(client.list_objects_v2(Bucket=bucket, Prefix="many/")["KeyCount"], 40)
 
 
+def by_the_sdk():
+    """Signed in the page, as with keys of a session: every call has a preflight for its headers."""
+    rules({**OWN, "ExposeHeaders": ["ETag", "x-amz-request-id", "x-amz-checksum-crc32"]})
+    saw = do("sdk", endpoint=nilas.ENDPOINT, accessKeyId=nilas.ACCESS_KEY, secretAccessKey=nilas.SECRET_KEY, bucket=bucket)
+    assert "error" not in saw, saw
+    eq((saw["etag"], saw["text"], saw["type"]), (f'"{md5_hex(b"by the SDK")}"', "by the SDK", "text/x"))
+    eq((saw["parts"][-3:], saw["same"], saw["progress"] > 0), ('-3"', True, True))
+    eq((saw["keys"], saw["deleted"], saw["signed"], saw["refused"]), (["sdk/copy", "sdk/parts", "sdk/ü +.txt"], 3, 200, "NoSuchKey"))
+    eq(client.get_object(Bucket=bucket, Key="sdk/signed")["Body"].read(), b"by a URL")
+
+
 def remove():
     browser.terminate()
     browser.wait(30)
@@ -245,5 +260,6 @@ steps.run([
     ("forms", form),
     ("expired", expired),
     ("many", many),
+    ("sdk", by_the_sdk),
     ("remove", remove),
 ])
