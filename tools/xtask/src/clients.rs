@@ -54,6 +54,8 @@ const SUITES: &[Suite] = &[
     suite("table-user", "table_user_e2e.py", &NEWEST, true),
     suite("oidc", "oidc_e2e.py", &NEWEST, true),
     suite("keycloak", "keycloak_e2e.py", &NEWEST, false),
+    suite("object-store", "object_store_e2e.py", &NEWEST, false),
+    suite("s3s", "s3s_e2e.py", &NEWEST, false),
     suite("spark", "spark_e2e.py", &SPARK, false),
     suite("faults-spark", "faults_spark_e2e.py", &SPARK, false),
     suite("spark-s3a", "spark_s3a_e2e.py", &SPARK, false),
