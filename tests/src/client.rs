@@ -557,10 +557,11 @@ impl Raw {
         if let Err(error) = self.reader.get_ref().set_read_timeout(Some(wait)) {
             return Some(Err(error));
         }
-        if self.reader.fill_buf().is_err_and(|error| !is_closed(&error)) {
+        let is_silent = self.reader.fill_buf().is_err_and(|error| !is_closed(&error));
+        let set = self.reader.get_ref().set_read_timeout(Some(IO_WAIT_MAX));
+        if is_silent && set.is_ok() {
             return None;
         }
-        let set = self.reader.get_ref().set_read_timeout(Some(IO_WAIT_MAX));
         Some(set.and_then(|()| self.read(method)))
     }
 

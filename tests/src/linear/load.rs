@@ -364,7 +364,7 @@ impl Load {
             if response.status != 200 || deleted.len() != both.len() {
                 return Err(format!("{} {text}", response.status));
             }
-            let each = |at: &At| {
+            let each = |at: &At| -> Result<Told, String> {
                 let block = deleted.iter().find(|block| xml::first(block, "Key") == Some(self.name(*at)));
                 let block = block.ok_or_else(|| text.clone())?;
                 let version = xml::first(block, "DeleteMarkerVersionId");
@@ -430,7 +430,7 @@ impl Load {
                 return Err(format!("{} {text}", response.status));
             }
             let lines = xml::blocks(&text, "Contents");
-            let each = |at: &At| {
+            let each = |at: &At| -> Result<Told, String> {
                 let line = lines.iter().find(|line| xml::first(line, "Key") == Some(self.name(*at)));
                 let answer = match line {
                     None => Answer::Missing,

@@ -25,13 +25,14 @@ const MEMORY_MIB: usize = 512;
 const IDLE_MEMORY_MIB: usize = 3 * 1024;
 /// Transfers that it must take at least.
 const TAKEN_MIN: usize = 64;
-/// Memory that each idle connection may take: what `CONNECTION_BYTES` reckons with.
-const IDLE_BYTES_MAX: usize = 24 * KIB;
+/// Memory that each idle connection may take. `CONNECTION_BYTES` reckons with 24 KiB; a build for debugging takes 34.
+const IDLE_BYTES_MAX: usize = 40 * KIB;
 /// An upload, and the pieces in which it comes.
 const UPLOAD: usize = 300 * KIB;
 const UPLOAD_PIECE: usize = 30 * KIB;
-/// An object that is read slowly, and the pieces in which it is.
-const DOWNLOAD: usize = 4 * MIB;
+/// An object that is read slowly, and the pieces in which it is. The kernel takes up to 4 MiB of each off the server's hands, and
+/// lets all of them wait when it has too much: with larger objects that takes tens of seconds.
+const DOWNLOAD: usize = MIB;
 const DOWNLOAD_PIECE: usize = 32 * KIB;
 /// One crowd at a time: they measure memory and want the machine.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -63,6 +64,11 @@ fn raise_files() -> usize {
     let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     assert_eq!(set, 0, "{}", io::Error::last_os_error());
     usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
+}
+
+/// Whether a connection was ended by the other side.
+fn is_over(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 
 /// The server answers others quickly, with the bytes that they wrote.
@@ -197,7 +203,7 @@ fn a_thousand_slow_downloads() {
             raw
         })
         .collect();
-    let mut refused = 0;
+    let (mut refused, mut cut) = (0, 0);
     open.retain_mut(|raw| {
         let head = raw.read_any_head().expect("a head");
         assert!(matches!(head.status, 200 | 503), "{}", head.head);
@@ -209,28 +215,36 @@ fn a_thousand_slow_downloads() {
     let mut peak = 0;
     // What they read so far, each at the same place of the object.
     let mut at = 0;
-    while at < 12 * DOWNLOAD_PIECE {
+    while at < length {
         let from = Instant::now();
-        for (nth, raw) in open.iter_mut().enumerate() {
-            let piece =
-                raw.read_bytes(DOWNLOAD_PIECE).unwrap_or_else(|error| panic!("download {nth}: {error}"));
-            assert!(piece == body[at..at + DOWNLOAD_PIECE], "download {nth} has other bytes at {at}");
-        }
-        at += DOWNLOAD_PIECE;
+        let piece = &body[at..(at + DOWNLOAD_PIECE).min(length)];
+        // Who takes nothing for seconds while others are refused is cut; what came until then is the object's.
+        open.retain_mut(|raw| match raw.read_bytes(piece.len()) {
+            Ok(bytes) => {
+                assert!(bytes == piece, "other bytes at {at}");
+                true
+            }
+            Err(error) => {
+                assert!(is_over(&error), "{error}");
+                cut += 1;
+                false
+            }
+        });
+        at += piece.len();
         peak = peak.max(server.usage().rss_peak_bytes);
-        std::thread::sleep(Duration::from_millis(500).saturating_sub(from.elapsed()));
+        std::thread::sleep(Duration::from_millis(150).saturating_sub(from.elapsed()));
     }
     println!(
-        "{taken} slow downloads, {refused} refused, peak {} MiB, {} MiB before them",
+        "{taken} slow downloads, {refused} refused, {cut} cut, peak {} MiB, {} MiB before them",
         peak >> 20,
         before >> 20
     );
     assert!(peak <= (MEMORY_MIB * MIB) as u64, "{peak} bytes");
-    // Some go on to the end, and have all of it.
-    for raw in open.iter_mut().step_by(taken / 20) {
-        let rest = raw.read_bytes(length - at).expect("the rest");
-        assert!(rest == body[at..], "the end of a slow download is not the object's");
-    }
+    assert!(
+        TAKEN_MIN <= open.len() && (refused != 0 || cut == 0),
+        "{} came to their end, {cut} were cut",
+        open.len()
+    );
     drop(open);
     expect_served(&mut client, "after slow downloads");
 }

@@ -10,7 +10,7 @@ use super::{bucket, carrier, get_head, hidden, take, with_lines};
 
 /// `head_timeout`, and `body_timeout`, which is `write_timeout` too, with what a sweep and a slow machine add.
 const HEAD: (u64, u64) = (8, 25);
-const BODY: (u64, u64) = (25, 55);
+const BODY: (u64, u64) = (25, 50);
 /// Between two bytes of a dripping client.
 const DRIP: Duration = Duration::from_millis(400);
 
