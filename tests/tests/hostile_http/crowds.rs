@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nilas_tests::client::{Call, Client, Raw, md5_etag};
 use nilas_tests::rng::{payload, verify};
-use nilas_tests::server::{Server, ServerOptions};
+use nilas_tests::server::{Server, ServerOptions, raise_files};
 use nilas_tests::sizes::{KIB, MIB};
 
 /// Connections that do nothing.
@@ -51,19 +51,6 @@ fn start(memory_mib: usize) -> (Server, Client) {
 
 fn is_long() -> bool {
     std::env::var_os("NILAS_HOSTILE_LONG").is_some()
-}
-
-/// Lets this process, and the servers that it starts, have as many files open as they may; how many that is.
-#[expect(unsafe_code, reason = "the standard library has no call for limits of resources")]
-fn raise_files() -> usize {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure outlives the call, which writes nothing else.
-    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }, 0);
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: the structure outlives the call, which only reads it.
-    let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-    assert_eq!(set, 0, "{}", io::Error::last_os_error());
-    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
 
 /// Whether a connection was ended by the other side.
