@@ -199,8 +199,8 @@ pub(crate) enum Plain {
     Recovering,
     /// A core did not answer in time.
     CoreBusy,
-    /// The head does not name one host; S3 says no more either.
-    NoHost,
+    /// The head breaks a rule of HTTP itself; S3 says no more either.
+    BadHead,
 }
 
 impl Plain {
@@ -212,7 +212,7 @@ impl Plain {
             Plain::Ready => (StatusCode::OK, "ready\n"),
             Plain::Recovering => (unavailable, "recovering\n"),
             Plain::CoreBusy => (unavailable, "a core is busy or stopping: try again\n"),
-            Plain::NoHost => (StatusCode::BAD_REQUEST, ""),
+            Plain::BadHead => (StatusCode::BAD_REQUEST, ""),
         };
         answer(status, Bytes::from_static(text.as_bytes()), "text/plain; charset=utf-8")
     }

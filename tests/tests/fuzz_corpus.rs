@@ -13,6 +13,8 @@ const TARGETS: &[Target] = &[
     ("session", nilas_http::identity::session::fuzz_session),
     ("chunked", nilas_http::body::fuzz_chunked),
     ("route", nilas_http::route::fuzz_route),
+    ("head", nilas_http::head_fuzz::fuzz_head),
+    ("range", nilas_http::s3::fuzz::fuzz_range),
     ("query", nilas_http::query::fuzz_query),
     ("post_form", nilas_http::s3::fuzz::fuzz_post_form),
     ("xml", nilas_http::s3::fuzz::fuzz_xml),

@@ -71,6 +71,8 @@ const SUITES: &[Suite] = &[
     suite("minio-go", "minio_go_e2e.py", &NEWEST, false),
     suite("chdb", "chdb_e2e.py", &CHDB, false),
     suite("keycloak", "keycloak_e2e.py", &NEWEST, false),
+    suite("object-store", "object_store_e2e.py", &NEWEST, false),
+    suite("s3s", "s3s_e2e.py", &NEWEST, false),
     suite("spark", "spark_e2e.py", &SPARK, false),
     suite("faults-spark", "faults_spark_e2e.py", &SPARK, false),
     suite("spark-s3a", "spark_s3a_e2e.py", &SPARK, false),
