@@ -19,7 +19,8 @@ use crate::shard::expire::{Expired, Judge};
 use crate::shard::{Shard, Staged, Transaction};
 use crate::units::{BucketId, Sequence};
 
-/// A bucket on the core that owns it, bound to the values of one owner. Never leaves its core.
+/// A bucket on the core that owns it, bound to the values of one owner. Never leaves its core. Cheap to clone.
+#[derive(Clone)]
 pub struct LocalBucket {
     shard: Rc<Shard>,
     id: BucketId,

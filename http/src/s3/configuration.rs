@@ -25,7 +25,6 @@ pub(super) enum Configuration {
     Accelerate,
     Acl,
     Encryption,
-    Lifecycle,
     Logging,
     Notification,
     Replication,
@@ -38,7 +37,6 @@ impl Configuration {
     fn setting(self) -> Option<SettingKind> {
         match self {
             Configuration::Encryption => Some(SettingKind::ENCRYPTION),
-            Configuration::Lifecycle => Some(SettingKind::LIFECYCLE),
             Configuration::Notification => Some(SettingKind::NOTIFICATIONS),
             Configuration::Accelerate
             | Configuration::Acl
@@ -80,9 +78,6 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
             "ServerSideEncryptionConfigurationNotFoundError",
             "The server side encryption configuration was not found",
         ),
-        Configuration::Lifecycle => {
-            missing("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")
-        }
         Configuration::Logging => document("BucketLoggingStatus"),
         Configuration::Notification => document("NotificationConfiguration"),
         Configuration::Replication => {
