@@ -33,14 +33,28 @@ const TRANSITION_SIZES: &str = "x-amz-transition-default-minimum-object-size";
 
 pub(super) fn get(call: &Call<'_>) -> Outcome {
     let bucket = call.bucket()?;
-    let rules = Rules::of(&bucket.settings)?.ok_or_else(|| S3Error::NotConfigured {
-        code: "NoSuchLifecycleConfiguration",
-        message: "The lifecycle configuration does not exist",
-        bucket: call.target.bucket.clone(),
-    })?;
+    let rules = Rules::of(&bucket.settings)?.ok_or_else(|| none(&call.target.bucket))?;
     let mut response = document(rules.show());
     put_sizes(response.headers_mut(), rules.sizes);
     Ok(response)
+}
+
+/// The bucket has no rules.
+pub(crate) fn none(bucket: &str) -> S3Error {
+    S3Error::NotConfigured {
+        code: "NoSuchLifecycleConfiguration",
+        message: "The lifecycle configuration does not exist",
+        bucket: bucket.to_owned(),
+    }
+}
+
+/// The value of rules that are tried and kept nowhere.
+pub(crate) fn tried(document: &[u8]) -> Result<Bytes, S3Error> {
+    let mut made = 0_u32;
+    encode(&request_xml::parse_lifecycle(document)?, TransitionSizes::default(), || {
+        made += 1;
+        format!("rule {made}")
+    })
 }
 
 pub(super) async fn put<B>(call: &Call<'_>, payload: &mut Payload<'_, B>) -> Outcome

@@ -394,8 +394,8 @@ impl Runner<'_> {
         now_ms: u64,
     ) -> Result<(Counts, Option<Position>), WalkError> {
         let Watched { bucket, value, .. } = watched;
-        let walk =
-            Walk { engine: &self.engine, catalog: self.catalog, bucket, value, clock: self.config.clock };
+        let (engine, catalog, clock) = (&self.engine, self.catalog, self.config.clock);
+        let walk = Walk { engine, catalog, bucket, value, clock, counts: false };
         let Page { looked, in_tables, keys, uploads, next, .. } = walk.page(at, now_ms).await?;
         let mut counts = Counts { looked, in_tables, ..Counts::default() };
         let keys: Arc<[Bytes]> = keys.into();
