@@ -438,6 +438,35 @@ def what_is_so_anyway():
     website = {"IndexDocument": {"Suffix": "index.html"}}
     refused(lambda: client.put_bucket_website(Bucket=bucket, WebsiteConfiguration=website), "NotImplemented")
     refused(lambda: client.put_bucket_logging(Bucket=nilas.unique("none"), BucketLoggingStatus={}), "NoSuchBucket")
+    eq(client.get_bucket_logging(Bucket=bucket).get("LoggingEnabled"), None, "logging")
+    eq(client.get_bucket_request_payment(Bucket=bucket)["Payer"], "BucketOwner", "payer")
+    eq(client.get_bucket_accelerate_configuration(Bucket=bucket).get("Status"), None, "acceleration")
+    says(lambda: client.get_bucket_website(Bucket=bucket), "NoSuchWebsiteConfiguration",
+         "The specified bucket does not have a website configuration", 404)
+    says(lambda: client.get_bucket_replication(Bucket=bucket), "ReplicationConfigurationNotFoundError",
+         "The replication configuration was not found", 404)
+
+
+def owners_of_objects():
+    owned = nilas.unique("owned")
+    client.create_bucket(Bucket=owned)
+    rule = lambda name: {"Rules": [{"ObjectOwnership": name}]}
+    chosen = lambda: client.get_bucket_ownership_controls(Bucket=owned)["OwnershipControls"]
+    eq(chosen(), rule("BucketOwnerEnforced"), "of a new bucket")
+    client.put_bucket_ownership_controls(Bucket=owned, OwnershipControls=rule("BucketOwnerPreferred"))
+    eq(chosen(), rule("BucketOwnerPreferred"), "chosen")
+    client.delete_bucket_ownership_controls(Bucket=owned)
+    says(chosen, "OwnershipControlsNotFoundError", "The bucket ownership controls were not found", 404)
+    grants = client.get_bucket_acl(Bucket=owned)["Grants"]
+    eq([grant["Permission"] for grant in grants], ["FULL_CONTROL"], "grants")
+    block = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": False}
+    blocked = lambda: client.get_public_access_block(Bucket=owned)["PublicAccessBlockConfiguration"]
+    says(blocked, "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found", 404)
+    client.put_public_access_block(Bucket=owned, PublicAccessBlockConfiguration=block)
+    eq(blocked(), block, "block")
+    client.delete_public_access_block(Bucket=owned)
+    refused(blocked, "NoSuchPublicAccessBlockConfiguration")
+    client.delete_bucket(Bucket=owned)
 
 
 # ---- quotas
@@ -468,9 +497,9 @@ def quotas():
     over(lambda: put("one", 1))
     client.delete_object(Bucket=held, Key="large")
     over(lambda: put("one", 1))
-    set_to(None)
+    eq(set_to("none")[0], 200, "none")
     put("one", 1)
-    eq(set_to("much")[0], 400, "no number")
+    eq([set_to(bad)[0] for bad in ("much", None, -1)], [400, 400, 400], "no number")
     for key in ("small", "parts", "one"):
         client.delete_object(Bucket=held, Key=key)
     client.delete_bucket(Bucket=held)
@@ -496,5 +525,6 @@ Steps("settings").run([
     ("object-tagging", tags_of_what_is_there),
     ("object-tagging-versions", tags_of_versions),
     ("what-is-so-anyway", what_is_so_anyway),
+    ("owners-of-objects", owners_of_objects),
     ("quotas", quotas),
 ])
