@@ -58,6 +58,24 @@ def tag_set(*tags):
 # ---- tags of a bucket
 
 
+def bucket_tags_from_the_start():
+    tagged = nilas.unique("tagged")
+    tags = tag_set(("team", "data"))["TagSet"]
+    make = lambda by, *tags: by.create_bucket(Bucket=tagged, CreateBucketConfiguration={"Tags": list(tags)})
+    maker = Person("maker", allow("s3:*"), deny("s3:PutBucketTagging"))
+    try:
+        refused(lambda: make(maker.client(), *tags), "AccessDenied")
+        refused(lambda: client.head_bucket(Bucket=tagged), "404")
+    finally:
+        maker.go()
+    says(lambda: make(client, *tags, *tags), "InvalidTag", "Cannot provide multiple Tags with the same key")
+    make(client, *tags)
+    eq(client.get_bucket_tagging(Bucket=tagged)["TagSet"], tags, "tags")
+    make(client)
+    eq(client.get_bucket_tagging(Bucket=tagged)["TagSet"], tags, "tags of a bucket that was there")
+    client.delete_bucket(Bucket=tagged)
+
+
 def bucket_tags():
     get = lambda: client.get_bucket_tagging(Bucket=bucket)
     put = lambda *tags: client.put_bucket_tagging(Bucket=bucket, Tagging=tag_set(*tags))
@@ -455,10 +473,29 @@ def owners_of_objects():
     eq(chosen(), rule("BucketOwnerEnforced"), "of a new bucket")
     client.put_bucket_ownership_controls(Bucket=owned, OwnershipControls=rule("BucketOwnerPreferred"))
     eq(chosen(), rule("BucketOwnerPreferred"), "chosen")
+    refused(lambda: client.put_object_acl(Bucket=owned, Key="k", ACL="public-read"), "NotImplemented")
+    client.delete_object(Bucket=owned, Key="k")
     client.delete_bucket_ownership_controls(Bucket=owned)
     says(chosen, "OwnershipControlsNotFoundError", "The bucket ownership controls were not found", 404)
-    grants = client.get_bucket_acl(Bucket=owned)["Grants"]
-    eq([grant["Permission"] for grant in grants], ["FULL_CONTROL"], "grants")
+    client.put_object(Bucket=owned, Key="k", Body=b"k")
+    no_acls = lambda run: says(run, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+    for read, put, named in [
+        (client.get_bucket_acl, client.put_bucket_acl, {"Bucket": owned}),
+        (client.get_object_acl, client.put_object_acl, {"Bucket": owned, "Key": "k"}),
+    ]:
+        acl = read(**named)
+        eq([grant["Permission"] for grant in acl["Grants"]], ["FULL_CONTROL"], "grants")
+        same = {"Owner": acl["Owner"], "Grants": acl["Grants"]}
+        put(**named, ACL="private")
+        put(**named, AccessControlPolicy=same)
+        everybody = {"Type": "Group", "URI": "http://acs.amazonaws.com/groups/global/AllUsers"}
+        more = {**same, "Grants": same["Grants"] + [{"Grantee": everybody, "Permission": "READ"}]}
+        no_acls(lambda: put(**named, ACL="public-read"))
+        no_acls(lambda: put(**named, AccessControlPolicy=more))
+        no_acls(lambda: put(**named, GrantRead="uri=" + everybody["URI"]))
+        says(lambda: put(**named), "MissingSecurityHeader", "Your request was missing a required header")
+    client.put_object_acl(Bucket=owned, Key="k", ACL="bucket-owner-full-control")
+    refused(lambda: client.put_object_acl(Bucket=owned, Key="none", ACL="private"), "NoSuchKey")
     block = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": False}
     blocked = lambda: client.get_public_access_block(Bucket=owned)["PublicAccessBlockConfiguration"]
     says(blocked, "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found", 404)
@@ -513,6 +550,7 @@ def quotas():
 client.create_bucket(Bucket=bucket)
 Steps("settings").run([
     ("bucket-tags", bucket_tags),
+    ("bucket-tags-from-the-start", bucket_tags_from_the_start),
     ("bucket-tags-cli", bucket_tags_by_cli),
     ("cors-preflights", preflights),
     ("cors-requests", browser_requests),
