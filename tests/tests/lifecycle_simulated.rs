@@ -193,7 +193,7 @@ impl Model {
         let now = engine.now_ms();
         let found = facts(engine, bucket).await;
         let specs: Vec<Spec> = self.specs.iter().chain(&self.before).cloned().collect();
-        for (sequence, fact) in self.facts.iter().filter(|(sequence, _)| !found.contains_key(sequence)) {
+        for (sequence, fact) in self.facts.iter().filter(|(sequence, _)| !found.contains_key(*sequence)) {
             let key = &fact.version.key;
             assert!(!fact.version.info.lock.protects(now, false), "gone under a lock: {sequence} {fact:?}");
             if own == Some(key) {
@@ -214,7 +214,7 @@ impl Model {
                 "nobody named it at {now}: {due:?} {fact:?}"
             );
         }
-        for (sequence, fact) in found.iter().filter(|(sequence, _)| !self.facts.contains_key(sequence)) {
+        for (sequence, fact) in found.iter().filter(|(sequence, _)| !self.facts.contains_key(*sequence)) {
             let key = &fact.version.key;
             if own != Some(key) {
                 assert!(fact.version.is_marker, "whose is {sequence}? {fact:?}");
@@ -230,7 +230,9 @@ impl Model {
             }
             let Some(due) = fact.first_due(&self.specs) else { continue };
             let touched = self.touched.get(&fact.version.key).copied().unwrap_or_default();
-            let until = lock.retention.map_or(0, |retention| retention.until_ms);
+            let of_key = found.values().filter(|other| other.version.key == fact.version.key);
+            let until = of_key.filter_map(|other| other.version.info.lock.retention);
+            let until = until.map(|retention| retention.until_ms).max().unwrap_or_default();
             // A null version below it may be what is locked.
             let held = found.values().any(|other| {
                 other.version.key == fact.version.key
@@ -259,6 +261,7 @@ impl Model {
         }
         self.uploads = open.into_iter().map(|upload| (upload.id, (upload.key, upload.created_ms))).collect();
         self.facts = found;
+        self.before.clear();
     }
 
     /// One thing that a client, an operator or time does. Returns the key that it changed.

@@ -188,7 +188,8 @@ pub fn fuzz_lifecycle(input: &[u8]) {
     if let Ok(value) = value {
         let kept = Rules::new(&value).expect("own bytes");
         let shown = kept.show().finish();
-        let again = request_xml::parse_lifecycle(&shown).expect("own document");
+        // A NUL cannot be written in XML.
+        let Ok(again) = request_xml::parse_lifecycle(&shown) else { return };
         let again = encode(&again, TransitionSizes::default(), String::new).expect("own rules");
         assert_eq!(again, value);
         try_all(kept);
