@@ -590,6 +590,7 @@ impl CoreState {
             Page::Whoami | Page::Simulate | Page::SimulateForm | Page::WhoCan | Page::Audit => {
                 return Err(S3Error::AccessDenied.into());
             }
+            Page::Lifecycles | Page::LifecyclePreview => return Err(S3Error::AccessDenied.into()),
             Page::Quotas | Page::ChangeQuota => return Err(S3Error::AccessDenied.into()),
             Page::Owners | Page::ChangeOwner | Page::Users | Page::ChangeUser | Page::CreateKey => {
                 return Err(S3Error::AccessDenied.into());
