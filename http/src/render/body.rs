@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use nilas_engine::EngineError;
 
 use crate::download::Download;
+use crate::sse::units::Unopened;
 
 /// The body of an answer.
 #[derive(Default)]
@@ -38,6 +39,8 @@ pub enum ResponseBody {
 pub enum BodyCut {
     /// The engine could not read on.
     Engine(EngineError),
+    /// Encrypted bytes are not what their key sealed there.
+    Unopened(Unopened),
     /// The engine's stream gave another number of bytes than the object has.
     Length {
         /// Bytes that were still expected.
@@ -51,6 +54,7 @@ impl fmt::Display for BodyCut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BodyCut::Engine(e) => write!(f, "{e}"),
+            BodyCut::Unopened(unopened) => write!(f, "{unopened}"),
             BodyCut::Length { expected, got } => {
                 write!(f, "object stream: got {got} bytes, expected {expected}")
             }
@@ -101,7 +105,7 @@ impl Body for ResponseBody {
                 };
                 let piece = match next {
                     Some(Ok(piece)) => piece,
-                    Some(Err(e)) => return self.cut(BodyCut::Engine(e)),
+                    Some(Err(cut)) => return self.cut(cut),
                     None => {
                         let expected = *remaining;
                         return self.cut(BodyCut::Length { expected, got: 0 });

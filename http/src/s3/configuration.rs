@@ -24,7 +24,6 @@ use crate::s3::request_xml::Fixable;
 pub(super) enum Configuration {
     Accelerate,
     Acl,
-    Encryption,
     Lifecycle,
     Logging,
     Notification,
@@ -37,7 +36,6 @@ impl Configuration {
     /// The setting of the bucket that it would show.
     fn setting(self) -> Option<SettingKind> {
         match self {
-            Configuration::Encryption => Some(SettingKind::ENCRYPTION),
             Configuration::Lifecycle => Some(SettingKind::LIFECYCLE),
             Configuration::Notification => Some(SettingKind::NOTIFICATIONS),
             Configuration::Accelerate
@@ -76,10 +74,6 @@ fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
     match configuration {
         Configuration::Accelerate => document("AccelerateConfiguration"),
         Configuration::Acl => Fixed::Document(acl(owner)),
-        Configuration::Encryption => missing(
-            "ServerSideEncryptionConfigurationNotFoundError",
-            "The server side encryption configuration was not found",
-        ),
         Configuration::Lifecycle => {
             missing("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")
         }

@@ -7,6 +7,7 @@ use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
+use crate::sse::units::plain_bytes;
 
 pub(super) async fn list(call: &Call<'_>) -> Outcome {
     let max = call.page_entries("max-parts")?;
@@ -33,6 +34,14 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
 fn marker(text: Option<&str>) -> Result<u16, S3Error> {
     let Some(text) = text else { return Ok(0) };
     Ok(u16::try_from(count("part-number-marker", text)?).unwrap_or(u16::MAX))
+}
+
+/// Bytes of a part: of an encrypted one, which keeps a sum of them, fewer than it takes.
+pub(super) fn plain_part_bytes(part: &PartInfo, attributes: Option<&Attributes>) -> u64 {
+    match attributes.is_some_and(|attributes| attributes.plain_crc64nvme.is_some()) {
+        true => plain_bytes(part.size).unwrap_or(part.size),
+        false => part.size,
+    }
 }
 
 struct Page<'a> {
@@ -68,8 +77,9 @@ fn render(page: &Page<'_>, parts: &[PartInfo]) -> Xml {
         xml.number("PartNumber", u64::from(part.number));
         xml.text("LastModified", &iso_8601(part.modified_ms));
         xml.etag(&part.etag);
-        xml.number("Size", part.size);
-        let checksum = Attributes::decode(&part.attributes).ok().and_then(|attributes| attributes.checksum);
+        let attributes = Attributes::decode(&part.attributes).ok();
+        xml.number("Size", plain_part_bytes(part, attributes.as_ref()));
+        let checksum = attributes.and_then(|attributes| attributes.checksum);
         if let Some(value) = checksum.and_then(|checksum| checksum.value) {
             xml.text(value.algorithm().element(), &value.to_base64());
         }

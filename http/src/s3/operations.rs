@@ -119,6 +119,8 @@ operations! {
     PutBucketCors                      PUT    Bucket  "cors"              Plain  "s3:PutBucketCORS"                    Bucket  Head Xml     Changes false;
     DeleteBucketCors                   DELETE Bucket  "cors"              Plain  "s3:PutBucketCORS"                    Bucket  Head Empty   Changes false;
     GetBucketEncryption                GET    Bucket  "encryption"        Plain  "s3:GetEncryptionConfiguration"       Bucket  Head Empty   Reads   false;
+    PutBucketEncryption                PUT    Bucket  "encryption"        Plain  "s3:PutEncryptionConfiguration"       Bucket  Head Xml     Changes false;
+    DeleteBucketEncryption             DELETE Bucket  "encryption"        Plain  "s3:PutEncryptionConfiguration"       Bucket  Head Empty   Changes false;
     GetBucketLifecycleConfiguration    GET    Bucket  "lifecycle"         Plain  "s3:GetLifecycleConfiguration"        Bucket  Head Empty   Reads   false;
     GetBucketLogging                   GET    Bucket  "logging"           Plain  "s3:GetBucketLogging"                 Bucket  Head Empty   Reads   false;
     PutBucketLogging                   PUT    Bucket  "logging"           Plain  "s3:PutBucketLogging"                 Bucket  Head Xml     Changes false;

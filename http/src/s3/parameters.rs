@@ -30,8 +30,6 @@ pub enum Refusal {
     Acl,
     /// An ACL of a new bucket.
     BucketAcl,
-    /// A customer's key for an object that is not encrypted.
-    NotEncrypted,
 }
 
 impl Refusal {
@@ -41,7 +39,6 @@ impl Refusal {
             Refusal::NotImplemented => "NotImplemented",
             Refusal::Acl => "AccessControlListNotSupported",
             Refusal::BucketAcl => "InvalidBucketAclWithObjectOwnership",
-            Refusal::NotEncrypted => "InvalidRequest",
         }
     }
 
@@ -51,9 +48,6 @@ impl Refusal {
             Refusal::NotImplemented => S3Error::NotImplementedHeader { header: header.to_owned() },
             Refusal::Acl => S3Error::AccessControlListNotSupported,
             Refusal::BucketAcl => S3Error::InvalidBucketAclWithObjectOwnership,
-            Refusal::NotEncrypted => {
-                S3Error::invalid_request("The encryption parameters are not applicable to this object.")
-            }
         }
     }
 }
@@ -101,6 +95,7 @@ const WITH_MD5: &[Operation] = &[
     DeleteObjects,
     PutBucketAccelerateConfiguration,
     PutBucketCors,
+    PutBucketEncryption,
     PutBucketLogging,
     PutBucketNotificationConfiguration,
     PutBucketOwnershipControls,
@@ -113,6 +108,13 @@ const WITH_MD5: &[Operation] = &[
     PutObjectLockConfiguration,
     PutObjectRetention,
     PutObjectLegalHold,
+];
+
+/// A customer's key.
+const CUSTOMER_KEY: &[&str] = &[
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-server-side-encryption-customer-key",
+    "x-amz-server-side-encryption-customer-key-MD5",
 ];
 
 /// Where MinIO takes archives apart.
@@ -194,25 +196,41 @@ pub const TABLE: &[Row] = &[
         MAKING,
     ),
     refused_as(Refusal::NotImplemented, &["x-amz-object-lock-event-hold*"], MAKING),
-    refused_as(
-        Refusal::NotImplemented,
-        &["x-amz-server-side-encryption*", "x-amz-website-redirect-location"],
+    refused_as(Refusal::NotImplemented, &["x-amz-website-redirect-location"], MAKING),
+    honoured(
+        &[
+            "x-amz-server-side-encryption",
+            "x-amz-server-side-encryption-aws-kms-key-id",
+            "x-amz-server-side-encryption-context",
+            "x-amz-server-side-encryption-bucket-key-enabled",
+        ],
         MAKING,
     ),
     honoured(&["x-amz-write-offset-bytes"], &[PutObject]),
     refused_as(Refusal::NotImplemented, &["x-amz-meta-snowball-auto-extract"], &[PutObject]),
     refused_as(Refusal::NotImplemented, &["x-minio-extract"], EXTRACTING),
-    refused_as(
-        Refusal::NotImplemented,
-        &["x-amz-server-side-encryption-customer-*"],
-        &[UploadPart, UploadPartCopy, CompleteMultipartUpload, ListParts],
+    honoured(
+        CUSTOMER_KEY,
+        &[
+            PutObject,
+            CopyObject,
+            CreateMultipartUpload,
+            UploadPart,
+            UploadPartCopy,
+            GetObject,
+            HeadObject,
+            GetObjectAttributes,
+        ],
     ),
-    refused_as(
-        Refusal::NotEncrypted,
-        &["x-amz-server-side-encryption-customer-*"],
-        &[GetObject, HeadObject, GetObjectAttributes],
+    without_effect(CUSTOMER_KEY, &[CompleteMultipartUpload, ListParts]),
+    honoured(
+        &[
+            "x-amz-copy-source-server-side-encryption-customer-algorithm",
+            "x-amz-copy-source-server-side-encryption-customer-key",
+            "x-amz-copy-source-server-side-encryption-customer-key-MD5",
+        ],
+        COPYING,
     ),
-    refused_as(Refusal::NotImplemented, &["x-amz-copy-source-server-side-encryption-customer-*"], COPYING),
     honoured(&["x-amz-expected-bucket-owner"], &[]),
     without_effect(&["x-amz-request-payer"], &[]),
     without_effect(&["x-amz-mfa"], &[DeleteObject, DeleteObjects, PutBucketVersioning]),
