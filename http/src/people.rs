@@ -611,14 +611,15 @@ async fn quotas(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
     Ok(json!({ "buckets": buckets, "is_truncated": QUOTA_PAGE_MAX < wanted.len() }))
 }
 
-/// Bounds the bytes of a bucket, or, with null, lets it have any number.
+/// Bounds the bytes of a bucket, or, with `none`, lets it have any number.
 async fn change_quota(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
     asked.only(&["bucket", "quota"])?;
     let bucket = asked.need("bucket")?;
-    if !asked.fields.contains_key("quota") {
-        return Err(invalid("quota is missing: a number of bytes, or null"));
-    }
-    let quota = asked.number("quota")?;
+    let quota = match asked.fields.get("quota") {
+        None => return Err(invalid("quota is missing: a number of bytes, or none")),
+        Some(Value::String(text)) if text == "none" => None,
+        Some(_) => asked.number("quota")?,
+    };
     let value = quota.map(|bytes| Bytes::copy_from_slice(&bytes.to_le_bytes()));
     let changed = desk.services.engine.set_setting(bucket, SettingKind::QUOTA, value).await;
     changed.map_err(|why| S3Error::bucket(why, bucket))?;

@@ -180,7 +180,10 @@ def locks():
     parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
     whole = client.complete_multipart_upload(Bucket=bucket, Key="whole", UploadId=upload, MultipartUpload=parts)
     eq(client.head_object(Bucket=bucket, Key="whole", VersionId=whole["VersionId"])["ObjectLockMode"], "COMPLIANCE")
+    held = lambda: client.get_object_legal_hold(Bucket=bucket, Key="copy")["LegalHold"]["Status"]
+    eq(held(), "ON", "hold")
     client.put_object_legal_hold(Bucket=bucket, Key="copy", LegalHold={"Status": "OFF"})
+    assert "ObjectLockLegalHoldStatus" not in client.head_object(Bucket=bucket, Key="copy")
     client.delete_object(Bucket=bucket, Key="copy", VersionId=copied["VersionId"])
     client.delete_object(Bucket=bucket, Key="k", VersionId=version, BypassGovernanceRetention=True)
     bypassing = lambda: client.delete_object(

@@ -27,6 +27,12 @@ const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 #[expect(missing_docs, reason = "S3's own codes; the table below says the rest")]
 pub enum S3Error {
     AccessControlListNotSupported,
+    /// A body where a header says all.
+    UnexpectedContent,
+    /// Neither a header nor a body says what is wanted.
+    MissingSecurityHeader {
+        header: &'static str,
+    },
     AccessDenied,
     /// Content-MD5, or a checksum, is not that of the body.
     BadDigest {
@@ -404,6 +410,13 @@ impl S3Error {
         const UNSATISFIABLE: StatusCode = StatusCode::RANGE_NOT_SATISFIABLE;
         const NOT_IMPLEMENTED: StatusCode = StatusCode::NOT_IMPLEMENTED;
         match self {
+            S3Error::UnexpectedContent => {
+                say(BAD, "UnexpectedContent", "This request does not support content")
+            }
+            S3Error::MissingSecurityHeader { header } => {
+                say(BAD, "MissingSecurityHeader", "Your request was missing a required header")
+                    .field("MissingHeaderName", header)
+            }
             S3Error::AccessControlListNotSupported => {
                 say(BAD, "AccessControlListNotSupported", "The bucket does not allow ACLs")
             }

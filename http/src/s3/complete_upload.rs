@@ -495,7 +495,7 @@ mod tests {
         let all = Algorithm::ALL.into_iter().flat_map(|algorithm| kinds.map(|kind| (algorithm, kind)));
         let uploads: Vec<Option<(Algorithm, Kind)>> =
             all.filter(|(algorithm, kind)| kind.fits(*algorithm)).map(Some).chain([None]).collect();
-        assert_eq!(uploads.len(), 8);
+        assert_eq!(uploads.len(), 13);
         for asked in uploads {
             // Of an upload that named none, the parts come with one all the same.
             let own = asked.map_or(Algorithm::Sha1, |(algorithm, _)| algorithm);

@@ -43,6 +43,7 @@ mod create_upload;
 mod upload_part;
 mod complete_upload;
 mod abort_upload;
+mod acl;
 mod list_parts;
 mod list_uploads;
 
@@ -260,7 +261,8 @@ impl Call<'_> {
             Operation::PutBucketAccelerateConfiguration => {
                 configuration::put(self, payload, Fixable::Accelerate).await
             }
-            Operation::GetBucketAcl => configuration::get(self, Configuration::Acl),
+            Operation::GetBucketAcl => acl::get_bucket(self),
+            Operation::PutBucketAcl => acl::put_bucket(self, payload).await,
             Operation::GetBucketCors => cors::get(self),
             Operation::PutBucketCors => cors::put(self, payload).await,
             Operation::DeleteBucketCors => cors::delete(self).await,
@@ -315,7 +317,8 @@ impl Call<'_> {
             Operation::HeadObject => get_object::head(self).await,
             Operation::DeleteObject => delete_object::delete(self).await,
             Operation::GetObjectAttributes => get_object_attributes::get(self).await,
-            Operation::GetObjectAcl => configuration::object_acl(self).await,
+            Operation::GetObjectAcl => acl::get_object(self).await,
+            Operation::PutObjectAcl => acl::put_object(self, payload).await,
             Operation::GetObjectTagging => tags::get_object(self).await,
             Operation::PutObjectTagging => tags::put_object(self, payload).await,
             Operation::DeleteObjectTagging => tags::delete_object(self).await,

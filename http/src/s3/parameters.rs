@@ -184,8 +184,12 @@ pub const TABLE: &[Row] = &[
         &[GetObjectAttributes],
     ),
     honoured(&["x-amz-optional-object-attributes"], LISTING_OBJECTS),
-    honoured(&["x-amz-acl"], &[PutObject, CopyObject, CreateMultipartUpload, CreateBucket]),
+    honoured(
+        &["x-amz-acl"],
+        &[PutObject, CopyObject, CreateMultipartUpload, CreateBucket, PutObjectAcl, PutBucketAcl],
+    ),
     refused_as(Refusal::Acl, &["x-amz-grant-*"], MAKING),
+    refused_as(Refusal::Acl, &["x-amz-grant-*"], &[PutObjectAcl, PutBucketAcl]),
     refused_as(Refusal::BucketAcl, &["x-amz-grant-*"], &[CreateBucket]),
     honoured(
         &["x-amz-object-ownership", "x-amz-bucket-object-lock-enabled", "x-amz-bucket-namespace"],
@@ -260,6 +264,7 @@ pub const TABLE: &[Row] = &[
             DeleteObject,
             GetObjectAttributes,
             GetObjectAcl,
+            PutObjectAcl,
             GetObjectTagging,
             PutObjectTagging,
             DeleteObjectTagging,
@@ -320,13 +325,14 @@ pub fn refused(operation: Operation, headers: &HeaderMap) -> Option<(&str, Refus
 pub fn check_acl(operation: Operation, headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(acl) = headers.get("x-amz-acl") else { return Ok(()) };
     match (operation, acl.as_bytes().trim_ascii()) {
-        (PutObject | CopyObject | CreateMultipartUpload, b"private")
-        | (
-            PutObject | CopyObject | CreateMultipartUpload,
-            b"bucket-owner-full-control" | b"bucket-owner-read",
+        (
+            PutObject | CopyObject | CreateMultipartUpload | PutObjectAcl,
+            b"private" | b"bucket-owner-full-control" | b"bucket-owner-read",
         )
-        | (CreateBucket, b"private") => Ok(()),
-        (PutObject | CopyObject | CreateMultipartUpload, _) => Err(Refusal::Acl),
+        | (CreateBucket | PutBucketAcl, b"private") => Ok(()),
+        (PutObject | CopyObject | CreateMultipartUpload | PutObjectAcl | PutBucketAcl, _) => {
+            Err(Refusal::Acl)
+        }
         (CreateBucket, _) => Err(Refusal::BucketAcl),
         _ => Ok(()),
     }
@@ -409,6 +415,10 @@ mod tests {
         check(CreateBucket, "private", Ok(()));
         check(CreateBucket, "public-read", Err(Refusal::BucketAcl));
         check(CreateBucket, "bucket-owner-full-control", Err(Refusal::BucketAcl));
+        check(PutObjectAcl, "bucket-owner-full-control", Ok(()));
+        check(PutObjectAcl, "public-read", Err(Refusal::Acl));
+        check(PutBucketAcl, "private", Ok(()));
+        check(PutBucketAcl, "log-delivery-write", Err(Refusal::Acl));
         check(GetObject, "public-read", Ok(()));
     }
 

@@ -114,13 +114,13 @@ fn quota(client: &Client, bucket: &str, size: Option<&str>) -> Result<Output, Fa
         "none" => None,
         size => Some(parse_bytes(size).map_err(Failure::usage)?),
     };
-    let asked = json!({ "bucket": bucket, "quota": quota });
-    client.page("/_nilas/quotas", &[], Some(&asked))?;
+    let wanted = quota.map_or(json!("none"), |quota| json!(quota));
+    client.page("/_nilas/quotas", &[], Some(&json!({ "bucket": bucket, "quota": wanted })))?;
     let text = match quota {
         Some(quota) => format!("bucket {bucket} may hold {quota} bytes now"),
         None => format!("bucket {bucket} may hold any number of bytes now"),
     };
-    Ok(Output::one(asked, text))
+    Ok(Output::one(json!({ "bucket": bucket, "quota": quota }), text))
 }
 
 #[cfg(test)]
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(seen, ["POST /_nilas/quotas {\"bucket\":\"b\",\"quota\":10240}"]);
         let (came, seen) = scripted(&[(200, "{}")], |client| run(client, &quota(Some("none"))));
         assert_eq!(came.expect("done").render(false), "bucket b may hold any number of bytes now\n");
-        assert_eq!(seen, ["POST /_nilas/quotas {\"bucket\":\"b\",\"quota\":null}"]);
+        assert_eq!(seen, ["POST /_nilas/quotas {\"bucket\":\"b\",\"quota\":\"none\"}"]);
         let page = "{\"buckets\":[{\"bucket\":\"b\",\"quota\":9,\"bytes\":7,\"versions\":2}],\"is_truncated\":false}";
         let (came, seen) = scripted(&[(200, page)], |client| run(client, &quota(None)));
         assert_eq!(

@@ -25,6 +25,8 @@ const BOTO3_1_40: Environment =
     Environment { name: "venv-boto3-1.40", locks: &["requirements-boto3-1.40.lock"] };
 const SPARK: Environment =
     Environment { name: "venv-spark", locks: &["requirements.lock", "requirements-spark.lock"] };
+const S3: Environment = Environment { name: "venv-s3", locks: &["requirements-s3.lock"] };
+const CHDB: Environment = Environment { name: "venv-chdb", locks: &["requirements-chdb.lock"] };
 
 /// Cheapest first.
 const SUITES: &[Suite] = &[
@@ -38,6 +40,14 @@ const SUITES: &[Suite] = &[
     suite("awscli", "awscli_e2e.py", &NEWEST, true),
     suite("iam", "iam_e2e.py", &NEWEST, true),
     suite("js", "js_e2e.py", &NEWEST, true),
+    suite("polars", "polars_e2e.py", &S3, true),
+    suite("obstore", "obstore_e2e.py", &S3, true),
+    suite("minio-py", "minio_py_e2e.py", &S3, true),
+    suite("registry", "registry_e2e.py", &NEWEST, true),
+    suite("s3fs", "s3fs_e2e.py", &S3, true),
+    suite("restic", "restic_e2e.py", &NEWEST, true),
+    suite("rclone", "rclone_e2e.py", &NEWEST, true),
+    suite("s3cmd", "s3cmd_e2e.py", &S3, true),
     suite("policy", "policy_e2e.py", &NEWEST, true),
     suite("pyarrow", "pyarrow_e2e.py", &NEWEST, true),
     suite("duckdb", "duckdb_e2e.py", &NEWEST, true),
@@ -53,6 +63,8 @@ const SUITES: &[Suite] = &[
     suite("advisories", "advisories_e2e.py", &NEWEST, true),
     suite("table-user", "table_user_e2e.py", &NEWEST, true),
     suite("oidc", "oidc_e2e.py", &NEWEST, true),
+    suite("awscli-2", "awscli2_e2e.py", &NEWEST, false),
+    suite("chdb", "chdb_e2e.py", &CHDB, false),
     suite("keycloak", "keycloak_e2e.py", &NEWEST, false),
     suite("spark", "spark_e2e.py", &SPARK, false),
     suite("faults-spark", "faults_spark_e2e.py", &SPARK, false),
