@@ -28,6 +28,9 @@ pub enum Page {
     ChangeOwner,
     Quotas,
     ChangeQuota,
+    KmsKeys,
+    CreateKmsKey,
+    RotateKmsKey,
     Users,
     ChangeUser,
     CreateKey,
@@ -47,7 +50,7 @@ pub struct PageRow {
 
 // Pages for load balancers and Prometheus tell no names and need no credentials; those of the scrub and of purges name
 // objects.
-const TABLE: [PageRow; 18] = [
+const TABLE: [PageRow; 21] = [
     row("Healthz", "/healthz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
     row("Readyz", "/readyz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
     row("Metrics", "/metrics", &["GET", "HEAD"], "admin:Prometheus", ResourceKind::Public, Effect::Reads),
@@ -84,6 +87,23 @@ const TABLE: [PageRow; 18] = [
         ResourceKind::Service,
         Effect::Changes,
     )),
+    row("KmsKeys", KMS_KEYS, READ, "admin:KMSKeyStatus", ResourceKind::Service, Effect::Reads),
+    with_json(row(
+        "CreateKmsKey",
+        KMS_KEYS,
+        POST,
+        "admin:KMSCreateKey",
+        ResourceKind::Service,
+        Effect::Changes,
+    )),
+    with_json(row(
+        "RotateKmsKey",
+        "/_nilas/kms/rotate",
+        POST,
+        "admin:KMSRotateKey",
+        ResourceKind::Service,
+        Effect::Changes,
+    )),
     row("Users", "/_nilas/users", READ, "iam:ListUsers", ResourceKind::Service, Effect::Reads),
     judged_by_body("ChangeUser", "/_nilas/users/", POST, "iam:UpdateUser", Effect::Changes),
     judged_by_body("CreateKey", "/_nilas/keys", POST, "iam:CreateAccessKey", Effect::Changes),
@@ -95,6 +115,7 @@ const POST: &[&str] = &["POST"];
 const SIMULATE: &str = "/_nilas/simulate";
 const OWNERS: &str = "/_nilas/owners";
 const QUOTAS: &str = "/_nilas/quotas";
+const KMS_KEYS: &str = "/_nilas/kms/keys";
 
 /// A page that asks for what it is about by itself.
 const fn judged_by_body(
@@ -156,6 +177,9 @@ impl Page {
         Page::ChangeOwner,
         Page::Quotas,
         Page::ChangeQuota,
+        Page::KmsKeys,
+        Page::CreateKmsKey,
+        Page::RotateKmsKey,
         Page::Users,
         Page::ChangeUser,
         Page::CreateKey,
@@ -186,6 +210,7 @@ impl Page {
             Page::ScrubStatus | Page::ScrubStart | Page::Purges => false,
             Page::Whoami | Page::Simulate | Page::SimulateForm | Page::WhoCan | Page::Audit => true,
             Page::Quotas | Page::ChangeQuota => true,
+            Page::KmsKeys | Page::CreateKmsKey | Page::RotateKmsKey => true,
             Page::Owners | Page::ChangeOwner | Page::Users | Page::ChangeUser | Page::CreateKey => true,
         }
     }

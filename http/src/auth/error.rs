@@ -290,10 +290,8 @@ impl Mismatch {
             ("StringToSignBytes", spaced_hex(&self.string_to_sign)),
         ];
         if let Some(request) = &self.canonical_request {
-            fields.extend([
-                ("CanonicalRequest", request.clone()),
-                ("CanonicalRequestBytes", spaced_hex(request)),
-            ]);
+            let request = without_customer_keys(request);
+            fields.extend([("CanonicalRequestBytes", spaced_hex(&request)), ("CanonicalRequest", request)]);
         }
         fields
     }

@@ -363,6 +363,7 @@ impl S3Error {
             BucketError::LockNeedsVersions => S3Error::InvalidBucketState {
                 message: "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration",
             },
+            BucketError::CatalogUnencrypted => S3Error::invalid_request(WAREHOUSE_UNENCRYPTED),
             BucketError::TooMany => S3Error::TooManyBuckets,
             BucketError::Engine(e) => S3Error::Engine(e),
         }
@@ -373,6 +374,10 @@ impl S3Error {
         S3Error::InvalidRequest { message: message.into() }
     }
 }
+
+/// Why nothing in a warehouse is encrypted.
+pub const WAREHOUSE_UNENCRYPTED: &str = "The bucket is a warehouse of tables: nothing in it can be encrypted by the server, because the \
+     catalog reads and writes metadata files as they lie. Encrypt its drives instead.";
 
 /// A failure in S3's words.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::{Call, Outcome, document, empty, request_xml};
 use crate::limits::{ENCRYPTION_CONTEXT_BYTES_MAX, ENCRYPTION_XML_BYTES_MAX};
-use crate::render::error::S3Error;
+use crate::render::error::{S3Error, WAREHOUSE_UNENCRYPTED};
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
 use crate::s3::payload::Payload;
@@ -475,10 +475,7 @@ fn key_failed(why: KeyError) -> S3Error {
 }
 
 fn in_warehouse() -> S3Error {
-    S3Error::invalid_request(
-        "The bucket is a warehouse of tables: nothing in it can be encrypted by the server, because the catalog reads and writes \
-         metadata files as they lie. Encrypt its drives instead.",
-    )
+    S3Error::invalid_request(WAREHOUSE_UNENCRYPTED)
 }
 
 /// The tag of an object or part: the MD5 of its bytes, or, under a key that is not the store's own, one that says nothing of them.
@@ -538,13 +535,8 @@ where
     let rule = wanted_rule(request_xml::parse_encryption(&body)?)?;
     // A value that is not known is not written over.
     BucketEncryption::of(&bucket.settings)?;
-    if rule.algorithm.is_some() {
-        if bucket.settings.get(SettingKind::CATALOG).is_some() {
-            return Err(in_warehouse());
-        }
-        if !call.s3.keys.is_on() {
-            return Err(S3Error::NoMasterKey);
-        }
+    if rule.algorithm.is_some() && !call.s3.keys.is_on() {
+        return Err(S3Error::NoMasterKey);
     }
     let value = serde_json::to_vec(&rule).expect("texts can be written");
     call.set(SettingKind::ENCRYPTION, Some(value.into())).await?;
