@@ -312,13 +312,13 @@ pub const MASTER_KEY_ID_BYTES_MAX: usize = 64;
 /// Bytes of a master key file. Beyond: the start is refused.
 pub const MASTER_KEY_FILE_BYTES_MAX: usize = 64 * 1024;
 
-/// Named keys of a store. Beyond: `LimitExceeded`.
+/// Named keys of a store. Beyond: `InvalidInput`.
 pub const KMS_KEYS_MAX: usize = 10_000;
 
-/// Versions of one named key. Beyond: `LimitExceeded`.
+/// Versions of one named key. Beyond: `InvalidInput`.
 pub const KMS_KEY_VERSIONS_MAX: usize = 1_000;
 
-/// Bytes of a named key's name. Beyond: `InvalidArgument`.
+/// Bytes of a named key's name. Beyond: `InvalidInput`.
 pub const KMS_KEY_NAME_BYTES_MAX: usize = 64;
 
 /// Bytes of an encryption context, as JSON. Beyond: `InvalidArgument`.

@@ -79,6 +79,7 @@ async fn put_together(
     request: RequestDigest,
 ) -> Result<(Receipt, Option<VersionId>, Option<Encryption>), S3Error> {
     let mut attributes = call.open_upload(bucket, id).await?;
+    call.check_key_of_upload(bucket, &attributes)?;
     let lock = std::mem::take(&mut attributes.lock);
     let have = call.engine().parts(bucket, id, 0, usize::from(PARTS_MAX)).await?;
     let have = have.ok_or_else(|| call.no_such_upload())?;

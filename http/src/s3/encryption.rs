@@ -155,11 +155,11 @@ fn asked(headers: &HeaderMap) -> Result<Option<Asked>, S3Error> {
     if let Some(customer) = customer_key(headers, &CUSTOMER)? {
         return Ok(Some(Asked::Customer(customer)));
     }
-    let (key, context, bucket_key) = (text(KMS_KEY_ID), text(CONTEXT), text(BUCKET_KEY));
+    let (key, context) = (text(KMS_KEY_ID), text(CONTEXT));
+    let bucket_key = text(BUCKET_KEY).map(|text| super::flag(BUCKET_KEY, &text)).transpose()?;
     match method.as_deref() {
         Some("aws:kms") => {
             let context = context.as_deref().map_or_else(|| Ok(String::new()), parse_context)?;
-            let bucket_key = bucket_key.map(|text| super::flag(BUCKET_KEY, &text)).transpose()?;
             Ok(Some(Asked::Kms { key, context, bucket_key }))
         }
         Some("aws:kms:dsse") => Err(S3Error::NotImplementedHeader { header: format!("{SSE}: aws:kms:dsse") }),
@@ -366,6 +366,17 @@ impl Call<'_> {
                 "The provided encryption parameters did not match the ones used originally.",
             )),
             key => key,
+        }
+    }
+
+    /// Refuses a customer's key that is not the upload's; none is needed where no byte of it is read or written.
+    pub(super) fn check_key_of_upload(&self, bucket: &Bucket, upload: &Attributes) -> Result<(), S3Error> {
+        match [CUSTOMER.algorithm, CUSTOMER.key, CUSTOMER.md5]
+            .iter()
+            .any(|name| self.headers.contains_key(*name))
+        {
+            true => self.key_of_upload(bucket, upload).map(drop),
+            false => Ok(()),
         }
     }
 

@@ -15,6 +15,7 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
     let bucket = call.bucket()?;
     let id = call.upload_id()?;
     let upload = call.open_upload(&bucket, id).await?;
+    call.check_key_of_upload(&bucket, &upload)?;
     // One more than a page, to know whether more follows.
     let parts = call.engine().parts(&bucket, id, after, max + 1).await?;
     let parts = parts.ok_or_else(|| call.no_such_upload())?;

@@ -221,12 +221,13 @@ pub const TABLE: &[Row] = &[
             CreateMultipartUpload,
             UploadPart,
             UploadPartCopy,
+            CompleteMultipartUpload,
+            ListParts,
             GetObject,
             HeadObject,
             GetObjectAttributes,
         ],
     ),
-    without_effect(CUSTOMER_KEY, &[CompleteMultipartUpload, ListParts]),
     honoured(
         &[
             "x-amz-copy-source-server-side-encryption-customer-algorithm",
@@ -358,8 +359,7 @@ mod tests {
 
     #[test]
     fn refusals() {
-        check(PutObject, "x-amz-server-side-encryption", Some("NotImplemented"));
-        check(PutObject, "x-amz-server-side-encryption-context", Some("NotImplemented"));
+        check(PutObject, "x-amz-server-side-encryption", None);
         check(PutObject, "x-amz-write-offset-bytes", None);
         check(PutObject, "x-minio-extract", Some("NotImplemented"));
         check(GetObject, "x-minio-extract", Some("NotImplemented"));
@@ -369,13 +369,9 @@ mod tests {
         check(PutObject, "x-amz-object-lock-event-hold-duration-days", Some("NotImplemented"));
         check(PutObject, "x-amz-grant-read", Some("AccessControlListNotSupported"));
         check(CreateBucket, "x-amz-grant-write", Some("InvalidBucketAclWithObjectOwnership"));
-        check(GetObject, "x-amz-server-side-encryption-customer-key", Some("InvalidRequest"));
-        check(UploadPart, "x-amz-server-side-encryption-customer-key", Some("NotImplemented"));
-        check(
-            UploadPartCopy,
-            "x-amz-copy-source-server-side-encryption-customer-key-md5",
-            Some("NotImplemented"),
-        );
+        check(GetObject, "x-amz-server-side-encryption-customer-key", None);
+        check(UploadPart, "x-amz-server-side-encryption-customer-key", None);
+        check(UploadPartCopy, "x-amz-copy-source-server-side-encryption-customer-key-md5", None);
         check(CompleteMultipartUpload, "x-amz-checksum-sha512", None);
         check(UploadPart, "x-amz-checksum-xxhash64", None);
         for served in [

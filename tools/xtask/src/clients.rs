@@ -37,6 +37,7 @@ const SUITES: &[Suite] = &[
     suite("boto3-1.40", "boto3_e2e.py", &BOTO3_1_40, true),
     suite("versions", "versions_e2e.py", &NEWEST, true),
     suite("forms", "forms_e2e.py", &NEWEST, true),
+    suite("encryption", "encryption_e2e.py", &NEWEST, true),
     suite("awscli", "awscli_e2e.py", &NEWEST, true),
     suite("iam", "iam_e2e.py", &NEWEST, true),
     suite("js", "js_e2e.py", &NEWEST, true),
