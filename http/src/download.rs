@@ -19,8 +19,7 @@ use nilas_engine::{EngineError, ObjectReader, ObjectStream};
 
 use crate::limits::DOWNLOAD_PIECES;
 use crate::memory::{Budget, Permit};
-use crate::render::body::BodyCut;
-use crate::sse::units::Opener;
+use crate::sse::units::{Opener, Unopened};
 
 /// Pieces that are read or kept at once, at most.
 const DEPTH_MAX: usize = nilas_engine::limits::IO_DEPTH_PER_STREAM;
@@ -30,6 +29,15 @@ const DEPTH_MAX: usize = nilas_engine::limits::IO_DEPTH_PER_STREAM;
 pub struct Downloads {
     budget: Budget,
     running: Rc<RefCell<Vec<Weak<RefCell<Reading>>>>>,
+}
+
+/// Why the next bytes cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadFault {
+    /// They could not be read.
+    Engine(EngineError),
+    /// They are encrypted, and not what their key sealed there.
+    Unopened(Unopened),
 }
 
 /// One download.
@@ -108,7 +116,7 @@ impl fmt::Debug for Downloads {
 
 impl Download {
     /// The next piece.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyCut>>> {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ReadFault>>> {
         let mut reading = self.reading.borrow_mut();
         reading.looks = 0;
         reading.waits = true;
@@ -121,7 +129,7 @@ impl Download {
     }
 
     /// The next piece.
-    pub async fn next(&mut self) -> Option<Result<Bytes, BodyCut>> {
+    pub async fn next(&mut self) -> Option<Result<Bytes, ReadFault>> {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
@@ -138,11 +146,11 @@ impl Download {
 pub(crate) fn opened(
     piece: Result<Bytes, EngineError>,
     opener: Option<&mut Opener>,
-) -> Result<Bytes, BodyCut> {
-    let stored = piece.map_err(BodyCut::Engine)?;
+) -> Result<Bytes, ReadFault> {
+    let stored = piece.map_err(ReadFault::Engine)?;
     match opener {
         None => Ok(stored),
-        Some(opener) => opener.open(&stored).map_err(BodyCut::Unopened),
+        Some(opener) => opener.open(&stored).map_err(ReadFault::Unopened),
     }
 }
 

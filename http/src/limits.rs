@@ -338,20 +338,11 @@ pub const USER_METADATA_BYTES_MAX: usize = 2 * 1024;
 /// Bytes of one body given in one request: an object or a part (S3: 5 GiB). Beyond: `EntityTooLarge`.
 pub const BLOB_BYTES_MAX: u64 = 5 << 30;
 
-const _: () =
-    assert!(crate::sse::units::stored_bytes(BLOB_BYTES_MAX) <= nilas_engine::limits::BLOB_BYTES_MAX);
-
 /// Bytes of an object after an append, which writes all of them again. Beyond: `EntityTooLarge`.
 pub const APPENDED_BYTES_MAX: u64 = 256 << 20;
 
 /// Bytes of an object put together from parts. Beyond: `EntityTooLarge`.
 pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
-
-// Each part may end with a frame that is not full.
-const _: () = assert!(
-    crate::sse::units::stored_bytes(OBJECT_BYTES_MAX) + 24 * PARTS_MAX as u64
-        <= nilas_engine::limits::OBJECT_BYTES_MAX
-);
 
 /// Bytes that every part but the last must have. Below: `EntityTooSmall` when the upload is completed.
 pub const PART_BYTES_MIN: u64 = 5 << 20;

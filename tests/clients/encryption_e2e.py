@@ -338,6 +338,9 @@ def versions_tags_and_appends():
         answer = client.put_object(Bucket=BUCKET, Key=f"append/{mode}", Body=more, WriteOffsetBytes=len(body), **MODES[mode][1])
         is_shown(answer, mode, "append")
         eq(answer["Size"], len(body) + len(more))
+        if mode != "s3":
+            refused(lambda: client.put_object(Bucket=BUCKET, Key=f"append/{mode}", Body=b"", WriteOffsetBytes=len(body) + len(more), ServerSideEncryption="AES256"),
+                    "EncryptionTypeMismatch", "InvalidArgument", "InvalidRequest")
         got = get(f"append/{mode}", mode)
         is_shown(got, mode, "append")
         assert got["Body"].read() == body + more, f"append to {mode}"

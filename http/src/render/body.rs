@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use nilas_engine::EngineError;
 
-use crate::download::Download;
+use crate::download::{Download, ReadFault};
 use crate::sse::units::Unopened;
 
 /// The body of an answer.
@@ -64,6 +64,15 @@ impl fmt::Display for BodyCut {
 
 impl std::error::Error for BodyCut {}
 
+impl From<ReadFault> for BodyCut {
+    fn from(fault: ReadFault) -> Self {
+        match fault {
+            ReadFault::Engine(error) => BodyCut::Engine(error),
+            ReadFault::Unopened(unopened) => BodyCut::Unopened(unopened),
+        }
+    }
+}
+
 impl From<Bytes> for ResponseBody {
     fn from(bytes: Bytes) -> Self {
         if bytes.is_empty() { ResponseBody::Empty } else { ResponseBody::Full(bytes) }
@@ -105,7 +114,7 @@ impl Body for ResponseBody {
                 };
                 let piece = match next {
                     Some(Ok(piece)) => piece,
-                    Some(Err(cut)) => return self.cut(cut),
+                    Some(Err(fault)) => return self.cut(fault.into()),
                     None => {
                         let expected = *remaining;
                         return self.cut(BodyCut::Length { expected, got: 0 });

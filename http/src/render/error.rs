@@ -158,6 +158,8 @@ pub enum S3Error {
         uri: String,
     },
     InvalidWriteOffset,
+    /// An append asks for another encryption than its object has.
+    EncryptionTypeMismatch,
     /// There is no such named key.
     KmsNotFound {
         message: String,
@@ -513,6 +515,12 @@ impl S3Error {
             )
             .field("ArgumentName", "x-amz-server-side-encryption")
             .field("ArgumentValue", value),
+            S3Error::EncryptionTypeMismatch => say(
+                BAD,
+                "EncryptionTypeMismatch",
+                "The existing object was created with a different encryption type. Subsequent write requests must include the \
+                 appropriate encryption parameters in the request or while creating the session.",
+            ),
             S3Error::KmsNotFound { message } => say(BAD, "KMS.NotFoundException", message.clone()),
             S3Error::NoMasterKey => say(
                 NOT_IMPLEMENTED,

@@ -287,6 +287,15 @@ impl Call<'_> {
         bucket: &Bucket,
         kept: Option<&Encryption>,
     ) -> Result<Option<Sealing>, S3Error> {
+        let is_same = match (asked(self.headers)?, kept.map(|kept| &kept.under)) {
+            // The key was found to be the object's.
+            (None | Some(Asked::Customer(_)), _) => true,
+            (Some(Asked::S3), under) => matches!(under, Some(Under::S3 { .. })),
+            (Some(Asked::Kms { .. }), under) => matches!(under, Some(Under::Kms { .. })),
+        };
+        if !is_same {
+            return Err(S3Error::EncryptionTypeMismatch);
+        }
         let Some(kept) = kept else { return Ok(None) };
         let random = rt::random_u128;
         let key = random_key(random);

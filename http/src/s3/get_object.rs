@@ -62,7 +62,7 @@ async fn body(call: &Call<'_>, reader: Reader, range: Range<u64>) -> Result<Resp
     let Some(first) = download.next().await else {
         return Err(S3Error::ReadCut(BodyCut::Length { expected: remaining, got: 0 }));
     };
-    let first = first.map_err(S3Error::ReadCut)?;
+    let first = first.map_err(|fault| S3Error::ReadCut(fault.into()))?;
     if u64::try_from(first.len()).is_ok_and(|len| len == remaining) {
         return Ok(ResponseBody::Full(download.end(first)));
     }

@@ -104,6 +104,6 @@ impl Stream {
     /// The next bytes; `None` at the end of the range.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, S3Error>> {
         let piece: Result<Bytes, EngineError> = self.inner.next().await?;
-        Some(opened(piece, self.opener.as_deref_mut()).map_err(S3Error::ReadCut))
+        Some(opened(piece, self.opener.as_deref_mut()).map_err(|fault| S3Error::ReadCut(fault.into())))
     }
 }

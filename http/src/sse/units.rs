@@ -17,6 +17,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 use ring::aead::{Aad, LessSafeKey, Nonce};
 
 use super::seal::{Key, cipher_of};
+use crate::limits::{BLOB_BYTES_MAX, OBJECT_BYTES_MAX, PARTS_MAX};
 
 /// Bytes of a whole frame: a unit of the engine.
 pub const FRAME_BYTES: u64 = nilas_engine::units::UNIT_BYTES;
@@ -29,6 +30,12 @@ pub const PLAIN_BYTES: u64 = FRAME_BYTES - OVERHEAD_BYTES;
 
 const _: () = assert!(OVERHEAD_BYTES == (PREFIX_BYTES + TAG_BYTES) as u64);
 const _: () = assert!(nilas_engine::limits::BLOB_BYTES_MAX / FRAME_BYTES < 1 << 31);
+const _: () = assert!(stored_bytes(BLOB_BYTES_MAX) <= nilas_engine::limits::BLOB_BYTES_MAX);
+// Each part may end with a frame that is not full.
+const _: () = assert!(
+    stored_bytes(OBJECT_BYTES_MAX) + OVERHEAD_BYTES * PARTS_MAX as u64
+        <= nilas_engine::limits::OBJECT_BYTES_MAX
+);
 
 /// Bytes that a blob takes in the engine.
 pub const fn stored_bytes(plain: u64) -> u64 {
