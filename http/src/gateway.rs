@@ -592,6 +592,9 @@ impl CoreState {
             }
             Page::Lifecycles | Page::LifecyclePreview => return Err(S3Error::AccessDenied.into()),
             Page::Quotas | Page::ChangeQuota => return Err(S3Error::AccessDenied.into()),
+            Page::KmsKeys | Page::CreateKmsKey | Page::RotateKmsKey => {
+                return Err(S3Error::AccessDenied.into());
+            }
             Page::Owners | Page::ChangeOwner | Page::Users | Page::ChangeUser | Page::CreateKey => {
                 return Err(S3Error::AccessDenied.into());
             }

@@ -301,6 +301,32 @@ pub const IDENTITY_CHANGE_BYTES_MAX: usize = 1 << 20;
 /// Changes of identities that may wait for the one that is being made. Beyond: 503 `SlowDown`.
 pub const IDENTITY_CHANGES_WAITING_MAX: usize = 256;
 
+// ---- Encryption -------------------------------------------------------------------------------
+
+/// Master keys of one start. Beyond: the start is refused.
+pub const MASTER_KEYS_MAX: usize = 16;
+
+/// Bytes of a master key's name. Beyond: the start is refused.
+pub const MASTER_KEY_ID_BYTES_MAX: usize = 64;
+
+/// Bytes of a master key file. Beyond: the start is refused.
+pub const MASTER_KEY_FILE_BYTES_MAX: usize = 64 * 1024;
+
+/// Named keys of a store. Beyond: `InvalidInput`.
+pub const KMS_KEYS_MAX: usize = 10_000;
+
+/// Versions of one named key. Beyond: `InvalidInput`.
+pub const KMS_KEY_VERSIONS_MAX: usize = 1_000;
+
+/// Bytes of a named key's name. Beyond: `InvalidInput`.
+pub const KMS_KEY_NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of an encryption context, as JSON. Beyond: `InvalidArgument`.
+pub const ENCRYPTION_CONTEXT_BYTES_MAX: usize = 1024;
+
+/// Bytes of the XML of PutBucketEncryption. Beyond: `MalformedXML`.
+pub const ENCRYPTION_XML_BYTES_MAX: usize = 64 * 1024;
+
 // ---- S3 operations ----------------------------------------------------------------------------
 
 /// Bytes of an object key, as in S3. Longer ones are answered `KeyTooLongError`.
@@ -310,13 +336,13 @@ pub const KEY_BYTES_MAX: usize = nilas_engine::limits::KEY_BYTES_MAX;
 pub const USER_METADATA_BYTES_MAX: usize = 2 * 1024;
 
 /// Bytes of one body given in one request: an object or a part (S3: 5 GiB). Beyond: `EntityTooLarge`.
-pub const BLOB_BYTES_MAX: u64 = nilas_engine::limits::BLOB_BYTES_MAX;
+pub const BLOB_BYTES_MAX: u64 = 5 << 30;
 
 /// Bytes of an object after an append, which writes all of them again. Beyond: `EntityTooLarge`.
 pub const APPENDED_BYTES_MAX: u64 = 256 << 20;
 
 /// Bytes of an object put together from parts. Beyond: `EntityTooLarge`.
-pub const OBJECT_BYTES_MAX: u64 = nilas_engine::limits::OBJECT_BYTES_MAX;
+pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
 
 /// Bytes that every part but the last must have. Below: `EntityTooSmall` when the upload is completed.
 pub const PART_BYTES_MIN: u64 = 5 << 20;

@@ -30,6 +30,9 @@ pub enum Page {
     ChangeQuota,
     Lifecycles,
     LifecyclePreview,
+    KmsKeys,
+    CreateKmsKey,
+    RotateKmsKey,
     Users,
     ChangeUser,
     CreateKey,
@@ -49,7 +52,7 @@ pub struct PageRow {
 
 // Pages for load balancers and Prometheus tell no names and need no credentials; those of the scrub and of purges name
 // objects.
-const TABLE: [PageRow; 20] = [
+const TABLE: [PageRow; 23] = [
     row("Healthz", "/healthz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
     row("Readyz", "/readyz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
     row("Metrics", "/metrics", &["GET", "HEAD"], "admin:Prometheus", ResourceKind::Public, Effect::Reads),
@@ -95,6 +98,23 @@ const TABLE: [PageRow; 20] = [
         ResourceKind::Service,
         Effect::Reads,
     )),
+    row("KmsKeys", KMS_KEYS, READ, "admin:KMSKeyStatus", ResourceKind::Service, Effect::Reads),
+    with_json(row(
+        "CreateKmsKey",
+        KMS_KEYS,
+        POST,
+        "admin:KMSCreateKey",
+        ResourceKind::Service,
+        Effect::Changes,
+    )),
+    with_json(row(
+        "RotateKmsKey",
+        "/_nilas/kms/rotate",
+        POST,
+        "admin:KMSRotateKey",
+        ResourceKind::Service,
+        Effect::Changes,
+    )),
     row("Users", "/_nilas/users", READ, "iam:ListUsers", ResourceKind::Service, Effect::Reads),
     judged_by_body("ChangeUser", "/_nilas/users/", POST, "iam:UpdateUser", Effect::Changes),
     judged_by_body("CreateKey", "/_nilas/keys", POST, "iam:CreateAccessKey", Effect::Changes),
@@ -107,6 +127,7 @@ const SIMULATE: &str = "/_nilas/simulate";
 const OWNERS: &str = "/_nilas/owners";
 const QUOTAS: &str = "/_nilas/quotas";
 const LIFECYCLE: &str = "/_nilas/lifecycle";
+const KMS_KEYS: &str = "/_nilas/kms/keys";
 
 /// A page that asks for what it is about by itself.
 const fn judged_by_body(
@@ -170,6 +191,9 @@ impl Page {
         Page::ChangeQuota,
         Page::Lifecycles,
         Page::LifecyclePreview,
+        Page::KmsKeys,
+        Page::CreateKmsKey,
+        Page::RotateKmsKey,
         Page::Users,
         Page::ChangeUser,
         Page::CreateKey,
@@ -201,6 +225,7 @@ impl Page {
             Page::Whoami | Page::Simulate | Page::SimulateForm | Page::WhoCan | Page::Audit => true,
             Page::Quotas | Page::ChangeQuota => true,
             Page::Lifecycles | Page::LifecyclePreview => true,
+            Page::KmsKeys | Page::CreateKmsKey | Page::RotateKmsKey => true,
             Page::Owners | Page::ChangeOwner | Page::Users | Page::ChangeUser | Page::CreateKey => true,
         }
     }

@@ -39,6 +39,8 @@ use crate::s3::lifecycle::figures::Counts;
 use crate::s3::lifecycle::rules::Rules;
 use crate::s3::lifecycle::walk::{Position, Walk, WalkError};
 use crate::server::Services;
+use crate::sse::keys::NamedKey;
+use crate::sse::store::KeyError;
 
 /// Events of a page of the audit log unless the sender says how many.
 const AUDIT_PAGE_EVENTS: usize = 100;
@@ -254,6 +256,8 @@ pub(crate) async fn answer(desk: &Desk<'_>, page: Page, rest: &str, asked: &Aske
         Page::ChangeQuota => change_quota(desk, asked).await?,
         Page::Lifecycles => lifecycles(desk, asked).await?,
         Page::LifecyclePreview => lifecycle_preview(desk, asked).await?,
+        Page::KmsKeys => encryption_keys(desk, asked)?,
+        Page::CreateKmsKey | Page::RotateKmsKey => change_encryption_key(desk, page, asked).await?,
         Page::Users => users(desk, asked)?,
         Page::ChangeUser => change_user(desk, rest, asked).await?,
         Page::CreateKey => create_key(desk, asked).await?,
@@ -717,6 +721,48 @@ async fn lifecycle_preview(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Fail
     value["keys"] = preview.keys.iter().map(|(kind, key)| json!({ "kind": kind, "key": key })).collect();
     value["next"] = json!(preview.next.map(|position| position.to_string()));
     Ok(value)
+}
+
+/// The keys that objects are encrypted under, never what they are.
+fn encryption_keys(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
+    asked.only(&[])?;
+    let keys = &desk.services.s3.keys;
+    let all = keys.all();
+    let shown = all.0.iter().map(|(name, key)| encryption_key(name, key));
+    Ok(json!({ "master_key": keys.is_on(), "keys": Value::from_iter(shown) }))
+}
+
+fn encryption_key(name: &str, key: &NamedKey) -> Value {
+    let newest = key.newest();
+    json!({
+        "key": name,
+        "created": iso_8601(key.created_ms),
+        "versions": key.versions.len(),
+        "rotated": iso_8601(newest.created_ms),
+        "master_key": newest.master,
+    })
+}
+
+/// Makes a key, or gives it a new version.
+async fn change_encryption_key(desk: &Desk<'_>, page: Page, asked: &Asked) -> Result<Value, Failure> {
+    asked.only(&["key"])?;
+    let (keys, name) = (&desk.services.s3.keys, asked.need("key")?);
+    let made = match page {
+        Page::CreateKmsKey => keys.create(name).await,
+        _ => keys.turn(name).await,
+    };
+    let why = match made {
+        Ok(key) => return Ok(encryption_key(name, &key)),
+        Err(why) => why,
+    };
+    Err(match why {
+        KeyError::Engine(error) => S3Error::from(error).into(),
+        KeyError::NoSuchKey => QueryError::NoSuchEntity { message: why.to_string() }.into(),
+        KeyError::Closed(_) => QueryError::Unavailable { message: why.to_string().into() }.into(),
+        KeyError::NoMasterKey | KeyError::Exists | KeyError::Name | KeyError::TooMany => {
+            invalid(&why.to_string())
+        }
+    })
 }
 
 fn users(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {

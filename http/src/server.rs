@@ -21,6 +21,7 @@ use crate::memory::{CoreMemory, Shortage};
 use crate::s3::lifecycle::Clock;
 use crate::s3::{S3, json_attributes};
 use crate::scrub::ScrubSettings;
+use crate::sse::store::{KeyCell, KeyStore};
 use crate::throttle::Throttle;
 
 /// What one core needs to answer requests.
@@ -28,6 +29,8 @@ pub(crate) struct CoreState {
     /// There once the store has recovered.
     services: OnceCell<Services>,
     pub(crate) identity: Identity,
+    /// The keys that objects are encrypted under, as all cores share them.
+    encryption_keys: Arc<KeyCell>,
     /// Failed proofs of who sends.
     pub(crate) throttle: RefCell<Throttle>,
     pub(crate) audit: Audit,
@@ -47,6 +50,8 @@ pub(crate) struct Place {
     pub(crate) region: String,
     /// Names under which `bucket.name` is a bucket.
     pub(crate) domains: Arc<[String]>,
+    /// Whether customers' keys are taken.
+    pub(crate) takes_customer_keys: bool,
 }
 
 /// Who may ask, and what verifying them costs again and again.
@@ -113,6 +118,7 @@ impl CoreState {
     pub(crate) fn new(
         figures: Figures,
         identity: Identity,
+        encryption_keys: Arc<KeyCell>,
         throttle: Throttle,
         place: Place,
         scrub: ScrubSettings,
@@ -122,6 +128,7 @@ impl CoreState {
         CoreState {
             services: OnceCell::new(),
             identity,
+            encryption_keys,
             throttle: RefCell::new(throttle),
             audit: Audit::new(figures.process.audit.clone(), figures.core),
             request_ids: RequestIds { core: figures.core, next: Cell::new(0), salt: rt::random_u128() },
@@ -149,6 +156,8 @@ impl CoreState {
             memory: self.memory.clone(),
             downloads: self.downloads.clone(),
             lifecycle_clock: self.lifecycle_clock,
+            keys: KeyStore::new(self.encryption_keys.clone(), engine.clone()),
+            takes_customer_keys: self.place.takes_customer_keys,
         };
         let purges = self.figures.process.purges.clone();
         let catalog = Catalog::new(engine.clone(), json_attributes(), &self.place.region)

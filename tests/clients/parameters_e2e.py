@@ -27,6 +27,7 @@ OWNERSHIP = b"<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</Obj
 TAGGING = b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
 LIFECYCLE = b"<LifecycleConfiguration><Rule><Filter/><Status>Disabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>"
 CORS = b"<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin></CORSRule></CORSConfiguration>"
+ENCRYPTION = b"<ServerSideEncryptionConfiguration><Rule><BlockedEncryptionTypes><EncryptionType>NONE</EncryptionType></BlockedEncryptionTypes></Rule></ServerSideEncryptionConfiguration>"
 BLOCK = b"<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>"
 VERSIONING = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
 LOCK = b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"
@@ -184,6 +185,8 @@ def request(name):
         ask.body = CORS
     elif name == "PutBucketLifecycleConfiguration":
         ask.body = LIFECYCLE
+    elif name == "PutBucketEncryption":
+        ask.body = ENCRYPTION
     elif name == "PutPublicAccessBlock":
         ask.body = BLOCK
     elif name == "PutBucketPolicy":
@@ -438,6 +441,16 @@ PROBES = {
     "x-amz-checksum-xxhash64": CHECKSUM,
     "x-amz-checksum-xxhash3": CHECKSUM,
     "x-amz-checksum-xxhash128": CHECKSUM,
+    "x-amz-server-side-encryption": ARGUMENT("x"),
+    "x-amz-server-side-encryption-aws-kms-key-id": ARGUMENT("x"),
+    "x-amz-server-side-encryption-context": ARGUMENT("x"),
+    "x-amz-server-side-encryption-bucket-key-enabled": ARGUMENT("x"),
+    "x-amz-server-side-encryption-customer-algorithm": refused_value("x", 400, "InvalidEncryptionAlgorithmError"),
+    "x-amz-server-side-encryption-customer-key": ARGUMENT("x"),
+    "x-amz-server-side-encryption-customer-key-MD5": ARGUMENT("x"),
+    "x-amz-copy-source-server-side-encryption-customer-algorithm": refused_value("x", 400, "InvalidEncryptionAlgorithmError"),
+    "x-amz-copy-source-server-side-encryption-customer-key": ARGUMENT("x"),
+    "x-amz-copy-source-server-side-encryption-customer-key-MD5": ARGUMENT("x"),
     "x-amz-write-offset-bytes": refused_value("1", 400, "InvalidWriteOffset"),
     "x-amz-checksum-algorithm": refused_value("XOR", 400, "InvalidRequest"),
     "x-amz-checksum-type": refused_value("SOME", 400, "InvalidRequest"),

@@ -319,7 +319,7 @@ impl Model {
                 Some(version.key)
             }
             10 => {
-                drop(engine.create_upload(bucket, key, Bytes::new()).await.expect("room"));
+                engine.create_upload(bucket, key, Bytes::new()).await.expect("room");
                 None
             }
             11 => {

@@ -51,7 +51,7 @@ kinds! {
     /// Who may do what: the policy document as it was sent.
     POLICY = 3 "policy" honoured,
     /// How objects are encrypted.
-    ENCRYPTION = 4 "encryption" reserved,
+    ENCRYPTION = 4 "encryption" honoured,
     /// Object lock and default retention.
     LOCK = 5 "lock" honoured,
     /// How much it may hold.

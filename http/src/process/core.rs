@@ -41,6 +41,7 @@ use crate::s3::lifecycle::runner::{self, RunnerConfig};
 use crate::scrub::ScrubSettings;
 use crate::server::{CoreState, Identity, Place};
 use crate::source::Source;
+use crate::sse::store::KeyCell;
 use crate::throttle::Throttle;
 
 /// How often it is looked whether a shard became read-only.
@@ -64,6 +65,10 @@ pub(super) struct CoreSetup {
     pub(super) keys: SealKeys,
     /// Who there is; loaded by the first core.
     pub(super) identities: Arc<IdentityCell>,
+    /// The keys that objects are encrypted under; loaded by the first core.
+    pub(super) encryption_keys: Arc<KeyCell>,
+    /// Whether customers' keys are taken.
+    pub(super) takes_customer_keys: bool,
     pub(super) presigned_v2: bool,
     pub(super) issuer: Option<Arc<Issuer>>,
     pub(super) address: SocketAddr,
@@ -94,9 +99,14 @@ pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<()
         signing_keys: RefCell::new(SigningKeyCache::new()),
     };
     let throttle = Throttle::new(setup.auth_failures_per_minute);
-    let place = Place { region: setup.region.clone(), domains: setup.domains.clone() };
-    let state =
-        Rc::new(CoreState::new(figures, identity, throttle, place, setup.scrub, setup.lifecycle_clock));
+    let place = Place {
+        region: setup.region.clone(),
+        domains: setup.domains.clone(),
+        takes_customer_keys: setup.takes_customer_keys,
+    };
+    let keys = setup.encryption_keys.clone();
+    let (scrub, clock) = (setup.scrub, setup.lifecycle_clock);
+    let state = Rc::new(CoreState::new(figures, identity, keys, throttle, place, scrub, clock));
     let failed: Rc<RefCell<Option<CoreError>>> = Rc::default();
     let (failure, stop) = (failed.clone(), setup.stop.clone());
     let recovered = recover(setup.clone(), state.clone(), arena, drives);
@@ -159,9 +169,13 @@ async fn recover(
     let watches = core == CoreId(0) && engine.is_ready();
     if watches {
         load_identities(&setup, &engine).await?;
+        let note = setup.encryption_keys.load(&engine).await.map_err(CoreError::EncryptionKeys)?;
+        if let Some(note) = note {
+            eprintln!("nilas: {note}: see docs/encryption.md");
+        }
     }
-    // Nobody is served before it is known who there is.
-    while !setup.identities.is_loaded() && !setup.stop.is_begun() {
+    // Nobody is served before it is known who there is, and under which keys objects are encrypted.
+    while !(setup.identities.is_loaded() && setup.encryption_keys.is_loaded()) && !setup.stop.is_begun() {
         rt::sleep(Duration::from_millis(1)).await;
     }
     if watches {

@@ -24,6 +24,7 @@ use crate::listen::BodyFault;
 use crate::memory::MemoryPlan;
 use crate::route::{Route, route};
 use crate::s3::operations::{Form, Level};
+use crate::sse::store::KeyCell;
 
 /// Writes down what it is asked, and refuses what is about `refused`.
 struct Recorder {
@@ -92,6 +93,8 @@ fn with_s3(test: impl AsyncFnOnce(S3) + 'static) {
         }
         let memory = CoreMemory::new(&MemoryPlan::full());
         let s3 = S3 {
+            keys: KeyStore::new(KeyCell::new(None), engine.clone()),
+            takes_customer_keys: true,
             engine,
             region: "local".to_owned(),
             rules: Rc::new(RulesCache::new()),

@@ -7,6 +7,7 @@ use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
+use crate::sse::units::plain_bytes;
 
 pub(super) async fn list(call: &Call<'_>) -> Outcome {
     let max = call.page_entries("max-parts")?;
@@ -16,6 +17,7 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
     let opened = call.upload(&bucket, id).await?;
     let unreadable = |_| S3Error::UnreadableAttributes { key: call.key() };
     let upload = Attributes::decode(&opened.attributes).map_err(unreadable)?;
+    call.check_key_of_upload(&bucket, &upload)?;
     // One more than a page, to know whether more follows.
     let parts = call.engine().parts(&bucket, id, after, max + 1).await?;
     let parts = parts.ok_or_else(|| call.no_such_upload())?;
@@ -37,6 +39,14 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
 fn marker(text: Option<&str>) -> Result<u16, S3Error> {
     let Some(text) = text else { return Ok(0) };
     Ok(u16::try_from(count("part-number-marker", text)?).unwrap_or(u16::MAX))
+}
+
+/// Bytes of a part: of an encrypted one, which keeps a sum of them, fewer than it takes.
+pub(super) fn plain_part_bytes(part: &PartInfo, attributes: Option<&Attributes>) -> u64 {
+    match attributes.is_some_and(|attributes| attributes.plain_crc64nvme.is_some()) {
+        true => plain_bytes(part.size).unwrap_or(part.size),
+        false => part.size,
+    }
 }
 
 struct Page<'a> {
@@ -72,8 +82,9 @@ fn render(page: &Page<'_>, parts: &[PartInfo]) -> Xml {
         xml.number("PartNumber", u64::from(part.number));
         xml.text("LastModified", &iso_8601(part.modified_ms));
         xml.etag(&part.etag);
-        xml.number("Size", part.size);
-        let checksum = Attributes::decode(&part.attributes).ok().and_then(|attributes| attributes.checksum);
+        let attributes = Attributes::decode(&part.attributes).ok();
+        xml.number("Size", plain_part_bytes(part, attributes.as_ref()));
+        let checksum = attributes.and_then(|attributes| attributes.checksum);
         if let Some(value) = checksum.and_then(|checksum| checksum.value) {
             xml.text(value.algorithm().element(), &value.to_base64());
         }

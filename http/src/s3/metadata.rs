@@ -43,6 +43,8 @@ pub fn parse(headers: &HeaderMap) -> Result<Attributes, S3Error> {
         user_metadata: parse_user_metadata(headers)?,
         tags: parse_tags(headers)?,
         lock: Lock::NONE,
+        encryption: None,
+        plain_crc64nvme: None,
     };
     fits(&attributes).map(|()| attributes).map_err(|size| S3Error::MetadataTooLarge { size })
 }

@@ -22,12 +22,15 @@ mod configuration;
 mod ownership;
 mod versioning;
 mod object_lock;
+mod encryption;
 mod bucket_policy;
 pub mod tags;
 pub mod cors;
 pub mod lifecycle;
 mod list_objects;
 mod list_versions;
+mod reader;
+mod writer;
 mod get_object;
 mod get_object_attributes;
 mod put_object;
@@ -58,8 +61,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use nilas_catalog::access::{Access as _, Effect, Resource};
 use nilas_engine::{
-    Bucket, ETag, Engine, Found, Marker, ObjectInfo, ObjectReader, PutCondition, PutRefused, SettingKind,
-    UploadId, UploadInfo, VersionId, WriteError,
+    Bucket, ETag, Engine, Found, Marker, ObjectInfo, PutCondition, PutRefused, SettingKind, UploadId,
+    UploadInfo, VersionId, WriteError,
 };
 
 pub(crate) use attributes::json as json_attributes;
@@ -85,7 +88,9 @@ use crate::s3::operations::{Form, Level, Operation};
 use crate::s3::ownership::Ownership;
 use crate::s3::parameters::Refusal;
 use crate::s3::payload::Payload;
+use crate::s3::reader::Reader;
 use crate::s3::target::Target;
+use crate::sse::store::KeyStore;
 use crate::tag_set::TagSet;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -114,6 +119,10 @@ pub struct S3 {
     pub downloads: Downloads,
     /// How long a day of lifecycle rules is.
     pub lifecycle_clock: lifecycle::Clock,
+    /// The keys that objects are encrypted under.
+    pub keys: KeyStore,
+    /// Whether customers' keys are taken: where nobody can listen, or the operator says so.
+    pub takes_customer_keys: bool,
 }
 
 /// An owner as S3 names it.
@@ -260,7 +269,9 @@ impl Call<'_> {
             Operation::GetBucketCors => cors::get(self),
             Operation::PutBucketCors => cors::put(self, payload).await,
             Operation::DeleteBucketCors => cors::delete(self).await,
-            Operation::GetBucketEncryption => configuration::get(self, Configuration::Encryption),
+            Operation::GetBucketEncryption => encryption::get(self),
+            Operation::PutBucketEncryption => encryption::put(self, payload).await,
+            Operation::DeleteBucketEncryption => encryption::delete(self).await,
             Operation::GetBucketLifecycleConfiguration => lifecycle::get(self),
             Operation::PutBucketLifecycleConfiguration => lifecycle::put(self, payload).await,
             Operation::DeleteBucketLifecycle => lifecycle::delete(self).await,
@@ -563,13 +574,15 @@ impl Call<'_> {
     /// What is known of the request's object, or of its version of that name.
     async fn find(&self, bucket: &Bucket, version: Option<VersionId>) -> Result<ObjectInfo, S3Error> {
         let found = self.engine().head_version(bucket, self.key(), version).await?;
-        self.found(found, version)
+        let mut info = self.found(found, version)?;
+        info.size = attributes::plain_bytes(&info.attributes).unwrap_or(info.size);
+        Ok(info)
     }
 
     /// Opens the request's object, or its version of that name.
-    async fn open(&self, bucket: &Bucket, version: Option<VersionId>) -> Result<ObjectReader, S3Error> {
+    async fn open(&self, bucket: &Bucket, version: Option<VersionId>) -> Result<Reader, S3Error> {
         let found = self.engine().open_version(bucket, self.key(), version).await?;
-        self.found(found, version)
+        self.found(found, version).map(Reader::new)
     }
 
     fn found<T>(&self, found: Found<T>, version: Option<VersionId>) -> Result<T, S3Error> {

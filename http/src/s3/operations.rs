@@ -121,6 +121,8 @@ operations! {
     PutBucketCors                      PUT    Bucket  "cors"              Plain  "s3:PutBucketCORS"                    Bucket  Head Xml     Changes false;
     DeleteBucketCors                   DELETE Bucket  "cors"              Plain  "s3:PutBucketCORS"                    Bucket  Head Empty   Changes false;
     GetBucketEncryption                GET    Bucket  "encryption"        Plain  "s3:GetEncryptionConfiguration"       Bucket  Head Empty   Reads   false;
+    PutBucketEncryption                PUT    Bucket  "encryption"        Plain  "s3:PutEncryptionConfiguration"       Bucket  Head Xml     Changes false;
+    DeleteBucketEncryption             DELETE Bucket  "encryption"        Plain  "s3:PutEncryptionConfiguration"       Bucket  Head Empty   Changes false;
     GetBucketLifecycleConfiguration    GET    Bucket  "lifecycle"         Plain  "s3:GetLifecycleConfiguration"        Bucket  Head Empty   Reads   false;
     PutBucketLifecycleConfiguration    PUT    Bucket  "lifecycle"         Plain  "s3:PutLifecycleConfiguration"        Bucket  Head Xml     Changes false;
     DeleteBucketLifecycle              DELETE Bucket  "lifecycle"         Plain  "s3:PutLifecycleConfiguration"        Bucket  Head Empty   Changes false;

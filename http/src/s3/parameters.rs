@@ -30,8 +30,6 @@ pub enum Refusal {
     Acl,
     /// An ACL of a new bucket.
     BucketAcl,
-    /// A customer's key for an object that is not encrypted.
-    NotEncrypted,
 }
 
 impl Refusal {
@@ -41,7 +39,6 @@ impl Refusal {
             Refusal::NotImplemented => "NotImplemented",
             Refusal::Acl => "AccessControlListNotSupported",
             Refusal::BucketAcl => "InvalidBucketAclWithObjectOwnership",
-            Refusal::NotEncrypted => "InvalidRequest",
         }
     }
 
@@ -51,9 +48,6 @@ impl Refusal {
             Refusal::NotImplemented => S3Error::NotImplementedHeader { header: header.to_owned() },
             Refusal::Acl => S3Error::AccessControlListNotSupported,
             Refusal::BucketAcl => S3Error::InvalidBucketAclWithObjectOwnership,
-            Refusal::NotEncrypted => {
-                S3Error::invalid_request("The encryption parameters are not applicable to this object.")
-            }
         }
     }
 }
@@ -102,6 +96,7 @@ const WITH_MD5: &[Operation] = &[
     PutBucketAccelerateConfiguration,
     PutBucketCors,
     PutBucketLifecycleConfiguration,
+    PutBucketEncryption,
     PutBucketLogging,
     PutBucketNotificationConfiguration,
     PutBucketOwnershipControls,
@@ -114,6 +109,13 @@ const WITH_MD5: &[Operation] = &[
     PutObjectLockConfiguration,
     PutObjectRetention,
     PutObjectLegalHold,
+];
+
+/// A customer's key.
+const CUSTOMER_KEY: &[&str] = &[
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-server-side-encryption-customer-key",
+    "x-amz-server-side-encryption-customer-key-MD5",
 ];
 
 /// Where MinIO takes archives apart.
@@ -199,26 +201,43 @@ pub const TABLE: &[Row] = &[
         MAKING,
     ),
     refused_as(Refusal::NotImplemented, &["x-amz-object-lock-event-hold*"], MAKING),
-    refused_as(
-        Refusal::NotImplemented,
-        &["x-amz-server-side-encryption*", "x-amz-website-redirect-location"],
+    refused_as(Refusal::NotImplemented, &["x-amz-website-redirect-location"], MAKING),
+    honoured(
+        &[
+            "x-amz-server-side-encryption",
+            "x-amz-server-side-encryption-aws-kms-key-id",
+            "x-amz-server-side-encryption-context",
+            "x-amz-server-side-encryption-bucket-key-enabled",
+        ],
         MAKING,
     ),
     honoured(&["x-amz-write-offset-bytes"], &[PutObject]),
     honoured(&["x-amz-transition-default-minimum-object-size"], &[PutBucketLifecycleConfiguration]),
     refused_as(Refusal::NotImplemented, &["x-amz-meta-snowball-auto-extract"], &[PutObject]),
     refused_as(Refusal::NotImplemented, &["x-minio-extract"], EXTRACTING),
-    refused_as(
-        Refusal::NotImplemented,
-        &["x-amz-server-side-encryption-customer-*"],
-        &[UploadPart, UploadPartCopy, CompleteMultipartUpload, ListParts],
+    honoured(
+        CUSTOMER_KEY,
+        &[
+            PutObject,
+            CopyObject,
+            CreateMultipartUpload,
+            UploadPart,
+            UploadPartCopy,
+            CompleteMultipartUpload,
+            ListParts,
+            GetObject,
+            HeadObject,
+            GetObjectAttributes,
+        ],
     ),
-    refused_as(
-        Refusal::NotEncrypted,
-        &["x-amz-server-side-encryption-customer-*"],
-        &[GetObject, HeadObject, GetObjectAttributes],
+    honoured(
+        &[
+            "x-amz-copy-source-server-side-encryption-customer-algorithm",
+            "x-amz-copy-source-server-side-encryption-customer-key",
+            "x-amz-copy-source-server-side-encryption-customer-key-MD5",
+        ],
+        COPYING,
     ),
-    refused_as(Refusal::NotImplemented, &["x-amz-copy-source-server-side-encryption-customer-*"], COPYING),
     honoured(&["x-amz-expected-bucket-owner"], &[]),
     without_effect(&["x-amz-request-payer"], &[]),
     without_effect(&["x-amz-mfa"], &[DeleteObject, DeleteObjects, PutBucketVersioning]),
@@ -342,8 +361,7 @@ mod tests {
 
     #[test]
     fn refusals() {
-        check(PutObject, "x-amz-server-side-encryption", Some("NotImplemented"));
-        check(PutObject, "x-amz-server-side-encryption-context", Some("NotImplemented"));
+        check(PutObject, "x-amz-server-side-encryption", None);
         check(PutObject, "x-amz-write-offset-bytes", None);
         check(PutObject, "x-minio-extract", Some("NotImplemented"));
         check(GetObject, "x-minio-extract", Some("NotImplemented"));
@@ -353,13 +371,9 @@ mod tests {
         check(PutObject, "x-amz-object-lock-event-hold-duration-days", Some("NotImplemented"));
         check(PutObject, "x-amz-grant-read", Some("AccessControlListNotSupported"));
         check(CreateBucket, "x-amz-grant-write", Some("InvalidBucketAclWithObjectOwnership"));
-        check(GetObject, "x-amz-server-side-encryption-customer-key", Some("InvalidRequest"));
-        check(UploadPart, "x-amz-server-side-encryption-customer-key", Some("NotImplemented"));
-        check(
-            UploadPartCopy,
-            "x-amz-copy-source-server-side-encryption-customer-key-md5",
-            Some("NotImplemented"),
-        );
+        check(GetObject, "x-amz-server-side-encryption-customer-key", None);
+        check(UploadPart, "x-amz-server-side-encryption-customer-key", None);
+        check(UploadPartCopy, "x-amz-copy-source-server-side-encryption-customer-key-md5", None);
         check(CompleteMultipartUpload, "x-amz-checksum-sha512", None);
         check(UploadPart, "x-amz-checksum-xxhash64", None);
         for served in [

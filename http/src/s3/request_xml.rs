@@ -1,6 +1,6 @@
 //! The XML that operations take: CreateBucket, DeleteObjects, CompleteMultipartUpload, PutBucketOwnershipControls,
 //! PutPublicAccessBlock, PutBucketTagging, PutBucketCors, PutBucketVersioning, PutObjectLockConfiguration,
-//! PutObjectRetention, PutObjectLegalHold, PutBucketLifecycleConfiguration.
+//! PutObjectRetention, PutObjectLegalHold, PutBucketLifecycleConfiguration, PutBucketEncryption.
 //!
 //! Pure. Read in one pass, element by element; names count without their namespace prefix, attributes do not count.
 //! A document type, a processing instruction, an entity of its own, deeper nesting than [`XML_DEPTH_MAX`], more entries
@@ -147,6 +147,66 @@ fn default_retention(walk: &mut Walk<'_>) -> Result<DefaultDocument, S3Error> {
         }
     })?;
     Ok(DefaultDocument { mode: mode.unwrap_or_default(), days, years })
+}
+
+/// `ServerSideEncryptionConfiguration`: its one rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EncryptionDocument {
+    /// Algorithm and key, as sent.
+    pub default: Option<(String, Option<String>)>,
+    /// `BucketKeyEnabled`.
+    pub bucket_key: Option<bool>,
+    /// `BlockedEncryptionTypes`, as sent.
+    pub blocked: Option<Vec<String>>,
+}
+
+/// Reads `ServerSideEncryptionConfiguration`.
+pub fn parse_encryption(bytes: &[u8]) -> Result<EncryptionDocument, S3Error> {
+    let mut rule = None;
+    Walk::new(bytes)?.root("ServerSideEncryptionConfiguration", |walk, name| match name {
+        "Rule" => once(&mut rule, encryption_rule(walk)?),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    rule.ok_or(S3Error::MalformedXml)
+}
+
+fn encryption_rule(walk: &mut Walk<'_>) -> Result<EncryptionDocument, S3Error> {
+    let (mut default, mut bucket_key, mut blocked) = (None, None, None);
+    walk.children(&mut |walk, name| match name {
+        "ApplyServerSideEncryptionByDefault" => once(&mut default, default_encryption(walk)?),
+        "BucketKeyEnabled" => match walk.text()?.trim() {
+            "true" => once(&mut bucket_key, true),
+            "false" => once(&mut bucket_key, false),
+            _ => Err(S3Error::MalformedXml),
+        },
+        "BlockedEncryptionTypes" => once(&mut blocked, blocked_types(walk)?),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok(EncryptionDocument { default, bucket_key, blocked })
+}
+
+fn default_encryption(walk: &mut Walk<'_>) -> Result<(String, Option<String>), S3Error> {
+    let (mut algorithm, mut key) = (None, None);
+    walk.children(&mut |walk, name| match name {
+        "SSEAlgorithm" => once(&mut algorithm, walk.text()?.trim().to_owned()),
+        "KMSMasterKeyID" => once(&mut key, walk.text()?.trim().to_owned()),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    let key = key.filter(|key| !key.is_empty());
+    Ok((algorithm.ok_or(S3Error::MalformedXml)?, key))
+}
+
+fn blocked_types(walk: &mut Walk<'_>) -> Result<Vec<String>, S3Error> {
+    let mut types = Vec::new();
+    walk.children(&mut |walk, name| match name {
+        // Two are known.
+        "EncryptionType" if types.len() < 2 => {
+            types.push(walk.text()?.trim().to_owned());
+            Ok(())
+        }
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok(types)
 }
 
 /// `Retention`: mode and end, as sent.

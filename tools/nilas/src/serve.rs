@@ -47,6 +47,10 @@ pub(crate) struct Arguments {
     /// if it is there]
     #[arg(long, value_name = "FILE", env = "NILAS_PROVISION", help_heading = STORAGE)]
     provision: Option<PathBuf>,
+    /// File of master keys, one NAME:BASE64 a line, mode 600: the first seals, all open. Needed to encrypt objects; `nilas kms
+    /// master-key` makes a line. In place of it NILAS_MASTER_KEY may have the lines
+    #[arg(long, value_name = "FILE", env = "NILAS_MASTER_KEY_FILE", help_heading = STORAGE)]
+    master_key_file: Option<PathBuf>,
     /// When the root secret is lost: start with another one and delete all access keys, which nobody can read any more.
     /// Users and policies stay
     #[arg(long, help_heading = STORAGE)]
@@ -67,6 +71,10 @@ pub(crate) struct Arguments {
     /// Whether presigned URLs and forms of the old signature version 2 are taken, for GET, HEAD and PUT of objects
     #[arg(long, value_name = "on|off", default_value = "on", value_parser = parse_switch, action = clap::ArgAction::Set, help_heading = NETWORK)]
     presigned_v2: bool,
+    /// Take customers' keys (SSE-C) also where other machines can connect, though the connection is not encrypted: behind a proxy that
+    /// ends TLS
+    #[arg(long, help_heading = NETWORK)]
+    sse_c_over_http: bool,
     /// A file that gets one JSON line for each refused and each changing request, or stderr
     #[arg(long, value_name = "PATH|stderr", env = "NILAS_AUDIT_LOG", help_heading = SENDERS)]
     audit_log: Option<PathBuf>,
@@ -121,6 +129,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
         root_key: root_key_from_environment()?,
         forgets_keys: arguments.forget_access_keys,
         provision: arguments.provision,
+        master_key_file: arguments.master_key_file,
+        master_keys: variable("NILAS_MASTER_KEY").map(Secret::new),
+        customer_keys_over_http: arguments.sse_c_over_http,
         previous_secret: variable("NILAS_PREVIOUS_SECRET_KEY").map(Secret::new),
         presigned_v2: arguments.presigned_v2,
         oidc: arguments.oidc_issuer.map(|issuer| OidcConfig {

@@ -38,6 +38,7 @@ const SUITES: &[Suite] = &[
     suite("versions", "versions_e2e.py", &NEWEST, true),
     suite("forms", "forms_e2e.py", &NEWEST, true),
     suite("lifecycle", "lifecycle_e2e.py", &NEWEST, true),
+    suite("encryption", "encryption_e2e.py", &NEWEST, true),
     suite("awscli", "awscli_e2e.py", &NEWEST, true),
     suite("iam", "iam_e2e.py", &NEWEST, true),
     suite("js", "js_e2e.py", &NEWEST, true),
