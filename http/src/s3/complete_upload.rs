@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 use md5::{Digest as _, Md5};
-use nilas_engine::{Bucket, Completion, ETag, PartInfo, PutCondition, Sequence, UploadId, VersionId};
+use nilas_engine::{Bucket, Completion, ETag, ObjectInfo, PartInfo, PutCondition, Sequence, UploadId};
 
-use super::{Call, Outcome, conditions, document, request_xml, unsigned, version_id};
+use super::{Call, Outcome, conditions, document, lifecycle, request_xml, unsigned, version_id};
 use crate::body::{Algorithm, Checksum, Declared};
 use crate::limits::{
     COMPLETE_XML_BYTES_MAX, OBJECT_BYTES_MAX, PART_BYTES_MIN, PART_CHECKSUMS_BYTES_MAX, PARTS_MAX,
@@ -38,8 +38,7 @@ where
     let wanted = parts.iter().map(named).collect::<Result<Vec<Named>, S3Error>>()?;
     let id = call.upload_id()?;
     let request = RequestDigest::of(&call.target.key, &parts, &expected.to_text());
-    let (made, version) = match put_together(call, &bucket, id, condition, &wanted, &expected, request).await
-    {
+    let (made, info) = match put_together(call, &bucket, id, condition, &wanted, &expected, request).await {
         // It may be that its answer was lost.
         Err(failure @ S3Error::NoSuchUpload { .. }) => {
             let kept = call.engine().completion(&bucket, id).await?;
@@ -59,8 +58,9 @@ where
         checksum.put_xml(&mut xml, made.etag.parts);
     }
     let mut response = document(xml);
-    if let Some(version) = version {
-        version_id::put_header(response.headers_mut(), &bucket, version);
+    if let Some(info) = info {
+        version_id::put_header(response.headers_mut(), &bucket, info.version());
+        lifecycle::put_expiration(call, response.headers_mut(), &bucket, &info);
     }
     Ok(response)
 }
@@ -73,7 +73,7 @@ async fn put_together(
     wanted: &[Named],
     expected: &Expected,
     request: RequestDigest,
-) -> Result<(Receipt, Option<VersionId>), S3Error> {
+) -> Result<(Receipt, Option<ObjectInfo>), S3Error> {
     let mut attributes = call.open_upload(bucket, id).await?;
     let lock = std::mem::take(&mut attributes.lock);
     let have = call.engine().parts(bucket, id, 0, usize::from(PARTS_MAX)).await?;
@@ -85,7 +85,7 @@ async fn put_together(
     let completion = Completion { parts, condition, etag, attributes, receipt: kept, lock };
     let done = call.engine().complete_upload(bucket, id, completion).await;
     let info = done.map_err(|why| call.write_failed(why))?;
-    Ok((receipt, Some(info.version())))
+    Ok((receipt, Some(info)))
 }
 
 /// What the request's headers say the object must be.

@@ -21,7 +21,6 @@ use crate::s3::request_xml::Fixable;
 pub(super) enum Configuration {
     Accelerate,
     Encryption,
-    Lifecycle,
     Logging,
     Notification,
     Replication,
@@ -34,7 +33,6 @@ impl Configuration {
     fn setting(self) -> Option<SettingKind> {
         match self {
             Configuration::Encryption => Some(SettingKind::ENCRYPTION),
-            Configuration::Lifecycle => Some(SettingKind::LIFECYCLE),
             Configuration::Notification => Some(SettingKind::NOTIFICATIONS),
             Configuration::Accelerate
             | Configuration::Logging
@@ -74,9 +72,6 @@ fn fixed(configuration: Configuration) -> Fixed {
             "ServerSideEncryptionConfigurationNotFoundError",
             "The server side encryption configuration was not found",
         ),
-        Configuration::Lifecycle => {
-            missing("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")
-        }
         Configuration::Logging => document("BucketLoggingStatus"),
         Configuration::Notification => document("NotificationConfiguration"),
         Configuration::Replication => {

@@ -13,7 +13,7 @@ use nilas_engine::{
 
 use super::put_object::upload_bytes;
 use super::{
-    Call, Outcome, attributes_of, checksum, conditions, document, know_tags, metadata, not_found,
+    Call, Outcome, attributes_of, checksum, conditions, document, know_tags, lifecycle, metadata, not_found,
     object_lock, on_marker, version_id,
 };
 use crate::body::{Algorithm, Checksum, HashPlan, Hashers};
@@ -189,6 +189,7 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     let mut response = document(xml);
     response.headers_mut().extend(named);
     version_id::put_header(response.headers_mut(), &bucket, info.version());
+    lifecycle::put_expiration(call, response.headers_mut(), &bucket, &info);
     Ok(response)
 }
 

@@ -25,6 +25,7 @@ mod object_lock;
 mod bucket_policy;
 pub mod tags;
 pub mod cors;
+pub mod lifecycle;
 mod list_objects;
 mod list_versions;
 mod get_object;
@@ -111,6 +112,8 @@ pub struct S3 {
     pub memory: CoreMemory,
     /// The downloads of this core.
     pub downloads: Downloads,
+    /// How long a day of lifecycle rules is.
+    pub lifecycle_clock: lifecycle::Clock,
 }
 
 /// An owner as S3 names it.
@@ -258,7 +261,9 @@ impl Call<'_> {
             Operation::PutBucketCors => cors::put(self, payload).await,
             Operation::DeleteBucketCors => cors::delete(self).await,
             Operation::GetBucketEncryption => configuration::get(self, Configuration::Encryption),
-            Operation::GetBucketLifecycleConfiguration => configuration::get(self, Configuration::Lifecycle),
+            Operation::GetBucketLifecycleConfiguration => lifecycle::get(self),
+            Operation::PutBucketLifecycleConfiguration => lifecycle::put(self, payload).await,
+            Operation::DeleteBucketLifecycle => lifecycle::delete(self).await,
             Operation::GetBucketLogging => configuration::get(self, Configuration::Logging),
             Operation::PutBucketLogging => configuration::put(self, payload, Fixable::Logging).await,
             Operation::PutBucketNotificationConfiguration => {
@@ -762,6 +767,7 @@ fn owner_xml(xml: &mut Xml, tag: &str, owner: &Owner) {
 /// Fuzz entries of this folder, one per parser of bytes from outside.
 pub mod fuzz {
     pub use super::cors::fuzz_cors;
+    pub use super::lifecycle::fuzz_lifecycle;
     pub use super::post_object::fuzz_post_form;
     pub use super::range::fuzz_range;
     pub use super::request_xml::fuzz_xml;

@@ -122,6 +122,8 @@ operations! {
     DeleteBucketCors                   DELETE Bucket  "cors"              Plain  "s3:PutBucketCORS"                    Bucket  Head Empty   Changes false;
     GetBucketEncryption                GET    Bucket  "encryption"        Plain  "s3:GetEncryptionConfiguration"       Bucket  Head Empty   Reads   false;
     GetBucketLifecycleConfiguration    GET    Bucket  "lifecycle"         Plain  "s3:GetLifecycleConfiguration"        Bucket  Head Empty   Reads   false;
+    PutBucketLifecycleConfiguration    PUT    Bucket  "lifecycle"         Plain  "s3:PutLifecycleConfiguration"        Bucket  Head Xml     Changes false;
+    DeleteBucketLifecycle              DELETE Bucket  "lifecycle"         Plain  "s3:PutLifecycleConfiguration"        Bucket  Head Empty   Changes false;
     GetBucketLogging                   GET    Bucket  "logging"           Plain  "s3:GetBucketLogging"                 Bucket  Head Empty   Reads   false;
     PutBucketLogging                   PUT    Bucket  "logging"           Plain  "s3:PutBucketLogging"                 Bucket  Head Xml     Changes false;
     GetBucketNotificationConfiguration GET    Bucket  "notification"      Plain  "s3:GetBucketNotification"            Bucket  Head Empty   Reads   false;

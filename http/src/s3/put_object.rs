@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::ETAG;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body;
 use nilas_engine::limits::{INLINE_BYTES_MAX, IO_BYTES_MAX};
 use nilas_engine::{Bucket, ETag, NewObject, NewVersion, PutCondition, PutWriter, VersionId};
 
 use super::{
-    Call, Outcome, append_object, conditions, empty, etag_header, metadata, object_lock, version_id,
+    Call, Outcome, append_object, conditions, empty, etag_header, lifecycle, metadata, object_lock,
+    version_id,
 };
 use crate::body::{Algorithm, BodyError, Received};
 use crate::memory::BoundedBuffer;
@@ -55,6 +56,8 @@ pub(super) struct Made {
     pub(super) size: u64,
     bucket: Arc<Bucket>,
     version: VersionId,
+    /// When it expires, if it does.
+    expiration: Option<HeaderValue>,
 }
 
 impl Made {
@@ -65,9 +68,12 @@ impl Made {
         response
     }
 
-    /// Names the version, where the bucket keeps them.
+    /// Names the version, where the bucket keeps them, and says when it expires.
     pub(super) fn name_version(&self, headers: &mut HeaderMap) {
         version_id::put_header(headers, &self.bucket, self.version);
+        if let Some(expiration) = &self.expiration {
+            headers.insert(lifecycle::EXPIRATION, expiration.clone());
+        }
     }
 }
 
@@ -116,7 +122,9 @@ where
     let published = writer.publish_object(call.key(), object).await;
     let info = published.map_err(|why| call.write_raced(why))?;
     let version = info.version();
-    Ok(Made { etag: info.etag, checksum: attributes.checksum, size: info.size, bucket, version })
+    let expiration = lifecycle::expiration(call, &bucket, &info);
+    let (etag, size) = (info.etag, info.size);
+    Ok(Made { etag, checksum: attributes.checksum, size, bucket, version, expiration })
 }
 
 /// As [`take_body`], of a body of which only is known that it has at most `max` bytes; it must have `wanted`.
