@@ -69,6 +69,7 @@ const SUITES: &[Suite] = &[
     suite("table-user", "table_user_e2e.py", &NEWEST, true),
     suite("oidc", "oidc_e2e.py", &NEWEST, true),
     suite("awscli-2", "awscli2_e2e.py", &NEWEST, false),
+    suite("faults-backup", "faults_backup_e2e.py", &NEWEST, false),
     suite("s3a-contract", "s3a_contract_e2e.py", &NEWEST, false),
     suite("minio-go", "minio_go_e2e.py", &NEWEST, false),
     suite("chdb", "chdb_e2e.py", &CHDB, false),
