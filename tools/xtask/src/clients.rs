@@ -50,7 +50,7 @@ const SUITES: &[Suite] = &[
     suite("restic", "restic_e2e.py", &NEWEST, true),
     suite("rclone", "rclone_e2e.py", &NEWEST, true),
     suite("s3cmd", "s3cmd_e2e.py", &S3, true),
-    suite("browser", "browser_e2e.py", &NEWEST, true),
+    suite("browser", "browser_e2e.py", &NEWEST, false),
     suite("aws-go", "aws_go_e2e.py", &NEWEST, true),
     suite("java", "java_e2e.py", &NEWEST, true),
     suite("policy", "policy_e2e.py", &NEWEST, true),
