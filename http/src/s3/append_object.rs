@@ -9,7 +9,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response};
 use http_body::Body;
-use nilas_engine::{ETag, NewObject, NewVersion, PutCondition};
+use nilas_engine::{ETag, NewObject, NewVersion, Place, PutCondition};
 
 use super::copy_object::hold_copy;
 use super::put_object::{Length, store, stored};
@@ -55,6 +55,7 @@ where
     if APPENDED_BYTES_MAX < proposed {
         return Err(S3Error::EntityTooLarge { proposed, max: APPENDED_BYTES_MAX });
     }
+    call.check_quota_early(&bucket, Place::Object(call.key()), proposed).await?;
     let mut attributes = attributes_of(&reader.info, &call.target.key)?;
     // Of the parts' checksums none can be made of all bytes.
     let whole = attributes.checksum.as_ref().filter(|checksum| checksum.kind == Kind::FullObject);
@@ -85,6 +86,7 @@ where
     attributes.checksum = digests.checksum.map(StoredChecksum::of_bytes);
     let etag = ETag { md5: digests.md5.unwrap_or_default(), parts: 0 };
     let lock = object_lock::of_new_object(call, &bucket).await?;
+    attributes.hold_off = object_lock::asks_hold_off(call.headers);
     let object = NewObject {
         condition: still,
         etag,

@@ -91,7 +91,7 @@ fn answer_head(
     let headers = response.headers_mut();
     object_headers(headers, info);
     version_id::put_header(headers, bucket, info.version());
-    object_lock::put_headers(call, info, headers);
+    object_lock::put_headers(call, info, &attributes, headers);
     metadata::render(&attributes, headers);
     if !attributes.tags.is_empty() && tags::may_read(call)? {
         headers.insert(TAGGING_COUNT, HeaderValue::from(attributes.tags.len()));

@@ -8,10 +8,10 @@ use http::header::ETAG;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use nilas_engine::limits::{INLINE_BYTES_MAX, IO_BYTES_MAX};
-use nilas_engine::{Bucket, ETag, NewObject, NewVersion, PutCondition, PutWriter, VersionId};
+use nilas_engine::{Bucket, ETag, NewObject, NewVersion, Place, PutCondition, PutWriter, VersionId};
 
 use super::{
-    Call, Outcome, append_object, conditions, empty, etag_header, metadata, object_lock, version_id,
+    Call, Outcome, append_object, conditions, empty, etag_header, extract, metadata, object_lock, version_id,
 };
 use crate::body::{Algorithm, BodyError, Received};
 use crate::memory::BoundedBuffer;
@@ -24,6 +24,9 @@ pub(super) async fn put<B>(call: &Call<'_>, payload: &mut Payload<'_, B>) -> Out
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    if extract::is_asked(call.headers)? {
+        return extract::extract(call, payload).await;
+    }
     if let Some(offset) = append_object::offset(call)? {
         return append_object::append(call, payload, offset).await;
     }
@@ -89,6 +92,7 @@ where
         Length::Announced => {
             let length = payload.open_blob(call.headers, Algorithm::Crc64Nvme)?;
             call.check_write_early(&bucket, &condition).await?;
+            call.check_quota_early(&bucket, Place::Object(call.key()), length).await?;
             let mut writer = call.engine().writer(&bucket, length).await?;
             let received = take_body(call, payload, &mut writer).await?;
             (writer, received)

@@ -5,7 +5,7 @@ use std::ops::{Range, RangeInclusive};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
-use nilas_engine::ETag;
+use nilas_engine::{ETag, Place};
 
 use super::copy_object::{allowed_source, copy_bytes, hold_copy, open_source};
 use super::put_object::{stored, take_body};
@@ -33,6 +33,7 @@ where
     check_algorithm(wanted.as_ref(), sent)?;
     let otherwise = wanted.map_or(Algorithm::Crc64Nvme, |wanted| wanted.algorithm);
     let length = payload.open_blob(call.headers, otherwise)?;
+    call.check_quota_early(&bucket, Place::Part(id, number), length).await?;
     let mut writer = call.engine().writer(&bucket, length).await?;
     let received = take_body(call, payload, &mut writer).await?;
 
