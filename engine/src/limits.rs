@@ -14,14 +14,15 @@ pub const VALUE_KEY_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of an object that is kept in the log record itself; larger ones go to extents.
 pub const INLINE_BYTES_MAX: u64 = 128 * 1024;
 
-/// Bytes of one upload: a whole object, or one part of a multipart upload (S3: 5 GiB).
-pub const BLOB_BYTES_MAX: u64 = 5 << 30;
+/// Bytes of one upload as they are stored: a whole object, or one part of a multipart upload (S3: 5 GiB, and what frames of
+/// encrypted bytes may take).
+pub const BLOB_BYTES_MAX: u64 = (5 << 30) + (2 << 20);
 
 /// Parts of one multipart upload, as in S3.
 pub const PARTS_MAX: u16 = 10_000;
 
-/// Bytes of an object put together from parts (S3: 5 TiB).
-pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
+/// Bytes of an object put together from parts, as they are stored (S3: 5 TiB, and what frames of encrypted bytes may take).
+pub const OBJECT_BYTES_MAX: u64 = (5 << 40) + (2 << 30);
 
 /// Bytes of the attributes kept with an object (content type, user metadata, checksums).
 pub const ATTRIBUTES_BYTES_MAX: usize = 32 * 1024;

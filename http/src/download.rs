@@ -19,6 +19,7 @@ use nilas_engine::{EngineError, ObjectReader, ObjectStream};
 
 use crate::limits::DOWNLOAD_PIECES;
 use crate::memory::{Budget, Permit};
+use crate::sse::units::{Opener, Unopened};
 
 /// Pieces that are read or kept at once, at most.
 const DEPTH_MAX: usize = nilas_engine::limits::IO_DEPTH_PER_STREAM;
@@ -30,6 +31,15 @@ pub struct Downloads {
     running: Rc<RefCell<Vec<Weak<RefCell<Reading>>>>>,
 }
 
+/// Why the next bytes cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadFault {
+    /// They could not be read.
+    Engine(EngineError),
+    /// They are encrypted, and not what their key sealed there.
+    Unopened(Unopened),
+}
+
 /// One download.
 pub struct Download {
     reading: Rc<RefCell<Reading>>,
@@ -38,6 +48,8 @@ pub struct Download {
 
 struct Reading {
     stream: ObjectStream,
+    /// Opens its pieces, if they are encrypted.
+    opener: Option<Box<Opener>>,
     budget: Budget,
     piece_bytes: usize,
     ahead: Vec<Permit>,
@@ -53,16 +65,23 @@ impl Downloads {
         Downloads { budget, running: Rc::default() }
     }
 
-    /// Opens `range` of an object, which is not empty (asserted), once there is room for it.
+    /// Opens `range` of an object, as it is stored, which is not empty (asserted), once there is room for it; its pieces go through
+    /// `opener`.
     ///
     /// [`EngineError::Busy`] when there is none within the wait of a budget.
-    pub async fn start(&self, reader: ObjectReader, range: Range<u64>) -> Result<Download, EngineError> {
+    pub async fn start(
+        &self,
+        reader: ObjectReader,
+        range: Range<u64>,
+        opener: Option<Box<Opener>>,
+    ) -> Result<Download, EngineError> {
         assert!(!range.is_empty());
         let piece_bytes = piece_bytes(self.budget.used(), self.budget.max());
         let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         let base = self.budget.take(wanted.min(2 * piece_bytes)).await?;
         let mut reading = Reading {
             stream: reader.read_by_pieces(range, piece_bytes),
+            opener,
             budget: self.budget.clone(),
             piece_bytes,
             ahead: Vec::new(),
@@ -97,7 +116,7 @@ impl fmt::Debug for Downloads {
 
 impl Download {
     /// The next piece.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, EngineError>>> {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ReadFault>>> {
         let mut reading = self.reading.borrow_mut();
         reading.looks = 0;
         reading.waits = true;
@@ -106,11 +125,11 @@ impl Download {
         reading.narrow();
         // One more for each that was taken.
         reading.widen();
-        Poll::Ready(next)
+        Poll::Ready(next.map(|piece| opened(piece, reading.opener.as_deref_mut())))
     }
 
     /// The next piece.
-    pub async fn next(&mut self) -> Option<Result<Bytes, EngineError>> {
+    pub async fn next(&mut self) -> Option<Result<Bytes, ReadFault>> {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
@@ -120,6 +139,18 @@ impl Download {
             Some(base) => base.bind(last),
             None => last,
         }
+    }
+}
+
+/// A piece as its object has it.
+pub(crate) fn opened(
+    piece: Result<Bytes, EngineError>,
+    opener: Option<&mut Opener>,
+) -> Result<Bytes, ReadFault> {
+    let stored = piece.map_err(ReadFault::Engine)?;
+    match opener {
+        None => Ok(stored),
+        Some(opener) => opener.open(&stored).map_err(ReadFault::Unopened),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A socket's bytes ⇄ one call of the engine or the catalog.
 //!
 //! In path order: `process` starts the cores, `listen` accepts on each, `gateway` takes the request, `route` says what it
-//! asks for, `auth` who asks and what they may do, `body` turns the wire's bytes into payload, `s3` and the catalog
+//! asks for, `auth` who asks and what they may do, `body` turns the wire's bytes into payload, `sse` encrypts what is to be, `s3` and the catalog
 //! (behind `iceberg`) carry it out, `render` answers.
 
 pub mod limits;
@@ -15,6 +15,7 @@ mod hyper_io;
 mod server;
 mod trail;
 mod gateway;
+pub mod head_fuzz;
 mod forms;
 pub mod throttle;
 pub mod audit;
@@ -27,6 +28,7 @@ pub mod tag_set;
 pub mod auth;
 pub mod identity;
 pub mod body;
+pub mod sse;
 pub mod download;
 pub mod s3;
 mod iceberg;

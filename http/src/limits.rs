@@ -301,6 +301,32 @@ pub const IDENTITY_CHANGE_BYTES_MAX: usize = 1 << 20;
 /// Changes of identities that may wait for the one that is being made. Beyond: 503 `SlowDown`.
 pub const IDENTITY_CHANGES_WAITING_MAX: usize = 256;
 
+// ---- Encryption -------------------------------------------------------------------------------
+
+/// Master keys of one start. Beyond: the start is refused.
+pub const MASTER_KEYS_MAX: usize = 16;
+
+/// Bytes of a master key's name. Beyond: the start is refused.
+pub const MASTER_KEY_ID_BYTES_MAX: usize = 64;
+
+/// Bytes of a master key file. Beyond: the start is refused.
+pub const MASTER_KEY_FILE_BYTES_MAX: usize = 64 * 1024;
+
+/// Named keys of a store. Beyond: `InvalidInput`.
+pub const KMS_KEYS_MAX: usize = 10_000;
+
+/// Versions of one named key. Beyond: `InvalidInput`.
+pub const KMS_KEY_VERSIONS_MAX: usize = 1_000;
+
+/// Bytes of a named key's name. Beyond: `InvalidInput`.
+pub const KMS_KEY_NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of an encryption context, as JSON. Beyond: `InvalidArgument`.
+pub const ENCRYPTION_CONTEXT_BYTES_MAX: usize = 1024;
+
+/// Bytes of the XML of PutBucketEncryption. Beyond: `MalformedXML`.
+pub const ENCRYPTION_XML_BYTES_MAX: usize = 64 * 1024;
+
 // ---- S3 operations ----------------------------------------------------------------------------
 
 /// Bytes of an object key, as in S3. Longer ones are answered `KeyTooLongError`.
@@ -310,13 +336,13 @@ pub const KEY_BYTES_MAX: usize = nilas_engine::limits::KEY_BYTES_MAX;
 pub const USER_METADATA_BYTES_MAX: usize = 2 * 1024;
 
 /// Bytes of one body given in one request: an object or a part (S3: 5 GiB). Beyond: `EntityTooLarge`.
-pub const BLOB_BYTES_MAX: u64 = nilas_engine::limits::BLOB_BYTES_MAX;
+pub const BLOB_BYTES_MAX: u64 = 5 << 30;
 
 /// Bytes of an object after an append, which writes all of them again. Beyond: `EntityTooLarge`.
 pub const APPENDED_BYTES_MAX: u64 = 256 << 20;
 
 /// Bytes of an object put together from parts. Beyond: `EntityTooLarge`.
-pub const OBJECT_BYTES_MAX: u64 = nilas_engine::limits::OBJECT_BYTES_MAX;
+pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
 
 /// Members of an archive that is taken apart. Beyond: `InvalidRequest`.
 pub const ARCHIVE_MEMBERS_MAX: usize = 1_000_000;
@@ -395,6 +421,53 @@ pub const CORS_XML_BYTES_MAX: usize = 64 * 1024;
 
 /// Characters of the id of a rule of CORS, as in S3. Beyond: `InvalidArgument`.
 pub const CORS_ID_CHARS_MAX: usize = 255;
+
+/// Rules of a bucket's lifecycle, as in S3. Beyond: `InvalidRequest`.
+pub const LIFECYCLE_RULES_MAX: usize = 1_000;
+
+/// Bytes of the XML of PutBucketLifecycleConfiguration: 1,000 rules with all their elements. Beyond: `MalformedXML`. What it
+/// says is kept as a setting, of at most 32 KiB (`SETTING_BYTES_MAX`); beyond that: `InvalidRequest`.
+pub const LIFECYCLE_XML_BYTES_MAX: usize = 1024 * 1024;
+
+/// Characters of the id of a rule of a lifecycle, as in S3. Beyond: `InvalidArgument`.
+pub const LIFECYCLE_ID_CHARS_MAX: usize = 255;
+
+/// Newer noncurrent versions that a rule of a lifecycle keeps, as in S3. Beyond: `InvalidArgument`.
+pub const LIFECYCLE_NEWER_MAX: u8 = 100;
+
+/// Bytes that a rule of a lifecycle may compare sizes with, as in S3. Beyond: `InvalidRequest`.
+pub const LIFECYCLE_SIZE_MAX: u64 = 1_099_511_627_776_000;
+
+/// How often a core looks for buckets whose lifecycle is to be worked off, in milliseconds; with a shorter test day, eight
+/// times in it.
+pub const LIFECYCLE_LOOK_MS: u64 = 5_000;
+
+/// Versions that a core's passes of lifecycles look at in a second. What is beyond is looked at later.
+pub const LIFECYCLE_LOOKS_PER_SECOND: u64 = 50_000;
+
+/// Versions and uploads that a core's passes of lifecycles remove in a second. What is beyond is removed later.
+pub const LIFECYCLE_REMOVALS_PER_SECOND: u64 = 2_000;
+
+/// Versions that a pass of a lifecycle looks at before others have their turn.
+pub const LIFECYCLE_LOOKS_PER_TURN: usize = 500;
+
+/// Removals of a pass of a lifecycle in one record of the log.
+pub const LIFECYCLE_REMOVALS_PER_RECORD: usize = 100;
+
+/// Milliseconds until a pass of a lifecycle that failed begins again; with a shorter test day, a quarter of it.
+pub const LIFECYCLE_RETRY_MS: u64 = 60_000;
+
+/// Milliseconds after which it is kept how far a pass of a lifecycle is.
+pub const LIFECYCLE_SAVE_MS: u64 = 30_000;
+
+/// Versions that one page of a lifecycle's preview looks at. The command asks for the next page by itself.
+pub const LIFECYCLE_PREVIEW_VERSIONS_MAX: u64 = 200_000;
+
+/// Keys that a preview of a lifecycle names. All are counted.
+pub const LIFECYCLE_PREVIEW_KEYS_MAX: usize = 20;
+
+/// Buckets of one page of lifecycles. Beyond: `is_truncated`.
+pub const LIFECYCLE_PAGE_MAX: usize = 1_000;
 
 /// Bytes of a provision file, without the policies in files of their own. A larger one is refused whole.
 pub const PROVISION_BYTES_MAX: usize = 1024 * 1024;

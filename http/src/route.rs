@@ -453,7 +453,7 @@ mod tests {
 
     #[test]
     fn refusals() {
-        check_code("PUT /b/k?acl", "NotImplemented");
+        check_code("PUT /b/k?torrent", "NotImplemented");
         check_code("PUT /b/k?annotation=x&annotationName=n", "NotImplemented");
         check_code("PUT /b?metadataJournalTable=x", "NotImplemented");
         check_code("PUT /b/k?encryption", "NotImplemented");

@@ -18,8 +18,10 @@ use crate::identity::seal::SealKeys;
 use crate::identity::store::IdentityCell;
 use crate::identity::{Evaluator, IdentityStore, RequestFacts, RulesCache, Sender, Senders};
 use crate::memory::{CoreMemory, Shortage};
+use crate::s3::lifecycle::Clock;
 use crate::s3::{S3, json_attributes};
 use crate::scrub::ScrubSettings;
+use crate::sse::store::{KeyCell, KeyStore};
 use crate::throttle::Throttle;
 
 /// What one core needs to answer requests.
@@ -27,12 +29,15 @@ pub(crate) struct CoreState {
     /// There once the store has recovered.
     services: OnceCell<Services>,
     pub(crate) identity: Identity,
+    /// The keys that objects are encrypted under, as all cores share them.
+    encryption_keys: Arc<KeyCell>,
     /// Failed proofs of who sends.
     pub(crate) throttle: RefCell<Throttle>,
     pub(crate) audit: Audit,
     pub(crate) request_ids: RequestIds,
     pub(crate) place: Place,
     pub(crate) scrub: ScrubSettings,
+    pub(crate) lifecycle_clock: Clock,
     /// What is counted and shown of the process and this core.
     pub(crate) figures: Figures,
     pub(crate) memory: CoreMemory,
@@ -45,6 +50,8 @@ pub(crate) struct Place {
     pub(crate) region: String,
     /// Names under which `bucket.name` is a bucket.
     pub(crate) domains: Arc<[String]>,
+    /// Whether customers' keys are taken.
+    pub(crate) takes_customer_keys: bool,
 }
 
 /// Who may ask, and what verifying them costs again and again.
@@ -111,19 +118,23 @@ impl CoreState {
     pub(crate) fn new(
         figures: Figures,
         identity: Identity,
+        encryption_keys: Arc<KeyCell>,
         throttle: Throttle,
         place: Place,
         scrub: ScrubSettings,
+        lifecycle_clock: Clock,
     ) -> CoreState {
         let memory = figures.memory().clone();
         CoreState {
             services: OnceCell::new(),
             identity,
+            encryption_keys,
             throttle: RefCell::new(throttle),
             audit: Audit::new(figures.process.audit.clone(), figures.core),
             request_ids: RequestIds { core: figures.core, next: Cell::new(0), salt: rt::random_u128() },
             place,
             scrub,
+            lifecycle_clock,
             figures,
             downloads: Downloads::new(memory.downloads.clone()),
             memory,
@@ -144,6 +155,9 @@ impl CoreState {
             md5_lanes,
             memory: self.memory.clone(),
             downloads: self.downloads.clone(),
+            lifecycle_clock: self.lifecycle_clock,
+            keys: KeyStore::new(self.encryption_keys.clone(), engine.clone()),
+            takes_customer_keys: self.place.takes_customer_keys,
         };
         let purges = self.figures.process.purges.clone();
         let catalog = Catalog::new(engine.clone(), json_attributes(), &self.place.region)

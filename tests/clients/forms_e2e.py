@@ -147,6 +147,7 @@ def properties():
 
 
 def answers():
+    """PostObject says what was stored as the form asks for it, and leads on."""
     def answer(**fields):
         return post(form("dir/k", Fields=fields, Conditions=[fields] if fields else []), b"abc")
 

@@ -58,6 +58,24 @@ def tag_set(*tags):
 # ---- tags of a bucket
 
 
+def bucket_tags_from_the_start():
+    tagged = nilas.unique("tagged")
+    tags = tag_set(("team", "data"))["TagSet"]
+    make = lambda by, *tags: by.create_bucket(Bucket=tagged, CreateBucketConfiguration={"Tags": list(tags)})
+    maker = Person("maker", allow("s3:*"), deny("s3:PutBucketTagging"))
+    try:
+        refused(lambda: make(maker.client(), *tags), "AccessDenied")
+        refused(lambda: client.head_bucket(Bucket=tagged), "404")
+    finally:
+        maker.go()
+    says(lambda: make(client, *tags, *tags), "InvalidTag", "Cannot provide multiple Tags with the same key")
+    make(client, *tags)
+    eq(client.get_bucket_tagging(Bucket=tagged)["TagSet"], tags, "tags")
+    make(client)
+    eq(client.get_bucket_tagging(Bucket=tagged)["TagSet"], tags, "tags of a bucket that was there")
+    client.delete_bucket(Bucket=tagged)
+
+
 def bucket_tags():
     get = lambda: client.get_bucket_tagging(Bucket=bucket)
     put = lambda *tags: client.put_bucket_tagging(Bucket=bucket, Tagging=tag_set(*tags))
@@ -438,6 +456,54 @@ def what_is_so_anyway():
     website = {"IndexDocument": {"Suffix": "index.html"}}
     refused(lambda: client.put_bucket_website(Bucket=bucket, WebsiteConfiguration=website), "NotImplemented")
     refused(lambda: client.put_bucket_logging(Bucket=nilas.unique("none"), BucketLoggingStatus={}), "NoSuchBucket")
+    eq(client.get_bucket_logging(Bucket=bucket).get("LoggingEnabled"), None, "logging")
+    eq(client.get_bucket_request_payment(Bucket=bucket)["Payer"], "BucketOwner", "payer")
+    eq(client.get_bucket_accelerate_configuration(Bucket=bucket).get("Status"), None, "acceleration")
+    says(lambda: client.get_bucket_website(Bucket=bucket), "NoSuchWebsiteConfiguration",
+         "The specified bucket does not have a website configuration", 404)
+    says(lambda: client.get_bucket_replication(Bucket=bucket), "ReplicationConfigurationNotFoundError",
+         "The replication configuration was not found", 404)
+
+
+def owners_of_objects():
+    owned = nilas.unique("owned")
+    client.create_bucket(Bucket=owned)
+    rule = lambda name: {"Rules": [{"ObjectOwnership": name}]}
+    chosen = lambda: client.get_bucket_ownership_controls(Bucket=owned)["OwnershipControls"]
+    eq(chosen(), rule("BucketOwnerEnforced"), "of a new bucket")
+    client.put_bucket_ownership_controls(Bucket=owned, OwnershipControls=rule("BucketOwnerPreferred"))
+    eq(chosen(), rule("BucketOwnerPreferred"), "chosen")
+    refused(lambda: client.put_object_acl(Bucket=owned, Key="k", ACL="public-read"), "NotImplemented")
+    client.delete_object(Bucket=owned, Key="k")
+    client.delete_bucket_ownership_controls(Bucket=owned)
+    says(chosen, "OwnershipControlsNotFoundError", "The bucket ownership controls were not found", 404)
+    client.put_object(Bucket=owned, Key="k", Body=b"k")
+    no_acls = lambda run: says(run, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+    for read, put, named in [
+        (client.get_bucket_acl, client.put_bucket_acl, {"Bucket": owned}),
+        (client.get_object_acl, client.put_object_acl, {"Bucket": owned, "Key": "k"}),
+    ]:
+        acl = read(**named)
+        eq([grant["Permission"] for grant in acl["Grants"]], ["FULL_CONTROL"], "grants")
+        same = {"Owner": acl["Owner"], "Grants": acl["Grants"]}
+        put(**named, ACL="private")
+        put(**named, AccessControlPolicy=same)
+        everybody = {"Type": "Group", "URI": "http://acs.amazonaws.com/groups/global/AllUsers"}
+        more = {**same, "Grants": same["Grants"] + [{"Grantee": everybody, "Permission": "READ"}]}
+        no_acls(lambda: put(**named, ACL="public-read"))
+        no_acls(lambda: put(**named, AccessControlPolicy=more))
+        no_acls(lambda: put(**named, GrantRead="uri=" + everybody["URI"]))
+        says(lambda: put(**named), "MissingSecurityHeader", "Your request was missing a required header")
+    client.put_object_acl(Bucket=owned, Key="k", ACL="bucket-owner-full-control")
+    refused(lambda: client.put_object_acl(Bucket=owned, Key="none", ACL="private"), "NoSuchKey")
+    block = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": False}
+    blocked = lambda: client.get_public_access_block(Bucket=owned)["PublicAccessBlockConfiguration"]
+    says(blocked, "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found", 404)
+    client.put_public_access_block(Bucket=owned, PublicAccessBlockConfiguration=block)
+    eq(blocked(), block, "block")
+    client.delete_public_access_block(Bucket=owned)
+    refused(blocked, "NoSuchPublicAccessBlockConfiguration")
+    client.delete_bucket(Bucket=owned)
 
 
 # ---- quotas
@@ -468,9 +534,9 @@ def quotas():
     over(lambda: put("one", 1))
     client.delete_object(Bucket=held, Key="large")
     over(lambda: put("one", 1))
-    set_to(None)
+    eq(set_to("none")[0], 200, "none")
     put("one", 1)
-    eq(set_to("much")[0], 400, "no number")
+    eq([set_to(bad)[0] for bad in ("much", None, -1)], [400, 400, 400], "no number")
     for key in ("small", "parts", "one"):
         client.delete_object(Bucket=held, Key=key)
     client.delete_bucket(Bucket=held)
@@ -484,6 +550,7 @@ def quotas():
 client.create_bucket(Bucket=bucket)
 Steps("settings").run([
     ("bucket-tags", bucket_tags),
+    ("bucket-tags-from-the-start", bucket_tags_from_the_start),
     ("bucket-tags-cli", bucket_tags_by_cli),
     ("cors-preflights", preflights),
     ("cors-requests", browser_requests),
@@ -496,5 +563,6 @@ Steps("settings").run([
     ("object-tagging", tags_of_what_is_there),
     ("object-tagging-versions", tags_of_versions),
     ("what-is-so-anyway", what_is_so_anyway),
+    ("owners-of-objects", owners_of_objects),
     ("quotas", quotas),
 ])

@@ -145,7 +145,7 @@ async fn settings(engine: &Engine, bucket: &Bucket) {
     for kind in [SettingKind::LOCK, SettingKind::of(99)] {
         let refused = Err(BucketError::Engine(EngineError::UnsupportedSetting { kind }));
         assert_eq!(set(kind, b"x").await, refused);
-        let made = engine.create_bucket("other", BucketSettings::of(kind, Default::default())).await;
+        let made = engine.create_bucket("other", BucketSettings::of(kind, Bytes::from_static(b"x"))).await;
         assert_eq!(made, refused);
     }
     let long = Some(Bytes::from(vec![b'x'; SETTING_BYTES_MAX + 1]));

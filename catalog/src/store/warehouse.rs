@@ -267,6 +267,10 @@ fn bucket_failure(error: BucketError, name: &str) -> CatalogError {
         BucketError::LockNeedsVersions => {
             CatalogError::BadRequest("A bucket with object lock keeps versions and its lock".to_owned())
         }
+        BucketError::CatalogUnencrypted => CatalogError::BadRequest(
+            "A bucket with default encryption cannot be a warehouse: take the encryption configuration away first"
+                .to_owned(),
+        ),
         BucketError::TooMany => {
             CatalogError::BadRequest("The store has as many buckets as it can hold".to_owned())
         }

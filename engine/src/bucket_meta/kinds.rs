@@ -51,7 +51,7 @@ kinds! {
     /// Who may do what: the policy document as it was sent.
     POLICY = 3 "policy" honoured,
     /// How objects are encrypted.
-    ENCRYPTION = 4 "encryption" reserved,
+    ENCRYPTION = 4 "encryption" honoured,
     /// Object lock and default retention.
     LOCK = 5 "lock" honoured,
     /// How much it may hold.
@@ -67,7 +67,7 @@ kinds! {
     /// Which web pages may read it.
     CORS = 129 "CORS" honoured,
     /// What expires, and when.
-    LIFECYCLE = 130 "lifecycle" reserved,
+    LIFECYCLE = 130 "lifecycle" honoured,
     /// Who is notified of changes.
     NOTIFICATIONS = 131 "notifications" reserved,
 }

@@ -3,7 +3,7 @@
 //!
 //! Every layer above keeps its values through [`LocalBucket`](crate::LocalBucket), which reads, scans and writes within
 //! the range of one owner only. I1. No byte begins keys of two owners. I2. Ranges never move: they are on drives.
-//! Keys of no owner are not given out: `0x00` to `0x0f` are the engine's own, `0x40` to `0x5f` and `0x80` to `0xff`
+//! Keys of no owner are not given out: `0x00` to `0x0f` are the engine's own, `0x50` to `0x5f` and `0x80` to `0xff`
 //! are free for owners to come.
 
 use std::ops::RangeInclusive;
@@ -17,14 +17,21 @@ pub enum ValueOwner {
     Identity,
     /// Lifecycle rules and jobs at work: keys from `0x30` to `0x3f`.
     Jobs,
+    /// Keys that objects are encrypted under: keys from `0x40` to `0x4f`.
+    Encryption,
     /// The table catalog: keys from `0x60` to `0x7f`, which begin with the lower-case letter of their kind.
     Catalog,
 }
 
 impl ValueOwner {
     /// All owners, in the order of their keys.
-    pub const ALL: [ValueOwner; 4] =
-        [ValueOwner::S3Configuration, ValueOwner::Identity, ValueOwner::Jobs, ValueOwner::Catalog];
+    pub const ALL: [ValueOwner; 5] = [
+        ValueOwner::S3Configuration,
+        ValueOwner::Identity,
+        ValueOwner::Jobs,
+        ValueOwner::Encryption,
+        ValueOwner::Catalog,
+    ];
 
     /// The first bytes of this owner's keys.
     pub const fn first_bytes(self) -> RangeInclusive<u8> {
@@ -32,6 +39,7 @@ impl ValueOwner {
             ValueOwner::S3Configuration => 0x10..=0x1f,
             ValueOwner::Identity => 0x20..=0x2f,
             ValueOwner::Jobs => 0x30..=0x3f,
+            ValueOwner::Encryption => 0x40..=0x4f,
             ValueOwner::Catalog => 0x60..=0x7f,
         }
     }
@@ -59,6 +67,7 @@ mod tests {
                 0x10..=0x1f => Some(ValueOwner::S3Configuration),
                 0x20..=0x2f => Some(ValueOwner::Identity),
                 0x30..=0x3f => Some(ValueOwner::Jobs),
+                0x40..=0x4f => Some(ValueOwner::Encryption),
                 0x60..=0x7f => Some(ValueOwner::Catalog),
                 _ => None,
             };

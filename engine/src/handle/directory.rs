@@ -61,6 +61,8 @@ pub enum BucketError {
     NotEmpty,
     /// A bucket with object lock keeps versions and its lock.
     LockNeedsVersions,
+    /// A bucket of the catalog has no rule of encryption: the catalog reads and writes bytes as they lie.
+    CatalogUnencrypted,
     /// `BUCKETS_MAX` is reached.
     TooMany,
     /// Something below failed.
@@ -153,7 +155,8 @@ impl Engine {
 
     /// Sets one setting of a bucket, or (`None`) removes it, durable and known everywhere on return. All others stay.
     ///
-    /// [`BucketError::LockNeedsVersions`] for object lock without versions, and when it would be taken off.
+    /// [`BucketError::LockNeedsVersions`] for object lock without versions, and when it would be taken off;
+    /// [`BucketError::CatalogUnencrypted`] for a rule of encryption together with the mark of the catalog.
     /// [`EngineError::UnsupportedSetting`] for a kind that is binding and not honoured by this program, whether it is
     /// asked for or there already; [`EngineError::TooLarge`] over `SETTING_BYTES_MAX` and `SETTINGS_BYTES_MAX`.
     pub async fn set_setting(
@@ -170,6 +173,10 @@ impl Engine {
             check_settings(&settings)?;
             if !may_follow(&found.settings, &settings) {
                 return Err(BucketError::LockNeedsVersions);
+            }
+            let has = |kind| settings.get(kind).is_some();
+            if has(SettingKind::CATALOG) && has(SettingKind::ENCRYPTION) {
+                return Err(BucketError::CatalogUnencrypted);
             }
             let bucket = Bucket { settings, ..(*found).clone() };
             if let Err(error) = engine.record_bucket(&shard, &bucket).await {

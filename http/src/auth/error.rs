@@ -290,13 +290,27 @@ impl Mismatch {
             ("StringToSignBytes", spaced_hex(&self.string_to_sign)),
         ];
         if let Some(request) = &self.canonical_request {
-            fields.extend([
-                ("CanonicalRequest", request.clone()),
-                ("CanonicalRequestBytes", spaced_hex(request)),
-            ]);
+            let request = without_customer_keys(request);
+            let bytes = spaced_hex(&request);
+            fields.extend([("CanonicalRequest", request), ("CanonicalRequestBytes", bytes)]);
         }
         fields
     }
+}
+
+/// A canonical request without the keys that objects are encrypted with: answers are written down more often than requests.
+fn without_customer_keys(request: &str) -> String {
+    const KEY: &str = "-server-side-encryption-customer-key";
+    let hidden = |text: &str, mark: char| match text.split_once(mark) {
+        Some((name, _)) if name.to_ascii_lowercase().ends_with(KEY) => format!("{name}{mark}***"),
+        _ => text.to_owned(),
+    };
+    let line = |(nth, line): (usize, &str)| match nth {
+        // The query.
+        2 => line.split('&').map(|pair| hidden(pair, '=')).collect::<Vec<_>>().join("&"),
+        _ => hidden(line, ':'),
+    };
+    request.split('\n').enumerate().map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl CredentialFault {
@@ -414,4 +428,22 @@ impl std::error::Error for AuthError {}
 
 fn spaced_hex(text: &str) -> String {
     text.bytes().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_customers_are_not_shown() {
+        let request = "PUT\n/b/k\na=b&X-Amz-Server-Side-Encryption-Customer-Key=c2VjcmV0&x=y\nhost:h\n\
+                       x-amz-copy-source-server-side-encryption-customer-key:c2VjcmV0\n\
+                       x-amz-server-side-encryption-customer-key-md5:AAAA\n\nhost\nUNSIGNED-PAYLOAD";
+        let shown = without_customer_keys(request);
+        assert!(
+            !shown.contains("c2VjcmV0") && shown.contains("&x=y\nhost:h") && shown.contains("key-md5:AAAA")
+        );
+        let plain = "GET\n/\n\nhost:h\n\nhost\nx";
+        assert_eq!(without_customer_keys(plain), plain);
+    }
 }

@@ -19,7 +19,10 @@ use crate::identity::root_key::RootKeyError;
 use crate::identity::store::LoadError;
 use crate::limits::CACHE_MEMORY_PART;
 use crate::listen::ListenError;
+use crate::s3::lifecycle::Clock;
 use crate::scrub::ScrubSettings;
+use crate::sse::master::MasterKeyFault;
+use crate::sse::store::KeyLoadError;
 
 /// What the process is asked to do.
 #[derive(Clone, Debug)]
@@ -43,6 +46,12 @@ pub struct ServerConfig {
     pub root_key: Option<(String, Secret)>,
     /// The root secret before, from the environment, when it is being changed.
     pub previous_secret: Option<Secret>,
+    /// A file of master keys, which encrypted objects need; `None` for `master_keys`, or none.
+    pub master_key_file: Option<PathBuf>,
+    /// The same lines from the environment.
+    pub master_keys: Option<Secret>,
+    /// Whether customers' keys are taken though others may listen: where it is not only this machine that can connect.
+    pub customer_keys_over_http: bool,
     /// Whether presigned URLs of signature version 2 are taken, for GET, HEAD and PUT of objects.
     pub presigned_v2: bool,
     /// The OpenID Connect issuer whose tokens are taken; `None` for none.
@@ -53,6 +62,8 @@ pub struct ServerConfig {
     pub provision: Option<PathBuf>,
     /// How what is stored is verified in the background.
     pub scrub: ScrubSettings,
+    /// How long a day of lifecycle rules is.
+    pub lifecycle_clock: Clock,
     /// The region that S3 clients are told.
     pub region: String,
     /// Names under which `bucket.name` is a bucket, in lower case.
@@ -81,6 +92,7 @@ pub enum ServerError {
         source: std::io::Error,
     },
     RootKey(RootKeyError),
+    MasterKeys(MasterKeyError),
     Provision(String),
     AuditLog(AuditFileError),
     Oidc(OidcConfigError),
@@ -107,6 +119,61 @@ pub enum ServerError {
     },
 }
 
+/// Why master keys cannot be taken.
+#[derive(Debug)]
+pub enum MasterKeyError {
+    /// Both a file and the environment give some.
+    Both,
+    /// The file cannot be read.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Others may read the file.
+    Open {
+        /// Its path.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// What is in the file is no list of keys.
+    Content {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        fault: MasterKeyFault,
+    },
+    /// What is in the environment is none.
+    Variable(MasterKeyFault),
+}
+
+impl fmt::Display for MasterKeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MasterKeyError::Both => {
+                f.write_str("both --master-key-file and NILAS_MASTER_KEY give master keys: give one of them")
+            }
+            MasterKeyError::File { path, source } => {
+                write!(f, "master key file {}: {source}", path.display())
+            }
+            MasterKeyError::Open { path, mode } => write!(
+                f,
+                "master key file {} has mode {mode:o}, others can read it: chmod 600 {}",
+                path.display(),
+                path.display()
+            ),
+            MasterKeyError::Content { path, fault } => {
+                write!(f, "master key file {}: {fault}", path.display())
+            }
+            MasterKeyError::Variable(fault) => write!(f, "NILAS_MASTER_KEY: {fault}"),
+        }
+    }
+}
+
+impl std::error::Error for MasterKeyError {}
+
 /// Why one core cannot serve.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "each wraps the error of the step it is named after")]
@@ -115,6 +182,7 @@ pub enum CoreError {
     Drive(OpenError),
     Engine(EngineError),
     Identities(LoadError),
+    EncryptionKeys(KeyLoadError),
     Provision(String),
     Listen(ListenError),
 }
@@ -125,6 +193,7 @@ impl fmt::Display for ServerError {
             ServerError::Machine(e) => write!(f, "{e}"),
             ServerError::Directory { path, source } => write!(f, "directory {}: {source}", path.display()),
             ServerError::RootKey(e) => write!(f, "{e}"),
+            ServerError::MasterKeys(e) => write!(f, "{e}"),
             ServerError::Provision(why) => f.write_str(why),
             ServerError::AuditLog(e) => write!(f, "{e}"),
             ServerError::Oidc(e) => write!(f, "{e}"),
@@ -155,6 +224,7 @@ impl fmt::Display for CoreError {
             CoreError::Drive(e) => write!(f, "{e}"),
             CoreError::Engine(e) => write!(f, "{e}"),
             CoreError::Identities(e) => write!(f, "{e}"),
+            CoreError::EncryptionKeys(e) => write!(f, "{e}"),
             CoreError::Provision(why) => f.write_str(why),
             CoreError::Listen(e) => write!(f, "{e}"),
         }

@@ -36,9 +36,12 @@ use crate::process::data_dir::DataDir;
 use crate::process::drives::open_drives;
 use crate::process::provision::Provision;
 use crate::process::shutdown::{InFlight, Stop};
+use crate::s3::lifecycle::Clock;
+use crate::s3::lifecycle::runner::{self, RunnerConfig};
 use crate::scrub::ScrubSettings;
 use crate::server::{CoreState, Identity, Place};
 use crate::source::Source;
+use crate::sse::store::KeyCell;
 use crate::throttle::Throttle;
 
 /// How often it is looked whether a shard became read-only.
@@ -62,12 +65,17 @@ pub(super) struct CoreSetup {
     pub(super) keys: SealKeys,
     /// Who there is; loaded by the first core.
     pub(super) identities: Arc<IdentityCell>,
+    /// The keys that objects are encrypted under; loaded by the first core.
+    pub(super) encryption_keys: Arc<KeyCell>,
+    /// Whether customers' keys are taken.
+    pub(super) takes_customer_keys: bool,
     pub(super) presigned_v2: bool,
     pub(super) issuer: Option<Arc<Issuer>>,
     pub(super) address: SocketAddr,
     pub(super) region: String,
     pub(super) domains: Arc<[String]>,
     pub(super) scrub: ScrubSettings,
+    pub(super) lifecycle_clock: Clock,
     pub(super) auth_failures_per_minute: u32,
     pub(super) audit_file: Option<Arc<AuditFile>>,
     pub(super) plan: MemoryPlan,
@@ -91,8 +99,14 @@ pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<()
         signing_keys: RefCell::new(SigningKeyCache::new()),
     };
     let throttle = Throttle::new(setup.auth_failures_per_minute);
-    let place = Place { region: setup.region.clone(), domains: setup.domains.clone() };
-    let state = Rc::new(CoreState::new(figures, identity, throttle, place, setup.scrub));
+    let place = Place {
+        region: setup.region.clone(),
+        domains: setup.domains.clone(),
+        takes_customer_keys: setup.takes_customer_keys,
+    };
+    let keys = setup.encryption_keys.clone();
+    let (scrub, clock) = (setup.scrub, setup.lifecycle_clock);
+    let state = Rc::new(CoreState::new(figures, identity, keys, throttle, place, scrub, clock));
     let failed: Rc<RefCell<Option<CoreError>>> = Rc::default();
     let (failure, stop) = (failed.clone(), setup.stop.clone());
     let recovered = recover(setup.clone(), state.clone(), arena, drives);
@@ -155,9 +169,13 @@ async fn recover(
     let watches = core == CoreId(0) && engine.is_ready();
     if watches {
         load_identities(&setup, &engine).await?;
+        let note = setup.encryption_keys.load(&engine).await.map_err(CoreError::EncryptionKeys)?;
+        if let Some(note) = note {
+            eprintln!("nilas: {note}: see docs/encryption.md");
+        }
     }
-    // Nobody is served before it is known who there is.
-    while !setup.identities.is_loaded() && !setup.stop.is_begun() {
+    // Nobody is served before it is known who there is, and under which keys objects are encrypted.
+    while !(setup.identities.is_loaded() && setup.encryption_keys.is_loaded()) && !setup.stop.is_begun() {
         rt::sleep(Duration::from_millis(1)).await;
     }
     if watches {
@@ -169,6 +187,7 @@ async fn recover(
         provision.apply(services).await.map_err(CoreError::Provision)?;
     }
     setup.figures.readiness.core_recovered();
+    rt::spawn_local(work_off_lifecycles(setup.clone(), state.clone()));
     if watches {
         if let Some(services) = state.services() {
             services.catalog.resume_purges().await;
@@ -217,6 +236,18 @@ async fn load_identities(setup: &CoreSetup, engine: &Engine) -> Result<(), CoreE
             Err(CoreError::Identities(error))
         }
     }
+}
+
+/// Works off the lifecycles of this core's buckets, until the engine stops.
+async fn work_off_lifecycles(setup: Arc<CoreSetup>, state: Rc<CoreState>) {
+    let Some(services) = state.services() else { return };
+    let config = RunnerConfig {
+        clock: setup.lifecycle_clock,
+        forgets: state.core() == CoreId(0),
+        report: |text| eprintln!("nilas: {text}"),
+    };
+    let figures = setup.figures.lifecycles.clone();
+    runner::run(services.engine.clone(), &services.catalog, config, figures).await;
 }
 
 async fn start_scrub(setup: &CoreSetup, engine: &Engine) {

@@ -4,12 +4,23 @@
 //! the old file or the new one, whole.
 #![expect(clippy::disallowed_methods, reason = "at start, before any core runs, or on the control pool")]
 
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 pub(super) fn read_file(path: &Path) -> io::Result<String> {
     std::fs::read_to_string(path)
+}
+
+/// Reads a file of at most so many bytes.
+pub(super) fn read_file_up_to(path: &Path, bytes_max: usize) -> io::Result<String> {
+    let mut text = String::new();
+    let bound = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::open(path)?.take(bound).read_to_string(&mut text)?;
+    match text.len() <= bytes_max {
+        true => Ok(text),
+        false => Err(io::ErrorKind::FileTooLarge.into()),
+    }
 }
 
 /// Permission bits of a file.

@@ -21,6 +21,7 @@ use std::sync::atomic::AtomicUsize;
 use nilas_engine::Tuning;
 use nilas_engine::rt::{self, RtConfig};
 use nilas_engine::store::Store;
+use zeroize::Zeroizing;
 
 use crate::admin::{Counters, ProcessFigures};
 use crate::audit::{AuditFile, AuditShared};
@@ -29,16 +30,20 @@ use crate::identity::oidc::Issuer;
 use crate::identity::root_key::RootKey;
 use crate::identity::seal::SealKeys;
 use crate::identity::store::{IdentityCell, account_of};
+use crate::limits::MASTER_KEY_FILE_BYTES_MAX;
 use crate::memory::{CoreMemory, MemoryPlan};
-use crate::process::config::{ServerConfig, ServerError, cache_bytes_per_core};
+use crate::process::config::{MasterKeyError, ServerConfig, ServerError, cache_bytes_per_core};
 use crate::process::core::{CoreSetup, serve_core};
 use crate::process::data_dir::{DataDir, RootKeys};
 pub use crate::process::drives::StoreOrigin;
 use crate::process::drives::{OpenedStore, open_store};
+use crate::process::files::{file_mode, read_file_up_to};
 use crate::process::machine::{check_machine, claim_address, process_bytes, retry_while_held};
 use crate::process::provision::{PROVISION, Provision};
 use crate::process::shutdown::Stop;
 use crate::readiness::Readiness;
+use crate::sse::master::MasterKeys;
+use crate::sse::store::KeyCell;
 use crate::throttle::ThrottleFigures;
 
 /// A server that is ready to run: drives locked and recognised, address claimed, nothing served yet.
@@ -57,6 +62,7 @@ pub struct Server {
     previous: Vec<Secret>,
     kept: Vec<(&'static str, Secret)>,
     provision: Option<Provision>,
+    master_keys: Option<MasterKeys>,
     /// The address that is listened on.
     pub address: SocketAddr,
     /// What the machine lacks that the server can do without, one line each.
@@ -67,6 +73,26 @@ pub struct Server {
 /// in force. Returns the file that has it until then. Does nothing to the store, and may be called while it is served.
 pub fn rotate_root_key(data: &Path, secret: Option<&str>) -> Result<PathBuf, ServerError> {
     DataDir::open(data)?.rotate_root_key(secret).map_err(ServerError::RootKey)
+}
+
+/// Reads the master keys of a start, if there are any.
+fn master_keys(config: &ServerConfig) -> Result<Option<MasterKeys>, MasterKeyError> {
+    match (&config.master_key_file, &config.master_keys) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(MasterKeyError::Both),
+        (None, Some(lines)) => MasterKeys::parse(lines.expose()).map(Some).map_err(MasterKeyError::Variable),
+        (Some(path), None) => {
+            let failed = |source| MasterKeyError::File { path: path.clone(), source };
+            let mode = file_mode(path).map_err(failed)?;
+            if mode & 0o077 != 0 {
+                return Err(MasterKeyError::Open { path: path.clone(), mode });
+            }
+            let text =
+                read_file_up_to(path, MASTER_KEY_FILE_BYTES_MAX).map(Zeroizing::new).map_err(failed)?;
+            let parsed = MasterKeys::parse(&text);
+            parsed.map(Some).map_err(|fault| MasterKeyError::Content { path: path.clone(), fault })
+        }
+    }
 }
 
 impl Server {
@@ -90,6 +116,7 @@ impl Server {
             None => Provision::read(&config.data.join(PROVISION), true),
         };
         let provision = provision.map_err(ServerError::Provision)?;
+        let master_keys = master_keys(&config).map_err(ServerError::MasterKeys)?;
         let audit_file = config.audit_log.as_ref().map(AuditFile::open).transpose();
         let audit_file = audit_file.map_err(ServerError::AuditLog)?;
         let RootKeys { root_key, previous, kept } = data
@@ -122,6 +149,7 @@ impl Server {
             previous,
             kept,
             provision,
+            master_keys,
             address,
             warnings,
         })
@@ -144,6 +172,8 @@ impl Server {
         let setup = Arc::new(CoreSetup {
             keys: SealKeys::derive(self.root_key.secret_key(), store.id()),
             identities: identities.clone(),
+            encryption_keys: KeyCell::new(self.master_keys),
+            takes_customer_keys: self.address.ip().is_loopback() || self.config.customer_keys_over_http,
             store,
             locks: self.store.locks,
             data: self.data,
@@ -158,6 +188,7 @@ impl Server {
             region: self.config.region,
             domains: self.config.domains.into(),
             scrub: self.config.scrub,
+            lifecycle_clock: self.config.lifecycle_clock,
             auth_failures_per_minute: self.config.auth_failures_per_minute,
             audit_file: self.audit_file.map(Arc::new),
             plan,
@@ -169,6 +200,7 @@ impl Server {
                 memories: (0..self.cores).map(|_| CoreMemory::new(&plan)).collect(),
                 cache_bytes,
                 purges: Arc::default(),
+                lifecycles: Arc::default(),
                 throttle: ThrottleFigures::default(),
                 audit,
                 identities,

@@ -166,6 +166,7 @@ fn said(error: BucketError) -> String {
         BucketError::NoSuchBucket => "there is none of that name".to_owned(),
         BucketError::NotEmpty => "it is not empty".to_owned(),
         BucketError::LockNeedsVersions => "object lock needs versions".to_owned(),
+        BucketError::CatalogUnencrypted => "a warehouse has no default encryption".to_owned(),
         BucketError::TooMany => "there are BUCKETS_MAX buckets".to_owned(),
     }
 }

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use nilas_engine::EngineError;
 
-use crate::download::Download;
+use crate::download::{Download, ReadFault};
+use crate::sse::units::Unopened;
 
 /// The body of an answer.
 #[derive(Default)]
@@ -38,6 +39,8 @@ pub enum ResponseBody {
 pub enum BodyCut {
     /// The engine could not read on.
     Engine(EngineError),
+    /// Encrypted bytes are not what their key sealed there.
+    Unopened(Unopened),
     /// The engine's stream gave another number of bytes than the object has.
     Length {
         /// Bytes that were still expected.
@@ -51,6 +54,7 @@ impl fmt::Display for BodyCut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BodyCut::Engine(e) => write!(f, "{e}"),
+            BodyCut::Unopened(unopened) => write!(f, "{unopened}"),
             BodyCut::Length { expected, got } => {
                 write!(f, "object stream: got {got} bytes, expected {expected}")
             }
@@ -59,6 +63,15 @@ impl fmt::Display for BodyCut {
 }
 
 impl std::error::Error for BodyCut {}
+
+impl From<ReadFault> for BodyCut {
+    fn from(fault: ReadFault) -> Self {
+        match fault {
+            ReadFault::Engine(error) => BodyCut::Engine(error),
+            ReadFault::Unopened(unopened) => BodyCut::Unopened(unopened),
+        }
+    }
+}
 
 impl From<Bytes> for ResponseBody {
     fn from(bytes: Bytes) -> Self {
@@ -101,7 +114,7 @@ impl Body for ResponseBody {
                 };
                 let piece = match next {
                     Some(Ok(piece)) => piece,
-                    Some(Err(e)) => return self.cut(BodyCut::Engine(e)),
+                    Some(Err(fault)) => return self.cut(fault.into()),
                     None => {
                         let expected = *remaining;
                         return self.cut(BodyCut::Length { expected, got: 0 });

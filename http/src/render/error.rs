@@ -27,6 +27,12 @@ const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 #[expect(missing_docs, reason = "S3's own codes; the table below says the rest")]
 pub enum S3Error {
     AccessControlListNotSupported,
+    /// A body where a header says all.
+    UnexpectedContent,
+    /// Neither a header nor a body says what is wanted.
+    MissingSecurityHeader {
+        header: &'static str,
+    },
     AccessDenied,
     /// Content-MD5, or a checksum, is not that of the body.
     BadDigest {
@@ -108,6 +114,10 @@ pub enum S3Error {
     /// The token of a rename was another one's.
     IdempotencyParameterMismatch,
     InvalidBucketAclWithObjectOwnership,
+    /// The algorithm of a customer's key is not `AES256`.
+    InvalidEncryptionAlgorithm {
+        value: String,
+    },
     InvalidBucketName {
         bucket: String,
     },
@@ -155,6 +165,26 @@ pub enum S3Error {
         uri: String,
     },
     InvalidWriteOffset,
+    /// An append asks for another encryption than its object has.
+    EncryptionTypeMismatch,
+    /// There is no such named key.
+    KmsNotFound {
+        message: String,
+    },
+    /// The server has no master key, and nothing is encrypted without.
+    NoMasterKey,
+    /// The customer's key is not the object's.
+    WrongCustomerKey,
+    /// The bucket takes no customers' keys.
+    CustomerKeysBlocked {
+        sender: String,
+        action: &'static str,
+        resource: String,
+    },
+    /// The key of an object is not there, or does not open it.
+    UnreadableKey {
+        key: Bytes,
+    },
     KeyTooLong {
         size: usize,
     },
@@ -346,6 +376,7 @@ impl S3Error {
             BucketError::LockNeedsVersions => S3Error::InvalidBucketState {
                 message: "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration",
             },
+            BucketError::CatalogUnencrypted => S3Error::invalid_request(WAREHOUSE_UNENCRYPTED),
             BucketError::TooMany => S3Error::TooManyBuckets,
             BucketError::Engine(e) => S3Error::Engine(e),
         }
@@ -356,6 +387,10 @@ impl S3Error {
         S3Error::InvalidRequest { message: message.into() }
     }
 }
+
+/// Why nothing in a warehouse is encrypted.
+pub const WAREHOUSE_UNENCRYPTED: &str = "The bucket is a warehouse of tables: nothing in it can be encrypted by the server, because the \
+     catalog reads and writes metadata files as they lie. Encrypt its drives instead.";
 
 /// A failure in S3's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -393,6 +428,13 @@ impl S3Error {
         const UNSATISFIABLE: StatusCode = StatusCode::RANGE_NOT_SATISFIABLE;
         const NOT_IMPLEMENTED: StatusCode = StatusCode::NOT_IMPLEMENTED;
         match self {
+            S3Error::UnexpectedContent => {
+                say(BAD, "UnexpectedContent", "This request does not support content")
+            }
+            S3Error::MissingSecurityHeader { header } => {
+                say(BAD, "MissingSecurityHeader", "Your request was missing a required header")
+                    .field("MissingHeaderName", header)
+            }
             S3Error::AccessControlListNotSupported => {
                 say(BAD, "AccessControlListNotSupported", "The bucket does not allow ACLs")
             }
@@ -486,6 +528,40 @@ impl S3Error {
                 BAD,
                 "IdempotencyParameterMismatch",
                 "Parameters on this idempotent request are inconsistent with parameters used in previous request(s).",
+            ),
+            S3Error::InvalidEncryptionAlgorithm { value } => say(
+                BAD,
+                "InvalidEncryptionAlgorithmError",
+                "The Encryption request you specified is not valid. Supported value: AES256.",
+            )
+            .field("ArgumentName", "x-amz-server-side-encryption")
+            .field("ArgumentValue", value),
+            S3Error::EncryptionTypeMismatch => say(
+                BAD,
+                "EncryptionTypeMismatch",
+                "The existing object was created with a different encryption type. Subsequent write requests must include the \
+                 appropriate encryption parameters in the request or while creating the session.",
+            ),
+            S3Error::KmsNotFound { message } => say(BAD, "KMS.NotFoundException", message.clone()),
+            S3Error::NoMasterKey => say(
+                NOT_IMPLEMENTED,
+                "NotImplemented",
+                "Server side encryption is not configured: the server has no master key. Start it with --master-key-file or \
+                 NILAS_MASTER_KEY.",
+            ),
+            S3Error::WrongCustomerKey => say(
+                FORBIDDEN,
+                "AccessDenied",
+                "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key.",
+            ),
+            S3Error::CustomerKeysBlocked { sender, action, resource } => say(
+                FORBIDDEN,
+                "AccessDenied",
+                format!(
+                    "User: {sender} is not authorized to perform: {action} on resource: \"{resource}\" because this bucket has \
+                     blocked upload requests that specify Server Side Encryption with Customer provided keys (SSE-C). Please \
+                     specify a different server-side encryption type"
+                ),
             ),
             S3Error::InvalidBucketAclWithObjectOwnership => say(
                 BAD,
@@ -615,7 +691,9 @@ impl S3Error {
             S3Error::TooManyBuckets => {
                 say(BAD, "TooManyBuckets", "You have attempted to create more buckets than allowed")
             }
-            S3Error::UnreadableAttributes { .. } | S3Error::UnreadableCatalog => internal(),
+            S3Error::UnreadableAttributes { .. }
+            | S3Error::UnreadableKey { .. }
+            | S3Error::UnreadableCatalog => internal(),
             S3Error::Auth(e) => auth(e),
             S3Error::Body(e) => body(e),
             S3Error::BodyBroken => say(
@@ -624,7 +702,7 @@ impl S3Error {
                 "You did not provide the number of bytes specified by the Content-Length HTTP header",
             ),
             S3Error::ReadCut(BodyCut::Engine(e)) | S3Error::Engine(e) => engine(e),
-            S3Error::ReadCut(BodyCut::Length { .. }) => internal(),
+            S3Error::ReadCut(BodyCut::Length { .. } | BodyCut::Unopened(_)) => internal(),
         }
     }
 }
@@ -772,7 +850,7 @@ pub fn render(failure: &S3Error, context: Context<'_>) -> Response<ResponseBody>
 fn xml(answer: &Answer, context: Context<'_>) -> Bytes {
     let mut xml = Xml::bare("Error", 512);
     xml.text("Code", answer.code);
-    xml.text("Message", &answer.message);
+    xml.message("Message", &answer.message);
     for (name, value) in &answer.fields {
         xml.text(name, value);
     }

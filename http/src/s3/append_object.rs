@@ -9,17 +9,21 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response};
 use http_body::Body;
-use nilas_engine::{ETag, NewObject, NewVersion, Place, PutCondition};
+use nilas_engine::{NewObject, NewVersion, Place, PutCondition};
 
 use super::copy_object::hold_copy;
 use super::put_object::{Length, store, stored};
-use super::{Call, Outcome, attributes_of, conditions, object_lock, unsigned, version_id};
+use super::{Call, Outcome, attributes_of, conditions, lifecycle, object_lock, unsigned, version_id};
 use crate::body::{Algorithm, HashPlan, Hashers};
 use crate::limits::APPENDED_BYTES_MAX;
 use crate::render::body::{BodyCut, ResponseBody};
 use crate::render::error::S3Error;
 use crate::s3::checksum::{Kind, StoredChecksum};
+use crate::s3::encryption::{Of, Says, tag_of};
 use crate::s3::payload::Payload;
+use crate::s3::reader::Reader;
+use crate::s3::writer::Writer;
+use crate::sse::stored::Encryption;
 
 const OFFSET: &str = "x-amz-write-offset-bytes";
 
@@ -39,16 +43,16 @@ where
 {
     let bucket = call.bucket()?;
     let condition = conditions::of_write(call.headers)?;
-    let reader = call.engine().open(&bucket, call.key()).await?;
-    conditions::check_write(&condition, reader.as_ref().map(|reader| &reader.info), &call.target.key)?;
-    let size = reader.as_ref().map_or(0, |reader| reader.info.size);
+    let reader = call.engine().open(&bucket, call.key()).await?.map(Reader::new);
+    conditions::check_write(&condition, reader.as_ref().map(Reader::info), &call.target.key)?;
+    let size = reader.as_ref().map_or(0, |reader| reader.info().size);
     if offset != size {
         return Err(S3Error::InvalidWriteOffset);
     }
-    let Some(reader) = reader else {
+    let Some(mut reader) = reader else {
         let made = store(call, payload, Length::Announced, PutCondition::IfAbsent).await?;
         let size = made.size;
-        return Ok(with_size(made.answer(), size));
+        return Ok(with_size(made.answer(call), size));
     };
     let length = payload.open_blob(call.headers, Algorithm::Crc64Nvme)?;
     let proposed = size.saturating_add(length);
@@ -56,15 +60,21 @@ where
         return Err(S3Error::EntityTooLarge { proposed, max: APPENDED_BYTES_MAX });
     }
     call.check_quota_early(&bucket, Place::Object(call.key()), proposed).await?;
-    let mut attributes = attributes_of(&reader.info, &call.target.key)?;
+    let mut attributes = attributes_of(reader.info(), &call.target.key)?;
+    // As it is encrypted it stays, with a key of its own again for what is written now.
+    reader.unlock(call.key_of(&bucket, attributes.encryption.as_ref(), Of::Target)?);
+    let (key, encryption) = call
+        .sealing_as(&bucket, attributes.encryption.as_ref())?
+        .map(|sealing| (sealing.key, sealing.kept))
+        .unzip();
     // Of the parts' checksums none can be made of all bytes.
     let whole = attributes.checksum.as_ref().filter(|checksum| checksum.kind == Kind::FullObject);
     let algorithm = whole.map_or(Algorithm::Crc64Nvme, |checksum| checksum.algorithm);
     let _held = hold_copy(call, proposed).await?;
-    let mut writer = call.engine().writer(&bucket, proposed).await?;
+    let mut writer = Writer::begin(call.engine(), &bucket, proposed, key.as_ref()).await?;
     let mut hashers = Hashers::new(HashPlan { md5: true, sha256: false, checksum: Some(algorithm) });
-    let still = PutCondition::IfMatch(vec![reader.info.etag]);
-    let mut stream = reader.read(0..size);
+    let still = PutCondition::IfMatch(vec![reader.info().etag]);
+    let mut stream = reader.read(0..size)?;
     while length < writer.missing() {
         let left = writer.missing() - length;
         let cut = |got| S3Error::ReadCut(BodyCut::Length { expected: left, got });
@@ -84,7 +94,8 @@ where
     payload.finish().await?;
     let digests = hashers.finish();
     attributes.checksum = digests.checksum.map(StoredChecksum::of_bytes);
-    let etag = ETag { md5: digests.md5.unwrap_or_default(), parts: 0 };
+    let etag = tag_of(encryption.as_ref(), digests.md5.unwrap_or_default());
+    attributes.encryption = encryption.map(|kept| Encryption { plain_bytes: proposed, ..kept });
     let lock = object_lock::of_new_object(call, &bucket).await?;
     attributes.hold_off = object_lock::asks_hold_off(call.headers);
     let object = NewObject {
@@ -97,7 +108,9 @@ where
     let published = writer.publish_object(call.key(), object).await;
     let info = published.map_err(|why| call.write_raced(why))?;
     let mut response = stored(&info.etag, attributes.checksum.as_ref());
+    call.say_encryption(response.headers_mut(), attributes.encryption.as_ref(), Says::Made);
     version_id::put_header(response.headers_mut(), &bucket, info.version());
+    lifecycle::put_expiration(call, response.headers_mut(), &bucket, &info);
     Ok(with_size(response, info.size))
 }
 

@@ -9,7 +9,8 @@
 //! - checksum: `algorithm u8` (0: none, and nothing else of it follows) · `kind u8` · `len u8` · value ·
 //!   `part count u16` · the parts' values, all of the algorithm's length.
 //! - fields, to the end: `tag u8` · `len u16` · bytes; user metadata as `len u16` · name · value within the bytes, tags as
-//!   [`TagSet`] has them; retention as milliseconds `u64` · mode, and a legal hold without bytes, only with uploads.
+//!   [`TagSet`] has them; retention as milliseconds `u64` · mode, and a legal hold without bytes, only with uploads; encryption as
+//!   [`Encryption`] has it, before all others; the CRC-64/NVME of the plain bytes as `u64`, only with encrypted parts.
 //!
 //! I1. `decode` takes any bytes without panic, and `decode(encode(a)) == a`.
 //! I2. Empty bytes are attributes without anything in them.
@@ -22,6 +23,7 @@ use nilas_engine::{Lock, Retention, RetentionMode};
 
 use crate::body::{Algorithm, Checksum};
 use crate::s3::checksum::{Kind, StoredChecksum, code, from_code};
+use crate::sse::stored::{Encryption, peek_plain_bytes};
 use crate::tag_set::TagSet;
 
 const VERSION: u8 = 1;
@@ -56,6 +58,10 @@ pub struct Attributes {
     pub user_metadata: Vec<(String, String)>,
     /// The tags of the object.
     pub tags: TagSet,
+    /// How the object is encrypted, or that of an upload will be.
+    pub encryption: Option<Encryption>,
+    /// CRC-64/NVME of the plain bytes of an encrypted part.
+    pub plain_crc64nvme: Option<u64>,
 }
 
 /// Stored bytes that are no attributes.
@@ -103,6 +109,8 @@ mod tag {
     pub(super) const TAGS: u8 = 9;
     pub(super) const RETENTION: u8 = 10;
     pub(super) const LEGAL_HOLD: u8 = 11;
+    pub(super) const ENCRYPTION: u8 = 12;
+    pub(super) const PLAIN_CRC64NVME: u8 = 13;
     pub(super) const HOLD_OFF: u8 = 15;
 }
 
@@ -122,6 +130,12 @@ impl Attributes {
         match &self.checksum {
             None => out.put_u8(0),
             Some(checksum) => encode_checksum(checksum, &mut out),
+        }
+        if let Some(encryption) = &self.encryption {
+            put_field(&mut out, tag::ENCRYPTION, &[&encryption.encode()]);
+        }
+        if let Some(crc) = self.plain_crc64nvme {
+            put_field(&mut out, tag::PLAIN_CRC64NVME, &[&crc.to_le_bytes()]);
         }
         for (tag, field) in self.fields() {
             if let Some(text) = field {
@@ -189,6 +203,14 @@ impl Attributes {
                 self.lock.retention = Some(Retention { mode, until_ms });
                 return Some(());
             }
+            tag::ENCRYPTION => {
+                self.encryption = Some(Encryption::decode(value)?);
+                return Some(());
+            }
+            tag::PLAIN_CRC64NVME => {
+                self.plain_crc64nvme = Some(u64::from_le_bytes(value.try_into().ok()?));
+                return Some(());
+            }
             tag::LEGAL_HOLD if value.is_empty() => {
                 self.lock.legal_hold = true;
                 return Some(());
@@ -237,8 +259,46 @@ pub fn checksum_kind(bytes: &[u8]) -> Option<(Algorithm, Kind)> {
     }
 }
 
-/// Finds the storage class alone, for listings, without taking the rest apart.
-pub fn storage_class(bytes: &[u8]) -> Option<&str> {
+/// What a listing says of an object by its attributes, beside its checksum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Listed<'a> {
+    /// `x-amz-storage-class`.
+    pub storage_class: Option<&'a str>,
+    /// Its bytes, when it is encrypted and so takes more.
+    pub plain_bytes: Option<u64>,
+}
+
+/// Finds what listings show, without taking the rest apart.
+pub fn listed(bytes: &[u8]) -> Listed<'_> {
+    let mut listed = Listed::default();
+    // Ends with the last field, or where the bytes are foreign.
+    let _end = scan(bytes, |tag, value| {
+        match tag {
+            tag::STORAGE_CLASS => listed.storage_class = std::str::from_utf8(value).ok(),
+            tag::ENCRYPTION => listed.plain_bytes = peek_plain_bytes(value),
+            _ => {}
+        }
+        // It stands behind the other one.
+        tag == tag::STORAGE_CLASS
+    });
+    listed
+}
+
+/// Finds the bytes of an encrypted object alone; nothing for others.
+pub fn plain_bytes(bytes: &[u8]) -> Option<u64> {
+    let mut found = None;
+    let _end = scan(bytes, |tag, value| {
+        if tag == tag::ENCRYPTION {
+            found = peek_plain_bytes(value);
+        }
+        // It is the first field, if it is there.
+        true
+    });
+    found
+}
+
+/// Walks over the fields until `visit` says that it is enough.
+fn scan<'a>(bytes: &'a [u8], mut visit: impl FnMut(u8, &'a [u8]) -> bool) -> Option<()> {
     let mut rest = bytes.get(1..)?;
     if let stored @ 1.. = take(&mut rest, 1)?.first().copied()? {
         let algorithm = from_code(stored)?;
@@ -251,8 +311,8 @@ pub fn storage_class(bytes: &[u8]) -> Option<&str> {
         let tag = take(&mut rest, 1)?.first().copied()?;
         let len = usize::from(u16::from_le_bytes(take(&mut rest, 2)?.try_into().ok()?));
         let value = take(&mut rest, len)?;
-        if tag == tag::STORAGE_CLASS {
-            return std::str::from_utf8(value).ok();
+        if visit(tag, value) {
+            return Some(());
         }
     }
 }
@@ -311,11 +371,12 @@ fn text(bytes: &[u8]) -> Option<String> {
 
 /// Fuzz entry: any bytes decode or are refused, and what decodes encodes to something that decodes to the same.
 pub fn fuzz_attributes(input: &[u8]) {
-    let (kind, _) = (checksum_kind(input), storage_class(input));
+    let (kind, _, plain) = (checksum_kind(input), listed(input), plain_bytes(input));
     if let Ok(attributes) = Attributes::decode(input) {
         // Of a field given twice, decoding takes the last; nothing we write has that.
-        let class = storage_class(input);
+        let class = listed(input).storage_class;
         assert_eq!(class.is_some(), attributes.storage_class.is_some());
+        assert!(plain.is_none() || attributes.encryption.is_some());
         assert_eq!(kind, attributes.checksum.as_ref().map(|checksum| (checksum.algorithm, checksum.kind)));
         assert_eq!(Attributes::decode(&attributes.encode()), Ok(attributes));
     }
@@ -336,6 +397,13 @@ mod tests {
             damaged[at] ^= 0xff;
             fuzz_attributes(&damaged);
         }
+    }
+
+    fn encryption() -> Encryption {
+        let key = crate::sse::seal::Key::default();
+        let under = crate::sse::stored::Under::S3 { version: 1 };
+        let sealed = Encryption::seal(under, "b", &key, &key, || 7);
+        Encryption { plain_bytes: 70_000, ..sealed }
     }
 
     fn full() -> Attributes {
@@ -360,6 +428,8 @@ mod tests {
             hold_off: true,
             user_metadata: vec![("a".into(), String::new()), ("naïve".into(), "v é".into())],
             tags: crate::tag_set::from_header("team=data&empty").expect("tags"),
+            encryption: Some(encryption()),
+            plain_crc64nvme: Some(9),
         }
     }
 
@@ -381,7 +451,12 @@ mod tests {
     #[test]
     fn peeks() {
         assert_eq!(checksum_kind(&full().encode()), Some((Algorithm::Crc32, Kind::Composite)));
-        assert_eq!(storage_class(&full().encode()), Some("STANDARD_IA"));
+        let shown = Listed { storage_class: Some("STANDARD_IA"), plain_bytes: Some(70_000) };
+        assert_eq!((listed(&full().encode()), plain_bytes(&full().encode())), (shown, Some(70_000)));
+        assert_eq!(
+            (listed(&json()), plain_bytes(&json()), plain_bytes(b"")),
+            (Listed::default(), None, None)
+        );
         assert_eq!(checksum_kind(&json()), None);
         assert_eq!(checksum_kind(b""), None);
         let decoded = Attributes::decode(&json()).expect("own bytes");

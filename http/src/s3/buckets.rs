@@ -17,7 +17,8 @@ use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::payload::Payload;
-use crate::s3::request_xml;
+use crate::s3::request_xml::{self, CreateBucketDocument};
+use crate::tag_set::{TagSet, Tagged};
 
 /// The region that S3 names by an empty constraint.
 const REGION_DEFAULT: &str = "us-east-1";
@@ -92,9 +93,9 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let name = &call.target.bucket;
-    let asked = constraint_of(call, payload).await;
+    let asked = configuration_of(call, payload).await;
     // Policies may ask for the region that the body names. Who may not hears nothing else that is wrong.
-    let constraint = asked.as_ref().ok().and_then(Option::as_deref);
+    let constraint = asked.as_ref().ok().and_then(|asked| asked.constraint.as_deref());
     let facts: Vec<_> = constraint.map(|region| ("s3:LocationConstraint", region)).into_iter().collect();
     let action = call.target.operation.facts().action;
     if !call.caller.permits(action, Resource::Bucket(name), &facts).await? {
@@ -110,7 +111,11 @@ where
         }
     }
     let rule = ownership::asked(call.headers)?;
-    let constraint = asked?;
+    let CreateBucketDocument { constraint, tags } = asked?;
+    let tags = TagSet::new(Tagged::Bucket, tags)?;
+    if !tags.is_empty() {
+        call.check_access_with("s3:PutBucketTagging", Resource::Bucket(name), &[]).await?;
+    }
     if let Some(constraint) = constraint.as_ref().filter(|constraint| !is_region(constraint)) {
         return Err(S3Error::InvalidLocationConstraint { constraint: constraint.clone() });
     }
@@ -118,6 +123,9 @@ where
     // A bucket of root has no owner in its settings, so that one without settings stays as it was.
     let owner = call.caller.owner();
     let mut settings = ownership::settings(rule).with(SettingKind::OWNER, owner.clone());
+    if !tags.is_empty() {
+        settings = settings.with(SettingKind::TAGS, Some(tags.encode()));
+    }
     if has_lock {
         settings = settings
             .with(SettingKind::VERSIONING, Versioning::Enabled.value().map(Bytes::from))
@@ -142,13 +150,20 @@ where
     Ok(with_arn(response, name))
 }
 
-/// The region that the body asks for.
-async fn constraint_of<B>(call: &Call<'_>, payload: &mut Payload<'_, B>) -> Result<Option<String>, S3Error>
+/// What the body asks for.
+async fn configuration_of<B>(
+    call: &Call<'_>,
+    payload: &mut Payload<'_, B>,
+) -> Result<CreateBucketDocument, S3Error>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let body = payload.read_xml(call.headers, CREATE_BUCKET_XML_BYTES_MAX).await?;
-    if body.is_empty() { Ok(None) } else { request_xml::parse_create_bucket(&body) }
+    if body.is_empty() {
+        Ok(CreateBucketDocument::default())
+    } else {
+        request_xml::parse_create_bucket(&body)
+    }
 }
 
 /// Says the bucket's name as AWS does everywhere else.

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 use md5::{Digest as _, Md5};
-use nilas_engine::{Bucket, Completion, ETag, PartInfo, PutCondition, Sequence, UploadId, VersionId};
+use nilas_engine::{Bucket, Completion, ETag, ObjectInfo, PartInfo, PutCondition, Sequence, UploadId};
 
-use super::{Call, Outcome, conditions, document, request_xml, unsigned, version_id};
+use super::{Call, Outcome, conditions, document, lifecycle, request_xml, unsigned, version_id};
 use crate::body::{Algorithm, Checksum, Declared};
 use crate::limits::{
     COMPLETE_XML_BYTES_MAX, OBJECT_BYTES_MAX, PART_BYTES_MIN, PART_CHECKSUMS_BYTES_MAX, PARTS_MAX,
@@ -20,10 +20,13 @@ use crate::render::error::S3Error;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{self, Kind, StoredChecksum, crc64nvme};
+use crate::s3::encryption::Says;
+use crate::s3::list_parts::plain_part_bytes;
 use crate::s3::payload::Payload;
 use crate::s3::receipt::{Receipt, RequestDigest};
 use crate::s3::request_xml::CompletedPart;
 use crate::s3::upload_part::mismatch;
+use crate::sse::stored::Encryption;
 
 pub(super) async fn complete<B>(call: &Call<'_>, payload: &mut Payload<'_, B>) -> Outcome
 where
@@ -38,17 +41,17 @@ where
     let wanted = parts.iter().map(named).collect::<Result<Vec<Named>, S3Error>>()?;
     let id = call.upload_id()?;
     let request = RequestDigest::of(&call.target.key, &parts, &expected.to_text());
-    let (made, version) = match put_together(call, &bucket, id, condition, &wanted, &expected, request).await
-    {
-        // It may be that its answer was lost.
-        Err(failure @ S3Error::NoSuchUpload { .. }) => {
-            let kept = call.engine().completion(&bucket, id).await?;
-            let kept = kept.and_then(|kept| Receipt::decode(&kept));
-            // Which version it made is not remembered.
-            (kept.filter(|kept| kept.request == request).ok_or(failure)?, None)
-        }
-        made => made?,
-    };
+    let (made, info, encryption) =
+        match put_together(call, &bucket, id, condition, &wanted, &expected, request).await {
+            // It may be that its answer was lost.
+            Err(failure @ S3Error::NoSuchUpload { .. }) => {
+                let kept = call.engine().completion(&bucket, id).await?;
+                let kept = kept.and_then(|kept| Receipt::decode(&kept));
+                // Which version it made is not remembered.
+                (kept.filter(|kept| kept.request == request).ok_or(failure)?, None, None)
+            }
+            made => made?,
+        };
     let mut xml = Xml::new("CompleteMultipartUploadResult", 1024);
     let bucket_in_path = Some(&*call.target.bucket).filter(|_| !call.target.by_host);
     xml.address("Location", &base_url(call.headers), bucket_in_path, &call.target.key);
@@ -59,8 +62,10 @@ where
         checksum.put_xml(&mut xml, made.etag.parts);
     }
     let mut response = document(xml);
-    if let Some(version) = version {
-        version_id::put_header(response.headers_mut(), &bucket, version);
+    call.say_encryption(response.headers_mut(), encryption.as_ref(), Says::Completed);
+    if let Some(info) = info {
+        version_id::put_header(response.headers_mut(), &bucket, info.version());
+        lifecycle::put_expiration(call, response.headers_mut(), &bucket, &info);
     }
     Ok(response)
 }
@@ -73,19 +78,24 @@ async fn put_together(
     wanted: &[Named],
     expected: &Expected,
     request: RequestDigest,
-) -> Result<(Receipt, Option<VersionId>), S3Error> {
+) -> Result<(Receipt, Option<ObjectInfo>, Option<Encryption>), S3Error> {
     let mut attributes = call.open_upload(bucket, id).await?;
+    call.check_key_of_upload(bucket, &attributes)?;
     let lock = std::mem::take(&mut attributes.lock);
     let have = call.engine().parts(bucket, id, 0, usize::from(PARTS_MAX)).await?;
     let have = have.ok_or_else(|| call.no_such_upload())?;
-    let Plan { parts, etag, checksum } = plan(wanted, &have, &attributes, expected, &id.to_string())?;
+    let Plan { parts, bytes, etag, checksum } = plan(wanted, &have, &attributes, expected, &id.to_string())?;
     attributes.checksum = checksum.clone();
+    if let Some(kept) = &mut attributes.encryption {
+        kept.plain_bytes = bytes;
+    }
+    let encryption = attributes.encryption.clone();
     let receipt = Receipt { request, etag, checksum };
     let (attributes, kept) = (attributes.encode(), receipt.encode());
     let completion = Completion { parts, condition, etag, attributes, receipt: kept, lock };
     let done = call.engine().complete_upload(bucket, id, completion).await;
     let info = done.map_err(|why| call.write_failed(why))?;
-    Ok((receipt, Some(info.version())))
+    Ok((receipt, Some(info), encryption))
 }
 
 /// What the request's headers say the object must be.
@@ -212,6 +222,8 @@ fn named(part: &CompletedPart) -> Result<Named, S3Error> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Plan {
     parts: Vec<(u16, Sequence)>,
+    /// Bytes of the object.
+    bytes: u64,
     etag: ETag,
     checksum: Option<StoredChecksum>,
 }
@@ -219,6 +231,10 @@ struct Plan {
 /// A part that is named and there.
 struct Chosen<'a> {
     part: &'a PartInfo,
+    /// Its bytes.
+    bytes: u64,
+    /// CRC-64/NVME of them, when it is encrypted.
+    plain_crc64nvme: Option<u64>,
     /// The checksum that it came with.
     kept: Option<Checksum>,
 }
@@ -227,7 +243,7 @@ impl Chosen<'_> {
     /// Its CRC64NVME, which is known of every part.
     fn crc64nvme(&self) -> Option<Checksum> {
         let kept = self.kept.filter(|kept| kept.algorithm() == Algorithm::Crc64Nvme);
-        kept.or_else(|| self.part.crc64nvme().map(crc64nvme))
+        kept.or_else(|| self.plain_crc64nvme.or_else(|| self.part.crc64nvme()).map(crc64nvme))
     }
 }
 
@@ -255,14 +271,17 @@ fn plan(
         if conditions::parse_tag(&part.etag) != Some(found.etag) {
             return Err(bad());
         }
-        let kept = Attributes::decode(&found.attributes).ok().and_then(|kept| kept.checksum?.value);
-        let chosen = Chosen { part: found, kept };
+        let attributes = Attributes::decode(&found.attributes).ok();
+        let bytes = plain_part_bytes(found, attributes.as_ref());
+        let plain_crc64nvme = attributes.as_ref().and_then(|attributes| attributes.plain_crc64nvme);
+        let kept = attributes.and_then(|kept| kept.checksum?.value);
+        let chosen = Chosen { part: found, bytes, plain_crc64nvme, kept };
         if !is_right(&chosen, part, asked)? {
             return Err(bad());
         }
         parts.push(chosen);
     }
-    check_sizes(&parts, expected)?;
+    let bytes = check_sizes(&parts, expected)?;
 
     let mut md5 = Md5::new();
     parts.iter().for_each(|chosen| md5.update(chosen.part.etag.md5));
@@ -270,7 +289,7 @@ fn plan(
     let etag = ETag { md5: md5.finalize().into(), parts: count };
     let checksum = object_checksum(asked, &parts, expected, count)?;
     let parts = parts.iter().map(|chosen| (chosen.part.number, chosen.part.sequence)).collect();
-    Ok(Plan { parts, etag, checksum })
+    Ok(Plan { parts, bytes, etag, checksum })
 }
 
 /// Holds the checksum that the request names for a part, or its lack, against the part and what the upload was opened
@@ -296,16 +315,17 @@ fn is_right(chosen: &Chosen<'_>, named: &Named, asked: Option<(Algorithm, Kind)>
     }
 }
 
-fn check_sizes(parts: &[Chosen<'_>], expected: &Expected) -> Result<(), S3Error> {
+/// Returns the bytes of the object.
+fn check_sizes(parts: &[Chosen<'_>], expected: &Expected) -> Result<u64, S3Error> {
     let all_but_last = parts.split_last().map_or(&[][..], |(_, rest)| rest);
-    if let Some(small) = all_but_last.iter().find(|chosen| chosen.part.size < PART_BYTES_MIN) {
+    if let Some(small) = all_but_last.iter().find(|chosen| chosen.bytes < PART_BYTES_MIN) {
         return Err(S3Error::EntityTooSmall {
-            proposed: small.part.size,
+            proposed: small.bytes,
             part: small.part.number,
             etag: small.part.etag.to_string(),
         });
     }
-    let proposed = parts.iter().fold(0_u64, |sum, chosen| sum.saturating_add(chosen.part.size));
+    let proposed = parts.iter().fold(0_u64, |sum, chosen| sum.saturating_add(chosen.bytes));
     if OBJECT_BYTES_MAX < proposed {
         return Err(S3Error::EntityTooLarge { proposed, max: OBJECT_BYTES_MAX });
     }
@@ -313,7 +333,7 @@ fn check_sizes(parts: &[Chosen<'_>], expected: &Expected) -> Result<(), S3Error>
         Some(bytes) if bytes != proposed => Err(S3Error::invalid_request(format!(
             "The provided 'x-amz-mp-object-size' header value {bytes} does not match what was computed: {proposed}"
         ))),
-        _ => Ok(()),
+        _ => Ok(proposed),
     }
 }
 
@@ -333,7 +353,7 @@ fn object_checksum(
         )));
     }
     let sums = |sum: fn(&Chosen<'_>) -> Option<Checksum>| -> Vec<(Checksum, u64)> {
-        let sums: Option<_> = parts.iter().map(|chosen| Some((sum(chosen)?, chosen.part.size))).collect();
+        let sums: Option<_> = parts.iter().map(|chosen| Some((sum(chosen)?, chosen.bytes))).collect();
         sums.unwrap_or_default()
     };
     let made = match asked {
@@ -477,7 +497,7 @@ mod tests {
         let all = Algorithm::ALL.into_iter().flat_map(|algorithm| kinds.map(|kind| (algorithm, kind)));
         let uploads: Vec<Option<(Algorithm, Kind)>> =
             all.filter(|(algorithm, kind)| kind.fits(*algorithm)).map(Some).chain([None]).collect();
-        assert_eq!(uploads.len(), 8);
+        assert_eq!(uploads.len(), 13);
         for asked in uploads {
             // Of an upload that named none, the parts come with one all the same.
             let own = asked.map_or(Algorithm::Sha1, |(algorithm, _)| algorithm);

@@ -1,18 +1,15 @@
-//! Configurations of buckets and objects that are always the same: what S3 answers when nothing was configured.
+//! Configurations of buckets that are always the same: what S3 answers when nothing was configured.
 //!
 //! Who sets one to what it is, as tools do that manage buckets, is answered that it is so; who asks for another is refused
 //! by the name of what is not served. Nothing of it is kept.
 //! Load generators, SDK tools and test suites ask for them before and after their work.
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use http_body::Body;
 use nilas_engine::{EngineError, SettingKind};
 
-use super::{
-    Call, Outcome, Owner, attributes_of, document, empty, object_headers, owner_xml, request_xml, version_id,
-};
+use super::{Call, Outcome, document, empty, request_xml};
 use crate::limits::CONFIGURATION_XML_BYTES_MAX;
 use crate::render::error::S3Error;
 use crate::render::xml::Xml;
@@ -23,9 +20,6 @@ use crate::s3::request_xml::Fixable;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Configuration {
     Accelerate,
-    Acl,
-    Encryption,
-    Lifecycle,
     Logging,
     Notification,
     Replication,
@@ -37,11 +31,8 @@ impl Configuration {
     /// The setting of the bucket that it would show.
     fn setting(self) -> Option<SettingKind> {
         match self {
-            Configuration::Encryption => Some(SettingKind::ENCRYPTION),
-            Configuration::Lifecycle => Some(SettingKind::LIFECYCLE),
             Configuration::Notification => Some(SettingKind::NOTIFICATIONS),
             Configuration::Accelerate
-            | Configuration::Acl
             | Configuration::Logging
             | Configuration::Replication
             | Configuration::RequestPayment
@@ -62,7 +53,7 @@ pub(super) fn get(call: &Call<'_>, configuration: Configuration) -> Outcome {
     if let Some(kind) = configuration.setting().filter(|kind| bucket.settings.get(*kind).is_some()) {
         return Err(EngineError::UnsupportedSetting { kind }.into());
     }
-    match fixed(configuration, &call.owner_of(&bucket)) {
+    match fixed(configuration) {
         Fixed::Document(xml) => Ok(document(xml)),
         Fixed::Missing { code, message } => {
             Err(S3Error::NotConfigured { code, message, bucket: call.target.bucket.clone() })
@@ -70,19 +61,11 @@ pub(super) fn get(call: &Call<'_>, configuration: Configuration) -> Outcome {
     }
 }
 
-fn fixed(configuration: Configuration, owner: &Owner) -> Fixed {
+fn fixed(configuration: Configuration) -> Fixed {
     let missing = |code, message| Fixed::Missing { code, message };
     let document = |root| Fixed::Document(Xml::new(root, 256));
     match configuration {
         Configuration::Accelerate => document("AccelerateConfiguration"),
-        Configuration::Acl => Fixed::Document(acl(owner)),
-        Configuration::Encryption => missing(
-            "ServerSideEncryptionConfigurationNotFoundError",
-            "The server side encryption configuration was not found",
-        ),
-        Configuration::Lifecycle => {
-            missing("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")
-        }
         Configuration::Logging => document("BucketLoggingStatus"),
         Configuration::Notification => document("NotificationConfiguration"),
         Configuration::Replication => {
@@ -120,49 +103,12 @@ pub(super) fn delete(call: &Call<'_>) -> Outcome {
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) async fn object_acl(call: &Call<'_>) -> Outcome {
-    let owner = call.owner_of(&*call.bucket()?);
-    about_object(call, acl(&owner)).await
-}
-
-async fn about_object(call: &Call<'_>, xml: Xml) -> Outcome {
-    let version = call.version()?;
-    let bucket = call.bucket()?;
-    let info = call.find(&bucket, version).await?;
-    call.check_tags(&attributes_of(&info, &call.target.key)?)?;
-    let mut response = document(xml);
-    let headers = response.headers_mut();
-    object_headers(headers, &info);
-    version_id::put_header(headers, &bucket, info.version());
-    headers.remove(http::header::ETAG);
-    headers.remove(http::header::ACCEPT_RANGES);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    Ok(response)
-}
-
-/// The owner may do everything, and nobody else is named.
-fn acl(owner: &Owner) -> Xml {
-    let mut xml = Xml::new("AccessControlPolicy", 768);
-    owner_xml(&mut xml, "Owner", owner);
-    xml.open("AccessControlList");
-    xml.open("Grant");
-    xml.open("Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"");
-    xml.text("ID", &owner.id);
-    xml.text("DisplayName", &owner.display_name);
-    xml.close("Grantee");
-    xml.text("Permission", "FULL_CONTROL");
-    xml.close("Grant");
-    xml.close("AccessControlList");
-    xml
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(configuration: Configuration, want: &str) {
-        let owner = Owner { id: "ID".into(), display_name: "name".into() };
-        let got = match fixed(configuration, &owner) {
+        let got = match fixed(configuration) {
             Fixed::Missing { code, .. } => code.to_owned(),
             Fixed::Document(xml) => String::from_utf8_lossy(&xml.finish()).into_owned(),
         };
@@ -176,7 +122,5 @@ mod tests {
             "<BucketLoggingStatus xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></",
         );
         check(Configuration::RequestPayment, "<Payer>BucketOwner</Payer>");
-        check(Configuration::Acl, "<Owner><ID>ID</ID><DisplayName>name</DisplayName></Owner>");
-        check(Configuration::Acl, "<Permission>FULL_CONTROL</Permission>");
     }
 }

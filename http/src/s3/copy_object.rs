@@ -7,13 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
-use nilas_engine::{
-    Bucket, ETag, Found, NewObject, NewVersion, ObjectReader, ObjectStream, PutWriter, VersionId,
-};
+use nilas_engine::{Bucket, ETag, Found, NewObject, NewVersion, VersionId};
 
 use super::put_object::upload_bytes;
 use super::{
-    Call, Outcome, attributes_of, checksum, conditions, document, know_tags, metadata, not_found,
+    Call, Outcome, attributes_of, checksum, conditions, document, know_tags, lifecycle, metadata, not_found,
     object_lock, on_marker, version_id,
 };
 use crate::body::{Algorithm, Checksum, HashPlan, Hashers};
@@ -26,9 +24,13 @@ use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{Kind, StoredChecksum};
+use crate::s3::encryption::{Of, Says, is_asked, keeps_md5, tag_of};
 use crate::s3::operations::Operation;
+use crate::s3::reader::{Reader, Stream};
 use crate::s3::target::check_key;
 use crate::s3::version_id::VersionText;
+use crate::s3::writer::Writer;
+use crate::sse::stored::Encryption;
 
 /// The object that a copy reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +72,8 @@ pub(super) async fn allowed_source(call: &Call<'_>) -> Result<CopySource, S3Erro
 /// Opens the source of a copy, if its conditions hold.
 pub(super) async fn open_source(call: &Call<'_>, source: &CopySource) -> Result<Source, S3Error> {
     let bucket = call.bucket_named(&source.bucket)?;
-    let reader = match call.engine().open_version(&bucket, source.key.clone(), source.version).await? {
-        Found::Object(reader) => reader,
+    let mut reader = match call.engine().open_version(&bucket, source.key.clone(), source.version).await? {
+        Found::Object(reader) => Reader::new(reader),
         Found::Nothing => return Err(not_found(&source.key, source.version)),
         Found::Marker(marker) if source.version.is_none() => {
             return Err(on_marker(&marker, &source.key, None));
@@ -82,22 +84,23 @@ pub(super) async fn open_source(call: &Call<'_>, source: &CopySource) -> Result<
             ));
         }
     };
-    let kept = attributes_of(&reader.info, &source.key)?;
+    let kept = attributes_of(reader.info(), &source.key)?;
     call.check_tags_of(Operation::GetObject, &source.bucket, &source.key, source.version, &kept.tags)?;
-    conditions::check_copy_source(call.headers, &reader.info, call.engine().now_ms())?;
+    conditions::check_copy_source(call.headers, reader.info(), call.engine().now_ms())?;
+    reader.unlock(call.key_of(&bucket, kept.encryption.as_ref(), Of::Source)?);
     Ok(Source { reader, bucket })
 }
 
 /// The source of a copy, open.
 pub(super) struct Source {
-    pub(super) reader: ObjectReader,
+    pub(super) reader: Reader,
     bucket: Arc<Bucket>,
 }
 
 impl Source {
     /// Puts in which version is copied, where versions are shown.
     pub(super) fn put_header(&self, headers: &mut HeaderMap) {
-        let version = self.reader.info.version();
+        let version = self.reader.info().version();
         if version_id::are_shown(&self.bucket) {
             headers.insert(
                 HeaderName::from_static("x-amz-copy-source-version-id"),
@@ -120,8 +123,8 @@ pub(super) async fn hold_copy(call: &Call<'_>, bytes: u64) -> Result<Permit, S3E
 
 /// Moves `bytes` bytes from `stream` to `writer`.
 pub(super) async fn copy_bytes(
-    mut stream: ObjectStream,
-    writer: &mut PutWriter,
+    mut stream: Stream,
+    writer: &mut Writer,
     bytes: u64,
     plan: HashPlan,
 ) -> Result<Copied, S3Error> {
@@ -146,35 +149,40 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     let condition = conditions::of_write(call.headers)?;
     call.check_write_early(&bucket, &condition).await?;
     let lock = object_lock::of_new_object(call, &bucket).await?;
+    let (key, encryption) = call.sealing(&bucket).await?.map(|sealing| (sealing.key, sealing.kept)).unzip();
     let opened = open_source(call, &source).await?;
     let mut named = HeaderMap::new();
     opened.put_header(&mut named);
     let reader = opened.reader;
-    let (size, source_etag) = (reader.info.size, reader.info.etag);
+    let (size, source_etag) = (reader.info().size, reader.info().etag);
     if BLOB_BYTES_MAX < size {
         return Err(S3Error::invalid_request(format!(
             "The specified copy source is larger than the maximum allowable size for a copy source: {BLOB_BYTES_MAX}"
         )));
     }
-    let kept = attributes_of(&reader.info, &source.key)?;
+    let kept = attributes_of(reader.info(), &source.key)?;
     // An older version is brought back by a copy onto its key.
     let to_itself =
         source.bucket == call.target.bucket && source.key == call.target.key && source.version.is_none();
     let wanted = checksum::algorithm_header(call.headers)?;
-    let mut attributes = copied_attributes(call.headers, kept.clone(), to_itself, wanted.is_some())?;
+    let mut attributes =
+        copied_attributes(call.headers, kept.clone(), to_itself, wanted.is_some() || is_asked(call.headers))?;
+    attributes.encryption = encryption.map(|sealed: Encryption| Encryption { plain_bytes: size, ..sealed });
     attributes.tags = match replaces_tags(call.headers)? {
         true => metadata::parse_tags(call.headers)?,
         false => kept.tags.clone(),
     };
     check_copies_tags(call, &source, &attributes)?;
 
-    let plan = plan(&source_etag, kept.checksum.as_ref(), wanted);
-    let mut writer = call.engine().writer(&bucket, size).await?;
+    let mut plan = plan(&source_etag, kept.checksum.as_ref(), wanted);
+    plan.hashes.md5 |= !keeps_md5(&kept);
+    plan.hashes.md5 &= keeps_md5(&attributes);
+    let mut writer = Writer::begin(call.engine(), &bucket, size, key.as_ref()).await?;
     let _held = hold_copy(call, size).await?;
-    let copied = copy_bytes(reader.read(0..size), &mut writer, size, plan.hashes).await?;
+    let copied = copy_bytes(reader.read(0..size)?, &mut writer, size, plan.hashes).await?;
 
     attributes.checksum = plan.keeps.or(copied.checksum.map(StoredChecksum::of_bytes));
-    let etag = ETag { md5: copied.md5.unwrap_or(source_etag.md5), parts: 0 };
+    let etag = tag_of(attributes.encryption.as_ref(), copied.md5.unwrap_or(source_etag.md5));
     let object =
         NewObject { condition, etag, attributes: attributes.encode(), version: NewVersion::AsSet, lock };
     let published = writer.publish_object(call.key(), object).await;
@@ -188,7 +196,9 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     }
     let mut response = document(xml);
     response.headers_mut().extend(named);
+    call.say_encryption(response.headers_mut(), attributes.encryption.as_ref(), Says::Made);
     version_id::put_header(response.headers_mut(), &bucket, info.version());
+    lifecycle::put_expiration(call, response.headers_mut(), &bucket, &info);
     Ok(response)
 }
 

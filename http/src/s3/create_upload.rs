@@ -2,10 +2,11 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Call, Outcome, checksum, document, metadata, object_lock};
+use super::{Call, Outcome, checksum, document, lifecycle, metadata, object_lock};
 use crate::render::error::S3Error;
 use crate::render::xml::Xml;
 use crate::s3::checksum::{Kind, StoredChecksum};
+use crate::s3::encryption::Says;
 
 pub(super) async fn create(call: &Call<'_>) -> Outcome {
     let mut attributes = metadata::parse(call.headers)?;
@@ -13,6 +14,7 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
     attributes.checksum = wanted_checksum(call.headers)?;
     let bucket = call.bucket()?;
     attributes.lock = object_lock::of_new_object(call, &bucket).await?;
+    attributes.encryption = call.sealing(&bucket).await?.map(|sealing| sealing.kept);
     let opened = call.engine().create_upload(&bucket, call.key(), attributes.encode()).await;
     let id = opened.map_err(|why| call.write_failed(why))?;
 
@@ -21,6 +23,8 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
     xml.bytes("Key", &call.target.key);
     xml.text("UploadId", &id.to_string());
     let mut response = document(xml);
+    lifecycle::put_abort(call, response.headers_mut(), &bucket, call.engine().now_ms());
+    call.say_encryption(response.headers_mut(), attributes.encryption.as_ref(), Says::Made);
     if let Some(checksum) = &attributes.checksum {
         let headers = response.headers_mut();
         let put = [

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use nilas_engine::{Bucket, ETag, PutCondition, Removal, Removed, VersionId, WriteError};
 
-use super::{Call, Outcome, conditions, empty, not_found, object_lock, unsigned, version_id};
+use super::{Call, Outcome, attributes, conditions, empty, not_found, object_lock, unsigned, version_id};
 use crate::render::error::S3Error;
 use crate::render::time::parse_http_date;
 
@@ -77,7 +77,9 @@ pub(super) async fn delete_one(
         let info = call.engine().head_version(bucket, key.clone(), version).await?.object();
         conditions::check_write(&condition, info.as_ref(), &key)?;
         let info = info.ok_or_else(|| not_found(&key, version))?;
-        let differs = asked.size.is_some_and(|size| size != info.size)
+        let differs = asked
+            .size
+            .is_some_and(|size| size != attributes::plain_bytes(&info.attributes).unwrap_or(info.size))
             || asked.modified_s.is_some_and(|seconds| seconds != info.modified_ms / 1000);
         if differs {
             return Err(S3Error::PreconditionFailed { condition: "If-Match" });

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Body;
-use nilas_engine::{Bucket, ETag, NewObject, NewVersion, PutCondition, PutWriter};
+use nilas_engine::{Bucket, ETag, NewObject, NewVersion, PutCondition};
 
 use super::put_object::{stored, upload_bytes};
 use super::{Call, Outcome, flag, know_tags, metadata, object_lock};
@@ -19,9 +19,12 @@ use crate::limits::{ARCHIVE_MEMBERS_MAX, BLOB_BYTES_MAX};
 use crate::render::error::S3Error;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::StoredChecksum;
+use crate::s3::encryption::tag_of;
 use crate::s3::operations::Operation;
 use crate::s3::payload::Payload;
 use crate::s3::target::{Target, check_key};
+use crate::s3::writer::Writer;
+use crate::sse::stored::Encryption;
 
 /// What asks for it.
 pub(super) const EXTRACT: &str = "x-amz-meta-snowball-auto-extract";
@@ -95,7 +98,7 @@ struct Open {
     key: Bytes,
     object: NewObject,
     attributes: Attributes,
-    writer: PutWriter,
+    writer: Writer,
     hashers: Hashers,
 }
 
@@ -176,12 +179,15 @@ impl Extraction<'_> {
             know_tags(call.engine(), &call.caller, &self.bucket.name, &target.key, None).await;
         }
         call.check_object(Operation::PutObject, &self.bucket.name, &target.key, None).await?;
-        let attributes = metadata::parse(&headers)?;
+        let mut attributes = metadata::parse(&headers)?;
         call.check_gives_tags(&attributes)?;
         let lock = object_lock::of_new_object(&call, &self.bucket).await?;
         call.check_quota_early(&self.bucket, nilas_engine::Place::Object(target.key.clone()), member.size)
             .await?;
-        let writer = call.engine().writer(&self.bucket, member.size).await?;
+        let sealing = call.sealing(&self.bucket).await?;
+        let (sealed, encryption) = sealing.map(|sealing| (sealing.key, sealing.kept)).unzip();
+        attributes.encryption = encryption.map(|kept| Encryption { plain_bytes: member.size, ..kept });
+        let writer = Writer::begin(call.engine(), &self.bucket, member.size, sealed.as_ref()).await?;
         let plan = HashPlan { md5: true, sha256: false, checksum: Some(Algorithm::Crc64Nvme) };
         let object = NewObject {
             condition: PutCondition::None,
@@ -197,7 +203,7 @@ impl Extraction<'_> {
         let Open { key, mut object, mut attributes, writer, hashers } = open;
         let digests = hashers.finish();
         attributes.checksum = digests.checksum.map(StoredChecksum::of_bytes);
-        object.etag = ETag { md5: digests.md5.unwrap_or_default(), parts: 0 };
+        object.etag = tag_of(attributes.encryption.as_ref(), digests.md5.unwrap_or_default());
         object.attributes = attributes.encode();
         let published = writer.publish_object(key.clone(), object).await;
         published.map(drop).map_err(|why| S3Error::write(why, &self.bucket.name, &key, ""))

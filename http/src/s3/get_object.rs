@@ -10,18 +10,21 @@ use http::header::{
     CONTENT_TYPE, EXPIRES, HeaderName, RANGE,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use nilas_engine::{Bucket, ObjectInfo, ObjectReader};
+use nilas_engine::{Bucket, ObjectInfo};
 
 use super::{
-    Call, Outcome, attributes, attributes_of, checksum, conditions, empty, metadata, object_headers,
-    object_lock, tags, version_id,
+    Call, Outcome, attributes, attributes_of, checksum, conditions, empty, lifecycle, metadata,
+    object_headers, object_lock, tags, version_id,
 };
 use crate::body::Algorithm;
 use crate::render::body::{BodyCut, ResponseBody};
 use crate::render::error::S3Error;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{StoredChecksum, crc64nvme};
+use crate::s3::encryption::{Of, Says};
 use crate::s3::range::{self, Ranged};
+use crate::s3::reader::Reader;
+use crate::sse::seal::Key;
 
 const TAGGING_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 
@@ -32,18 +35,19 @@ pub(super) async fn head(call: &Call<'_>) -> Outcome {
     if call.parameter("partNumber").is_none() {
         let info = call.find(&bucket, version).await?;
         if !shows_checksum || attributes::checksum_kind(&info.attributes).is_some() {
-            return Ok(answer_head(call, &bucket, &info, None)?.0);
+            return Ok(answer_head(call, &bucket, &info, None)?.response);
         }
     }
     let reader = call.open(&bucket, version).await?;
-    Ok(answer_head(call, &bucket, &reader.info, Some(&reader))?.0)
+    Ok(answer_head(call, &bucket, reader.info(), Some(&reader))?.response)
 }
 
 pub(super) async fn get(call: &Call<'_>) -> Outcome {
     let version = call.version()?;
     let bucket = call.bucket()?;
-    let reader = call.open(&bucket, version).await?;
-    let (mut response, range) = answer_head(call, &bucket, &reader.info, Some(&reader))?;
+    let mut reader = call.open(&bucket, version).await?;
+    let Answer { mut response, range, key } = answer_head(call, &bucket, reader.info(), Some(&reader))?;
+    reader.unlock(key);
     if !range.is_empty() {
         *response.body_mut() = body(call, reader, range).await?;
     }
@@ -52,17 +56,26 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
 
 /// Reads the first piece before the head goes out: what cannot be read is answered as an error, and an object of one
 /// piece needs no stream.
-async fn body(call: &Call<'_>, reader: ObjectReader, range: Range<u64>) -> Result<ResponseBody, S3Error> {
+async fn body(call: &Call<'_>, reader: Reader, range: Range<u64>) -> Result<ResponseBody, S3Error> {
     let remaining = range.end - range.start;
-    let mut download = call.s3.downloads.start(reader, range).await?;
+    let mut download = reader.download(&call.s3.downloads, range).await?;
     let Some(first) = download.next().await else {
         return Err(S3Error::ReadCut(BodyCut::Length { expected: remaining, got: 0 }));
     };
-    let first = first?;
+    let first = first.map_err(|fault| S3Error::ReadCut(fault.into()))?;
     if u64::try_from(first.len()).is_ok_and(|len| len == remaining) {
         return Ok(ResponseBody::Full(download.end(first)));
     }
     Ok(ResponseBody::Object { first: Some(first), download: Some(download), remaining })
+}
+
+/// The answer to a read, without bytes.
+struct Answer {
+    response: Response<ResponseBody>,
+    /// Which bytes those are.
+    range: Range<u64>,
+    /// What they are opened with, if they are encrypted.
+    key: Option<Key>,
 }
 
 /// The whole answer but its bytes, and which bytes those are. A condition may answer 304, which has none. Without a
@@ -71,20 +84,25 @@ fn answer_head(
     call: &Call<'_>,
     bucket: &Bucket,
     info: &ObjectInfo,
-    reader: Option<&ObjectReader>,
-) -> Result<(Response<ResponseBody>, Range<u64>), S3Error> {
+    reader: Option<&Reader>,
+) -> Result<Answer, S3Error> {
+    call.check_reads_encrypted()?;
     let attributes = attributes_of(info, &call.target.key)?;
     call.check_tags(&attributes)?;
+    let key = call.key_of(bucket, attributes.encryption.as_ref(), Of::Target)?;
     match conditions::check_read(call.headers, info, call.engine().now_ms()) {
         Ok(()) => {}
-        Err(S3Error::NotModified) => return Ok((not_modified(bucket, info, &attributes), 0..0)),
+        Err(S3Error::NotModified) => {
+            let response = not_modified(bucket, info, &attributes);
+            return Ok(Answer { response, range: 0..0, key: None });
+        }
         Err(failure) => return Err(failure),
     }
     let with_checksum = checksum::is_asked(call.headers)?;
     let range_header = call.headers.get(RANGE).and_then(|value| value.to_str().ok());
     let range_header = range_header.filter(|_| conditions::range_applies(call.headers, info));
     let part_number = call.parameter("partNumber");
-    let part_sizes = part_number.and(reader).map(ObjectReader::part_sizes).unwrap_or_default();
+    let part_sizes = part_number.and(reader).map(Reader::part_sizes).unwrap_or_default();
     let slice = slice(info.size, range_header, part_number, &part_sizes)?;
 
     let mut response = empty(slice.status());
@@ -92,7 +110,11 @@ fn answer_head(
     object_headers(headers, info);
     version_id::put_header(headers, bucket, info.version());
     object_lock::put_headers(call, info, &attributes, headers);
+    if call.parameter("versionId").is_none() {
+        lifecycle::put_expiration(call, headers, bucket, info);
+    }
     metadata::render(&attributes, headers);
+    call.say_encryption(headers, attributes.encryption.as_ref(), Says::Bytes);
     if !attributes.tags.is_empty() && tags::may_read(call)? {
         headers.insert(TAGGING_COUNT, HeaderValue::from(attributes.tags.len()));
     }
@@ -110,7 +132,7 @@ fn answer_head(
     {
         checksum.put_headers(headers, parts);
     }
-    Ok((response, slice.range))
+    Ok(Answer { response, range: slice.range, key })
 }
 
 fn not_modified(bucket: &Bucket, info: &ObjectInfo, attributes: &Attributes) -> Response<ResponseBody> {
@@ -180,12 +202,12 @@ fn shown_checksum(
     kept: Option<&StoredChecksum>,
     slice: &Slice,
     info: &ObjectInfo,
-    reader: Option<&ObjectReader>,
+    reader: Option<&Reader>,
 ) -> Option<(StoredChecksum, u16)> {
     let made = |value: Option<u64>| value.map(|value| StoredChecksum::of_bytes(crc64nvme(value)));
     let Some(part) = slice.part.filter(|_| 0 < info.etag.parts) else {
         let is_whole = slice.range == (0..info.size);
-        let checksum = kept.cloned().or_else(|| made(reader.map(ObjectReader::crc64nvme)));
+        let checksum = kept.cloned().or_else(|| made(reader.and_then(Reader::crc64nvme)));
         return checksum.filter(|_| is_whole).map(|checksum| (checksum, info.etag.parts));
     };
     let nth = usize::from(part) - 1;

@@ -9,6 +9,7 @@ use crate::render::time::http_date;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{Kind, StoredChecksum, crc64nvme};
+use crate::s3::encryption::Of;
 use crate::s3::operations::Operation;
 
 /// What may be asked for.
@@ -22,13 +23,14 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
     let window = window(call)?;
     let bucket = call.bucket()?;
     let reader = call.open(&bucket, version).await?;
-    let info = &reader.info;
+    let info = reader.info();
     let attributes = attributes_of(info, &call.target.key)?;
     if call.caller.found_tags(&call.target.bucket, &call.target.key, &attributes.tags) {
         for operation in [Operation::GetObjectAttributes, Operation::GetObject] {
             call.check_known_object(operation, &call.target.bucket, &call.target.key, version)?;
         }
     }
+    call.key_of(&bucket, attributes.encryption.as_ref(), Of::Target)?;
     let wants = |name: &str| wanted.iter().any(|have| have == name);
 
     let mut xml = Xml::new("GetObjectAttributesResponse", 1024);
@@ -37,12 +39,13 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
         xml.text("ETag", &info.etag.to_string());
     }
     if wants("Checksum") {
-        let made = || StoredChecksum::of_bytes(crc64nvme(reader.crc64nvme()));
-        let checksum = attributes.checksum.clone().unwrap_or_else(made);
-        xml.open("Checksum");
-        // Without the number of parts, unlike everywhere else.
-        checksum.put_xml(&mut xml, 0);
-        xml.close("Checksum");
+        let made = || reader.crc64nvme().map(|value| StoredChecksum::of_bytes(crc64nvme(value)));
+        if let Some(checksum) = attributes.checksum.clone().or_else(made) {
+            xml.open("Checksum");
+            // Without the number of parts, unlike everywhere else.
+            checksum.put_xml(&mut xml, 0);
+            xml.close("Checksum");
+        }
     }
     if wants("ObjectParts") && 0 < info.etag.parts {
         parts(&mut xml, info, &attributes, &reader.part_sizes(), window);

@@ -192,11 +192,12 @@ pub(super) fn put_about_object(xml: &mut Xml, info: &ObjectInfo, owner: Option<&
     let (algorithm, kind) = attributes::checksum_kind(&info.attributes).unwrap_or(checksum::MADE);
     xml.text("ChecksumAlgorithm", algorithm.name());
     xml.text("ChecksumType", kind.name());
-    xml.number("Size", info.size);
+    let listed = attributes::listed(&info.attributes);
+    xml.number("Size", listed.plain_bytes.unwrap_or(info.size));
     if let Some(owner) = owner {
         owner_xml(xml, "Owner", owner);
     }
-    xml.text("StorageClass", attributes::storage_class(&info.attributes).unwrap_or("STANDARD"));
+    xml.text("StorageClass", listed.storage_class.unwrap_or("STANDARD"));
 }
 
 #[cfg(test)]

@@ -2,18 +2,22 @@
 
 use nilas_engine::PartInfo;
 
-use super::{Call, Outcome, Owner, count, document, owner_xml};
+use super::{Call, Outcome, Owner, count, document, lifecycle, owner_xml};
 use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
+use crate::sse::units::plain_bytes;
 
 pub(super) async fn list(call: &Call<'_>) -> Outcome {
     let max = call.page_entries("max-parts")?;
     let after = marker(call.parameter("part-number-marker"))?;
     let bucket = call.bucket()?;
     let id = call.upload_id()?;
-    let upload = call.open_upload(&bucket, id).await?;
+    let opened = call.upload(&bucket, id).await?;
+    let unreadable = |_| S3Error::UnreadableAttributes { key: call.key() };
+    let upload = Attributes::decode(&opened.attributes).map_err(unreadable)?;
+    call.check_key_of_upload(&bucket, &upload)?;
     // One more than a page, to know whether more follows.
     let parts = call.engine().parts(&bucket, id, after, max + 1).await?;
     let parts = parts.ok_or_else(|| call.no_such_upload())?;
@@ -27,12 +31,22 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
         owner: &owner,
         upload: &upload,
     };
-    Ok(document(render(&page, &parts)))
+    let mut response = document(render(&page, &parts));
+    lifecycle::put_abort(call, response.headers_mut(), &bucket, opened.created_ms);
+    Ok(response)
 }
 
 fn marker(text: Option<&str>) -> Result<u16, S3Error> {
     let Some(text) = text else { return Ok(0) };
     Ok(u16::try_from(count("part-number-marker", text)?).unwrap_or(u16::MAX))
+}
+
+/// Bytes of a part: of an encrypted one, which keeps a sum of them, fewer than it takes.
+pub(super) fn plain_part_bytes(part: &PartInfo, attributes: Option<&Attributes>) -> u64 {
+    match attributes.is_some_and(|attributes| attributes.plain_crc64nvme.is_some()) {
+        true => plain_bytes(part.size).unwrap_or(part.size),
+        false => part.size,
+    }
 }
 
 struct Page<'a> {
@@ -68,8 +82,9 @@ fn render(page: &Page<'_>, parts: &[PartInfo]) -> Xml {
         xml.number("PartNumber", u64::from(part.number));
         xml.text("LastModified", &iso_8601(part.modified_ms));
         xml.etag(&part.etag);
-        xml.number("Size", part.size);
-        let checksum = Attributes::decode(&part.attributes).ok().and_then(|attributes| attributes.checksum);
+        let attributes = Attributes::decode(&part.attributes).ok();
+        xml.number("Size", plain_part_bytes(part, attributes.as_ref()));
+        let checksum = attributes.and_then(|attributes| attributes.checksum);
         if let Some(value) = checksum.and_then(|checksum| checksum.value) {
             xml.text(value.algorithm().element(), &value.to_base64());
         }

@@ -45,6 +45,8 @@ pub fn parse(headers: &HeaderMap) -> Result<Attributes, S3Error> {
         tags: parse_tags(headers)?,
         lock: Lock::NONE,
         hold_off: object_lock::asks_hold_off(headers),
+        encryption: None,
+        plain_crc64nvme: None,
     };
     fits(&attributes).map(|()| attributes).map_err(|size| S3Error::MetadataTooLarge { size })
 }

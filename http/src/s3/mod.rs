@@ -22,11 +22,15 @@ mod configuration;
 mod ownership;
 mod versioning;
 mod object_lock;
+mod encryption;
 mod bucket_policy;
 pub mod tags;
 pub mod cors;
+pub mod lifecycle;
 mod list_objects;
 mod list_versions;
+mod reader;
+mod writer;
 mod get_object;
 mod get_object_attributes;
 mod put_object;
@@ -42,6 +46,7 @@ mod create_upload;
 mod upload_part;
 mod complete_upload;
 mod abort_upload;
+mod acl;
 mod list_parts;
 mod list_uploads;
 
@@ -59,8 +64,8 @@ use http_body::Body;
 use nilas_catalog::access::{Access as _, Effect, Resource};
 use nilas_engine::limits::INLINE_BYTES_MAX;
 use nilas_engine::{
-    Bucket, ETag, Engine, Found, Marker, ObjectInfo, ObjectReader, Place, PutCondition, PutRefused,
-    SettingKind, UploadId, UploadInfo, VersionId, WriteError,
+    Bucket, ETag, Engine, Found, Marker, ObjectInfo, Place, PutCondition, PutRefused, SettingKind, UploadId,
+    UploadInfo, VersionId, WriteError,
 };
 
 pub(crate) use attributes::json as json_attributes;
@@ -86,7 +91,9 @@ use crate::s3::operations::{Form, Level, Operation};
 use crate::s3::ownership::Ownership;
 use crate::s3::parameters::Refusal;
 use crate::s3::payload::Payload;
+use crate::s3::reader::Reader;
 use crate::s3::target::Target;
+use crate::sse::store::KeyStore;
 use crate::tag_set::TagSet;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -113,6 +120,12 @@ pub struct S3 {
     pub memory: CoreMemory,
     /// The downloads of this core.
     pub downloads: Downloads,
+    /// How long a day of lifecycle rules is.
+    pub lifecycle_clock: lifecycle::Clock,
+    /// The keys that objects are encrypted under.
+    pub keys: KeyStore,
+    /// Whether customers' keys are taken: where nobody can listen, or the operator says so.
+    pub takes_customer_keys: bool,
 }
 
 /// An owner as S3 names it.
@@ -254,12 +267,17 @@ impl Call<'_> {
             Operation::PutBucketAccelerateConfiguration => {
                 configuration::put(self, payload, Fixable::Accelerate).await
             }
-            Operation::GetBucketAcl => configuration::get(self, Configuration::Acl),
+            Operation::GetBucketAcl => acl::get_bucket(self),
+            Operation::PutBucketAcl => acl::put_bucket(self, payload).await,
             Operation::GetBucketCors => cors::get(self),
             Operation::PutBucketCors => cors::put(self, payload).await,
             Operation::DeleteBucketCors => cors::delete(self).await,
-            Operation::GetBucketEncryption => configuration::get(self, Configuration::Encryption),
-            Operation::GetBucketLifecycleConfiguration => configuration::get(self, Configuration::Lifecycle),
+            Operation::GetBucketEncryption => encryption::get(self),
+            Operation::PutBucketEncryption => encryption::put(self, payload).await,
+            Operation::DeleteBucketEncryption => encryption::delete(self).await,
+            Operation::GetBucketLifecycleConfiguration => lifecycle::get(self),
+            Operation::PutBucketLifecycleConfiguration => lifecycle::put(self, payload).await,
+            Operation::DeleteBucketLifecycle => lifecycle::delete(self).await,
             Operation::GetBucketLogging => configuration::get(self, Configuration::Logging),
             Operation::PutBucketLogging => configuration::put(self, payload, Fixable::Logging).await,
             Operation::PutBucketNotificationConfiguration => {
@@ -308,7 +326,8 @@ impl Call<'_> {
             Operation::HeadObject => get_object::head(self).await,
             Operation::DeleteObject => delete_object::delete(self).await,
             Operation::GetObjectAttributes => get_object_attributes::get(self).await,
-            Operation::GetObjectAcl => configuration::object_acl(self).await,
+            Operation::GetObjectAcl => acl::get_object(self).await,
+            Operation::PutObjectAcl => acl::put_object(self, payload).await,
             Operation::GetObjectTagging => tags::get_object(self).await,
             Operation::PutObjectTagging => tags::put_object(self, payload).await,
             Operation::DeleteObjectTagging => tags::delete_object(self).await,
@@ -559,13 +578,15 @@ impl Call<'_> {
     /// What is known of the request's object, or of its version of that name.
     async fn find(&self, bucket: &Bucket, version: Option<VersionId>) -> Result<ObjectInfo, S3Error> {
         let found = self.engine().head_version(bucket, self.key(), version).await?;
-        self.found(found, version)
+        let mut info = self.found(found, version)?;
+        info.size = attributes::plain_bytes(&info.attributes).unwrap_or(info.size);
+        Ok(info)
     }
 
     /// Opens the request's object, or its version of that name.
-    async fn open(&self, bucket: &Bucket, version: Option<VersionId>) -> Result<ObjectReader, S3Error> {
+    async fn open(&self, bucket: &Bucket, version: Option<VersionId>) -> Result<Reader, S3Error> {
         let found = self.engine().open_version(bucket, self.key(), version).await?;
-        self.found(found, version)
+        self.found(found, version).map(Reader::new)
     }
 
     fn found<T>(&self, found: Found<T>, version: Option<VersionId>) -> Result<T, S3Error> {
@@ -772,6 +793,7 @@ fn owner_xml(xml: &mut Xml, tag: &str, owner: &Owner) {
 /// Fuzz entries of this folder, one per parser of bytes from outside.
 pub mod fuzz {
     pub use super::cors::fuzz_cors;
+    pub use super::lifecycle::fuzz_lifecycle;
     pub use super::post_object::fuzz_post_form;
     pub use super::range::fuzz_range;
     pub use super::request_xml::fuzz_xml;

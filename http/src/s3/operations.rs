@@ -90,6 +90,7 @@ operations! {
     RenameObject                       PUT    Object  "renameObject"      Plain  "s3:PutObject"                        Object  Head Empty   Changes false;
     GetObjectAttributes                GET    Object  "attributes"        Plain  "s3:GetObjectAttributes"              Object  Head Empty   Reads   false;
     GetObjectAcl                       GET    Object  "acl"               Plain  "s3:GetObjectAcl"                     Object  Head Empty   Reads   false;
+    PutObjectAcl                       PUT    Object  "acl"               Plain  "s3:PutObjectAcl"                     Object  Head Xml     Changes false;
     GetObjectTagging                   GET    Object  "tagging"           Plain  "s3:GetObjectTagging"                 Object  Head Empty   Reads   false;
     GetObjectRetention                 GET    Object  "retention"         Plain  "s3:GetObjectRetention"               Object  Head Empty   Reads   false;
     PutObjectRetention                 PUT    Object  "retention"         Plain  "s3:PutObjectRetention"               Object  Body Xml     Changes false;
@@ -116,11 +117,16 @@ operations! {
     GetBucketAccelerateConfiguration   GET    Bucket  "accelerate"        Plain  "s3:GetAccelerateConfiguration"       Bucket  Head Empty   Reads   false;
     PutBucketAccelerateConfiguration   PUT    Bucket  "accelerate"        Plain  "s3:PutAccelerateConfiguration"       Bucket  Head Xml     Changes false;
     GetBucketAcl                       GET    Bucket  "acl"               Plain  "s3:GetBucketAcl"                     Bucket  Head Empty   Reads   false;
+    PutBucketAcl                       PUT    Bucket  "acl"               Plain  "s3:PutBucketAcl"                     Bucket  Head Xml     Changes false;
     GetBucketCors                      GET    Bucket  "cors"              Plain  "s3:GetBucketCORS"                    Bucket  Head Empty   Reads   false;
     PutBucketCors                      PUT    Bucket  "cors"              Plain  "s3:PutBucketCORS"                    Bucket  Head Xml     Changes false;
     DeleteBucketCors                   DELETE Bucket  "cors"              Plain  "s3:PutBucketCORS"                    Bucket  Head Empty   Changes false;
     GetBucketEncryption                GET    Bucket  "encryption"        Plain  "s3:GetEncryptionConfiguration"       Bucket  Head Empty   Reads   false;
+    PutBucketEncryption                PUT    Bucket  "encryption"        Plain  "s3:PutEncryptionConfiguration"       Bucket  Head Xml     Changes false;
+    DeleteBucketEncryption             DELETE Bucket  "encryption"        Plain  "s3:PutEncryptionConfiguration"       Bucket  Head Empty   Changes false;
     GetBucketLifecycleConfiguration    GET    Bucket  "lifecycle"         Plain  "s3:GetLifecycleConfiguration"        Bucket  Head Empty   Reads   false;
+    PutBucketLifecycleConfiguration    PUT    Bucket  "lifecycle"         Plain  "s3:PutLifecycleConfiguration"        Bucket  Head Xml     Changes false;
+    DeleteBucketLifecycle              DELETE Bucket  "lifecycle"         Plain  "s3:PutLifecycleConfiguration"        Bucket  Head Empty   Changes false;
     GetBucketLogging                   GET    Bucket  "logging"           Plain  "s3:GetBucketLogging"                 Bucket  Head Empty   Reads   false;
     PutBucketLogging                   PUT    Bucket  "logging"           Plain  "s3:PutBucketLogging"                 Bucket  Head Xml     Changes false;
     GetBucketNotificationConfiguration GET    Bucket  "notification"      Plain  "s3:GetBucketNotification"            Bucket  Head Empty   Reads   false;
@@ -168,6 +174,7 @@ impl Operation {
             "s3:GetObject" if of_version => "s3:GetObjectVersion",
             "s3:GetObjectAttributes" if of_version => "s3:GetObjectVersionAttributes",
             "s3:GetObjectAcl" if of_version => "s3:GetObjectVersionAcl",
+            "s3:PutObjectAcl" if of_version => "s3:PutObjectVersionAcl",
             "s3:GetObjectTagging" if of_version => "s3:GetObjectVersionTagging",
             "s3:PutObjectTagging" if of_version => "s3:PutObjectVersionTagging",
             "s3:DeleteObjectTagging" if of_version => "s3:DeleteObjectVersionTagging",
@@ -241,6 +248,70 @@ mod tests {
             }
         }
         names
+    }
+
+    /// How a request asks for it.
+    fn request(row: &OperationRow) -> String {
+        let path = match row.level {
+            Level::Service => "/",
+            Level::Bucket => "/BUCKET",
+            Level::Object => "/BUCKET/KEY",
+        };
+        let query = match (row.form, row.subresource) {
+            (Form::ListV2, _) => "?list-type=2".to_owned(),
+            (_, "") => String::new(),
+            (_, name) => format!("?{name}"),
+        };
+        let more = if row.form == Form::Copy { " with `x-amz-copy-source`" } else { "" };
+        format!("`{} {path}{query}`{more}", row.method)
+    }
+
+    /// The body of a function of a test's source; nothing if there is none of that name.
+    fn body_of<'a>(source: &'a str, name: &str) -> Option<&'a str> {
+        let from = ["\ndef ", "\nfn ", "\n    fn "].iter().find_map(|kind| {
+            let start = source.find(&format!("{kind}{name}("))?;
+            Some(&source[start + 1..])
+        })?;
+        let end = ["\n\n\n", "\n}\n"].iter().filter_map(|end| from.find(end)).min();
+        Some(&from[..end.unwrap_or(from.len())])
+    }
+
+    /// `GetBucketCors` as boto3 spells it.
+    fn as_a_method(name: &str) -> String {
+        let mut spelt = String::new();
+        for (nth, letter) in name.replace("V2", "_v2").chars().enumerate() {
+            if letter.is_ascii_uppercase() && 0 < nth {
+                spelt.push('_');
+            }
+            spelt.push(letter.to_ascii_lowercase());
+        }
+        spelt
+    }
+
+    #[test]
+    fn the_matrix_has_each_operation_with_a_test_that_asks_for_it() {
+        let page = include_str!("../../../docs/s3.md");
+        let table = page.split("## Support matrix").nth(1).and_then(|rest| rest.split("\n## ").next());
+        let rows = table.expect("the section").lines().filter(|line| line.starts_with("| ")).skip(1);
+        let rows: Vec<Vec<&str>> =
+            rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
+        let made = Operation::ALL.iter().map(|operation| {
+            let row = operation.row();
+            (row.facts.name.to_owned(), request(row), format!("`{}`", row.facts.action))
+        });
+        let told = rows.iter().map(|row| (row[0].to_owned(), row[1].to_owned(), row[2].to_owned()));
+        assert_eq!(told.collect::<Vec<_>>(), made.collect::<Vec<_>>());
+        for row in rows {
+            let shown = row[3].trim_matches('`');
+            let (file, test) = shown.split_once(' ').expect("a file and a test");
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(file);
+            let source =
+                std::fs::read_to_string(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+            let body = body_of(&source, test).unwrap_or_else(|| panic!("{file} has no {test}"));
+            let asks =
+                [as_a_method(row[0]), row[0].to_owned()].iter().any(|name| body.contains(name.as_str()));
+            assert!(asks, "{shown} does not ask for {}", row[0]);
+        }
     }
 
     #[test]

@@ -30,8 +30,6 @@ pub enum Refusal {
     Acl,
     /// An ACL of a new bucket.
     BucketAcl,
-    /// A customer's key for an object that is not encrypted.
-    NotEncrypted,
 }
 
 impl Refusal {
@@ -41,7 +39,6 @@ impl Refusal {
             Refusal::NotImplemented => "NotImplemented",
             Refusal::Acl => "AccessControlListNotSupported",
             Refusal::BucketAcl => "InvalidBucketAclWithObjectOwnership",
-            Refusal::NotEncrypted => "InvalidRequest",
         }
     }
 
@@ -51,9 +48,6 @@ impl Refusal {
             Refusal::NotImplemented => S3Error::NotImplementedHeader { header: header.to_owned() },
             Refusal::Acl => S3Error::AccessControlListNotSupported,
             Refusal::BucketAcl => S3Error::InvalidBucketAclWithObjectOwnership,
-            Refusal::NotEncrypted => {
-                S3Error::invalid_request("The encryption parameters are not applicable to this object.")
-            }
         }
     }
 }
@@ -101,6 +95,8 @@ const WITH_MD5: &[Operation] = &[
     DeleteObjects,
     PutBucketAccelerateConfiguration,
     PutBucketCors,
+    PutBucketLifecycleConfiguration,
+    PutBucketEncryption,
     PutBucketLogging,
     PutBucketNotificationConfiguration,
     PutBucketOwnershipControls,
@@ -113,6 +109,13 @@ const WITH_MD5: &[Operation] = &[
     PutObjectLockConfiguration,
     PutObjectRetention,
     PutObjectLegalHold,
+];
+
+/// A customer's key.
+const CUSTOMER_KEY: &[&str] = &[
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-server-side-encryption-customer-key",
+    "x-amz-server-side-encryption-customer-key-MD5",
 ];
 
 /// Where MinIO takes archives apart.
@@ -197,8 +200,12 @@ pub const TABLE: &[Row] = &[
         &[GetObjectAttributes],
     ),
     honoured(&["x-amz-optional-object-attributes"], LISTING_OBJECTS),
-    honoured(&["x-amz-acl"], &[PutObject, CopyObject, CreateMultipartUpload, CreateBucket]),
+    honoured(
+        &["x-amz-acl"],
+        &[PutObject, CopyObject, CreateMultipartUpload, CreateBucket, PutObjectAcl, PutBucketAcl],
+    ),
     refused_as(Refusal::Acl, &["x-amz-grant-*"], MAKING),
+    refused_as(Refusal::Acl, &["x-amz-grant-*"], &[PutObjectAcl, PutBucketAcl]),
     refused_as(Refusal::BucketAcl, &["x-amz-grant-*"], &[CreateBucket]),
     honoured(
         &["x-amz-object-ownership", "x-amz-bucket-object-lock-enabled", "x-amz-bucket-namespace"],
@@ -209,9 +216,14 @@ pub const TABLE: &[Row] = &[
         MAKING,
     ),
     refused_as(Refusal::NotImplemented, &["x-amz-object-lock-event-hold*"], MAKING),
-    refused_as(
-        Refusal::NotImplemented,
-        &["x-amz-server-side-encryption*", "x-amz-website-redirect-location"],
+    refused_as(Refusal::NotImplemented, &["x-amz-website-redirect-location"], MAKING),
+    honoured(
+        &[
+            "x-amz-server-side-encryption",
+            "x-amz-server-side-encryption-aws-kms-key-id",
+            "x-amz-server-side-encryption-context",
+            "x-amz-server-side-encryption-bucket-key-enabled",
+        ],
         MAKING,
     ),
     honoured(&["x-amz-write-offset-bytes"], &[PutObject]),
@@ -224,18 +236,31 @@ pub const TABLE: &[Row] = &[
         ],
         &[PutObject],
     ),
+    honoured(&["x-amz-transition-default-minimum-object-size"], &[PutBucketLifecycleConfiguration]),
     refused_as(Refusal::NotImplemented, &["x-minio-extract"], EXTRACTING),
-    refused_as(
-        Refusal::NotImplemented,
-        &["x-amz-server-side-encryption-customer-*"],
-        &[UploadPart, UploadPartCopy, CompleteMultipartUpload, ListParts],
+    honoured(
+        CUSTOMER_KEY,
+        &[
+            PutObject,
+            CopyObject,
+            CreateMultipartUpload,
+            UploadPart,
+            UploadPartCopy,
+            CompleteMultipartUpload,
+            ListParts,
+            GetObject,
+            HeadObject,
+            GetObjectAttributes,
+        ],
     ),
-    refused_as(
-        Refusal::NotEncrypted,
-        &["x-amz-server-side-encryption-customer-*"],
-        &[GetObject, HeadObject, GetObjectAttributes],
+    honoured(
+        &[
+            "x-amz-copy-source-server-side-encryption-customer-algorithm",
+            "x-amz-copy-source-server-side-encryption-customer-key",
+            "x-amz-copy-source-server-side-encryption-customer-key-MD5",
+        ],
+        COPYING,
     ),
-    refused_as(Refusal::NotImplemented, &["x-amz-copy-source-server-side-encryption-customer-*"], COPYING),
     honoured(&["x-amz-expected-bucket-owner"], &[]),
     without_effect(&["x-amz-request-payer"], &[]),
     without_effect(&["x-amz-mfa"], &[DeleteObject, DeleteObjects, PutBucketVersioning]),
@@ -265,6 +290,7 @@ pub const TABLE: &[Row] = &[
             DeleteObject,
             GetObjectAttributes,
             GetObjectAcl,
+            PutObjectAcl,
             GetObjectTagging,
             PutObjectTagging,
             DeleteObjectTagging,
@@ -325,13 +351,14 @@ pub fn refused(operation: Operation, headers: &HeaderMap) -> Option<(&str, Refus
 pub fn check_acl(operation: Operation, headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(acl) = headers.get("x-amz-acl") else { return Ok(()) };
     match (operation, acl.as_bytes().trim_ascii()) {
-        (PutObject | CopyObject | CreateMultipartUpload, b"private")
-        | (
-            PutObject | CopyObject | CreateMultipartUpload,
-            b"bucket-owner-full-control" | b"bucket-owner-read",
+        (
+            PutObject | CopyObject | CreateMultipartUpload | PutObjectAcl,
+            b"private" | b"bucket-owner-full-control" | b"bucket-owner-read",
         )
-        | (CreateBucket, b"private") => Ok(()),
-        (PutObject | CopyObject | CreateMultipartUpload, _) => Err(Refusal::Acl),
+        | (CreateBucket | PutBucketAcl, b"private") => Ok(()),
+        (PutObject | CopyObject | CreateMultipartUpload | PutObjectAcl | PutBucketAcl, _) => {
+            Err(Refusal::Acl)
+        }
         (CreateBucket, _) => Err(Refusal::BucketAcl),
         _ => Ok(()),
     }
@@ -357,8 +384,7 @@ mod tests {
 
     #[test]
     fn refusals() {
-        check(PutObject, "x-amz-server-side-encryption", Some("NotImplemented"));
-        check(PutObject, "x-amz-server-side-encryption-context", Some("NotImplemented"));
+        check(PutObject, "x-amz-server-side-encryption", None);
         check(PutObject, "x-amz-write-offset-bytes", None);
         check(PutObject, "x-minio-extract", Some("NotImplemented"));
         check(GetObject, "x-minio-extract", Some("NotImplemented"));
@@ -367,13 +393,9 @@ mod tests {
         check(PutObject, "x-amz-object-lock-event-hold-duration-days", Some("NotImplemented"));
         check(PutObject, "x-amz-grant-read", Some("AccessControlListNotSupported"));
         check(CreateBucket, "x-amz-grant-write", Some("InvalidBucketAclWithObjectOwnership"));
-        check(GetObject, "x-amz-server-side-encryption-customer-key", Some("InvalidRequest"));
-        check(UploadPart, "x-amz-server-side-encryption-customer-key", Some("NotImplemented"));
-        check(
-            UploadPartCopy,
-            "x-amz-copy-source-server-side-encryption-customer-key-md5",
-            Some("NotImplemented"),
-        );
+        check(GetObject, "x-amz-server-side-encryption-customer-key", None);
+        check(UploadPart, "x-amz-server-side-encryption-customer-key", None);
+        check(UploadPartCopy, "x-amz-copy-source-server-side-encryption-customer-key-md5", None);
         check(CompleteMultipartUpload, "x-amz-checksum-sha512", None);
         check(UploadPart, "x-amz-checksum-xxhash64", None);
         for served in [
@@ -413,6 +435,10 @@ mod tests {
         check(CreateBucket, "private", Ok(()));
         check(CreateBucket, "public-read", Err(Refusal::BucketAcl));
         check(CreateBucket, "bucket-owner-full-control", Err(Refusal::BucketAcl));
+        check(PutObjectAcl, "bucket-owner-full-control", Ok(()));
+        check(PutObjectAcl, "public-read", Err(Refusal::Acl));
+        check(PutBucketAcl, "private", Ok(()));
+        check(PutBucketAcl, "log-delivery-write", Err(Refusal::Acl));
         check(GetObject, "public-read", Ok(()));
     }
 

@@ -344,7 +344,7 @@ where
     }
     let made =
         store(call, payload, Length::Form { wanted, max, algorithm: named }, PutCondition::None).await?;
-    let mut response = made.answer();
+    let mut response = made.answer(call);
     let (bucket, key) = (&call.target.bucket, &call.target.key);
     let mut path = base_url(call.headers);
     path.push('/');

@@ -5,20 +5,26 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::ETAG;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body;
 use nilas_engine::limits::{INLINE_BYTES_MAX, IO_BYTES_MAX};
-use nilas_engine::{Bucket, ETag, NewObject, NewVersion, Place, PutCondition, PutWriter, VersionId};
+use nilas_engine::{Bucket, ETag, NewObject, NewVersion, Place, PutCondition, VersionId};
 
 use super::{
-    Call, Outcome, append_object, conditions, empty, etag_header, extract, metadata, object_lock, version_id,
+    Call, Outcome, append_object, conditions, empty, etag_header, extract, lifecycle, metadata, object_lock,
+    version_id,
 };
 use crate::body::{Algorithm, BodyError, Received};
 use crate::memory::BoundedBuffer;
 use crate::render::body::ResponseBody;
 use crate::render::error::S3Error;
+use crate::s3::attributes::Attributes;
 use crate::s3::checksum::StoredChecksum;
+use crate::s3::encryption::{Says, tag_of};
 use crate::s3::payload::Payload;
+use crate::s3::writer::Writer;
+use crate::sse::seal::Key;
+use crate::sse::stored::Encryption;
 
 pub(super) async fn put<B>(call: &Call<'_>, payload: &mut Payload<'_, B>) -> Outcome
 where
@@ -32,7 +38,7 @@ where
     }
     let condition = conditions::of_write(call.headers)?;
     let made = store(call, payload, Length::Announced, condition).await?;
-    Ok(made.answer())
+    Ok(made.answer(call))
 }
 
 /// How long the body of a new object is.
@@ -56,21 +62,28 @@ pub(super) struct Made {
     pub(super) checksum: Option<StoredChecksum>,
     /// Bytes.
     pub(super) size: u64,
+    encryption: Option<Encryption>,
     bucket: Arc<Bucket>,
     version: VersionId,
+    /// When it expires, if it does.
+    expiration: Option<HeaderValue>,
 }
 
 impl Made {
     /// What a client is answered for it.
-    pub(super) fn answer(&self) -> Response<ResponseBody> {
+    pub(super) fn answer(&self, call: &Call<'_>) -> Response<ResponseBody> {
         let mut response = stored(&self.etag, self.checksum.as_ref());
+        call.say_encryption(response.headers_mut(), self.encryption.as_ref(), Says::Made);
         self.name_version(response.headers_mut());
         response
     }
 
-    /// Names the version, where the bucket keeps them.
+    /// Names the version, where the bucket keeps them, and says when it expires.
     pub(super) fn name_version(&self, headers: &mut HeaderMap) {
         version_id::put_header(headers, &self.bucket, self.version);
+        if let Some(expiration) = &self.expiration {
+            headers.insert(lifecycle::EXPIRATION, expiration.clone());
+        }
     }
 }
 
@@ -88,12 +101,14 @@ where
     let mut attributes = metadata::parse(call.headers)?;
     call.check_gives_tags(&attributes)?;
     let lock = object_lock::of_new_object(call, &bucket).await?;
+    let (key, encryption) = call.sealing(&bucket).await?.map(|sealing| (sealing.key, sealing.kept)).unzip();
+    let key = key.as_ref();
     let (writer, received) = match length {
         Length::Announced => {
             let length = payload.open_blob(call.headers, Algorithm::Crc64Nvme)?;
             call.check_write_early(&bucket, &condition).await?;
             call.check_quota_early(&bucket, Place::Object(call.key()), length).await?;
-            let mut writer = call.engine().writer(&bucket, length).await?;
+            let mut writer = Writer::begin(call.engine(), &bucket, length, key).await?;
             let received = take_body(call, payload, &mut writer).await?;
             (writer, received)
         }
@@ -104,7 +119,7 @@ where
             payload.open_form(call.headers, otherwise, taken_max, max)?;
             call.check_write_early(&bucket, &condition).await?;
             let (wanted_max, taken) = (*wanted.end(), max.min(taken_max));
-            let file = take_file(call, payload, &bucket, wanted, taken).await;
+            let file = take_file(call, payload, &bucket, key, wanted, taken).await;
             file.map_err(|failure| match failure {
                 S3Error::Body(BodyError::EntityTooLarge { .. }) => {
                     S3Error::EntityTooLarge { proposed: max, max: wanted_max }
@@ -114,13 +129,16 @@ where
         }
     };
     attributes.checksum = received.checksum.map(StoredChecksum::of_bytes);
-    let etag = ETag { md5: received.md5.unwrap_or_default(), parts: 0 };
+    let etag = tag_of(encryption.as_ref(), received.md5.unwrap_or_default());
+    attributes.encryption = encryption.map(|kept| Encryption { plain_bytes: received.bytes, ..kept });
     let object =
         NewObject { condition, etag, attributes: attributes.encode(), version: NewVersion::AsSet, lock };
     let published = writer.publish_object(call.key(), object).await;
     let info = published.map_err(|why| call.write_raced(why))?;
     let version = info.version();
-    Ok(Made { etag: info.etag, checksum: attributes.checksum, size: info.size, bucket, version })
+    let expiration = lifecycle::expiration(call, &bucket, &info);
+    let Attributes { checksum, encryption, .. } = attributes;
+    Ok(Made { etag: info.etag, checksum, size: info.size, encryption, bucket, version, expiration })
 }
 
 /// As [`take_body`], of a body of which only is known that it has at most `max` bytes; it must have `wanted`.
@@ -128,9 +146,10 @@ async fn take_file<B>(
     call: &Call<'_>,
     payload: &mut Payload<'_, B>,
     bucket: &Arc<Bucket>,
+    key: Option<&Key>,
     wanted: RangeInclusive<u64>,
     max: u64,
-) -> Result<(PutWriter, Received), S3Error>
+) -> Result<(Writer, Received), S3Error>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -159,12 +178,12 @@ where
     let Some(more) = more else {
         let received = payload.finish().await?;
         check(&received)?;
-        let mut writer = call.engine().writer(bucket, received.bytes).await?;
+        let mut writer = Writer::begin(call.engine(), bucket, received.bytes, key).await?;
         writer.write(gathered.finish()).await?;
         return Ok((writer, received));
     };
     let _waiting = memory.uploads.take(upload_bytes(max)).await?;
-    let mut writer = call.engine().writer(bucket, max).await?;
+    let mut writer = Writer::begin(call.engine(), bucket, max, key).await?;
     let mut next = Some(Ok(gathered.finish()));
     let mut after = Some(more);
     while let Some(bytes) = next {
@@ -190,7 +209,7 @@ where
 pub(super) async fn take_body<B>(
     call: &Call<'_>,
     payload: &mut Payload<'_, B>,
-    writer: &mut PutWriter,
+    writer: &mut Writer,
 ) -> Result<Received, S3Error>
 where
     B: Body<Data = Bytes> + Unpin,

@@ -1,6 +1,6 @@
 //! The XML that operations take: CreateBucket, DeleteObjects, CompleteMultipartUpload, PutBucketOwnershipControls,
 //! PutPublicAccessBlock, PutBucketTagging, PutBucketCors, PutBucketVersioning, PutObjectLockConfiguration,
-//! PutObjectRetention, PutObjectLegalHold.
+//! PutObjectRetention, PutObjectLegalHold, PutBucketLifecycleConfiguration, PutBucketEncryption.
 //!
 //! Pure. Read in one pass, element by element; names count without their namespace prefix, attributes do not count.
 //! A document type, a processing instruction, an entity of its own, deeper nesting than [`XML_DEPTH_MAX`], more entries
@@ -13,20 +13,30 @@ use crate::body::Algorithm;
 use crate::limits::{DELETE_KEYS_MAX, PARTS_MAX, XML_DEPTH_MAX};
 use crate::render::error::S3Error;
 use crate::s3::cors::CorsRule;
+use crate::s3::lifecycle::rules::{ExpirationDocument, FilterDocument, RuleDocument};
 use crate::s3::unsigned;
 
-/// `CreateBucketConfiguration`: the constraint, if there is one.
-pub fn parse_create_bucket(bytes: &[u8]) -> Result<Option<String>, S3Error> {
-    let mut constraint = None;
+/// What a new bucket is to have.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct CreateBucketDocument {
+    /// Its region, if one is named.
+    pub constraint: Option<String>,
+    /// Its tags in the order sent. Rules for them are `tags`'.
+    pub tags: Vec<(String, String)>,
+}
+
+/// `CreateBucketConfiguration`.
+pub fn parse_create_bucket(bytes: &[u8]) -> Result<CreateBucketDocument, S3Error> {
+    let (mut constraint, mut tags) = (None, None);
     Walk::new(bytes)?.root("CreateBucketConfiguration", |walk, name| match name {
         "LocationConstraint" => once(&mut constraint, walk.text()?),
-        // Well-formed, and asks for a bucket that cannot be made: of a directory, or with tags.
-        "Location" | "Bucket" | "Tags" => {
-            Err(S3Error::NotImplementedParameter { parameter: name.to_owned() })
-        }
+        "Tags" => once(&mut tags, tag_list(walk)?),
+        // Well-formed, and asks for a bucket that cannot be made: of a directory.
+        "Location" | "Bucket" => Err(S3Error::NotImplementedParameter { parameter: name.to_owned() }),
         _ => Err(S3Error::MalformedXml),
     })?;
-    Ok(constraint.filter(|text| !text.is_empty()))
+    let constraint = constraint.filter(|text: &String| !text.is_empty());
+    Ok(CreateBucketDocument { constraint, tags: tags.unwrap_or_default() })
 }
 
 /// `OwnershipControls`: the name in its one rule.
@@ -139,6 +149,66 @@ fn default_retention(walk: &mut Walk<'_>) -> Result<DefaultDocument, S3Error> {
     Ok(DefaultDocument { mode: mode.unwrap_or_default(), days, years })
 }
 
+/// `ServerSideEncryptionConfiguration`: its one rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EncryptionDocument {
+    /// Algorithm and key, as sent.
+    pub default: Option<(String, Option<String>)>,
+    /// `BucketKeyEnabled`.
+    pub bucket_key: Option<bool>,
+    /// `BlockedEncryptionTypes`, as sent.
+    pub blocked: Option<Vec<String>>,
+}
+
+/// Reads `ServerSideEncryptionConfiguration`.
+pub fn parse_encryption(bytes: &[u8]) -> Result<EncryptionDocument, S3Error> {
+    let mut rule = None;
+    Walk::new(bytes)?.root("ServerSideEncryptionConfiguration", |walk, name| match name {
+        "Rule" => once(&mut rule, encryption_rule(walk)?),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    rule.ok_or(S3Error::MalformedXml)
+}
+
+fn encryption_rule(walk: &mut Walk<'_>) -> Result<EncryptionDocument, S3Error> {
+    let (mut default, mut bucket_key, mut blocked) = (None, None, None);
+    walk.children(&mut |walk, name| match name {
+        "ApplyServerSideEncryptionByDefault" => once(&mut default, default_encryption(walk)?),
+        "BucketKeyEnabled" => match walk.text()?.trim() {
+            "true" => once(&mut bucket_key, true),
+            "false" => once(&mut bucket_key, false),
+            _ => Err(S3Error::MalformedXml),
+        },
+        "BlockedEncryptionTypes" => once(&mut blocked, blocked_types(walk)?),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok(EncryptionDocument { default, bucket_key, blocked })
+}
+
+fn default_encryption(walk: &mut Walk<'_>) -> Result<(String, Option<String>), S3Error> {
+    let (mut algorithm, mut key) = (None, None);
+    walk.children(&mut |walk, name| match name {
+        "SSEAlgorithm" => once(&mut algorithm, walk.text()?.trim().to_owned()),
+        "KMSMasterKeyID" => once(&mut key, walk.text()?.trim().to_owned()),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    let key = key.filter(|key| !key.is_empty());
+    Ok((algorithm.ok_or(S3Error::MalformedXml)?, key))
+}
+
+fn blocked_types(walk: &mut Walk<'_>) -> Result<Vec<String>, S3Error> {
+    let mut types = Vec::new();
+    walk.children(&mut |walk, name| match name {
+        // Two are known.
+        "EncryptionType" if types.len() < 2 => {
+            types.push(walk.text()?.trim().to_owned());
+            Ok(())
+        }
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok(types)
+}
+
 /// `Retention`: mode and end, as sent.
 pub fn parse_retention(bytes: &[u8]) -> Result<(Option<String>, Option<String>), S3Error> {
     let (mut mode, mut until) = (None, None);
@@ -164,20 +234,22 @@ pub fn parse_legal_hold(bytes: &[u8]) -> Result<String, S3Error> {
 pub fn parse_tagging(bytes: &[u8]) -> Result<Vec<(String, String)>, S3Error> {
     let mut set = None;
     Walk::new(bytes)?.root("Tagging", |walk, name| match name {
-        "TagSet" => {
-            let mut tags = Vec::new();
-            walk.children(&mut |walk, name| match name {
-                "Tag" => {
-                    tags.push(tag(walk)?);
-                    Ok(())
-                }
-                _ => Err(S3Error::MalformedXml),
-            })?;
-            once(&mut set, tags)
-        }
+        "TagSet" => once(&mut set, tag_list(walk)?),
         _ => Err(S3Error::MalformedXml),
     })?;
     set.ok_or(S3Error::MalformedXml)
+}
+
+fn tag_list(walk: &mut Walk<'_>) -> Result<Vec<(String, String)>, S3Error> {
+    let mut tags = Vec::new();
+    walk.children(&mut |walk, name| match name {
+        "Tag" => {
+            tags.push(tag(walk)?);
+            Ok(())
+        }
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok(tags)
 }
 
 fn tag(walk: &mut Walk<'_>) -> Result<(String, String), S3Error> {
@@ -188,6 +260,48 @@ fn tag(walk: &mut Walk<'_>) -> Result<(String, String), S3Error> {
         _ => Err(S3Error::MalformedXml),
     })?;
     key.zip(value).ok_or(S3Error::MalformedXml)
+}
+
+/// `AccessControlPolicy`: its grants, each with the id of whom it is for, if it names one, and what it grants.
+pub fn parse_acl(bytes: &[u8]) -> Result<Vec<(Option<String>, String)>, S3Error> {
+    let (mut owner, mut grants) = (None, None);
+    Walk::new(bytes)?.root("AccessControlPolicy", |walk, name| match name {
+        "Owner" => once(&mut owner, whose(walk)?),
+        "AccessControlList" => {
+            let mut list = Vec::new();
+            walk.children(&mut |walk, name| match name {
+                "Grant" => {
+                    list.push(grant(walk)?);
+                    Ok(())
+                }
+                _ => Err(S3Error::MalformedXml),
+            })?;
+            once(&mut grants, list)
+        }
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    grants.ok_or(S3Error::MalformedXml)
+}
+
+fn grant(walk: &mut Walk<'_>) -> Result<(Option<String>, String), S3Error> {
+    let (mut grantee, mut permission) = (None, None);
+    walk.children(&mut |walk, name| match name {
+        "Grantee" => once(&mut grantee, whose(walk)?),
+        "Permission" => once(&mut permission, walk.text()?.trim().to_owned()),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    grantee.zip(permission).ok_or(S3Error::MalformedXml)
+}
+
+/// The id of an owner or grantee; a group, or whoever has an address, has none.
+fn whose(walk: &mut Walk<'_>) -> Result<Option<String>, S3Error> {
+    let mut id = None;
+    walk.children(&mut |walk, name| match name {
+        "ID" => once(&mut id, walk.text()?.trim().to_owned()),
+        "DisplayName" | "URI" | "EmailAddress" | "Type" => walk.text().map(drop),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok(id)
 }
 
 /// Configurations that are always the same.
@@ -259,6 +373,100 @@ fn cors_rule(walk: &mut Walk<'_>) -> Result<CorsRule, S3Error> {
         Ok(())
     })?;
     Ok(rule)
+}
+
+/// `LifecycleConfiguration`: its rules as they are sent. What they may say is for `lifecycle::rules` to judge.
+pub fn parse_lifecycle(bytes: &[u8]) -> Result<Vec<RuleDocument>, S3Error> {
+    let mut rules = Vec::new();
+    Walk::new(bytes)?.root("LifecycleConfiguration", |walk, name| match name {
+        "Rule" => {
+            rules.push(lifecycle_rule(walk)?);
+            Ok(())
+        }
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok(rules)
+}
+
+fn lifecycle_rule(walk: &mut Walk<'_>) -> Result<RuleDocument, S3Error> {
+    let mut rule = RuleDocument::default();
+    walk.children(&mut |walk, name| match name {
+        "ID" => once(&mut rule.id, walk.text()?),
+        "Status" => once(&mut rule.status, walk.text()?.trim().to_owned()),
+        "Prefix" => once(&mut rule.prefix, walk.text()?),
+        "Filter" => once(&mut rule.filter, lifecycle_filter(walk)?),
+        "Expiration" => once(&mut rule.expiration, lifecycle_expiration(walk)?),
+        "NoncurrentVersionExpiration" => {
+            let (mut days, mut newer) = (None, None);
+            walk.children(&mut |walk, name| match name {
+                "NoncurrentDays" => once(&mut days, number(walk)?),
+                "NewerNoncurrentVersions" => once(&mut newer, number(walk)?),
+                _ => Err(S3Error::MalformedXml),
+            })?;
+            once(&mut rule.noncurrent, (days, newer))
+        }
+        "AbortIncompleteMultipartUpload" => {
+            let mut days = None;
+            walk.children(&mut |walk, name| match name {
+                "DaysAfterInitiation" => once(&mut days, number(walk)?),
+                _ => Err(S3Error::MalformedXml),
+            })?;
+            once(&mut rule.abort, days)
+        }
+        "Transition" | "NoncurrentVersionTransition" => {
+            rule.transition =
+                Some(if name == "Transition" { "Transition" } else { "NoncurrentVersionTransition" });
+            walk.children(&mut |walk, _| walk.text().map(drop))
+        }
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok(rule)
+}
+
+fn lifecycle_filter(walk: &mut Walk<'_>) -> Result<FilterDocument, S3Error> {
+    let (mut filter, mut count) = (FilterDocument::default(), 0);
+    walk.children(&mut |walk, name| {
+        // One thing alone, or several in an `And`.
+        count += 1;
+        match name {
+            _ if 1 < count => Err(S3Error::MalformedXml),
+            "And" => {
+                filter.and = true;
+                walk.children(&mut |walk, name| filter_part(walk, name, &mut filter))
+            }
+            name => filter_part(walk, name, &mut filter),
+        }
+    })?;
+    Ok(filter)
+}
+
+fn filter_part(walk: &mut Walk<'_>, name: &str, filter: &mut FilterDocument) -> Result<(), S3Error> {
+    match name {
+        "Prefix" => once(&mut filter.prefix, walk.text()?),
+        "Tag" => {
+            filter.tags.push(tag(walk)?);
+            Ok(())
+        }
+        "ObjectSizeGreaterThan" => once(&mut filter.larger, number(walk)?),
+        "ObjectSizeLessThan" => once(&mut filter.smaller, number(walk)?),
+        _ => Err(S3Error::MalformedXml),
+    }
+}
+
+fn lifecycle_expiration(walk: &mut Walk<'_>) -> Result<ExpirationDocument, S3Error> {
+    let mut expiration = ExpirationDocument::default();
+    walk.children(&mut |walk, name| match name {
+        "Days" => once(&mut expiration.days, number(walk)?),
+        "Date" => once(&mut expiration.date, walk.text()?.trim().to_owned()),
+        "ExpiredObjectDeleteMarker" => once(&mut expiration.marker, parse_boolean(&walk.text()?)?),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok(expiration)
+}
+
+/// The number that the open element is.
+fn number(walk: &mut Walk<'_>) -> Result<i64, S3Error> {
+    integer(walk.text()?.trim()).ok_or(S3Error::MalformedXml)
 }
 
 /// `Delete`.
@@ -532,6 +740,7 @@ pub fn fuzz_xml(input: &[u8]) {
     let (_, _) = (parse_create_bucket(input).is_ok(), parse_complete(input).is_ok());
     let _ = (parse_ownership(input).is_ok(), parse_tagging(input).is_ok(), parse_cors(input).is_ok());
     let (_, _) = (parse_versioning(input).is_ok(), parse_object_lock(input).is_ok());
+    let _ = parse_acl(input).is_ok();
     let (_, _) = (parse_retention(input).is_ok(), parse_legal_hold(input).is_ok());
     if let Ok(request) = parse_delete(input) {
         assert!((1..=DELETE_KEYS_MAX).contains(&request.objects.len()));
@@ -546,7 +755,7 @@ mod tests {
     fn create_bucket() {
         let check = |text: &str, want: Option<Option<&str>>| {
             let got = parse_create_bucket(text.as_bytes()).ok();
-            assert_eq!(got.as_ref().map(|constraint| constraint.as_deref()), want, "{text}");
+            assert_eq!(got.as_ref().map(|got| got.constraint.as_deref()), want, "{text}");
         };
         let open = "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
         let close = "</CreateBucketConfiguration>";
@@ -558,7 +767,12 @@ mod tests {
         check("<CreateBucketConfiguration/>", Some(None));
         check("<s3:CreateBucketConfiguration xmlns:s3=\"x\"></s3:CreateBucketConfiguration>", Some(None));
         check(&format!("{open}<Other/>{close}"), None);
-        for not_served in ["Tags", "Location", "Bucket"] {
+        let tags = "<Tags><Tag><Key>a</Key><Value>b</Value></Tag></Tags>";
+        let got = parse_create_bucket(format!("{open}{tags}{close}").as_bytes()).expect("well-formed");
+        assert_eq!(got.tags, [("a".to_owned(), "b".to_owned())]);
+        check(&format!("{open}{tags}{tags}{close}"), None);
+        check(&format!("{open}<Tags><a/></Tags>{close}"), None);
+        for not_served in ["Location", "Bucket"] {
             let text = format!("{open}<{not_served}><a/></{not_served}>{close}");
             let parameter = not_served.to_owned();
             assert_eq!(
@@ -644,6 +858,27 @@ mod tests {
         let hold = |inner: &str| parse_legal_hold(format!("<LegalHold>{inner}</LegalHold>").as_bytes()).ok();
         assert_eq!(hold("<Status>ON</Status>").as_deref(), Some("ON"));
         assert_eq!(hold(""), None);
+    }
+
+    #[test]
+    fn acls() {
+        let parse = |inner: &str| {
+            parse_acl(format!("<AccessControlPolicy>{inner}</AccessControlPolicy>").as_bytes()).ok()
+        };
+        let grant = |grantee: &str| {
+            format!("<Grant><Grantee>{grantee}</Grantee><Permission>READ</Permission></Grant>")
+        };
+        let list = |inner: &str| format!("<AccessControlList>{inner}</AccessControlList>");
+        let read = |id: Option<&str>| (id.map(str::to_owned), "READ".to_owned());
+        let owner = "<Owner><ID>a</ID><DisplayName>b</DisplayName></Owner>";
+        assert_eq!(parse(&format!("{owner}{}", list(""))), Some(vec![]));
+        let both = grant("<ID>a</ID>") + &grant("<URI>everybody</URI>");
+        assert_eq!(parse(&list(&both)), Some(vec![read(Some("a")), read(None)]));
+        for bad in
+            [owner, &list("<Grant/>"), &list(&grant("<ID>a</ID><ID>b</ID>")), &list(&grant("<Id/>")), ""]
+        {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::ops::{Range, RangeInclusive};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
-use nilas_engine::{ETag, Place};
+use nilas_engine::Place;
 
 use super::copy_object::{allowed_source, copy_bytes, hold_copy, open_source};
 use super::put_object::{stored, take_body};
@@ -17,7 +17,9 @@ use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{Kind, StoredChecksum};
+use crate::s3::encryption::{Says, tag_of};
 use crate::s3::payload::Payload;
+use crate::s3::writer::Writer;
 
 const COPY_RANGE: &str = "x-amz-copy-source-range";
 
@@ -29,22 +31,26 @@ where
     let sent = Declared::parse(call.headers)?.algorithm();
     let bucket = call.bucket()?;
     let id = call.upload_id()?;
-    let wanted = call.open_upload(&bucket, id).await?.checksum;
+    let opened = call.open_upload(&bucket, id).await?;
+    let key = call.key_of_upload(&bucket, &opened)?;
+    let wanted = opened.checksum;
     check_algorithm(wanted.as_ref(), sent)?;
     let otherwise = wanted.map_or(Algorithm::Crc64Nvme, |wanted| wanted.algorithm);
     let length = payload.open_blob(call.headers, otherwise)?;
     call.check_quota_early(&bucket, Place::Part(id, number), length).await?;
-    let mut writer = call.engine().writer(&bucket, length).await?;
+    let mut writer = Writer::begin(call.engine(), &bucket, length, key.as_ref()).await?;
     let received = take_body(call, payload, &mut writer).await?;
 
     let checksum = received.checksum.map(StoredChecksum::of_bytes);
-    let etag = ETag { md5: received.md5.unwrap_or_default(), parts: 0 };
-    let attributes = Attributes { checksum, ..Attributes::default() };
+    let etag = tag_of(opened.encryption.as_ref(), received.md5.unwrap_or_default());
+    let plain_crc64nvme = writer.plain_crc64nvme();
+    let attributes = Attributes { checksum, plain_crc64nvme, ..Attributes::default() };
     let published = writer.publish_part(id, number, etag, attributes.encode()).await;
     let part = published.map_err(|why| call.write_failed(why))?;
     let mut response = stored(&part.etag, attributes.checksum.as_ref());
     // A part is not the object; its kind is not said.
     response.headers_mut().remove("x-amz-checksum-type");
+    call.say_encryption(response.headers_mut(), opened.encryption.as_ref(), Says::Bytes);
     Ok(response)
 }
 
@@ -54,22 +60,26 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     let number = call.part_number()?;
     let bucket = call.bucket()?;
     let id = call.upload_id()?;
-    let wanted = call.open_upload(&bucket, id).await?.checksum;
+    let upload = call.open_upload(&bucket, id).await?;
+    let key = call.key_of_upload(&bucket, &upload)?;
+    let wanted = upload.checksum;
     let algorithm = wanted.map_or(Algorithm::Crc64Nvme, |wanted| wanted.algorithm);
     let opened = open_source(call, &source).await?;
     let mut named = HeaderMap::new();
     opened.put_header(&mut named);
+    call.say_encryption(&mut named, upload.encryption.as_ref(), Says::Bytes);
     let reader = opened.reader;
-    let bytes = copy_range(range, reader.info.size)?;
+    let bytes = copy_range(range, reader.info().size)?;
     let length = bytes.end - bytes.start;
-    let mut writer = call.engine().writer(&bucket, length).await?;
+    let mut writer = Writer::begin(call.engine(), &bucket, length, key.as_ref()).await?;
     let plan = HashPlan { md5: true, sha256: false, checksum: Some(algorithm) };
     let _held = hold_copy(call, length).await?;
-    let copied = copy_bytes(reader.read(bytes), &mut writer, length, plan).await?;
+    let copied = copy_bytes(reader.read(bytes)?, &mut writer, length, plan).await?;
 
     let checksum = copied.checksum.map(StoredChecksum::of_bytes);
-    let etag = ETag { md5: copied.md5.unwrap_or_default(), parts: 0 };
-    let attributes = Attributes { checksum, ..Attributes::default() };
+    let etag = tag_of(upload.encryption.as_ref(), copied.md5.unwrap_or_default());
+    let plain_crc64nvme = writer.plain_crc64nvme();
+    let attributes = Attributes { checksum, plain_crc64nvme, ..Attributes::default() };
     let published = writer.publish_part(id, number, etag, attributes.encode()).await;
     let part = published.map_err(|why| call.write_failed(why))?;
 

@@ -316,7 +316,9 @@ fn headers_that_are_not_served_are_refused_and_change_nothing() {
     expect(&client.put(b, "k", b"kept").expect("put"), 200, "");
     for (name, value, code) in [
         ("x-amz-server-side-encryption", "AES256", "NotImplemented"),
-        ("x-amz-server-side-encryption-customer-algorithm", "AES256", "NotImplemented"),
+        ("x-amz-server-side-encryption-customer-algorithm", "AES256", "InvalidArgument"),
+        ("x-amz-server-side-encryption", "aws:kms", "NotImplemented"),
+        ("x-amz-server-side-encryption", "aws:kms:dsse", "NotImplemented"),
         ("x-amz-website-redirect-location", "/x", "NotImplemented"),
         ("x-amz-object-lock-legal-hold", "ON", "InvalidRequest"),
         ("x-amz-object-lock-event-hold", "ON", "NotImplemented"),
@@ -340,7 +342,7 @@ fn headers_that_are_not_served_are_refused_and_change_nothing() {
     for method in ["GET", "HEAD"] {
         let call =
             Call::object(method, b, "k").header("x-amz-server-side-encryption-customer-algorithm", "AES256");
-        expect(&client.send(&call).expect("read"), 400, if method == "GET" { "InvalidRequest" } else { "" });
+        expect(&client.send(&call).expect("read"), 400, if method == "GET" { "InvalidArgument" } else { "" });
     }
     for (name, value, status, code) in [
         ("x-amz-acl", "public-read", 400, "InvalidBucketAclWithObjectOwnership"),

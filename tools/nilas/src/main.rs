@@ -15,6 +15,7 @@ mod key;
 mod policy;
 mod sts;
 mod bucket;
+mod kms;
 mod provision;
 
 use std::ffi::OsString;
@@ -46,6 +47,7 @@ enum Command {
     Policy(policy::Arguments),
     Sts(sts::Arguments),
     Bucket(bucket::Arguments),
+    Kms(kms::Arguments),
     Provision(provision::Arguments),
 }
 
@@ -81,6 +83,8 @@ fn main() -> ExitCode {
         Command::Policy(a) => ask(&a.connection, what, |client| policy::run(client, &a.command)),
         Command::Sts(a) => ask(&a.connection, what, |client| sts::run(client, &a.command)),
         Command::Bucket(a) => ask(&a.connection, what, |client| bucket::run(client, &a.command)),
+        // One of its commands asks no server.
+        Command::Kms(a) => output::end(kms::run(&a).map_err(|failure| failure.of(what)), a.connection.json),
         Command::Provision(a) => ask(&a.connection, what, |client| provision::run(client, &a.command)),
     }
 }
@@ -126,7 +130,7 @@ fn wrong_usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
 }
 
 /// Commands that ask a running server.
-const CLIENT_COMMANDS: [&str; 7] = ["user", "group", "key", "policy", "sts", "bucket", "provision"];
+const CLIENT_COMMANDS: [&str; 8] = ["user", "group", "key", "policy", "sts", "bucket", "kms", "provision"];
 
 /// The command line, with the same words about keys and exit codes below the help of everything that asks a server.
 fn command() -> clap::Command {

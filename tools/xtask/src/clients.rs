@@ -25,6 +25,8 @@ const BOTO3_1_40: Environment =
     Environment { name: "venv-boto3-1.40", locks: &["requirements-boto3-1.40.lock"] };
 const SPARK: Environment =
     Environment { name: "venv-spark", locks: &["requirements.lock", "requirements-spark.lock"] };
+const S3: Environment = Environment { name: "venv-s3", locks: &["requirements-s3.lock"] };
+const CHDB: Environment = Environment { name: "venv-chdb", locks: &["requirements-chdb.lock"] };
 
 /// Cheapest first.
 const SUITES: &[Suite] = &[
@@ -35,9 +37,22 @@ const SUITES: &[Suite] = &[
     suite("boto3-1.40", "boto3_e2e.py", &BOTO3_1_40, true),
     suite("versions", "versions_e2e.py", &NEWEST, true),
     suite("forms", "forms_e2e.py", &NEWEST, true),
+    suite("lifecycle", "lifecycle_e2e.py", &NEWEST, true),
+    suite("encryption", "encryption_e2e.py", &NEWEST, true),
     suite("awscli", "awscli_e2e.py", &NEWEST, true),
     suite("iam", "iam_e2e.py", &NEWEST, true),
     suite("js", "js_e2e.py", &NEWEST, true),
+    suite("polars", "polars_e2e.py", &S3, true),
+    suite("obstore", "obstore_e2e.py", &S3, true),
+    suite("minio-py", "minio_py_e2e.py", &S3, true),
+    suite("registry", "registry_e2e.py", &NEWEST, true),
+    suite("s3fs", "s3fs_e2e.py", &S3, true),
+    suite("restic", "restic_e2e.py", &NEWEST, true),
+    suite("rclone", "rclone_e2e.py", &NEWEST, true),
+    suite("s3cmd", "s3cmd_e2e.py", &S3, true),
+    suite("browser", "browser_e2e.py", &NEWEST, false),
+    suite("aws-go", "aws_go_e2e.py", &NEWEST, true),
+    suite("java", "java_e2e.py", &NEWEST, true),
     suite("policy", "policy_e2e.py", &NEWEST, true),
     suite("pyarrow", "pyarrow_e2e.py", &NEWEST, true),
     suite("duckdb", "duckdb_e2e.py", &NEWEST, true),
@@ -53,7 +68,14 @@ const SUITES: &[Suite] = &[
     suite("advisories", "advisories_e2e.py", &NEWEST, true),
     suite("table-user", "table_user_e2e.py", &NEWEST, true),
     suite("oidc", "oidc_e2e.py", &NEWEST, true),
+    suite("awscli-2", "awscli2_e2e.py", &NEWEST, false),
+    suite("faults-backup", "faults_backup_e2e.py", &NEWEST, false),
+    suite("s3a-contract", "s3a_contract_e2e.py", &NEWEST, false),
+    suite("minio-go", "minio_go_e2e.py", &NEWEST, false),
+    suite("chdb", "chdb_e2e.py", &CHDB, false),
     suite("keycloak", "keycloak_e2e.py", &NEWEST, false),
+    suite("object-store", "object_store_e2e.py", &NEWEST, false),
+    suite("s3s", "s3s_e2e.py", &NEWEST, false),
     suite("spark", "spark_e2e.py", &SPARK, false),
     suite("faults-spark", "faults_spark_e2e.py", &SPARK, false),
     suite("spark-s3a", "spark_s3a_e2e.py", &SPARK, false),

@@ -194,6 +194,7 @@ mod tests {
         check("writeonly", &|facts| {
             let actions = [
                 "s3:PutObject",
+                "s3:PutObjectTagging",
                 "s3:AbortMultipartUpload",
                 "s3:ListMultipartUploadParts",
                 "s3:GetBucketLocation",
