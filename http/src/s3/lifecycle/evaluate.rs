@@ -12,7 +12,7 @@ use bytes::Bytes;
 use nilas_engine::{ObjectInfo, ObjectVersion};
 
 use super::rules::{Expiration, Rule};
-use crate::s3::attributes::{Attributes, plain_bytes};
+use crate::s3::attributes::{self, Attributes};
 use crate::tag_set::TagSet;
 
 /// How time is counted.
@@ -37,7 +37,6 @@ impl Clock {
 
 /// An object as filters see it.
 struct Seen<'a> {
-    /// Of its bytes before encryption.
     size: u64,
     attributes: &'a Bytes,
     tags: OnceCell<Option<TagSet>>,
@@ -45,7 +44,8 @@ struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     fn of(info: &'a ObjectInfo) -> Seen<'a> {
-        let size = plain_bytes(&info.attributes).unwrap_or(info.size);
+        // What an encrypted object is to its readers.
+        let size = attributes::plain_bytes(&info.attributes).unwrap_or(info.size);
         Seen { size, attributes: &info.attributes, tags: OnceCell::new() }
     }
 
