@@ -19,4 +19,5 @@ pub mod bucket_name;
 
 pub use refusal::{OAuthError, Refusal};
 pub use rest::{Catalog, Operation, OperationRow, Request, Response, Route};
+pub use store::TablePlaces;
 pub use store::purge_state::{PurgeFigures, PurgeStatus};

@@ -44,6 +44,7 @@ pub use object::{
     PartInfo, PutCondition, PutRefused, Removal, Removed, Revision, UploadId, UploadInfo, VersionId,
     VersionPage, VersionQuery, WriteError,
 };
+pub use shard::expire::{Expired, Judge};
 pub use shard::local_bucket::LocalBucket;
 pub use shard::{SpaceFacts, Staged, Transaction, TransactionBody, TransactionPut};
 pub use units::{BucketId, CoreId, DriveOffset, Sequence, ShardId};

@@ -22,6 +22,7 @@ use crate::operations::AnyOperation;
 use crate::pages;
 use crate::readiness::Readiness;
 use crate::render::body::ResponseBody;
+use crate::s3::lifecycle::figures::LifecycleFigures;
 use crate::throttle::ThrottleFigures;
 
 /// Upper bounds of the latency histogram, in microseconds.
@@ -76,6 +77,7 @@ pub(crate) struct ProcessFigures {
     /// Bound of the read cache of one core, in bytes; 0: it has none.
     pub(crate) cache_bytes: u64,
     pub(crate) purges: Arc<PurgeFigures>,
+    pub(crate) lifecycles: Arc<LifecycleFigures>,
     pub(crate) throttle: ThrottleFigures,
     pub(crate) audit: Arc<AuditShared>,
     pub(crate) identities: Arc<IdentityCell>,
@@ -199,6 +201,7 @@ fn render(figures: &Figures, engine: Option<&Engine>, out: &mut String) -> std::
     limits(&figures.process.memories, out)?;
     requests(&figures.process.counters, out)?;
     purge_figures(&figures.process.purges, out)?;
+    lifecycle_figures(&figures.process.lifecycles, out)?;
     sender_figures(&figures.process, out)?;
     let Some(engine) = engine else { return Ok(()) };
     engine_figures(engine, figures.core, out)?;
@@ -274,6 +277,51 @@ fn purge_figures(figures: &PurgeFigures, out: &mut String) -> std::fmt::Result {
     for (name, kind, help, value) in figures {
         family(out, name, kind, help)?;
         writeln!(out, "{name} {}", value.load(Relaxed))?;
+    }
+    Ok(())
+}
+
+/// What lifecycles removed, and how far their passes are.
+fn lifecycle_figures(figures: &LifecycleFigures, out: &mut String) -> std::fmt::Result {
+    let name = "nilas_lifecycle_removed_total";
+    family(out, name, "counter", "What rules of lifecycles removed: versions by kind, and uploads.")?;
+    let kinds = [
+        ("current", &figures.current),
+        ("marked", &figures.marked),
+        ("noncurrent", &figures.noncurrent),
+        ("marker", &figures.markers),
+        ("upload", &figures.uploads),
+    ];
+    for (kind, count) in kinds {
+        writeln!(out, "{name}{{kind=\"{kind}\"}} {}", count.load(Relaxed))?;
+    }
+    let (total, gauge) = ("counter", "gauge");
+    let figures = [
+        ("removed_bytes_total", total, "Bytes of the objects among them.", &figures.bytes),
+        ("locked_total", total, "Versions that they name and a lock kept, each time.", &figures.locked),
+        (
+            "in_tables_total",
+            total,
+            "Versions and uploads that they name and that lie in the location of a table, each time.",
+            &figures.in_tables,
+        ),
+        ("looked_total", total, "Versions and uploads that passes looked at.", &figures.looked),
+        ("errors_total", total, "Passes that failed and begin again.", &figures.errors),
+        ("passes_total", total, "Passes over a bucket that ended.", &figures.passes),
+        ("passes_open", gauge, "Passes at work.", &figures.open),
+    ]
+    .map(|(name, kind, help, value)| (name, kind, help, value.load(Relaxed)))
+    .into_iter()
+    .chain([(
+        "last_pass_end_seconds",
+        gauge,
+        "When the last pass ended, in seconds since 1970; 0: none did since the start.",
+        figures.last_end_ms.load(Relaxed) / 1000,
+    )]);
+    for (name, kind, help, value) in figures {
+        let name = format!("nilas_lifecycle_{name}");
+        family(out, &name, kind, help)?;
+        writeln!(out, "{name} {value}")?;
     }
     Ok(())
 }

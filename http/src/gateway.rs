@@ -7,13 +7,13 @@
 //! its signature.
 //! I2. What a request names beside its path (in a body, as a copy's source) its handler asks for, of the same [`Caller`].
 //! I3. That something is not served is told to senders who are known, and to preflights of browsers.
-//! I4. A head that does not name one host is answered 400 and nothing else, whoever sent it.
+//! I4. A head that breaks a rule of HTTP itself (`keeps_the_rules`) is answered 400 and nothing else, whoever sent it.
 
 use std::fmt;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, HOST, ORIGIN, USER_AGENT};
+use http::header::{CACHE_CONTROL, CONNECTION, HOST, ORIGIN, TRANSFER_ENCODING, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use nilas_catalog::Refusal;
@@ -93,7 +93,7 @@ impl Refused {
                 pages::failure(status, code, &failure.message(), status.is_server_error().then_some(1))
             }
             Refused::Head => {
-                let mut response = Plain::NoHost.answer();
+                let mut response = Plain::BadHead.answer();
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 response
             }
@@ -144,7 +144,7 @@ impl CoreState {
         let routed = self.route(&head, &trail);
         let shared = shared_bucket(&routed, &head);
         let (operation, outcome) = match routed {
-            _ if !names_its_host(&head) => (AnyOperation::S3(None), Err(Refused::Head)),
+            _ if !keeps_the_rules(&head) => (AnyOperation::S3(None), Err(Refused::Head)),
             Ok(routed) => {
                 let operation = routed.operation();
                 trail.decisions.keep_allowed(operation.changes() && self.audit.keeps_changes());
@@ -590,6 +590,7 @@ impl CoreState {
             Page::Whoami | Page::Simulate | Page::SimulateForm | Page::WhoCan | Page::Audit => {
                 return Err(S3Error::AccessDenied.into());
             }
+            Page::Lifecycles | Page::LifecyclePreview => return Err(S3Error::AccessDenied.into()),
             Page::Quotas | Page::ChangeQuota => return Err(S3Error::AccessDenied.into()),
             Page::KmsKeys | Page::CreateKmsKey | Page::RotateKmsKey => {
                 return Err(S3Error::AccessDenied.into());
@@ -633,6 +634,31 @@ impl CoreState {
         };
         *bytes = permit.bind(std::mem::take(bytes));
         response
+    }
+}
+
+/// Whether a head can be read in one way only, by us and by whatever stands in front of us.
+pub(crate) fn keeps_the_rules(head: &Parts) -> bool {
+    names_its_host(head) && is_for_its_host(head) && is_plainly_coded(head)
+}
+
+/// Whether the target is a path, or a full address of the host that `Host` names: by RFC 9112 (3.2.2) a full address would
+/// count in place of `Host`, which is what a signature covers.
+fn is_for_its_host(head: &Parts) -> bool {
+    let Some(authority) = head.uri.authority() else { return head.uri.path().starts_with('/') };
+    let is_http = head.uri.scheme_str().is_some_and(|scheme| matches!(scheme, "http" | "https"));
+    let is_same = |host: &HeaderValue| authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes());
+    is_http && head.headers.get(HOST).is_none_or(is_same)
+}
+
+/// Whether a body in a transfer coding is in chunks and in nothing else, said once. hyper looks for `chunked` at the end and
+/// hands on the rest as it is.
+fn is_plainly_coded(head: &Parts) -> bool {
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
     }
 }
 

@@ -326,7 +326,8 @@ pub struct RequestBody {
     activity: Rc<ConnectionActivity>,
     /// Its end was read: of a body in chunks hyper does not say so.
     ended: bool,
-    /// It broke off: hyper ends it like one that came whole when it is read on.
+    /// It broke off: hyper ends it like one that came whole when it is read on. Or it has trailers, of which hyper takes some
+    /// that end in other ways than they may: where the next request begins is not sure.
     broken: bool,
 }
 
@@ -351,7 +352,7 @@ impl Body for RequestBody {
         self.activity.body.pending(frame.is_pending(), self.activity.clock.get());
         let frame = ready!(frame);
         self.ended |= frame.is_none();
-        self.broken |= matches!(frame, Some(Err(_)));
+        self.broken |= frame.as_ref().is_some_and(|frame| !frame.as_ref().is_ok_and(Frame::is_data));
         Poll::Ready(frame.map(|frame| frame.map(own_if_small).map_err(|_| BodyFault::Broken)))
     }
 

@@ -15,6 +15,7 @@ mod hyper_io;
 mod server;
 mod trail;
 mod gateway;
+pub mod head_fuzz;
 mod forms;
 pub mod throttle;
 pub mod audit;

@@ -410,6 +410,53 @@ pub const CORS_XML_BYTES_MAX: usize = 64 * 1024;
 /// Characters of the id of a rule of CORS, as in S3. Beyond: `InvalidArgument`.
 pub const CORS_ID_CHARS_MAX: usize = 255;
 
+/// Rules of a bucket's lifecycle, as in S3. Beyond: `InvalidRequest`.
+pub const LIFECYCLE_RULES_MAX: usize = 1_000;
+
+/// Bytes of the XML of PutBucketLifecycleConfiguration: 1,000 rules with all their elements. Beyond: `MalformedXML`. What it
+/// says is kept as a setting, of at most 32 KiB (`SETTING_BYTES_MAX`); beyond that: `InvalidRequest`.
+pub const LIFECYCLE_XML_BYTES_MAX: usize = 1024 * 1024;
+
+/// Characters of the id of a rule of a lifecycle, as in S3. Beyond: `InvalidArgument`.
+pub const LIFECYCLE_ID_CHARS_MAX: usize = 255;
+
+/// Newer noncurrent versions that a rule of a lifecycle keeps, as in S3. Beyond: `InvalidArgument`.
+pub const LIFECYCLE_NEWER_MAX: u8 = 100;
+
+/// Bytes that a rule of a lifecycle may compare sizes with, as in S3. Beyond: `InvalidRequest`.
+pub const LIFECYCLE_SIZE_MAX: u64 = 1_099_511_627_776_000;
+
+/// How often a core looks for buckets whose lifecycle is to be worked off, in milliseconds; with a shorter test day, eight
+/// times in it.
+pub const LIFECYCLE_LOOK_MS: u64 = 5_000;
+
+/// Versions that a core's passes of lifecycles look at in a second. What is beyond is looked at later.
+pub const LIFECYCLE_LOOKS_PER_SECOND: u64 = 50_000;
+
+/// Versions and uploads that a core's passes of lifecycles remove in a second. What is beyond is removed later.
+pub const LIFECYCLE_REMOVALS_PER_SECOND: u64 = 2_000;
+
+/// Versions that a pass of a lifecycle looks at before others have their turn.
+pub const LIFECYCLE_LOOKS_PER_TURN: usize = 500;
+
+/// Removals of a pass of a lifecycle in one record of the log.
+pub const LIFECYCLE_REMOVALS_PER_RECORD: usize = 100;
+
+/// Milliseconds until a pass of a lifecycle that failed begins again; with a shorter test day, a quarter of it.
+pub const LIFECYCLE_RETRY_MS: u64 = 60_000;
+
+/// Milliseconds after which it is kept how far a pass of a lifecycle is.
+pub const LIFECYCLE_SAVE_MS: u64 = 30_000;
+
+/// Versions that one page of a lifecycle's preview looks at. The command asks for the next page by itself.
+pub const LIFECYCLE_PREVIEW_VERSIONS_MAX: u64 = 200_000;
+
+/// Keys that a preview of a lifecycle names. All are counted.
+pub const LIFECYCLE_PREVIEW_KEYS_MAX: usize = 20;
+
+/// Buckets of one page of lifecycles. Beyond: `is_truncated`.
+pub const LIFECYCLE_PAGE_MAX: usize = 1_000;
+
 /// Bytes of a provision file, without the policies in files of their own. A larger one is refused whole.
 pub const PROVISION_BYTES_MAX: usize = 1024 * 1024;
 

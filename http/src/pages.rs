@@ -28,6 +28,8 @@ pub enum Page {
     ChangeOwner,
     Quotas,
     ChangeQuota,
+    Lifecycles,
+    LifecyclePreview,
     KmsKeys,
     CreateKmsKey,
     RotateKmsKey,
@@ -50,7 +52,7 @@ pub struct PageRow {
 
 // Pages for load balancers and Prometheus tell no names and need no credentials; those of the scrub and of purges name
 // objects.
-const TABLE: [PageRow; 21] = [
+const TABLE: [PageRow; 23] = [
     row("Healthz", "/healthz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
     row("Readyz", "/readyz", &["GET", "HEAD"], "admin:Health", ResourceKind::Public, Effect::Reads),
     row("Metrics", "/metrics", &["GET", "HEAD"], "admin:Prometheus", ResourceKind::Public, Effect::Reads),
@@ -87,6 +89,15 @@ const TABLE: [PageRow; 21] = [
         ResourceKind::Service,
         Effect::Changes,
     )),
+    row("Lifecycles", LIFECYCLE, READ, "admin:GetLifecycle", ResourceKind::Service, Effect::Reads),
+    with_json(row(
+        "LifecyclePreview",
+        "/_nilas/lifecycle/preview",
+        POST,
+        "admin:PreviewLifecycle",
+        ResourceKind::Service,
+        Effect::Reads,
+    )),
     row("KmsKeys", KMS_KEYS, READ, "admin:KMSKeyStatus", ResourceKind::Service, Effect::Reads),
     with_json(row(
         "CreateKmsKey",
@@ -115,6 +126,7 @@ const POST: &[&str] = &["POST"];
 const SIMULATE: &str = "/_nilas/simulate";
 const OWNERS: &str = "/_nilas/owners";
 const QUOTAS: &str = "/_nilas/quotas";
+const LIFECYCLE: &str = "/_nilas/lifecycle";
 const KMS_KEYS: &str = "/_nilas/kms/keys";
 
 /// A page that asks for what it is about by itself.
@@ -177,6 +189,8 @@ impl Page {
         Page::ChangeOwner,
         Page::Quotas,
         Page::ChangeQuota,
+        Page::Lifecycles,
+        Page::LifecyclePreview,
         Page::KmsKeys,
         Page::CreateKmsKey,
         Page::RotateKmsKey,
@@ -210,6 +224,7 @@ impl Page {
             Page::ScrubStatus | Page::ScrubStart | Page::Purges => false,
             Page::Whoami | Page::Simulate | Page::SimulateForm | Page::WhoCan | Page::Audit => true,
             Page::Quotas | Page::ChangeQuota => true,
+            Page::Lifecycles | Page::LifecyclePreview => true,
             Page::KmsKeys | Page::CreateKmsKey | Page::RotateKmsKey => true,
             Page::Owners | Page::ChangeOwner | Page::Users | Page::ChangeUser | Page::CreateKey => true,
         }
@@ -224,8 +239,8 @@ pub(crate) enum Plain {
     Recovering,
     /// A core did not answer in time.
     CoreBusy,
-    /// The head does not name one host; S3 says no more either.
-    NoHost,
+    /// The head breaks a rule of HTTP itself; S3 says no more either.
+    BadHead,
 }
 
 impl Plain {
@@ -237,7 +252,7 @@ impl Plain {
             Plain::Ready => (StatusCode::OK, "ready\n"),
             Plain::Recovering => (unavailable, "recovering\n"),
             Plain::CoreBusy => (unavailable, "a core is busy or stopping: try again\n"),
-            Plain::NoHost => (StatusCode::BAD_REQUEST, ""),
+            Plain::BadHead => (StatusCode::BAD_REQUEST, ""),
         };
         answer(status, Bytes::from_static(text.as_bytes()), "text/plain; charset=utf-8")
     }
@@ -280,7 +295,8 @@ mod tests {
                 let path = format!("{}{more}", page.row().path);
                 assert_eq!(Page::at(&path).filter(served).collect::<Vec<_>>(), [page]);
                 assert_eq!(page.rest_of(&path), Some(more));
-                let reads = matches!(*method, "GET" | "HEAD") || page == Page::SimulateForm;
+                let reads = matches!(*method, "GET" | "HEAD")
+                    || matches!(page, Page::SimulateForm | Page::LifecyclePreview);
                 assert_eq!(page.row().facts.effect == Effect::Reads, reads, "{page:?}");
             }
         }

@@ -26,12 +26,18 @@ use crate::identity::policy::PolicySet;
 use crate::identity::session::Holder;
 use crate::identity::store::ChangeError;
 use crate::identity::{Explained, Layer, RequestFacts, Rights, Say, Sender, SenderKind};
-use crate::limits::{AUDIT_PAGE_EVENTS_MAX, CONTEXT_VALUES_MAX, QUOTA_PAGE_MAX, WHO_CAN_ANSWERS_MAX};
+use crate::limits::{
+    AUDIT_PAGE_EVENTS_MAX, CONTEXT_VALUES_MAX, LIFECYCLE_PAGE_MAX, QUOTA_PAGE_MAX, WHO_CAN_ANSWERS_MAX,
+};
 use crate::operations::AnyOperation;
 use crate::pages::Page;
 use crate::query::QueryError;
 use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
+use crate::s3::lifecycle;
+use crate::s3::lifecycle::figures::Counts;
+use crate::s3::lifecycle::rules::Rules;
+use crate::s3::lifecycle::walk::{Position, Walk, WalkError};
 use crate::server::Services;
 use crate::sse::keys::NamedKey;
 use crate::sse::store::KeyError;
@@ -248,6 +254,8 @@ pub(crate) async fn answer(desk: &Desk<'_>, page: Page, rest: &str, asked: &Aske
         Page::ChangeOwner => change_owner(desk, asked).await?,
         Page::Quotas => quotas(desk, asked).await?,
         Page::ChangeQuota => change_quota(desk, asked).await?,
+        Page::Lifecycles => lifecycles(desk, asked).await?,
+        Page::LifecyclePreview => lifecycle_preview(desk, asked).await?,
         Page::KmsKeys => encryption_keys(desk, asked)?,
         Page::CreateKmsKey | Page::RotateKmsKey => change_encryption_key(desk, page, asked).await?,
         Page::Users => users(desk, asked)?,
@@ -628,6 +636,91 @@ async fn change_quota(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> 
     let changed = desk.services.engine.set_setting(bucket, SettingKind::QUOTA, value).await;
     changed.map_err(|why| S3Error::bucket(why, bucket))?;
     Ok(json!({ "bucket": bucket, "quota": quota }))
+}
+
+/// How far the lifecycles of buckets are, or that of the one that is asked for.
+async fn lifecycles(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
+    asked.only(&["bucket", "after"])?;
+    let engine = &desk.services.engine;
+    let after = asked.text("after")?.unwrap_or_default();
+    let directory = engine.directory().map_err(S3Error::from)?;
+    let has_rules = |bucket: &Bucket| bucket.settings.get(SettingKind::LIFECYCLE).is_some();
+    let wanted: Vec<Arc<Bucket>> = match asked.text("bucket")? {
+        Some(name) => vec![engine.bucket(name).map_err(|why| S3Error::bucket(why, name))?],
+        None => (directory.buckets.values())
+            .filter(|bucket| has_rules(bucket) && after < &*bucket.name)
+            .take(LIFECYCLE_PAGE_MAX + 1)
+            .cloned()
+            .collect(),
+    };
+    let mut buckets = Vec::new();
+    for bucket in wanted.iter().take(LIFECYCLE_PAGE_MAX) {
+        let found = lifecycle::figures::progress_of(engine, bucket).await.map_err(S3Error::from)?;
+        let (versions, _) = engine.held(bucket).await.map_err(S3Error::from)?;
+        let rules =
+            Rules::of(&bucket.settings).map_err(S3Error::from)?.map_or(0, |rules| rules.iter().count());
+        let progress = found.unwrap_or_default();
+        let mut value = counts_json(&progress.counts);
+        for (name, of_bucket) in [
+            ("bucket", json!(&*bucket.name)),
+            ("rules", json!(rules)),
+            ("versions", json!(versions)),
+            ("is_running", json!(progress.is_running)),
+            ("resumed", json!(progress.resumed)),
+            ("began_ms", json!(progress.began_ms)),
+            ("ended_ms", json!(progress.ended_ms)),
+            ("last_error", json!(progress.last_error)),
+        ] {
+            value[name] = of_bucket;
+        }
+        buckets.push(value);
+    }
+    Ok(json!({ "buckets": buckets, "is_truncated": LIFECYCLE_PAGE_MAX < wanted.len() }))
+}
+
+fn counts_json(counts: &Counts) -> Value {
+    json!({
+        "looked": counts.looked,
+        "current": counts.current,
+        "marked": counts.marked,
+        "noncurrent": counts.noncurrent,
+        "markers": counts.markers,
+        "uploads": counts.uploads,
+        "bytes": counts.bytes,
+        "locked": counts.locked,
+        "in_tables": counts.in_tables,
+    })
+}
+
+/// What the rules of a bucket, or others that are sent along, would remove now; a page of it.
+async fn lifecycle_preview(desk: &Desk<'_>, asked: &Asked) -> Result<Value, Failure> {
+    asked.only(&["bucket", "rules", "next"])?;
+    let name = asked.need("bucket")?;
+    let services = desk.services;
+    let bucket = services.engine.bucket(name).map_err(|why| S3Error::bucket(why, name))?;
+    let position = match asked.text("next")? {
+        None => Position::default(),
+        Some(text) => Position::parse(text).ok_or_else(|| invalid("next is not what a page said"))?,
+    };
+    let tried = match asked.text("rules")? {
+        None => None,
+        Some(document) => Some(lifecycle::tried(document.as_bytes())?),
+    };
+    let value = match (&tried, bucket.settings.get(SettingKind::LIFECYCLE)) {
+        (Some(value), _) | (None, Some(value)) => value,
+        (None, None) => return Err(lifecycle::none(name).into()),
+    };
+    let (engine, catalog, clock) = (&services.engine, &services.catalog, services.s3.lifecycle_clock);
+    let walk = Walk { engine, catalog, bucket: &bucket, value, clock, counts: true };
+    let preview = walk.preview(position, desk.now_ms).await.map_err(|why| match why {
+        WalkError::Engine(error) => S3Error::from(error),
+        other => S3Error::invalid_request(format!("the lifecycle of {name} is not worked off: {other}")),
+    })?;
+    let mut value = counts_json(&preview.counts);
+    value["bucket"] = json!(name);
+    value["keys"] = preview.keys.iter().map(|(kind, key)| json!({ "kind": kind, "key": key })).collect();
+    value["next"] = json!(preview.next.map(|position| position.to_string()));
+    Ok(value)
 }
 
 /// The keys that objects are encrypted under, never what they are.

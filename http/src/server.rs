@@ -18,6 +18,7 @@ use crate::identity::seal::SealKeys;
 use crate::identity::store::IdentityCell;
 use crate::identity::{Evaluator, IdentityStore, RequestFacts, RulesCache, Sender, Senders};
 use crate::memory::{CoreMemory, Shortage};
+use crate::s3::lifecycle::Clock;
 use crate::s3::{S3, json_attributes};
 use crate::scrub::ScrubSettings;
 use crate::sse::store::{KeyCell, KeyStore};
@@ -36,6 +37,7 @@ pub(crate) struct CoreState {
     pub(crate) request_ids: RequestIds,
     pub(crate) place: Place,
     pub(crate) scrub: ScrubSettings,
+    pub(crate) lifecycle_clock: Clock,
     /// What is counted and shown of the process and this core.
     pub(crate) figures: Figures,
     pub(crate) memory: CoreMemory,
@@ -120,6 +122,7 @@ impl CoreState {
         throttle: Throttle,
         place: Place,
         scrub: ScrubSettings,
+        lifecycle_clock: Clock,
     ) -> CoreState {
         let memory = figures.memory().clone();
         CoreState {
@@ -131,6 +134,7 @@ impl CoreState {
             request_ids: RequestIds { core: figures.core, next: Cell::new(0), salt: rt::random_u128() },
             place,
             scrub,
+            lifecycle_clock,
             figures,
             downloads: Downloads::new(memory.downloads.clone()),
             memory,
@@ -151,6 +155,7 @@ impl CoreState {
             md5_lanes,
             memory: self.memory.clone(),
             downloads: self.downloads.clone(),
+            lifecycle_clock: self.lifecycle_clock,
             keys: KeyStore::new(self.encryption_keys.clone(), engine.clone()),
             takes_customer_keys: self.place.takes_customer_keys,
         };

@@ -1,4 +1,4 @@
-"""Maven for the suites that drive Java: the class path of rck/pom.xml, single jars from Maven Central.
+"""Maven for the suites that drive Java: the class paths of rck/pom.xml and java/pom.xml, single jars from Maven Central.
 
 What is made lies under the target directory (environment TARGET, as `cargo x clients` sets it); downloads are kept where
 Maven keeps them. Needs `java` (17 or newer) and `mvn` on PATH (Debian: apt-get install openjdk-17-jdk-headless maven).
@@ -25,15 +25,15 @@ def passes(*words):
     assert status == 0, f"mvn {' '.join(words)}: exit {status}: {said[-2000:]}"
 
 
-def class_path():
-    """Every jar of rck/pom.xml. Found anew when the pom changes: a copy of it beside the answer is the key."""
+def class_path(pom=POM, name="class-path"):
+    """Every jar of a pom. Found anew when the pom changes: a copy of it beside the answer is the key."""
     os.makedirs(PLACE, exist_ok=True)
-    answer, made_from = os.path.join(PLACE, "class-path"), os.path.join(PLACE, "class-path.pom")
-    pom = read(POM)
-    if read(made_from) != pom:
-        passes("-f", POM, f"-Dbuild.place={PLACE}", f"{GOALS}:build-classpath", f"-Dmdep.outputFile={answer}")
+    answer, made_from = os.path.join(PLACE, name), os.path.join(PLACE, f"{name}.pom")
+    text = read(pom)
+    if read(made_from) != text:
+        passes("-f", pom, f"-Dbuild.place={PLACE}", f"{GOALS}:build-classpath", f"-Dmdep.outputFile={answer}")
         with open(made_from, "w") as file:
-            file.write(pom)
+            file.write(text)
     return read(answer)
 
 

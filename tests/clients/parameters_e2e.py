@@ -25,6 +25,7 @@ OLD = "Sat, 01 Jan 2000 00:00:00 GMT"
 NO_TAG = '"00000000000000000000000000000000"'
 OWNERSHIP = b"<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>"
 TAGGING = b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
+LIFECYCLE = b"<LifecycleConfiguration><Rule><Filter/><Status>Disabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>"
 CORS = b"<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin></CORSRule></CORSConfiguration>"
 ENCRYPTION = b"<ServerSideEncryptionConfiguration><Rule><BlockedEncryptionTypes><EncryptionType>NONE</EncryptionType></BlockedEncryptionTypes></Rule></ServerSideEncryptionConfiguration>"
 BLOCK = b"<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>"
@@ -182,6 +183,8 @@ def request(name):
         ask.body = TAGGING
     elif name == "PutBucketCors":
         ask.body = CORS
+    elif name == "PutBucketLifecycleConfiguration":
+        ask.body = LIFECYCLE
     elif name == "PutBucketEncryption":
         ask.body = ENCRYPTION
     elif name == "PutPublicAccessBlock":

@@ -6,7 +6,7 @@
 //! nothing else is ever repeated, so one acknowledged write is one request.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,6 +23,9 @@ use crate::xml;
 pub const IO_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Data bytes per chunk of a streaming body.
 pub const CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes that [`Raw::receive_little`] has the kernel keep: more than a segment of the loopback interface, else its sender waits for
+/// timers.
+const RECEIVED_LITTLE: libc::c_int = 128 * 1024;
 /// A connection idle for longer, or just refused something, is checked before it is used again.
 const IDLE_TRUSTED_MAX: Duration = Duration::from_millis(5);
 
@@ -554,10 +557,11 @@ impl Raw {
         if let Err(error) = self.reader.get_ref().set_read_timeout(Some(wait)) {
             return Some(Err(error));
         }
-        if self.reader.fill_buf().is_err_and(|error| !is_closed(&error)) {
+        let is_silent = self.reader.fill_buf().is_err_and(|error| !is_closed(&error));
+        let set = self.reader.get_ref().set_read_timeout(Some(IO_WAIT_MAX));
+        if is_silent && set.is_ok() {
             return None;
         }
-        let set = self.reader.get_ref().set_read_timeout(Some(IO_WAIT_MAX));
         Some(set.and_then(|()| self.read(method)))
     }
 
@@ -574,6 +578,41 @@ impl Raw {
             Err(error) => is_closed(&error),
         };
         closed && set.is_ok()
+    }
+
+    /// Reads exactly `count` bytes.
+    pub fn read_bytes(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.reader.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads on until `most` bytes came, the connection is over or nothing comes; how many it were.
+    pub fn read_rest(&mut self, most: u64) -> u64 {
+        let mut count = 0;
+        while count < most {
+            match self.reader.fill_buf() {
+                Ok([]) | Err(_) => break,
+                Ok(bytes) => {
+                    let got = bytes.len();
+                    count += got as u64;
+                    self.reader.consume(got);
+                }
+            }
+        }
+        count
+    }
+
+    /// Has the kernel keep little of what is not read yet, so that the other end waits for us.
+    #[expect(unsafe_code, reason = "the standard library sets no sizes of buffers")]
+    pub fn receive_little(&self) {
+        let bytes: libc::c_int = RECEIVED_LITTLE;
+        let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).expect("four bytes");
+        let socket = self.reader.get_ref().as_raw_fd();
+        let value = (&raw const bytes).cast();
+        // SAFETY: `bytes` outlives the call and has the length that is said.
+        let set = unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, value, length) };
+        assert_eq!(set, 0, "{}", io::Error::last_os_error());
     }
 
     /// Another handle of the same connection, to write while this one reads.

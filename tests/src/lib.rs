@@ -16,6 +16,7 @@ pub mod sizes;
 pub mod rng;
 pub mod device;
 pub mod crash;
+pub mod linear;
 pub mod loop_device;
 pub mod machine;
 pub mod conformance;

@@ -368,6 +368,19 @@ pub fn read_root_env(path: &Path) -> Option<(String, String)> {
     Some((value("NILAS_ACCESS_KEY=")?, value("NILAS_SECRET_KEY=")?))
 }
 
+/// Lets this process, and the servers that it starts, have as many files open as they may; how many that is.
+#[expect(unsafe_code, reason = "the standard library has no call for limits of resources")]
+pub fn raise_files() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure outlives the call, which writes nothing else.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }, 0);
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the structure outlives the call, which only reads it.
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
+}
+
 static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn remove(data: &Path) {

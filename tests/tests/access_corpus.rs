@@ -106,6 +106,7 @@ fn ask_of(any: Any, place: Place) -> Ask {
                     Page::CreateKey => r#"{"user":"nobody"}"#.to_owned(),
                     Page::ChangeOwner => r#"{"bucket":"absent","user":"nobody"}"#.to_owned(),
                     Page::ChangeQuota => r#"{"bucket":"absent","quota":null}"#.to_owned(),
+                    Page::LifecyclePreview => r#"{"bucket":"absent"}"#.to_owned(),
                     Page::ChangeUser => r#"{"enabled":true}"#.to_owned(),
                     _ => String::new(),
                 },

@@ -24,6 +24,7 @@ pub(crate) mod table;
 pub(crate) mod warehouse;
 
 use std::cell::RefCell;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use nilas_engine::{Bucket, Engine, LocalBucket, Sequence, Transaction, ValueOwner};
 
+use crate::access::LookUpError;
 use crate::limits::{DIGESTS_REMOVED_PER_CHANGE_MAX, METADATA_BYTES_MAX, METADATA_INLINE_BYTES_MAX};
 use crate::model::Recorded;
 use crate::spec::TableMetadata;
@@ -116,6 +118,37 @@ where
         })
         .await
         .map_err(CatalogError::Engine)?
+}
+
+/// Where the tables of a warehouse have their files, on the core that owns it: what is told holds in the turn in which it is
+/// asked.
+pub struct TablePlaces {
+    warehouse: Rc<RefCell<Warehouse>>,
+}
+
+impl fmt::Debug for TablePlaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TablePlaces").finish_non_exhaustive()
+    }
+}
+
+impl TablePlaces {
+    /// Reads what there is of the warehouse of this name. Fails when not all of it is known.
+    ///
+    /// # Panics
+    /// When `bucket` is not bound to [`ValueOwner::Catalog`].
+    pub fn open(bucket: LocalBucket, name: &Arc<str>) -> Result<TablePlaces, LookUpError> {
+        match Store::open(bucket, Arc::clone(name), Bytes::new()) {
+            Ok(store) => Ok(TablePlaces { warehouse: store.warehouse }),
+            Err(CatalogError::Engine(failure)) => Err(LookUpError::Engine(failure)),
+            Err(_) => Err(LookUpError::Unreadable),
+        }
+    }
+
+    /// Whether a key lies in a location of a table.
+    pub fn hold(&self, key: &str) -> bool {
+        self.warehouse.borrow().table_of_key(key).is_some()
+    }
 }
 
 /// One warehouse on its owning core, for the length of one job.

@@ -67,7 +67,7 @@ kinds! {
     /// Which web pages may read it.
     CORS = 129 "CORS" honoured,
     /// What expires, and when.
-    LIFECYCLE = 130 "lifecycle" reserved,
+    LIFECYCLE = 130 "lifecycle" honoured,
     /// Who is notified of changes.
     NOTIFICATIONS = 131 "notifications" reserved,
 }

@@ -246,6 +246,11 @@ impl Engine {
         Ok(receiver.await.ok())
     }
 
+    /// Whether the bucket belongs to this core.
+    pub fn owns(&self, bucket: &Bucket) -> bool {
+        self.core.core_of(bucket.shard) == self.core.id
+    }
+
     /// Runs `job` with the bucket on the core that owns it, to its end even when the caller goes away. The job sees the
     /// values of `owner` only.
     pub async fn on_bucket<T, F, Fut>(

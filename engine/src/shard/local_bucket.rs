@@ -14,10 +14,13 @@ use bytes::Bytes;
 use crate::bucket_meta::Versioning;
 use crate::bucket_meta::values::ValueOwner;
 use crate::error::EngineError;
+use crate::object::WriteError;
+use crate::shard::expire::{Expired, Judge};
 use crate::shard::{Shard, Staged, Transaction};
 use crate::units::{BucketId, Sequence};
 
-/// A bucket on the core that owns it, bound to the values of one owner. Never leaves its core.
+/// A bucket on the core that owns it, bound to the values of one owner. Never leaves its core. Cheap to clone.
+#[derive(Clone)]
 pub struct LocalBucket {
     shard: Rc<Shard>,
     id: BucketId,
@@ -154,6 +157,17 @@ impl LocalBucket {
     /// Whether a key has an object now, durable or not: no delete marker.
     pub fn has_object(&self, key: &[u8]) -> bool {
         self.shard.with_bucket(self.id, |bucket| bucket.etag(key).is_some()).unwrap_or(false)
+    }
+
+    /// Removes of the versions of `keys` those that `judge` chooses in the turn of the change, at most `max`, in one record,
+    /// durable on return: the current object as a delete by name does. What a lock protects stays and is counted.
+    pub async fn expire(
+        &self,
+        keys: &[Bytes],
+        max: usize,
+        judge: &mut impl Judge,
+    ) -> Result<Expired, WriteError> {
+        self.shard.expire(self.id, keys, max, judge).await
     }
 
     /// What becomes of versions in the bucket, for what is appended in the same turn.

@@ -12,6 +12,7 @@ pub(crate) mod local_bucket;
 mod buckets;
 mod commit;
 mod delete;
+pub(crate) mod expire;
 mod get;
 mod list;
 mod maintenance;

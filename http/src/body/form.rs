@@ -302,7 +302,7 @@ impl PartHead {
         if !kind.trim().eq_ignore_ascii_case("form-data") {
             return None;
         }
-        let name = parameter(parameters, "name")?.to_lowercase();
+        let name = parameter(parameters, "name").filter(|name| !name.is_empty())?.to_lowercase();
         let filename = match parameter(parameters, "filename") {
             Some(name) => name,
             // RFC 5987, as some clients write names that are not ASCII.
@@ -473,6 +473,7 @@ mod tests {
         check_fault("--b-b--\r\n", FormFault::NoFile);
         check_fault("--b-bx\r\n\r\n", FormFault::Malformed);
         check_fault("--b-b\r\nContent-Type: a\r\n\r\nx\r\n--b-b--", FormFault::Malformed);
+        check_fault(&format!("{}--b-b--", file("name=\"\"; filename=\"x.txt\"", "x")), FormFault::Malformed);
         let long = field("x-ignore-a", &"a".repeat(FORM_FIELDS_BYTES_MAX));
         check_fault(&format!("{long}{}--b-b--", file("name=file", "x")), FormFault::TooLong);
         let behind = format!("{}{long}--b-b--", file("name=file", "x"));

@@ -19,6 +19,7 @@ use crate::identity::root_key::RootKeyError;
 use crate::identity::store::LoadError;
 use crate::limits::CACHE_MEMORY_PART;
 use crate::listen::ListenError;
+use crate::s3::lifecycle::Clock;
 use crate::scrub::ScrubSettings;
 use crate::sse::master::MasterKeyFault;
 use crate::sse::store::KeyLoadError;
@@ -61,6 +62,8 @@ pub struct ServerConfig {
     pub provision: Option<PathBuf>,
     /// How what is stored is verified in the background.
     pub scrub: ScrubSettings,
+    /// How long a day of lifecycle rules is.
+    pub lifecycle_clock: Clock,
     /// The region that S3 clients are told.
     pub region: String,
     /// Names under which `bucket.name` is a bucket, in lower case.

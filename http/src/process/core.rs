@@ -36,6 +36,8 @@ use crate::process::data_dir::DataDir;
 use crate::process::drives::open_drives;
 use crate::process::provision::Provision;
 use crate::process::shutdown::{InFlight, Stop};
+use crate::s3::lifecycle::Clock;
+use crate::s3::lifecycle::runner::{self, RunnerConfig};
 use crate::scrub::ScrubSettings;
 use crate::server::{CoreState, Identity, Place};
 use crate::source::Source;
@@ -73,6 +75,7 @@ pub(super) struct CoreSetup {
     pub(super) region: String,
     pub(super) domains: Arc<[String]>,
     pub(super) scrub: ScrubSettings,
+    pub(super) lifecycle_clock: Clock,
     pub(super) auth_failures_per_minute: u32,
     pub(super) audit_file: Option<Arc<AuditFile>>,
     pub(super) plan: MemoryPlan,
@@ -102,7 +105,8 @@ pub(super) async fn serve_core(setup: Arc<CoreSetup>, core: CoreId) -> Result<()
         takes_customer_keys: setup.takes_customer_keys,
     };
     let keys = setup.encryption_keys.clone();
-    let state = Rc::new(CoreState::new(figures, identity, keys, throttle, place, setup.scrub));
+    let (scrub, clock) = (setup.scrub, setup.lifecycle_clock);
+    let state = Rc::new(CoreState::new(figures, identity, keys, throttle, place, scrub, clock));
     let failed: Rc<RefCell<Option<CoreError>>> = Rc::default();
     let (failure, stop) = (failed.clone(), setup.stop.clone());
     let recovered = recover(setup.clone(), state.clone(), arena, drives);
@@ -183,6 +187,7 @@ async fn recover(
         provision.apply(services).await.map_err(CoreError::Provision)?;
     }
     setup.figures.readiness.core_recovered();
+    rt::spawn_local(work_off_lifecycles(setup.clone(), state.clone()));
     if watches {
         if let Some(services) = state.services() {
             services.catalog.resume_purges().await;
@@ -231,6 +236,18 @@ async fn load_identities(setup: &CoreSetup, engine: &Engine) -> Result<(), CoreE
             Err(CoreError::Identities(error))
         }
     }
+}
+
+/// Works off the lifecycles of this core's buckets, until the engine stops.
+async fn work_off_lifecycles(setup: Arc<CoreSetup>, state: Rc<CoreState>) {
+    let Some(services) = state.services() else { return };
+    let config = RunnerConfig {
+        clock: setup.lifecycle_clock,
+        forgets: state.core() == CoreId(0),
+        report: |text| eprintln!("nilas: {text}"),
+    };
+    let figures = setup.figures.lifecycles.clone();
+    runner::run(services.engine.clone(), &services.catalog, config, figures).await;
 }
 
 async fn start_scrub(setup: &CoreSetup, engine: &Engine) {

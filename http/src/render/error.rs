@@ -829,7 +829,7 @@ pub fn render(failure: &S3Error, context: Context<'_>) -> Response<ResponseBody>
 fn xml(answer: &Answer, context: Context<'_>) -> Bytes {
     let mut xml = Xml::bare("Error", 512);
     xml.text("Code", answer.code);
-    xml.text("Message", &answer.message);
+    xml.message("Message", &answer.message);
     for (name, value) in &answer.fields {
         xml.text(name, value);
     }

@@ -80,6 +80,18 @@ impl Xml {
         self.bytes(tag, text.as_bytes());
     }
 
+    /// `<tag>text</tag>` of an error's message, in which S3 leaves quotation marks as they are.
+    pub fn message(&mut self, tag: &str, text: &str) {
+        self.open(tag);
+        for (at, piece) in text.split('"').enumerate() {
+            if 0 < at {
+                self.put("\"");
+            }
+            self.escaped(piece.as_bytes());
+        }
+        self.close(tag);
+    }
+
     /// `<tag>text</tag>` of bytes that are known to be UTF-8, escaped.
     pub fn bytes(&mut self, tag: &str, text: &[u8]) {
         self.open(tag);
@@ -216,6 +228,11 @@ mod tests {
         check("plain é", "plain é");
         check("<a&\"b\">", "&lt;a&amp;&quot;b&quot;&gt;");
         check("\u{1}a\r\n", "&#x1;a&#13;&#10;");
+        let message = |text: &str, want: &str| {
+            assert_eq!(body(|xml| xml.message("T", text)), format!("<T>{want}</T>"));
+        };
+        message("", "");
+        message("[\"eq\", \"<a&b>\"]", "[\"eq\", \"&lt;a&amp;b&gt;\"]");
     }
 
     #[test]

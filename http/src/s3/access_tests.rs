@@ -101,6 +101,7 @@ fn with_s3(test: impl AsyncFnOnce(S3) + 'static) {
             md5_lanes: Md5Lanes::new(),
             downloads: Downloads::new(memory.downloads.clone()),
             memory,
+            lifecycle_clock: lifecycle::Clock { day_ms: 86_400_000 },
         };
         test(s3).await;
     });

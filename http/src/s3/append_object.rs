@@ -13,7 +13,7 @@ use nilas_engine::{NewObject, NewVersion, PutCondition};
 
 use super::copy_object::hold_copy;
 use super::put_object::{Length, store, stored};
-use super::{Call, Outcome, attributes_of, conditions, object_lock, unsigned, version_id};
+use super::{Call, Outcome, attributes_of, conditions, lifecycle, object_lock, unsigned, version_id};
 use crate::body::{Algorithm, HashPlan, Hashers};
 use crate::limits::APPENDED_BYTES_MAX;
 use crate::render::body::{BodyCut, ResponseBody};
@@ -108,6 +108,7 @@ where
     let mut response = stored(&info.etag, attributes.checksum.as_ref());
     call.say_encryption(response.headers_mut(), attributes.encryption.as_ref(), Says::Made);
     version_id::put_header(response.headers_mut(), &bucket, info.version());
+    lifecycle::put_expiration(call, response.headers_mut(), &bucket, &info);
     Ok(with_size(response, info.size))
 }
 

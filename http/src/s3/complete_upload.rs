@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 use md5::{Digest as _, Md5};
-use nilas_engine::{Bucket, Completion, ETag, PartInfo, PutCondition, Sequence, UploadId, VersionId};
+use nilas_engine::{Bucket, Completion, ETag, ObjectInfo, PartInfo, PutCondition, Sequence, UploadId};
 
-use super::{Call, Outcome, conditions, document, request_xml, unsigned, version_id};
+use super::{Call, Outcome, conditions, document, lifecycle, request_xml, unsigned, version_id};
 use crate::body::{Algorithm, Checksum, Declared};
 use crate::limits::{
     COMPLETE_XML_BYTES_MAX, OBJECT_BYTES_MAX, PART_BYTES_MIN, PART_CHECKSUMS_BYTES_MAX, PARTS_MAX,
@@ -41,7 +41,7 @@ where
     let wanted = parts.iter().map(named).collect::<Result<Vec<Named>, S3Error>>()?;
     let id = call.upload_id()?;
     let request = RequestDigest::of(&call.target.key, &parts, &expected.to_text());
-    let (made, version, encryption) =
+    let (made, info, encryption) =
         match put_together(call, &bucket, id, condition, &wanted, &expected, request).await {
             // It may be that its answer was lost.
             Err(failure @ S3Error::NoSuchUpload { .. }) => {
@@ -63,8 +63,9 @@ where
     }
     let mut response = document(xml);
     call.say_encryption(response.headers_mut(), encryption.as_ref(), Says::Completed);
-    if let Some(version) = version {
-        version_id::put_header(response.headers_mut(), &bucket, version);
+    if let Some(info) = info {
+        version_id::put_header(response.headers_mut(), &bucket, info.version());
+        lifecycle::put_expiration(call, response.headers_mut(), &bucket, &info);
     }
     Ok(response)
 }
@@ -77,7 +78,7 @@ async fn put_together(
     wanted: &[Named],
     expected: &Expected,
     request: RequestDigest,
-) -> Result<(Receipt, Option<VersionId>, Option<Encryption>), S3Error> {
+) -> Result<(Receipt, Option<ObjectInfo>, Option<Encryption>), S3Error> {
     let mut attributes = call.open_upload(bucket, id).await?;
     call.check_key_of_upload(bucket, &attributes)?;
     let lock = std::mem::take(&mut attributes.lock);
@@ -94,7 +95,7 @@ async fn put_together(
     let completion = Completion { parts, condition, etag, attributes, receipt: kept, lock };
     let done = call.engine().complete_upload(bucket, id, completion).await;
     let info = done.map_err(|why| call.write_failed(why))?;
-    Ok((receipt, Some(info.version()), encryption))
+    Ok((receipt, Some(info), encryption))
 }
 
 /// What the request's headers say the object must be.

@@ -20,7 +20,6 @@ use crate::s3::request_xml::Fixable;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Configuration {
     Accelerate,
-    Lifecycle,
     Logging,
     Notification,
     Replication,
@@ -32,7 +31,6 @@ impl Configuration {
     /// The setting of the bucket that it would show.
     fn setting(self) -> Option<SettingKind> {
         match self {
-            Configuration::Lifecycle => Some(SettingKind::LIFECYCLE),
             Configuration::Notification => Some(SettingKind::NOTIFICATIONS),
             Configuration::Accelerate
             | Configuration::Logging
@@ -68,9 +66,6 @@ fn fixed(configuration: Configuration) -> Fixed {
     let document = |root| Fixed::Document(Xml::new(root, 256));
     match configuration {
         Configuration::Accelerate => document("AccelerateConfiguration"),
-        Configuration::Lifecycle => {
-            missing("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")
-        }
         Configuration::Logging => document("BucketLoggingStatus"),
         Configuration::Notification => document("NotificationConfiguration"),
         Configuration::Replication => {

@@ -11,7 +11,7 @@ use nilas_engine::{Bucket, ETag, Found, NewObject, NewVersion, VersionId};
 
 use super::put_object::upload_bytes;
 use super::{
-    Call, Outcome, attributes_of, checksum, conditions, document, know_tags, metadata, not_found,
+    Call, Outcome, attributes_of, checksum, conditions, document, know_tags, lifecycle, metadata, not_found,
     object_lock, on_marker, version_id,
 };
 use crate::body::{Algorithm, Checksum, HashPlan, Hashers};
@@ -198,6 +198,7 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     response.headers_mut().extend(named);
     call.say_encryption(response.headers_mut(), attributes.encryption.as_ref(), Says::Made);
     version_id::put_header(response.headers_mut(), &bucket, info.version());
+    lifecycle::put_expiration(call, response.headers_mut(), &bucket, &info);
     Ok(response)
 }
 

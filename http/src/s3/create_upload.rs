@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Call, Outcome, checksum, document, metadata, object_lock};
+use super::{Call, Outcome, checksum, document, lifecycle, metadata, object_lock};
 use crate::render::error::S3Error;
 use crate::render::xml::Xml;
 use crate::s3::checksum::{Kind, StoredChecksum};
@@ -23,6 +23,7 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
     xml.bytes("Key", &call.target.key);
     xml.text("UploadId", &id.to_string());
     let mut response = document(xml);
+    lifecycle::put_abort(call, response.headers_mut(), &bucket, call.engine().now_ms());
     call.say_encryption(response.headers_mut(), attributes.encryption.as_ref(), Says::Made);
     if let Some(checksum) = &attributes.checksum {
         let headers = response.headers_mut();

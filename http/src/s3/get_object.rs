@@ -13,8 +13,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use nilas_engine::{Bucket, ObjectInfo};
 
 use super::{
-    Call, Outcome, attributes, attributes_of, checksum, conditions, empty, metadata, object_headers,
-    object_lock, tags, version_id,
+    Call, Outcome, attributes, attributes_of, checksum, conditions, empty, lifecycle, metadata,
+    object_headers, object_lock, tags, version_id,
 };
 use crate::body::Algorithm;
 use crate::render::body::{BodyCut, ResponseBody};
@@ -110,6 +110,9 @@ fn answer_head(
     object_headers(headers, info);
     version_id::put_header(headers, bucket, info.version());
     object_lock::put_headers(call, info, headers);
+    if call.parameter("versionId").is_none() {
+        lifecycle::put_expiration(call, headers, bucket, info);
+    }
     metadata::render(&attributes, headers);
     call.say_encryption(headers, attributes.encryption.as_ref(), Says::Bytes);
     if !attributes.tags.is_empty() && tags::may_read(call)? {

@@ -2,7 +2,7 @@
 
 use nilas_engine::PartInfo;
 
-use super::{Call, Outcome, Owner, count, document, owner_xml};
+use super::{Call, Outcome, Owner, count, document, lifecycle, owner_xml};
 use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
@@ -14,7 +14,9 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
     let after = marker(call.parameter("part-number-marker"))?;
     let bucket = call.bucket()?;
     let id = call.upload_id()?;
-    let upload = call.open_upload(&bucket, id).await?;
+    let opened = call.upload(&bucket, id).await?;
+    let unreadable = |_| S3Error::UnreadableAttributes { key: call.key() };
+    let upload = Attributes::decode(&opened.attributes).map_err(unreadable)?;
     call.check_key_of_upload(&bucket, &upload)?;
     // One more than a page, to know whether more follows.
     let parts = call.engine().parts(&bucket, id, after, max + 1).await?;
@@ -29,7 +31,9 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
         owner: &owner,
         upload: &upload,
     };
-    Ok(document(render(&page, &parts)))
+    let mut response = document(render(&page, &parts));
+    lifecycle::put_abort(call, response.headers_mut(), &bucket, opened.created_ms);
+    Ok(response)
 }
 
 fn marker(text: Option<&str>) -> Result<u16, S3Error> {

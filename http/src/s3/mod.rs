@@ -26,6 +26,7 @@ mod encryption;
 mod bucket_policy;
 pub mod tags;
 pub mod cors;
+pub mod lifecycle;
 mod list_objects;
 mod list_versions;
 mod reader;
@@ -116,6 +117,8 @@ pub struct S3 {
     pub memory: CoreMemory,
     /// The downloads of this core.
     pub downloads: Downloads,
+    /// How long a day of lifecycle rules is.
+    pub lifecycle_clock: lifecycle::Clock,
     /// The keys that objects are encrypted under.
     pub keys: KeyStore,
     /// Whether customers' keys are taken: where nobody can listen, or the operator says so.
@@ -269,7 +272,9 @@ impl Call<'_> {
             Operation::GetBucketEncryption => encryption::get(self),
             Operation::PutBucketEncryption => encryption::put(self, payload).await,
             Operation::DeleteBucketEncryption => encryption::delete(self).await,
-            Operation::GetBucketLifecycleConfiguration => configuration::get(self, Configuration::Lifecycle),
+            Operation::GetBucketLifecycleConfiguration => lifecycle::get(self),
+            Operation::PutBucketLifecycleConfiguration => lifecycle::put(self, payload).await,
+            Operation::DeleteBucketLifecycle => lifecycle::delete(self).await,
             Operation::GetBucketLogging => configuration::get(self, Configuration::Logging),
             Operation::PutBucketLogging => configuration::put(self, payload, Fixable::Logging).await,
             Operation::PutBucketNotificationConfiguration => {
@@ -775,6 +780,7 @@ fn owner_xml(xml: &mut Xml, tag: &str, owner: &Owner) {
 /// Fuzz entries of this folder, one per parser of bytes from outside.
 pub mod fuzz {
     pub use super::cors::fuzz_cors;
+    pub use super::lifecycle::fuzz_lifecycle;
     pub use super::post_object::fuzz_post_form;
     pub use super::range::fuzz_range;
     pub use super::request_xml::fuzz_xml;

@@ -124,6 +124,8 @@ operations! {
     PutBucketEncryption                PUT    Bucket  "encryption"        Plain  "s3:PutEncryptionConfiguration"       Bucket  Head Xml     Changes false;
     DeleteBucketEncryption             DELETE Bucket  "encryption"        Plain  "s3:PutEncryptionConfiguration"       Bucket  Head Empty   Changes false;
     GetBucketLifecycleConfiguration    GET    Bucket  "lifecycle"         Plain  "s3:GetLifecycleConfiguration"        Bucket  Head Empty   Reads   false;
+    PutBucketLifecycleConfiguration    PUT    Bucket  "lifecycle"         Plain  "s3:PutLifecycleConfiguration"        Bucket  Head Xml     Changes false;
+    DeleteBucketLifecycle              DELETE Bucket  "lifecycle"         Plain  "s3:PutLifecycleConfiguration"        Bucket  Head Empty   Changes false;
     GetBucketLogging                   GET    Bucket  "logging"           Plain  "s3:GetBucketLogging"                 Bucket  Head Empty   Reads   false;
     PutBucketLogging                   PUT    Bucket  "logging"           Plain  "s3:PutBucketLogging"                 Bucket  Head Xml     Changes false;
     GetBucketNotificationConfiguration GET    Bucket  "notification"      Plain  "s3:GetBucketNotification"            Bucket  Head Empty   Reads   false;

@@ -95,6 +95,7 @@ const WITH_MD5: &[Operation] = &[
     DeleteObjects,
     PutBucketAccelerateConfiguration,
     PutBucketCors,
+    PutBucketLifecycleConfiguration,
     PutBucketEncryption,
     PutBucketLogging,
     PutBucketNotificationConfiguration,
@@ -211,6 +212,7 @@ pub const TABLE: &[Row] = &[
         MAKING,
     ),
     honoured(&["x-amz-write-offset-bytes"], &[PutObject]),
+    honoured(&["x-amz-transition-default-minimum-object-size"], &[PutBucketLifecycleConfiguration]),
     refused_as(Refusal::NotImplemented, &["x-amz-meta-snowball-auto-extract"], &[PutObject]),
     refused_as(Refusal::NotImplemented, &["x-minio-extract"], EXTRACTING),
     honoured(

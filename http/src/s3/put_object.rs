@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::ETAG;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body;
 use nilas_engine::limits::{INLINE_BYTES_MAX, IO_BYTES_MAX};
 use nilas_engine::{Bucket, ETag, NewObject, NewVersion, PutCondition, VersionId};
 
 use super::{
-    Call, Outcome, append_object, conditions, empty, etag_header, metadata, object_lock, version_id,
+    Call, Outcome, append_object, conditions, empty, etag_header, lifecycle, metadata, object_lock,
+    version_id,
 };
 use crate::body::{Algorithm, BodyError, Received};
 use crate::memory::BoundedBuffer;
@@ -61,6 +62,8 @@ pub(super) struct Made {
     encryption: Option<Encryption>,
     bucket: Arc<Bucket>,
     version: VersionId,
+    /// When it expires, if it does.
+    expiration: Option<HeaderValue>,
 }
 
 impl Made {
@@ -72,9 +75,12 @@ impl Made {
         response
     }
 
-    /// Names the version, where the bucket keeps them.
+    /// Names the version, where the bucket keeps them, and says when it expires.
     pub(super) fn name_version(&self, headers: &mut HeaderMap) {
         version_id::put_header(headers, &self.bucket, self.version);
+        if let Some(expiration) = &self.expiration {
+            headers.insert(lifecycle::EXPIRATION, expiration.clone());
+        }
     }
 }
 
@@ -126,8 +132,9 @@ where
     let published = writer.publish_object(call.key(), object).await;
     let info = published.map_err(|why| call.write_raced(why))?;
     let version = info.version();
+    let expiration = lifecycle::expiration(call, &bucket, &info);
     let Attributes { checksum, encryption, .. } = attributes;
-    Ok(Made { etag: info.etag, checksum, size: info.size, encryption, bucket, version })
+    Ok(Made { etag: info.etag, checksum, size: info.size, encryption, bucket, version, expiration })
 }
 
 /// As [`take_body`], of a body of which only is known that it has at most `max` bytes; it must have `wanted`.

@@ -1,6 +1,6 @@
 //! The XML that operations take: CreateBucket, DeleteObjects, CompleteMultipartUpload, PutBucketOwnershipControls,
 //! PutPublicAccessBlock, PutBucketTagging, PutBucketCors, PutBucketVersioning, PutObjectLockConfiguration,
-//! PutObjectRetention, PutObjectLegalHold, PutBucketEncryption.
+//! PutObjectRetention, PutObjectLegalHold, PutBucketLifecycleConfiguration, PutBucketEncryption.
 //!
 //! Pure. Read in one pass, element by element; names count without their namespace prefix, attributes do not count.
 //! A document type, a processing instruction, an entity of its own, deeper nesting than [`XML_DEPTH_MAX`], more entries
@@ -13,6 +13,7 @@ use crate::body::Algorithm;
 use crate::limits::{DELETE_KEYS_MAX, PARTS_MAX, XML_DEPTH_MAX};
 use crate::render::error::S3Error;
 use crate::s3::cors::CorsRule;
+use crate::s3::lifecycle::rules::{ExpirationDocument, FilterDocument, RuleDocument};
 use crate::s3::unsigned;
 
 /// What a new bucket is to have.
@@ -372,6 +373,100 @@ fn cors_rule(walk: &mut Walk<'_>) -> Result<CorsRule, S3Error> {
         Ok(())
     })?;
     Ok(rule)
+}
+
+/// `LifecycleConfiguration`: its rules as they are sent. What they may say is for `lifecycle::rules` to judge.
+pub fn parse_lifecycle(bytes: &[u8]) -> Result<Vec<RuleDocument>, S3Error> {
+    let mut rules = Vec::new();
+    Walk::new(bytes)?.root("LifecycleConfiguration", |walk, name| match name {
+        "Rule" => {
+            rules.push(lifecycle_rule(walk)?);
+            Ok(())
+        }
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok(rules)
+}
+
+fn lifecycle_rule(walk: &mut Walk<'_>) -> Result<RuleDocument, S3Error> {
+    let mut rule = RuleDocument::default();
+    walk.children(&mut |walk, name| match name {
+        "ID" => once(&mut rule.id, walk.text()?),
+        "Status" => once(&mut rule.status, walk.text()?.trim().to_owned()),
+        "Prefix" => once(&mut rule.prefix, walk.text()?),
+        "Filter" => once(&mut rule.filter, lifecycle_filter(walk)?),
+        "Expiration" => once(&mut rule.expiration, lifecycle_expiration(walk)?),
+        "NoncurrentVersionExpiration" => {
+            let (mut days, mut newer) = (None, None);
+            walk.children(&mut |walk, name| match name {
+                "NoncurrentDays" => once(&mut days, number(walk)?),
+                "NewerNoncurrentVersions" => once(&mut newer, number(walk)?),
+                _ => Err(S3Error::MalformedXml),
+            })?;
+            once(&mut rule.noncurrent, (days, newer))
+        }
+        "AbortIncompleteMultipartUpload" => {
+            let mut days = None;
+            walk.children(&mut |walk, name| match name {
+                "DaysAfterInitiation" => once(&mut days, number(walk)?),
+                _ => Err(S3Error::MalformedXml),
+            })?;
+            once(&mut rule.abort, days)
+        }
+        "Transition" | "NoncurrentVersionTransition" => {
+            rule.transition =
+                Some(if name == "Transition" { "Transition" } else { "NoncurrentVersionTransition" });
+            walk.children(&mut |walk, _| walk.text().map(drop))
+        }
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok(rule)
+}
+
+fn lifecycle_filter(walk: &mut Walk<'_>) -> Result<FilterDocument, S3Error> {
+    let (mut filter, mut count) = (FilterDocument::default(), 0);
+    walk.children(&mut |walk, name| {
+        // One thing alone, or several in an `And`.
+        count += 1;
+        match name {
+            _ if 1 < count => Err(S3Error::MalformedXml),
+            "And" => {
+                filter.and = true;
+                walk.children(&mut |walk, name| filter_part(walk, name, &mut filter))
+            }
+            name => filter_part(walk, name, &mut filter),
+        }
+    })?;
+    Ok(filter)
+}
+
+fn filter_part(walk: &mut Walk<'_>, name: &str, filter: &mut FilterDocument) -> Result<(), S3Error> {
+    match name {
+        "Prefix" => once(&mut filter.prefix, walk.text()?),
+        "Tag" => {
+            filter.tags.push(tag(walk)?);
+            Ok(())
+        }
+        "ObjectSizeGreaterThan" => once(&mut filter.larger, number(walk)?),
+        "ObjectSizeLessThan" => once(&mut filter.smaller, number(walk)?),
+        _ => Err(S3Error::MalformedXml),
+    }
+}
+
+fn lifecycle_expiration(walk: &mut Walk<'_>) -> Result<ExpirationDocument, S3Error> {
+    let mut expiration = ExpirationDocument::default();
+    walk.children(&mut |walk, name| match name {
+        "Days" => once(&mut expiration.days, number(walk)?),
+        "Date" => once(&mut expiration.date, walk.text()?.trim().to_owned()),
+        "ExpiredObjectDeleteMarker" => once(&mut expiration.marker, parse_boolean(&walk.text()?)?),
+        _ => Err(S3Error::MalformedXml),
+    })?;
+    Ok(expiration)
+}
+
+/// The number that the open element is.
+fn number(walk: &mut Walk<'_>) -> Result<i64, S3Error> {
+    integer(walk.text()?.trim()).ok_or(S3Error::MalformedXml)
 }
 
 /// `Delete`.

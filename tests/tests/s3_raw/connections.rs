@@ -171,7 +171,7 @@ fn an_empty_body_is_asked_for_too() {
         ("a condition", object("PUT", "expect-empty").header("if-none-match", "*"), 412),
         ("a checksum", object("PUT", "expect-empty").header("x-amz-checksum-crc32", "AAAAAQ=="), 400),
         ("no credentials", object("PUT", "expect-empty").unsigned(), 403),
-        ("not served", object("PUT", "expect-empty").query("tagging", ""), 501),
+        ("not served", object("PUT", "expect-empty").query("torrent", ""), 501),
         ("a part", part("expect-empty", &id), 200),
         ("a part of no upload", part("expect-empty", none), 404),
         ("a copy", object("PUT", "expect-empty").header("x-amz-copy-source", "/expect-empty/none"), 404),

@@ -526,7 +526,6 @@ fn nothing_but_health_is_anonymous() {
         ("PUT", "/anonymous/k?acl"),
         ("PUT", "/anonymous/k?frobnicate"),
         ("POST", "/anonymous/k"),
-        ("POST", "/anonymous"),
         ("PUT", "/anonymous?policy"),
         ("GET", "/anonymous?policy"),
         ("GET", "/anonymous?acl"),
@@ -574,6 +573,11 @@ fn nothing_but_health_is_anonymous() {
         // Not even whether the thing exists, or would be served.
         assert_eq!(response.status, 403, "{method} {path}: {} {}", response.head, response.text());
         assert!(!response.text().contains("secret"), "{method} {path}");
+    }
+    // What is no form is refused for that alone, whether there is such a bucket or not.
+    for bucket in ["/anonymous", "/nosuchbucket"] {
+        let response = client.send(&Call::new("POST", bucket).unsigned()).expect("an answer");
+        expect(&response, 412, "PreconditionFailed");
     }
     // A preflight shows no credentials and learns of rules only.
     let preflight = |call: Call<'static>| {

@@ -1,16 +1,19 @@
-//! `nilas bucket …`: whose the buckets are, and how much they may hold.
+//! `nilas bucket …`: whose the buckets are, how much they may hold, and what their lifecycles would remove.
 //!
 //! `main` hands over a connected [`Client`]. Making and emptying buckets is the business of S3 clients.
+
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::client::{Client, Connection};
+use crate::client::{Client, Connection, read_text};
+use crate::limits::PREVIEW_KEYS_MAX;
 use crate::output::{Failure, Output, or_dash};
 use crate::serve::parse_bytes;
 use crate::xml::Element;
 
-/// Whose the buckets are, and how much they may hold.
+/// Whose the buckets are, how much they may hold, and what their lifecycles would remove.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -42,6 +45,24 @@ pub(crate) enum Command {
         /// Bytes of all versions and parts, such as 10GiB; none for any number
         size: Option<String>,
     },
+    /// What the lifecycle rules of a bucket would remove now
+    Lifecycle {
+        #[command(subcommand)]
+        command: Lifecycle,
+    },
+}
+
+/// What is asked of a lifecycle.
+#[derive(Subcommand)]
+pub(crate) enum Lifecycle {
+    /// Counts what would go now, and names the first of it. Removes nothing
+    Preview {
+        /// Name of the bucket
+        bucket: String,
+        /// XML of rules that are tried in place of the bucket's own, as PutBucketLifecycleConfiguration takes it
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
+    },
 }
 
 pub(crate) fn run(client: &Client, command: &Command) -> Result<Output, Failure> {
@@ -54,6 +75,11 @@ pub(crate) fn run(client: &Client, command: &Command) -> Result<Output, Failure>
             let size = size.as_deref().map(|size| format!(" {size}")).unwrap_or_default();
             failure.if_not_found("nilas bucket list --owners").of(&format!("bucket quota {bucket}{size}"))
         }),
+        Command::Lifecycle { command: Lifecycle::Preview { bucket, rules } } => {
+            preview(client, bucket, rules.as_deref()).map_err(|failure| {
+                failure.if_not_found("nilas bucket list").of(&format!("bucket lifecycle preview {bucket}"))
+            })
+        }
         Command::Chown { bucket, user } => chown(client, bucket, user).map_err(|failure| {
             failure
                 .if_not_found("nilas bucket list --owners; nilas user list")
@@ -123,6 +149,69 @@ fn quota(client: &Client, bucket: &str, size: Option<&str>) -> Result<Output, Fa
     Ok(Output::one(json!({ "bucket": bucket, "quota": quota }), text))
 }
 
+/// What a preview counts, and how it is called.
+const COUNTS: [(&str, &str); 9] = [
+    ("current", "current objects go"),
+    ("marked", "current objects get a delete marker"),
+    ("noncurrent", "noncurrent versions go"),
+    ("markers", "delete markers go"),
+    ("uploads", "uploads are ended"),
+    ("bytes", "bytes of objects go"),
+    ("locked", "versions stay because a lock protects them"),
+    ("in_tables", "versions and uploads stay because they lie in the location of a table"),
+    ("looked", "versions and uploads were looked at"),
+];
+
+fn preview(client: &Client, bucket: &str, rules: Option<&Path>) -> Result<Output, Failure> {
+    let rules = rules.map(read_text).transpose()?;
+    let (mut sums, mut keys) = ([0_u64; COUNTS.len()], Vec::new());
+    let mut next: Option<String> = None;
+    loop {
+        let mut asked = json!({ "bucket": bucket });
+        for (name, text) in [("rules", &rules), ("next", &next)] {
+            if let Some(text) = text {
+                asked[name] = json!(text);
+            }
+        }
+        let page = client.page("/_nilas/lifecycle/preview", &[], Some(&asked))?;
+        for (sum, (name, _)) in sums.iter_mut().zip(COUNTS) {
+            let count = page[name].as_u64();
+            *sum += count.ok_or_else(|| Failure::answer(format!("the answer does not say {name}")))?;
+        }
+        keys.extend(
+            page["keys"].as_array().into_iter().flatten().take(PREVIEW_KEYS_MAX - keys.len()).cloned(),
+        );
+        next = match page["next"].as_str() {
+            None => break,
+            Some(text) if next.as_deref() == Some(text) => {
+                return Err(Failure::answer("the preview does not come to an end"));
+            }
+            Some(text) => Some(text.to_owned()),
+        };
+    }
+    let mut value = json!({ "bucket": bucket, "keys": keys });
+    let mut lines = Vec::new();
+    for (sum, (name, text)) in sums.iter().zip(COUNTS) {
+        value[name] = json!(sum);
+        if 0 < *sum || name == "looked" {
+            lines.push(format!("{sum} {text}"));
+        }
+    }
+    let named = value["keys"].as_array().into_iter().flatten().map(|entry| {
+        format!(
+            "  {} {}",
+            entry["kind"].as_str().unwrap_or_default(),
+            entry["key"].as_str().unwrap_or_default()
+        )
+    });
+    let named: Vec<String> = named.collect();
+    if !named.is_empty() {
+        lines.push("the first of them:".to_owned());
+        lines.extend(named);
+    }
+    Ok(Output::one(value, lines.join("\n")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +253,39 @@ mod tests {
         assert_eq!(seen, ["GET /_nilas/quotas?bucket=b"]);
         let (came, seen) = scripted(&[], |client| run(client, &quota(Some("much"))));
         assert_eq!((came.expect_err("no size").exit, seen.len()), (Exit::Usage, 0));
+    }
+
+    #[test]
+    fn previews() {
+        let command =
+            Command::Lifecycle { command: Lifecycle::Preview { bucket: "b".to_owned(), rules: None } };
+        let page = |looked: u64, key: &str, next: Option<&str>| {
+            let zero = json!(0);
+            let mut page =
+                json!({ "bucket": "b", "keys": [{ "kind": "current", "key": key }], "next": next });
+            for (name, _) in COUNTS {
+                page[name] = zero.clone();
+            }
+            (page["current"], page["bytes"], page["looked"]) = (json!(1), json!(5), json!(looked));
+            page.to_string()
+        };
+        let (first, last) = (page(9, "a", Some("v.0.0.61")), page(3, "c", None));
+        let (came, seen) = scripted(&[(200, &first), (200, &last)], |client| run(client, &command));
+        let shown = came.expect("a preview").render(false);
+        assert_eq!(
+            shown,
+            "2 current objects go\n10 bytes of objects go\n12 versions and uploads were looked at\nthe first of them:\n  \
+             current a\n  current c\n"
+        );
+        assert_eq!(
+            seen,
+            [
+                "POST /_nilas/lifecycle/preview {\"bucket\":\"b\"}",
+                "POST /_nilas/lifecycle/preview {\"bucket\":\"b\",\"next\":\"v.0.0.61\"}"
+            ]
+        );
+        let (came, _) = scripted(&[(200, &first), (200, &first)], |client| run(client, &command));
+        assert!(came.is_err());
     }
 
     #[test]

@@ -19,3 +19,6 @@ pub(crate) const LIST_PAGES_MAX: usize = 10_000;
 
 /// Bytes of a file that is read: a policy, a provision file, certificates. Beyond: exit code 2.
 pub(crate) const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Keys that a preview of a lifecycle names; all are counted.
+pub(crate) const PREVIEW_KEYS_MAX: usize = 20;

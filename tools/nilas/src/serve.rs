@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use nilas_engine::format::superblock::FORMAT_VERSION;
@@ -13,6 +14,7 @@ use nilas_http::limits::AUTH_FAILURES_PER_MINUTE;
 use nilas_http::process::config::{ServerConfig, ServerError};
 use nilas_http::process::shutdown::Stop;
 use nilas_http::process::{Server, StoreOrigin};
+use nilas_http::s3::lifecycle::Clock;
 use nilas_http::scrub::ScrubSettings;
 
 const STORAGE: &str = "Storage";
@@ -20,6 +22,7 @@ const NETWORK: &str = "Network";
 const SENDERS: &str = "Audit and throttling";
 const MACHINE: &str = "Cores and memory";
 const SCRUB: &str = "Scrub";
+const LIFECYCLE: &str = "Lifecycle";
 const OIDC: &str = "OpenID Connect";
 const CREDENTIALS: &str = "\
 Credentials:
@@ -95,6 +98,9 @@ pub(crate) struct Arguments {
     /// Hours between the end of one pass of the scrub and the next
     #[arg(long, value_name = "HOURS", default_value_t = 168, help_heading = SCRUB)]
     scrub_every: u32,
+    /// For tests: how long a day of lifecycle rules lasts, such as 2s; a real day is 24h
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration, help_heading = LIFECYCLE)]
+    lifecycle_day: Duration,
     /// Address of an OpenID Connect issuer whose tokens are taken by STS and by the catalog: https, or http on loopback
     #[arg(long, value_name = "URL", env = "NILAS_OIDC_ISSUER", requires = "oidc_audience", help_heading = OIDC)]
     oidc_issuer: Option<String>,
@@ -137,6 +143,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), ServeError> {
         scrub: ScrubSettings {
             bytes_per_second: arguments.scrub_rate,
             every: std::time::Duration::from_secs(u64::from(arguments.scrub_every) * 3600),
+        },
+        lifecycle_clock: Clock {
+            day_ms: u64::try_from(arguments.lifecycle_day.as_millis()).unwrap_or(u64::MAX),
         },
         region: arguments.region,
         domains: arguments.domain,
@@ -280,9 +289,42 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
 }
 
+/// `500ms`, `2s`, `10m`, `24h`; at least 100 ms and at most 24 hours.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(format!("{text:?} is no duration: write it like 2s, 10m or 24h")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("{text:?} is no duration: write it like 2s"))?;
+    match number.checked_mul(ms).filter(|ms| (100..=86_400_000).contains(ms)) {
+        Some(ms) => Ok(Duration::from_millis(ms)),
+        None => Err(format!("{text:?}: at least 100ms and at most 24h")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{parse_address, parse_bytes, parse_domain};
+    use super::{parse_address, parse_bytes, parse_domain, parse_duration};
+
+    #[test]
+    fn durations() {
+        let check = |text, want: Option<u64>| {
+            let got = parse_duration(text).ok().and_then(|time| u64::try_from(time.as_millis()).ok());
+            assert_eq!(got, want, "{text}");
+        };
+        check("100ms", Some(100));
+        check("2s", Some(2_000));
+        check("10m", Some(600_000));
+        check("24h", Some(86_400_000));
+        for bad in ["", "2", "s", "99ms", "25h", "1d", "-1s", "1.5s", "99999999999999999999h"] {
+            check(bad, None);
+        }
+    }
 
     #[test]
     fn domains() {

@@ -1,7 +1,7 @@
 //! The report every command ends with, and the sections of `test` and `ci`.
 //! `main` hands over; `check`, `clients` and `readme` add their sections. Closing line: `NAME: N passed, N failed (N s)`.
 
-use crate::shell::{Failure, cargo, program, release_binary};
+use crate::shell::{Failure, cargo, program, release_binary, root, target};
 use crate::{check, clients, fuzz, readme};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -117,6 +117,28 @@ pub fn bench(scenario: &str, arguments: Vec<String>) -> Result<(), Failure> {
 pub fn crash(cycles: Option<u64>, seed: Option<u64>) -> Result<(), Failure> {
     cargo(["build", "--release", "-p", "nilas"]).passes()?;
     tests_binary("nilas-crash", &[], &[("--cycles", cycles), ("--seed", seed)])
+}
+
+/// `porcupine`: another checker, of another language, judges what ours has judged.
+pub fn linear(
+    seconds: Option<u64>,
+    seed: Option<u64>,
+    clients: Option<u64>,
+    porcupine: bool,
+) -> Result<(), Failure> {
+    cargo(["build", "--release", "-p", "nilas"]).passes()?;
+    let flags = [("--seconds", seconds), ("--seed", seed), ("--clients", clients)];
+    if !porcupine {
+        return tests_binary("nilas-linear", &[], &flags);
+    }
+    let kept = target().join("linear");
+    // Of an earlier run, if there was one.
+    drop(std::fs::remove_dir_all(&kept));
+    let directory = kept.display().to_string();
+    tests_binary("nilas-linear", &["--keep", &directory], &flags)?;
+    let listed = std::fs::read_dir(&kept).map_err(|e| Failure(format!("{directory}: {e}")))?;
+    let files = listed.filter_map(|entry| Some(entry.ok()?.path().into_os_string()));
+    program("go").args(["run", "."]).args(files).directory(root().join("tests/porcupine")).passes()
 }
 
 fn tests_binary(name: &str, words: &[&str], flags: &[(&str, Option<u64>)]) -> Result<(), Failure> {

@@ -65,6 +65,18 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Clients on few keys of a real server that is killed again and again, judged by a checker of linearizability
+    Linear {
+        #[arg(long)]
+        seconds: Option<u64>,
+        #[arg(long)]
+        seed: Option<u64>,
+        #[arg(long)]
+        clients: Option<u64>,
+        /// Has the Go library porcupine judge the same histories; needs Go
+        #[arg(long)]
+        porcupine: bool,
+    },
     /// Load generators: `s3`, `catalog` or `disk`, with their own flags
     Bench {
         scenario: String,
@@ -116,6 +128,9 @@ fn main() -> ExitCode {
         Command::Prove { name, seed, count, long } => plain(ci::prove(&name, seed, count, long)),
         Command::Mutants { arguments } => plain(ci::mutants(arguments)),
         Command::Crash { cycles, seed } => plain(ci::crash(cycles, seed)),
+        Command::Linear { seconds, seed, clients, porcupine } => {
+            plain(ci::linear(seconds, seed, clients, porcupine))
+        }
         Command::Bench { scenario, arguments } => plain(ci::bench(&scenario, arguments)),
         Command::Access => sections("access", |report| {
             report.section("access", readme::access);

@@ -69,6 +69,26 @@ impl BucketIndex {
         })
     }
 
+    /// Visits the versions of a key, newest first, each with whether there are older ones, while `visit` returns true;
+    /// whether it always did.
+    pub(crate) fn each_version(
+        &self,
+        key: &Bytes,
+        mut visit: impl FnMut(&ObjectVersion, bool) -> bool,
+    ) -> bool {
+        let mut versions = self.versions_of(key).peekable();
+        let mut is_latest = true;
+        while let Some((found, cell)) = versions.next() {
+            let (info, is_marker) = (info_of(&found, &cell), cell.is_marker);
+            let version = ObjectVersion { key: key.clone(), info, is_latest, is_marker };
+            if !visit(&version, versions.peek().is_some()) {
+                return false;
+            }
+            is_latest = false;
+        }
+        true
+    }
+
     /// Removes the first version that `which` chooses, if any; returns whether the key has another object or marker now.
     pub(super) fn remove_version(
         &mut self,
