@@ -246,7 +246,8 @@ fn copied_attributes(
     // Of no use here, and still S3 refuses too much of it.
     metadata::parse_user_metadata(headers)?;
     // A copy's storage class is its own, not the source's.
-    Ok(Attributes { storage_class: metadata::parse_storage_class(headers)?, ..source })
+    let hold_off = object_lock::asks_hold_off(headers);
+    Ok(Attributes { storage_class: metadata::parse_storage_class(headers)?, hold_off, ..source })
 }
 
 /// Whether the copy gets the tags of the request, and not those of its source.

@@ -79,7 +79,7 @@ macro_rules! operations {
     };
 }
 
-// Copies need `s3:GetObject` on their source as well. The object operations stand first because they are asked for most.
+// Copies need `s3:GetObject` on their source as well, and renames `s3:DeleteObject` too. The object operations stand first because they are asked for most.
 operations! {
 //  name, method, level, sub-resource, form, action, judged on, named in, body, effect, is a page
     GetObject                          GET    Object  ""                  Plain  "s3:GetObject"                        Object  Head Empty   Reads   false;
@@ -87,6 +87,7 @@ operations! {
     HeadObject                         HEAD   Object  ""                  Plain  "s3:GetObject"                        Object  Head Empty   Reads   false;
     DeleteObject                       DELETE Object  ""                  Plain  "s3:DeleteObject"                     Object  Head Empty   Changes false;
     CopyObject                         PUT    Object  ""                  Copy   "s3:PutObject"                        Object  Head Empty   Changes false;
+    RenameObject                       PUT    Object  "renameObject"      Plain  "s3:PutObject"                        Object  Head Empty   Changes false;
     GetObjectAttributes                GET    Object  "attributes"        Plain  "s3:GetObjectAttributes"              Object  Head Empty   Reads   false;
     GetObjectAcl                       GET    Object  "acl"               Plain  "s3:GetObjectAcl"                     Object  Head Empty   Reads   false;
     PutObjectAcl                       PUT    Object  "acl"               Plain  "s3:PutObjectAcl"                     Object  Head Xml     Changes false;
