@@ -40,7 +40,7 @@ BESIDE_THE_MODEL = {
     ("Content-MD5", "PutBucketAccelerateConfiguration"),
     ("Content-MD5", "PutBucketNotificationConfiguration"),
     ("x-amz-sdk-checksum-algorithm", "PutBucketNotificationConfiguration"),
-    ("x-amz-meta-snowball-auto-extract", "PutObject"),
+    *((f"x-amz-meta-{name}", "PutObject") for name in ("snowball-auto-extract", "minio-snowball-prefix", "minio-snowball-ignore-dirs", "minio-snowball-ignore-errors")),
     *(("x-minio-extract", name) for name in ("PutObject", "GetObject", "HeadObject", "ListObjectsV2", "ListObjects")),
 }
 
@@ -138,6 +138,9 @@ def request(name):
         ask.path = there
         ask.body = b"0123456789" if name == "PutObject" else b""
         ask.headers = source if name == "CopyObject" else {}
+    elif name == "RenameObject":
+        # To itself: it stays.
+        ask.headers = {"x-amz-rename-source": f"/{bucket}/k"}
     elif name in ("UploadPart", "UploadPartCopy"):
         ask.path, ask.query = f"/{bucket}/up", {"uploadId": open_upload(), "partNumber": "1"}
         ask.body = b"0123456789" if name == "UploadPart" else b""
@@ -407,7 +410,7 @@ def overridden(name, operation):
 
 def not_modified_since(name, operation):
     modified = Ask("HEAD", f"/{bucket}/k").send().headers["last-modified"]
-    status = 304 if name == "If-Modified-Since" else 412
+    status = 304 if name == "If-Modified-Since" and operation != "RenameObject" else 412
     refused_value(modified, status, "PreconditionFailed")(name, operation)
 
 
@@ -464,6 +467,16 @@ PROBES = {
     "x-amz-if-match-size": FAILED("11"),
     "x-amz-if-match-last-modified-time": FAILED(OLD),
     "x-amz-if-match-initiated-time": FAILED(OLD),
+    "x-amz-meta-snowball-auto-extract": ARGUMENT("maybe"),
+    "x-amz-meta-minio-snowball-prefix": kept("p"),
+    "x-amz-meta-minio-snowball-ignore-dirs": kept("true"),
+    "x-amz-meta-minio-snowball-ignore-errors": kept("true"),
+    "x-amz-rename-source": ARGUMENT("/elsewhere/k"),
+    "x-amz-rename-source-if-match": FAILED(NO_TAG),
+    "x-amz-rename-source-if-none-match": FAILED("*"),
+    "x-amz-rename-source-if-modified-since": not_modified_since,
+    "x-amz-rename-source-if-unmodified-since": FAILED(OLD),
+    "x-amz-client-token": ARGUMENT("a b"),
     "x-amz-copy-source": ARGUMENT("no-key"),
     "x-amz-copy-source-if-match": FAILED(NO_TAG),
     "x-amz-copy-source-if-none-match": FAILED("*"),
