@@ -455,6 +455,7 @@ PROBES = {
     "x-amz-copy-source-server-side-encryption-customer-key": ARGUMENT("x"),
     "x-amz-copy-source-server-side-encryption-customer-key-MD5": ARGUMENT("x"),
     "x-amz-write-offset-bytes": refused_value("1", 400, "InvalidWriteOffset"),
+    "x-amz-transition-default-minimum-object-size": refused_value("some", 400, "InvalidArgument"),
     "x-amz-checksum-algorithm": refused_value("XOR", 400, "InvalidRequest"),
     "x-amz-checksum-type": refused_value("SOME", 400, "InvalidRequest"),
     "x-amz-mp-object-size": refused_value("11", 400, "InvalidRequest"),
