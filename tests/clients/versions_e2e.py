@@ -209,7 +209,7 @@ def says_of_locks(bucket, until):
         eq(error.response["Error"]["Message"], text)
 
     plain = made("lock-texts")
-    put(plain, "k", b"x")
+    client.put_object(Bucket=plain, Key="k", Body=b"x")
     missing = "Bucket is missing Object Lock Configuration"
     retain = lambda where, key, **retention: client.put_object_retention(Bucket=where, Key=key, Retention=retention)
     governed = dict(Mode="GOVERNANCE", RetainUntilDate=until)
@@ -301,7 +301,42 @@ def a_warehouse_with_versions_and_locks():
     eq(client.list_objects_v2(Bucket=name)["KeyCount"], 0)
 
 
+def renames():
+    """An object of a bucket without versions gets another key; who may not do all that it takes is refused."""
+    bucket = made("renames")
+    body = content(3 * nilas.MIB)
+    client.put_object(Bucket=bucket, Key="old/key", Body=body, Tagging="team=data", Metadata={"colour": "red"})
+    before = client.head_object(Bucket=bucket, Key="old/key")
+    client.rename_object(Bucket=bucket, Key="new/\u00e4 key", RenameSource=f"/{bucket}/old/key")
+    after = client.head_object(Bucket=bucket, Key="new/\u00e4 key")
+    for name in ("ETag", "LastModified", "Metadata", "ContentLength"):
+        eq(after[name], before[name], name)
+    eq(body_of(bucket, "new/\u00e4 key") == body, True, "bytes")
+    eq(client.get_object_tagging(Bucket=bucket, Key="new/\u00e4 key")["TagSet"], [{"Key": "team", "Value": "data"}])
+    eq([found["Key"] for found in client.list_objects_v2(Bucket=bucket)["Contents"]], ["new/\u00e4 key"])
+    client.put_object(Bucket=bucket, Key="there", Body=b"x")
+    refused(lambda: client.rename_object(Bucket=bucket, Key="there", RenameSource="gone"), "NoSuchKey")
+    over = lambda **more: client.rename_object(Bucket=bucket, Key="there", RenameSource="new/%C3%A4%20key", **more)
+    refused(lambda: over(DestinationIfNoneMatch="*"), "PreconditionFailed")
+    refused(lambda: over(SourceIfMatch='"0123456789abcdef0123456789abcdef"'), "PreconditionFailed")
+    allow = lambda *actions: {"Effect": "Allow", "Action": list(actions), "Resource": f"arn:aws:s3:::{bucket}/*"}
+    everything = ["s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:GetObjectTagging", "s3:PutObjectTagging"]
+    for missing in everything:
+        with user([allow(*(action for action in everything if action != missing))]) as somebody:
+            rename = lambda: somebody.rename_object(Bucket=bucket, Key="there", RenameSource="new/%C3%A4%20key")
+            refused(rename, "AccessDenied")
+    with user([allow(*everything)]) as somebody:
+        somebody.rename_object(Bucket=bucket, Key="there", RenameSource="new/%C3%A4%20key")
+        # Who may not list learns of no key that it is not there.
+        refused(lambda: somebody.rename_object(Bucket=bucket, Key="n", RenameSource="gone"), "AccessDenied")
+    eq([found["Key"] for found in client.list_objects_v2(Bucket=bucket)["Contents"]], ["there"])
+    keeping = versioned("renames-kept")
+    put(keeping, "k", b"x")
+    refused(lambda: client.rename_object(Bucket=keeping, Key="l", RenameSource="k"), "InvalidBucketState")
+
+
 steps.run([
+    ("renames", renames),
     ("versioning is set and read", states),
     ("many versions by page", many_versions),
     ("conditions are about the newest version", conditions_are_about_the_newest_version),
