@@ -1,6 +1,7 @@
 """minio-py: every method of its `Minio` class that the server serves, by what it answers and what boto3 then sees.
 
-MinIO's own functional tests of this client are not in its package: these steps make the same calls.
+MinIO's own functional tests of this client are not in its package: these steps make the same calls. The server is the suite's own,
+because it needs a master key.
 """
 import datetime
 import hashlib
@@ -12,19 +13,27 @@ import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
+import urllib3
 from minio import Minio
-from minio.commonconfig import COPY, ENABLED, GOVERNANCE, REPLACE, ComposeSource, CopySource, Tags
+from minio.commonconfig import COPY, ENABLED, GOVERNANCE, REPLACE, ComposeSource, CopySource, Filter, SnowballObject, Tags
 from minio.datatypes import PostPolicy
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
+from minio.lifecycleconfig import Expiration, LifecycleConfig, NoncurrentVersionExpiration
+from minio.lifecycleconfig import Rule as LifecycleRule
 from minio.objectlockconfig import DAYS, ObjectLockConfig
 from minio.retention import Retention
 from minio.select import CSVInputSerialization, CSVOutputSerialization, SelectRequest
+from minio.sse import SseCustomerKey, SseS3
+from minio.sseconfig import Rule as EncryptionRule
+from minio.sseconfig import SSEConfig
 from minio.versioningconfig import SUSPENDED, VersioningConfig
 
+import encrypting
 import nilas
 from nilas import KIB, MIB, content, md5_hex
 from steps import Steps, eq
+from tls_relay import Relay
 
 bucket = nilas.unique("minio-py")
 versioned = nilas.unique("minio-py-versions")
@@ -277,6 +286,72 @@ def locks():
     eq(list(client.remove_objects(locked, both, bypass_governance_mode=True)), [], "errors")
 
 
+def encryption():
+    """With keys of the server's."""
+    body = content(6 * MIB, seed=247)
+    put("encrypted", body[:1000], sse=SseS3())
+    put("encrypted parts", body, sse=SseS3(), part_size=5 * MIB)
+    for key, want in (("encrypted", body[:1000]), ("encrypted parts", body)):
+        eq(client.stat_object(bucket, key).metadata.get("x-amz-server-side-encryption"), "AES256")
+        assert get(key) == want, f"{key}: other bytes"
+    eq(get("encrypted parts", offset=5 * MIB - 3, length=6), body[5 * MIB - 3: 5 * MIB + 3])
+    client.copy_object(bucket, "encrypted copy", CopySource(bucket, "encrypted parts"), sse=SseS3())
+    assert get("encrypted copy") == body, "the copy has other bytes"
+    client.compose_object(bucket, "composed encrypted", [ComposeSource(bucket, "encrypted parts"), ComposeSource(bucket, "encrypted")], sse=SseS3())
+    assert get("composed encrypted") == body + body[:1000], "other bytes"
+    client.set_bucket_encryption(bucket, SSEConfig(EncryptionRule.new_sse_s3_rule()))
+    eq(client.get_bucket_encryption(bucket).rule.sse_algorithm, "AES256")
+    put("by default", b"x")
+    eq(client.stat_object(bucket, "by default").metadata.get("x-amz-server-side-encryption"), "AES256")
+    client.delete_bucket_encryption(bucket)
+
+
+def customers_keys():
+    """The client sends them by TLS alone."""
+    relay = Relay(place)
+    by_tls = Minio(relay.address, nilas.ACCESS_KEY, nilas.SECRET_KEY, region=nilas.S3_REGION, http_client=urllib3.PoolManager(ca_certs=relay.certificate))
+    key, other, body = SseCustomerKey(b"k" * 32), SseCustomerKey(b"o" * 32), content(6 * MIB, seed=248)
+    by_tls.put_object(bucket, "customer", io.BytesIO(body), len(body), sse=key, part_size=5 * MIB)
+    eq(by_tls.stat_object(bucket, "customer", ssec=key).metadata.get("x-amz-server-side-encryption-customer-algorithm"), "AES256")
+    assert by_tls.get_object(bucket, "customer", ssec=key).read() == body, "other bytes came back"
+    eq(by_tls.get_object(bucket, "customer", ssec=key, offset=5 * MIB - 3, length=6).read(), body[5 * MIB - 3: 5 * MIB + 3])
+    refused("AccessDenied", lambda: by_tls.get_object(bucket, "customer", ssec=other))
+    refused("InvalidRequest", lambda: by_tls.get_object(bucket, "customer"))
+    by_tls.copy_object(bucket, "customer copy", CopySource(bucket, "customer", ssec=key), sse=other)
+    assert by_tls.get_object(bucket, "customer copy", ssec=other).read() == body, "the copy has other bytes"
+    by_tls.copy_object(bucket, "customer plain", CopySource(bucket, "customer", ssec=key))
+    assert get("customer plain") == body, "the plain copy has other bytes"
+
+
+def lifecycle():
+    eq(client.get_bucket_lifecycle(bucket), None)
+    client.set_bucket_lifecycle(bucket, LifecycleConfig([
+        LifecycleRule(ENABLED, rule_filter=Filter(prefix="old/"), rule_id="one", expiration=Expiration(days=30)),
+        LifecycleRule(ENABLED, rule_filter=Filter(prefix="versions/"), rule_id="two", noncurrent_version_expiration=NoncurrentVersionExpiration(noncurrent_days=7)),
+    ]))
+    one, two = client.get_bucket_lifecycle(bucket).rules
+    eq((one.rule_id, one.rule_filter.prefix, one.expiration.days), ("one", "old/", 30))
+    eq((two.rule_id, two.noncurrent_version_expiration.noncurrent_days), ("two", 7))
+    put("old/one", b"x")
+    expires = client.stat_object(bucket, "old/one").metadata.get("x-amz-expiration", "")
+    assert 'rule-id="one"' in expires, f"x-amz-expiration: {expires}"
+    client.delete_bucket_lifecycle(bucket)
+    eq(client.get_bucket_lifecycle(bucket), None)
+
+
+def snowball():
+    """Many objects in one archive, which the server takes apart."""
+    path = os.path.join(place, "of a file")
+    with open(path, "wb") as file:
+        file.write(b"by name")
+    client.upload_snowball_objects(bucket, [
+        *(SnowballObject(f"snow/{number} ü", data=io.BytesIO(b"%d" % number), length=len(str(number))) for number in range(50)),
+        SnowballObject("snow/by name", filename=path),
+    ])
+    eq(len(names(prefix="snow/", recursive=True)), 51, "objects")
+    eq((get("snow/7 ü"), get("snow/by name")), (b"7", b"by name"))
+
+
 def presigned():
     body = content(20 * KIB, seed=246)
     key = "presigned ü+/&.txt"
@@ -386,8 +461,8 @@ def remove():
 
 steps = Steps("minio-py")
 if not steps("buckets", buckets):
-    steps.close()
-steps.run([
+    encrypting.close(steps)
+for title, function in [
     ("put-get", put_get),
     ("unknown-length", unknown_length),
     ("files", files),
@@ -400,6 +475,10 @@ steps.run([
     ("remove-objects", removing),
     ("versions", versions),
     ("locks", locks),
+    ("encryption", encryption),
+    ("customers-keys", customers_keys),
+    ("lifecycle", lifecycle),
+    ("snowball", snowball),
     ("presigned", presigned),
     ("form", form),
     ("policies", policies),
@@ -407,4 +486,6 @@ steps.run([
     ("threads", threads),
     ("wrong-keys", wrong_keys),
     ("remove", remove),
-])
+]:
+    steps(title, function)
+encrypting.close(steps)

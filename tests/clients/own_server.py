@@ -20,8 +20,9 @@ PR_SET_PDEATHSIG = 1
 
 
 class OwnServer:
-    def __init__(self, place, access_key, secret_key, options=()):
+    def __init__(self, place, access_key, secret_key, options=(), drive_size=DRIVE_SIZE):
         self.place = place
+        self.drive_size = drive_size
         self.options = list(options)
         self.address = f"127.0.0.1:{free_port()}"
         self.keys = {"NILAS_ACCESS_KEY": access_key, "NILAS_SECRET_KEY": secret_key}
@@ -30,7 +31,7 @@ class OwnServer:
 
     def start(self):
         program = os.environ.get("NILAS_BIN") or os.path.join(maven.TARGET, "release", "nilas")
-        command = [program, "serve", "--data", os.path.join(self.place, "data"), "--drive-size", DRIVE_SIZE, "--address", self.address, *self.options]
+        command = [program, "serve", "--data", os.path.join(self.place, "data"), "--drive-size", self.drive_size, "--address", self.address, *self.options]
         with open(os.path.join(self.place, "server.log"), "a") as log:
             self.process = subprocess.Popen(command, env={**os.environ, **self.keys}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
         self.starts += 1

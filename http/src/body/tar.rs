@@ -156,7 +156,7 @@ impl Tar {
     }
 
     /// What comes next of what was pushed.
-    pub fn advance(&mut self) -> Result<Event, TarError> {
+    pub fn step(&mut self) -> Result<Event, TarError> {
         loop {
             match self.state {
                 State::Ended => {
@@ -387,13 +387,12 @@ pub fn fuzz_tar(bytes: &[u8]) {
 /// Members with their bytes, and how it ended.
 type Read = (Vec<(Member, Vec<u8>)>, Result<(), TarError>);
 
-/// Reads an archive that comes in pieces of that many bytes.
 fn read_all(bytes: &[u8], piece: usize) -> Read {
     let mut tar = Tar::default();
     let mut pieces = bytes.chunks(piece);
     let mut members: Vec<(Member, Vec<u8>)> = Vec::new();
     loop {
-        match tar.advance() {
+        match tar.step() {
             Err(why) => return (members, Err(why)),
             Ok(Event::Member(member)) => members.push((member, Vec::new())),
             Ok(Event::Data(data)) => {

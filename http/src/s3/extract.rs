@@ -110,7 +110,7 @@ impl Extraction<'_> {
         let mut tar = Tar::default();
         let mut open: Option<Open> = None;
         loop {
-            match tar.advance().map_err(|why| S3Error::invalid_request(why.text()))? {
+            match tar.step().map_err(|why| S3Error::invalid_request(why.text()))? {
                 Event::More => match payload.next().await {
                     Some(bytes) => tar.push(bytes?),
                     None => break,
