@@ -41,8 +41,8 @@ pub use handle::{
 pub use lock::{Lock, Retention, RetentionMode};
 pub use object::{
     Completion, ETag, Found, ListPage, ListQuery, Marker, NewObject, NewVersion, ObjectInfo, ObjectVersion,
-    PartInfo, PutCondition, PutRefused, Removal, Removed, Revision, UploadId, UploadInfo, VersionId,
-    VersionPage, VersionQuery, WriteError,
+    PartInfo, Place, PutCondition, PutRefused, Removal, Removed, Rename, RenameToken, Renamed, Revision,
+    UploadId, UploadInfo, VersionId, VersionPage, VersionQuery, WriteError,
 };
 pub use shard::expire::{Expired, Judge};
 pub use shard::local_bucket::LocalBucket;

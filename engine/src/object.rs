@@ -234,6 +234,46 @@ pub struct Revision {
     pub bypass: bool,
 }
 
+/// What a body is to become.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// The object of this key.
+    Object(Bytes),
+    /// This part of an open upload.
+    Part(UploadId, u16),
+}
+
+/// An object to be renamed within its bucket.
+#[derive(Clone, Debug)]
+pub struct Rename {
+    /// Its key.
+    pub key: Bytes,
+    /// The key that it gets; what that has goes.
+    pub to: Bytes,
+    /// By what the request is recognised when it comes again, if it is to be.
+    pub token: Option<RenameToken>,
+}
+
+/// What is kept of a [`Rename`], as of a completed upload and as long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenameToken {
+    /// Its name; stands among the ids of uploads, and must not be one.
+    pub id: UploadId,
+    /// Which request it was, at most `RECEIPT_BYTES_MAX`.
+    pub receipt: Bytes,
+}
+
+/// What became of a [`Rename`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Renamed {
+    /// The object has its new key.
+    Done(ObjectInfo),
+    /// The same request did it before.
+    Before,
+    /// Another request had that token.
+    TokenTaken,
+}
+
 /// Why a write was refused by its condition, or by the bucket's state. Nothing was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutRefused {
@@ -251,6 +291,8 @@ pub enum PutRefused {
     Locked,
     /// It would leave the bucket with more bytes than its quota.
     QuotaExceeded,
+    /// The bucket keeps versions, or did, and what is asked for is not done there.
+    KeepsVersions,
 }
 
 impl fmt::Display for PutRefused {
@@ -263,6 +305,7 @@ impl fmt::Display for PutRefused {
             PutRefused::NoSuchVersion => "the key has no such version",
             PutRefused::Locked => "a lock protects the version",
             PutRefused::QuotaExceeded => "the quota of the bucket would be exceeded",
+            PutRefused::KeepsVersions => "the bucket keeps versions",
         })
     }
 }

@@ -21,11 +21,7 @@ pub struct CopySource {
 /// Reads `[/]bucket/key[?versionId=VERSION]`, percent-encoded, where a `+` is a blank: the object, and the version as it
 /// was sent. `None` when it names no bucket or no key.
 pub fn parse(headers: &HeaderMap) -> Option<(CopySource, Option<String>)> {
-    // Bytes that are no text are no address either: another key must not be read in place of it.
-    if headers.get_all(HEADER).iter().any(|value| str::from_utf8(value.as_bytes()).is_err()) {
-        return None;
-    }
-    let text = str::from_utf8(headers.get(HEADER)?.as_bytes()).ok()?.trim();
+    let text = text(headers, HEADER)?;
     let (path, version) = match text.rsplit_once("?versionId=") {
         Some((path, version)) => (path, Some(version.to_owned())),
         None => (text, None),
@@ -35,4 +31,17 @@ pub fn parse(headers: &HeaderMap) -> Option<(CopySource, Option<String>)> {
     let is_named = !bucket.is_empty() && !key.is_empty();
     let source = CopySource { bucket: bucket.to_owned(), key: Bytes::copy_from_slice(key.as_bytes()) };
     is_named.then_some((source, version))
+}
+
+/// Reads a header that is a path, percent-encoded, where a `+` is a blank.
+pub fn path(headers: &HeaderMap, name: &str) -> Option<String> {
+    decode_header(text(headers, name)?).and_then(|path| String::from_utf8(path).ok())
+}
+
+/// A header's text. Bytes that are no text are no address either: another key must not be read in place of it.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    if headers.get_all(name).iter().any(|value| str::from_utf8(value.as_bytes()).is_err()) {
+        return None;
+    }
+    str::from_utf8(headers.get(name)?.as_bytes()).ok().map(str::trim)
 }

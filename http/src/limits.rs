@@ -344,6 +344,18 @@ pub const APPENDED_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of an object put together from parts. Beyond: `EntityTooLarge`.
 pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
 
+/// Members of an archive that is taken apart. Beyond: `InvalidRequest`.
+pub const ARCHIVE_MEMBERS_MAX: usize = 1_000_000;
+
+/// Bytes of a long name, or of the extended records, of a member of such an archive. Beyond: `InvalidRequest`.
+pub const TAR_EXTENDED_BYTES_MAX: u64 = 64 << 10;
+
+/// Characters of `x-amz-client-token`, as in S3. Beyond: `InvalidArgument`.
+pub const CLIENT_TOKEN_BYTES_MAX: usize = 64;
+
+/// Times that an object which changes while it is renamed is judged again; then `ConditionalRequestConflict`.
+pub const RENAME_ATTEMPTS_MAX: usize = 8;
+
 /// Bytes that every part but the last must have. Below: `EntityTooSmall` when the upload is completed.
 pub const PART_BYTES_MIN: u64 = 5 << 20;
 

@@ -154,7 +154,7 @@ fn decode_key(raw: &str, bad_uri: impl Fn() -> S3Error) -> Result<Bytes, S3Error
 }
 
 /// Sub-resources of S3 that no operation of the table serves: refused, never taken for the plain request.
-const NOT_SERVED: [&str; 19] = [
+const NOT_SERVED: [&str; 18] = [
     "abac",
     "analytics",
     "annotation",
@@ -168,7 +168,6 @@ const NOT_SERVED: [&str; 19] = [
     "metadataTable",
     "metrics",
     "rename",
-    "renameObject",
     "restore",
     "select",
     "session",
@@ -459,7 +458,8 @@ mod tests {
         check_code("PUT /b?metadataJournalTable=x", "NotImplemented");
         check_code("PUT /b/k?encryption", "NotImplemented");
         check_code("PUT /b/k?frobnicate", "NotImplemented");
-        check_code("PUT /b/k?renameObject", "NotImplemented");
+        check_code("GET /b/k?renameObject", "NotImplemented");
+        check_code("PUT /b?renameObject", "NotImplemented");
         check_code("PUT /b/k?append&position=0", "NotImplemented");
         check_code("GET /b/k?torrent", "NotImplemented");
         check_code("POST /b/k?restore", "NotImplemented");

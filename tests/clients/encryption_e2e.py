@@ -223,6 +223,12 @@ def copies():
     # Onto itself: another encryption is a change.
     client.copy_object(Bucket=BUCKET, Key="from/plain", CopySource=f"{BUCKET}/from/plain", ServerSideEncryption="AES256")
     is_shown(get("from/plain"), "s3", "copied onto itself")
+    again = {**SOURCE, "CopySourceSSECustomerKey": OTHER["SSECustomerKey"]}
+    client.copy_object(Bucket=BUCKET, Key="from/customer", CopySource=f"{BUCKET}/from/customer", **SOURCE, **OTHER)
+    assert client.get_object(Bucket=BUCKET, Key="from/customer", **OTHER)["Body"].read() == body, "under another key"
+    client.copy_object(Bucket=BUCKET, Key="from/customer", CopySource=f"{BUCKET}/from/customer", **again)
+    assert get("from/customer")["Body"].read() == body, "plain again"
+    refused(lambda: client.copy_object(Bucket=BUCKET, Key="from/customer", CopySource=f"{BUCKET}/from/customer"), "InvalidRequest")
 
 
 def customers():

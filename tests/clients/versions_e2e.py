@@ -180,16 +180,69 @@ def locks():
     parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
     whole = client.complete_multipart_upload(Bucket=bucket, Key="whole", UploadId=upload, MultipartUpload=parts)
     eq(client.head_object(Bucket=bucket, Key="whole", VersionId=whole["VersionId"])["ObjectLockMode"], "COMPLIANCE")
-    held = lambda: client.get_object_legal_hold(Bucket=bucket, Key="copy")["LegalHold"]["Status"]
-    eq(held(), "ON", "hold")
+    holds = lambda **which: client.get_object_legal_hold(Bucket=bucket, **which)["LegalHold"]["Status"]
     client.put_object_legal_hold(Bucket=bucket, Key="copy", LegalHold={"Status": "OFF"})
-    assert "ObjectLockLegalHoldStatus" not in client.head_object(Bucket=bucket, Key="copy")
+    eq((holds(Key="copy"), client.head_object(Bucket=bucket, Key="copy")["ObjectLockLegalHoldStatus"]), ("OFF", "OFF"))
+    client.put_object_legal_hold(Bucket=bucket, Key="copy", LegalHold={"Status": "ON"})
+    eq(holds(Key="copy"), "ON")
+    client.put_object_legal_hold(Bucket=bucket, Key="copy", LegalHold={"Status": "OFF"})
+    # Who never had one has none to show, but for who was said to have none.
+    put(bucket, "never", b"x")
+    unset = refused(lambda: holds(Key="never"), "NoSuchObjectLockConfiguration")
+    eq(unset.response["Error"]["Message"], "The specified object does not have a ObjectLock configuration")
+    put(bucket, "off", b"x", ObjectLockLegalHoldStatus="OFF")
+    eq((holds(Key="off"), client.head_object(Bucket=bucket, Key="off")["ObjectLockLegalHoldStatus"]), ("OFF", "OFF"))
+    says_of_locks(bucket, until)
     client.delete_object(Bucket=bucket, Key="copy", VersionId=copied["VersionId"])
     client.delete_object(Bucket=bucket, Key="k", VersionId=version, BypassGovernanceRetention=True)
     bypassing = lambda: client.delete_object(
         Bucket=bucket, Key="whole", VersionId=whole["VersionId"], BypassGovernanceRetention=True
     )
     refused(bypassing, "AccessDenied")
+
+
+def says_of_locks(bucket, until):
+    """Each refusal in S3's code and words."""
+
+    def says(run, code, text):
+        error = refused(run, code)
+        eq(error.response["Error"]["Message"], text)
+
+    plain = made("lock-texts")
+    client.put_object(Bucket=plain, Key="k", Body=b"x")
+    missing = "Bucket is missing Object Lock Configuration"
+    retain = lambda where, key, **retention: client.put_object_retention(Bucket=where, Key=key, Retention=retention)
+    governed = dict(Mode="GOVERNANCE", RetainUntilDate=until)
+    says(lambda: retain(plain, "k", **governed), "InvalidRequest", missing)
+    says(lambda: client.get_object_retention(Bucket=plain, Key="k"), "InvalidRequest", missing)
+    says(lambda: client.put_object_legal_hold(Bucket=plain, Key="k", LegalHold={"Status": "ON"}), "InvalidRequest", missing)
+    says(lambda: client.get_object_legal_hold(Bucket=plain, Key="k"), "InvalidRequest", missing)
+    says(lambda: put(plain, "k", b"x", ObjectLockLegalHoldStatus="ON"), "InvalidRequest", missing)
+    says(
+        lambda: client.get_object_lock_configuration(Bucket=plain),
+        "ObjectLockConfigurationNotFoundError",
+        "Object Lock configuration does not exist for this bucket",
+    )
+    rule = lambda **retention: client.put_object_lock_configuration(
+        Bucket=bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": retention}}
+    )
+    positive = "Default retention period must be a positive integer value."
+    says(lambda: rule(Mode="GOVERNANCE", Days=0), "InvalidArgument", positive)
+    says(lambda: rule(Mode="GOVERNANCE", Years=-1), "InvalidArgument", positive)
+    malformed = "The XML you provided was not well-formed or did not validate against our published schema"
+    says(lambda: rule(Mode="GOVERNANCE", Days=1, Years=1), "MalformedXML", malformed)
+    says(lambda: rule(Mode="governance", Days=1), "MalformedXML", malformed)
+    says(lambda: retain(bucket, "never", Mode="GOVERNANCE", RetainUntilDate=in_days(-1)), "InvalidArgument", "The retain until date must be in the future!")
+    says(lambda: retain(bucket, "never", Mode="governance", RetainUntilDate=until), "MalformedXML", malformed)
+    says(lambda: client.put_object_legal_hold(Bucket=bucket, Key="never", LegalHold={"Status": "on"}), "MalformedXML", malformed)
+    says(lambda: put(bucket, "n", b"x", ObjectLockMode="governance", ObjectLockRetainUntilDate=until), "InvalidArgument", "Unknown wormMode directive.")
+    both = "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied"
+    says(lambda: put(bucket, "n", b"x", ObjectLockMode="GOVERNANCE"), "InvalidArgument", both)
+    # Shortened or loosened by nobody without the right and the wish.
+    put(bucket, "held", b"x", ObjectLockMode="COMPLIANCE", ObjectLockRetainUntilDate=until)
+    says(lambda: retain(bucket, "held", Mode="COMPLIANCE", RetainUntilDate=in_days(0.5)), "AccessDenied", LOCKED)
+    says(lambda: retain(bucket, "held", **governed), "AccessDenied", LOCKED)
+    retain(bucket, "held", Mode="COMPLIANCE", RetainUntilDate=in_days(1.5))
 
 
 def rights_on_locks():
@@ -248,7 +301,42 @@ def a_warehouse_with_versions_and_locks():
     eq(client.list_objects_v2(Bucket=name)["KeyCount"], 0)
 
 
+def renames():
+    """An object of a bucket without versions gets another key; who may not do all that it takes is refused."""
+    bucket = made("renames")
+    body = content(3 * nilas.MIB)
+    client.put_object(Bucket=bucket, Key="old/key", Body=body, Tagging="team=data", Metadata={"colour": "red"})
+    before = client.head_object(Bucket=bucket, Key="old/key")
+    client.rename_object(Bucket=bucket, Key="new/\u00e4 key", RenameSource=f"/{bucket}/old/key")
+    after = client.head_object(Bucket=bucket, Key="new/\u00e4 key")
+    for name in ("ETag", "LastModified", "Metadata", "ContentLength"):
+        eq(after[name], before[name], name)
+    eq(body_of(bucket, "new/\u00e4 key") == body, True, "bytes")
+    eq(client.get_object_tagging(Bucket=bucket, Key="new/\u00e4 key")["TagSet"], [{"Key": "team", "Value": "data"}])
+    eq([found["Key"] for found in client.list_objects_v2(Bucket=bucket)["Contents"]], ["new/\u00e4 key"])
+    client.put_object(Bucket=bucket, Key="there", Body=b"x")
+    refused(lambda: client.rename_object(Bucket=bucket, Key="there", RenameSource="gone"), "NoSuchKey")
+    over = lambda **more: client.rename_object(Bucket=bucket, Key="there", RenameSource="new/%C3%A4%20key", **more)
+    refused(lambda: over(DestinationIfNoneMatch="*"), "PreconditionFailed")
+    refused(lambda: over(SourceIfMatch='"0123456789abcdef0123456789abcdef"'), "PreconditionFailed")
+    allow = lambda *actions: {"Effect": "Allow", "Action": list(actions), "Resource": f"arn:aws:s3:::{bucket}/*"}
+    everything = ["s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:GetObjectTagging", "s3:PutObjectTagging"]
+    for missing in everything:
+        with user([allow(*(action for action in everything if action != missing))]) as somebody:
+            rename = lambda: somebody.rename_object(Bucket=bucket, Key="there", RenameSource="new/%C3%A4%20key")
+            refused(rename, "AccessDenied")
+    with user([allow(*everything)]) as somebody:
+        somebody.rename_object(Bucket=bucket, Key="there", RenameSource="new/%C3%A4%20key")
+        # Who may not list learns of no key that it is not there.
+        refused(lambda: somebody.rename_object(Bucket=bucket, Key="n", RenameSource="gone"), "AccessDenied")
+    eq([found["Key"] for found in client.list_objects_v2(Bucket=bucket)["Contents"]], ["there"])
+    keeping = versioned("renames-kept")
+    put(keeping, "k", b"x")
+    refused(lambda: client.rename_object(Bucket=keeping, Key="l", RenameSource="k"), "InvalidBucketState")
+
+
 steps.run([
+    ("renames", renames),
     ("versioning is set and read", states),
     ("many versions by page", many_versions),
     ("conditions are about the newest version", conditions_are_about_the_newest_version),

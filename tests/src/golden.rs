@@ -20,8 +20,8 @@ use nilas_engine::platform::simulated::{Faults, Loss, Medium, Random, SimulatedD
 use nilas_engine::store::{FormatConfig, Store, format, recognise};
 use nilas_engine::{
     Bucket, BucketSettings, CoreId, ETag, Engine, ListQuery, Lock, NewObject, NewVersion, PutCondition,
-    PutWriter, Retention, RetentionMode, Revision, Sequence, SettingKind, Transaction, Tuning, UploadId,
-    ValueOwner, VersionId, VersionQuery,
+    PutWriter, Rename, RenameToken, Renamed, Retention, RetentionMode, Revision, Sequence, SettingKind,
+    Transaction, Tuning, UploadId, ValueOwner, VersionId, VersionQuery,
 };
 
 use crate::conformance::{completion, transact};
@@ -83,6 +83,7 @@ pub fn make() -> Medium {
         assert_eq!(engine.delete(&red, vec![Bytes::from_static(b"small/1")]).await, Ok(vec![true]));
         put(&engine, &green, "tail", b'T', 0, true).await;
         locks(&engine).await;
+        renamed(&engine).await;
         machine.sleep_us(100_000).await;
     });
     medium.lose_power_as(Loss::Keep, &mut Random::new(SEED));
@@ -205,6 +206,20 @@ async fn locks(engine: &Engine) {
         lock: Lock { legal_hold: true, ..lock },
     };
     writer.publish_object(Bytes::from_static(b"null"), object).await.expect("room");
+}
+
+/// An object that has another key than the one it was put under, remembered by a token.
+async fn renamed(engine: &Engine) {
+    let bucket = engine.create_bucket("renamed", BucketSettings::default()).await.expect("new");
+    let mut writer = engine.writer(&bucket, 5).await.expect("room");
+    writer.write(Bytes::from_static(b"bytes")).await.expect("written");
+    let key = Bytes::from_static(b"before");
+    let etag = ETag { md5: [b'B'; 16], parts: 0 };
+    writer.publish(key.clone(), PutCondition::None, etag, Bytes::from_static(b"kept")).await.expect("room");
+    let token = RenameToken { id: UploadId(7), receipt: Bytes::from_static(b"R") };
+    let rename = Rename { key, to: Bytes::from_static(b"after"), token: Some(token) };
+    let renamed = engine.rename(&bucket, rename, |_, _| Ok::<(), ()>(())).await;
+    assert!(matches!(renamed, Ok(Ok(Renamed::Done(_)))));
 }
 
 async fn uploads(engine: &Engine, bucket: &Arc<Bucket>) {

@@ -38,6 +38,13 @@ pub enum Op {
         key: Key,
         condition: Condition,
     },
+    /// By what the source is, and by what the new key holds.
+    Rename {
+        key: Key,
+        to: Key,
+        condition: Condition,
+        target: Condition,
+    },
     List {
         prefix: Key,
         delimiter: Key,
@@ -219,6 +226,14 @@ impl Contents {
             Op::DeleteIf { key, condition } => {
                 self.check(key, *condition)?;
                 return Ok(Answer::Found(vec![self.objects.remove(*key).is_some()]));
+            }
+            Op::Rename { key, to, condition, target } => {
+                let object = self.objects.get(*key).cloned();
+                let object = object.ok_or(Answer::Refused(PutRefused::NoSuchKey))?;
+                self.check(key, *condition)?;
+                self.check(to, *target)?;
+                self.objects.remove(*key);
+                self.objects.insert((*to).to_owned(), object);
             }
             Op::List { prefix, delimiter, after, .. } => return Ok(self.list(prefix, delimiter, after)),
             Op::Open { slot, key } => {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nilas_engine::{
-    Bucket, BucketError, ETag, Engine, EngineError, ListQuery, PutCondition, PutRefused, Sequence,
-    Transaction, TransactionBody, TransactionPut, UploadId, ValueOwner, WriteError,
+    Bucket, BucketError, ETag, Engine, EngineError, ListQuery, ObjectInfo, PutCondition, PutRefused, Rename,
+    Sequence, Transaction, TransactionBody, TransactionPut, UploadId, ValueOwner, WriteError,
 };
 
 use crate::conformance::{completion, content, feed, put, read, tag, transact};
@@ -146,6 +146,19 @@ async fn in_bucket(
         }
         Op::Delete { keys } => {
             Answer::Found(engine.delete(bucket, keys.iter().map(|k| key(k)).collect()).await?)
+        }
+        Op::Rename { key: k, to, condition: source, target } => {
+            let (source, target) = (condition(*source), condition(*target));
+            let rename = Rename { key: key(k), to: key(to), token: None };
+            let check = move |info: &ObjectInfo, there: Option<&ObjectInfo>| {
+                source.check(Some(info.etag))?;
+                target.check(there.map(|there| there.etag))
+            };
+            match engine.rename(bucket, rename, check).await {
+                Ok(Ok(_)) => Answer::Done,
+                Ok(Err(why)) => Answer::Refused(why),
+                Err(error) => refused(error)?,
+            }
         }
         Op::DeleteIf { key: k, condition: when } => {
             match engine.delete_if(bucket, key(k), condition(*when)).await {

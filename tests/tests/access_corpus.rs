@@ -141,6 +141,10 @@ fn s3_ask(operation: Operation, place: Place) -> Ask {
     if row.form == Form::Copy {
         headers.push(("x-amz-copy-source".to_owned(), format!("/{}/a/b", place.bucket)));
     }
+    if operation == Operation::RenameObject {
+        // To itself: it stays, and the answer says whether one may.
+        headers.push(("x-amz-rename-source".to_owned(), format!("/{}/some/object", place.bucket)));
+    }
     let mut body = String::new();
     if operation == Operation::PostObject {
         // Who sends it stands in the head, as with all others.

@@ -19,6 +19,7 @@ const TARGETS: &[Target] = &[
     ("post_form", nilas_http::s3::fuzz::fuzz_post_form),
     ("xml", nilas_http::s3::fuzz::fuzz_xml),
     ("cors", nilas_http::s3::fuzz::fuzz_cors),
+    ("tar", nilas_http::s3::fuzz::fuzz_tar),
     ("lifecycle", nilas_http::s3::fuzz::fuzz_lifecycle),
     ("attributes", nilas_http::s3::fuzz::fuzz_attributes),
     ("policy", nilas_http::identity::policy::fuzz_policy),

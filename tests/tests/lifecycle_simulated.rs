@@ -372,7 +372,7 @@ fn start_runners(
                 }
             };
             let (work, ended) = (std::pin::pin!(work), std::pin::pin!(ended));
-            drop(futures_util::future::select(work, ended).await);
+            futures_util::future::select(work, ended).await;
         });
     }
 }

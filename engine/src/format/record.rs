@@ -78,6 +78,8 @@ pub enum Change {
     MoveBytes { part: bool, key: Bytes, version: Sequence, drive: u16, at: DriveOffset },
     /// Replaces attributes and lock of one version, named by the change that made it; all else of it stays.
     Revise { key: Bytes, version: Sequence, attributes: Bytes, lock: Lock },
+    /// Takes one version, named by the change that made it, away from its key and makes it the null version of another key.
+    Rename { key: Bytes, version: Sequence, to: Bytes },
 }
 
 /// What a record does to the space of its shard; chooses the room that it may use in the log.
@@ -149,6 +151,7 @@ mod tag {
     /// As put object and complete upload, with a lock. A program that does not know locks finds damage.
     pub(super) const PUT_LOCKED: u8 = 18;
     pub(super) const COMPLETE_LOCKED: u8 = 19;
+    pub(super) const RENAME: u8 = 20;
     pub(super) const INLINE: u8 = 0;
     pub(super) const EXTENTS: u8 = 1;
 }
@@ -195,7 +198,7 @@ impl Record {
                 | Change::CompleteUpload { .. }
                 | Change::SetBucket { .. } => return SpaceEffect::Stores,
                 Change::SetValue { .. } => {}
-                Change::Revise { .. } => return SpaceEffect::Stores,
+                Change::Revise { .. } | Change::Rename { .. } => return SpaceEffect::Stores,
                 Change::DeleteObject { .. }
                 | Change::ClearValue { .. }
                 | Change::AbortUpload { .. }
@@ -299,6 +302,9 @@ fn encode_change(change: &Change, is_system: bool, out: &mut Vec<u8>, inline_at:
             out.u8(tag::REVISE).string(key).u64(version.0).string(attributes);
             encode_lock(lock, out);
         }
+        Change::Rename { key, version, to } => {
+            out.u8(tag::RENAME).string(key).u64(version.0).string(to);
+        }
     }
 }
 
@@ -322,6 +328,7 @@ fn change_bytes_max(change: &Change) -> usize {
         Change::CompleteUpload { key, attributes, parts, .. } => {
             key.len() + attributes.len() + parts.len() * 10
         }
+        Change::Rename { key, to, .. } => key.len() + to.len(),
         Change::AbortUpload { .. } => 0,
         Change::SetBucket { name, settings, .. } => name.len() + settings.encoded_bytes(),
         Change::ClearBucket { name } => name.len(),
@@ -412,6 +419,7 @@ fn decode_change(r: &mut Reader, is_system: bool, inline_at: &mut Vec<usize>) ->
             attributes: attributes(r)?,
             lock: decode_lock(r)?,
         },
+        tag::RENAME => Change::Rename { key: key(r)?, version: Sequence(r.u64("version")?), to: key(r)? },
         _ => return r.malformed("change"),
     })
 }
@@ -627,6 +635,7 @@ mod tests {
                 attributes: attributes.clone(),
                 lock: Lock::NONE,
             },
+            Change::Rename { key: key.clone(), version: Sequence(6), to: Bytes::from_static(b"other") },
             Change::AbortUpload { upload: 4 },
             Change::SetBucket {
                 name: key.clone(),

@@ -30,6 +30,7 @@ pub use scrub::{DamagedUnit, ScrubConfig, ShardScrub};
 use directory::DIRECTORY_SHARD;
 
 use crate::blob::Blobs;
+use crate::bucket_meta::SettingKind;
 use crate::bucket_meta::values::ValueOwner;
 use crate::cache::{Cache, CacheStats};
 use crate::drive::Drive;
@@ -39,9 +40,9 @@ use crate::limits::{CHECKPOINT_LOG_BYTES_MAX, LIST_KEYS_MAX, MAILBOX_MESSAGES_MA
 use crate::mailbox::{Job, Mesh};
 use crate::notify::Notify;
 use crate::object::{
-    Completion, Found, ListPage, ListQuery, NewVersion, ObjectInfo, PartInfo, PutCondition, PutRefused,
-    Removal, Removed, Revision, UploadId, UploadInfo, VersionId, VersionPage, VersionQuery, WriteError,
-    check_attributes, check_key, check_receipt,
+    Completion, Found, ListPage, ListQuery, NewVersion, ObjectInfo, PartInfo, Place, PutCondition,
+    PutRefused, Removal, Removed, Rename, Renamed, Revision, UploadId, UploadInfo, VersionId, VersionPage,
+    VersionQuery, WriteError, check_attributes, check_key, check_receipt,
 };
 use crate::platform::{Platform, spawn};
 use crate::shard::local_bucket::LocalBucket;
@@ -442,6 +443,41 @@ impl Engine {
         let id = bucket.id;
         let job = move |shard: Rc<Shard>| async move { shard.revise(id, key, version, change).await };
         self.on_shard(bucket.shard, job).await?
+    }
+
+    /// Renames an object of a bucket that never kept versions, durable on return, in one record and without touching its bytes:
+    /// tag, size, time and attributes stay. `check` looks at the object and at what the new key has in the turn in which the
+    /// change takes its place, as that of [`Engine::revise`] does. A key that is renamed to itself stays as it is.
+    ///
+    /// [`PutRefused::NoSuchKey`] when there is no object, [`PutRefused::KeepsVersions`].
+    pub async fn rename<E: Send + 'static>(
+        &self,
+        bucket: &Bucket,
+        rename: Rename,
+        check: impl FnMut(&ObjectInfo, Option<&ObjectInfo>) -> Result<(), E> + Send + 'static,
+    ) -> Result<Result<Renamed, E>, WriteError> {
+        check_key(&rename.key)?;
+        check_key(&rename.to)?;
+        if let Some(token) = &rename.token {
+            check_receipt(&token.receipt)?;
+        }
+        let id = bucket.id;
+        let job = move |shard: Rc<Shard>| async move { shard.rename(id, rename, check).await };
+        self.on_shard(bucket.shard, job).await?
+    }
+
+    /// Looks whether a body of `size` bytes has room in the bucket's quota now, before it comes: [`EngineError::QuotaExceeded`].
+    /// Nothing is kept for it; the quota is held against it again when it is stored. A bucket without a quota asks nobody.
+    pub async fn check_quota(&self, bucket: &Bucket, place: Place, size: u64) -> Result<(), EngineError> {
+        if bucket.settings.get(SettingKind::QUOTA).is_none() {
+            return Ok(());
+        }
+        let id = bucket.id;
+        let job = move |shard: Rc<Shard>| async move { shard.would_exceed_quota(id, &place, size) };
+        match self.on_shard(bucket.shard, job).await? {
+            true => Err(EngineError::QuotaExceeded),
+            false => Ok(()),
+        }
     }
 
     /// Begins an object or part of exactly `size` bytes, at most `BLOB_BYTES_MAX`; space for it is taken at once.

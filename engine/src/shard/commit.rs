@@ -115,6 +115,9 @@ impl Shard {
             | Change::PutMarker { key, versioned: false, .. }
             | Change::DeleteObject { key } => protected(key, VersionId::Null),
             Change::DeleteVersion { key, version } => protected(key, VersionId::Of(*version)),
+            Change::Rename { key, version, to } => {
+                protected(key, VersionId::Of(*version)) || protected(to, VersionId::Null)
+            }
             _ => false,
         })
     }

@@ -216,14 +216,8 @@ mod tests {
         shown.collect::<Vec<_>>().join(" ")
     }
 
-    fn set<'a>(
-        engine: &'a Engine,
-        kind: SettingKind,
-        value: &'static str,
-    ) -> impl Future<Output = ()> + use<'a> {
-        async move {
-            engine.set_setting("b", kind, Some(Bytes::from_static(value.as_bytes()))).await.expect("room");
-        }
+    async fn set(engine: &Engine, kind: SettingKind, value: &'static str) {
+        engine.set_setting("b", kind, Some(Bytes::from_static(value.as_bytes()))).await.expect("room");
     }
 
     fn run(test: impl AsyncFnOnce(Engine) + 'static) {

@@ -19,6 +19,7 @@ mod maintenance;
 mod multipart;
 mod put;
 mod quota;
+mod rename;
 mod reserve;
 mod space;
 mod stage;

@@ -122,8 +122,15 @@ impl Shard {
         Ok(ObjectInfo { sequence, is_null, size, modified_ms, etag, attributes, lock })
     }
 
-    /// What the record of a completion changes so that it is remembered, and others are not for ever.
-    fn remembered(&self, bucket: BucketId, id: UploadId, now_ms: u64, receipt: Bytes) -> Vec<Change> {
+    /// What the record of a completion, or of a rename with a token, changes so that it is remembered, and others are not for
+    /// ever.
+    pub(super) fn remembered(
+        &self,
+        bucket: BucketId,
+        id: UploadId,
+        now_ms: u64,
+        receipt: Bytes,
+    ) -> Vec<Change> {
         if receipt.is_empty() {
             return Vec::new();
         }

@@ -1,18 +1,50 @@
 //! How much a bucket may hold: the bytes of all versions and of all parts, held against its setting.
 //!
-//! `commit` and `transaction` ask before a record takes its place, so that nothing comes between. What a bucket holds is
+//! `commit` and `transaction` ask before a record takes its place, so that nothing comes between; who is about to take a large
+//! body asks before it comes. What a bucket holds is
 //! counted by the index, from what it has: exact after a start too. I1. A record that leaves no more bytes than there
 //! were is never refused: a bucket that holds more than its quota takes deletions, smaller objects and completions. I2. What a
 //! record takes away counts once, however often it is named.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
 
 use super::Shard;
-use crate::format::record::{Change, Record};
+use crate::format::record::{BlobPlace, BlobRecord, Change, Record};
+use crate::lock::Lock;
 use crate::meta::index::BucketIndex;
-use crate::object::{UploadId, VersionId};
+use crate::object::{ETag, NewVersion, Place, UploadId, VersionId};
+use crate::units::BucketId;
 
 impl Shard {
+    /// Whether a body of `size` bytes would be refused for the quota if it were stored now, as the object of a key or as a part.
+    /// Nothing is kept for it: what comes between counts when it is stored.
+    pub(crate) fn would_exceed_quota(&self, bucket: BucketId, place: &Place, size: u64) -> bool {
+        let blob = BlobRecord { size, place: BlobPlace::Inline(Bytes::new()), units: [].into() };
+        let (modified_ms, etag, attributes) = (0, ETag::default(), Bytes::new());
+        let change = match place {
+            Place::Object(key) => Change::PutObject {
+                key: key.clone(),
+                modified_ms,
+                etag,
+                attributes,
+                versioned: self.makes_another(bucket, NewVersion::AsSet),
+                lock: Lock::NONE,
+                blob,
+            },
+            Place::Part(upload, number) => {
+                Change::PutPart { upload: upload.0, number: *number, modified_ms, etag, attributes, blob }
+            }
+        };
+        let exceeds = self.exceeds_quota(&Record { bucket, changes: vec![change] });
+        if exceeds {
+            self.context.stats.over_quota.fetch_add(1, Relaxed);
+        }
+        exceeds
+    }
+
     /// Whether a record would leave its bucket with more bytes than its quota, and more than there are.
     pub(super) fn exceeds_quota(&self, record: &Record) -> bool {
         let Some(max) = self.quota(record.bucket) else { return false };
@@ -47,7 +79,8 @@ fn added(change: &Change) -> u64 {
         | Change::SetBucket { .. }
         | Change::ClearBucket { .. }
         | Change::MoveBytes { .. }
-        | Change::Revise { .. } => 0,
+        | Change::Revise { .. }
+        | Change::Rename { .. } => 0,
     }
 }
 

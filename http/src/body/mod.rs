@@ -13,6 +13,7 @@ mod lanes;
 mod combine;
 mod form;
 mod error;
+pub mod tar;
 
 pub use checksum::{Algorithm, Checksum};
 pub use combine::{combine_crc, composite, render_composite};

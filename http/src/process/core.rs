@@ -175,7 +175,8 @@ async fn recover(
         }
     }
     // Nobody is served before it is known who there is, and under which keys objects are encrypted.
-    while !(setup.identities.is_loaded() && setup.encryption_keys.is_loaded()) && !setup.stop.is_begun() {
+    let all_is_known = || setup.identities.is_loaded() && setup.encryption_keys.is_loaded();
+    while !all_is_known() && !setup.stop.is_begun() {
         rt::sleep(Duration::from_millis(1)).await;
     }
     if watches {

@@ -106,6 +106,13 @@ pub enum S3Error {
         name: &'static str,
         value: String,
     },
+    /// An archive broke off after so many of its objects were stored.
+    Extracting {
+        stored: usize,
+        failure: Box<S3Error>,
+    },
+    /// The token of a rename was another one's.
+    IdempotencyParameterMismatch,
     InvalidBucketAclWithObjectOwnership,
     /// The algorithm of a customer's key is not `AES256`.
     InvalidEncryptionAlgorithm {
@@ -314,6 +321,7 @@ impl S3Error {
     pub fn is_busy(&self) -> bool {
         match self {
             S3Error::Recovering => true,
+            S3Error::Extracting { failure, .. } => failure.is_busy(),
             S3Error::Engine(error) | S3Error::ReadCut(BodyCut::Engine(error)) => {
                 matches!(
                     error,
@@ -351,6 +359,9 @@ impl S3Error {
             WriteError::Refused(PutRefused::NoSuchVersion) => S3Error::NoSuchKey { key: key.clone() },
             WriteError::Refused(PutRefused::Locked) => S3Error::ObjectLocked,
             WriteError::Refused(PutRefused::QuotaExceeded) => EngineError::QuotaExceeded.into(),
+            WriteError::Refused(PutRefused::KeepsVersions) => S3Error::InvalidBucketState {
+                message: "RenameObject is not served in a bucket whose versioning is or was enabled.",
+            },
             WriteError::Engine(e) => S3Error::Engine(e),
         }
     }
@@ -508,6 +519,16 @@ impl S3Error {
                     .field("ArgumentName", name)
                     .field("ArgumentValue", value)
             }
+            S3Error::Extracting { stored, failure } => {
+                let answer = failure.answer();
+                let message = format!("{} (objects of the archive stored before: {stored})", answer.message);
+                Answer { message: message.into(), ..answer }.field("ObjectsStored", stored)
+            }
+            S3Error::IdempotencyParameterMismatch => say(
+                BAD,
+                "IdempotencyParameterMismatch",
+                "Parameters on this idempotent request are inconsistent with parameters used in previous request(s).",
+            ),
             S3Error::InvalidEncryptionAlgorithm { value } => say(
                 BAD,
                 "InvalidEncryptionAlgorithmError",

@@ -9,7 +9,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response};
 use http_body::Body;
-use nilas_engine::{NewObject, NewVersion, PutCondition};
+use nilas_engine::{NewObject, NewVersion, Place, PutCondition};
 
 use super::copy_object::hold_copy;
 use super::put_object::{Length, store, stored};
@@ -59,6 +59,7 @@ where
     if APPENDED_BYTES_MAX < proposed {
         return Err(S3Error::EntityTooLarge { proposed, max: APPENDED_BYTES_MAX });
     }
+    call.check_quota_early(&bucket, Place::Object(call.key()), proposed).await?;
     let mut attributes = attributes_of(reader.info(), &call.target.key)?;
     // As it is encrypted it stays, with a key of its own again for what is written now.
     reader.unlock(call.key_of(&bucket, attributes.encryption.as_ref(), Of::Target)?);
@@ -96,6 +97,7 @@ where
     let etag = tag_of(encryption.as_ref(), digests.md5.unwrap_or_default());
     attributes.encryption = encryption.map(|kept| Encryption { plain_bytes: proposed, ..kept });
     let lock = object_lock::of_new_object(call, &bucket).await?;
+    attributes.hold_off = object_lock::asks_hold_off(call.headers);
     let object = NewObject {
         condition: still,
         etag,

@@ -52,6 +52,8 @@ pub struct Attributes {
     pub storage_class: Option<String>,
     /// What the object of an upload will be locked with. Of objects the engine keeps it, and here it is none.
     pub lock: Lock,
+    /// It was said that no legal hold keeps it, which is shown; without that nothing is. While it has one this says nothing.
+    pub hold_off: bool,
     /// `x-amz-meta-…`: lower-case names without the prefix, and decoded values, in the order sent.
     pub user_metadata: Vec<(String, String)>,
     /// The tags of the object.
@@ -109,6 +111,7 @@ mod tag {
     pub(super) const LEGAL_HOLD: u8 = 11;
     pub(super) const ENCRYPTION: u8 = 12;
     pub(super) const PLAIN_CRC64NVME: u8 = 13;
+    pub(super) const HOLD_OFF: u8 = 15;
 }
 
 impl Attributes {
@@ -144,6 +147,9 @@ impl Attributes {
         }
         if self.lock.legal_hold {
             put_field(&mut out, tag::LEGAL_HOLD, &[]);
+        }
+        if self.hold_off {
+            put_field(&mut out, tag::HOLD_OFF, &[]);
         }
         for (name, value) in &self.user_metadata {
             // A name that does not fit makes a field that does not fit, which is asserted.
@@ -207,6 +213,10 @@ impl Attributes {
             }
             tag::LEGAL_HOLD if value.is_empty() => {
                 self.lock.legal_hold = true;
+                return Some(());
+            }
+            tag::HOLD_OFF if value.is_empty() => {
+                self.hold_off = true;
                 return Some(());
             }
             _ => {}
@@ -415,6 +425,7 @@ mod tests {
                 retention: Some(Retention { mode: RetentionMode::Compliance, until_ms: 1 << 41 }),
                 legal_hold: true,
             },
+            hold_off: true,
             user_metadata: vec![("a".into(), String::new()), ("naïve".into(), "v é".into())],
             tags: crate::tag_set::from_header("team=data&empty").expect("tags"),
             encryption: Some(encryption()),

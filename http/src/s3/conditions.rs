@@ -31,6 +31,13 @@ const COPY_SOURCE: Names = Names {
     if_unmodified_since: "x-amz-copy-source-if-unmodified-since",
 };
 
+const RENAME_SOURCE: Names = Names {
+    if_match: "x-amz-rename-source-if-match",
+    if_none_match: "x-amz-rename-source-if-none-match",
+    if_modified_since: "x-amz-rename-source-if-modified-since",
+    if_unmodified_since: "x-amz-rename-source-if-unmodified-since",
+};
+
 /// Checks the conditions of GetObject and HeadObject: `NotModified`, `PreconditionFailed`, or go on.
 pub fn check_read(headers: &HeaderMap, info: &ObjectInfo, now_ms: u64) -> Result<(), S3Error> {
     check(headers, info, now_ms, &READ, S3Error::NotModified)
@@ -40,6 +47,35 @@ pub fn check_read(headers: &HeaderMap, info: &ObjectInfo, now_ms: u64) -> Result
 pub fn check_copy_source(headers: &HeaderMap, info: &ObjectInfo, now_ms: u64) -> Result<(), S3Error> {
     let unchanged = S3Error::PreconditionFailed { condition: COPY_SOURCE.if_none_match };
     check(headers, info, now_ms, &COPY_SOURCE, unchanged)
+}
+
+/// Checks the `x-amz-rename-source-if-…` conditions; all of them fail with `PreconditionFailed`.
+pub fn check_rename_source(headers: &HeaderMap, info: &ObjectInfo, now_ms: u64) -> Result<(), S3Error> {
+    let unchanged = S3Error::PreconditionFailed { condition: RENAME_SOURCE.if_none_match };
+    check(headers, info, now_ms, &RENAME_SOURCE, unchanged)
+}
+
+/// Checks the dates that what a rename replaces is held against; its tags are conditions of a write. Where there is nothing,
+/// nothing was modified.
+pub fn check_rename_target(
+    headers: &HeaderMap,
+    info: Option<&ObjectInfo>,
+    now_ms: u64,
+) -> Result<(), S3Error> {
+    let failed = |condition| Err(S3Error::PreconditionFailed { condition });
+    let date = |name| text(headers, name).and_then(parse_http_date);
+    let modified = info.map(|info| info.modified_ms / 1000);
+    if let Some(since) = date(READ.if_unmodified_since)
+        && modified.is_some_and(|modified| since < modified)
+    {
+        return failed("If-Unmodified-Since");
+    }
+    match date(READ.if_modified_since) {
+        Some(since) if since <= now_ms / 1000 && modified.is_none_or(|modified| modified <= since) => {
+            failed("If-Modified-Since")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A date of `if_modified_since` that is still to come is invalid (RFC 9110 13.1.3), and as if it were not there.

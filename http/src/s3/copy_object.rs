@@ -24,7 +24,7 @@ use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::{Kind, StoredChecksum};
-use crate::s3::encryption::{Of, Says, is_asked, keeps_md5, tag_of};
+use crate::s3::encryption::{Of, Says, is_asked, is_other, keeps_md5, tag_of};
 use crate::s3::operations::Operation;
 use crate::s3::reader::{Reader, Stream};
 use crate::s3::target::check_key;
@@ -165,8 +165,9 @@ pub(super) async fn copy(call: &Call<'_>) -> Outcome {
     let to_itself =
         source.bucket == call.target.bucket && source.key == call.target.key && source.version.is_none();
     let wanted = checksum::algorithm_header(call.headers)?;
-    let mut attributes =
-        copied_attributes(call.headers, kept.clone(), to_itself, wanted.is_some() || is_asked(call.headers))?;
+    let is_sealed_anew = is_asked(call.headers) || is_other(kept.encryption.as_ref(), encryption.as_ref());
+    let changes = wanted.is_some() || is_sealed_anew;
+    let mut attributes = copied_attributes(call.headers, kept.clone(), to_itself, changes)?;
     attributes.encryption = encryption.map(|sealed: Encryption| Encryption { plain_bytes: size, ..sealed });
     attributes.tags = match replaces_tags(call.headers)? {
         true => metadata::parse_tags(call.headers)?,
@@ -207,7 +208,7 @@ fn copied_attributes(
     headers: &HeaderMap,
     source: Attributes,
     to_itself: bool,
-    new_checksum: bool,
+    changes: bool,
 ) -> Result<Attributes, S3Error> {
     let directive = metadata::field(headers, "x-amz-metadata-directive");
     let replaces = match directive.as_deref() {
@@ -236,7 +237,7 @@ fn copied_attributes(
     if replaces {
         return metadata::parse(headers);
     }
-    if to_itself && !headers.contains_key("x-amz-storage-class") && !new_checksum {
+    if to_itself && !headers.contains_key("x-amz-storage-class") && !changes {
         return Err(S3Error::invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without changing the \
              object's metadata, storage class, website redirect location or encryption attributes.",
@@ -245,7 +246,8 @@ fn copied_attributes(
     // Of no use here, and still S3 refuses too much of it.
     metadata::parse_user_metadata(headers)?;
     // A copy's storage class is its own, not the source's.
-    Ok(Attributes { storage_class: metadata::parse_storage_class(headers)?, ..source })
+    let hold_off = object_lock::asks_hold_off(headers);
+    Ok(Attributes { storage_class: metadata::parse_storage_class(headers)?, hold_off, ..source })
 }
 
 /// Whether the copy gets the tags of the request, and not those of its source.

@@ -511,6 +511,12 @@ pub(super) fn is_asked(headers: &HeaderMap) -> bool {
     [SSE, CUSTOMER.algorithm].iter().any(|name| headers.contains_key(*name))
 }
 
+/// Whether a copy is encrypted in another way than its source.
+pub(super) fn is_other(source: Option<&Encryption>, copy: Option<&Encryption>) -> bool {
+    let kind = |kept: Option<&Encryption>| kept.map(|kept| std::mem::discriminant(&kept.under));
+    kind(source) != kind(copy)
+}
+
 /// Whether the tag of an object that is kept so is the MD5 of its bytes.
 pub(super) fn keeps_md5(attributes: &Attributes) -> bool {
     attributes.encryption.as_ref().is_none_or(|kept| kept.under.keeps_md5())

@@ -109,7 +109,7 @@ fn answer_head(
     let headers = response.headers_mut();
     object_headers(headers, info);
     version_id::put_header(headers, bucket, info.version());
-    object_lock::put_headers(call, info, headers);
+    object_lock::put_headers(call, info, &attributes, headers);
     if call.parameter("versionId").is_none() {
         lifecycle::put_expiration(call, headers, bucket, info);
     }

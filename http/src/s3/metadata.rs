@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue};
 use nilas_engine::Lock;
 use nilas_engine::limits::ATTRIBUTES_BYTES_MAX;
 
+use super::object_lock;
 use crate::limits::{PART_CHECKSUMS_BYTES_MAX, USER_METADATA_BYTES_MAX};
 use crate::render::error::S3Error;
 use crate::s3::attributes::Attributes;
@@ -43,6 +44,7 @@ pub fn parse(headers: &HeaderMap) -> Result<Attributes, S3Error> {
         user_metadata: parse_user_metadata(headers)?,
         tags: parse_tags(headers)?,
         lock: Lock::NONE,
+        hold_off: object_lock::asks_hold_off(headers),
         encryption: None,
         plain_crc64nvme: None,
     };

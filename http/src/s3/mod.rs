@@ -35,9 +35,11 @@ mod get_object;
 mod get_object_attributes;
 mod put_object;
 mod append_object;
+mod extract;
 pub(crate) mod post_object;
 pub mod post_policy;
 mod copy_object;
+mod rename_object;
 mod delete_object;
 mod delete_objects;
 mod create_upload;
@@ -60,8 +62,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use nilas_catalog::access::{Access as _, Effect, Resource};
+use nilas_engine::limits::INLINE_BYTES_MAX;
 use nilas_engine::{
-    Bucket, ETag, Engine, Found, Marker, ObjectInfo, PutCondition, PutRefused, SettingKind, UploadId,
+    Bucket, ETag, Engine, Found, Marker, ObjectInfo, Place, PutCondition, PutRefused, SettingKind, UploadId,
     UploadInfo, VersionId, WriteError,
 };
 
@@ -318,6 +321,7 @@ impl Call<'_> {
             // The gateway has its file taken as a PutObject.
             Operation::PostObject => Err(post_object::not_a_form()),
             Operation::CopyObject => copy_object::copy(self).await,
+            Operation::RenameObject => rename_object::rename(self).await,
             Operation::GetObject => get_object::get(self).await,
             Operation::HeadObject => get_object::head(self).await,
             Operation::DeleteObject => delete_object::delete(self).await,
@@ -653,6 +657,15 @@ impl Call<'_> {
         conditions::check_write(condition, info.as_ref(), &self.target.key)
     }
 
+    /// Refuses a body for which the bucket's quota has no room, before it is read. One that is taken whole before it is stored is
+    /// looked at then. The engine looks again.
+    async fn check_quota_early(&self, bucket: &Bucket, place: Place, length: u64) -> Result<(), S3Error> {
+        match length <= INLINE_BYTES_MAX {
+            true => Ok(()),
+            false => Ok(self.engine().check_quota(bucket, place, length).await?),
+        }
+    }
+
     /// The size of a page: the parameter, at most [`PAGE_ENTRIES_MAX`].
     fn page_entries(&self, name: &'static str) -> Result<usize, S3Error> {
         page_entries(name, self.parameter(name))
@@ -784,6 +797,7 @@ pub mod fuzz {
     pub use super::post_object::fuzz_post_form;
     pub use super::range::fuzz_range;
     pub use super::request_xml::fuzz_xml;
+    pub use crate::body::tar::fuzz_tar;
     pub use crate::s3::attributes::fuzz_attributes;
 }
 

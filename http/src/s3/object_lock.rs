@@ -19,12 +19,13 @@ use nilas_engine::{
     Retention, RetentionMode, Revision, SettingKind, WriteError,
 };
 
-use super::{Call, Outcome, document, empty, flag, request_xml, version_id};
+use super::{Call, Outcome, attributes_of, document, empty, flag, request_xml, version_id};
 use crate::identity::policy::parse_moment;
 use crate::limits::{LOCK_DAYS_MAX, LOCK_XML_BYTES_MAX, LOCK_YEARS_MAX};
 use crate::render::error::S3Error;
 use crate::render::time::iso_8601;
 use crate::render::xml::Xml;
+use crate::s3::attributes::Attributes;
 use crate::s3::payload::Payload;
 
 const MODE: &str = "x-amz-object-lock-mode";
@@ -142,7 +143,7 @@ pub(super) async fn get_retention(call: &Call<'_>) -> Outcome {
 pub(super) async fn get_legal_hold(call: &Call<'_>) -> Outcome {
     let bucket = locking_bucket(call)?;
     let info = call.find(&bucket, call.version()?).await?;
-    if info.lock.is_none() {
+    if info.lock.is_none() && !attributes_of(&info, &call.target.key)?.hold_off {
         return Err(not_locked(call));
     }
     let mut xml = Xml::new("LegalHold", 256);
@@ -175,7 +176,8 @@ where
     let retention = asked?;
     let bucket = locking_bucket(call)?;
     let bypass = asks_bypass(call)? && may_bypass(call, &bucket, &call.target.key);
-    revise(call, &bucket, move |info| Lock { retention, ..info.lock }, bypass).await
+    let change = move |info: &ObjectInfo| (info.attributes.clone(), Lock { retention, ..info.lock });
+    revise(call, &bucket, change, bypass).await
 }
 
 pub(super) async fn put_legal_hold<B>(call: &Call<'_>, payload: &mut Payload<'_, B>) -> Outcome
@@ -197,20 +199,30 @@ where
         _ => return Err(S3Error::MalformedXml),
     };
     let bucket = locking_bucket(call)?;
-    revise(call, &bucket, move |info| Lock { legal_hold, ..info.lock }, false).await
+    let change = move |info: &ObjectInfo| {
+        // What was taken off is said; attributes that cannot be read stay as they are.
+        let attributes = match Attributes::decode(&info.attributes) {
+            Ok(attributes) if attributes.hold_off == legal_hold => {
+                Attributes { hold_off: !legal_hold, ..attributes }.encode()
+            }
+            _ => info.attributes.clone(),
+        };
+        (attributes, Lock { legal_hold, ..info.lock })
+    };
+    revise(call, &bucket, change, false).await
 }
 
-/// Gives a version another lock.
+/// Gives a version another lock, and the attributes that go with it.
 async fn revise(
     call: &Call<'_>,
     bucket: &Bucket,
-    lock: impl Fn(&ObjectInfo) -> Lock + Send + 'static,
+    lock: impl Fn(&ObjectInfo) -> (Bytes, Lock) + Send + 'static,
     bypass: bool,
 ) -> Outcome {
     let version = call.version()?;
     let change = move |info: &ObjectInfo| {
-        let revision = Revision { attributes: info.attributes.clone(), lock: lock(info), bypass };
-        Ok::<_, Infallible>(revision)
+        let (attributes, lock) = lock(info);
+        Ok::<_, Infallible>(Revision { attributes, lock, bypass })
     };
     let info = match call.engine().revise(bucket, call.key(), version, change).await {
         Ok(Ok(info)) => info,
@@ -299,6 +311,11 @@ pub(super) async fn of_new_object(call: &Call<'_>, bucket: &Bucket) -> Result<Lo
     Ok(lock)
 }
 
+/// Whether a new object is said to have no legal hold.
+pub(super) fn asks_hold_off(headers: &HeaderMap) -> bool {
+    headers.get(HOLD).is_some_and(|value| value.as_bytes().trim_ascii() == b"OFF")
+}
+
 fn wanted_lock(
     mode: Option<&str>,
     until: Option<&str>,
@@ -336,8 +353,13 @@ fn wanted_lock(
 }
 
 /// Says how an object is locked to who may know.
-pub(super) fn put_headers(call: &Call<'_>, info: &ObjectInfo, headers: &mut HeaderMap) {
-    if info.lock.is_none() {
+pub(super) fn put_headers(
+    call: &Call<'_>,
+    info: &ObjectInfo,
+    attributes: &Attributes,
+    headers: &mut HeaderMap,
+) {
+    if info.lock.is_none() && !attributes.hold_off {
         return;
     }
     let object = Resource::Object { bucket: &call.target.bucket, key: &call.target.key };
@@ -349,8 +371,13 @@ pub(super) fn put_headers(call: &Call<'_>, info: &ObjectInfo, headers: &mut Head
             headers.insert(HeaderName::from_static(UNTIL), until);
         }
     }
-    if info.lock.legal_hold && call.caller.allows("s3:GetObjectLegalHold", object) {
-        headers.insert(HeaderName::from_static(HOLD), HeaderValue::from_static("ON"));
+    let hold = match (info.lock.legal_hold, attributes.hold_off) {
+        (true, _) => "ON",
+        (false, true) => "OFF",
+        (false, false) => return,
+    };
+    if call.caller.allows("s3:GetObjectLegalHold", object) {
+        headers.insert(HeaderName::from_static(HOLD), HeaderValue::from_static(hold));
     }
 }
 

@@ -94,8 +94,8 @@ const WITH_MD5: &[Operation] = &[
     UploadPart,
     DeleteObjects,
     PutBucketAccelerateConfiguration,
+    PutBucketAcl,
     PutBucketCors,
-    PutBucketLifecycleConfiguration,
     PutBucketEncryption,
     PutBucketLogging,
     PutBucketNotificationConfiguration,
@@ -103,6 +103,7 @@ const WITH_MD5: &[Operation] = &[
     PutBucketPolicy,
     PutBucketRequestPayment,
     PutBucketTagging,
+    PutObjectAcl,
     PutObjectTagging,
     PutPublicAccessBlock,
     PutBucketVersioning,
@@ -153,15 +154,31 @@ pub const TABLE: &[Row] = &[
         WITH_CHECKSUM,
     ),
     honoured(&["x-amz-sdk-checksum-algorithm"], WITH_MD5),
+    honoured(&["x-amz-sdk-checksum-algorithm"], &[PutBucketLifecycleConfiguration]),
     honoured(&["x-amz-checksum-algorithm"], &[CopyObject, CreateMultipartUpload]),
     honoured(&["x-amz-checksum-type"], &[CreateMultipartUpload, CompleteMultipartUpload]),
     honoured(&["x-amz-mp-object-size"], &[CompleteMultipartUpload]),
-    honoured(&["x-amz-checksum-mode", "Range", "If-Modified-Since", "If-Unmodified-Since"], READING),
+    honoured(&["x-amz-checksum-mode", "Range"], READING),
+    honoured(&["If-Modified-Since", "If-Unmodified-Since"], &[GetObject, HeadObject, RenameObject]),
     honoured(
         &["If-Match"],
-        &[GetObject, HeadObject, PutObject, CopyObject, CompleteMultipartUpload, DeleteObject],
+        &[GetObject, HeadObject, PutObject, CopyObject, CompleteMultipartUpload, DeleteObject, RenameObject],
     ),
-    honoured(&["If-None-Match"], &[GetObject, HeadObject, PutObject, CopyObject, CompleteMultipartUpload]),
+    honoured(
+        &["If-None-Match"],
+        &[GetObject, HeadObject, PutObject, CopyObject, CompleteMultipartUpload, RenameObject],
+    ),
+    honoured(
+        &[
+            "x-amz-rename-source",
+            "x-amz-rename-source-if-match",
+            "x-amz-rename-source-if-none-match",
+            "x-amz-rename-source-if-modified-since",
+            "x-amz-rename-source-if-unmodified-since",
+            "x-amz-client-token",
+        ],
+        &[RenameObject],
+    ),
     honoured(&["x-amz-if-match-size", "x-amz-if-match-last-modified-time"], &[DeleteObject]),
     honoured(&["x-amz-if-match-initiated-time"], &[AbortMultipartUpload]),
     honoured(
@@ -212,8 +229,16 @@ pub const TABLE: &[Row] = &[
         MAKING,
     ),
     honoured(&["x-amz-write-offset-bytes"], &[PutObject]),
+    honoured(
+        &[
+            "x-amz-meta-snowball-auto-extract",
+            "x-amz-meta-minio-snowball-prefix",
+            "x-amz-meta-minio-snowball-ignore-dirs",
+            "x-amz-meta-minio-snowball-ignore-errors",
+        ],
+        &[PutObject],
+    ),
     honoured(&["x-amz-transition-default-minimum-object-size"], &[PutBucketLifecycleConfiguration]),
-    refused_as(Refusal::NotImplemented, &["x-amz-meta-snowball-auto-extract"], &[PutObject]),
     refused_as(Refusal::NotImplemented, &["x-minio-extract"], EXTRACTING),
     honoured(
         CUSTOMER_KEY,
@@ -365,7 +390,6 @@ mod tests {
         check(PutObject, "x-amz-write-offset-bytes", None);
         check(PutObject, "x-minio-extract", Some("NotImplemented"));
         check(GetObject, "x-minio-extract", Some("NotImplemented"));
-        check(PutObject, "x-amz-meta-snowball-auto-extract", Some("NotImplemented"));
         check(CopyObject, "x-amz-website-redirect-location", Some("NotImplemented"));
         check(CreateMultipartUpload, "x-amz-object-lock-mode", None);
         check(PutObject, "x-amz-object-lock-event-hold-duration-days", Some("NotImplemented"));

@@ -8,10 +8,10 @@ use http::header::ETAG;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body;
 use nilas_engine::limits::{INLINE_BYTES_MAX, IO_BYTES_MAX};
-use nilas_engine::{Bucket, ETag, NewObject, NewVersion, PutCondition, VersionId};
+use nilas_engine::{Bucket, ETag, NewObject, NewVersion, Place, PutCondition, VersionId};
 
 use super::{
-    Call, Outcome, append_object, conditions, empty, etag_header, lifecycle, metadata, object_lock,
+    Call, Outcome, append_object, conditions, empty, etag_header, extract, lifecycle, metadata, object_lock,
     version_id,
 };
 use crate::body::{Algorithm, BodyError, Received};
@@ -30,6 +30,9 @@ pub(super) async fn put<B>(call: &Call<'_>, payload: &mut Payload<'_, B>) -> Out
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    if extract::is_asked(call.headers)? {
+        return extract::extract(call, payload).await;
+    }
     if let Some(offset) = append_object::offset(call)? {
         return append_object::append(call, payload, offset).await;
     }
@@ -104,6 +107,7 @@ where
         Length::Announced => {
             let length = payload.open_blob(call.headers, Algorithm::Crc64Nvme)?;
             call.check_write_early(&bucket, &condition).await?;
+            call.check_quota_early(&bucket, Place::Object(call.key()), length).await?;
             let mut writer = Writer::begin(call.engine(), &bucket, length, key).await?;
             let received = take_body(call, payload, &mut writer).await?;
             (writer, received)

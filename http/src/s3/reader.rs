@@ -79,7 +79,7 @@ impl Reader {
     }
 
     /// Which stored bytes are read for `range`, and how they are opened.
-    fn plan(mut self, range: Range<u64>) -> Result<(ObjectReader, Range<u64>, Option<Box<Opener>>), S3Error> {
+    fn plan(mut self, range: Range<u64>) -> Result<Planned, S3Error> {
         let Some(stored) = self.stored else { return Ok((self.inner, range, None)) };
         self.inner.info.size = stored;
         if range.is_empty() {
@@ -93,6 +93,9 @@ impl Reader {
         Ok((self.inner, range, Some(Box::new(opener))))
     }
 }
+
+/// What the engine reads, which of it, and how it is opened.
+type Planned = (ObjectReader, Range<u64>, Option<Box<Opener>>);
 
 /// The bytes of a range of an object, in order.
 pub(super) struct Stream {

@@ -5,6 +5,7 @@ use std::ops::{Range, RangeInclusive};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
+use nilas_engine::Place;
 
 use super::copy_object::{allowed_source, copy_bytes, hold_copy, open_source};
 use super::put_object::{stored, take_body};
@@ -36,6 +37,7 @@ where
     check_algorithm(wanted.as_ref(), sent)?;
     let otherwise = wanted.map_or(Algorithm::Crc64Nvme, |wanted| wanted.algorithm);
     let length = payload.open_blob(call.headers, otherwise)?;
+    call.check_quota_early(&bucket, Place::Part(id, number), length).await?;
     let mut writer = Writer::begin(call.engine(), &bucket, length, key.as_ref()).await?;
     let received = take_body(call, payload, &mut writer).await?;
 

@@ -67,7 +67,7 @@ fn nonce(prefix: &[u8], number: u64, is_last: bool) -> Nonce {
     let place = u32::try_from(number).expect("a blob has fewer frames") << 1 | u32::from(is_last);
     let mut nonce = [0; PREFIX_BYTES + 4];
     nonce[..PREFIX_BYTES].copy_from_slice(prefix);
-    nonce[PREFIX_BYTES..].copy_from_slice(&place.to_be_bytes());
+    nonce[PREFIX_BYTES..].copy_from_slice(&place.to_le_bytes());
     Nonce::assume_unique_for_key(nonce)
 }
 

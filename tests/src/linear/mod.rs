@@ -170,8 +170,8 @@ fn wrong_histories(rows: &[Timed<Request>], rng: &mut Rng) -> Vec<(&'static str,
     };
     let mut all = Vec::new();
     // The key was looked at twice at the end, with nobody else there.
-    for at in rows.len().saturating_sub(2)..rows.len() {
-        match &rows[at].operation.answer {
+    for (at, row) in rows.iter().enumerate().skip(rows.len().saturating_sub(2)) {
+        match &row.operation.answer {
             Some(Answer::Found(_)) => all.push(("a lost object", with(at, Answer::Missing))),
             Some(Answer::Missing) => {
                 all.push(("an object from nowhere", with(at, Answer::Found(Label::MAX))))

@@ -109,6 +109,12 @@ impl Draw {
             55 => Op::Abort { slot },
             56..=58 => self.transaction(),
             59 | 60 => Op::System { values: self.values() },
+            61 | 62 => Op::Rename {
+                key: self.key(),
+                to: self.key(),
+                condition: self.condition(),
+                target: self.condition(),
+            },
             _ => Op::Value { key: self.key() },
         };
         (name, op)

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use nilas_engine::platform::simulated::{Faults, Loss, Random, SimulatedDrive, Simulator};
 use nilas_engine::{
     Bucket, BucketSettings, Engine, EngineError, Found, ListQuery, Lock, NewObject, NewVersion, PutCondition,
-    PutRefused, Removal, Retention, RetentionMode, Revision, Sequence, SettingKind, VersionId, VersionQuery,
-    Versioning, WriteError,
+    PutRefused, Removal, Rename, Renamed, Retention, RetentionMode, Revision, Sequence, SettingKind,
+    VersionId, VersionQuery, Versioning, WriteError,
 };
 
 use super::Tally;
@@ -172,6 +172,10 @@ impl Step<'_> {
             ["a", "b", "b/c", "d"][usize::try_from(number % 4).expect("below 4")],
             number
         ));
+        if random.one_in(12) {
+            let to = Bytes::from(format!("a/{:02}", random.below(KEYS) / 4 * 4));
+            return self.rename(key, to, versions).await;
+        }
         let held = versions.entry(key.clone()).or_default();
         match random.below(12) {
             0..=4 => self.put(random, key, held, seed).await,
@@ -288,6 +292,28 @@ impl Step<'_> {
                 Ok(())
             }
             other => wrong(format!("removing {name:?}, protected {before} and {after}: {other:?}")),
+        }
+    }
+
+    /// What is renamed is the null version of its new key; a bucket that keeps versions, or did, renames nothing.
+    async fn rename(&self, key: Bytes, to: Bytes, versions: &mut Versions) -> Result<(), Finding> {
+        let top = versions.get(&key).and_then(|held| held.first()).copied();
+        let object = top.filter(|version| version.seed.is_some());
+        let rename = Rename { key: key.clone(), to: to.clone(), token: None };
+        let answer = told(self.engine.rename(self.bucket, rename, |_, _| Ok::<(), ()>(())).await)?;
+        match (answer, object) {
+            (Err(PutRefused::KeepsVersions), _) if self.versioning != Versioning::Unset => Ok(()),
+            (Err(PutRefused::NoSuchKey), None) if self.versioning == Versioning::Unset => Ok(()),
+            (Ok(Ok(Renamed::Done(info))), Some(object)) if self.versioning == Versioning::Unset => {
+                if key != to {
+                    versions.entry(key).or_default().remove(0);
+                    let held = versions.entry(to).or_default();
+                    held.retain(|version| !version.is_null);
+                    held.insert(0, Version { sequence: info.sequence, is_null: true, ..object });
+                }
+                Ok(())
+            }
+            (answer, object) => wrong(format!("renaming {object:?}: {answer:?}")),
         }
     }
 

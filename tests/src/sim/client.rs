@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nilas_engine::platform::simulated::{Random, Simulator};
 use nilas_engine::{
-    Bucket, BucketError, Engine, EngineError, ListQuery, PutCondition, PutRefused, Sequence, WriteError,
+    Bucket, BucketError, Engine, EngineError, ListQuery, PutCondition, PutRefused, Rename, Renamed, Sequence,
+    WriteError,
 };
 
 use super::model::{BUCKETS, SharedModel, counter_bucket, counter_names, race_key};
@@ -42,7 +43,7 @@ impl Client {
             self.model.borrow_mut().operations += 1;
             let nth = usize::try_from(self.random.below(BUCKETS.len() as u64)).expect("an index");
             let Some(bucket) = self.bucket(BUCKETS[nth]).await? else { continue };
-            match self.random.below(16) {
+            match self.random.below(17) {
                 0..=4 => self.put(&bucket).await?,
                 5 => self.delete(&bucket).await?,
                 6 => self.delete_many(&bucket).await?,
@@ -51,6 +52,7 @@ impl Client {
                 10 | 11 => self.count().await?,
                 12 | 13 => self.race().await?,
                 14 => self.give_up(&bucket).await,
+                15 => self.rename(&bucket).await?,
                 _ => self.short_bucket().await?,
             }
             let drawn = self.random.draw();
@@ -149,6 +151,33 @@ impl Client {
                 }
                 self.model.borrow_mut().settle(&bucket.name, key);
             }
+        }
+        Ok(())
+    }
+
+    /// Renames a key of its own that is known to have an object.
+    async fn rename(&mut self, bucket: &Arc<Bucket>) -> Result<(), Finding> {
+        let (key, to) = (self.own_key(), self.own_key());
+        let known = self.model.borrow_mut().key(&bucket.name, &key).known.clone();
+        let [Some(version)] = &known[..] else { return Ok(()) };
+        if key == to {
+            return Ok(());
+        }
+        {
+            let mut model = self.model.borrow_mut();
+            model.ask(&bucket.name, &key, None);
+            model.ask(&bucket.name, &to, Some(version.clone()));
+        }
+        let rename = Rename { key: key.clone(), to: to.clone(), token: None };
+        match self.engine.rename(bucket, rename, |_, _| Ok::<(), ()>(())).await {
+            Ok(Ok(Renamed::Done(_))) => {
+                let mut model = self.model.borrow_mut();
+                model.settle(&bucket.name, &key);
+                model.settle(&bucket.name, &to);
+            }
+            Err(WriteError::Refused(PutRefused::NoSuchBucket)) if self.may_be_gone(&bucket.name) => {}
+            Err(WriteError::Engine(_)) => {}
+            other => return finding(Kind::Lost, format!("rename of {key:?}, which is there: {other:?}")),
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //!
 //! One server for all tests of this binary; each test has a bucket of its own. What the files share stands here.
 
+mod archives;
 mod uploads;
 mod forms;
 mod connections;
@@ -13,6 +14,7 @@ mod multipart;
 mod completions;
 mod parameters;
 mod query;
+mod renames;
 mod versions;
 
 use std::sync::OnceLock;

@@ -130,7 +130,6 @@ fn subresources_never_store_an_object() {
         "torrent",
         "restore",
         "attributes",
-        "renameObject",
         "select",
         "append",
         "versions",

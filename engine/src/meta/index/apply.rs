@@ -109,6 +109,10 @@ impl<E: Effects> Applying<'_, E> {
                 self.bucket.revise(key, *version, attributes, *lock, self.scratch);
                 self.note_unsettled(true, sequence);
             }
+            Change::Rename { key, version, to } => {
+                let uncovers = self.bucket.rename(key, *version, to, sequence, self.scratch, self.effects);
+                self.note_unsettled(uncovers, sequence);
+            }
             Change::SetBucket { .. } | Change::ClearBucket { .. } => {}
         }
     }

@@ -586,6 +586,30 @@ mod tests {
     }
 
     #[test]
+    fn renames_free_nothing_but_what_they_replace() {
+        let mut index = index(&["a", "b"]);
+        let mut sequence = 2;
+        let mut rename = |index: &mut Index, key: &'static str, version, to: &'static str| {
+            sequence += 1;
+            let change = Change::Rename { key: key.into(), version: Sequence(version), to: to.into() };
+            let (mut freed, record) =
+                (Freed::default(), Record { bucket: BucketId(1), changes: vec![change] });
+            index.apply(Sequence(sequence), &record, 0, &[], &mut freed);
+            (freed.0.len(), index.buckets[&BucketId(1)].held())
+        };
+        let before = index.buckets[&BucketId(1)].open(b"a", None).object().expect("there");
+        assert_eq!(rename(&mut index, "a", 9, "c"), (0, (2, 18)), "there is no such version");
+        assert_eq!(rename(&mut index, "a", 1, "c"), (0, (2, 18)));
+        let bucket = &index.buckets[&BucketId(1)];
+        let (info, blobs) = bucket.open(b"c", None).object().expect("there");
+        assert_eq!((bucket.find(b"a", None), info.sequence), (Found::Nothing, Sequence(4)));
+        assert_eq!((info.etag, info.size, &blobs[0].place), (before.0.etag, 9, &before.1[0].place));
+        assert_eq!(rename(&mut index, "c", 4, "b"), (1, (1, 9)), "what was there goes");
+        assert_eq!(rename(&mut index, "b", 5, "b"), (0, (1, 9)), "the same object, not its space");
+        assert_eq!(rename(&mut index, "c", 4, "d"), (0, (1, 9)), "it is gone");
+    }
+
+    #[test]
     fn revisions_keep_all_else() {
         let mut index = index(&["k"]);
         let before = index.buckets[&BucketId(1)].open(b"k", None).object().expect("there");

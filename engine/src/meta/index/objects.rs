@@ -1,4 +1,4 @@
-//! Objects: what a key has now, and where the bytes of a version or part are. A cell is set, replaced and moved here.
+//! Objects: what a key has now, and where the bytes of a version or part are. A cell is set, replaced, renamed and moved here.
 
 use super::apply::displace;
 use super::tree::{CellRef, Position};
@@ -159,8 +159,48 @@ impl BucketIndex {
         }
     }
 
-    /// Takes the version at `at` out of all sums and gives up its bytes; the caller removes or replaces the cell.
-    pub(super) fn forget(&mut self, at: Position, effects: &mut impl Effects) {
+    /// Makes a version the null version of another key, under a sequence of its own; its bytes stay where they are and in
+    /// use. What is not there, and a marker, changes nothing. Returns whether `key` has an older version in its place.
+    pub(super) fn rename(
+        &mut self,
+        key: &[u8],
+        version: Sequence,
+        to: &[u8],
+        sequence: Sequence,
+        scratch: &mut Vec<u8>,
+        effects: &mut impl Effects,
+    ) -> bool {
+        let first = self.objects.seek(key);
+        let mut at = first;
+        while let Some(found) = self.objects.at(at).filter(|cell| cell.key.compare(key).is_eq()) {
+            let cell = cell_of(found.payload);
+            if cell.sequence != version {
+                at = self.objects.next(at);
+                continue;
+            }
+            if cell.is_marker {
+                return false;
+            }
+            let (place, units) = place_of(&cell);
+            let renamed = NewCell { sequence, is_null: true, ..cell.placed(&place, units.as_slice()) };
+            renamed.encode(scratch);
+            let below = self.objects.at(self.objects.next(at));
+            let uncovers = at == first && below.is_some_and(|below| below.key.compare(key).is_eq());
+            if seeded(Mutant::RenameFrees) {
+                displace(found.payload, effects);
+            }
+            if !seeded(Mutant::RenameCopies) {
+                self.uncount(at);
+                self.objects.remove(at);
+            }
+            self.set_object(to, scratch, effects);
+            return uncovers;
+        }
+        false
+    }
+
+    /// Takes the version at `at` out of all sums.
+    fn uncount(&mut self, at: Position) {
         let Some(found) = self.objects.at(at) else { return };
         let cell = cell_of(found.payload);
         if !cell.is_marker {
@@ -171,6 +211,13 @@ impl BucketIndex {
             }
             self.locked_count -= u64::from(!cell.lock.is_none());
         }
+    }
+
+    /// Takes the version at `at` out of all sums and gives up its bytes; the caller removes or replaces the cell.
+    pub(super) fn forget(&mut self, at: Position, effects: &mut impl Effects) {
+        self.uncount(at);
+        let Some(found) = self.objects.at(at) else { return };
+        let cell = cell_of(found.payload);
         match cell.parts() {
             None if seeded(Mutant::OverwriteKept) => {}
             None => displace(found.payload, effects),

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use nilas_engine::{ObjectInfo, ObjectVersion};
 
 use super::rules::{Expiration, Rule};
-use crate::s3::attributes::Attributes;
+use crate::s3::attributes::{self, Attributes};
 use crate::tag_set::TagSet;
 
 /// How time is counted.
@@ -44,7 +44,9 @@ struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     fn of(info: &'a ObjectInfo) -> Seen<'a> {
-        Seen { size: info.size, attributes: &info.attributes, tags: OnceCell::new() }
+        // What an encrypted object is to its readers.
+        let size = attributes::plain_bytes(&info.attributes).unwrap_or(info.size);
+        Seen { size, attributes: &info.attributes, tags: OnceCell::new() }
     }
 
     fn has_tags(&self, rule: &Rule<'_>) -> bool {

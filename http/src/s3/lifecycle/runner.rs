@@ -178,7 +178,7 @@ fn digest_of(value: &[u8]) -> [u8; 16] {
 
 fn key_of(id: BucketId) -> Bytes {
     let mut key = BytesMut::from(&KEY[..]);
-    key.put_slice(&id.0.to_be_bytes());
+    key.put_slice(&id.0.to_le_bytes());
     key.freeze()
 }
 
@@ -189,7 +189,7 @@ impl Runner<'_> {
             let mut all = Vec::new();
             bucket.values(&KEY, |key, value| {
                 if let Some(id) = key.get(KEY.len()..).and_then(|id| id.try_into().ok()) {
-                    all.push((u64::from_be_bytes(id), value.clone()));
+                    all.push((u64::from_le_bytes(id), value.clone()));
                 }
                 true
             });
@@ -213,7 +213,7 @@ impl Runner<'_> {
         }
         for id in gone.into_iter().filter(|_| self.config.forgets) {
             let mut key = KEY.to_vec();
-            key.extend(id.to_be_bytes());
+            key.extend(id.to_le_bytes());
             self.write(key.into(), None).await?;
         }
         Ok(())

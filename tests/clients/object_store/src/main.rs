@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutPayload, integration};
+use object_store::{Error, ObjectStoreExt, PutPayload, integration};
 
 /// Counts the checks and prints their lines.
 #[derive(Default)]

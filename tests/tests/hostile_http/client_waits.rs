@@ -46,7 +46,8 @@ fn nobody_is_waited_for_forever() {
     let size = format!("{:x}\r\n", body.len());
     let whole = [size.as_bytes(), &body, b"\r\n0\r\n"].concat();
     let get = get_head(&client);
-    let cases: Vec<(&str, Raw, &[u8], (u64, u64))> = vec![
+    type Case<'a> = (&'a str, Raw, &'a [u8], (u64, u64));
+    let cases: Vec<Case> = vec![
         ("a request line", started(&[b"G"]), b"E", HEAD),
         ("empty lines before it", started(&[b"\r\n"]), b"\r\n", HEAD),
         ("a header", started(&[&get, b"x: "]), b"y", HEAD),
