@@ -21,6 +21,7 @@ os.makedirs(place)
 OPTIONS = {"key": nilas.ACCESS_KEY, "secret": nilas.SECRET_KEY, "endpoint_url": nilas.ENDPOINT, "client_kwargs": {"region_name": nilas.S3_REGION},
            "config_kwargs": {"s3": {"addressing_style": "path"}, "retries": {"total_max_attempts": 1}}, "skip_instance_cache": True}
 files = s3fs.S3FileSystem(**OPTIONS)
+kept = []  # open until the suite ends: one that is collected while another loop runs closes its session there
 
 
 def make_bucket():
@@ -140,6 +141,7 @@ def attributes():
 def versions():
     client.create_bucket(Bucket=versioned)
     aware = s3fs.S3FileSystem(version_aware=True, **OPTIONS)
+    kept.append(aware)
     aware.make_bucket_versioned(versioned)
     eq(aware.is_bucket_versioned(versioned), True)
     path = f"{versioned}/one"
@@ -169,19 +171,12 @@ def parquet():
     eq(pq.read_table(f"{bucket}/set", filesystem=files, filters=[("day", "=", 1)]).num_rows, 33_333)
 
 
-kept = []  # whose sessions are closed by hand: collected, they would be closed once more, on another loop
-
-
 def async_calls():
     async def run():
         one = s3fs.S3FileSystem(asynchronous=True, **OPTIONS)
-        kept.append(one)
-        session = await one.set_session()
-        try:
-            await asyncio.gather(*(one._pipe_file(f"{bucket}/async/{number}", b"%d" % number) for number in range(50)))
-            return await asyncio.gather(*(one._cat_file(f"{bucket}/async/{number}") for number in range(50)))
-        finally:
-            await session.close()
+        kept.append((one, await one.set_session()))
+        await asyncio.gather(*(one._pipe_file(f"{bucket}/async/{number}", b"%d" % number) for number in range(50)))
+        return await asyncio.gather(*(one._cat_file(f"{bucket}/async/{number}") for number in range(50)))
 
     eq(asyncio.run(run()), [b"%d" % number for number in range(50)])
 
