@@ -477,6 +477,7 @@ def owners_of_objects():
     client.delete_object(Bucket=owned, Key="k")
     client.delete_bucket_ownership_controls(Bucket=owned)
     says(chosen, "OwnershipControlsNotFoundError", "The bucket ownership controls were not found", 404)
+    client.put_bucket_ownership_controls(Bucket=owned, OwnershipControls=rule("BucketOwnerEnforced"))
     client.put_object(Bucket=owned, Key="k", Body=b"k")
     no_acls = lambda run: says(run, "AccessControlListNotSupported", "The bucket does not allow ACLs")
     for read, put, named in [
@@ -503,6 +504,7 @@ def owners_of_objects():
     eq(blocked(), block, "block")
     client.delete_public_access_block(Bucket=owned)
     refused(blocked, "NoSuchPublicAccessBlockConfiguration")
+    client.delete_object(Bucket=owned, Key="k")
     client.delete_bucket(Bucket=owned)
 
 
