@@ -6,6 +6,8 @@
 //! intents since; contested keys are each tried once per thread and verified on their own.
 //! I3. What was seen once after a restart is settled: a later restart must show it again.
 
+mod vault;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -21,6 +23,7 @@ use crate::http1::Response;
 use crate::rng::{self, Rng};
 use crate::server::{Server, ServerOptions};
 use crate::sizes::{KIB, MIB};
+use vault::Vault;
 
 const BUCKET: &str = "crash";
 const WAREHOUSE: &str = "crash-wh";
@@ -107,9 +110,11 @@ pub fn run(options: &CrashOptions) -> Result<Counts, String> {
     let mut server = Server::start(options.server.clone()).map_err(|error| error.to_string())?;
     let mut book = CatalogBook::default();
     set_up(&server, &mut book).map_err(|error| format!("setting up: {error}"))?;
+    let mut vault = Vault::default();
     let mut shelves: Vec<Shelf> = (0..WRITERS).map(Shelf::new).collect();
     for cycle in 0..options.cycles {
-        let outcome = run_cycle(&mut server, &mut rng, cycle, &mut shelves, &mut book, &mut counts);
+        let outcome =
+            run_cycle(&mut server, &mut rng, cycle, &mut shelves, &mut vault, &mut book, &mut counts);
         let complaints = match outcome {
             Ok(complaints) => complaints,
             Err(fatal) => vec![fatal],
@@ -133,6 +138,7 @@ pub fn run(options: &CrashOptions) -> Result<Counts, String> {
 
 fn set_up(server: &Server, book: &mut CatalogBook) -> io::Result<()> {
     let made = server.client().create_bucket(BUCKET)?;
+    let vault = Vault::open(&mut server.client())?;
     let mut catalog = server.catalog(WAREHOUSE);
     catalog.open()?;
     let mut answers = vec![catalog.create_namespace(NAMESPACE)?];
@@ -147,7 +153,8 @@ fn set_up(server: &Server, book: &mut CatalogBook) -> io::Result<()> {
         answers.push(answer);
     }
     let bad = answers.iter().find(|answer| answer.status != 200).map(|answer| &answer.response);
-    match bad.or(Some(&made).filter(|response| response.status != 200)) {
+    let buckets = [&made, &vault].into_iter().find(|response| response.status != 200);
+    match bad.or(buckets) {
         Some(response) => Err(io::Error::other(format!("{} {}", response.status, response.text()))),
         None => Ok(()),
     }
@@ -158,10 +165,11 @@ fn run_cycle(
     rng: &mut Rng,
     cycle: u32,
     shelves: &mut Vec<Shelf>,
+    vault: &mut Vault,
     book: &mut CatalogBook,
     counts: &mut Counts,
 ) -> Result<Vec<String>, String> {
-    let races = load_and_kill(server, rng, cycle, shelves, book);
+    let races = load_and_kill(server, rng, cycle, shelves, vault, book);
     counts.kills += 1;
     if rng.chance(25) {
         server.spawn().map_err(|error| error.to_string())?;
@@ -175,6 +183,8 @@ fn run_cycle(
 
     let mut complaints = Vec::new();
     thread::scope(|scope| {
+        let client = server.client();
+        let vault_check = scope.spawn(|| vault.verify(client));
         let checks: Vec<_> = shelves
             .iter_mut()
             .map(|shelf| {
@@ -189,11 +199,15 @@ fn run_cycle(
             let outcome = check.join().unwrap_or_else(|_| Err("a verifier panicked".to_owned()));
             complaints.extend(outcome.err());
         }
+        let outcome = vault_check.join().unwrap_or_else(|_| Err("a verifier panicked".to_owned()));
+        complaints.extend(outcome.err());
     });
     for shelf in shelves {
         complaints.append(&mut shelf.complaints);
         counts.add(&std::mem::take(&mut shelf.counts));
     }
+    complaints.append(&mut vault.complaints);
+    counts.add(&std::mem::take(&mut vault.counts));
     complaints.append(&mut book.complaints);
     counts.commits += std::mem::take(&mut book.commits);
     counts.refused += std::mem::take(&mut book.refused);
@@ -216,6 +230,7 @@ fn load_and_kill(
     rng: &mut Rng,
     cycle: u32,
     shelves: &mut [Shelf],
+    vault: &mut Vault,
     book: &mut CatalogBook,
 ) -> Vec<Attempt> {
     let killed = AtomicBool::new(false);
@@ -234,6 +249,8 @@ fn load_and_kill(
             let (client, rng, killed) = (server.client(), rng.fork(), &killed);
             scope.spawn(move || shelf.work(client, rng, killed));
         }
+        let (client, vault_rng, killed_too) = (server.client(), rng.fork(), &killed);
+        scope.spawn(move || vault.work(client, vault_rng, killed_too));
         let mut clerks = Vec::new();
         for (at, counter) in counters.iter_mut().enumerate() {
             let (catalog, uuid, killed) = (catalog_client(server), &*count, &killed);

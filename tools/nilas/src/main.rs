@@ -37,7 +37,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     /// Serves S3 and the catalog; formats a store in the data directory at first start.
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Looks at the drives of a store that is not served; writes nothing.
     #[command(subcommand)]
     Drive(drive::Command),
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     };
     let what = what.as_str();
     match parsed.command {
-        Command::Serve(arguments) => match serve::run(arguments) {
+        Command::Serve(arguments) => match serve::run(*arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("nilas: {error}");
