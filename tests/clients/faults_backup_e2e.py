@@ -30,7 +30,9 @@ os.makedirs(place)
 server = OwnServer(place, nilas.ACCESS_KEY, nilas.SECRET_KEY)
 endpoint = f"http://{server.address}"
 client = boto3.client("s3", endpoint_url=endpoint, region_name=nilas.S3_REGION, aws_access_key_id=nilas.ACCESS_KEY, aws_secret_access_key=nilas.SECRET_KEY,
-                      config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 20, "mode": "standard"}))
+                      config=Config(s3={"addressing_style": "path"},
+                                    # The newer modes give up early once many requests have failed, whoever sent them.
+                                    retries={"total_max_attempts": 20, "mode": "legacy"}))
 common = {"HOME": place, "AWS_ACCESS_KEY_ID": nilas.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": nilas.SECRET_KEY, "AWS_DEFAULT_REGION": nilas.S3_REGION}
 restic = Program(need("restic", "restic"), {**common, "RESTIC_REPOSITORY": f"s3:{endpoint}/restic", "RESTIC_PASSWORD": "a password of the suite"}, ["--no-cache"])
 rclone = Program(need("rclone", "rclone"), {**common, "RCLONE_CONFIG": os.path.join(place, "none.conf"), **{f"RCLONE_CONFIG_NILAS_{name}": value for name, value in {
