@@ -471,12 +471,6 @@ def owners_of_objects():
     rule = lambda name: {"Rules": [{"ObjectOwnership": name}]}
     chosen = lambda: client.get_bucket_ownership_controls(Bucket=owned)["OwnershipControls"]
     eq(chosen(), rule("BucketOwnerEnforced"), "of a new bucket")
-    client.put_bucket_ownership_controls(Bucket=owned, OwnershipControls=rule("BucketOwnerPreferred"))
-    eq(chosen(), rule("BucketOwnerPreferred"), "chosen")
-    refused(lambda: client.put_object_acl(Bucket=owned, Key="k", ACL="public-read"), "NotImplemented")
-    client.delete_object(Bucket=owned, Key="k")
-    client.delete_bucket_ownership_controls(Bucket=owned)
-    says(chosen, "OwnershipControlsNotFoundError", "The bucket ownership controls were not found", 404)
     client.put_object(Bucket=owned, Key="k", Body=b"k")
     no_acls = lambda run: says(run, "AccessControlListNotSupported", "The bucket does not allow ACLs")
     for read, put, named in [
@@ -496,6 +490,12 @@ def owners_of_objects():
         says(lambda: put(**named), "MissingSecurityHeader", "Your request was missing a required header")
     client.put_object_acl(Bucket=owned, Key="k", ACL="bucket-owner-full-control")
     refused(lambda: client.put_object_acl(Bucket=owned, Key="none", ACL="private"), "NoSuchKey")
+    client.put_bucket_ownership_controls(Bucket=owned, OwnershipControls=rule("BucketOwnerPreferred"))
+    eq(chosen(), rule("BucketOwnerPreferred"), "chosen")
+    refused(lambda: client.put_object_acl(Bucket=owned, Key="k", ACL="public-read"), "NotImplemented")
+    client.delete_object(Bucket=owned, Key="k")
+    client.delete_bucket_ownership_controls(Bucket=owned)
+    says(chosen, "OwnershipControlsNotFoundError", "The bucket ownership controls were not found", 404)
     block = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": False}
     blocked = lambda: client.get_public_access_block(Bucket=owned)["PublicAccessBlockConfiguration"]
     says(blocked, "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found", 404)

@@ -25,7 +25,7 @@ const MEMORY_MIB: usize = 512;
 const IDLE_MEMORY_MIB: usize = 3 * 1024;
 /// Transfers that it must take at least.
 const TAKEN_MIN: usize = 64;
-/// Memory that each idle connection may take. `CONNECTION_BYTES` reckons with 24 KiB; a build for debugging takes 34.
+/// Memory that each idle connection may take. `CONNECTION_BYTES` reckons with 24 KiB; a release build takes 30, one for debugging 34.
 const IDLE_BYTES_MAX: usize = 40 * KIB;
 /// An upload, and the pieces in which it comes.
 const UPLOAD: usize = 300 * KIB;
