@@ -151,17 +151,27 @@ pub enum PutCondition {
     IfMatch(Vec<ETag>),
     /// Only when the key has an object, whichever (`If-Match: *`).
     IfPresent,
+    /// Only when the key's object is still that very one, with the attributes that it had: for who read it and writes it anew.
+    IfSame {
+        /// What made it.
+        sequence: Sequence,
+        /// What was kept with it.
+        attributes: Bytes,
+    },
 }
 
 impl PutCondition {
-    /// Returns whether a write may replace an object with this tag (`None`: no object).
+    /// Returns whether a write may replace an object with this tag (`None`: no object). Of [`PutCondition::IfSame`] it says
+    /// only that there is one.
     pub fn check(&self, etag: Option<ETag>) -> Result<(), PutRefused> {
         match (self, etag) {
-            (PutCondition::None, _) | (PutCondition::IfAbsent, None) | (PutCondition::IfPresent, Some(_)) => {
-                Ok(())
-            }
+            (PutCondition::None, _)
+            | (PutCondition::IfAbsent, None)
+            | (PutCondition::IfPresent | PutCondition::IfSame { .. }, Some(_)) => Ok(()),
             (PutCondition::IfAbsent, Some(_)) => Err(PutRefused::PreconditionFailed),
-            (PutCondition::IfPresent | PutCondition::IfMatch(_), None) => Err(PutRefused::NoSuchKey),
+            (PutCondition::IfPresent | PutCondition::IfMatch(_) | PutCondition::IfSame { .. }, None) => {
+                Err(PutRefused::NoSuchKey)
+            }
             (PutCondition::IfMatch(tags), Some(etag)) => {
                 match tags.contains(&etag) || seeded(Mutant::MatchIgnored) {
                     true => Ok(()),

@@ -789,6 +789,9 @@ fn who_may_may_and_nobody_else() {
         if is_copy || matches!(any, Any::S3(Operation::GetObjectAttributes)) {
             actions.push("s3:GetObject");
         }
+        if matches!(any, Any::S3(Operation::RenameObject)) {
+            actions.extend(["s3:GetObject", "s3:DeleteObject"]);
+        }
         // The bucket goes with the warehouse.
         if matches!(any, Any::Iceberg(nilas_catalog::Operation::DeleteWarehouse)) {
             actions.push("s3:DeleteBucket");

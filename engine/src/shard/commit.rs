@@ -146,6 +146,14 @@ impl Shard {
         if !self.is_open(bucket) {
             return Err(PutRefused::NoSuchBucket);
         }
+        if let PutCondition::IfSame { sequence, attributes } = condition {
+            let now = self.with_bucket(bucket, |bucket| bucket.find(key, None).object()).flatten();
+            return match now {
+                None => Err(PutRefused::NoSuchKey),
+                Some(now) if now.sequence == *sequence && now.attributes == *attributes => Ok(()),
+                Some(_) => Err(PutRefused::PreconditionFailed),
+            };
+        }
         let etag = self.with_bucket(bucket, |bucket| bucket.etag(key)).flatten();
         condition.check(etag)
     }

@@ -4,7 +4,7 @@
 //! new object in place of the old one: whoever reads sees the one or the other. What an append costs grows with the object, so
 //! objects that are appended to have a bound of their own. Source: Amazon S3 API, "PutObject", directory buckets.
 //!
-//! I1. The object is replaced only if it is still the one that was read.
+//! I1. The object is replaced only if it is still the one that was read, with the same tags and all else that is kept with it.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response};
@@ -73,7 +73,8 @@ where
     let _held = hold_copy(call, proposed).await?;
     let mut writer = Writer::begin(call.engine(), &bucket, proposed, key.as_ref()).await?;
     let mut hashers = Hashers::new(HashPlan { md5: true, sha256: false, checksum: Some(algorithm) });
-    let still = PutCondition::IfMatch(vec![reader.info().etag]);
+    let (sequence, kept) = (reader.info().sequence, reader.info().attributes.clone());
+    let still = PutCondition::IfSame { sequence, attributes: kept };
     let mut stream = reader.read(0..size)?;
     while length < writer.missing() {
         let left = writer.missing() - length;

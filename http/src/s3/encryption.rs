@@ -297,6 +297,13 @@ impl Call<'_> {
             return Err(S3Error::EncryptionTypeMismatch);
         }
         let Some(kept) = kept else { return Ok(None) };
+        if bucket.settings.get(SettingKind::CATALOG).is_some() {
+            return Err(in_warehouse());
+        }
+        let rule = BucketEncryption::of(&bucket.settings)?.unwrap_or_default();
+        if rule.blocks_customers && matches!(kept.under, Under::Customer) {
+            return Err(self.customers_blocked());
+        }
         let random = rt::random_u128;
         let key = random_key(random);
         let unreadable = || S3Error::UnreadableKey { key: self.key() };

@@ -39,6 +39,29 @@ const OF_THE_ARCHIVE: [&str; 6] =
 /// Headers that no archive is taken with.
 const NOT_TAKEN: [&str; 3] = ["if-match", "if-none-match", "x-amz-write-offset-bytes"];
 
+/// Whether a member may have a header of its own by that name: what is kept with its object and how it is stored, and
+/// nothing that says when, by whom or with which digest.
+fn is_of_member(name: &str) -> bool {
+    const KEPT: [&str; 15] = [
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-type",
+        "expires",
+        "x-amz-acl",
+        "x-amz-object-lock-legal-hold",
+        "x-amz-object-lock-mode",
+        "x-amz-object-lock-retain-until-date",
+        "x-amz-server-side-encryption",
+        "x-amz-server-side-encryption-aws-kms-key-id",
+        "x-amz-server-side-encryption-bucket-key-enabled",
+        "x-amz-storage-class",
+        "x-amz-tagging",
+    ];
+    name.starts_with("x-amz-meta-") || KEPT.contains(&name)
+}
+
 /// Whether the body is an archive that is to be taken apart.
 pub(super) fn is_asked(headers: &HeaderMap) -> Result<bool, S3Error> {
     asked(headers, EXTRACT)
@@ -170,6 +193,9 @@ impl Extraction<'_> {
             let (name, value) = header.ok_or_else(|| {
                 S3Error::invalid_request("The archive has metadata of a member that is no header")
             })?;
+            if !is_of_member(name.as_str()) {
+                return Err(S3Error::NotImplementedHeader { header: name.to_string() });
+            }
             headers.insert(name, value);
         }
         let target = Target { operation: Operation::PutObject, key, ..self.call.target.clone() };

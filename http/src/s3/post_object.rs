@@ -268,6 +268,19 @@ impl Post {
     }
 }
 
+/// Fields that would make it another operation, or bind it to what is there: a form stores its file and nothing else.
+const OTHERWISE: [&str; 9] = [
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    "x-amz-copy-source",
+    "x-amz-copy-source-range",
+    "x-amz-meta-snowball-auto-extract",
+    "x-amz-rename-source",
+    "x-amz-write-offset-bytes",
+];
+
 fn headers_of(head: &Parts, form: &FormFields) -> Result<HeaderMap, S3Error> {
     let mut headers = HeaderMap::new();
     for name in OF_REQUEST {
@@ -279,6 +292,9 @@ fn headers_of(head: &Parts, form: &FormFields) -> Result<HeaderMap, S3Error> {
         return Err(S3Error::NotImplementedHeader { header: header.clone() });
     }
     for (field, text) in &form.fields {
+        if OTHERWISE.contains(&field.as_str()) {
+            return Err(S3Error::NotImplementedHeader { header: field.clone() });
+        }
         let (name, text) = match field.as_str() {
             "acl" => ("x-amz-acl", text.clone()),
             "tagging" => ("x-amz-tagging", tags_of(text)?),

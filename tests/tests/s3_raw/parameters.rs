@@ -356,9 +356,9 @@ fn headers_that_are_not_served_are_refused_and_change_nothing() {
         expect(&client.send(&call).expect("create"), status, code);
         expect(&client.send(&Call::bucket("HEAD", "refused-bucket")).expect("head"), 404, "");
     }
-    let tags = b"<CreateBucketConfiguration><Tags><Tag><Key>a</Key><Value>b</Value></Tag></Tags></CreateBucketConfiguration>";
+    let place = b"<CreateBucketConfiguration><Location><Name>a</Name></Location></CreateBucketConfiguration>";
     expect(
-        &client.send(&Call::bucket("PUT", "refused-bucket").body(tags)).expect("create"),
+        &client.send(&Call::bucket("PUT", "refused-bucket").body(place)).expect("create"),
         501,
         "NotImplemented",
     );
