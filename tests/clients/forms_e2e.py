@@ -227,6 +227,10 @@ def malformed():
     denied(send(url, body[:-20], content_type), "not well-formed multipart/form-data", 400, "MalformedPOSTRequest")
     denied(send(url, multipart(form("k")["fields"].items(), None)[0], content_type), "POST requires exactly one file upload per request.", 400, "InvalidArgument")
     denied(post(form("k"), b"x", fields=[("x-ignore-a", "a" * 20480)]), "were too large", 400, "MaxPostPreDataLengthExceededError")
+    for field in ("x-amz-write-offset-bytes", "x-amz-copy-source", "x-amz-rename-source", "If-None-Match"):
+        other = form("kept", Fields={field: "*"}, Conditions=[{field: "*"}])
+        denied(post(other, b"x"), "A header you provided implies functionality that is not implemented", 501, "NotImplemented")
+    refused(lambda: path.head_object(Bucket=bucket, Key="kept"), "404")
     nowhere = path.generate_presigned_post("nowhere", "k")
     denied(post(nowhere, b"x"), "The specified bucket does not exist", 404, "NoSuchBucket")
 
