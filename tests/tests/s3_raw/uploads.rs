@@ -489,17 +489,18 @@ fn appending() {
 /// What is set for an object while bytes come that are to be appended stays, and the append is refused.
 #[test]
 fn an_append_undoes_nothing() {
-    let mut client = bucket("appended");
+    let mut client = bucket("appended-late");
     let tags = "<Tagging><TagSet><Tag><Key>keep</Key><Value>yes</Value></Tag></TagSet></Tagging>";
-    let tagged = Call::object("PUT", "appended", "k").query("tagging", "").body(tags.as_bytes());
-    let copied = Call::object("PUT", "appended", "k")
-        .header("x-amz-copy-source", "/appended/k")
+    let tagged = Call::object("PUT", "appended-late", "k").query("tagging", "").body(tags.as_bytes());
+    let copied = Call::object("PUT", "appended-late", "k")
+        .header("x-amz-copy-source", "/appended-late/k")
         .header("x-amz-metadata-directive", "REPLACE")
         .header("x-amz-meta-keep", "yes");
     for change in [tagged, copied] {
-        expect(&client.put("appended", "k", b"first").expect("put"), 200, "");
-        let call =
-            Call::object("PUT", "appended", "k").header("x-amz-write-offset-bytes", "5").body(b"0123456789");
+        expect(&client.put("appended-late", "k", b"first").expect("put"), 200, "");
+        let call = Call::object("PUT", "appended-late", "k")
+            .header("x-amz-write-offset-bytes", "5")
+            .body(b"0123456789");
         let encoded = client.encode(&call);
         let mut raw = client.raw().expect("a connection");
         raw.write(&encoded.head).expect("the head");
@@ -508,12 +509,13 @@ fn an_append_undoes_nothing() {
         expect(&client.send(&change).expect("change"), 200, "");
         raw.write(&encoded.body[1..]).expect("the rest");
         expect(&raw.read("PUT").expect("an answer"), 412, "PreconditionFailed");
-        expect_object(&mut client, "appended", "k", Some(b"first"));
-        let tags = client.send(&Call::object("GET", "appended", "k").query("tagging", "")).expect("tags");
-        let head = client.head("appended", "k").expect("head");
+        expect_object(&mut client, "appended-late", "k", Some(b"first"));
+        let tags =
+            client.send(&Call::object("GET", "appended-late", "k").query("tagging", "")).expect("tags");
+        let head = client.head("appended-late", "k").expect("head");
         let kept = tags.text().contains("<Key>keep</Key>") || head.header("x-amz-meta-keep") == Some("yes");
         assert!(kept, "{} {}", tags.text(), head.head);
         expect(&client.send(&call).expect("append"), 200, "");
-        expect_object(&mut client, "appended", "k", Some(b"first0123456789"));
+        expect_object(&mut client, "appended-late", "k", Some(b"first0123456789"));
     }
 }
