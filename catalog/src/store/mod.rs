@@ -120,7 +120,7 @@ where
         .map_err(CatalogError::Engine)?
 }
 
-/// Where the tables of a warehouse have their files, on the core that owns it: what is told holds in the turn in which it is
+/// Where the tables of a warehouse have their files, on the core that owns it: the answer holds in the turn in which it is
 /// asked.
 pub struct TablePlaces {
     warehouse: Rc<RefCell<Warehouse>>,

@@ -510,7 +510,7 @@ impl Engine {
             Ok(deleted) => deleted,
             Err(error) => return error.refused_as(vec![false; count]),
         };
-        let found = |told: Result<Removed, PutRefused>| told.map(|removed| removed.found);
+        let found = |removed: Result<Removed, PutRefused>| removed.map(|removed| removed.found);
         deleted.into_iter().map(found).collect::<Result<_, _>>().map_err(|_| EngineError::Locked)
     }
 
@@ -523,8 +523,8 @@ impl Engine {
         condition: PutCondition,
     ) -> Result<bool, WriteError> {
         let removal = Removal { key, version: None, condition, bypass: false };
-        let told = self.remove(bucket, vec![removal]).await?.pop();
-        Ok(told.transpose()?.is_some_and(|removed| removed.found))
+        let removed = self.remove(bucket, vec![removal]).await?.pop();
+        Ok(removed.transpose()?.is_some_and(|removed| removed.found))
     }
 
     /// Carries out removals of keys and versions (at most 1,000) in one record, durable on return; an answer for each: a
@@ -566,7 +566,7 @@ impl Engine {
         match self.remove(bucket, vec![removal]).await {
             // Nothing is in a bucket that is gone.
             Err(WriteError::Refused(PutRefused::NoSuchBucket)) => Ok(false),
-            told => Ok(told?.pop().transpose()?.is_some_and(|removed| removed.found)),
+            removed => Ok(removed?.pop().transpose()?.is_some_and(|removed| removed.found)),
         }
     }
 

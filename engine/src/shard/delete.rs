@@ -36,7 +36,7 @@ impl Shard {
             }
             record.changes.clear();
             let versioning = self.versioning(bucket);
-            let mut told: Vec<Result<Removed, PutRefused>> = Vec::with_capacity(removals.len());
+            let mut results: Vec<Result<Removed, PutRefused>> = Vec::with_capacity(removals.len());
             for removal in &removals {
                 let planned = self.plan_removal(bucket, removal, versioning);
                 let change = match &planned {
@@ -48,7 +48,7 @@ impl Shard {
                     }
                 };
                 record.changes.extend(change);
-                told.push(planned.map(|planned| match planned {
+                results.push(planned.map(|planned| match planned {
                     Planned::Nothing => Removed::default(),
                     Planned::Null => Removed { found: true, ..Removed::default() },
                     Planned::Version(_, was_marker) => Removed { found: true, was_marker, marker: None },
@@ -58,19 +58,19 @@ impl Shard {
             }
             let is_enabled = versioning == Versioning::Enabled;
             match record.changes.is_empty() {
-                true => Ok(Verdict::Nothing((told, 0, is_enabled))),
-                false => Ok(Verdict::Append((told, record.changes.len() as u64, is_enabled))),
+                true => Ok(Verdict::Nothing((results, 0, is_enabled))),
+                false => Ok(Verdict::Append((results, record.changes.len() as u64, is_enabled))),
             }
         };
         // Each was looked at with its own bypass.
         let committed = self.commit_within(bytes, record, true, Some(Mutant::DeleteEarly), verdict).await;
-        // Whatever is told, done or refused, the log is durable up to there: what waited for that comes free.
+        // Whatever is answered, done or refused, the log is durable up to there: what waited for that comes free.
         if !matches!(committed, Err(WriteError::Engine(_))) {
             self.note_freed();
         }
-        committed.map(|(last, (mut told, changes, is_enabled))| {
+        committed.map(|(last, (mut results, changes, is_enabled))| {
             let mut sequence = Sequence((last.0 + 1).saturating_sub(changes));
-            for removed in told.iter_mut().filter_map(|told| told.as_mut().ok()) {
+            for removed in results.iter_mut().filter_map(|result| result.as_mut().ok()) {
                 if is_enabled && removed.marker.is_some() {
                     removed.marker = Some(VersionId::Of(sequence));
                 }
@@ -78,7 +78,7 @@ impl Shard {
                     sequence.0 += 1;
                 }
             }
-            told
+            results
         })
     }
 

@@ -61,8 +61,8 @@ impl Shard {
             Ok(Verdict::Append(Ok(Renamed::Done(info))))
         };
         let committed = self.commit(record, false, Some(Mutant::RenameEarly), verdict).await?;
-        let (sequence, told) = committed;
-        Ok(told.map(|renamed| match renamed {
+        let (sequence, renamed) = committed;
+        Ok(renamed.map(|renamed| match renamed {
             Renamed::Done(info) if key != to => Renamed::Done(ObjectInfo { sequence, is_null: true, ..info }),
             renamed => renamed,
         }))

@@ -117,7 +117,7 @@ impl<E: Effects> Applying<'_, E> {
         }
     }
 
-    /// Takes note of a change after which something older is told of a key, or something else of what is older.
+    /// Notes a change after which a key shows an older version, or an older version other attributes.
     fn note_unsettled(&mut self, is_so: bool, sequence: Sequence) {
         if is_so {
             self.bucket.unsettled = sequence;

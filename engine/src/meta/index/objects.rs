@@ -75,7 +75,7 @@ impl BucketIndex {
                     return;
                 }
                 Some(false) if !seeded(Mutant::NullTwice) => {
-                    // What comes on top is told of with its own record.
+                    // What comes on top has a record of its own.
                     self.remove_version(key, |cell| cell.is_null, effects);
                     at = self.objects.seek(key);
                 }
